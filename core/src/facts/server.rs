@@ -1,0 +1,78 @@
+//! `INFO server` and `INFO persistence`: which process this is, and whether its data is there yet.
+
+use super::info::{flag, info_fields, unsigned};
+
+/// What `INFO server` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerFacts<'a> {
+    /// `run_id`: new with every start of the process.
+    pub run_id: Option<&'a str>,
+    /// `redis_mode` (Valkey: `server_mode`): `standalone`, `sentinel` or `cluster`.
+    pub mode: Option<&'a str>,
+    /// `valkey_version`, else `redis_version`.
+    pub version: Option<&'a str>,
+    /// `uptime_in_seconds`: whole seconds since the process started.
+    pub uptime_s: Option<u64>,
+}
+
+impl<'a> ServerFacts<'a> {
+    /// Reads the section out of any INFO text.
+    pub fn parse(text: &'a str) -> Self {
+        let mut facts = Self::default();
+        for (name, value) in info_fields(text) {
+            match name {
+                "run_id" if !value.is_empty() => facts.run_id = Some(value),
+                "redis_mode" | "server_mode" => facts.mode = Some(value),
+                "valkey_version" => facts.version = Some(value),
+                "redis_version" => facts.version = facts.version.or(Some(value)),
+                "uptime_in_seconds" => facts.uptime_s = unsigned(value),
+                _ => {}
+            }
+        }
+        facts
+    }
+}
+
+/// What `INFO persistence` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PersistenceFacts {
+    /// `loading`: the data is being read from disk. A replica that loads its master's transfer says so too.
+    pub loading: Option<bool>,
+    /// `aof_enabled`: after a restart its history is new although its data is all there.
+    pub aof_enabled: Option<bool>,
+}
+
+impl PersistenceFacts {
+    /// Reads the section out of any INFO text.
+    pub fn parse(text: &str) -> Self {
+        let mut facts = Self::default();
+        for (name, value) in info_fields(text) {
+            match name {
+                // Async loading keeps the old data readable while the new is read: `async_loading` is not `loading`.
+                "loading" => facts.loading = flag(value),
+                "aof_enabled" => facts.aof_enabled = flag(value),
+                _ => {}
+            }
+        }
+        facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn valkey_names_are_read_beside_those_of_redis() {
+        let facts = ServerFacts::parse(
+            "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\nserver_mode:standalone\r\nrun_id:ab\r\n",
+        );
+        assert_eq!((facts.version, facts.mode, facts.run_id), (Some("8.1.1"), Some("standalone"), Some("ab")));
+    }
+
+    #[test]
+    fn what_is_missing_is_none() {
+        assert_eq!(ServerFacts::parse("garbage"), ServerFacts::default());
+        assert_eq!(PersistenceFacts::parse("loading:maybe"), PersistenceFacts::default());
+    }
+}

@@ -1,0 +1,3 @@
+//! The controller: a library and the one binary, `redis-operator`.
+
+pub mod policy;
