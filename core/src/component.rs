@@ -12,3 +12,22 @@ wit_bindgen::generate!({
 pub mod contract {
     pub use super::exports::redis_failover::policy::policy::*;
 }
+
+#[cfg(target_arch = "wasm32")]
+mod guest {
+    use super::{contract, export};
+
+    struct Engine;
+
+    impl contract::Guest for Engine {
+        fn describe() -> contract::Description {
+            crate::describe()
+        }
+
+        fn decide(observation: contract::Observation) -> contract::Decision {
+            crate::decide(&observation)
+        }
+    }
+
+    export!(Engine with_types_in super);
+}

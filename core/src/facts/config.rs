@@ -4,8 +4,8 @@
 /// reply gives its complete pairs.
 pub fn config_pairs(resp: &str) -> Vec<(&str, &str)> {
     let mut words = Vec::new();
-    let mut rest = resp.strip_prefix('*').and_then(|rest| rest.split_once("\r\n")).map_or("", |(_, rest)| rest);
-    while let Some((length, tail)) = rest.strip_prefix('$').and_then(|rest| rest.split_once("\r\n")) {
+    let mut rest = resp.strip_prefix('*').and_then(|rest| row(rest)).map_or("", |(_, rest)| rest);
+    while let Some((length, tail)) = rest.strip_prefix('$').and_then(|rest| row(rest)) {
         let Some(length) = super::info::unsigned(length).and_then(|length| usize::try_from(length).ok()) else { break };
         let Some((word, tail)) = tail.split_at_checked(length) else { break };
         let Some(tail) = tail.strip_prefix("\r\n") else { break };
@@ -13,6 +13,12 @@ pub fn config_pairs(resp: &str) -> Vec<(&str, &str)> {
         rest = tail;
     }
     words.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
+}
+
+/// One row and what follows its CR LF.
+fn row(text: &str) -> Option<(&str, &str)> {
+    let (row, rest) = text.split_once('\n')?;
+    Some((row.strip_suffix('\r')?, rest))
 }
 
 #[cfg(test)]

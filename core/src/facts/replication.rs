@@ -19,9 +19,15 @@ pub enum Speaks {
 /// A host and a port, comparable across spellings: IP addresses by value, names without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    host: String,
+    host: Host,
     /// TCP port.
     pub port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Host {
+    Ip(IpAddr),
+    Name(String),
 }
 
 impl Place {
@@ -29,21 +35,28 @@ impl Place {
     pub fn new(host: &str, port: u16) -> Self {
         let bare = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
         let host = match bare.parse::<IpAddr>() {
-            Ok(ip) => ip.to_canonical().to_string(),
-            Err(_) => bare.trim_end_matches('.').to_ascii_lowercase(),
+            Ok(ip) => Host::Ip(ip.to_canonical()),
+            Err(_) => Host::Name(bare.trim_end_matches('.').to_ascii_lowercase()),
         };
         Self { host, port }
     }
 
     /// A loopback or unspecified address, or no host at all: it names nobody unless a member is dialled there.
     pub fn is_nowhere(&self) -> bool {
-        self.host.is_empty() || self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
+        match &self.host {
+            Host::Ip(ip) => ip.is_loopback() || ip.is_unspecified(),
+            Host::Name(name) => name.is_empty() || name == "localhost",
+        }
     }
 }
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        match &self.host {
+            Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]:{}", self.port),
+            Host::Ip(IpAddr::V4(ip)) => write!(f, "{ip}:{}", self.port),
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        }
     }
 }
 
@@ -184,7 +197,7 @@ mod tests {
     #[test]
     fn missing_fields_are_absent_not_zero() {
         let facts = ReplicationFacts::parse("role:slave\r\nmaster_replid:aa\r\n");
-        assert_eq!((facts.priority, facts.history.clone(), facts.link_up, facts.master), (None, None, None, None));
+        assert_eq!((facts.priority, facts.history, facts.link_up, facts.master), (None, None, None, None));
         assert_eq!(ReplicationFacts::parse("").role, Speaks::AsNeither);
     }
 

@@ -1,0 +1,226 @@
+//! Who is master, by proof: claims of answering masters, weighed by the record and by lineage, never by list order or by the
+//! number of replicas. Says what is; what to do about it is in `topology/`.
+
+use crate::facts::{Place, Relation};
+use crate::view::{Names, View};
+
+/// The state of the role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mastership {
+    /// This member has it by right. Others that say the same are wrong.
+    Held(usize),
+    /// Masters with unrelated data, and no record that tells which is right.
+    Contested(Vec<usize>),
+    /// Somebody had it and is not what he was.
+    Lost(Lost),
+    /// A member follows a server that is not of this group, and nobody else has the role.
+    External {
+        /// Who follows.
+        follower: usize,
+        /// Whom.
+        place: Place,
+    },
+    /// Nobody has it and nobody is known to have had it.
+    Vacant,
+}
+
+/// Who had the role, and how that is known to be over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Index into `View::members`. None: not among them any more.
+    pub index: Option<usize>,
+    /// For people and for the record. None: members name each other in a ring.
+    pub id: Option<String>,
+    /// How.
+    pub how: How,
+}
+
+/// How the role was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// He does not answer: to be proven.
+    OutOfSight,
+    /// He is not among the members any more.
+    Vanished,
+    /// He answers, and not as the others' master.
+    Abdicated,
+    /// He came back without what this member has.
+    Amnesic {
+        /// Who has it.
+        witness: usize,
+    },
+}
+
+/// Finds out.
+pub fn mastership(view: &View) -> Mastership {
+    let claimants: Vec<usize> =
+        view.answering().filter(|(index, member)| member.is_master() && is_valid_claim(view, *index)).map(|(index, _)| index).collect();
+    match claimants.as_slice() {
+        [] => lost(view),
+        [master] => Mastership::Held(*master),
+        [_, ..] => rightful(view, &claimants).map_or_else(|| Mastership::Contested(claimants.clone()), Mastership::Held),
+    }
+}
+
+/// A master that is still loading is none; nor is one that lacks what its group has.
+fn is_valid_claim(view: &View, index: usize) -> bool {
+    !view.members[index].is_loading() && amnesia_witness(view, index).is_none() && !is_outdated(view, index) && !is_stray(view, index)
+}
+
+/// An answering member that has data which this master lost in a restart: new run id, a history that its replicas do not
+/// know, less data. With no record, a process younger than its replica's broken link is the restart.
+fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
+    let master = &view.members[index];
+    let recorded_under_other_run_id = match view.published() {
+        Some(published) if published.master == view.id(index) => master.server.run_id.is_some_and(|run_id| run_id != published.run_id),
+        Some(_) => return None,
+        None => false,
+    };
+    let keeps_a_copy = view.answering().any(|(other, copy)| other != index && copy.has_data() && copy.relation(master) != Relation::Unrelated);
+    let mut witnesses = view.answering().filter(|(other, copy)| {
+        let lost_data =
+            *other != index && copy.has_data() && master.keys < copy.keys && master.keys.is_some() && copy.relation(master) == Relation::Unrelated;
+        let known = match view.published() {
+            Some(published) => recorded_under_other_run_id && copy.history().is_some_and(|history| history.knows(&published.replid)),
+            None => {
+                let restarted =
+                    master.server.uptime_s.zip(copy.replication.link_down_s).is_some_and(|(uptime, down)| uptime <= down.saturating_add(2));
+                copy.names == Names::Member(index) && restarted && !keeps_a_copy
+            }
+        };
+        lost_data && known && !copy.is_loading() && !copy.replication.is_syncing
+    });
+    witnesses.next().map(|(other, _)| other)
+}
+
+/// Some member belongs to a later generation of the same history and follows somebody else: this is a former master.
+fn is_outdated(view: &View, index: usize) -> bool {
+    let Some(mine) = view.members[index].history() else { return false };
+    !view.is_recorded(index)
+        && view.answering().any(|(other, member)| {
+            let grown_out_of_mine = member.history().is_some_and(|history| history.former.is_some_and(|(id, _)| id == mine.replid));
+            other != index && member.is_replica() && grown_out_of_mine && matches!(&member.names, Names::Member(named) if *named != index)
+        })
+}
+
+/// Nobody names it, no record knows it, and replicas with data have nothing in common with it.
+fn is_stray(view: &View, index: usize) -> bool {
+    let is_known = view.published().is_some_and(|published| published.master == view.id(index));
+    let is_named = view.answering().any(|(_, member)| member.is_replica() && member.names == Names::Member(index));
+    !is_known
+        && !is_named
+        && view
+            .answering()
+            .any(|(_, member)| member.is_replica() && member.has_data() && member.relation(&view.members[index]) == Relation::Unrelated)
+}
+
+/// The one claimant that beats every other. None: two of them cannot be told apart without losing somebody's data.
+fn rightful(view: &View, claimants: &[usize]) -> Option<usize> {
+    claimants.iter().copied().find(|&one| claimants.iter().all(|&other| one == other || beats(view, one, other) == Some(true)))
+}
+
+/// Whether `one` is master rather than `other`. What holds all the other's bytes and more wins: nothing is lost. Then the
+/// record, by incarnation, lineage, name; then data against none; then, in one lineage, the longer branch; then the name.
+fn beats(view: &View, one: usize, other: usize) -> Option<bool> {
+    let (a, b) = (&view.members[one], &view.members[other]);
+    let relation = a.relation(b);
+    match relation {
+        Relation::Ahead(_) => return Some(true),
+        Relation::Behind(_) => return Some(false),
+        Relation::Equal | Relation::Forked { .. } | Relation::Unrelated => {}
+    }
+    let recorded =
+        |claim: fn(&View, usize) -> bool| Some((claim(view, one), claim(view, other))).filter(|(mine, theirs)| mine != theirs).map(|(mine, _)| mine);
+    if let Some(wins) =
+        recorded(|view, index| view.is_recorded(index)).or_else(|| recorded(knows_recorded_history)).or_else(|| recorded(is_recorded_name))
+    {
+        return Some(wins);
+    }
+    match relation {
+        Relation::Unrelated if a.has_data() && b.has_data() => None,
+        // An unknown amount of data is not "none": only a known emptiness yields.
+        Relation::Unrelated if a.keys != Some(0) && b.keys != Some(0) => None,
+        Relation::Unrelated if a.has_data() != b.has_data() => Some(a.has_data()),
+        Relation::Forked { own, theirs, .. } if own != theirs => Some(own > theirs),
+        Relation::Ahead(_) | Relation::Behind(_) | Relation::Equal | Relation::Forked { .. } | Relation::Unrelated => Some(one < other),
+    }
+}
+
+fn knows_recorded_history(view: &View, index: usize) -> bool {
+    view.published().zip(view.members[index].history()).is_some_and(|(published, history)| history.knows(&published.replid))
+}
+
+fn is_recorded_name(view: &View, index: usize) -> bool {
+    view.published().is_some_and(|published| published.master == view.id(index))
+}
+
+/// Where the naming of masters ends.
+enum End {
+    Member(usize),
+    Ring,
+    Nowhere,
+    Stranger(Place),
+}
+
+/// Nobody answers as a rightful master: who was it?
+fn lost(view: &View) -> Mastership {
+    // Per member, how far the most advanced replica that names it got.
+    let mut named: Vec<Option<u64>> = vec![None; view.members.len()];
+    let (mut ring, mut stranger) = (false, None);
+    for (index, member) in view.answering().filter(|(_, member)| member.is_replica()) {
+        match end_of_chain(view, index) {
+            End::Member(end) => {
+                let reached = member.history().map_or(0, |history| history.offset);
+                named[end] = named[end].max(Some(reached));
+            }
+            End::Ring => ring = true,
+            End::Stranger(place) => stranger = stranger.or(Some((index, place))),
+            End::Nowhere => {}
+        }
+    }
+    let recorded = view.published().map(|published| (published.master.clone(), view.find(&published.master)));
+    // The record, if anybody still follows it or nobody follows another; else whom the most advanced replica names.
+    let index = match &recorded {
+        Some((_, Some(index))) if named[*index].is_some() || named.iter().all(Option::is_none) => Some(*index),
+        Some(_) | None => (0..named.len()).filter(|&index| named[index].is_some()).max_by_key(|&index| (named[index], std::cmp::Reverse(index))),
+    };
+    match (index, stranger, recorded) {
+        (Some(index), _, _) => Mastership::Lost(Lost { index: Some(index), id: Some(view.id(index).to_owned()), how: how(view, index) }),
+        // A place that no member has any more is where the recorded master was.
+        (None, _, Some((id, None))) => Mastership::Lost(Lost { index: None, id: Some(id), how: How::Vanished }),
+        // An orchestrator gives new addresses to new Pods: nobody is at the old one any more.
+        (None, Some((follower, _)), _)
+            if view.members[follower].instance.pod.is_some() && view.members[follower].replication.link_up == Some(false) =>
+        {
+            Mastership::Lost(Lost { index: None, id: None, how: How::Vanished })
+        }
+        (None, Some((follower, place)), _) => Mastership::External { follower, place },
+        (None, None, _) if ring => Mastership::Lost(Lost { index: None, id: None, how: How::Abdicated }),
+        (None, None, _) => Mastership::Vacant,
+    }
+}
+
+fn how(view: &View, index: usize) -> How {
+    let member = &view.members[index];
+    match amnesia_witness(view, index) {
+        Some(witness) if member.is_master() => How::Amnesic { witness },
+        Some(_) | None if member.answers => How::Abdicated,
+        Some(_) | None => How::OutOfSight,
+    }
+}
+
+/// Follows the names from a replica to somebody who is no answering replica, or to nowhere.
+fn end_of_chain(view: &View, from: usize) -> End {
+    let mut at = from;
+    for _ in 0..=view.members.len() {
+        match &view.members[at].names {
+            Names::Member(next) if view.members[*next].is_replica() => at = *next,
+            Names::Member(next) => return End::Member(*next),
+            Names::Stranger(place) => return End::Stranger(place.clone()),
+            // A replica of itself is not a master; those that follow it name it all the same.
+            Names::Nobody if at != from => return End::Member(at),
+            Names::Nobody => return End::Nowhere,
+        }
+    }
+    End::Ring
+}

@@ -1,0 +1,3 @@
+//! One module a topology: an ordered table of rules.
+
+pub mod replication;

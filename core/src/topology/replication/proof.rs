@@ -1,0 +1,202 @@
+//! Whether the loss of the role is proven: by death, by what its holder says of itself, or by silence; or what is missing.
+
+use crate::contract::{Evidence, FailureKind, Preference};
+use crate::health::{Life, duration, life, unheard_us};
+use crate::mastership::{How, Lost};
+use crate::reason::Reason;
+use crate::view::{Names, View};
+
+/// The state of the proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The role is free.
+    Proven {
+        /// What kind of proof.
+        evidence: Evidence,
+        /// One sentence.
+        text: String,
+    },
+    /// Something is missing.
+    Pending {
+        /// What.
+        reason: Reason,
+        /// One sentence.
+        text: String,
+        /// When to look again.
+        next_look_us: u64,
+    },
+}
+
+/// Looks for a proof.
+pub fn proof(view: &View, lost: &Lost) -> Proof {
+    let proven = |evidence, text| Proof::Proven { evidence, text };
+    match (lost.how, lost.index) {
+        (How::Abdicated, Some(index)) => {
+            let answer = if view.members[index].is_loading() { "a process that restarted and still loads its data" } else { "no master of theirs" };
+            proven(Evidence::Abdicated, format!("{} is followed as the master and answers as {answer}", view.id(index)))
+        }
+        (How::Abdicated, None) => proven(Evidence::Abdicated, "the members follow each other in a ring, and none is a master".into()),
+        (How::Amnesic { witness }, _) => {
+            let keys = |index: usize| lost_keys(view, index);
+            let id = lost.id.as_deref().unwrap_or("the master");
+            proven(
+                Evidence::Amnesic,
+                format!("{id} restarted with {} keys of a new history, where {} has {}", lost.index.map_or(0, keys), view.id(witness), keys(witness)),
+            )
+        }
+        (How::Vanished, _) | (How::OutOfSight, None) => {
+            let id = lost.id.as_deref().unwrap_or("the master");
+            let hears = view.answering().find(|(_, member)| member.replication.link_up == Some(true) && matches!(member.names, Names::Stranger(_)));
+            match hears {
+                Some((index, _)) => still_heard(view, index, id),
+                None => proven(Evidence::Dead, format!("{id} is gone from the group")),
+            }
+        }
+        (How::OutOfSight, Some(index)) => out_of_sight(view, index),
+    }
+}
+
+fn lost_keys(view: &View, index: usize) -> u64 {
+    view.members[index].keys.unwrap_or(0)
+}
+
+fn out_of_sight(view: &View, index: usize) -> Proof {
+    let (id, member) = (view.id(index), &view.members[index]);
+    let pending = |reason, text, next_look_us| Proof::Pending { reason, text, next_look_us };
+    match life(view, member) {
+        Life::Answers => pending(Reason::MasterSuspect, format!("{id} answers, and not as a master that could be judged"), SUSPECT_LOOK_MAX_US),
+        Life::Occupied(word) => pending(Reason::MasterOccupied, format!("{id} answers only {word}"), SUSPECT_LOOK_MAX_US),
+        Life::Locked => pending(Reason::MasterLocked, format!("{id} does not accept the operator's credentials"), SUSPECT_LOOK_MAX_US),
+        Life::Gone(gone) => {
+            let witnesses = || view.answering().filter(|(_, witness)| witness.is_replica() && witness.names == Names::Member(index));
+            let asked_before = |age: Option<u64>| gone.since_us.is_some_and(|since| age.is_none_or(|age| age >= since));
+            if let Some((witness, _)) = witnesses().find(|(_, witness)| asked_before(witness.sample_age_us)) {
+                return pending(Reason::ConfirmingDeath, format!("{id}: {}; {} is being asked", gone.proof, view.id(witness)), LOOK_MIN_US);
+            }
+            match witnesses().find(|(_, witness)| witness.replication.link_up != Some(false)) {
+                Some((witness, _)) => still_heard(view, witness, id),
+                None => Proof::Proven { evidence: Evidence::Dead, text: format!("{id}: {}, and every replica's link to it is down", gone.proof) },
+            }
+        }
+        Life::Suspect { for_us } => {
+            let link = &member.instance.link;
+            let left_us = view.hang_limit_us().saturating_sub(for_us);
+            let why = failure_text(view, index).unwrap_or_else(|| "no reply".into());
+            let text = format!("{id}: {why} for {}, of {} that make a hang", duration(for_us), duration(view.hang_limit_us()));
+            // After a closed connection look again after 0.5, 1, 2, 4… ms: after as long as it has been closed.
+            let next_look_us = link.closed_age_us.map_or(left_us, |closed| closed.min(left_us)).clamp(LOOK_MIN_US, SUSPECT_LOOK_MAX_US);
+            pending(Reason::MasterSuspect, text, next_look_us)
+        }
+        Life::Silent { for_us } => silent(view, index, for_us),
+    }
+}
+
+fn failure_text(view: &View, index: usize) -> Option<String> {
+    let failure = view.members[index].instance.replies.iter().find_map(|reply| reply.failure.as_ref())?;
+    Some(match failure.kind {
+        FailureKind::Refused => "connections refused".into(),
+        FailureKind::Reset => "connection reset".into(),
+        FailureKind::Unreachable => "unreachable".into(),
+        FailureKind::TimedOut => "no reply".into(),
+        FailureKind::Unauthorized => "credentials not accepted".into(),
+        FailureKind::Loading => "LOADING".into(),
+        FailureKind::Busy => "BUSY".into(),
+        FailureKind::ErrorReply => "error replies".into(),
+        FailureKind::ProtocolError => "no Redis protocol".into(),
+    })
+}
+
+fn still_heard(view: &View, witness: usize, id: &str) -> Proof {
+    Proof::Pending {
+        reason: Reason::MasterStillHeard,
+        text: format!("{id} cannot be reached from here, and {} still hears it", view.id(witness)),
+        // The link of a dead master goes down within milliseconds (measured: 0.7 ms after the host's own end of file).
+        next_look_us: view
+            .find(id)
+            .and_then(|index| view.members[index].instance.link.closed_age_us)
+            .unwrap_or(SUSPECT_LOOK_MAX_US)
+            .clamp(LOOK_MIN_US, SUSPECT_LOOK_MAX_US),
+    }
+}
+
+/// Silence proves nothing by itself: a majority must answer, all replicas must hear nothing for as long, the last failover
+/// must be over, and the host must not doubt itself.
+fn silent(view: &View, index: usize, for_us: u64) -> Proof {
+    let (id, group, hang_limit_us) = (view.id(index), view.group(), view.hang_limit_us());
+    let pending =
+        |reason, text, next_look_us: u64| Proof::Pending { reason, text, next_look_us: next_look_us.clamp(LOOK_MIN_US, SUSPECT_LOOK_MAX_US) };
+    let desired = usize::from(group.members_desired);
+    let answering = view.answering_count();
+    // Of two members, the one that is left is no majority and yet all that there is.
+    if answering * 2 <= desired && !(desired == 2 && answering == 1) {
+        return pending(
+            Reason::TooFewWitnesses,
+            format!("{id} is silent for {}, and {answering} of {desired} members answer", duration(for_us)),
+            SUSPECT_LOOK_MAX_US,
+        );
+    }
+    let fence_us = match (group.prefer, group.self_fence_lag_s) {
+        (Preference::Availability, _) => 0,
+        (Preference::Consistency, Some(lag_s)) => (u64::from(lag_s) + FENCE_MARGIN_S) * 1_000_000,
+        (Preference::Consistency, None) => {
+            return pending(
+                Reason::SilentUnfenced,
+                format!("{id} is silent for {} and may still take writes", duration(for_us)),
+                SUSPECT_LOOK_MAX_US,
+            );
+        }
+    };
+    let witnesses = || view.answering().filter(|(_, witness)| witness.is_replica() && witness.names == Names::Member(index));
+    let unheard = |(_, witness): &(usize, &crate::view::Member)| unheard_us(witness);
+    if let Some((witness, _)) = witnesses().filter(|witness| unheard(witness) < hang_limit_us).min_by_key(unheard) {
+        let text = format!(
+            "{id} is silent for {}, and {} heard it within the hang limit of {}",
+            duration(for_us),
+            view.id(witness),
+            duration(hang_limit_us)
+        );
+        return pending(Reason::MasterStillHeard, text, SILENT_LOOK_US);
+    }
+    if let Some(failover) = view.observation.last_failover.as_ref().filter(|failover| failover.age_us < COOL_DOWN_HANG_LIMITS * hang_limit_us) {
+        let left_us = COOL_DOWN_HANG_LIMITS * hang_limit_us - failover.age_us;
+        return pending(
+            Reason::CoolingDown,
+            format!("{id} is silent, {} after the last failover; {} are left", duration(failover.age_us), duration(left_us)),
+            left_us,
+        );
+    }
+    let doubt_us = DOUBT_HANG_LIMITS * hang_limit_us;
+    if view.observation.silent_groups_permille > DOUBT_PERMILLE && for_us < doubt_us {
+        let text = format!(
+            "{id} is silent, and so are {} per mille of all groups; {} are left",
+            view.observation.silent_groups_permille,
+            duration(doubt_us - for_us)
+        );
+        return pending(Reason::FleetDoubt, text, doubt_us - for_us);
+    }
+    let shortest_us = witnesses().map(|witness| unheard(&witness)).min().unwrap_or(u64::MAX).min(for_us);
+    if shortest_us < fence_us {
+        return pending(
+            Reason::FenceWaiting,
+            format!("{id} is silent for {}, of {} after which it surely refuses writes", duration(shortest_us), duration(fence_us)),
+            fence_us - shortest_us,
+        );
+    }
+    Proof::Proven { evidence: Evidence::Silent, text: format!("{id} gave no reply for {}, and its replicas hear nothing from it", duration(for_us)) }
+}
+
+/// A silent-only failover waits this long after the last one: the new master and its replicas need that to be seen at all.
+const COOL_DOWN_HANG_LIMITS: u64 = 3;
+/// Fleet doubt holds silent-only failovers, and not for ever.
+const DOUBT_HANG_LIMITS: u64 = 10;
+/// More than a quarter of all groups at once.
+const DOUBT_PERMILLE: u16 = 250;
+/// `min-replicas-max-lag` counts whole seconds, from an acknowledgement that is sent once a second, in a check that runs once
+/// a second (`replication.c`, `refreshGoodSlavesCount`): three more than the lag are sure.
+const FENCE_MARGIN_S: u64 = 3;
+/// One round trip.
+const LOOK_MIN_US: u64 = 500;
+/// The hang limit is over and a replica's last sound is younger: look often, each look is a witness.
+const SILENT_LOOK_US: u64 = 10_000;
+/// Later every 50 to 100 ms.
+const SUSPECT_LOOK_MAX_US: u64 = 50_000;
