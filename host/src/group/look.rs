@@ -1,0 +1,117 @@
+//! When to look: rounds of probes, what completes one, when the next one starts.
+//!
+//! A round asks everybody at once and is complete when all have answered, or when its patience is over: a hung server costs
+//! its own deadline and nobody else's. An answer that comes late completes a round of its own, because it may be the first
+//! sign of life of a master that was replaced. A fresh refusal starts a round at once: only what replicas say after it counts.
+
+use super::seat::Seat;
+use super::stage::Stage;
+use super::{Effect, Group, Moment};
+use crate::policy::contract::LinkState;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub struct Look {
+    /// When the next round starts.
+    next: Moment,
+    /// The round under way: when it started, and who has yet to answer.
+    round: Option<(Moment, BTreeSet<String>)>,
+    /// Somebody's facts changed outside of a round.
+    is_due: bool,
+}
+
+impl Look {
+    pub fn new(now: Moment) -> Self {
+        Self { next: now, round: None, is_due: false }
+    }
+
+    /// Start a round now.
+    pub fn demand(&mut self, now: Moment) {
+        self.next = now;
+        self.round = None;
+    }
+
+    /// Start a round soon: something ended, and what is asked right now may still be answered with what was before.
+    pub fn hurry(&mut self, now: Moment) {
+        self.next = self.next.min(now.after_us(HURRY_US));
+        self.round = None;
+    }
+
+    pub fn answered(&mut self, now: Moment, member: &str, before: LinkState, after: LinkState) {
+        let in_round = self.round.as_mut().is_some_and(|(_, waiting)| waiting.remove(member));
+        if after == LinkState::Refused && before != LinkState::Refused {
+            self.demand(now);
+        } else if !in_round {
+            self.is_due = true;
+        }
+    }
+
+    /// It is time to decide.
+    pub fn is_complete(&self, now: Moment, seats: &BTreeMap<String, Seat>) -> bool {
+        let over = |(started, waiting): &(Moment, BTreeSet<String>)| waiting.is_empty() || started.age_us(now) >= PATIENCE_US || waiting.iter().all(|id| is_hung(seats, id, now));
+        self.is_due || self.round.as_ref().is_some_and(over)
+    }
+
+    /// The round has served; the next one starts after this long.
+    pub fn decided(&mut self, now: Moment, next_look_us: u64) {
+        self.round = None;
+        self.is_due = false;
+        self.next = now.after_us(next_look_us.max(LOOK_MIN_US));
+    }
+
+    /// When to be woken if nothing happens.
+    pub fn wake(&self, now: Moment, overdue: Option<Moment>, stage: &Stage) -> Moment {
+        let round = self.round.as_ref().map_or(self.next, |(started, _)| started.after_us(PATIENCE_US));
+        [Some(round), overdue, stage.patience_ends(now)].into_iter().flatten().min().unwrap_or(round).max(now.after_us(1))
+    }
+}
+
+fn is_hung(seats: &BTreeMap<String, Seat>, id: &str, now: Moment) -> bool {
+    seats.get(id).is_none_or(|seat| seat.probing.is_some_and(|sent| sent.age_us(now) >= PATIENCE_US))
+}
+
+impl Group {
+    /// A probe without an answer for this long makes its server suspect, and nothing more.
+    fn overdue_us(&self) -> u64 {
+        u64::from(self.settings.wanted.hang_limit_ms) * 1000 / 4
+    }
+
+    /// When to be woken if nothing happens.
+    pub(super) fn wake(&self, now: Moment) -> Moment {
+        let answering = self.seats.values().filter(|seat| seat.state() == LinkState::Answering);
+        let overdue = answering.filter_map(|seat| seat.probing).map(|sent| sent.after_us(self.overdue_us())).min();
+        self.look.wake(now, overdue, &self.stage)
+    }
+
+    /// Starts a round when it is time, and notes whose probe is overdue.
+    pub(super) fn look_around(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let overdue_us = self.overdue_us();
+        for seat in self.seats.values_mut() {
+            if seat.state() == LinkState::Answering && seat.probing.is_some_and(|sent| sent.age_us(now) >= overdue_us) {
+                seat.overdue(now);
+                self.look.is_due = true;
+            }
+        }
+        if self.look.round.is_some() || now < self.look.next {
+            return;
+        }
+        let mut waiting = BTreeSet::new();
+        for (id, seat) in &mut self.seats {
+            // The link asks once a connection; a further probe lets it dial anew beside one that hangs.
+            effects.push(Effect::Probe { member: id.clone() });
+            if seat.probing.is_none() {
+                seat.probing = Some(now);
+            }
+            if !seat.probing.is_some_and(|sent| sent.age_us(now) >= PATIENCE_US) {
+                waiting.insert(id.clone());
+            }
+        }
+        self.look.round = Some((now, waiting));
+    }
+}
+
+/// A round waits this long for those that have not answered. Ten times a slow round trip within a zone.
+const PATIENCE_US: u64 = 10_000;
+/// After a connection's end, a fresh connect is refused within this (measured: 0.1 ms after it).
+const HURRY_US: u64 = 500;
+/// No faster than this, whatever a policy asks for: a round trip on a loopback.
+const LOOK_MIN_US: u64 = 200;

@@ -1,0 +1,202 @@
+//! What is known of one member: its connection's story, and the last good reply to each command beside what has gone wrong
+//! since. Facts with their moments; ages only when an observation is made.
+
+use super::event::{Answer, Failed, Member, Moment, Reply};
+use crate::policy::contract::{Failure, FailureKind, Instance, Link, LinkState, Refusals, Reply as KnownReply, Sample, Value};
+use failover_core::facts::{History, INFO_REPLICATION, INFO_SERVER, ReplicationFacts, ServerFacts, Speaks};
+use std::collections::BTreeMap;
+
+/// A member and what was seen of it.
+pub struct Seat {
+    pub member: Member,
+    /// The number of the connection that answers. None: none does.
+    pub link: Option<u64>,
+    /// A probe is on its way since.
+    pub probing: Option<Moment>,
+    state: LinkState,
+    state_since: Moment,
+    closed: Option<Moment>,
+    refusals: Option<(u16, Moment, Moment)>,
+    alive: Option<Moment>,
+    replies: BTreeMap<String, Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    newest: Option<(Value, Moment)>,
+    /// The first reply with the position of `newest`.
+    unmoved: Option<(Value, Moment)>,
+    failure: Option<(Failed, Moment)>,
+}
+
+impl Seat {
+    pub fn new(member: Member, now: Moment) -> Self {
+        let (closed, refusals, alive, replies) = (None, None, None, BTreeMap::new());
+        Self { member, link: None, probing: None, state: LinkState::Unknown, state_since: now, closed, refusals, alive, replies }
+    }
+
+    /// Takes in the result of a probe.
+    pub fn take(&mut self, now: Moment, reply: Reply) {
+        self.probing = None;
+        match reply.answer {
+            Ok(answer) => self.take_answer(now, reply.sent, answer),
+            Err(failed) => {
+                if let FailureKind::Refused = failed.kind {
+                    let (count, first) = self.refusals.map_or((0, now), |(count, first, _)| (count, first));
+                    self.refusals = Some((u16::saturating_add(count, 1), first, now));
+                } else {
+                    self.refusals = None;
+                }
+                if let FailureKind::Unauthorized | FailureKind::Loading | FailureKind::Busy = failed.kind {
+                    self.alive = Some(now);
+                }
+                self.enter(now, state_of(failed.kind));
+                for known in self.replies.values_mut() {
+                    known.fail(now, &failed);
+                }
+            }
+        }
+    }
+
+    /// Its connection ended.
+    pub fn close(&mut self, now: Moment, link: u64) {
+        if self.link == Some(link) {
+            self.link = None;
+            self.probing = None;
+            self.closed = Some(now);
+            self.refusals = None;
+            self.enter(now, LinkState::Closed);
+        }
+    }
+
+    /// Its probe has been on its way for too long. The probe stays: its answer is the first sign of life.
+    pub fn overdue(&mut self, now: Moment) {
+        self.enter(now, LinkState::TimedOut);
+    }
+
+    pub fn state(&self) -> LinkState {
+        self.state
+    }
+
+    fn take_answer(&mut self, now: Moment, sent: Moment, answer: Answer) {
+        self.link = Some(answer.link);
+        self.alive = Some(now);
+        self.closed = None;
+        self.refusals = None;
+        // A server that answers nothing but LOADING, BUSY or NOAUTH is in that state; one good reply is an answer.
+        let failed = answer.replies.iter().all(|(_, reply)| reply.is_err()).then(|| answer.replies.iter().find_map(|(_, reply)| reply.as_ref().err())).flatten();
+        self.enter(now, failed.map_or(LinkState::Answering, |failed| state_of(failed.kind)));
+        for (command, reply) in answer.replies {
+            let is_replication = command == INFO_REPLICATION;
+            let known = self.replies.entry(command).or_default();
+            match reply {
+                Ok(value) => known.renew(value, sent, is_replication),
+                Err(failed) => known.fail(now, &failed),
+            }
+        }
+    }
+
+    fn enter(&mut self, now: Moment, state: LinkState) {
+        if self.state != state {
+            self.state = state;
+            self.state_since = now;
+        }
+    }
+
+    /// `INFO replication`, the newest good one.
+    pub fn replication(&self) -> Option<ReplicationFacts<'_>> {
+        self.text(INFO_REPLICATION).map(ReplicationFacts::parse)
+    }
+
+    /// `INFO server: run_id`, the newest good one.
+    pub fn run_id(&self) -> Option<&str> {
+        self.text(INFO_SERVER).and_then(|text| ServerFacts::parse(text).run_id)
+    }
+
+    /// Its connection answers, and said master.
+    pub fn answers_as_master(&self) -> bool {
+        self.state == LinkState::Answering && self.replication().is_some_and(|facts| facts.role == Speaks::AsMaster)
+    }
+
+    /// When the newest good `INFO replication` was asked for.
+    pub fn seen(&self) -> Option<Moment> {
+        self.replies.get(INFO_REPLICATION)?.newest.as_ref().map(|(_, sent)| *sent)
+    }
+
+    fn text(&self, command: &str) -> Option<&str> {
+        text(&self.replies.get(command)?.newest.as_ref()?.0)
+    }
+
+    /// As the contract has it, with ages that count back from `now`.
+    pub fn instance(&self, now: Moment) -> Instance {
+        let Member { id, kind, address, aliases, pod } = &self.member;
+        let sample = |(value, at): &(Value, Moment)| Sample { value: value.clone(), age_us: at.age_us(now) };
+        Instance {
+            id: id.clone(),
+            kind: *kind,
+            address: address.clone(),
+            aliases: aliases.clone(),
+            link: Link {
+                state: self.state,
+                state_age_us: self.state_since.age_us(now),
+                closed_age_us: self.closed.map(|at| at.age_us(now)),
+                refusals: self.refusals.map(|(count, first, last)| Refusals { count, first_age_us: first.age_us(now), last_age_us: last.age_us(now) }),
+                alive_age_us: self.alive.map(|at| at.age_us(now)),
+            },
+            replies: self
+                .replies
+                .iter()
+                .map(|(command, known)| KnownReply {
+                    command: command.clone(),
+                    newest: known.newest.as_ref().map(sample),
+                    earlier: known.unmoved.as_ref().map(sample),
+                    failure: known.failure.as_ref().map(|(failed, since)| Failure { kind: failed.kind, text: failed.text.clone(), age_us: since.age_us(now) }),
+                })
+                .collect(),
+            pod: pod.clone(),
+            extras: Vec::new(),
+        }
+    }
+}
+
+impl Known {
+    fn renew(&mut self, value: Value, sent: Moment, is_replication: bool) {
+        if is_replication {
+            let stands_still = self.newest.as_ref().is_some_and(|(before, _)| position(before).is_some() && position(before) == position(&value));
+            self.unmoved = if stands_still { self.unmoved.take().or_else(|| self.newest.take()) } else { None };
+        }
+        self.newest = Some((value, sent));
+        self.failure = None;
+    }
+
+    fn fail(&mut self, now: Moment, failed: &Failed) {
+        let since = self.failure.as_ref().filter(|(before, _)| before.kind == failed.kind).map_or(now, |(_, since)| *since);
+        self.failure = Some((failed.clone(), since));
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::Text(text) => Some(&text.text),
+        Value::Integer(_) | Value::Nil(_) | Value::Nested(_) => None,
+    }
+}
+
+fn position(value: &Value) -> Option<(&str, u64)> {
+    let History { replid, offset, former: _ } = ReplicationFacts::parse(text(value)?).history?;
+    Some((replid, offset))
+}
+
+fn state_of(kind: FailureKind) -> LinkState {
+    match kind {
+        FailureKind::Refused => LinkState::Refused,
+        FailureKind::Reset => LinkState::Closed,
+        FailureKind::Unreachable => LinkState::Unreachable,
+        FailureKind::TimedOut => LinkState::TimedOut,
+        FailureKind::Unauthorized => LinkState::Unauthorized,
+        FailureKind::Loading => LinkState::Loading,
+        FailureKind::Busy => LinkState::Busy,
+        FailureKind::ErrorReply => LinkState::Answering,
+        FailureKind::ProtocolError => LinkState::ProtocolError,
+    }
+}
