@@ -12,3 +12,64 @@ wit_bindgen::generate!({
 pub mod contract {
     pub use super::exports::redis_failover::policy::policy::*;
 }
+
+#[cfg(target_arch = "wasm32")]
+mod temporary {
+    use super::contract::*;
+
+    struct Component;
+
+    impl Guest for Component {
+        fn describe() -> Description {
+            Description {
+                name: "temporary".into(),
+                version: "0.0.0".into(),
+                summary: "Stands where the engine will be.".into(),
+                parameters_schema: "{}".into(),
+                topologies: vec![Topology::Replication],
+                wants: vec![],
+            }
+        }
+
+        fn decide(observation: Observation) -> Decision {
+            let member = |instance: &Instance| {
+                let text = instance.replies.iter().find(|reply| reply.command == "INFO replication").and_then(|reply| reply.newest.as_ref());
+                let role = match text.map(|sample| &sample.value) {
+                    Some(Value::Text(Text { text, .. })) => {
+                        let facts = crate::facts::info_fields(text).find(|(key, _)| *key == "role").map(|(_, role)| role.to_owned());
+                        match facts.as_deref() {
+                            Some("master") => Role::Master,
+                            Some(_) => Role::Replica,
+                            None => Role::Unknown,
+                        }
+                    }
+                    _ => Role::Unknown,
+                };
+                Member {
+                    id: instance.id.clone(),
+                    role,
+                    health: Health::Alive,
+                    proof: "it answers".into(),
+                    rank: None,
+                    ineligible: None,
+                    lag_bytes: None,
+                }
+            };
+            let members: Vec<Member> = observation.instances.iter().map(member).collect();
+            let master = members.iter().find(|member| member.role == Role::Master).map(|member| member.id.clone());
+            Decision {
+                verdict: Verdict::Healthy,
+                reason: "temporary".into(),
+                explanation: "nothing was looked at".into(),
+                master_goal: master.clone(),
+                master,
+                members,
+                stages: vec![],
+                known_loss_bytes: None,
+                next_look_us: 1_000_000,
+            }
+        }
+    }
+
+    super::export!(Component with_types_in super);
+}
