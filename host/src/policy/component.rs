@@ -209,5 +209,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 /// The interface that makes a component a policy, with the version that this host serves.
 pub const POLICY: &str = "redis-failover:policy/policy@0.1.0";
 
+/// The world of `wit/failover.wit`: that export, and no import.
+pub const POLICY_WORLD: &str = "redis-failover:policy/failover@0.1.0";
+
 /// Python's, the largest known, have 18 MB.
 pub const COMPONENT_BYTES_MAX: usize = 32 << 20;

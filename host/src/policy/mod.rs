@@ -15,7 +15,7 @@ mod watch;
 mod wrap;
 
 pub use cache::{Cache, CacheError};
-pub use component::{Component, LoadError, POLICY, Reused};
+pub use component::{Component, LoadError, POLICY, POLICY_WORLD, Reused};
 pub use embedded::{EMBEDDED, embedded};
 pub use engine::{Sandbox, SandboxError};
 pub use form::{DescriptionError, check_decision, check_description};
