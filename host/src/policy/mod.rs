@@ -2,6 +2,28 @@
 
 pub mod contract;
 
+mod cache;
+mod component;
+mod embedded;
+mod engine;
+mod form;
+mod limits;
+mod line;
+mod specimen;
+mod wants;
+mod watch;
+mod wrap;
+
+pub use cache::{Cache, CacheError};
+pub use component::{Component, LoadError, POLICY, POLICY_WORLD, Reused};
+pub use embedded::{EMBEDDED, embedded};
+pub use engine::{Sandbox, SandboxError};
+pub use form::{DescriptionError, check_decision, check_description};
+pub use line::{Line, Quarantined};
+pub use specimen::healthy_group;
+pub use watch::{Change, Prove, SwapError, Watch, load_file};
+pub use wrap::wrap;
+
 use contract::{Decision, Observation};
 
 /// Whatever answers an observation with a decision: a component, or the engine compiled natively.
@@ -38,6 +60,9 @@ pub enum PolicyFault {
         /// The limit.
         limit_bytes: u64,
     },
+    /// Its answer is no decision: too large, not of the contract's types, or not of its form.
+    #[error("policy gave a malformed decision: {0}")]
+    Malformed(String),
     /// It broke hard invariants; the guard's words.
     #[error("policy breached the guard: {}", .0.join("; "))]
     Breach(Vec<String>),

@@ -1,0 +1,19 @@
+//! `redis-operator completions`: what a shell needs to complete this program's arguments.
+
+use super::{Cli, Stop, print};
+
+/// Print completions for a shell
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  redis-operator completions bash > ~/.local/share/bash-completion/completions/redis-operator")]
+pub(super) struct Args {
+    /// Which shell
+    shell: clap_complete::Shell,
+}
+
+pub(super) fn run(arguments: &Args) -> Result<u8, Stop> {
+    // Into memory first: the generator panics when its writer fails, as a closed pipe does.
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::definition(), "redis-operator", &mut script);
+    print(&String::from_utf8_lossy(&script))?;
+    Ok(0)
+}

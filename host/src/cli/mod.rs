@@ -1,0 +1,134 @@
+//! The commands: one file each, under 100 lines. They read arguments and files, call the library, and print; they decide nothing.
+//! A new command is a module and a case of [`Command`].
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write, stdout};
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+mod choice;
+mod completions;
+mod observation;
+mod policy;
+
+pub use choice::PolicyChoice;
+pub use observation::read_observation;
+
+/// Keeps groups of Redis servers highly available; its decisions come from a WebAssembly component.
+#[derive(Debug, Parser)]
+#[command(name = "redis-operator", version, max_term_width = 120, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Example:\n  redis-operator policy inspect\n\n\
+    Exit codes: 0 done, 1 failed, 2 bad input (one line on standard error says what, and nothing was touched).")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How to log to standard error; RUST_LOG says what.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Policy(policy::Args),
+    Completions(completions::Args),
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// What only `main` may ask the environment for.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Where compiled policies are kept unless an option says otherwise. None: nowhere.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// Why a command ended before its end.
+#[derive(Debug)]
+pub enum Stop {
+    /// All is said: help was shown, or whoever read the output has had enough. Exit code 0.
+    Done,
+    /// Help was shown to somebody who gave no command. Exit code 2.
+    Usage,
+    /// The input was right and the answer is no. Exit code 1.
+    Failed(String),
+    /// The input was wrong: one line that names the thing and the way out. Exit code 2, nothing touched.
+    Input(String),
+}
+
+/// Parses the arguments, the program's name first. Shows help and version by itself.
+///
+/// # Errors
+/// [`Stop`], when there is no command to run.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    Cli::try_parse_from(arguments).map_err(|error| match error.kind() {
+        DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Nobody may be left to read it.
+            drop(error.print());
+            if error.use_stderr() { Stop::Usage } else { Stop::Done }
+        }
+        // Clap's enum, which grows. Its message is one paragraph, then usage; only the paragraph fits a line.
+        _ => {
+            let text = error.render().to_string();
+            let paragraph: Vec<&str> =
+                text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")).filter(|line| !line.is_empty()).collect();
+            let line = paragraph.join(" ").trim_start_matches("error: ").replace("For more information, try '--help'.", "");
+            Stop::Input(format!("{}; see --help", line.trim()))
+        }
+    })
+}
+
+impl Cli {
+    /// How it is to log.
+    pub fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
+
+    /// All commands and options, for shells.
+    fn definition() -> clap::Command {
+        Cli::command()
+    }
+}
+
+/// Runs the command; what it returns is the process's exit code.
+///
+/// # Errors
+/// [`Stop`].
+pub async fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Stop> {
+    match cli.command {
+        Command::Policy(arguments) => policy::run(&arguments, surroundings),
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}
+
+/// Prints to standard output. A reader who went away, as `head` does, ends the command without a word.
+fn print(text: &str) -> Result<(), Stop> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Stop::Done,
+        _ => Stop::Failed(format!("standard output: {error}")),
+    })
+}
+
+/// Prints a value as JSON with one line a field.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Stop> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Stop::Failed(format!("no JSON: {error}")))?;
+    print(&(text + "\n"))
+}

@@ -1,0 +1,90 @@
+//! `policy inspect`: what a policy says of itself, and what its file is.
+
+use serde_json::{Value, json};
+
+use crate::cli::{Format, PolicyChoice, Stop, Surroundings, print, print_json};
+use crate::policy::contract::{InstanceKind, Topology, Want};
+use crate::policy::{Component, POLICY_WORLD, Policy};
+
+/// Show what a policy is: name, version, world, digest, parameters, wanted commands
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  redis-operator policy inspect --policy mine.wasm --format json")]
+pub(super) struct Args {
+    #[command(flatten)]
+    choice: PolicyChoice,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+pub(super) fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+    let component = arguments.choice.load(&arguments.choice.sandbox(surroundings)?)?;
+    match arguments.format {
+        Format::Table => print(&table(&component, &arguments.choice.source()))?,
+        Format::Json => print_json(&record(&component, &arguments.choice.source()))?,
+    }
+    Ok(0)
+}
+
+fn table(component: &Component, source: &str) -> String {
+    let about = component.description();
+    let topologies: Vec<&str> = about.topologies.iter().copied().map(topology).collect();
+    let wants: Vec<String> = about.wants.iter().map(want).collect();
+    let schema = serde_json::to_string_pretty(&schema(component)).unwrap_or_default();
+    let rows = [
+        ("policy", component.title().to_owned()),
+        ("summary", about.summary.clone()),
+        ("file", source.to_owned()),
+        ("digest", format!("sha256:{}", component.digest())),
+        ("size", format!("{} bytes", component.size_bytes())),
+        ("world", POLICY_WORLD.to_owned()),
+        ("exports", component.exports().join("\n")),
+        ("imports", "nothing".to_owned()),
+        ("topologies", topologies.join(", ")),
+        ("wants", if wants.is_empty() { "only what every policy gets".to_owned() } else { wants.join("\n") }),
+        ("parameters", schema),
+    ];
+    rows.iter()
+        .flat_map(|(name, text)| text.lines().enumerate().map(move |(row, line)| (if row == 0 { name } else { "" }, line)))
+        .map(|(name, line)| format!("{name:<12}{line}\n"))
+        .collect()
+}
+
+fn record(component: &Component, source: &str) -> Value {
+    let about = component.description();
+    json!({
+        "name": about.name,
+        "version": about.version,
+        "summary": about.summary,
+        "file": source,
+        "digest": component.digest(),
+        "size_bytes": component.size_bytes(),
+        "world": POLICY_WORLD,
+        "exports": component.exports(),
+        "imports": [],
+        "topologies": about.topologies,
+        "wants": about.wants,
+        "parameters_schema": schema(component),
+    })
+}
+
+/// The schema as JSON; loading found that it is.
+fn schema(component: &Component) -> Value {
+    serde_json::from_str(&component.description().parameters_schema).unwrap_or_default()
+}
+
+fn want(want: &Want) -> String {
+    let kind = match want.kind {
+        InstanceKind::Redis => "redis",
+        InstanceKind::Sentinel => "sentinel",
+    };
+    format!("{} (from each {kind} of a {} group)", want.arguments.join(" "), topology(want.topology))
+}
+
+fn topology(topology: Topology) -> &'static str {
+    match topology {
+        Topology::Replication => "replication",
+        Topology::Sentinel => "sentinel",
+        Topology::Cluster => "cluster",
+    }
+}

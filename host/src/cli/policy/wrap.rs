@@ -1,0 +1,31 @@
+//! `policy wrap`: the last step of making a policy, without further tools: a core module becomes a component.
+
+use std::path::PathBuf;
+
+use crate::cli::{PolicyChoice, Stop, Surroundings, print};
+use crate::policy::{Component, Policy, wrap};
+
+/// Make a policy component of a core module that was built with wit-bindgen
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  cargo build --release --target wasm32-unknown-unknown\n  \
+    redis-operator policy wrap target/wasm32-unknown-unknown/release/mine.wasm --output mine.component.wasm")]
+pub(super) struct Args {
+    /// Core module, as the compiler leaves it
+    module: PathBuf,
+    /// Where to put the component
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+pub(super) fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+    let bad = |why: String| Stop::Input(format!("{}: {why}", arguments.module.display()));
+    let module = std::fs::read(&arguments.module).map_err(|error| bad(error.to_string()))?;
+    let component = wrap(&module).map_err(bad)?;
+    // Loaded before it is written, so that what is no policy leaves no file.
+    let nowhere = PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true };
+    let policy = Component::load(&nowhere.sandbox(surroundings)?, &component).map_err(|error| bad(format!("made into a component, {error}")))?;
+    let output = arguments.output.display();
+    std::fs::write(&arguments.output, &component).map_err(|error| Stop::Input(format!("{output}: {error}")))?;
+    print(&format!("{output}: {}, {} bytes, sha256:{}\n", policy.title(), component.len(), policy.digest()))?;
+    Ok(0)
+}

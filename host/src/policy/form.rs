@@ -1,0 +1,190 @@
+//! The form of what a policy says: bounds and cross-references that WIT types cannot state. Whether a decision is *safe* is the
+//! guard's business, not this file's.
+
+use std::collections::BTreeSet;
+
+use super::contract::{Decision, Description, Observation, Verdict};
+use super::wants::is_allowed;
+
+/// Why a description is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DescriptionError {
+    /// `name`.
+    #[error("its name {0:?} is not in kebab-case with 1 to {NAME_BYTES_MAX} characters")]
+    Name(String),
+    /// `version`.
+    #[error("its version {0:?} is not of the form 1.2.3")]
+    Version(String),
+    /// `summary`.
+    #[error("its summary is not one line of 1 to {SUMMARY_BYTES_MAX} bytes")]
+    Summary,
+    /// `parameters-schema`.
+    #[error("its parameters schema is no JSON object of at most {SCHEMA_BYTES_MAX} bytes")]
+    Schema,
+    /// `topologies`.
+    #[error("it names no topology, or one of them twice")]
+    Topologies,
+    /// One of `wants`.
+    #[error("it wants `{0}`, which is not on the host's list of harmless commands for that topology and kind")]
+    Want(String),
+    /// `wants`, as a whole.
+    #[error("it wants more than {WANTS_MAX} commands, or one of them twice, or for a topology that it does not serve")]
+    Wants,
+}
+
+/// Checks the answer of `describe`.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_description(description: &Description) -> Result<(), DescriptionError> {
+    let Description { name, version, summary, parameters_schema, topologies, wants } = description;
+    if !is_kebab_case(name) {
+        return Err(DescriptionError::Name(shortened(name)));
+    }
+    if !is_version(version) {
+        return Err(DescriptionError::Version(shortened(version)));
+    }
+    if summary.is_empty() || summary.len() > SUMMARY_BYTES_MAX || summary.chars().any(char::is_control) {
+        return Err(DescriptionError::Summary);
+    }
+    if parameters_schema.len() > SCHEMA_BYTES_MAX || !serde_json::from_str(parameters_schema).is_ok_and(|json: serde_json::Value| json.is_object()) {
+        return Err(DescriptionError::Schema);
+    }
+    if topologies.is_empty() || has_repeats(topologies) {
+        return Err(DescriptionError::Topologies);
+    }
+    if let Some(want) = wants.iter().find(|want| !is_allowed(want)) {
+        return Err(DescriptionError::Want(shortened(&want.arguments.join(" "))));
+    }
+    if wants.len() > WANTS_MAX || has_repeats(wants) || wants.iter().any(|want| !topologies.contains(&want.topology)) {
+        return Err(DescriptionError::Wants);
+    }
+    Ok(())
+}
+
+/// Checks an answer of `decide` to `observation`.
+///
+/// # Errors
+/// What is wrong first, as half a sentence.
+pub fn check_decision(observation: &Observation, decision: &Decision) -> Result<(), String> {
+    let Decision { verdict, reason, explanation, master, master_goal, members, stages, known_loss_bytes: _, next_look_us } = decision;
+    if !is_kebab_case(reason) {
+        return Err(format!("its reason {:?} is not in kebab-case with 1 to {NAME_BYTES_MAX} characters", shortened(reason)));
+    }
+    if explanation.is_empty() || explanation.len() > EXPLANATION_BYTES_MAX {
+        return Err(format!("its explanation does not have 1 to {EXPLANATION_BYTES_MAX} bytes"));
+    }
+    let observed: BTreeSet<&str> = observation.instances.iter().map(|instance| instance.id.as_str()).collect();
+    if !members.iter().map(|member| member.id.as_str()).eq(observed.iter().copied()) {
+        return Err("its members are not the observed instances, each once, sorted by id".into());
+    }
+    for id in [master, master_goal].into_iter().flatten() {
+        if !observed.contains(id.as_str()) {
+            return Err(format!("its master {:?} is no observed instance", shortened(id)));
+        }
+    }
+    match (verdict, stages.is_empty()) {
+        (Verdict::Act, true) => return Err("it says act and plans nothing".into()),
+        (Verdict::Healthy | Verdict::Wait | Verdict::Refuse, false) => return Err("it plans stages and does not say act".into()),
+        (Verdict::Act, false) | (Verdict::Healthy | Verdict::Wait | Verdict::Refuse, true) => {}
+    }
+    if stages.len() > STAGES_MAX
+        || stages.iter().any(|stage| stage.actions.is_empty() || stage.actions.len() > observed.len() * ACTIONS_PER_MEMBER_MAX)
+    {
+        return Err(format!("it has more than {STAGES_MAX} stages, or one with no action or more than {ACTIONS_PER_MEMBER_MAX} for each instance"));
+    }
+    if *next_look_us == 0 {
+        return Err("it wants to be asked again after no time at all".into());
+    }
+    Ok(())
+}
+
+fn is_kebab_case(name: &str) -> bool {
+    let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    name.len() <= NAME_BYTES_MAX && name.starts_with(|first: char| first.is_ascii_lowercase()) && name.split('-').all(word)
+}
+
+/// Three numbers, then anything that semantic versions may carry.
+fn is_version(version: &str) -> bool {
+    let numbers = version.split(['-', '+']).next().unwrap_or_default();
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let tail = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
+    version.len() <= NAME_BYTES_MAX && numbers.split('.').count() == 3 && numbers.split('.').all(number) && version.bytes().all(tail)
+}
+
+fn has_repeats<T: PartialEq>(items: &[T]) -> bool {
+    items.iter().enumerate().any(|(index, item)| items[..index].contains(item))
+}
+
+/// What a stranger wrote, short enough for a line.
+fn shortened(text: &str) -> String {
+    text.chars().take(NAME_BYTES_MAX).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+const NAME_BYTES_MAX: usize = 64;
+const SUMMARY_BYTES_MAX: usize = 256;
+const SCHEMA_BYTES_MAX: usize = 64 << 10;
+const WANTS_MAX: usize = 16;
+const EXPLANATION_BYTES_MAX: usize = 4 << 10;
+/// A failover takes four: fence, promote, follow, unfence.
+const STAGES_MAX: usize = 64;
+const ACTIONS_PER_MEMBER_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::{InstanceKind, Topology, Want};
+    use super::*;
+
+    fn description() -> Description {
+        Description {
+            name: "default".into(),
+            version: "0.1.0".into(),
+            summary: "One line.".into(),
+            parameters_schema: "{}".into(),
+            topologies: vec![Topology::Replication],
+            wants: vec![Want { topology: Topology::Replication, kind: InstanceKind::Redis, arguments: vec!["ROLE".into()] }],
+        }
+    }
+
+    #[test]
+    fn an_ordinary_description_is_accepted() {
+        assert_eq!(check_description(&description()), Ok(()));
+    }
+
+    #[test]
+    fn names_are_kebab_case() {
+        for name in ["a", "my-policy-2"] {
+            assert!(is_kebab_case(name), "{name}");
+        }
+        for name in ["", "-a", "a-", "a--b", "A", "a_b", "a b", "2a", "ä", &"a".repeat(65)] {
+            assert!(!is_kebab_case(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn versions_are_semantic() {
+        for version in ["0.1.0", "10.20.30-rc.1+abc"] {
+            assert!(is_version(version), "{version}");
+        }
+        for version in ["", "1", "1.2", "1.2.x", "v1.2.3", "1.2.3.4", "1..3", "1.2.3-\n"] {
+            assert!(!is_version(version), "{version}");
+        }
+    }
+
+    #[test]
+    fn each_field_of_a_description_is_bounded() {
+        let refused = |change: fn(&mut Description)| {
+            let mut changed = description();
+            change(&mut changed);
+            check_description(&changed)
+        };
+        assert_eq!(refused(|it| it.summary = "two\nlines".into()), Err(DescriptionError::Summary));
+        assert_eq!(refused(|it| it.parameters_schema = "[]".into()), Err(DescriptionError::Schema));
+        assert_eq!(refused(|it| it.parameters_schema = "{".into()), Err(DescriptionError::Schema));
+        assert_eq!(refused(|it| it.topologies.clear()), Err(DescriptionError::Topologies));
+        assert_eq!(refused(|it| it.topologies.push(Topology::Replication)), Err(DescriptionError::Topologies));
+        assert_eq!(refused(|it| it.wants.push(it.wants[0].clone())), Err(DescriptionError::Wants));
+        assert_eq!(refused(|it| it.wants[0].topology = Topology::Cluster), Err(DescriptionError::Wants));
+        assert_eq!(refused(|it| it.wants[0].arguments = vec!["ACL".into(), "LIST".into()]), Err(DescriptionError::Want("ACL LIST".into())));
+    }
+}
