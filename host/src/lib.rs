@@ -1,3 +1,4 @@
 //! The controller: a library and the one binary, `redis-operator`.
 
+pub mod guard;
 pub mod policy;
