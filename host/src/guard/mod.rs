@@ -17,6 +17,8 @@ mod handover;
 mod scene;
 mod shape;
 mod structure;
+#[cfg(test)]
+mod tests;
 
 pub use structure::DIRECTIVES;
 
