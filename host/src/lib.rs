@@ -1,4 +1,6 @@
 //! The controller: a library and the one binary, `redis-operator`.
 
 pub mod cli;
+pub mod group;
+pub mod guard;
 pub mod policy;

@@ -1,5 +1,6 @@
 //! Policies: load, prove, limit, decide, swap. The only place that knows wasmtime.
 
+pub mod check;
 pub mod contract;
 
 mod cache;

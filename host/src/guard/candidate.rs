@@ -1,0 +1,177 @@
+//! Whether the promoted one may take the role: who answers as a master beside it, its fitness, its history, and how many
+//! others were heard. Must not judge the old master's end.
+
+use super::evidence::{claimants, is_silent, process_end};
+use super::scene::{Named, Scene, Seat};
+use super::{Case, ensure};
+use crate::policy::contract::{Action, Evidence, InDoubt, Promote};
+use failover_core::facts::{History, Relation};
+
+pub(super) fn reachable_master(case: &Case<'_>) -> Result<(), String> {
+    let scene = &case.scene;
+    for (promote, candidate) in candidates(case) {
+        // Promoting who is a master already displaces nobody.
+        if candidate.answers_as_master() {
+            continue;
+        }
+        let stays =
+            |seat: &&Seat<'_>| seat.id != promote.id && seat.answers_as_master() && !scene.is_amnesic(seat) && !scene.is_stray(seat, candidate);
+        if let Some(master) = scene.answering().find(stays) {
+            return Err(format!("{} answers as a master, and {} is to be promoted", master.id, promote.id));
+        }
+    }
+    for follow in case.follows() {
+        let (Some(seat), Some(master)) = (scene.seat(&follow.id), scene.seat(&follow.master)) else { continue };
+        let is_master = seat.answers_as_master() && !scene.is_amnesic(seat) && !scene.is_stray(seat, master);
+        ensure(!is_master || master.answers_as_master(), || {
+            format!("{} answers as a master, {} does not, and is to be followed by it", seat.id, master.id)
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn bootstrap(case: &Case<'_>) -> Result<(), String> {
+    let scene = &case.scene;
+    for (promote, candidate) in candidates(case).filter(|(promote, _)| promote.evidence == Evidence::Bootstrap) {
+        for seat in scene.answering() {
+            match &seat.names {
+                Named::Nobody | Named::Itself => {}
+                Named::Members(_) | Named::Stranger => return Err(format!("{} names a master, and a first one is to be promoted", seat.id)),
+            }
+            let has_attached = scene.attached(seat).next().is_some();
+            ensure(seat.id == promote.id || !seat.answers_as_master() || !has_attached, || format!("{} answers as a master with replicas", seat.id))?;
+        }
+        let on_record = scene.observation.published.as_ref().and_then(|record| scene.seat(&record.master));
+        if let Some(seat) = on_record.filter(|seat| seat.id != promote.id) {
+            let is_accounted = seat.answers || process_end(seat).is_some() || is_silent(scene, seat);
+            ensure(is_accounted, || format!("{} is the master on record, out of sight, neither proven dead nor silent", seat.id))?;
+        }
+        holds_most(scene, candidate)?;
+    }
+    Ok(())
+}
+
+pub(super) fn fit(case: &Case<'_>) -> Result<(), String> {
+    for (promote, candidate) in candidates(case) {
+        let bootstraps = promote.evidence == Evidence::Bootstrap && candidate.answers_as_master();
+        if let Some(why) = unfit(candidate).filter(|_| !bootstraps) {
+            return Err(format!("{} {why}", candidate.id));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn lineage(case: &Case<'_>) -> Result<(), String> {
+    let scene = &case.scene;
+    for (promote, candidate) in candidates(case) {
+        let Some(own) = candidate.history() else { return Err(format!("the history of {} is not known", candidate.id)) };
+        let record = scene.observation.published.as_ref();
+        // The last words of whoever was lost. One that answers has a history of its own, which may be new.
+        let lost: Vec<History<'_>> =
+            claimants(scene, promote).iter().filter(|claimant| !claimant.seat.answers).filter_map(|claimant| claimant.seat.history()).collect();
+        let is_heir = |history: History<'_>| {
+            record.is_some_and(|record| history.knows(&record.replid)) || lost.iter().any(|lost| history.relation(lost) != Relation::Unrelated)
+        };
+        if is_heir(own) {
+            continue;
+        }
+        if let Some(heir) = scene.answering().find(|seat| seat.history().is_some_and(is_heir)) {
+            return Err(format!("{} does not share the history of the master that it replaces, and {} does", candidate.id, heir.id));
+        }
+        // All histories are new, as after a restart from an append-only file: then the data itself tells. It does so for a
+        // first master, too, by a rule of its own.
+        if promote.evidence != Evidence::Bootstrap {
+            holds_most(scene, candidate)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
+    if case.scene.parameter("order").is_some_and(|order| order == "priority-first") {
+        return Ok(());
+    }
+    for (_, candidate) in candidates(case) {
+        for other in case.scene.answering().filter(|other| other.id != candidate.id && unfit(other).is_none()) {
+            if let Some(Relation::Ahead(bytes)) = other.relation(candidate) {
+                return Err(format!("{} is {bytes} bytes ahead of {} in the same history, and fit", other.id, candidate.id));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn quorum(case: &Case<'_>) -> Result<(), String> {
+    let group = &case.scene.observation.group;
+    let desired = usize::from(group.members_desired);
+    let needed = group.members_min.map_or(desired.saturating_sub(1).clamp(1, 2), usize::from);
+    let heard = case.scene.answering().count();
+    let replaces_data = |id: &str| case.scene.seat(id).is_none_or(|seat| seat.keys != Some(0));
+    let needs_it = case.promotes().next().is_some() || case.follows().any(|follow| replaces_data(&follow.id));
+    ensure(!needs_it || heard >= needed, || format!("{heard} members answer, and {needed} must"))?;
+    // Of two, the one that is left is all there can be.
+    let is_majority = heard * 2 > desired || (desired <= 2 && heard >= 1);
+    let is_silent = case.promotes().any(|promote| promote.evidence == Evidence::Silent);
+    ensure(!is_silent || is_majority, || format!("{heard} of {desired} members answer, and silence takes a majority"))
+}
+
+pub(super) fn in_doubt(case: &Case<'_>) -> Result<(), String> {
+    for promote in case.promotes() {
+        for doubt in &case.scene.observation.in_doubt {
+            let possible = match &doubt.action {
+                Action::Promote(promote) => &promote.id,
+                Action::Handover(handover) => &handover.target,
+                Action::Follow(_)
+                | Action::Fence(_)
+                | Action::Unfence(_)
+                | Action::KickClients(_)
+                | Action::Configure(_)
+                | Action::Restart(_)
+                | Action::Command(_) => continue,
+            };
+            let Some(seat) = case.scene.seat(possible).filter(|seat| seat.id != promote.id) else { continue };
+            ensure(is_settled(&case.scene, seat, doubt), || {
+                format!("{possible} may have become a master {} us ago, and was not seen since", doubt.age_us)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether nothing can come of the doubtful action any more, or its outcome was seen.
+fn is_settled(scene: &Scene<'_>, seat: &Seat<'_>, doubt: &InDoubt) -> bool {
+    let was_seen = seat.answers && seat.age_us.is_some_and(|age_us| age_us < doubt.age_us);
+    was_seen || process_end(seat).is_some() || is_silent(scene, seat)
+}
+
+/// Why this one cannot take the role. None: it can.
+///
+/// Its version is left out on purpose: a complete replica of an older Redis is better than no master.
+fn unfit(seat: &Seat<'_>) -> Option<&'static str> {
+    let facts = &seat.facts;
+    let conditions = [
+        (seat.answers_as_replica(), "does not answer as a replica"),
+        (facts.priority.is_some_and(|priority| priority > 0), "has priority 0, or none that is known"),
+        (!seat.is_loading, "is loading"),
+        (!facts.is_syncing, "is in the middle of a full sync"),
+        (facts.is_announced, "is not announced"),
+        (!facts.in_failover, "takes part in a FAILOVER"),
+    ];
+    conditions.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
+}
+
+/// Where no history tells: the master on record if it has data, else whoever has the most. Between members of one history
+/// offsets tell, not keys.
+fn holds_most(scene: &Scene<'_>, candidate: &Seat<'_>) -> Result<(), String> {
+    let on_record = scene.observation.published.as_ref().is_some_and(|record| record.master == candidate.id);
+    let own = candidate.keys.unwrap_or(0);
+    let is_richer = |other: &&Seat<'_>| other.keys.unwrap_or(0) > own && matches!(other.relation(candidate), Some(Relation::Unrelated) | None);
+    match scene.answering().find(is_richer) {
+        Some(richer) if !(on_record && own > 0) => Err(format!("{} holds {own} keys, and {} holds more", candidate.id, richer.id)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn candidates<'c, 'a>(case: &'c Case<'a>) -> impl Iterator<Item = (&'a Promote, &'c Seat<'a>)> {
+    case.promotes().filter_map(|promote| Some((promote, case.scene.seat(&promote.id)?)))
+}

@@ -1,0 +1,229 @@
+//! Whether the old master may be replaced: everybody who may still be one is accounted for, and the stated reason is true.
+//!
+//! The *claimants* to the role are those at the ends of the replicas' chains, and the one on record. Each must be excused;
+//! losing sight of one is no excuse. Must not judge the candidate.
+
+use super::scene::{Named, Scene, Seat};
+use super::{Case, ensure};
+use crate::policy::contract::{Evidence, LinkState, Preference, Promote};
+
+/// Two refusals closer together than this are one accident: a listen backlog that overflowed.
+const REFUSALS_APART_US: u64 = 5_000;
+/// In hang limits: between a failover and the next one on silence alone.
+const COOL_DOWN: u64 = 3;
+/// In hang limits: longer than this, fleet doubt excuses no waiting.
+const DOUBT: u64 = 10;
+/// More groups than this, silent together, say more about the host.
+const SILENT_GROUPS_MAX_PERMILLE: u16 = 250;
+/// Beyond the lag itself: Redis counts whole seconds on both sides and looks once a second (`replicationCron`).
+const FENCE_MARGIN_S: u64 = 3;
+
+/// What speaks for it that a process is gone.
+#[derive(Clone, Copy)]
+pub(super) enum Proof {
+    /// The orchestrator says that it does not run.
+    Stated,
+    /// Nobody listens where it was, for this long.
+    RefusedSince(u64),
+}
+
+pub(super) fn evidence(case: &Case<'_>) -> Result<(), String> {
+    for promote in case.promotes() {
+        match promote.evidence {
+            Evidence::Requested => return Err(format!("{} is promoted on request, which is done by handover", promote.id)),
+            // Who stands in the way of a first master is the matter of a rule of its own.
+            Evidence::Bootstrap => continue,
+            Evidence::Dead | Evidence::Abdicated | Evidence::Amnesic | Evidence::Silent => {}
+        }
+        let scene = &case.scene;
+        let claimants = claimants(scene, promote);
+        for claimant in &claimants {
+            excused(scene, promote, claimant)?;
+        }
+        let is_true = match promote.evidence {
+            Evidence::Dead => is_master_on_record_gone(scene) || claimants.iter().any(|claimant| process_end(claimant.seat).is_some()),
+            Evidence::Silent => claimants.iter().any(|claimant| is_silent(scene, claimant.seat)),
+            Evidence::Abdicated => claimants.iter().any(|claimant| claimant.seat.answers_as_replica() || is_reloading(claimant.seat)),
+            Evidence::Amnesic => claimants.iter().any(|claimant| scene.is_amnesic(claimant.seat)),
+            Evidence::Requested | Evidence::Bootstrap => false,
+        };
+        let names = || claimants.iter().map(|claimant| claimant.seat.id).collect::<Vec<_>>().join(", ");
+        ensure(is_true, || format!("the reason {:?} holds for none of those who may be master: [{}]", promote.evidence, names()))?;
+    }
+    Ok(())
+}
+
+pub(super) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
+    for promote in case.promotes() {
+        let scene = &case.scene;
+        for lost in claimants(scene, promote).iter().map(|claimant| claimant.seat).filter(|seat| !seat.answers) {
+            let proof = process_end(lost);
+            for witness in scene.followers(lost.id) {
+                match proof {
+                    Some(Proof::Stated) => {}
+                    Some(Proof::RefusedSince(since_us)) => {
+                        let is_after = witness.age_us.is_some_and(|age_us| age_us <= since_us);
+                        ensure(is_after, || format!("{} was asked before {} refused", witness.id, lost.id))?;
+                    }
+                    None if hears_nothing(scene, witness) => continue,
+                    None => {}
+                }
+                ensure(witness.facts.link_up == Some(false), || format!("{} may still hear {}", witness.id, lost.id))?;
+            }
+        }
+        if is_master_on_record_gone(scene) && promote.evidence == Evidence::Dead {
+            let hangs_on = |seat: &&Seat<'_>| seat.names == Named::Stranger && seat.facts.link_up != Some(false);
+            if let Some(witness) = scene.answering().find(hangs_on) {
+                return Err(format!("{} may still hear a master that is no member", witness.id));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn self_fence(case: &Case<'_>) -> Result<(), String> {
+    let scene = &case.scene;
+    for promote in case.promotes().filter(|promote| promote.evidence == Evidence::Silent) {
+        let group = &scene.observation.group;
+        match group.prefer {
+            Preference::Availability => continue,
+            Preference::Consistency => {}
+        }
+        let Some(lag_s) = group.self_fence_lag_s else { return Err("consistency is preferred, and no member fences itself".into()) };
+        let bound_s = u64::from(lag_s) + FENCE_MARGIN_S;
+        for lost in claimants(scene, promote).iter().map(|claimant| claimant.seat).filter(|seat| is_silent(scene, seat)) {
+            ensure(lost.silence_us() >= bound_s * 1_000_000, || {
+                format!("{} is silent for {} us, and fences itself after {bound_s} s", lost.id, lost.silence_us())
+            })?;
+            for witness in scene.followers(lost.id) {
+                // A link that was never up acknowledges nothing: it keeps no fence open.
+                let never_up = witness.facts.link_up == Some(false) && witness.facts.link_down_s.is_none();
+                let apart_s = witness.facts.link_down_s.or(witness.facts.last_io_s).unwrap_or(0);
+                let is_apart = never_up || apart_s >= bound_s || witness.standstill_us() >= bound_s * 1_000_000;
+                ensure(is_apart, || format!("{} may have kept the fence of {} open less than {bound_s} s ago", witness.id, lost.id))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn cool_down(case: &Case<'_>) -> Result<(), String> {
+    let Some(last) = &case.scene.observation.last_failover else { return Ok(()) };
+    let bound_us = COOL_DOWN * case.scene.hang_limit_us();
+    let is_silent = case.promotes().any(|promote| promote.evidence == Evidence::Silent);
+    ensure(!is_silent || last.age_us >= bound_us, || format!("the last failover was {} us ago, and silence waits {bound_us}", last.age_us))
+}
+
+pub(super) fn self_doubt(case: &Case<'_>) -> Result<(), String> {
+    let scene = &case.scene;
+    let permille = scene.observation.silent_groups_permille;
+    for promote in case.promotes().filter(|promote| promote.evidence == Evidence::Silent && permille > SILENT_GROUPS_MAX_PERMILLE) {
+        let bound_us = DOUBT * scene.hang_limit_us();
+        let long_gone = claimants(scene, promote).iter().filter(|lost| is_silent(scene, lost.seat)).all(|lost| lost.seat.silence_us() > bound_us);
+        ensure(long_gone, || format!("{permille} of 1000 groups fell silent together, and this one not for {bound_us} us"))?;
+    }
+    Ok(())
+}
+
+/// Who may be the master, the promoted one aside.
+pub(super) struct Claimant<'s, 'a> {
+    pub seat: &'s Seat<'a>,
+    /// Known only from a record, while replicas name another: the record may be older than the world.
+    pub is_hearsay: bool,
+}
+
+pub(super) fn claimants<'s, 'a>(scene: &'s Scene<'a>, promote: &Promote) -> Vec<Claimant<'s, 'a>> {
+    let mut claimants: Vec<Claimant<'s, 'a>> = Vec::new();
+    for end in scene.answering().filter(|seat| seat.is_replica()).filter_map(|replica| scene.chain_end(replica)) {
+        if !claimants.iter().any(|claimant| claimant.seat.id == end.id) {
+            claimants.push(Claimant { seat: end, is_hearsay: false });
+        }
+    }
+    let on_record = scene.observation.published.as_ref().and_then(|record| scene.seat(&record.master));
+    if let Some(seat) = on_record.filter(|seat| !claimants.iter().any(|claimant| claimant.seat.id == seat.id)) {
+        let is_hearsay = claimants.iter().any(|claimant| !claimant.seat.answers_as_replica());
+        claimants.push(Claimant { seat, is_hearsay });
+    }
+    // A chain that ends at the promoted replica itself names nobody else; one that ends at a master is for another rule.
+    claimants.retain(|claimant| claimant.seat.id != promote.id || claimant.seat.answers_as_replica());
+    claimants
+}
+
+/// Why this one is no master any more; the error says what is missing.
+fn excused(scene: &Scene<'_>, promote: &Promote, claimant: &Claimant<'_, '_>) -> Result<(), String> {
+    let seat = claimant.seat;
+    let may_be = |what: &str| Err(format!("{} may be the master: {what}", seat.id));
+    if was_replaced(scene, seat) {
+        return Ok(());
+    }
+    if seat.answers_as_replica() {
+        // The promoted one leaves whomever it follows; another may not hang on a master that nobody here can see.
+        let hangs_on = seat.id != promote.id && seat.names == Named::Stranger && seat.facts.link_up != Some(false);
+        return if hangs_on { may_be("it follows one that is no member") } else { Ok(()) };
+    }
+    if is_reloading(seat) || process_end(seat).is_some() {
+        return Ok(());
+    }
+    if seat.answers {
+        let is_stray = scene.seat(&promote.id).is_some_and(|candidate| scene.is_stray(seat, candidate));
+        return if is_stray || scene.is_amnesic(seat) { Ok(()) } else { may_be("it answers") };
+    }
+    if !is_silent(scene, seat) {
+        return may_be("it is out of sight, neither proven dead nor silent for the hang limit");
+    }
+    if promote.evidence == Evidence::Silent || claimant.is_hearsay { Ok(()) } else { may_be("it is silent, and that is not the stated reason") }
+}
+
+/// It lost its role in the last failover, and the record has moved on.
+fn was_replaced(scene: &Scene<'_>, seat: &Seat<'_>) -> bool {
+    let last = scene.observation.last_failover.as_ref();
+    let is_published = scene.observation.published.as_ref().is_none_or(|record| record.master == seat.id);
+    last.is_some_and(|last| last.source.as_deref() == Some(seat.id) && last.target != seat.id) && !is_published && !seat.answers_as_master()
+}
+
+fn is_master_on_record_gone(scene: &Scene<'_>) -> bool {
+    scene.observation.published.as_ref().is_some_and(|record| scene.seat(&record.master).is_none())
+}
+
+/// The end of a process, as far as one can prove it from outside.
+pub(super) fn process_end(seat: &Seat<'_>) -> Option<Proof> {
+    if seat.answers {
+        return None;
+    }
+    if seat.pod.is_some_and(|pod| !pod.running) {
+        return Some(Proof::Stated);
+    }
+    let refusals = seat.link.refusals.as_ref()?;
+    let after_the_end = seat.link.closed_age_us.is_some_and(|closed_us| refusals.last_age_us <= closed_us);
+    let twice = refusals.count >= 2 && refusals.first_age_us.saturating_sub(refusals.last_age_us) >= REFUSALS_APART_US;
+    (after_the_end || twice).then_some(Proof::RefusedSince(refusals.first_age_us))
+}
+
+/// It loads its data from disk: the process is new, and nobody's master yet. A replica says so, too, while it copies.
+fn is_reloading(seat: &Seat<'_>) -> bool {
+    !seat.is_replica() && (seat.link.state == LinkState::Loading || (seat.answers && seat.is_loading))
+}
+
+/// No valid reply for the hang limit. To want other credentials, to load or to be busy is life.
+pub(super) fn is_silent(scene: &Scene<'_>, seat: &Seat<'_>) -> bool {
+    let shows_life = match seat.link.state {
+        LinkState::Loading | LinkState::Busy | LinkState::Unauthorized => true,
+        LinkState::Unknown
+        | LinkState::Answering
+        | LinkState::Closed
+        | LinkState::Refused
+        | LinkState::Unreachable
+        | LinkState::TimedOut
+        | LinkState::ProtocolError => seat.answers,
+    };
+    !shows_life && seat.silence_us() >= scene.hang_limit_us()
+}
+
+/// A replica's testimony that its master is as silent to it as to the host.
+fn hears_nothing(scene: &Scene<'_>, witness: &Seat<'_>) -> bool {
+    let limit_us = scene.hang_limit_us();
+    // Redis rounds down to whole seconds: one less is surely past.
+    let last_io_us = witness.facts.last_io_s.map_or(0, |seconds| seconds.saturating_sub(1).saturating_mul(1_000_000));
+    let stands_still = witness.standstill_us() > 0 && witness.standstill_us() >= limit_us;
+    witness.facts.link_up == Some(false) || last_io_us >= limit_us && witness.facts.last_io_s.is_some() || stands_still
+}

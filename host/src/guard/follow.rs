@@ -1,0 +1,119 @@
+//! Whether a member may drop what it has and copy another. The only irreversible thing that an operator does; so here
+//! everything unknown forbids. Must not judge promotions.
+
+use super::scene::{Named, Seat};
+use super::{Case, ensure};
+use crate::policy::contract::{Action, Follow};
+use failover_core::facts::Relation;
+
+pub(super) fn no_destructive_follow(case: &Case<'_>) -> Result<(), String> {
+    for (follow, seat, master) in pairs(case) {
+        is_complete_copy(case, master)?;
+        loses_nothing(case, follow, seat, master)?;
+    }
+    Ok(())
+}
+
+pub(super) fn amnesia(case: &Case<'_>) -> Result<(), String> {
+    for (_, seat, master) in pairs(case) {
+        ensure(!case.scene.is_amnesic(master), || format!("{} lost its data, and {} is to follow it", master.id, seat.id))?;
+    }
+    Ok(())
+}
+
+pub(super) fn two_masters(case: &Case<'_>) -> Result<(), String> {
+    for (_, seat, master) in pairs(case) {
+        if !(seat.answers_as_master() && case.scene.is_published(seat)) {
+            continue;
+        }
+        let is_contained = match seat.relation(master) {
+            Some(Relation::Equal | Relation::Behind(_)) => true,
+            Some(Relation::Ahead(_) | Relation::Forked { .. } | Relation::Unrelated) | None => false,
+        };
+        ensure(is_contained, || format!("{} is the master on record, {} has not all that it has, and is to be followed by it", seat.id, master.id))?;
+    }
+    Ok(())
+}
+
+pub(super) fn safe_restart(case: &Case<'_>) -> Result<(), String> {
+    for action in case.first() {
+        let Action::Restart(restart) = action else { continue };
+        let Some(seat) = case.scene.seat(&restart.id) else { continue };
+        ensure(!seat.answers_as_master() || case.scene.is_amnesic(seat), || format!("{} answers as a master, and is to be restarted", seat.id))?;
+        let is_elsewhere = case.scene.answering().any(|other| other.id != seat.id && other.answers_as_master() && !case.scene.is_amnesic(other));
+        ensure(seat.keys == Some(0) || is_elsewhere, || format!("{} may hold the only copy, and is to be restarted", seat.id))?;
+    }
+    Ok(())
+}
+
+/// The followed one serves the whole data: a master, or one that becomes it in this very stage.
+fn is_complete_copy(case: &Case<'_>, master: &Seat<'_>) -> Result<(), String> {
+    let becomes_master = case.promotes().any(|promote| promote.id == master.id) || case.handovers().any(|handover| handover.target == master.id);
+    let is_whole = master.answers && !master.is_loading && !master.facts.is_syncing;
+    ensure(is_whole && (becomes_master || master.answers_as_master()), || {
+        format!("{} is to be followed, and is no complete copy that answers", master.id)
+    })
+}
+
+fn loses_nothing(case: &Case<'_>, follow: &Follow, seat: &Seat<'_>, master: &Seat<'_>) -> Result<(), String> {
+    let would_lose = |what: String| Err(format!("{} would follow {} and lose {what}", seat.id, master.id));
+    // While a file is loaded, the keyspace counts what has arrived so far.
+    let is_empty = seat.keys == Some(0) && !seat.is_loading;
+    let copies_it = seat.is_replica() && (is_attached_to(case, seat, master) || is_below(case, seat, master));
+    if is_empty || copies_it || is_discarded(case, seat, master) {
+        return Ok(());
+    }
+    let (Some(own), Some(theirs)) = (seat.history(), master.history()) else { return would_lose("a history that is not known".into()) };
+    // The surplus is a provable fork only if both know where one left the other; within one id it is just more.
+    let grew_out_of_it = theirs.former.is_some_and(|(id, _)| id == own.replid || own.former.is_some_and(|(former, _)| former == id));
+    match own.relation(&theirs) {
+        Relation::Equal | Relation::Behind(_) => Ok(()),
+        Relation::Forked { own: surplus, .. } => reports_surplus(follow, surplus),
+        Relation::Ahead(surplus) if own.replid != theirs.replid && grew_out_of_it => reports_surplus(follow, surplus),
+        Relation::Ahead(surplus) => would_lose(format!("{surplus} bytes that are no provable fork")),
+        Relation::Unrelated => would_lose("a history of its own".into()),
+    }
+}
+
+/// A loss is reported, not smaller than the facts show it.
+fn reports_surplus(follow: &Follow, surplus: u64) -> Result<(), String> {
+    ensure(follow.discards_bytes >= surplus, || format!("{} gives up {surplus} bytes, and {} are reported", follow.id, follow.discards_bytes))
+}
+
+/// It names this very master, so it copies it with or without a command; unless that would be a bad end for its data.
+fn is_attached_to(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> bool {
+    let names_only_it = matches!(&seat.names, Named::Members(there) if there.len() == 1) && case.scene.names(seat, master.id);
+    let is_related = seat.relation(master).is_some_and(|relation| relation != Relation::Unrelated);
+    names_only_it && (is_related || master.has_keys())
+}
+
+/// At the end of this replica's chain stands that master, alive and of the same stream. Then a surplus is no surplus: two
+/// samples of one live stream differ by their ages.
+fn is_below(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> bool {
+    let same_stream = seat.history().zip(master.history()).is_some_and(|(own, theirs)| own.replid == theirs.replid);
+    // A master that lists it may be known to it by a name that this host does not know.
+    let is_listed =
+        || seat.names == Named::Stranger && seat.facts.link_up == Some(true) && case.scene.attached(master).any(|replica| replica.id == seat.id);
+    let ends_there = || case.scene.chain_end(seat).is_some_and(|end| end.id == master.id);
+    same_stream && master.answers_as_master() && (ends_there() || is_listed())
+}
+
+/// What it has is on record as given up: its role was taken, it came back as less than it was, or a person says so.
+fn is_discarded(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> bool {
+    let observation = case.scene.observation;
+    let was_replaced = observation.last_failover.as_ref().is_some_and(|last| last.source.as_deref() == Some(seat.id) && last.target != seat.id);
+    let came_back_as_less = observation.published.as_ref().is_some_and(|record| {
+        record.master == seat.id
+            && seat.run_id.is_some_and(|run_id| run_id != record.run_id)
+            && seat.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs)
+    });
+    let is_listed = || {
+        let listed = case.scene.parameter("discard");
+        listed.as_ref().and_then(serde_json::Value::as_array).is_some_and(|ids| ids.iter().any(|id| id == seat.id))
+    };
+    was_replaced || came_back_as_less || is_listed()
+}
+
+fn pairs<'c, 'a>(case: &'c Case<'a>) -> impl Iterator<Item = (&'a Follow, &'c Seat<'a>, &'c Seat<'a>)> {
+    case.follows().filter_map(|follow| Some((follow, case.scene.seat(&follow.id)?, case.scene.seat(&follow.master)?)))
+}

@@ -1,0 +1,247 @@
+//! The guard's own reading of an observation: what each member said last, whether that still counts, and whom it names.
+//!
+//! It knows the replies through `failover_core::facts` only and shares no judgement with any policy. It must never fail:
+//! what cannot be read is unknown, and unknown proves nothing.
+
+use crate::policy::contract::{Instance, InstanceKind, Link, LinkState, Observation, Pod, Sample, Value};
+use failover_core::facts::{History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
+use failover_core::facts::{PersistenceFacts, Place, Relation, ReplicationFacts, ServerFacts, Speaks, keys};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An observation, read once.
+pub(super) struct Scene<'a> {
+    pub observation: &'a Observation,
+    /// The Redis servers, in the order of the observation. Sentinels are no members.
+    pub seats: Vec<Seat<'a>>,
+    by_id: BTreeMap<&'a str, usize>,
+    by_place: BTreeMap<Place, Vec<usize>>,
+}
+
+/// A member and its last words.
+pub(super) struct Seat<'a> {
+    pub id: &'a str,
+    pub link: &'a Link,
+    pub pod: Option<&'a Pod>,
+    /// The newest `INFO replication`, however old.
+    pub facts: ReplicationFacts<'a>,
+    /// Since that was asked for. None: never.
+    pub age_us: Option<u64>,
+    /// Replication id, offset and age of the sample before.
+    earlier: Option<(&'a str, u64, u64)>,
+    pub run_id: Option<&'a str>,
+    pub uptime_s: Option<u64>,
+    pub is_loading: bool,
+    /// Known only from a reply that is as fresh as `answers` demands.
+    pub keys: Option<u64>,
+    /// It answers now: what it said is not older than the hang limit (or a second, if that is longer).
+    pub answers: bool,
+    pub names: Named,
+}
+
+/// Whom a replica names as its master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    /// No master is named, or a place that is nowhere.
+    Nobody,
+    Itself,
+    /// Indices of members; more than one where members share a place.
+    Members(Vec<usize>),
+    /// A place where no member is dialled.
+    Stranger,
+}
+
+impl<'a> Scene<'a> {
+    pub fn read(observation: &'a Observation) -> Self {
+        let limit_us = answer_age_max_us(observation);
+        let redis = || observation.instances.iter().filter(|instance| instance.kind == InstanceKind::Redis);
+        let mut places: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
+        for (index, instance) in redis().enumerate() {
+            for address in std::iter::once(&instance.address).chain(&instance.aliases) {
+                let there = places.entry(Place::new(&address.host, address.port)).or_default();
+                if there.last() != Some(&index) {
+                    there.push(index);
+                }
+            }
+        }
+        let seats: Vec<_> = redis().enumerate().map(|(index, instance)| Seat::read(instance, index, &places, limit_us)).collect();
+        let by_id = seats.iter().enumerate().map(|(index, seat)| (seat.id, index)).collect();
+        Self { observation, seats, by_id, by_place: places }
+    }
+
+    pub fn seat(&self, id: &str) -> Option<&Seat<'a>> {
+        self.by_id.get(id).map(|&index| &self.seats[index])
+    }
+
+    pub fn answering(&self) -> impl Iterator<Item = &Seat<'a>> {
+        self.seats.iter().filter(|seat| seat.answers)
+    }
+
+    pub fn hang_limit_us(&self) -> u64 {
+        u64::from(self.observation.group.hang_limit_ms) * 1000
+    }
+
+    /// Answering replicas that name this member as their master.
+    pub fn followers(&self, master: &'a str) -> impl Iterator<Item = &Seat<'a>> {
+        self.answering().filter(move |seat| seat.is_replica() && self.names(seat, master))
+    }
+
+    pub fn names(&self, seat: &Seat<'_>, master: &str) -> bool {
+        match &seat.names {
+            Named::Members(there) => there.iter().any(|&index| self.seats[index].id == master),
+            Named::Nobody | Named::Itself | Named::Stranger => false,
+        }
+    }
+
+    /// Members at the places that a master's rows list as its replicas.
+    pub fn attached(&self, master: &Seat<'_>) -> impl Iterator<Item = &Seat<'a>> {
+        master.facts.attached.iter().filter_map(|row| self.by_place.get(&row.place)).flatten().map(|&index| &self.seats[index])
+    }
+
+    /// Where the chain of masters ends that starts at this replica, by the last words of each: a member that does not call
+    /// itself a replica, or the last one before a ring, a stranger or nobody. None: it names no other member.
+    pub fn chain_end(&self, start: &Seat<'_>) -> Option<&Seat<'a>> {
+        let mut here = self.by_id.get(start.id).copied()?;
+        let mut visited = BTreeSet::from([here]);
+        while self.seats[here].is_replica() {
+            match self.seats[here].names {
+                Named::Members(ref there) if there.len() == 1 && visited.insert(there[0]) => here = there[0],
+                Named::Members(_) | Named::Nobody | Named::Itself | Named::Stranger => break,
+            }
+        }
+        (visited.len() > 1).then(|| &self.seats[here])
+    }
+
+    /// Whether this is the very process that was made known as the master.
+    pub fn is_published(&self, seat: &Seat<'_>) -> bool {
+        self.observation.published.as_ref().is_some_and(|record| record.master == seat.id && seat.run_id == Some(record.run_id.as_str()))
+    }
+
+    /// A master that came back without what an answering replica still has.
+    pub fn is_amnesic(&self, seat: &Seat<'_>) -> bool {
+        let restarted_before = |witness: &Seat<'_>| match &self.observation.published {
+            Some(record) if record.master == seat.id => seat.run_id.is_some_and(|run_id| run_id != record.run_id),
+            // No record of this one: then it must be younger than the broken link of whom it would wipe. Both count whole seconds.
+            Some(_) | None => seat.uptime_s.zip(witness.facts.link_down_s).is_some_and(|(uptime, down)| uptime <= down.saturating_add(2)),
+        };
+        seat.answers_as_master()
+            && self.answering().any(|witness| {
+                witness.is_replica()
+                    && seat.keys.zip(witness.keys).is_some_and(|(own, theirs)| own < theirs)
+                    && seat.relation(witness) == Some(Relation::Unrelated)
+                    && restarted_before(witness)
+            })
+    }
+
+    /// An empty master that no record and no history ties to the group, beside `other`, which has something to lose or
+    /// which nobody left for it.
+    pub fn is_stray(&self, seat: &Seat<'_>, other: &Seat<'_>) -> bool {
+        let record = self.observation.published.as_ref();
+        let knows_record = record.is_some_and(|record| seat.facts.history.is_some_and(|history| history.knows(&record.replid)));
+        let is_named = || self.answering().any(|follower| follower.is_replica() && self.names(follower, seat.id));
+        seat.answers_as_master()
+            && seat.keys == Some(0)
+            && !self.is_published(seat)
+            && !knows_record
+            && seat.relation(other) == Some(Relation::Unrelated)
+            && (other.keys.is_some_and(|keys| keys > 0) || !is_named())
+    }
+
+    /// A parameter of the policy that the guard knows, too. Absent when the parameters are no JSON object.
+    pub fn parameter(&self, name: &str) -> Option<serde_json::Value> {
+        serde_json::from_str::<serde_json::Value>(&self.observation.parameters).ok()?.get_mut(name).map(serde_json::Value::take)
+    }
+}
+
+impl<'a> Seat<'a> {
+    fn read(instance: &'a Instance, index: usize, places: &BTreeMap<Place, Vec<usize>>, limit_us: u64) -> Self {
+        let reply = |command: &str| instance.replies.iter().find(|reply| reply.command == command);
+        let newest = |command: &str| reply(command).and_then(|reply| reply.newest.as_ref()).and_then(text);
+        let is_fresh = |command: &str| {
+            reply(command).is_some_and(|reply| reply.failure.is_none() && reply.newest.as_ref().is_some_and(|sample| sample.age_us <= limit_us))
+        };
+        let facts = newest(INFO_REPLICATION).map(ReplicationFacts::parse).unwrap_or_default();
+        let earlier = reply(INFO_REPLICATION).and_then(|reply| reply.earlier.as_ref()).and_then(|sample| {
+            let history = ReplicationFacts::parse(text(sample)?).history?;
+            Some((history.replid, history.offset, sample.age_us))
+        });
+        let server = newest(INFO_SERVER).map(ServerFacts::parse).unwrap_or_default();
+        let names = match &facts.master {
+            None => Named::Nobody,
+            Some(place) => match places.get(place) {
+                Some(there) if there[..] == [index] => Named::Itself,
+                Some(there) => Named::Members(there.clone()),
+                None if place.is_nowhere() => Named::Nobody,
+                None => Named::Stranger,
+            },
+        };
+        Self {
+            id: &instance.id,
+            link: &instance.link,
+            pod: instance.pod.as_ref(),
+            age_us: reply(INFO_REPLICATION).and_then(|reply| reply.newest.as_ref()).map(|sample| sample.age_us),
+            earlier,
+            run_id: server.run_id,
+            uptime_s: server.uptime_s,
+            is_loading: newest(INFO_PERSISTENCE).is_some_and(|text| PersistenceFacts::parse(text).loading == Some(true)),
+            keys: if is_fresh(INFO_KEYSPACE) { newest(INFO_KEYSPACE).and_then(keys) } else { None },
+            answers: instance.link.state == LinkState::Answering && is_fresh(INFO_REPLICATION),
+            names,
+            facts,
+        }
+    }
+
+    /// By its last words.
+    pub fn is_replica(&self) -> bool {
+        self.facts.role == Speaks::AsReplica
+    }
+
+    pub fn answers_as_replica(&self) -> bool {
+        self.answers && self.is_replica()
+    }
+
+    pub fn answers_as_master(&self) -> bool {
+        self.answers && self.facts.role == Speaks::AsMaster && !self.is_loading
+    }
+
+    pub fn has_keys(&self) -> bool {
+        self.keys.is_some_and(|keys| keys > 0)
+    }
+
+    pub fn history(&self) -> Option<History<'a>> {
+        self.facts.history
+    }
+
+    /// How its history stands to another's. None: one of them is unknown.
+    pub fn relation(&self, other: &Seat<'_>) -> Option<Relation> {
+        Some(self.facts.history?.relation(&other.facts.history?))
+    }
+
+    /// Since it last gave a sign of life; since the host has looked, if it never did.
+    pub fn silence_us(&self) -> u64 {
+        self.link.alive_age_us.unwrap_or(self.link.state_age_us)
+    }
+
+    /// For how long its stream stood still between two samples. 0 when it moved, or only one is known.
+    pub fn standstill_us(&self) -> u64 {
+        match (self.earlier, self.facts.history, self.age_us) {
+            (Some((replid, offset, earlier_us)), Some(now), Some(age_us)) if (replid, offset) == (now.replid, now.offset) => {
+                earlier_us.saturating_sub(age_us)
+            }
+            (Some(_) | None, Some(_) | None, Some(_) | None) => 0,
+        }
+    }
+}
+
+/// Older than this, a reply says nothing about now.
+fn answer_age_max_us(observation: &Observation) -> u64 {
+    u64::from(observation.group.hang_limit_ms.max(1000)) * 1000
+}
+
+/// A text reply. Of a cut one only whole rows: half a number is another number.
+fn text(sample: &Sample) -> Option<&str> {
+    match &sample.value {
+        Value::Text(text) if text.truncated => Some(text.text.rsplit_once('\n').map_or("", |(rows, _)| rows)),
+        Value::Text(text) => Some(&text.text),
+        Value::Integer(_) | Value::Nil(_) | Value::Nested(_) => None,
+    }
+}

@@ -1,0 +1,193 @@
+//! What can be said of a plan without judging anybody's state: verdict, names, expectations, allow-lists, bounds. Every stage
+//! counts here. Must not look at offsets or evidence.
+
+use super::shape::{Change, change};
+use super::{Case, ensure};
+use crate::policy::contract::{Action, Expectation, Role, Stage, Topology, Verdict};
+use failover_core::facts::Speaks;
+use std::collections::BTreeMap;
+
+/// What `configure` may set: the directives of the self-fence and of a link's heartbeat, each to a plain number.
+pub const DIRECTIVES: [&str; 5] = ["min-replicas-max-lag", "min-replicas-to-write", "repl-ping-replica-period", "repl-timeout", "replica-priority"];
+
+/// Longer than any handover and any restart of an operator; short enough for clients to wait out.
+const PAUSE_MAX_MS: u32 = 60_000;
+
+pub(super) fn quiet(case: &Case<'_>) -> Result<(), String> {
+    let stages = &case.decision.stages;
+    ensure(!case.scene.observation.group.paused || stages.is_empty(), || "the group is paused, and there is a plan".into())?;
+    match case.decision.verdict {
+        Verdict::Act => {
+            ensure(stages.first().is_some_and(|stage| !stage.actions.is_empty()), || "the verdict is act, and there is nothing to do".into())
+        }
+        Verdict::Healthy | Verdict::Wait | Verdict::Refuse => {
+            ensure(stages.is_empty(), || format!("the verdict is {:?}, and there is a plan", case.decision.verdict).to_lowercase())
+        }
+    }
+}
+
+pub(super) fn members(case: &Case<'_>) -> Result<(), String> {
+    let mut expected: Vec<_> = case.scene.observation.instances.iter().map(|instance| instance.id.as_str()).collect();
+    expected.sort_unstable();
+    let judged: Vec<_> = case.decision.members.iter().map(|member| member.id.as_str()).collect();
+    ensure(expected == judged, || format!("the instances are {}, and judged are {}", expected.join(", "), judged.join(", ")))
+}
+
+pub(super) fn known_ids(case: &Case<'_>) -> Result<(), String> {
+    let observation = case.scene.observation;
+    let is_member = |id: &str| case.scene.seat(id).is_some();
+    let on_record = |id: &str| {
+        is_member(id)
+            || observation.published.as_ref().is_some_and(|record| record.master == id)
+            || observation.last_failover.as_ref().is_some_and(|last| last.target == id || last.source.as_deref() == Some(id))
+    };
+    let unknown = |id: &str, what: &str| Err(format!("{what} {id} is no member"));
+    if let Some(id) = case.decision.master.as_deref().filter(|id| !on_record(id)) {
+        return unknown(id, "the master");
+    }
+    if let Some(id) = case.decision.master_goal.as_deref().filter(|id| !on_record(id)) {
+        return unknown(id, "the master to be");
+    }
+    for action in actions(&case.decision.stages) {
+        let (target, others): (&str, Vec<&str>) = match action {
+            Action::Promote(promote) => {
+                if let Some(id) = promote.source.as_deref().filter(|id| !on_record(id)) {
+                    return unknown(id, "the replaced master");
+                }
+                (&promote.id, vec![&promote.meant_for])
+            }
+            Action::Follow(follow) => (&follow.id, vec![&follow.master]),
+            Action::Handover(handover) => (&handover.source, vec![&handover.target, &handover.meant_for]),
+            Action::Fence(_) | Action::Unfence(_) | Action::KickClients(_) | Action::Configure(_) | Action::Restart(_) | Action::Command(_) => {
+                (target(action), vec![])
+            }
+        };
+        if let Some(id) = std::iter::once(target).chain(others).find(|id| !is_member(id)) {
+            return unknown(id, "a target");
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
+    let mut made: BTreeMap<&str, Role> = BTreeMap::new();
+    for (number, stage) in case.decision.stages.iter().enumerate() {
+        for (id, expect) in stage.actions.iter().flat_map(expectations) {
+            let Some(seat) = case.scene.seat(id) else { continue };
+            let shown = match seat.facts.role {
+                Speaks::AsMaster => Role::Master,
+                Speaks::AsReplica => Role::Replica,
+                Speaks::AsNeither => Role::Unknown,
+            };
+            ensure(seat.run_id == Some(expect.run_id.as_str()), || {
+                format!("{id} is expected to be run {}, and said {:?}", expect.run_id, seat.run_id)
+            })?;
+            ensure(expect.role == *made.get(id).unwrap_or(&shown), || format!("{id} is expected to be {:?}, and said {shown:?}", expect.role))?;
+            // A replication id changes with every promotion: later stages cannot be held to what is shown now.
+            if let Some(replid) = expect.replid.as_deref().filter(|_| number == 0) {
+                let shown = seat.history().map(|history| history.replid);
+                ensure(shown == Some(replid), || format!("{id} is expected to have history {replid}, and said {shown:?}"))?;
+            }
+        }
+        for change in stage.actions.iter().filter_map(change) {
+            match change {
+                Change::Promote { id } => _ = made.insert(id, Role::Master),
+                Change::Follow { id, .. } => _ = made.insert(id, Role::Replica),
+                Change::Handover { source, target } => _ = (made.insert(source, Role::Replica), made.insert(target, Role::Master)),
+            }
+        }
+    }
+    for action in actions(&case.decision.stages) {
+        if let Action::Restart(restart) = action {
+            let shown = case.scene.seat(&restart.id).and_then(|seat| seat.pod).map(|pod| pod.uid.as_str());
+            ensure(shown == Some(restart.uid.as_str()), || format!("{} is expected to be pod {}, and is {shown:?}", restart.id, restart.uid))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn freshness(case: &Case<'_>) -> Result<(), String> {
+    for (id, _) in actions(&case.decision.stages).flat_map(expectations) {
+        let Some(seat) = case.scene.seat(id) else { continue };
+        ensure(seat.answers, || format!("{id} does not answer now, and is to be acted on"))?;
+    }
+    Ok(())
+}
+
+pub(super) fn allow_list(case: &Case<'_>) -> Result<(), String> {
+    let topology = case.scene.observation.group.topology;
+    ensure(topology == Topology::Replication || case.decision.stages.is_empty(), || {
+        format!("no action is known to be safe in topology {topology:?}")
+    })?;
+    for action in actions(&case.decision.stages) {
+        match action {
+            Action::Configure(configure) => {
+                ensure(DIRECTIVES.contains(&configure.directive.as_str()), || format!("directive {} is not on the allow-list", configure.directive))?;
+                let is_number = configure.to.parse::<u32>().is_ok_and(|number| number.to_string() == configure.to);
+                ensure(is_number, || format!("directive {} takes a number, not {:?}", configure.directive, configure.to))?;
+            }
+            // Replication needs no command of its own; the lists of Sentinel and Redis Cluster come with them.
+            Action::Command(command) => return Err(format!("command {} is not on the allow-list", command.arguments.join(" "))),
+            Action::Promote(_)
+            | Action::Follow(_)
+            | Action::Handover(_)
+            | Action::Fence(_)
+            | Action::Unfence(_)
+            | Action::KickClients(_)
+            | Action::Restart(_) => {}
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn bounded_pause(case: &Case<'_>) -> Result<(), String> {
+    for action in actions(&case.decision.stages) {
+        let pause_ms = match action {
+            Action::Fence(fence) => fence.max_ms,
+            Action::Handover(handover) => handover.pause_max_ms,
+            Action::Promote(_)
+            | Action::Follow(_)
+            | Action::Unfence(_)
+            | Action::KickClients(_)
+            | Action::Configure(_)
+            | Action::Restart(_)
+            | Action::Command(_) => continue,
+        };
+        ensure((1..=PAUSE_MAX_MS).contains(&pause_ms), || format!("{} would be paused for {pause_ms} ms", target(action)))?;
+    }
+    Ok(())
+}
+
+fn actions(stages: &[Stage]) -> impl Iterator<Item = &Action> {
+    stages.iter().flat_map(|stage| &stage.actions)
+}
+
+/// Who carries the action out; of a handover, the old master.
+fn target(action: &Action) -> &str {
+    match action {
+        Action::Promote(promote) => &promote.id,
+        Action::Follow(follow) => &follow.id,
+        Action::Handover(handover) => &handover.source,
+        Action::Fence(fence) => &fence.id,
+        Action::Unfence(unfence) => &unfence.id,
+        Action::KickClients(kick) => &kick.id,
+        Action::Configure(configure) => &configure.id,
+        Action::Restart(restart) => &restart.id,
+        Action::Command(command) => &command.id,
+    }
+}
+
+/// What must hold of whom. Empty for a restart, which names an incarnation instead.
+fn expectations(action: &Action) -> Vec<(&str, &Expectation)> {
+    match action {
+        Action::Promote(promote) => vec![(&promote.id, &promote.expect)],
+        Action::Follow(follow) => vec![(&follow.id, &follow.expect)],
+        Action::Handover(handover) => vec![(&handover.source, &handover.expect_source), (&handover.target, &handover.expect_target)],
+        Action::Fence(fence) => vec![(&fence.id, &fence.expect)],
+        Action::Unfence(unfence) => vec![(&unfence.id, &unfence.expect)],
+        Action::KickClients(kick) => vec![(&kick.id, &kick.expect)],
+        Action::Configure(configure) => vec![(&configure.id, &configure.expect)],
+        Action::Restart(_) => vec![],
+        Action::Command(command) => vec![(&command.id, &command.expect)],
+    }
+}
