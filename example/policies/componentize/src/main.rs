@@ -40,9 +40,29 @@ fn componentize(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     let imports: Vec<String> = world.imports.keys().map(|key| resolve.name_world_key(key)).collect();
     let exports: Vec<String> = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
     ensure!(imports.is_empty(), "a policy may import nothing; this one wants {}", imports.join(", "));
-    ensure!(exports.iter().any(|name| name.starts_with(POLICY)), "exports {}, not {POLICY}…", exports.join(", "));
+    ensure!(exports.iter().any(|name| name.starts_with(POLICY)), "it exports no {POLICY}…; it exports: {}", exports.join(", "));
     Ok(component)
 }
 
 /// The interface of `wit/failover.wit`, in any version.
 const POLICY: &str = "redis-failover:policy/policy@";
+
+#[cfg(test)]
+mod tests {
+    use super::componentize;
+
+    /// That a policy is accepted, `make policies` shows.
+    #[test]
+    fn what_is_no_module_and_what_is_no_policy_is_refused() {
+        for (bytes, why) in [
+            (&b"text"[..], "not a core WebAssembly module"),
+            (b"", "not a core WebAssembly module"),
+            (b"\0asm\x0d\0\x01\0", "not a core WebAssembly module"),
+            (b"\0asm\x01\0\0\0", "it exports no redis-failover:policy/policy@"),
+            (b"\0asm\x01\0\0\0\xff", "no description of the world"),
+        ] {
+            let error = componentize(bytes).expect_err("it is refused").to_string();
+            assert!(error.starts_with(why), "{error}");
+        }
+    }
+}
