@@ -1,0 +1,50 @@
+# Everything runs from a clone on a machine with rustup's Rust, gcc, Python 3 and Node: each target sets up what it needs first.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test check bench policies hosts clean
+
+CARGO ?= cargo
+SETUP := tests/setup/setup.sh
+# The engine, as the file that any host can load.
+COMPONENT := target/policies/default.wasm
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: ## a master killed, a replica promoted, a switchover, a policy swapped: on real Redis, on this machine
+	@$(SETUP) rust redis
+	$(CARGO) run --quiet --locked -p redis-operator -- demo
+
+build: ## the operator, at target/release/redis-operator
+	@$(SETUP) rust
+	$(CARGO) build --locked --release
+
+test: ## everything: unit, scenario, property and real-Redis tests, then the same component in Python and JavaScript
+	@$(SETUP) rust redis python node servers
+	$(CARGO) test --locked --workspace
+	@$(MAKE) --no-print-directory hosts
+
+hosts: policies ## every scenario in the Python and the JavaScript host
+	@$(SETUP) python node
+	target/venv/bin/python example/hosts/python/host.py $(COMPONENT) tests/scenarios/*.json
+	node example/hosts/javascript/host.mjs $(COMPONENT) tests/scenarios/*.json
+
+check: ## the quick part, under a minute when warm: format, lints, docs, engine, guard and scenarios
+	@$(SETUP) rust
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --quiet --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --quiet --workspace --no-deps
+	$(CARGO) test --locked --quiet --lib -p failover-core -p classic-policy -p redis-operator
+	$(CARGO) test --locked --quiet -p tests --test scenarios
+
+bench: ## decisions a second, and failover beside Redis Sentinel
+	@$(SETUP) rust redis
+	$(CARGO) bench --locked -p tests
+
+policies: ## the engine and every example policy as components, in target/policies
+	@$(SETUP) rust
+	example/policies/build.sh
+
+clean: ## what was built and set up here; packages of the system stay
+	$(CARGO) clean
+	rm -rf example/hosts/javascript/node_modules

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Brings a machine that has rustup's Rust, gcc, Python 3 and Node to where the tests run. Installs what is missing and nothing
+# else; run again, it does nothing, in a moment. What has to be made is stamped with a hash of what it was made from.
+#
+#   setup.sh rust | redis | python | node | servers …      the parts that are wanted
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+rust() { # The compiler and its wasm target, named in rust-toolchain.toml
+  has cargo || die "cargo is missing: install Rust with rustup (https://rustup.rs)"
+  local sysroot
+  sysroot=$(rustc --print sysroot)
+  [ -d "$sysroot/lib/rustlib/wasm32-unknown-unknown" ] && return
+  has rustup || die "the wasm32-unknown-unknown target is missing, and there is no rustup to add it"
+  rustup target add wasm32-unknown-unknown
+}
+
+redis() { # A real Redis, and openssl for the TLS tests
+  local missing=()
+  has redis-server || missing+=(redis-server)
+  has redis-cli || missing+=(redis-tools)
+  has openssl || missing+=(openssl)
+  [ ${#missing[@]} -eq 0 ] && return
+  install_packages "${missing[@]}"
+  # Debian starts what it installs. Nothing here wants that one: tests start their own, on ports of their own.
+  if [[ " ${missing[*]} " = *" redis-server "* ]] && [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now redis-server || true; fi
+}
+
+python() { # What example/hosts/python needs, in target/venv
+  local wants=example/hosts/python/requirements.txt stamp
+  has python3 || die "python3 is missing"
+  stamp=target/venv/.made-from-$({ cat "$wants"; python3 --version; } | hash)
+  [ -e "$stamp" ] && return
+  python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
+  rm -rf target/venv
+  mkdir -p target
+  python3 -m venv target/venv
+  target/venv/bin/pip install --quiet --disable-pip-version-check --requirement "$wants"
+  touch "$stamp"
+}
+
+node() { # What example/hosts/javascript needs, in its node_modules
+  local host=example/hosts/javascript stamp
+  has npm || die "Node.js 20 or later, with npm, is missing"
+  stamp=$host/node_modules/.made-from-$(hash <"$host/package-lock.json")
+  [ -e "$stamp" ] && return
+  (cd "$host" && npm ci --silent --no-audit --no-fund)
+  touch "$stamp"
+}
+
+servers() { # Other versions of Redis, and Valkey: optional, says `skipped` itself
+  tests/setup/servers.sh target/servers
+}
+
+install_packages() {
+  has apt-get || die "missing: $*. Install them with this system's package manager, then run this again"
+  echo "installing $*"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "$@" >/dev/null
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; elif has sudo; then sudo "$@"; else die "must be root, or have sudo, for: $*"; fi
+}
+
+has() { command -v "$1" >/dev/null; }
+hash() { git hash-object --stdin; }
+die() { echo "setup: $*" >&2; exit 1; }
+
+for part; do
+  case $part in
+    rust | redis | python | node | servers) "$part" ;;
+    *) die "no part is called $part" ;;
+  esac
+done
