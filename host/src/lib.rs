@@ -3,4 +3,6 @@
 pub mod cli;
 pub mod group;
 pub mod guard;
+pub mod local;
 pub mod policy;
+pub mod redis;

@@ -1,0 +1,10 @@
+//! Real Redis servers as processes of this machine, on loopback: for `redis-operator local`, the demo and the tests. Starts,
+//! signals and ends them; never talks to them beyond "are you there".
+
+mod port;
+mod process;
+mod server;
+
+pub use port::free_ports;
+pub use process::Signal;
+pub use server::{Boot, Server, ServerError, ServerSettings};

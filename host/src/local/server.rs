@@ -1,0 +1,197 @@
+//! One Redis server as a child process. It dies with us, and it never boots as a master: one that came back empty would wipe
+//! the replicas that still follow it.
+
+use super::process::{self, Signal};
+use crate::redis::Endpoint;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+/// Whose replica a server is when it boots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// The known master's.
+    Following(Endpoint),
+    /// Its own: nobody knows the master. It answers, takes no writes, and waits for its role.
+    FollowingItself,
+}
+
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// `redis-server` or `valkey-server`; looked up in PATH if it has no slash.
+    pub program: PathBuf,
+    /// Where it listens: a loopback address, and the port.
+    pub endpoint: Endpoint,
+    /// Its working directory, made if missing; `server.log` in it gets what it prints.
+    pub dir: PathBuf,
+    /// Its first role.
+    pub boot: Boot,
+    /// Further command-line arguments, which win over ours: `["--requirepass", "x"]`.
+    pub arguments: Vec<String>,
+}
+
+/// A running server. Dropping it kills it.
+#[derive(Debug)]
+pub struct Server {
+    settings: ServerSettings,
+    child: Child,
+}
+
+/// Why a server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The program could not be started.
+    #[error("{} does not start: {source}; is it installed, and in PATH?", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Its directory or log could not be made.
+    #[error("{}: {source}", path.display())]
+    Directory {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It ended before it was ready.
+    #[error("server at {endpoint} ended with {status}: {last_line}")]
+    Ended {
+        /// Where it was to listen.
+        endpoint: Endpoint,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last line of its log.
+        last_line: String,
+    },
+    /// It runs and does not answer.
+    #[error("server at {endpoint} does not answer within {} ms; see {}", waited.as_millis(), log.display())]
+    NotReady {
+        /// Where it was to listen.
+        endpoint: Endpoint,
+        /// How long we waited.
+        waited: Duration,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// It has ended, so there is nobody to signal.
+    #[error("server at {endpoint} has already ended")]
+    Gone {
+        /// Where it listened.
+        endpoint: Endpoint,
+    },
+}
+
+impl Server {
+    /// Starts the process. It is not ready yet.
+    ///
+    /// # Errors
+    /// [`ServerError::Start`] and [`ServerError::Directory`].
+    pub fn start(settings: ServerSettings) -> Result<Self, ServerError> {
+        let in_directory = |source| ServerError::Directory { path: settings.dir.clone(), source };
+        std::fs::create_dir_all(&settings.dir).map_err(in_directory)?;
+        let log = std::fs::File::options().create(true).append(true).open(log_path(&settings.dir)).map_err(in_directory)?;
+        let mut command = Command::new(&settings.program);
+        command.args(command_line(&settings)).current_dir(&settings.dir).kill_on_drop(true);
+        command.stdin(Stdio::null()).stderr(log.try_clone().map_err(in_directory)?).stdout(log);
+        // A Ctrl-C at the terminal is for us: we decide in which order the servers end.
+        command.process_group(0);
+        process::die_with_parent(&mut command);
+        let child = command.spawn().map_err(|source| ServerError::Start { program: settings.program.clone(), source })?;
+        Ok(Self { settings, child })
+    }
+
+    /// Waits until it answers: anything, a demand for a password included.
+    ///
+    /// # Errors
+    /// [`ServerError::Ended`] with its last words, [`ServerError::NotReady`] at `deadline`.
+    pub async fn ready(&mut self, deadline: Instant) -> Result<(), ServerError> {
+        let began = Instant::now();
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(ServerError::Ended { endpoint: self.settings.endpoint.clone(), status, last_line: self.last_line() });
+            }
+            let is_there = tokio::time::timeout_at(deadline.into(), answers(&self.settings.endpoint)).await;
+            match is_there {
+                Ok(true) => return Ok(()),
+                // Booting takes about 10 ms.
+                Ok(false) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(1)).await,
+                Ok(false) | Err(_) => {
+                    return Err(ServerError::NotReady { endpoint: self.settings.endpoint.clone(), waited: began.elapsed(), log: log_path(&self.settings.dir) });
+                }
+            }
+        }
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.settings.endpoint
+    }
+
+    /// How it was started: change the boot role, and start it again.
+    pub fn settings(&self) -> &ServerSettings {
+        &self.settings
+    }
+
+    /// None once it has ended.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// [`ServerError::Gone`]
+    pub fn signal(&self, signal: Signal) -> Result<(), ServerError> {
+        let gone = || ServerError::Gone { endpoint: self.settings.endpoint.clone() };
+        process::send(self.pid().ok_or_else(gone)?, signal).map_err(|_| gone())
+    }
+
+    /// Waits for its end, whoever causes it.
+    ///
+    /// # Errors
+    /// The system's, when the process cannot be waited for.
+    pub async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    fn last_line(&self) -> String {
+        let log = std::fs::read(log_path(&self.settings.dir)).unwrap_or_default();
+        String::from_utf8_lossy(&log).trim_end().lines().next_back().unwrap_or("it printed nothing").to_owned()
+    }
+}
+
+fn log_path(dir: &Path) -> PathBuf {
+    dir.join("server.log")
+}
+
+/// Ours first, so that the caller's win: Redis takes the last of two.
+fn command_line(settings: &ServerSettings) -> Vec<OsString> {
+    let Endpoint { host, port } = &settings.endpoint;
+    let master = match &settings.boot {
+        Boot::Following(master) => master,
+        Boot::FollowingItself => &settings.endpoint,
+    };
+    // Loopback only; nothing on disk; replicas attach at once (the default waits 5 s for more of them), and their heartbeat is
+    // as quick as Redis counts, in seconds.
+    let ours = format!(
+        "--port {port} --bind {host} --protected-mode yes --appendonly no --daemonize no --repl-diskless-sync-delay 0 --repl-ping-replica-period 1 --replicaof"
+    );
+    let words = ours.split(' ').map(OsString::from);
+    let values = [OsString::from(format!("{} {}", master.host, master.port)), "--save".into(), "".into()];
+    words.chain(values).chain(settings.arguments.iter().map(OsString::from)).collect()
+}
+
+/// Whether whoever listens there says a line of RESP, or at least closes in order (a TLS port does, asked in the clear).
+async fn answers(endpoint: &Endpoint) -> bool {
+    let Ok(mut stream) = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await else { return false };
+    let mut first = [0];
+    stream.write_all(b"PING\r\n").await.is_ok() && stream.read(&mut first).await.is_ok()
+}

@@ -1,0 +1,29 @@
+//! REPLICAOF NO ONE.
+
+use super::role::Role;
+use super::{ActFailure, all_good, transact};
+use crate::redis::Connection;
+use std::time::Instant;
+
+/// A confirmed promotion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promoted {
+    /// What it was right before. A master: nothing had to be done.
+    pub was: Role,
+    /// Its offset right after, which the new history starts from.
+    pub offset: u64,
+}
+
+/// Makes a server a master and confirms it.
+///
+/// # Errors
+/// [`ActFailure`]; also when the server took the command and still says that it is no master.
+pub async fn promote(connection: &Connection, deadline: Instant) -> Result<Promoted, ActFailure> {
+    const STEP: &str = "promote";
+    let results = transact(connection, STEP, &[&["ROLE"], &["REPLICAOF", "NO", "ONE"], &["ROLE"]], deadline).await?;
+    all_good(STEP, &results)?;
+    match (Role::parse(&results[0]), Role::parse(&results[2])) {
+        (Some(was), Some(Role::Master { offset })) => Ok(Promoted { was, offset }),
+        (_, is) => Err(ActFailure::Unconfirmed { step: STEP, why: format!("it still says that it is {}", is.map_or("no replication server".into(), |role| role.to_string())) }),
+    }
+}

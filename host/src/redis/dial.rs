@@ -1,0 +1,114 @@
+//! One attempt to connect: resolve, TCP, TLS, the protocol. Bounded by its caller; never tries again.
+
+use super::connection::Connection;
+use super::endpoint::Endpoint;
+use super::meter::{Meter, Metered};
+use super::tls::Tls;
+use crate::policy::contract::FailureKind;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, RedisConnectionInfo};
+use std::io::ErrorKind;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Carries a connection: it moves only while this is polled, and ends when the socket does.
+pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct DialFailure {
+    /// For the observation.
+    pub kind: FailureKind,
+    /// For people, with the way out where we know one.
+    pub text: String,
+}
+
+/// Connects within `deadline`. Nothing was asked yet, so nothing is proven yet: a hung server's kernel accepts too.
+pub(super) async fn dial(endpoint: &Endpoint, tls: Option<&Tls>, deadline: Duration) -> Result<(Connection, Driver), DialFailure> {
+    match tokio::time::timeout(deadline, establish(endpoint, tls)).await {
+        Ok(result) => result,
+        Err(_) => Err(DialFailure { kind: FailureKind::TimedOut, text: format!("{endpoint}: not connected within {} ms", deadline.as_millis()) }),
+    }
+}
+
+async fn establish(endpoint: &Endpoint, tls: Option<&Tls>) -> Result<(Connection, Driver), DialFailure> {
+    let stream = connect(endpoint).await?;
+    let meter = Meter::default();
+    let Some(tls) = tls else { return speak(Metered::new(stream, meter.clone()), meter).await };
+    let (connector, name) = tls.for_endpoint(endpoint).ok_or_else(|| DialFailure {
+        kind: FailureKind::Unauthorized,
+        text: format!("{endpoint}: no certificate can be made out to this host: give the server name to expect"),
+    })?;
+    let stream = connector.connect(name, stream).await.map_err(|error| handshake_failure(endpoint, &error))?;
+    speak(Metered::new(stream, meter.clone()), meter).await
+}
+
+/// The first address that takes the connection, in the resolver's order. A refusal says more than a missing route, as with
+/// a name for both IPv4 and IPv6 on a host that has only one of them.
+async fn connect(endpoint: &Endpoint) -> Result<TcpStream, DialFailure> {
+    let unresolved = |why: String| DialFailure {
+        kind: FailureKind::Unreachable,
+        text: format!("{endpoint}: name does not resolve: {why}; check its spelling, or give an IP address"),
+    };
+    let addresses = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await.map_err(|error| unresolved(error.to_string()))?;
+    let mut failure = None;
+    for address in addresses {
+        let error = match TcpStream::connect(address).await {
+            // A dial to a free port of the ephemeral range can meet itself: TCP's simultaneous open. Nobody listens there.
+            Ok(stream) if stream.local_addr().ok() == Some(address) => ErrorKind::ConnectionRefused.into(),
+            Ok(stream) => match stream.set_nodelay(true) {
+                Ok(()) => return Ok(stream),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::ConnectionRefused || failure.is_none() {
+            failure = Some(error);
+        }
+    }
+    let error = failure.ok_or_else(|| unresolved("it has no address".into()))?;
+    Err(DialFailure { kind: kind(error.kind()), text: format!("{endpoint}: {error}") })
+}
+
+async fn speak<S>(stream: Metered<S>, meter: Meter) -> Result<(Connection, Driver), DialFailure>
+where
+    Metered<S>: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    // RESP2, which every version speaks. Without a user, database and library name the crate sends nothing by itself:
+    // AUTH travels with the first probe, one round trip less, and its error text is ours to show.
+    let info = RedisConnectionInfo::default().set_skip_set_lib_name();
+    // The default of 500 ms would drop the late answer of a hung master, the first sign that it is back.
+    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+    let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
+        .await
+        .map_err(|error| DialFailure { kind: FailureKind::ProtocolError, text: error.to_string() })?;
+    Ok((Connection::new(connection, meter), Box::pin(driver)))
+}
+
+fn kind(kind: ErrorKind) -> FailureKind {
+    match kind {
+        ErrorKind::ConnectionRefused => FailureKind::Refused,
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => FailureKind::Reset,
+        ErrorKind::TimedOut => FailureKind::TimedOut,
+        _ => FailureKind::Unreachable,
+    }
+}
+
+fn handshake_failure(endpoint: &Endpoint, error: &std::io::Error) -> DialFailure {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let (kind, text) = match cause {
+        Some(rustls::Error::InvalidMessage(_)) => (FailureKind::ProtocolError, "it does not answer in TLS: use its tls-port, or leave TLS out".into()),
+        Some(rustls::Error::InvalidCertificate(why)) => (
+            FailureKind::Unauthorized,
+            format!("its certificate is not trusted: {why}; give the CA that signed it, or the server name that it is made out to"),
+        ),
+        Some(other) => (FailureKind::Unauthorized, format!("TLS: {other}")),
+        None => match kind(error.kind()) {
+            FailureKind::Reset => (FailureKind::Reset, format!("connection ended within the TLS handshake: {error}")),
+            other => (other, format!("TLS: {error}")),
+        },
+    };
+    DialFailure { kind, text: format!("{endpoint}: {text}") }
+}

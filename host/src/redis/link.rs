@@ -1,0 +1,336 @@
+//! The connection to one server over time: its probes, their late answers, its end. Never judges what an answer means.
+//!
+//! A link holds at most two connections. The eldest is kept through any silence, because a hung server's first sign of life
+//! is the answer to the probe that it already has. But a connection can be dead without a sound (a host that lost power, a
+//! dropped NAT entry), so beside an overdue one a challenger is dialled. Whichever answers first lives on; the other is dropped.
+//!
+//! A connection counts once it has answered: a hung server's kernel accepts connections too, and one that is accepted and
+//! closed without a word proves nothing.
+
+use super::connection::{Connection, Question};
+use super::dial::{Driver, dial};
+use super::endpoint::{Credentials, Endpoint};
+use super::meter::{ANSWER_BYTES_MAX, End};
+use super::probe::{CommandFailure, STANDARD_COMMANDS, error_kind, error_text, reply};
+use super::tls::Tls;
+use crate::policy::contract::{FailureKind, Value};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::{AbortHandle, JoinHandle};
+
+/// What happened on a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// A probe was answered, in whole.
+    Answered {
+        /// Whose link.
+        member: Arc<str>,
+        /// The number of the connection that answered, never used again in this process. A greater one than before means that
+        /// the former is gone, whether or not its end was reported.
+        link: u64,
+        /// When the probe was sent: whatever the replies show was true since then.
+        sent: Instant,
+        /// Every command in the words of the observation, with its reply.
+        replies: Vec<(String, Result<Value, CommandFailure>)>,
+    },
+    /// An attempt to get a first answer out of a new connection came to nothing.
+    Failed {
+        /// Whose link.
+        member: Arc<str>,
+        /// When the attempt began.
+        sent: Instant,
+        /// What went wrong.
+        kind: FailureKind,
+        /// For people.
+        text: String,
+    },
+    /// The connection with this number ended.
+    Closed {
+        /// Whose link.
+        member: Arc<str>,
+        /// Its number.
+        link: u64,
+    },
+}
+
+/// What a link needs to know.
+#[derive(Clone, Debug)]
+pub struct LinkSettings {
+    /// Whom to dial.
+    pub endpoint: Endpoint,
+    /// How to log in. None: not at all.
+    pub credentials: Option<Credentials>,
+    /// None: in the clear.
+    pub tls: Option<Tls>,
+    /// For connecting, and again for the first answer.
+    pub dial_deadline: Duration,
+    /// The hang limit: an outstanding probe older than this no longer keeps a further one from dialling anew.
+    pub redial_after: Duration,
+    /// Read-only commands beyond the standard ones, as words.
+    pub wants: Vec<Vec<String>>,
+}
+
+/// The connection to one server. Dropping it drops its connections, silently.
+#[derive(Debug)]
+pub struct Link(Arc<Shared>);
+
+impl Link {
+    /// Dials nobody yet: that is what the first probe does. `events` get everything that happens.
+    pub fn new(member: Arc<str>, settings: LinkSettings, events: UnboundedSender<LinkEvent>) -> Self {
+        let state = State { wants: settings.wants.clone(), lines: Vec::new(), silent_challengers: 0 };
+        Self(Arc::new(Shared { member, settings, events, state: Mutex::new(state) }))
+    }
+
+    /// Asks once more, unless a question is open or a connection under way. Returns at once; the answer is an event.
+    /// Must be called within a tokio runtime.
+    pub fn probe(&self) {
+        let shared = &self.0;
+        let mut guard = shared.state();
+        let state = &mut *guard;
+        let has_challenger = state.lines.len() > 1;
+        // A challenger that was accepted and stays silent is left in peace ever longer: a hung server's kernel queues every
+        // connection, and the server works through that queue when it wakes.
+        let doublings = if has_challenger { state.silent_challengers.min(CHALLENGE_DOUBLINGS_MAX) } else { 0 };
+        let patience = shared.settings.redial_after.saturating_mul(1 << doublings);
+        match state.lines.last_mut() {
+            None => shared.dial(state),
+            Some(Line { connection: None, .. }) => {}
+            Some(line) => match line.asked {
+                None => shared.ask(line, &state.wants),
+                Some(since) if since.elapsed() < patience => {}
+                Some(_) => {
+                    state.silent_challengers += u32::from(has_challenger);
+                    state.lines.truncate(1);
+                    shared.dial(state);
+                }
+            },
+        }
+    }
+
+    /// From the next probe on, these commands are asked beyond the standard ones.
+    pub fn want(&self, wants: Vec<Vec<String>>) {
+        self.0.state().wants = wants;
+    }
+
+    /// The very connection with this number, if it still lives.
+    pub fn connection(&self, number: u64) -> Option<Connection> {
+        let state = self.0.state();
+        let line = state.lines.iter().find(|line| line.number == Some(number))?;
+        line.connection.clone().filter(Connection::is_open)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.0.state().lines.clear();
+    }
+}
+
+/// 32 hang limits between two challengers at the most.
+const CHALLENGE_DOUBLINGS_MAX: u32 = 5;
+
+/// Names connections, tried and established ones alike, of all links.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+
+fn next_number() -> u64 {
+    NEXT_NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
+#[derive(Debug)]
+struct Shared {
+    member: Arc<str>,
+    settings: LinkSettings,
+    events: UnboundedSender<LinkEvent>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    wants: Vec<Vec<String>>,
+    /// The eldest first, then a challenger.
+    lines: Vec<Line>,
+    /// In a row, since the last answer.
+    silent_challengers: u32,
+}
+
+/// One attempt, and the connection that may come of it.
+#[derive(Debug)]
+struct Line {
+    id: u64,
+    began: Instant,
+    /// None: still dialling.
+    connection: Option<Connection>,
+    /// None: never answered.
+    number: Option<u64>,
+    /// When the open question was sent.
+    asked: Option<Instant>,
+    /// Waits for the newest answer.
+    asker: Option<JoinHandle<()>>,
+    /// Dials, then carries the connection.
+    carrier: AbortHandle,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.carrier.abort();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while holding it: moves and sends only")
+    }
+
+    fn dial(self: &Arc<Self>, state: &mut State) {
+        let id = next_number();
+        let shared = Arc::clone(self);
+        let carrier = tokio::spawn(async move {
+            let LinkSettings { endpoint, tls, dial_deadline, .. } = &shared.settings;
+            match dial(endpoint, tls.as_ref(), *dial_deadline).await {
+                Ok((connection, driver)) => shared.carry(id, connection, driver).await,
+                Err(failure) => shared.give_up(id, failure.kind, failure.text),
+            }
+        });
+        let carrier = carrier.abort_handle();
+        state.lines.push(Line { id, began: Instant::now(), connection: None, number: None, asked: None, asker: None, carrier });
+    }
+
+    /// Asks the first question and keeps the connection going to its end.
+    async fn carry(self: &Arc<Self>, id: u64, connection: Connection, driver: Driver) {
+        {
+            let mut guard = self.state();
+            let state = &mut *guard;
+            let Some(line) = state.lines.iter_mut().find(|line| line.id == id) else { return };
+            line.connection = Some(connection.clone());
+            self.ask(line, &state.wants);
+        }
+        driver.await;
+        // An answer may have come right before the end: the last words of a dead master are what its losses are counted from.
+        let asker = self.state().lines.iter_mut().find(|line| line.id == id).and_then(|line| line.asker.take());
+        if let Some(asker) = asker {
+            // It ends now, with the connection that it waits on; how is all the same.
+            let _ = asker.await;
+        }
+        self.note_end(id, &connection);
+    }
+
+    /// One pipeline. A first question logs in as well, in the same round trip.
+    fn ask(self: &Arc<Self>, line: &mut Line, wants: &[Vec<String>]) {
+        let Some(connection) = line.connection.clone() else { return };
+        let (id, began, is_first) = (line.id, line.began, line.number.is_none());
+        let login = self.settings.credentials.as_ref().filter(|_| is_first).map(Credentials::auth);
+        let standard = STANDARD_COMMANDS.iter().map(|command| command.split(' ').collect());
+        let wanted = wants.iter().map(|words| words.iter().map(String::as_str).collect());
+        let question = Question::new(&login.into_iter().chain(standard).chain(wanted).collect::<Vec<Vec<&str>>>());
+        let names: Vec<String> = STANDARD_COMMANDS.iter().map(ToString::to_string).chain(wants.iter().map(|words| words.join(" "))).collect();
+        let sent = Instant::now();
+        line.asked = Some(sent);
+        let shared = Arc::clone(self);
+        line.asker = Some(tokio::spawn(async move {
+            let mut answer = pin!(connection.ask_patiently(&question));
+            let answer = match tokio::time::timeout(shared.settings.dial_deadline, &mut answer).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    if is_first {
+                        let text = format!("{}: connected, and no reply within {} ms", shared.settings.endpoint, shared.settings.dial_deadline.as_millis());
+                        shared.fail(began, FailureKind::TimedOut, text);
+                    }
+                    answer.await
+                }
+            };
+            // Without an answer the connection has ended, and its carrier reports that.
+            if let Ok(values) = answer {
+                shared.note_answer(id, sent, names, &values);
+            }
+        }));
+    }
+
+    fn note_answer(&self, id: u64, sent: Instant, names: Vec<String>, values: &[redis::Value]) {
+        // The login, if there was one, stands in front.
+        let (login, values) = values.split_at(values.len().saturating_sub(names.len()));
+        let refusal = login.iter().chain(values).filter_map(error_text).enumerate();
+        let is_refusal = |place: usize, text: &str| (place == 0 && login.first().and_then(error_text).is_some()) || text.starts_with("NOAUTH");
+        if let Some((_, text)) = refusal.into_iter().find(|(place, text)| is_refusal(*place, text)) {
+            return self.give_up(id, FailureKind::Unauthorized, format!("{}: {}", self.settings.endpoint, with_way_out(&text)));
+        }
+        let replies = names.into_iter().zip(values.iter().map(reply)).collect();
+        let mut state = self.state();
+        let Some(place) = state.lines.iter().position(|line| line.id == id) else { return };
+        let mut line = state.lines.swap_remove(place);
+        line.asked = None;
+        let link = *line.number.get_or_insert_with(next_number);
+        state.lines = vec![line];
+        state.silent_challengers = 0;
+        self.report(LinkEvent::Answered { member: Arc::clone(&self.member), link, sent, replies });
+    }
+
+    fn note_end(&self, id: u64, connection: &Connection) {
+        let mut state = self.state();
+        let Some(line) = state.take(id) else { return };
+        if let Some(link) = line.number {
+            self.report(LinkEvent::Closed { member: Arc::clone(&self.member), link });
+        }
+        let (kind, text) = last_words(connection);
+        // That an established connection was closed says it all; that we had to close it needs the reason.
+        if line.number.is_none() || kind == FailureKind::ProtocolError {
+            self.fail(line.began, kind, format!("{}: {text}", self.settings.endpoint));
+        }
+    }
+
+    fn give_up(&self, id: u64, kind: FailureKind, text: String) {
+        let mut state = self.state();
+        if let Some(line) = state.take(id) {
+            self.fail(line.began, kind, text);
+        }
+    }
+
+    fn fail(&self, sent: Instant, kind: FailureKind, text: String) {
+        self.report(LinkEvent::Failed { member: Arc::clone(&self.member), sent, kind, text });
+    }
+
+    /// Called with the state locked where order matters, so that no `Closed` overtakes the `Answered` before it.
+    fn report(&self, event: LinkEvent) {
+        // Whoever does not listen any more is about to drop the link.
+        let _ = self.events.send(event);
+    }
+}
+
+impl State {
+    fn take(&mut self, id: u64) -> Option<Line> {
+        let place = self.lines.iter().position(|line| line.id == id)?;
+        Some(self.lines.remove(place))
+    }
+}
+
+/// What the end of a connection shows.
+fn last_words(connection: &Connection) -> (FailureKind, String) {
+    let opening = connection.opening();
+    match (connection.end(), connection.first_byte()) {
+        (Some(End::TooLong), _) => (FailureKind::ProtocolError, format!("more than {} MiB without the end of an answer", ANSWER_BYTES_MAX >> 20)),
+        (Some(End::Tls(why)), _) => (FailureKind::Unauthorized, format!("TLS: {why}; it may want a client certificate that its CA signed")),
+        (Some(End::Eof | End::Error(_)), None) => (FailureKind::Reset, "accepted and closed before any reply; a server that wants TLS does so too".into()),
+        // Too many clients, protected mode: an error in answer to nothing, then the end.
+        (Some(End::Eof | End::Error(_)), Some(b'-')) => (error_kind(&opening[1..]), with_way_out(&opening[1..])),
+        (Some(End::Eof | End::Error(_)), Some(b'+' | b':' | b'$' | b'*')) => (FailureKind::Reset, "closed within its first answer".into()),
+        // A TLS alert, RFC 8446 section 5.1: content type 21.
+        (_, Some(21)) => (FailureKind::ProtocolError, "it answers in TLS: switch TLS on, or use its plain port".into()),
+        (_, _) => (FailureKind::ProtocolError, format!("this is not the Redis protocol; it began with {opening:?}")),
+    }
+}
+
+/// An error's own words, and what to do about it where we know.
+fn with_way_out(text: &str) -> String {
+    let way_out = match text {
+        _ if text.starts_with("NOAUTH") => "give a password, and a user if it has users",
+        _ if text.starts_with("WRONGPASS") || text.contains("invalid password") => "check user and password",
+        _ if text.starts_with("DENIED") => "give the server a password, or bind it to loopback only",
+        _ if text.contains("without any password") || text.contains("no password is set") => "leave the password out, or give the server one",
+        _ if text.contains("wrong number of arguments for 'auth'") => "before version 6 there are no users: give a password only",
+        _ if text.contains("max number of clients") => "raise its maxclients",
+        _ => return text.into(),
+    };
+    format!("{text} ({way_out})")
+}

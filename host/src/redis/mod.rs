@@ -1,0 +1,30 @@
+//! Redis servers, as seen over the wire. Owns connections, probes and actions; never chooses what to do with them.
+//!
+//! | file | owns |
+//! |--|--|
+//! | `endpoint` | where a server is and who we are to it |
+//! | `tls` | how an encrypted connection is made |
+//! | `dial` | one attempt to connect, and why it failed |
+//! | `meter` | what came over a connection: its limit, its first words, its end |
+//! | `connection` | one established connection: questions and answers |
+//! | `probe` | the commands of a probe; replies to contract values |
+//! | `link` | the connection to one server over time: probes, late answers, redials, the end |
+//! | `act` | one function per action |
+//!
+//! The only place that knows the `redis` crate, which speaks RESP for us; deadlines, limits and reconnection are ours.
+
+pub mod act;
+mod connection;
+mod dial;
+mod endpoint;
+mod link;
+mod meter;
+mod probe;
+mod tls;
+
+pub use connection::{AskFailure, Connection};
+pub use dial::DialFailure;
+pub use endpoint::{Credentials, CredentialsError, Endpoint, EndpointError};
+pub use link::{Link, LinkEvent, LinkSettings};
+pub use probe::{CommandFailure, STANDARD_COMMANDS, TEXT_BYTES_MAX};
+pub use tls::{Tls, TlsError};

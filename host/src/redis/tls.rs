@@ -1,0 +1,91 @@
+//! How an encrypted connection is made: whom we trust, who we are. Reads its files once; never dials.
+
+use super::endpoint::Endpoint;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio_rustls::TlsConnector;
+
+/// The TLS of a group's servers (`rediss`).
+#[derive(Clone)]
+pub struct Tls {
+    connector: TlsConnector,
+    server_name: Option<ServerName<'static>>,
+}
+
+impl Tls {
+    /// Trusts the certificates of `ca` and nobody else. `client` is our own certificate chain and key, for servers with
+    /// `tls-auth-clients yes`. The server's certificate must be made out to `server_name`, else to the host that is dialled.
+    ///
+    /// # Errors
+    /// [`TlsError`] names the file and what is wrong with it.
+    pub fn new(ca: &Path, client: Option<(&Path, &Path)>, server_name: Option<&str>) -> Result<Self, TlsError> {
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in certificates(ca)? {
+            roots.add(certificate).map_err(|source| TlsError::Unusable { path: ca.into(), source })?;
+        }
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|source| TlsError::Unusable { path: ca.into(), source })?
+            .with_root_certificates(roots);
+        let config = match client {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Unreadable { path: key.into(), source })?;
+                builder.with_client_auth_cert(certificates(chain)?, private).map_err(|source| TlsError::Unusable { path: chain.into(), source })?
+            }
+        };
+        let server_name = server_name.map(|name| named(name).ok_or_else(|| TlsError::BadName(name.into()))).transpose()?;
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), server_name })
+    }
+
+    /// What a handshake needs. None when the host is no name that a certificate could have.
+    pub(super) fn for_endpoint(&self, endpoint: &Endpoint) -> Option<(&TlsConnector, ServerName<'static>)> {
+        self.server_name.clone().or_else(|| named(&endpoint.host)).map(|name| (&self.connector, name))
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no TLS to be had from these files.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Missing, or not PEM.
+    #[error("{}: not readable as PEM: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// PEM without a certificate in it.
+    #[error("{}: contains no certificate", .0.display())]
+    Empty(PathBuf),
+    /// A certificate or key that does not serve.
+    #[error("{}: {source}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What rustls said.
+        source: rustls::Error,
+    },
+    /// The override is no host name and no address.
+    #[error("{0:?} is no name that a certificate can have")]
+    BadName(String),
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| TlsError::Unreadable { path: path.into(), source })?;
+    if found.is_empty() { Err(TlsError::Empty(path.into())) } else { Ok(found) }
+}
+
+fn named(host: &str) -> Option<ServerName<'static>> {
+    ServerName::try_from(host.to_owned()).ok()
+}

@@ -1,0 +1,229 @@
+//! What a link sees of real servers: answers, silence, ends, logins.
+
+use super::rig::{Probed, Rig, SOON, free_port, link_settings};
+use redis_operator::local::Signal;
+use redis_operator::policy::contract::FailureKind;
+use redis_operator::redis::{Endpoint, LinkEvent, LinkSettings, STANDARD_COMMANDS, Tls};
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn a_probe_brings_the_standard_replies_and_the_wanted_ones() {
+    let rig = Rig::new();
+    let server = rig.idle(&[]).await;
+    let wants = vec![vec!["CONFIG".to_string(), "GET".to_string(), "min-replicas-*".to_string()], vec!["NONSENSE".to_string()]];
+    let mut it = Probed::with(LinkSettings { wants, ..link_settings(server.endpoint()) });
+    let (first, replies) = it.answer().await;
+    let commands: Vec<_> = replies.0.iter().map(|(command, _)| command.as_str()).collect();
+    assert_eq!(commands, [&STANDARD_COMMANDS[..], &["CONFIG GET min-replicas-*", "NONSENSE"]].concat());
+    assert!(replies.text("INFO server").contains("run_id:"));
+    assert!(replies.text("INFO replication").contains("role:slave"), "it booted as a replica of itself");
+    assert!(matches!(&replies.0[4].1, Ok(redis_operator::policy::contract::Value::Nested(nested)) if nested.resp.starts_with("*4\r\n")));
+    assert_eq!(replies.0[5].1.as_ref().unwrap_err().kind, FailureKind::ErrorReply);
+    it.link.want(Vec::new());
+    let (second, replies) = it.answer().await;
+    assert_eq!((first, replies.0.len()), (second, 4), "the connection is kept, the wants are not");
+}
+
+#[tokio::test]
+async fn the_death_of_a_server_is_seen_at_once_and_then_it_refuses() {
+    let rig = Rig::new();
+    let mut server = rig.idle(&[]).await;
+    let mut it = Probed::new(server.endpoint());
+    let (number, _) = it.answer().await;
+    let killed = Instant::now();
+    server.signal(Signal::Kill).unwrap();
+    assert_eq!(it.event().await, LinkEvent::Closed { member: "it".into(), link: number });
+    let took = killed.elapsed();
+    assert!(took < Duration::from_millis(100), "{took:?}; 2.3 ms on a quiet machine");
+    assert!(it.link.connection(number).is_none());
+    server.ended().await.unwrap();
+    let (kind, text) = it.failure().await;
+    assert_eq!(kind, FailureKind::Refused);
+    assert!(text.starts_with(&server.endpoint().to_string()), "{text}");
+}
+
+#[tokio::test]
+async fn the_outstanding_probe_of_a_hung_server_is_its_first_sign_of_life() {
+    let rig = Rig::new();
+    let server = rig.idle(&[]).await;
+    let mut it = Probed::new(server.endpoint());
+    let (number, _) = it.answer().await;
+    server.signal(Signal::Stop).unwrap();
+    it.link.probe();
+    let asked = Instant::now();
+    assert!(tokio::time::timeout(Duration::from_millis(700), it.events.recv()).await.is_err(), "no answer, no failure, no end");
+    it.link.probe();
+    let resumed = Instant::now();
+    server.signal(Signal::Continue).unwrap();
+    match it.event().await {
+        LinkEvent::Answered { link, sent, .. } => {
+            let took = resumed.elapsed();
+            assert!(link == number && sent <= asked, "it is the old question, on the old connection");
+            assert!(took < Duration::from_millis(50), "{took:?}; under 1 ms on a quiet machine");
+        }
+        other => panic!("{other:?}"),
+    }
+    it.answer().await;
+}
+
+#[tokio::test]
+async fn a_hung_server_is_dialled_anew_and_its_accepted_connection_proves_nothing() {
+    let rig = Rig::new();
+    let server = rig.idle(&[]).await;
+    let short = Duration::from_millis(20);
+    let mut it = Probed::with(LinkSettings { dial_deadline: short, redial_after: short, ..link_settings(server.endpoint()) });
+    let (number, _) = it.answer().await;
+    server.signal(Signal::Stop).unwrap();
+    it.link.probe();
+    let deadline = Instant::now() + SOON;
+    // The hang limit has to pass: time itself is the condition.
+    let failure = loop {
+        it.link.probe();
+        match tokio::time::timeout(Duration::from_millis(5), it.events.recv()).await {
+            Ok(Some(event)) => break event,
+            Ok(None) | Err(_) => assert!(Instant::now() < deadline, "never dialled anew"),
+        }
+    };
+    assert!(matches!(&failure, LinkEvent::Failed { kind: FailureKind::TimedOut, text, .. } if text.contains("no reply within 20 ms")), "{failure:?}");
+    assert!(it.link.connection(number).is_some(), "the old connection stays open");
+    server.signal(Signal::Continue).unwrap();
+    loop {
+        match it.event().await {
+            LinkEvent::Answered { link, .. } => break assert!(it.link.connection(link).is_some()),
+            LinkEvent::Failed { .. } => {}
+            closed @ LinkEvent::Closed { .. } => panic!("{closed:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_died_without_a_sound_gives_way_to_a_new_one() {
+    let rig = Rig::new();
+    let server = rig.idle(&[]).await;
+    // A proxy that stops forwarding what it holds, and forwards what is new: a rebooted firewall.
+    let proxy = super::strangers::Proxy::start(server.endpoint()).await;
+    let short = Duration::from_millis(20);
+    let mut it = Probed::with(LinkSettings { dial_deadline: SOON, redial_after: short, ..link_settings(&proxy.endpoint) });
+    let (old, _) = it.answer().await;
+    proxy.forget();
+    let deadline = Instant::now() + SOON;
+    let new = loop {
+        it.link.probe();
+        match tokio::time::timeout(Duration::from_millis(5), it.events.recv()).await {
+            Ok(Some(LinkEvent::Answered { link, .. })) => break link,
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => assert!(Instant::now() < deadline, "never dialled anew"),
+        }
+    };
+    assert!(new > old && it.link.connection(old).is_none() && it.link.connection(new).is_some());
+}
+
+#[tokio::test]
+async fn passwords_and_users_are_checked_with_the_first_probe() {
+    let rig = Rig::new();
+    let with_password = rig.idle(&["--requirepass", "right", "--user", "op on >pass +info"]).await;
+    let at = with_password.endpoint();
+    Probed::logged_in(at, None, "right", None).answer().await;
+    Probed::logged_in(at, Some("op"), "pass", None).answer().await;
+    for (mut wrong, words) in [
+        (Probed::logged_in(at, None, "wrong", None), "check user and password"),
+        (Probed::logged_in(at, Some("nobody"), "pass", None), "check user and password"),
+        (Probed::new(at), "give a password"),
+    ] {
+        let (kind, text) = wrong.failure().await;
+        assert!(kind == FailureKind::Unauthorized && text.contains(words) && !text.contains("wrong"), "{text}");
+        assert_eq!(wrong.failure().await.0, FailureKind::Unauthorized, "a further probe tries anew");
+    }
+    let open = rig.idle(&[]).await;
+    let (kind, text) = Probed::logged_in(open.endpoint(), None, "any", None).failure().await;
+    assert!(kind == FailureKind::Unauthorized && text.contains("leave the password out"), "{text}");
+}
+
+#[tokio::test]
+async fn tls_wants_the_right_ca_name_and_client() {
+    let rig = Rig::new();
+    let pem = |name: &str, text: String| {
+        let path = rig.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let authority = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let certificate = params.self_signed(&key).unwrap();
+        (certificate.pem(), rcgen::Issuer::new(params, key))
+    };
+    let (ca_pem, ca) = authority("ours");
+    let signed = |names: &[&str]| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        (params.signed_by(&key, &ca).unwrap().pem(), key.serialize_pem())
+    };
+    let (ca_file, other_ca) = (pem("ca.pem", ca_pem), pem("other.pem", authority("theirs").0));
+    let (server_pem, client_pem) = (signed(&["127.0.0.1", "redis.test"]), signed(&["op"]));
+    let (chain, key) = (pem("server.pem", server_pem.0), pem("server.key", server_pem.1));
+    let (client_chain, client_key) = (pem("client.pem", client_pem.0), pem("client.key", client_pem.1));
+
+    let mut settings = rig.settings(None, &[]);
+    let port = settings.endpoint.port.to_string();
+    let tls = ["--port", "0", "--tls-port", &port, "--tls-auth-clients", "yes", "--tls-cert-file", chain.to_str().unwrap()];
+    let files = ["--tls-key-file", key.to_str().unwrap(), "--tls-ca-cert-file", ca_file.to_str().unwrap()];
+    settings.arguments = tls.into_iter().chain(files).map(ToString::to_string).collect();
+    let server = rig.start(settings).await;
+    let with = |tls: Tls| Probed::with(LinkSettings { tls: Some(tls), ..link_settings(server.endpoint()) });
+    let client = Some((client_chain.as_path(), client_key.as_path()));
+
+    with(Tls::new(&ca_file, client, None).unwrap()).answer().await;
+    with(Tls::new(&ca_file, client, Some("redis.test")).unwrap()).answer().await;
+    for (tls, words) in [
+        (Tls::new(&other_ca, client, None), "give the CA that signed it"),
+        (Tls::new(&ca_file, client, Some("other.test")), "the server name that it is made out to"),
+        (Tls::new(&ca_file, None, None), "client certificate"),
+    ] {
+        let (kind, text) = with(tls.unwrap()).failure().await;
+        assert!(kind == FailureKind::Unauthorized && text.contains(words), "{kind:?} {text}");
+    }
+    let (kind, text) = Probed::new(server.endpoint()).failure().await;
+    assert!(matches!(kind, FailureKind::ProtocolError | FailureKind::Reset) && text.contains("TLS"), "in the clear: {kind:?} {text}");
+    let plain = rig.idle(&[]).await;
+    let settings = LinkSettings { tls: Some(Tls::new(&ca_file, None, None).unwrap()), ..link_settings(plain.endpoint()) };
+    let (kind, text) = Probed::with(settings).failure().await;
+    assert!(matches!(kind, FailureKind::ProtocolError | FailureKind::Reset) && text.contains("TLS"), "to a plain port: {kind:?} {text}");
+
+    assert!(Tls::new(&rig.path("missing"), None, None).unwrap_err().to_string().contains("missing"));
+    assert!(Tls::new(&key, None, None).unwrap_err().to_string().contains("contains no certificate"));
+}
+
+#[tokio::test]
+async fn a_server_of_ipv6_is_dialled_and_a_name_that_does_not_resolve_is_named() {
+    let rig = Rig::new();
+    let mut settings = rig.settings(None, &[]);
+    settings.endpoint.host = "::1".into();
+    let server = rig.start(settings).await;
+    Probed::new(server.endpoint()).answer().await;
+    assert_eq!(server.endpoint().resolve().await.unwrap(), [format!("[::1]:{}", server.endpoint().port).parse().unwrap()]);
+    let (kind, text) = Probed::new(&Endpoint { host: "no-such-host.invalid".into(), port: free_port() }).failure().await;
+    assert!(matches!(kind, FailureKind::Unreachable) && text.contains("no-such-host.invalid") && text.contains("does not resolve"), "{kind:?} {text}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_full_says_so() {
+    let rig = Rig::new();
+    // Following nobody, because a server that follows itself is its own client.
+    let nobody = Endpoint { host: "127.0.0.1".into(), port: free_port() };
+    let server = rig.start(rig.settings(Some(&nobody), &["--maxclients", "1"])).await;
+    let deadline = Instant::now() + SOON;
+    // The server frees the place of the readiness check a moment after that is gone.
+    let mut first = Probed::new(server.endpoint());
+    loop {
+        first.link.probe();
+        match first.event().await {
+            LinkEvent::Answered { .. } => break,
+            other => assert!(Instant::now() < deadline, "{other:?}"),
+        }
+    }
+    let (kind, text) = Probed::new(server.endpoint()).failure().await;
+    assert!(kind == FailureKind::ErrorReply && text.contains("raise its maxclients"), "{kind:?} {text}");
+}

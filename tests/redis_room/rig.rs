@@ -1,0 +1,155 @@
+//! Servers and links for one test. Everything ends with it.
+
+use redis_operator::local::{Boot, Server, ServerSettings, free_ports};
+use redis_operator::policy::contract::{FailureKind, Value};
+use redis_operator::redis::{Connection, Credentials, Endpoint, Link, LinkEvent, LinkSettings, Tls, act};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// Longer than anything here takes, even on a busy machine; no test waits for it to pass.
+pub const SOON: Duration = Duration::from_secs(10);
+
+pub fn soon() -> Instant {
+    Instant::now() + SOON
+}
+
+pub fn free_port() -> u16 {
+    static TAKEN: AtomicU64 = AtomicU64::new(0);
+    let seed = u64::from(std::process::id()) * 4096 + TAKEN.fetch_add(1, Ordering::Relaxed);
+    free_ports(seed, 1).unwrap()[0]
+}
+
+/// The directories of one test's servers.
+pub struct Rig(tempfile::TempDir);
+
+impl Rig {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn settings(&self, boot: Option<&Endpoint>, arguments: &[&str]) -> ServerSettings {
+        let endpoint = Endpoint { host: "127.0.0.1".into(), port: free_port() };
+        ServerSettings {
+            program: std::env::var_os("REDIS_SERVER").unwrap_or("redis-server".into()).into(),
+            dir: self.path(&endpoint.port.to_string()),
+            endpoint,
+            boot: boot.map_or(Boot::FollowingItself, |master| Boot::Following(master.clone())),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    pub async fn start(&self, settings: ServerSettings) -> Server {
+        let mut server = Server::start(settings).unwrap();
+        server.ready(soon()).await.unwrap();
+        server
+    }
+
+    /// A server that waits for its role.
+    pub async fn idle(&self, arguments: &[&str]) -> Server {
+        self.start(self.settings(None, arguments)).await
+    }
+
+    /// A master, and a link to it that has answered.
+    pub async fn master(&self) -> (Server, Probed) {
+        let server = self.idle(&[]).await;
+        let mut probed = Probed::new(server.endpoint());
+        act::promote(&probed.connection().await, soon()).await.unwrap();
+        (server, probed)
+    }
+
+    /// A replica of `master` whose stream flows, and a link to it that has answered.
+    pub async fn replica(&self, master: &Endpoint) -> (Server, Probed) {
+        let server = self.start(self.settings(Some(master), &[])).await;
+        let mut probed = Probed::new(server.endpoint());
+        probed.until("INFO replication", "master_link_status:up").await;
+        (server, probed)
+    }
+}
+
+/// A link with its events.
+pub struct Probed {
+    pub link: Link,
+    pub events: UnboundedReceiver<LinkEvent>,
+}
+
+pub fn link_settings(endpoint: &Endpoint) -> LinkSettings {
+    LinkSettings { endpoint: endpoint.clone(), credentials: None, tls: None, dial_deadline: Duration::from_secs(2), redial_after: SOON, wants: Vec::new() }
+}
+
+impl Probed {
+    pub fn new(endpoint: &Endpoint) -> Self {
+        Self::with(link_settings(endpoint))
+    }
+
+    pub fn with(settings: LinkSettings) -> Self {
+        let (sender, events) = unbounded_channel();
+        Self { link: Link::new("it".into(), settings, sender), events }
+    }
+
+    pub fn logged_in(endpoint: &Endpoint, user: Option<&str>, password: &str, tls: Option<Tls>) -> Self {
+        let credentials = Some(Credentials::new(user.map(ToString::to_string), password).unwrap());
+        Self::with(LinkSettings { credentials, tls, ..link_settings(endpoint) })
+    }
+
+    pub async fn event(&mut self) -> LinkEvent {
+        tokio::time::timeout(SOON, self.events.recv()).await.expect("no event").expect("the link lives")
+    }
+
+    /// Probes, and returns the connection's number and its replies.
+    pub async fn answer(&mut self) -> (u64, Replies) {
+        self.link.probe();
+        match self.event().await {
+            LinkEvent::Answered { link, replies, .. } => (link, Replies(replies)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Probes, and returns why it failed.
+    pub async fn failure(&mut self) -> (FailureKind, String) {
+        self.link.probe();
+        match self.event().await {
+            LinkEvent::Failed { kind, text, .. } => (kind, text),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn connection(&mut self) -> Connection {
+        let (number, _) = self.answer().await;
+        self.link.connection(number).unwrap()
+    }
+
+    /// Probes until a reply contains `wanted`.
+    pub async fn until(&mut self, command: &str, wanted: &str) -> String {
+        let deadline = soon();
+        loop {
+            let text = self.answer().await.1.text(command);
+            if text.contains(wanted) {
+                return text;
+            }
+            assert!(Instant::now() < deadline, "never {wanted}: {text}");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+pub struct Replies(pub Vec<(String, Result<Value, redis_operator::redis::CommandFailure>)>);
+
+impl Replies {
+    pub fn text(&self, command: &str) -> String {
+        match self.0.iter().find(|(name, _)| name == command).map(|(_, reply)| reply) {
+            Some(Ok(Value::Text(text))) => text.text.clone(),
+            other => panic!("{command}: {other:?}"),
+        }
+    }
+}
+
+/// A client of the servers under test, by the redis crate alone.
+pub async fn client(endpoint: &Endpoint) -> redis::aio::MultiplexedConnection {
+    redis::Client::open(format!("redis://{endpoint}")).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
