@@ -4,7 +4,7 @@
 
 wit_bindgen::generate!({
     path: "../wit",
-    world: "failover",
+    world: "failover-policy",
     additional_derives: [serde::Serialize, serde::Deserialize, PartialEq, Eq],
     generate_unused_types: true,
 });

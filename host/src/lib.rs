@@ -1,8 +1,10 @@
 //! The controller: a library and the one binary, `redis-operator`.
 
 pub mod cli;
+pub mod fleet;
 pub mod group;
 pub mod guard;
 pub mod local;
 pub mod policy;
 pub mod redis;
+pub mod report;

@@ -205,7 +205,10 @@ async fn a_server_of_ipv6_is_dialled_and_a_name_that_does_not_resolve_is_named()
     Probed::new(server.endpoint()).answer().await;
     assert_eq!(server.endpoint().resolve().await.unwrap(), [format!("[::1]:{}", server.endpoint().port).parse().unwrap()]);
     let (kind, text) = Probed::new(&Endpoint { host: "no-such-host.invalid".into(), port: free_port() }).failure().await;
-    assert!(matches!(kind, FailureKind::Unreachable) && text.contains("no-such-host.invalid") && text.contains("does not resolve"), "{kind:?} {text}");
+    assert!(
+        matches!(kind, FailureKind::Unreachable) && text.contains("no-such-host.invalid") && text.contains("does not resolve"),
+        "{kind:?} {text}"
+    );
 }
 
 #[tokio::test]

@@ -79,7 +79,14 @@ pub struct Probed {
 }
 
 pub fn link_settings(endpoint: &Endpoint) -> LinkSettings {
-    LinkSettings { endpoint: endpoint.clone(), credentials: None, tls: None, dial_deadline: Duration::from_secs(2), redial_after: SOON, wants: Vec::new() }
+    LinkSettings {
+        endpoint: endpoint.clone(),
+        credentials: None,
+        tls: None,
+        dial_deadline: Duration::from_secs(2),
+        redial_after: SOON,
+        wants: Vec::new(),
+    }
 }
 
 impl Probed {

@@ -169,8 +169,10 @@ pub struct Record {
 /// A change of master, with the moment that it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// When.
+    /// When this was noted.
     pub at: Moment,
+    /// Its age then: 0 unless a predecessor saw it.
+    pub age_us: u64,
     /// Who lost the role.
     pub source: Option<String>,
     /// Who got it.

@@ -33,5 +33,6 @@ pub fn judge(now: Moment, line: &Line, observation: Observation, last: Option<&D
 
 /// Ages make every sentence new; what people care about is the rest.
 fn differs(last: &Decision, now: &Decision) -> bool {
-    (last.verdict, &last.reason, &last.master, &last.master_goal) != (now.verdict, &now.reason, &now.master, &now.master_goal) || last.stages.len() != now.stages.len()
+    (last.verdict, &last.reason, &last.master, &last.master_goal) != (now.verdict, &now.reason, &now.master, &now.master_goal)
+        || last.stages.len() != now.stages.len()
 }

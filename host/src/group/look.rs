@@ -47,7 +47,9 @@ impl Look {
 
     /// It is time to decide.
     pub fn is_complete(&self, now: Moment, seats: &BTreeMap<String, Seat>) -> bool {
-        let over = |(started, waiting): &(Moment, BTreeSet<String>)| waiting.is_empty() || started.age_us(now) >= PATIENCE_US || waiting.iter().all(|id| is_hung(seats, id, now));
+        let over = |(started, waiting): &(Moment, BTreeSet<String>)| {
+            waiting.is_empty() || started.age_us(now) >= PATIENCE_US || waiting.iter().all(|id| is_hung(seats, id, now))
+        };
         self.is_due || self.round.as_ref().is_some_and(over)
     }
 

@@ -84,7 +84,10 @@ impl Group {
         Observation {
             group: self.settings.wanted.clone(),
             instances: self.seats.values().map(|seat| seat.instance(now)).collect(),
-            published: self.published.as_ref().map(|(published, at)| Published { age_us: published.age_us.saturating_add(at.age_us(now)), ..published.clone() }),
+            published: self
+                .published
+                .as_ref()
+                .map(|(published, at)| Published { age_us: published.age_us.saturating_add(at.age_us(now)), ..published.clone() }),
             last_failover: self.last_failover.as_ref().map(|changed| changed.failover(now)),
             switchover: self.switchover.as_ref().map(|(target, at)| Switchover { target: target.clone(), age_us: at.age_us(now) }),
             in_doubt: self.stage.in_doubt(now),
@@ -130,7 +133,7 @@ impl Group {
         for member in members {
             let id = member.id.clone();
             let seat = match before.remove(&id) {
-                Some(seat) => Seat { member, ..seat },
+                Some(seat) => seat.renamed(member),
                 None => Seat::new(member, now),
             };
             self.seats.insert(id, seat);
@@ -157,8 +160,8 @@ impl Group {
 
 impl Changed {
     fn failover(&self, now: Moment) -> crate::policy::contract::Failover {
-        let Self { at, source, target, meant_for, evidence } = self.clone();
-        crate::policy::contract::Failover { age_us: at.age_us(now), source, target, meant_for, evidence }
+        let Self { at, age_us, source, target, meant_for, evidence } = self.clone();
+        crate::policy::contract::Failover { age_us: age_us.saturating_add(at.age_us(now)), source, target, meant_for, evidence }
     }
 }
 

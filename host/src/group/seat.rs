@@ -35,6 +35,11 @@ impl Seat {
         Self { member, link: None, probing: None, state: LinkState::Unknown, state_since: now, closed, refusals, alive, replies }
     }
 
+    /// The same server under what is said of it now.
+    pub fn renamed(self, member: Member) -> Self {
+        Self { member, ..self }
+    }
+
     /// Takes in the result of a probe.
     pub fn take(&mut self, now: Moment, reply: Reply) {
         self.probing = None;
@@ -84,7 +89,12 @@ impl Seat {
         self.closed = None;
         self.refusals = None;
         // A server that answers nothing but LOADING, BUSY or NOAUTH is in that state; one good reply is an answer.
-        let failed = answer.replies.iter().all(|(_, reply)| reply.is_err()).then(|| answer.replies.iter().find_map(|(_, reply)| reply.as_ref().err())).flatten();
+        let failed = answer
+            .replies
+            .iter()
+            .all(|(_, reply)| reply.is_err())
+            .then(|| answer.replies.iter().find_map(|(_, reply)| reply.as_ref().err()))
+            .flatten();
         self.enter(now, failed.map_or(LinkState::Answering, |failed| state_of(failed.kind)));
         for (command, reply) in answer.replies {
             let is_replication = command == INFO_REPLICATION;
@@ -118,11 +128,6 @@ impl Seat {
         self.state == LinkState::Answering && self.replication().is_some_and(|facts| facts.role == Speaks::AsMaster)
     }
 
-    /// When the newest good `INFO replication` was asked for.
-    pub fn seen(&self) -> Option<Moment> {
-        self.replies.get(INFO_REPLICATION)?.newest.as_ref().map(|(_, sent)| *sent)
-    }
-
     fn text(&self, command: &str) -> Option<&str> {
         text(&self.replies.get(command)?.newest.as_ref()?.0)
     }
@@ -140,7 +145,11 @@ impl Seat {
                 state: self.state,
                 state_age_us: self.state_since.age_us(now),
                 closed_age_us: self.closed.map(|at| at.age_us(now)),
-                refusals: self.refusals.map(|(count, first, last)| Refusals { count, first_age_us: first.age_us(now), last_age_us: last.age_us(now) }),
+                refusals: self.refusals.map(|(count, first, last)| Refusals {
+                    count,
+                    first_age_us: first.age_us(now),
+                    last_age_us: last.age_us(now),
+                }),
                 alive_age_us: self.alive.map(|at| at.age_us(now)),
             },
             replies: self
@@ -150,7 +159,11 @@ impl Seat {
                     command: command.clone(),
                     newest: known.newest.as_ref().map(sample),
                     earlier: known.unmoved.as_ref().map(sample),
-                    failure: known.failure.as_ref().map(|(failed, since)| Failure { kind: failed.kind, text: failed.text.clone(), age_us: since.age_us(now) }),
+                    failure: known.failure.as_ref().map(|(failed, since)| Failure {
+                        kind: failed.kind,
+                        text: failed.text.clone(),
+                        age_us: since.age_us(now),
+                    }),
                 })
                 .collect(),
             pod: pod.clone(),

@@ -1,7 +1,7 @@
 //! The stage under way and the actions in doubt.
 
-use super::event::{Changed, Decided, Effect, Moment, Order, Outcome, Record, Report};
 use super::Group;
+use super::event::{Changed, Decided, Effect, Moment, Order, Outcome, Record, Report};
 use crate::policy::contract::{Action, Decision, Evidence, Expectation, InDoubt, Published, Verdict};
 use failover_core::facts::Speaks;
 use std::collections::BTreeMap;
@@ -90,9 +90,10 @@ impl Group {
         let (links, place) = match action {
             Action::Promote(promote) => (vec![link(&promote.id, &promote.expect)?], None),
             Action::Follow(follow) => (vec![link(&follow.id, &follow.expect)?], Some(place(&follow.master)?)),
-            Action::Handover(handover) => {
-                (vec![link(&handover.source, &handover.expect_source)?, link(&handover.target, &handover.expect_target)?], Some(place(&handover.target)?))
-            }
+            Action::Handover(handover) => (
+                vec![link(&handover.source, &handover.expect_source)?, link(&handover.target, &handover.expect_target)?],
+                Some(place(&handover.target)?),
+            ),
             Action::Fence(fence) => (vec![link(&fence.id, &fence.expect)?], None),
             Action::Unfence(unfence) => (vec![link(&unfence.id, &unfence.expect)?], None),
             Action::KickClients(kick) => (vec![link(&kick.id, &kick.expect)?], None),
@@ -133,9 +134,15 @@ impl Group {
         let (source, target, meant_for, evidence) = match action {
             Action::Promote(promote) => (promote.source.clone(), &promote.id, &promote.meant_for, promote.evidence),
             Action::Handover(handover) => (Some(handover.source.clone()), &handover.target, &handover.meant_for, Evidence::Requested),
-            Action::Follow(_) | Action::Fence(_) | Action::Unfence(_) | Action::KickClients(_) | Action::Configure(_) | Action::Restart(_) | Action::Command(_) => return,
+            Action::Follow(_)
+            | Action::Fence(_)
+            | Action::Unfence(_)
+            | Action::KickClients(_)
+            | Action::Configure(_)
+            | Action::Restart(_)
+            | Action::Command(_) => return,
         };
-        self.last_failover = Some(Changed { at: now, source, target: target.clone(), meant_for: meant_for.clone(), evidence });
+        self.last_failover = Some(Changed { at: now, age_us: 0, source, target: target.clone(), meant_for: meant_for.clone(), evidence });
         if let Action::Handover(handover) = action {
             if self.switchover.as_ref().is_some_and(|(wanted, _)| wanted.as_ref().is_none_or(|wanted| *wanted == handover.target)) {
                 self.switchover = None;
@@ -149,7 +156,9 @@ impl Group {
         let Some(seat) = self.seats.get(master).filter(|seat| seat.answers_as_master()) else { return };
         let Some((published, at)) = &mut self.published else { return self.publish(now, master, effects) };
         let history = seat.replication().and_then(|facts| facts.history.map(|history| (history.replid.to_owned(), history.offset)));
-        let is_same = published.master == master && seat.run_id() == Some(&published.run_id) && history.as_ref().is_some_and(|(replid, _)| *replid == published.replid);
+        let is_same = published.master == master
+            && seat.run_id() == Some(&published.run_id)
+            && history.as_ref().is_some_and(|(replid, _)| *replid == published.replid);
         match history {
             // Known to all but for its offset, which only losses are counted from.
             Some((_, offset)) if is_same => (published.offset, published.age_us, *at) = (offset, 0, now),
@@ -159,7 +168,13 @@ impl Group {
 
     fn publish(&mut self, now: Moment, master: &str, effects: &mut Vec<Effect>) {
         let Some(seat) = self.seats.get(master) else { return };
-        let Some((run_id, history)) = seat.run_id().zip(seat.replication().filter(|facts| facts.role != Speaks::AsNeither).and_then(|facts| facts.history.map(|history| (history.replid.to_owned(), history.offset)))) else { return };
+        let Some((run_id, history)) = seat.run_id().zip(
+            seat.replication()
+                .filter(|facts| facts.role != Speaks::AsNeither)
+                .and_then(|facts| facts.history.map(|history| (history.replid.to_owned(), history.offset))),
+        ) else {
+            return;
+        };
         let before = self.published.as_ref().map(|(published, _)| published);
         let epoch = before.map_or(1, |before| before.epoch + u64::from(before.master != master));
         let published = Published { master: master.to_owned(), run_id: run_id.to_owned(), replid: history.0, offset: history.1, epoch, age_us: 0 };
@@ -201,6 +216,13 @@ fn patience_us(action: &Action) -> u64 {
     match action {
         // Bounded by its own pause, in which it does nothing but wait.
         Action::Handover(handover) => u64::from(handover.pause_max_ms) * 2000,
-        Action::Promote(_) | Action::Follow(_) | Action::Fence(_) | Action::Unfence(_) | Action::KickClients(_) | Action::Configure(_) | Action::Restart(_) | Action::Command(_) => 50_000,
+        Action::Promote(_)
+        | Action::Follow(_)
+        | Action::Fence(_)
+        | Action::Unfence(_)
+        | Action::KickClients(_)
+        | Action::Configure(_)
+        | Action::Restart(_)
+        | Action::Command(_) => 50_000,
     }
 }

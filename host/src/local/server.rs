@@ -124,7 +124,11 @@ impl Server {
                 // Booting takes about 10 ms.
                 Ok(false) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(1)).await,
                 Ok(false) | Err(_) => {
-                    return Err(ServerError::NotReady { endpoint: self.settings.endpoint.clone(), waited: began.elapsed(), log: log_path(&self.settings.dir) });
+                    return Err(ServerError::NotReady {
+                        endpoint: self.settings.endpoint.clone(),
+                        waited: began.elapsed(),
+                        log: log_path(&self.settings.dir),
+                    });
                 }
             }
         }

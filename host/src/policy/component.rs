@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Linker, types::ComponentItem};
 use wasmtime::{Engine, Store};
 
-use super::contract::{Decision, Description, Failover, FailoverPre, Observation};
+use super::contract::{Decision, Description, FailoverPolicy, FailoverPolicyPre, Observation};
 use super::engine::{Admission, Sandbox};
 use super::form::{DescriptionError, check_decision, check_description};
 use super::limits::{self, Limits};
@@ -16,7 +16,7 @@ use super::{Policy, PolicyFault};
 /// A component that was found to be a policy. What it decides is not proven yet.
 pub struct Component {
     sandbox: Arc<Sandbox>,
-    pre: FailoverPre<Limits>,
+    pre: FailoverPolicyPre<Limits>,
     digest: String,
     title: String,
     size_bytes: usize,
@@ -79,7 +79,7 @@ impl Component {
         let code = code.map_err(|error| LoadError::Invalid(limits::one_line(&error)))?;
         let exports = check_world(engine, &code)?;
         let types = |error: wasmtime::Error| LoadError::Types(limits::one_line(&error));
-        let pre = FailoverPre::new(Linker::new(engine).instantiate_pre(&code).map_err(types)?).map_err(types)?;
+        let pre = FailoverPolicyPre::new(Linker::new(engine).instantiate_pre(&code).map_err(types)?).map_err(types)?;
         let description = describe(sandbox, &pre).map_err(LoadError::Describe)?;
         check_description(&description)?;
         let title = format!("{} {}", description.name, description.version);
@@ -135,7 +135,7 @@ impl Policy for Component {
 /// An instance that is asked again and again; see [`Component::reused`].
 pub struct Reused<'a> {
     store: Store<Limits>,
-    instance: Failover,
+    instance: FailoverPolicy,
     _admission: Admission<'a>,
 }
 
@@ -150,21 +150,21 @@ impl Reused<'_> {
     }
 }
 
-fn describe(sandbox: &Sandbox, pre: &FailoverPre<Limits>) -> Result<Description, PolicyFault> {
+fn describe(sandbox: &Sandbox, pre: &FailoverPolicyPre<Limits>) -> Result<Description, PolicyFault> {
     let _admission = sandbox.admit();
     let mut store = limits::store(&sandbox.engine, 0);
     let instance = instantiate(&mut store, pre, 0)?;
     instance.redis_failover_policy_policy().call_describe(&mut store).map_err(|error| limits::fault(&error, 0))
 }
 
-fn instantiate(store: &mut Store<Limits>, pre: &FailoverPre<Limits>, members: usize) -> Result<Failover, PolicyFault> {
+fn instantiate(store: &mut Store<Limits>, pre: &FailoverPolicyPre<Limits>, members: usize) -> Result<FailoverPolicy, PolicyFault> {
     pre.instantiate(&mut *store).map_err(|error| match limits::fault(&error, members) {
         PolicyFault::Malformed(why) => PolicyFault::Trap(why),
         fault @ (PolicyFault::Trap(_) | PolicyFault::Fuel { .. } | PolicyFault::Memory { .. } | PolicyFault::Breach(_)) => fault,
     })
 }
 
-fn call(store: &mut Store<Limits>, instance: &Failover, observation: &Observation) -> Result<Decision, PolicyFault> {
+fn call(store: &mut Store<Limits>, instance: &FailoverPolicy, observation: &Observation) -> Result<Decision, PolicyFault> {
     let decision = instance.redis_failover_policy_policy().call_decide(&mut *store, observation);
     let decision = decision.map_err(|error| limits::fault(&error, observation.instances.len()))?;
     check_decision(observation, &decision).map_err(PolicyFault::Malformed)?;
@@ -210,7 +210,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 pub const POLICY: &str = "redis-failover:policy/policy@0.1.0";
 
 /// The world of `wit/failover.wit`: that export, and no import.
-pub const POLICY_WORLD: &str = "redis-failover:policy/failover@0.1.0";
+pub const POLICY_WORLD: &str = "redis-failover:policy/failover-policy@0.1.0";
 
 /// Python's, the largest known, have 18 MB.
 pub const COMPONENT_BYTES_MAX: usize = 32 << 20;

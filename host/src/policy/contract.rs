@@ -5,7 +5,7 @@
 
 wasmtime::component::bindgen!({
     path: "../wit",
-    world: "failover",
+    world: "failover-policy",
     additional_derives: [serde::Serialize, serde::Deserialize, PartialEq, Eq],
 });
 

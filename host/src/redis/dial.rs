@@ -99,7 +99,9 @@ fn kind(kind: ErrorKind) -> FailureKind {
 fn handshake_failure(endpoint: &Endpoint, error: &std::io::Error) -> DialFailure {
     let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let (kind, text) = match cause {
-        Some(rustls::Error::InvalidMessage(_)) => (FailureKind::ProtocolError, "it does not answer in TLS: use its tls-port, or leave TLS out".into()),
+        Some(rustls::Error::InvalidMessage(_)) => {
+            (FailureKind::ProtocolError, "it does not answer in TLS: use its tls-port, or leave TLS out".into())
+        }
         Some(rustls::Error::InvalidCertificate(why)) => (
             FailureKind::Unauthorized,
             format!("its certificate is not trusted: {why}; give the CA that signed it, or the server name that it is made out to"),

@@ -124,7 +124,14 @@ impl Standing {
         let facts = ReplicationFacts::parse(&text);
         let history = facts.history?;
         let is_linked = facts.link_up == Some(true);
-        Some(Self { role: facts.role, replid: history.replid.into(), offset: history.offset, master: facts.master, is_linked, in_failover: facts.in_failover })
+        Some(Self {
+            role: facts.role,
+            replid: history.replid.into(),
+            offset: history.offset,
+            master: facts.master,
+            is_linked,
+            in_failover: facts.in_failover,
+        })
     }
 }
 

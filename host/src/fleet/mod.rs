@@ -1,0 +1,107 @@
+//! Owns groups and their drivers: turns a group's effects into sockets and files, and their results into its events. Chooses
+//! nothing.
+//!
+//! One task a group. Everything that happens to the group comes through one queue, in order; everything that it wants done is
+//! done beside it, so nothing that hangs can hold it up.
+
+mod act;
+mod record;
+mod seats;
+
+pub use record::{RecordError, RecordFile};
+pub use seats::{Access, Seats, member};
+
+use crate::group::{Effect, Event, Group, Moment, Record, Report, Request, Settings};
+use crate::policy::Line;
+use crate::redis::LinkEvent;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// Where a group's truth is made known beside its plan.
+pub trait Publish {
+    /// Level-triggered: the newest record is what counts, and the callee sees to it that it gets through.
+    fn publish(&mut self, now: Moment, record: Record);
+}
+
+/// One group, driven on real time.
+pub struct Driver<P> {
+    group: Group,
+    seats: Seats,
+    line: Arc<Line>,
+    publish: P,
+    reports: UnboundedSender<(Moment, Report)>,
+    start: Instant,
+    queue: (UnboundedSender<Event>, UnboundedReceiver<Event>),
+    links: UnboundedReceiver<LinkEvent>,
+}
+
+/// Sends events to a driven group from elsewhere: members, requests, authority, a changed policy.
+#[derive(Clone, Debug)]
+pub struct Door(UnboundedSender<Event>);
+
+impl Door {
+    /// Sends one. Nothing happens if the group has ended.
+    pub fn send(&self, event: Event) {
+        drop(self.0.send(event));
+    }
+
+    /// Asks for a planned change of master.
+    pub fn switch_over(&self, target: Option<String>) {
+        self.send(Event::Request(Request::Switchover(target)));
+    }
+}
+
+impl<P: Publish> Driver<P> {
+    /// A group on its start, and the reports that it will make. `start` is the zero of all its moments.
+    pub fn new(
+        settings: Settings,
+        seats: impl FnOnce(UnboundedSender<LinkEvent>) -> Seats,
+        line: Arc<Line>,
+        publish: P,
+        start: Instant,
+    ) -> (Self, UnboundedReceiver<(Moment, Report)>) {
+        let (link_events, links) = unbounded_channel();
+        let (reports, reported) = unbounded_channel();
+        let group = Group::new(settings, moment(start, Instant::now()));
+        (Self { group, seats: seats(link_events), line, publish, reports, start, queue: unbounded_channel(), links }, reported)
+    }
+
+    /// The way in.
+    pub fn door(&self) -> Door {
+        Door(self.queue.0.clone())
+    }
+
+    /// Runs until dropped.
+    pub async fn run(mut self) {
+        let mut wake = Moment::default();
+        let timer = tokio::time::sleep_until(self.start.into());
+        tokio::pin!(timer);
+        loop {
+            let event = tokio::select! {
+                biased;
+                Some(event) = self.queue.1.recv() => event,
+                Some(event) = self.links.recv() => self.seats.event(event, |at| moment(self.start, at)),
+                () = &mut timer => Event::Tick,
+            };
+            if let Event::Members(members) = &event {
+                self.seats.seat(members);
+            }
+            let now = moment(self.start, Instant::now());
+            for effect in self.group.on(now, event, &self.line) {
+                match effect {
+                    Effect::Probe { member } => self.seats.probe(&member),
+                    Effect::Act(order) => act::carry_out(&self.seats, order, self.queue.0.clone()),
+                    Effect::Publish(record) => self.publish.publish(now, record),
+                    Effect::WakeAt(at) => wake = at,
+                    Effect::Report(report) => drop(self.reports.send((now, report))),
+                }
+            }
+            timer.as_mut().reset((self.start + std::time::Duration::from_micros(wake.0)).into());
+        }
+    }
+}
+
+fn moment(start: Instant, at: Instant) -> Moment {
+    Moment(u64::try_from(at.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,124 @@
+//! The state file: what Kubernetes would store. Written beside the plan, by rename, so that a crash leaves the old or the new.
+
+use super::Publish;
+use crate::group::{Changed, Moment, Record};
+use crate::policy::contract::{Evidence, Published};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A state file, or memory only.
+#[derive(Clone, Debug)]
+pub struct RecordFile {
+    path: Option<PathBuf>,
+}
+
+/// What the file says. Unix milliseconds, because no other clock survives a restart; they only ever become ages.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    published: Published,
+    published_unix_ms: u64,
+    last_failover: Option<StoredChange>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredChange {
+    unix_ms: u64,
+    source: Option<String>,
+    target: String,
+    meant_for: String,
+    evidence: Evidence,
+}
+
+/// The state file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// It cannot be read or written.
+    #[error("state file {}: {source}", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is not one of ours.
+    #[error("state file {}: {source}; move it away to start without a record", path.display())]
+    Form {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: serde_json::Error,
+    },
+}
+
+impl RecordFile {
+    /// Opens the file, and reads what a predecessor made known. `now` is the group's moment zero.
+    ///
+    /// # Errors
+    /// [`RecordError`]; a file that does not exist yet is none, but its folder must take one.
+    pub fn open(path: Option<PathBuf>) -> Result<(Self, Option<(Published, Option<Changed>)>), RecordError> {
+        let Some(path) = path else { return Ok((Self { path: None }, None)) };
+        let record = match std::fs::read(&path) {
+            Ok(bytes) => Some(restore(serde_json::from_slice(&bytes).map_err(|source| RecordError::Form { path: path.clone(), source })?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                std::fs::write(beside(&path), [])
+                    .and_then(|()| std::fs::remove_file(beside(&path)))
+                    .map_err(|source| RecordError::Io { path: path.clone(), source })?;
+                None
+            }
+            Err(source) => return Err(RecordError::Io { path, source }),
+        };
+        Ok((Self { path: Some(path) }, record))
+    }
+}
+
+impl Publish for RecordFile {
+    fn publish(&mut self, now: Moment, record: Record) {
+        let Some(path) = &self.path else { return };
+        let Record { published, last_failover } = record;
+        let now_unix_ms = unix_ms();
+        let last_failover = last_failover.map(|Changed { at, age_us, source, target, meant_for, evidence }| StoredChange {
+            unix_ms: now_unix_ms.saturating_sub(age_us.saturating_add(at.age_us(now)) / 1000),
+            source,
+            target,
+            meant_for,
+            evidence,
+        });
+        let stored = Stored { published, published_unix_ms: now_unix_ms, last_failover };
+        let written = serde_json::to_vec_pretty(&stored).map_err(std::io::Error::from).and_then(|json| {
+            // A rename on one file system is atomic. Not synced: a machine that crashes takes its Redis servers with it.
+            std::fs::write(beside(path), json)?;
+            std::fs::rename(beside(path), path)
+        });
+        if let Err(error) = written {
+            tracing::warn!(path = %path.display(), %error, "state file not written");
+        }
+    }
+}
+
+fn restore(stored: Stored) -> (Published, Option<Changed>) {
+    let Stored { published, published_unix_ms, last_failover } = stored;
+    let age_us = |then_ms: u64| unix_ms().saturating_sub(then_ms).saturating_mul(1000);
+    let published = Published { age_us: age_us(published_unix_ms), ..published };
+    let last_failover = last_failover.map(|StoredChange { unix_ms, source, target, meant_for, evidence }| Changed {
+        at: Moment::default(),
+        age_us: age_us(unix_ms),
+        source,
+        target,
+        meant_for,
+        evidence,
+    });
+    (published, last_failover)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

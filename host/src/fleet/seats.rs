@@ -1,0 +1,102 @@
+//! The links of one group, by member: dials them, and turns what happens on them into the group's events.
+
+use crate::group::{Answer, Event, Failed, Member, Moment, Reply};
+use crate::policy::contract::{Address, InstanceKind};
+use crate::redis::{Connection, Credentials, Endpoint, Link, LinkEvent, LinkSettings, Tls};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// How all members of a group are reached.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// None: no password.
+    pub credentials: Option<Credentials>,
+    /// None: in the clear.
+    pub tls: Option<Tls>,
+    /// The hang limit: the deadline of a dial, and when a hung connection is dialled beside.
+    pub hang_limit: Duration,
+    /// The commands that the policy wants beyond the standard ones.
+    pub wants: Vec<Vec<String>>,
+}
+
+/// The links.
+pub struct Seats {
+    access: Access,
+    events: UnboundedSender<LinkEvent>,
+    links: BTreeMap<String, (Endpoint, Link)>,
+}
+
+impl Seats {
+    /// Without members.
+    pub fn new(access: Access, events: UnboundedSender<LinkEvent>) -> Self {
+        Self { access, events, links: BTreeMap::new() }
+    }
+
+    /// Keeps the links of those that stay where they are, drops the others, makes new ones.
+    pub fn seat(&mut self, members: &[Member]) {
+        let mut before = std::mem::take(&mut self.links);
+        for member in members {
+            let endpoint = Endpoint { host: member.address.host.clone(), port: member.address.port };
+            let kept = before.remove(&member.id).filter(|(dialled, _)| *dialled == endpoint);
+            let link = kept.map_or_else(|| self.link(&member.id, endpoint.clone()), |(_, link)| link);
+            self.links.insert(member.id.clone(), (endpoint, link));
+        }
+    }
+
+    fn link(&self, id: &str, endpoint: Endpoint) -> Link {
+        let Access { credentials, tls, hang_limit, wants } = self.access.clone();
+        let settings = LinkSettings { endpoint, credentials, tls, dial_deadline: hang_limit, redial_after: hang_limit, wants };
+        Link::new(Arc::from(id), settings, self.events.clone())
+    }
+
+    /// Another policy wants other commands.
+    pub fn want(&mut self, wants: Vec<Vec<String>>) {
+        for (_, link) in self.links.values() {
+            link.want(wants.clone());
+        }
+        self.access.wants = wants;
+    }
+
+    /// Asks a member.
+    pub fn probe(&self, id: &str) {
+        if let Some((_, link)) = self.links.get(id) {
+            link.probe();
+        }
+    }
+
+    /// The very connection of that number.
+    pub fn connection(&self, id: &str, number: u64) -> Option<Connection> {
+        self.links.get(id)?.1.connection(number)
+    }
+
+    /// In the group's words.
+    pub fn event(&self, event: LinkEvent, moment: impl Fn(Instant) -> Moment) -> Event {
+        match event {
+            LinkEvent::Answered { member, link, sent, replies } => {
+                let failed = |failure: crate::redis::CommandFailure| Failed { kind: failure.kind, text: failure.text };
+                let replies = replies.into_iter().map(|(command, reply)| (command, reply.map_err(failed))).collect();
+                Event::Reply(Reply { member: member.to_string(), sent: moment(sent), answer: Ok(Answer { link, replies }) })
+            }
+            LinkEvent::Failed { member, sent, kind, text } => {
+                Event::Reply(Reply { member: member.to_string(), sent: moment(sent), answer: Err(Failed { kind, text }) })
+            }
+            LinkEvent::Closed { member, link } => Event::Closed { member: member.to_string(), link },
+        }
+    }
+}
+
+/// A member that is known by its address only, with the addresses that its name resolves to.
+///
+/// # Errors
+/// When the name does not resolve: one sentence.
+pub async fn member(endpoint: &Endpoint) -> Result<Member, String> {
+    let Endpoint { host, port } = endpoint;
+    let resolved = tokio::net::lookup_host((host.as_str(), *port)).await.map_err(|error| format!("{endpoint} does not resolve: {error}"))?;
+    let mut aliases: Vec<Address> =
+        resolved.map(|at| Address { host: at.ip().to_string(), port: *port }).filter(|alias| alias.host != *host).collect();
+    aliases.sort_by(|one, other| one.host.cmp(&other.host));
+    aliases.dedup();
+    Ok(Member { id: endpoint.to_string(), kind: InstanceKind::Redis, address: Address { host: host.clone(), port: *port }, aliases, pod: None })
+}
