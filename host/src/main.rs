@@ -23,7 +23,7 @@ fn start() -> Result<u8, Stop> {
     log_to_stderr(cli.log_format());
     let failed = |error: std::io::Error| Stop::Failed(format!("no runtime: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(cli::run(cli, &Surroundings { cache_dir: cache_dir() }))
+    runtime.block_on(cli::run(cli, &Surroundings { cache_dir: cache_dir(), password: env::var("REDIS_OPERATOR_PASSWORD").ok() }))
 }
 
 /// Exactly one line, whatever names and texts of others went into it.

@@ -11,9 +11,16 @@ mod choice;
 mod completions;
 mod observation;
 mod policy;
+mod servers;
+mod session;
+mod settings;
+mod static_;
 
 pub use choice::PolicyChoice;
 pub use observation::read_observation;
+pub use servers::Servers;
+pub use session::Session;
+pub use settings::{GroupSettings, Prefer};
 
 /// Keeps groups of Redis servers highly available; its decisions come from a WebAssembly component.
 #[derive(Debug, Parser)]
@@ -30,6 +37,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Static(Box<static_::Args>),
     Policy(policy::Args),
     Completions(completions::Args),
 }
@@ -57,6 +65,8 @@ pub enum Format {
 pub struct Surroundings {
     /// Where compiled policies are kept unless an option says otherwise. None: nowhere.
     pub cache_dir: Option<PathBuf>,
+    /// The servers' password, where no file is named. None: there is none.
+    pub password: Option<String>,
 }
 
 /// Why a command ended before its end.
@@ -113,6 +123,7 @@ impl Cli {
 /// [`Stop`].
 pub async fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Stop> {
     match cli.command {
+        Command::Static(arguments) => static_::run(&arguments, surroundings).await,
         Command::Policy(arguments) => policy::run(&arguments, surroundings),
         Command::Completions(arguments) => completions::run(&arguments),
     }

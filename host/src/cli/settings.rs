@@ -1,0 +1,111 @@
+//! The options that say what a person wants of a group, shared by all commands that look after one.
+
+use super::Stop;
+use crate::group::Settings;
+use crate::policy::contract::{Group, Preference, Topology};
+use clap::ValueEnum;
+use std::time::Duration;
+
+/// What is wanted of the group.
+#[derive(Clone, Debug, clap::Args)]
+pub struct GroupSettings {
+    /// Name of the group in logs and metrics
+    #[arg(long, value_name = "NAME", default_value = "redis")]
+    pub name: String,
+    /// A server without a valid reply for this long hangs
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub down_after: Duration,
+    /// Between two looks while all is well; a closed connection is seen at once in any case
+    #[arg(long, value_name = "TIME", default_value = "25ms", value_parser = duration)]
+    pub interval: Duration,
+    /// Do nothing while fewer members answer [default: 2, or 1 in a group of two]
+    #[arg(long, value_name = "N")]
+    pub min_size: Option<u16>,
+    /// What to do about a master that is silent and cannot be reached
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Prefer::Availability)]
+    pub prefer: Prefer,
+    /// With `--prefer consistency`: lag after which a master without replicas refuses writes
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    pub self_fence_lag: Duration,
+    /// Parameters of the policy as JSON text; `policy inspect` prints their schema
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub parameters: String,
+}
+
+/// What to do about a master that is silent and cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Prefer {
+    /// Replace it at once; what it still acknowledges meanwhile is lost.
+    Availability,
+    /// Have every master refuse writes without a replica, and replace it once it surely does.
+    Consistency,
+}
+
+impl GroupSettings {
+    /// For the group, of so many members.
+    ///
+    /// # Errors
+    /// [`Stop::Input`] for a number out of range.
+    pub fn settings(&self, members: usize) -> Result<Settings, Stop> {
+        let members_desired =
+            u16::try_from(members).map_err(|_| Stop::Input(format!("{members} members are too many; a group has 65535 at most")))?;
+        let hang_limit_ms = u32::try_from(self.down_after.as_millis()).ok().filter(|ms| *ms >= HANG_LIMIT_MIN_MS);
+        let hang_limit_ms = hang_limit_ms.ok_or_else(|| {
+            Stop::Input(format!("--down-after: give {HANG_LIMIT_MIN_MS}ms or more; a process that is switched out for less is no hang"))
+        })?;
+        if self.min_size.is_some_and(|min| min == 0 || min > members_desired) {
+            return Err(Stop::Input(format!("--min-size: give 1 to {members_desired}, the number of members")));
+        }
+        let self_fence_lag_s = (self.prefer == Prefer::Consistency).then(|| u32::try_from(self.self_fence_lag.as_secs()).unwrap_or(u32::MAX).max(1));
+        let prefer = match self.prefer {
+            Prefer::Availability => Preference::Availability,
+            Prefer::Consistency => Preference::Consistency,
+        };
+        let wanted = Group {
+            namespace: String::new(),
+            name: self.name.clone(),
+            topology: Topology::Replication,
+            members_desired,
+            members_min: self.min_size,
+            prefer,
+            paused: false,
+            hang_limit_ms,
+            self_fence_lag_s,
+        };
+        let interval_us = u64::try_from(self.interval.as_micros()).unwrap_or(u64::MAX).max(1000);
+        Ok(Settings { wanted, parameters: self.parameters.clone(), interval_us, record: None })
+    }
+}
+
+/// `500us`, `300ms`, `1s`, `1.5s`, `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|letter: char| letter.is_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err("write a number and us, ms, s or m, as in 300ms".into()),
+    };
+    let seconds = number.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0).map(|number| number * factor);
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(|| "write a number and us, ms, s or m, as in 300ms".into())
+}
+
+/// Below this the scheduler of a busy machine makes hangs.
+const HANG_LIMIT_MIN_MS: u32 = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["300", "ms", "-1s", "1h", "", "1e999s", "nans"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+}
