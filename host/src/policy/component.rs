@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Linker;
 use wasmtime::{Engine, Store};
 
-use super::contract::{Decision, Description, Failover, FailoverPre, Observation};
+use super::contract::{Decision, Description, Observation, World, WorldPre};
 use super::engine::{Admission, Sandbox};
 use super::form::{DescriptionError, check_decision, check_description};
 use super::limits::{self, Limits};
@@ -16,7 +16,7 @@ use super::{Policy, PolicyFault};
 /// A component that was found to be a policy. What it decides is not proven yet.
 pub struct Component {
     sandbox: Arc<Sandbox>,
-    pre: FailoverPre<Limits>,
+    pre: WorldPre<Limits>,
     digest: String,
     title: String,
     size_bytes: usize,
@@ -76,7 +76,7 @@ impl Component {
         let code = code.map_err(|error| LoadError::Invalid(limits::one_line(&error)))?;
         let exports = check_world(engine, &code)?;
         let types = |error: wasmtime::Error| LoadError::Types(limits::one_line(&error));
-        let pre = FailoverPre::new(Linker::new(engine).instantiate_pre(&code).map_err(types)?).map_err(types)?;
+        let pre = WorldPre::new(Linker::new(engine).instantiate_pre(&code).map_err(types)?).map_err(types)?;
         let description = describe(sandbox, &pre).map_err(LoadError::Describe)?;
         check_description(&description)?;
         let title = format!("{} {}", description.name, description.version);
@@ -132,7 +132,7 @@ impl Policy for Component {
 /// An instance that is asked again and again; see [`Component::reused`].
 pub struct Reused<'a> {
     store: Store<Limits>,
-    instance: Failover,
+    instance: World,
     _admission: Admission<'a>,
 }
 
@@ -147,21 +147,21 @@ impl Reused<'_> {
     }
 }
 
-fn describe(sandbox: &Sandbox, pre: &FailoverPre<Limits>) -> Result<Description, PolicyFault> {
+fn describe(sandbox: &Sandbox, pre: &WorldPre<Limits>) -> Result<Description, PolicyFault> {
     let _admission = sandbox.admit();
     let mut store = limits::store(&sandbox.engine, 0);
     let instance = instantiate(&mut store, pre, 0)?;
     instance.redis_failover_policy_policy().call_describe(&mut store).map_err(|error| limits::fault(&error, 0))
 }
 
-fn instantiate(store: &mut Store<Limits>, pre: &FailoverPre<Limits>, members: usize) -> Result<Failover, PolicyFault> {
+fn instantiate(store: &mut Store<Limits>, pre: &WorldPre<Limits>, members: usize) -> Result<World, PolicyFault> {
     pre.instantiate(&mut *store).map_err(|error| match limits::fault(&error, members) {
         PolicyFault::Malformed(why) => PolicyFault::Trap(why),
         fault @ (PolicyFault::Trap(_) | PolicyFault::Fuel { .. } | PolicyFault::Memory { .. } | PolicyFault::Breach(_)) => fault,
     })
 }
 
-fn call(store: &mut Store<Limits>, instance: &Failover, observation: &Observation) -> Result<Decision, PolicyFault> {
+fn call(store: &mut Store<Limits>, instance: &World, observation: &Observation) -> Result<Decision, PolicyFault> {
     let decision = instance.redis_failover_policy_policy().call_decide(&mut *store, observation);
     let decision = decision.map_err(|error| limits::fault(&error, observation.instances.len()))?;
     check_decision(observation, &decision).map_err(PolicyFault::Malformed)?;
