@@ -2,21 +2,18 @@
 //! pure: it must import nothing, and be small.
 
 use std::env;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, exit};
+use std::process::exit;
 
-#[path = "src/policy/wrap.rs"]
-mod wrap;
-
-const TARGET: &str = "wasm32-unknown-unknown";
+#[path = "build/guest.rs"]
+mod guest;
 
 /// A policy is swapped over networks and read by people: the engine fits, standard library and parser included.
 const COMPONENT_BYTES_MAX: usize = 170 * 1024;
 
 fn main() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("host/ lies in the workspace");
-    for path in ["core/src", "core/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock", "host/src/policy/wrap.rs"] {
+    for path in ["core/src", "core/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock", "host/build", "host/src/policy/wrap.rs"] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
@@ -28,9 +25,7 @@ fn main() {
 
 fn embed(workspace: &Path) -> Result<(), String> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
-    let module = build_core(workspace, &out)?;
-    let module = std::fs::read(&module).map_err(|error| format!("{}: {error}", module.display()))?;
-    let component = wrap::wrap(&module)?;
+    let component = guest::component("failover-core", workspace, &out)?;
     let imports = imports(&component)?;
     if !imports.is_empty() {
         return Err(format!("it must import nothing, and it imports {}", imports.join(", ")));
@@ -39,59 +34,6 @@ fn embed(workspace: &Path) -> Result<(), String> {
         return Err(format!("it has {} bytes, and may have {COMPONENT_BYTES_MAX}", component.len()));
     }
     std::fs::write(out.join("core.component.wasm"), component).map_err(|error| error.to_string())
-}
-
-/// Runs cargo within cargo. It has a target directory of its own, because the outer cargo holds the lock of the usual one.
-fn build_core(workspace: &Path, out: &Path) -> Result<PathBuf, String> {
-    // Beside the profiles, so that `cargo build`, `cargo clippy` and `cargo build --release` share one.
-    let target_dir = out.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).unwrap_or(out).join("component");
-    let mut cargo = Command::new(env::var_os("CARGO").ok_or("CARGO is not set")?);
-    cargo.current_dir(workspace).args(["build", "--locked", "--package", "failover-core", "--lib", "--profile", "guest", "--target", TARGET]);
-    cargo.arg("--target-dir").arg(&target_dir);
-    for (name, _) in env::vars_os().filter(|(name, _)| is_of_the_outer_build(&name.to_string_lossy())) {
-        cargo.env_remove(name);
-    }
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", guest_flags(workspace));
-    let output = cargo.output().map_err(|error| format!("{}: {error}", cargo.get_program().display()))?;
-    if !output.status.success() {
-        return Err(explain(&String::from_utf8_lossy(&output.stderr)));
-    }
-    Ok(target_dir.join(TARGET).join("guest/failover_core.wasm"))
-}
-
-/// What cargo, clippy or the user set for the outer build and its target. How to reach registries and compilers stays.
-fn is_of_the_outer_build(name: &str) -> bool {
-    const KEPT: [&str; 7] = ["CARGO_HOME", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTR", "CARGO_SOURCE_", "CARGO_MAKEFLAGS", "CARGO_RESOLVER_"];
-    const DROPPED: [&str; 6] = ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_LINKER", "TARGET", "CLIPPY_ARGS"];
-    DROPPED.contains(&name) || (name.starts_with("CARGO_") && !KEPT.iter().any(|kept| name.starts_with(kept)))
-}
-
-/// 64 KiB of stack instead of 1 MiB halve the cost of a fresh instance (measured: 54 to 27 µs). The remapped paths make the
-/// component, and so its digest, the same on every machine.
-fn guest_flags(workspace: &Path) -> OsString {
-    let mut flags = OsString::from("-Clink-arg=-zstack-size=65536");
-    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
-    for (from, to) in [(Some(workspace.to_owned()), "/redis-operator"), (home, "/cargo")] {
-        if let Some(from) = from {
-            flags.push("\x1f--remap-path-prefix=");
-            flags.push(from);
-            flags.push(format!("={to}"));
-        }
-    }
-    flags
-}
-
-/// One message for the build's only line of red, with the way out where it is known.
-fn explain(stderr: &str) -> String {
-    if stderr.contains("can't find crate for `core`") || stderr.contains("can't find crate for `std`") {
-        return format!("the Rust target {TARGET} is missing; run `rustup target add {TARGET}`");
-    }
-    // Cargo ends a directive at the end of a line.
-    for line in stderr.lines() {
-        eprintln!("{line}");
-        println!("cargo::warning={line}");
-    }
-    "see the messages of its compiler above".into()
 }
 
 /// The names of what a component imports.

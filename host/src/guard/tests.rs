@@ -5,7 +5,7 @@ use super::{Rule, judge};
 use crate::policy::check::world::{Server, observe};
 use crate::policy::contract::*;
 // The name is also that of the world, which hides the record.
-use crate::policy::contract::exports::redis_failover::policy::policy::Failover;
+use crate::policy::contract::Failover;
 
 /// Servers, what else the host knows, and a plan. `""` as an expected run id is filled in with the true one.
 struct Play {

@@ -1,7 +1,7 @@
 //! Swaps a policy while the operator runs: watches one file, and puts what it becomes in front of the line once it is loaded and
 //! proven. Whatever goes wrong, the old policy goes on answering.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,15 +80,18 @@ pub enum SwapError {
 /// # Errors
 /// [`SwapError::Read`], [`SwapError::Load`].
 pub fn load_file(sandbox: &Arc<Sandbox>, path: &Path) -> Result<Component, SwapError> {
-    let read = |source| SwapError::Read { path: path.into(), source };
-    let metadata = std::fs::metadata(path).map_err(read)?;
-    let load = |source| SwapError::Load { path: path.into(), source };
-    // Before reading: it might be anything.
-    let bytes = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-    if bytes > COMPONENT_BYTES_MAX {
-        return Err(load(LoadError::TooLarge { bytes }));
+    let bytes = read(path).map_err(|source| SwapError::Read { path: path.into(), source })?;
+    Component::load(sandbox, &bytes).map_err(|source| SwapError::Load { path: path.into(), source })
+}
+
+/// At most one byte more than a policy may have: the path might name anything, however long or endless.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
     }
-    Component::load(sandbox, &std::fs::read(path).map_err(read)?).map_err(load)
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(COMPONENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl Watch {

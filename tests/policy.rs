@@ -1,0 +1,255 @@
+//! Policies in their sandbox: what is refused before it runs, what a misbehaving one is stopped by, and what survives it.
+
+#![allow(clippy::unwrap_used, reason = "tests, with the steps that they share")]
+
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use redis_operator::policy::{
+    Cache, Change, Component, EMBEDDED, Line, LoadError, POLICY, Policy, PolicyFault, Sandbox, Watch, embedded, healthy_group, wrap,
+};
+
+const HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hostile-policy.wasm"));
+
+fn sandbox() -> Arc<Sandbox> {
+    Arc::new(Sandbox::new(None).unwrap())
+}
+
+/// The hostile policy with a behaviour written into its bytes.
+fn hostile(behaviour: &str) -> Vec<u8> {
+    let mark = b"behaviour=";
+    let mut bytes = HOSTILE.to_vec();
+    let at = bytes.windows(mark.len()).position(|window| window == mark).unwrap() + mark.len();
+    assert!(behaviour.len() <= 22);
+    bytes[at..at + behaviour.len()].copy_from_slice(behaviour.as_bytes());
+    bytes
+}
+
+fn fault_of(behaviour: &str) -> PolicyFault {
+    Component::load(&sandbox(), &hostile(behaviour)).unwrap().decide(&healthy_group(3)).unwrap_err()
+}
+
+fn refusal_of(bytes: &[u8]) -> LoadError {
+    match Component::load(&sandbox(), bytes) {
+        Ok(policy) => panic!("loaded {}", policy.title()),
+        Err(error) => {
+            assert!(!error.to_string().contains('\n'), "{error}");
+            error
+        }
+    }
+}
+
+/// A component by hand: each section is its id and its content.
+fn component(sections: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+    for (id, content) in sections {
+        bytes.extend([*id, u8::try_from(content.len()).unwrap()]);
+        bytes.extend_from_slice(content);
+    }
+    bytes
+}
+
+/// One that exports an instance without any items under a name.
+fn exporting(name: &str) -> Vec<u8> {
+    let length = u8::try_from(name.len()).unwrap();
+    let export = [&[1, 0, length], name.as_bytes(), &[5, 0, 0]].concat();
+    component(&[(5, &[1, 1, 0]), (11, &export)])
+}
+
+// ---- What is refused -------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn the_embedded_policy_loads_and_decides() {
+    let policy = embedded(&sandbox()).unwrap();
+    assert_eq!(policy.exports(), [POLICY]);
+    assert_eq!(policy.size_bytes(), EMBEDDED.len());
+    assert_eq!(policy.decide(&healthy_group(3)).unwrap().members.len(), 3);
+}
+
+#[test]
+fn what_is_no_component_is_refused_with_the_way_out() {
+    assert!(matches!(refusal_of(b""), LoadError::NotWasm));
+    assert!(matches!(refusal_of(b"(component)"), LoadError::NotWasm));
+    assert!(matches!(refusal_of(&[0x5a; 4096]), LoadError::NotWasm));
+    assert!(matches!(refusal_of(b"\0asm\x01\0\0\0"), LoadError::CoreModule));
+    assert!(matches!(refusal_of(b"\0asm\x0d\0\x01\0garbage"), LoadError::Invalid(_)));
+    assert!(matches!(refusal_of(&EMBEDDED[..EMBEDDED.len() / 2]), LoadError::Invalid(_)));
+    assert!(matches!(refusal_of(&vec![0; 33 << 20]), LoadError::TooLarge));
+}
+
+#[test]
+fn precompiled_code_is_refused_even_our_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("policies");
+    embedded(&Arc::new(Sandbox::new(Some(Cache::open(path.clone()).unwrap())).unwrap())).unwrap();
+    let entry = std::fs::read_dir(&path).unwrap().next().unwrap().unwrap().path();
+    // Behind its SHA-256.
+    let code = &std::fs::read(entry).unwrap()[32..];
+    assert!(matches!(refusal_of(code), LoadError::Precompiled));
+}
+
+#[test]
+fn an_import_of_any_kind_is_refused_by_name() {
+    let importing = component(&[(7, &[1, 0x40, 0, 1, 0]), (10, b"\x01\x00\x03now\x01\x00")]);
+    let LoadError::Imports(names) = refusal_of(&importing) else { panic!("another refusal") };
+    assert_eq!(names, ["now"]);
+}
+
+#[test]
+fn another_world_and_another_version_are_named() {
+    assert!(refusal_of(&component(&[])).to_string().starts_with("it exports nothing, and a policy exports redis-failover:policy/policy@0.1.0"));
+    for name in ["wasi:cli/run@0.2.0", "redis-failover:policy/policy@0.2.0"] {
+        let LoadError::World(names) = refusal_of(&exporting(name)) else { panic!("another refusal") };
+        assert_eq!(names, [name]);
+    }
+    assert!(matches!(refusal_of(&exporting(POLICY)), LoadError::Types(_)));
+}
+
+#[test]
+fn a_later_patch_of_the_contract_is_served() {
+    let mut bytes = HOSTILE.to_vec();
+    let (from, to) = (b"policy/policy@0.1.0", b"policy/policy@0.1.7");
+    while let Some(at) = bytes.windows(from.len()).position(|window| window == from) {
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
+    assert_eq!(Component::load(&sandbox(), &bytes).unwrap().exports(), ["redis-failover:policy/policy@0.1.7"]);
+}
+
+#[test]
+fn a_policy_that_cannot_describe_itself_is_refused() {
+    assert!(matches!(refusal_of(&hostile("describe-spins")), LoadError::Describe(PolicyFault::Fuel { .. })));
+    assert!(matches!(refusal_of(&hostile("describe-traps")), LoadError::Describe(PolicyFault::Trap(_))));
+    assert!(refusal_of(&hostile("misnamed")).to_string().contains("Not Kebab"));
+    assert!(refusal_of(&hostile("wants-secrets")).to_string().contains("`CONFIG GET requirepass`"));
+}
+
+#[test]
+fn only_a_core_module_is_wrapped() {
+    for bytes in [&b""[..], EMBEDDED, b"\0asm\x01\0\0\0\xff"] {
+        assert!(wrap(bytes).is_err());
+    }
+}
+
+// ---- What stops a misbehaving one ------------------------------------------------------------------------------------------------
+
+#[test]
+fn each_misbehaviour_is_a_fault_of_its_own_name() {
+    assert!(matches!(fault_of("spins"), PolicyFault::Fuel { .. }));
+    assert!(matches!(fault_of("hogs"), PolicyFault::Memory { .. }));
+    assert!(matches!(fault_of("traps"), PolicyFault::Trap(_)));
+    assert!(matches!(fault_of("recurses"), PolicyFault::Trap(_)));
+    for behaviour in ["answers-too-much", "answers-no-text", "forgets-a-member", "acts-without-plan", "names-a-stranger"] {
+        let fault = fault_of(behaviour);
+        assert!(matches!(fault, PolicyFault::Malformed(_)), "{behaviour}: {fault}");
+    }
+}
+
+#[test]
+fn after_a_fault_others_go_on_deciding_in_the_same_sandbox() {
+    let sandbox = sandbox();
+    let good = Component::load(&sandbox, &hostile("")).unwrap();
+    for behaviour in ["traps", "hogs", "recurses", "answers-too-much"] {
+        let bad = Component::load(&sandbox, &hostile(behaviour)).unwrap();
+        // More often than the pool has slots.
+        for _ in 0..40 {
+            assert!(bad.decide(&healthy_group(1)).is_err());
+        }
+        assert!(good.decide(&healthy_group(3)).is_ok(), "after {behaviour}");
+    }
+}
+
+#[test]
+fn every_decision_has_a_fresh_instance_and_a_reused_one_remembers() {
+    let policy = Component::load(&sandbox(), &hostile("")).unwrap();
+    for _ in 0..3 {
+        assert_eq!(policy.decide(&healthy_group(1)).unwrap().explanation, "1");
+    }
+    let mut reused = policy.reused().unwrap();
+    let counts: Vec<String> = (0..3).map(|_| reused.decide(&healthy_group(1)).unwrap().explanation).collect();
+    assert_eq!(counts, ["1", "2", "3"]);
+}
+
+#[test]
+fn more_threads_than_slots_all_get_their_answer() {
+    let policy = Component::load(&sandbox(), &hostile("")).unwrap();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..64).map(|_| scope.spawn(|| (0..20).all(|_| policy.decide(&healthy_group(3)).is_ok()))).collect();
+        assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+    });
+}
+
+// ---- The cache -------------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn compiled_code_is_kept_and_a_damaged_entry_is_compiled_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("policies");
+    let load = || {
+        let sandbox = Arc::new(Sandbox::new(Some(Cache::open(path.clone()).unwrap())).unwrap());
+        embedded(&sandbox).unwrap().decide(&healthy_group(3)).unwrap();
+        let entries: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(entries.len(), 1);
+        entries[0].clone()
+    };
+    let entry = load();
+    let good = std::fs::read(&entry).unwrap();
+    let inode = |path| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap());
+    let first = inode(&entry);
+    assert_eq!(inode(&load()), first, "read, not written again");
+
+    for damaged in [good[..good.len() / 2].to_vec(), Vec::new(), [&good[..good.len() - 1], &[!good[good.len() - 1]]].concat()] {
+        std::fs::write(&entry, damaged).unwrap();
+        assert_eq!(load(), entry);
+        assert_eq!(std::fs::read(&entry).unwrap(), good);
+    }
+}
+
+#[test]
+fn a_directory_that_others_may_enter_is_no_cache() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let dir = tempfile::tempdir().unwrap();
+    let open = |name: &str| Cache::open(dir.path().join(name));
+    assert!(open("private").is_ok());
+    std::fs::create_dir(dir.path().join("shared")).unwrap();
+    std::fs::set_permissions(dir.path().join("shared"), std::fs::Permissions::from_mode(0o750)).unwrap();
+    assert!(open("shared").is_err());
+    symlink(dir.path().join("private"), dir.path().join("link")).unwrap();
+    assert!(open("link").is_err());
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    assert!(open("file").is_err());
+}
+
+// ---- Swapping --------------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_watched_file_goes_live_when_proven_and_a_broken_one_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("policy.wasm");
+    let sandbox = sandbox();
+    let line = Arc::new(Line::new(Arc::new(embedded(&sandbox).unwrap())));
+    let prove = |component: &Component| component.decide(&healthy_group(3)).map(drop).map_err(|fault| fault.to_string());
+    let watch = Watch { path: path.clone(), sandbox, line: Arc::clone(&line), prove: Arc::new(prove) };
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(watch.run(move |change| drop(sender.send(change))));
+    });
+    let next = || receiver.recv_timeout(Duration::from_secs(60)).unwrap();
+    let titles = || line.line().iter().map(|policy| policy.title().to_owned()).collect::<Vec<_>>();
+    let alone = titles();
+
+    // It is not there yet.
+    assert!(matches!(next(), Change::Refused(_)));
+    std::fs::write(&path, "garbage").unwrap();
+    assert!(matches!(next(), Change::Refused(_)));
+    std::fs::write(&path, hostile("traps")).unwrap();
+    assert!(matches!(next(), Change::Refused(_)), "it loads and is not proven");
+    assert_eq!(titles(), alone);
+
+    std::fs::write(&path, hostile("")).unwrap();
+    assert!(matches!(next(), Change::Live { .. }));
+    assert_eq!(titles(), ["hostile 1.0.0".to_owned(), alone[0].clone()]);
+    std::fs::write(&path, &HOSTILE[..100]).unwrap();
+    assert!(matches!(next(), Change::Refused(_)));
+    assert_eq!(titles()[0], "hostile 1.0.0");
+}
