@@ -55,6 +55,10 @@ impl Rig {
         self.start(self.settings(None, arguments)).await
     }
 
+    pub async fn idle_with(&self, arguments: Vec<String>) -> Server {
+        self.start(ServerSettings { arguments, ..self.settings(None, &[]) }).await
+    }
+
     /// A master, and a link to it that has answered.
     pub async fn master(&self) -> (Server, Probed) {
         let server = self.idle(&[]).await;
@@ -68,6 +72,8 @@ impl Rig {
         let server = self.start(self.settings(Some(master), &[])).await;
         let mut probed = Probed::new(server.endpoint());
         probed.until("INFO replication", "master_link_status:up").await;
+        let row = format!("port={},state=online", server.endpoint().port);
+        Probed::new(master).until("INFO replication", &row).await;
         (server, probed)
     }
 }
@@ -79,7 +85,14 @@ pub struct Probed {
 }
 
 pub fn link_settings(endpoint: &Endpoint) -> LinkSettings {
-    LinkSettings { endpoint: endpoint.clone(), credentials: None, tls: None, dial_deadline: Duration::from_secs(2), redial_after: SOON, wants: Vec::new() }
+    LinkSettings {
+        endpoint: endpoint.clone(),
+        credentials: None,
+        tls: None,
+        dial_deadline: Duration::from_secs(2),
+        redial_after: SOON,
+        wants: Vec::new(),
+    }
 }
 
 impl Probed {

@@ -235,7 +235,8 @@ impl Shared {
                 Ok(answer) => answer,
                 Err(_) => {
                     if is_first {
-                        let text = format!("{}: connected, and no reply within {} ms", shared.settings.endpoint, shared.settings.dial_deadline.as_millis());
+                        let text =
+                            format!("{}: connected, and no reply within {} ms", shared.settings.endpoint, shared.settings.dial_deadline.as_millis());
                         shared.fail(began, FailureKind::TimedOut, text);
                     }
                     answer.await
@@ -311,7 +312,9 @@ fn last_words(connection: &Connection) -> (FailureKind, String) {
     match (connection.end(), connection.first_byte()) {
         (Some(End::TooLong), _) => (FailureKind::ProtocolError, format!("more than {} MiB without the end of an answer", ANSWER_BYTES_MAX >> 20)),
         (Some(End::Tls(why)), _) => (FailureKind::Unauthorized, format!("TLS: {why}; it may want a client certificate that its CA signed")),
-        (Some(End::Eof | End::Error(_)), None) => (FailureKind::Reset, "accepted and closed before any reply; a server that wants TLS does so too".into()),
+        (Some(End::Eof | End::Error(_)), None) => {
+            (FailureKind::Reset, "accepted and closed before any reply; a server that wants TLS does so too".into())
+        }
         // Too many clients, protected mode: an error in answer to nothing, then the end.
         (Some(End::Eof | End::Error(_)), Some(b'-')) => (error_kind(&opening[1..]), with_way_out(&opening[1..])),
         (Some(End::Eof | End::Error(_)), Some(b'+' | b':' | b'$' | b'*')) => (FailureKind::Reset, "closed within its first answer".into()),

@@ -139,10 +139,7 @@ mod tests {
     fn arrays_come_back_as_the_resp_that_they_were() {
         let resp = "*3\r\n$5\r\nslave\r\n*2\r\n:1\r\n$-1\r\n-ERR no\r\n";
         assert_eq!(parsed(resp.as_bytes()), Ok(Value::Nested(Nested { resp: resp.into(), truncated: false })));
-        assert_eq!(
-            parsed(b"*1\r\n$1\r\n\xff\r\n"),
-            Ok(Value::Nested(Nested { resp: "*1\r\n$3\r\n\u{fffd}\r\n".into(), truncated: false }))
-        );
+        assert_eq!(parsed(b"*1\r\n$1\r\n\xff\r\n"), Ok(Value::Nested(Nested { resp: "*1\r\n$3\r\n\u{fffd}\r\n".into(), truncated: false })));
     }
 
     #[test]

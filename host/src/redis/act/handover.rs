@@ -1,20 +1,27 @@
 //! The role passes from a living master to an in-sync replica, and no write is lost.
 //!
 //! 1. *look*: both sides, before anything is touched.
-//! 2. *pause*: the source holds its writes, for a bounded time, and says its offset in the same round trip.
-//! 3. *catch up*: the target is asked, back to back, until its offset is at least that: the source's own heartbeat moves the
-//!    offset during a pause, so equality would never be certain.
-//! 4. *demote*: `MULTI` `ROLE` `REPLICAOF target` end-of-pause `ROLE` `EXEC` on the source. If we stalled beyond the pause,
+//! 2. *approach*: the target is asked, back to back, until it has what the source had then. A replica that only says that its
+//!    link is up, and stands at offset 0 for most of a second after a full copy, stops here, where it costs nobody anything.
+//! 3. *pause*: the source holds its writes, for a bounded time, and says its offset in the same round trip.
+//! 4. *catch up*: the same as 2, for that offset. At least that: the source's own heartbeat moves the offset during a pause,
+//!    so equality would never be certain.
+//! 5. *demote*: `MULTI` `ROLE` `REPLICAOF nobody` end-of-pause `ROLE` `EXEC` on the source. If we stalled beyond the pause,
 //!    writes went through before this: the first ROLE tells, because nothing can stand between it and the change.
-//! 5. *compare*: the target must have reached what that ROLE said, else the source becomes master again.
-//! 6. *promote* the target.
-//! 7. *kick*: the source's clients look up the new master.
+//!    It follows nobody yet: told to follow a target that lags and still calls its link up, it would ask that for a full copy
+//!    and lose those writes before we could compare (tried on 7.0).
+//! 6. *compare*: the target must have reached what that ROLE said, else the source becomes master again.
+//! 7. *promote* the target.
+//! 8. *attach*: the source follows the target, which is a master by now and takes it at once. Had it asked before, it would
+//!    have been turned away (NOMASTERLINK) and tried again only after a second.
+//! 9. *kick*: the source's clients look up the new master.
 //!
-//! At every point at most one server takes writes, and a step that is in doubt is never undone: after 4 the source is a
+//! At every point at most one server takes writes, and a step that is in doubt is never undone: after 5 the source is a
 //! replica, and promoting it while the target may have been promoted would make two masters. What is left after a crash is a
 //! group without a master, which the next decision mends.
 
 use super::clients::{Kicked, kick_clients};
+use super::follow::follow;
 use super::hold::Hold;
 use super::promote::promote;
 use super::role::{Role, text};
@@ -45,6 +52,8 @@ pub struct HandoverReport {
     pub offset: u64,
     /// Every step, in order.
     pub steps: Vec<StepTime>,
+    /// Whether the source follows the target by now. If not, it takes no writes, and whoever looks next can attach it.
+    pub attached: Result<(), ActFailure>,
     /// What became of the source's clients.
     pub kicked: Result<Kicked, ActFailure>,
 }
@@ -65,10 +74,16 @@ pub struct StepTime {
 pub async fn handover(source: &Connection, target: &Connection, terms: &HandoverTerms) -> Result<HandoverReport, ActFailure> {
     let mut watch = Watch { last: Instant::now(), steps: Vec::new() };
     let start = match look(source, target, terms).await? {
-        Ready::Already(offset) => return Ok(HandoverReport { pause_us: 0, offset, steps: watch.steps, kicked: Ok(Kicked::default()) }),
+        Ready::Already(offset) => {
+            return Ok(HandoverReport { pause_us: 0, offset, steps: watch.steps, attached: Ok(()), kicked: Ok(Kicked::default()) });
+        }
         Ready::Now(standing) => standing,
     };
     watch.lap("look");
+    let approach_until = terms.deadline.min(Instant::now() + terms.pause_max);
+    let approached = wait_for(target, &start.replid, start.offset, approach_until).await;
+    approached.map_err(|why| ActFailure::Precondition { step: "handover", why })?;
+    watch.lap("approach");
 
     let paused_at = Instant::now();
     let catch_up_until = terms.deadline.min(paused_at + terms.pause_max / 2);
@@ -80,8 +95,7 @@ pub async fn handover(source: &Connection, target: &Connection, terms: &Handover
     };
     watch.lap("catch up");
 
-    let port = terms.target.port.to_string();
-    let commands = [&["ROLE"][..], &["REPLICAOF", &terms.target.host, &port], &hold.end(), &["ROLE"]];
+    let commands = [&["ROLE"][..], &REPLICAOF_NOBODY, &hold.end(), &["ROLE"]];
     let offset = match transact(source, "demote", &commands, terms.deadline).await.and_then(|results| last_offset(&results)) {
         Ok(offset) => offset,
         Err(in_doubt @ (ActFailure::InDoubt { .. } | ActFailure::Unconfirmed { .. })) => return Err(in_doubt),
@@ -103,10 +117,15 @@ pub async fn handover(source: &Connection, target: &Connection, terms: &Handover
     }
     watch.lap("promote");
     let pause_us = micros(paused_at.elapsed());
+    let attached = follow(source, &terms.target, terms.deadline).await.map(|_| ());
+    watch.lap("attach");
     let kicked = kick_clients(source, terms.deadline).await;
     watch.lap("kick");
-    Ok(HandoverReport { pause_us, offset, steps: watch.steps, kicked })
+    Ok(HandoverReport { pause_us, offset, steps: watch.steps, attached, kicked })
 }
+
+/// A loopback port that no Redis listens on: 1 is tcpmux (RFC 1078).
+const REPLICAOF_NOBODY: [&str; 3] = ["REPLICAOF", "127.0.0.1", "1"];
 
 /// What INFO replication says of one side, as far as a handover needs it.
 struct Standing {
@@ -124,7 +143,14 @@ impl Standing {
         let facts = ReplicationFacts::parse(&text);
         let history = facts.history?;
         let is_linked = facts.link_up == Some(true);
-        Some(Self { role: facts.role, replid: history.replid.into(), offset: history.offset, master: facts.master, is_linked, in_failover: facts.in_failover })
+        Some(Self {
+            role: facts.role,
+            replid: history.replid.into(),
+            offset: history.offset,
+            master: facts.master,
+            is_linked,
+            in_failover: facts.in_failover,
+        })
     }
 }
 

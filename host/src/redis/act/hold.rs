@@ -3,9 +3,9 @@
 
 use super::role::text;
 use super::{ActFailure, all_good, ask};
+use crate::policy::contract::FailureKind;
 use crate::redis::Connection;
 use crate::redis::probe::{error_kind, error_text};
-use crate::policy::contract::FailureKind;
 use redis::Value;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,9 @@ impl Hold {
         match error_text(&replies[0]) {
             None => Ok((Self::Pause, replies.swap_remove(1))),
             // Before 6.2 the fourth word is a syntax error: nothing is paused.
-            Some(reply) if error_kind(&reply) == FailureKind::ErrorReply && reply.starts_with("ERR ") => Self::take_without_pause(source, at_most, deadline).await,
+            Some(reply) if error_kind(&reply) == FailureKind::ErrorReply && reply.starts_with("ERR ") => {
+                Self::take_without_pause(source, at_most, deadline).await
+            }
             Some(reply) => Err(ActFailure::Refused { step: STEP, reply }),
         }
     }

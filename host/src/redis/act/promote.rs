@@ -24,6 +24,9 @@ pub async fn promote(connection: &Connection, deadline: Instant) -> Result<Promo
     all_good(STEP, &results)?;
     match (Role::parse(&results[0]), Role::parse(&results[2])) {
         (Some(was), Some(Role::Master { offset })) => Ok(Promoted { was, offset }),
-        (_, is) => Err(ActFailure::Unconfirmed { step: STEP, why: format!("it still says that it is {}", is.map_or("no replication server".into(), |role| role.to_string())) }),
+        (_, is) => Err(ActFailure::Unconfirmed {
+            step: STEP,
+            why: format!("it still says that it is {}", is.map_or("no replication server".into(), |role| role.to_string())),
+        }),
     }
 }
