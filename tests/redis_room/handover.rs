@@ -1,7 +1,7 @@
 //! Handover on real servers: nothing lost, and nothing changed when it cannot succeed.
 
 use super::proxy::{Gate, Proxy};
-use super::rig::{Probed, Rig, client, soon};
+use super::rig::{Probed, Rig, client, has_write_pause, soon};
 
 use redis_operator::local::Signal;
 use redis_operator::redis::Endpoint;
@@ -29,7 +29,10 @@ impl Load {
             let mut place = 0;
             let mut next = 1;
             while !stopped.load(Ordering::Relaxed) {
-                let mut connection = client(&servers[place % servers.len()]).await;
+                let url = format!("redis://{}", servers[place % servers.len()]);
+                place += 1;
+                // A handover kicks clients, also while they say hello.
+                let Ok(mut connection) = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await else { continue };
                 // An unacknowledged number is written again: RPUSH may then hold it twice, and must hold it once.
                 while redis::cmd("RPUSH").arg("written").arg(next).exec_async(&mut connection).await.is_ok() {
                     count.store(next, Ordering::Relaxed);
@@ -38,7 +41,6 @@ impl Load {
                         return;
                     }
                 }
-                place += 1;
             }
         });
         Self { stop, acknowledged, task }
@@ -154,6 +156,9 @@ async fn a_target_that_cannot_catch_up_within_the_pause_leaves_the_master_as_it_
 async fn writes_that_slipped_in_after_the_pause_undo_the_demotion() {
     let rig = Rig::new();
     let (old, mut at_old) = rig.master().await;
+    if !has_write_pause(&mut at_old).await {
+        return println!("not run: before 6.2 there is no pause that could end");
+    }
     let stream = Proxy::start(old.endpoint()).await;
     let (new, mut at_new) = rig.replica(&stream.endpoint).await;
     // We stall with the demotion in hand; the pause ends; writes go on; the target hears of none of them.

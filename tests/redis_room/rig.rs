@@ -166,3 +166,11 @@ impl Replies {
 pub async fn client(endpoint: &Endpoint) -> redis::aio::MultiplexedConnection {
     redis::Client::open(format!("redis://{endpoint}")).unwrap().get_multiplexed_async_connection().await.unwrap()
 }
+
+/// Redis 6.2 and later. The tests run on whatever `REDIS_SERVER` names.
+pub async fn has_write_pause(probed: &mut Probed) -> bool {
+    let info = probed.answer().await.1.text("INFO server");
+    let version = failover_core::facts::ServerFacts::parse(&info).version.unwrap();
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap());
+    (parts.next(), parts.next()) >= (Some(6), Some(2))
+}
