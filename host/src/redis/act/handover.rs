@@ -1,10 +1,10 @@
 //! The role passes from a living master to an in-sync replica, and no write is lost.
 //!
 //! 1. *look*: both sides, before anything is touched.
-//! 2. *approach*: the target is asked, back to back, until it has what the source had then. A replica that only says that its
+//! 2. *approach*: the target is asked until it has what the source had then. A replica that only says that its
 //!    link is up, and stands at offset 0 for most of a second after a full copy, stops here, where it costs nobody anything.
 //! 3. *pause*: the source holds its writes, for a bounded time, and says its offset in the same round trip.
-//! 4. *catch up*: the same as 2, for that offset. At least that: the source's own heartbeat moves the offset during a pause,
+//! 4. *catch up*: the same as 2, back to back, for that offset. At least that: the source's own heartbeat moves the offset during a pause,
 //!    so equality would never be certain.
 //! 5. *demote*: `MULTI` `ROLE` `REPLICAOF nobody` end-of-pause `ROLE` `EXEC` on the source. If we stalled beyond the pause,
 //!    writes went through before this: the first ROLE tells, because nothing can stand between it and the change.
@@ -25,7 +25,8 @@ use super::follow::follow;
 use super::hold::Hold;
 use super::promote::promote;
 use super::role::{Role, text};
-use super::{ActFailure, all_good, ask, transact};
+use super::{ActFailure, all_good, transact};
+use crate::redis::connection::Question;
 use crate::redis::{Connection, Endpoint};
 use failover_core::facts::{Place, ReplicationFacts, Speaks};
 use redis::Value;
@@ -80,8 +81,8 @@ pub async fn handover(source: &Connection, target: &Connection, terms: &Handover
         Ready::Now(standing) => standing,
     };
     watch.lap("look");
-    let approach_until = terms.deadline.min(Instant::now() + terms.pause_max);
-    let approached = wait_for(target, &start.replid, start.offset, approach_until).await;
+    let approach_until = terms.deadline.min(Instant::now() + APPROACH_MAX);
+    let approached = wait_for(target, &start.replid, start.offset, approach_until, APPROACH_PACE).await;
     approached.map_err(|why| ActFailure::Precondition { step: "handover", why })?;
     watch.lap("approach");
 
@@ -103,7 +104,7 @@ pub async fn handover(source: &Connection, target: &Connection, terms: &Handover
     };
     watch.lap("demote");
     if reached < offset {
-        reached = match wait_for(target, &start.replid, offset, terms.deadline.min(Instant::now() + terms.pause_max / 2)).await {
+        reached = match wait_for(target, &start.replid, offset, terms.deadline.min(Instant::now() + terms.pause_max / 2), Duration::ZERO).await {
             Ok(offset) => offset,
             Err(why) => return Err(undo(source, terms, why).await),
         };
@@ -123,6 +124,12 @@ pub async fn handover(source: &Connection, target: &Connection, terms: &Handover
     watch.lap("kick");
     Ok(HandoverReport { pause_us, offset, steps: watch.steps, attached, kicked })
 }
+
+/// While nobody waits for us, the target may rather catch up than answer.
+const APPROACH_PACE: Duration = Duration::from_millis(1);
+
+/// A replica acknowledges once a second, and after a full copy its stream starts with that: two chances.
+const APPROACH_MAX: Duration = Duration::from_secs(2);
 
 /// A loopback port that no Redis listens on: 1 is tcpmux (RFC 1078).
 const REPLICAOF_NOBODY: [&str; 3] = ["REPLICAOF", "127.0.0.1", "1"];
@@ -182,7 +189,7 @@ async fn look(source: &Connection, target: &Connection, terms: &HandoverTerms) -
 
 /// A read: without an answer nothing is in doubt.
 async fn standing(connection: &Connection, deadline: Instant) -> Result<Standing, String> {
-    let replies = ask(connection, "INFO replication", &[&["INFO", "replication"]], deadline).await.map_err(|failure| failure.to_string())?;
+    let replies = connection.ask(&Question::new(&[["INFO", "replication"]]), deadline).await.map_err(|failure| failure.to_string())?;
     all_good("INFO replication", &replies).map_err(|failure| failure.to_string())?;
     Standing::parse(&replies[0]).ok_or_else(|| "INFO replication has no replication id and offset".into())
 }
@@ -193,26 +200,33 @@ async fn catch_up(target: &Connection, start: &Standing, held: &Value, until: In
     if held.role != Speaks::AsMaster || held.replid != start.replid {
         return Err("the master changed its role or history in the meantime".into());
     }
-    wait_for(target, &held.replid, held.offset, until).await
+    wait_for(target, &held.replid, held.offset, until, Duration::ZERO).await
 }
 
-/// Asks back to back, so that the pause is as short as the network: bounded by `until`. Gives up early when the target's link
-/// is down, because then no more bytes can come.
-async fn wait_for(target: &Connection, replid: &str, offset: u64, until: Instant) -> Result<u64, String> {
+/// Asks until the target has reached `offset`, bounded by `until`. Gives up early when the target's link is down, because then
+/// no more bytes can come. With a `pace` of zero it asks back to back: while writes are held every moment counts.
+async fn wait_for(target: &Connection, replid: &str, offset: u64, until: Instant, pace: Duration) -> Result<u64, String> {
+    let mut seen = None;
+    let short = |seen: Option<u64>, why: &str| {
+        seen.map_or_else(|| format!("the target: {why}"), |at| format!("the target stands at offset {at} and must reach {offset}: {why}"))
+    };
     loop {
-        let now = standing(target, until).await?;
+        let now = standing(target, until).await.map_err(|why| short(seen, &why))?;
         if now.replid != replid || now.role != Speaks::AsReplica {
             return Err("the target changed its role or history in the meantime".into());
         }
         if now.offset >= offset {
             return Ok(now.offset);
         }
-        let why = || format!("the target stands at offset {} and must reach {offset}", now.offset);
+        seen = Some(now.offset);
         if !now.is_linked {
-            return Err(format!("{}; its link to its master is down", why()));
+            return Err(short(seen, "its link to its master is down"));
         }
         if Instant::now() >= until {
-            return Err(why());
+            return Err(short(seen, "time is up"));
+        }
+        if !pace.is_zero() {
+            tokio::time::sleep(pace).await;
         }
     }
 }
