@@ -35,6 +35,7 @@ async fn the_death_of_a_server_is_seen_at_once_and_then_it_refuses() {
     server.signal(Signal::Kill).unwrap();
     assert_eq!(it.event().await, LinkEvent::Closed { member: "it".into(), link: number });
     let took = killed.elapsed();
+    println!("closed socket seen after {took:?}");
     assert!(took < Duration::from_millis(100), "{took:?}; 2.3 ms on a quiet machine");
     assert!(it.link.connection(number).is_none());
     server.ended().await.unwrap();
@@ -59,6 +60,7 @@ async fn the_outstanding_probe_of_a_hung_server_is_its_first_sign_of_life() {
     match it.event().await {
         LinkEvent::Answered { link, sent, .. } => {
             let took = resumed.elapsed();
+            println!("first sign of life after {took:?}");
             assert!(link == number && sent <= asked, "it is the old question, on the old connection");
             assert!(took < Duration::from_millis(50), "{took:?}; under 1 ms on a quiet machine");
         }
