@@ -8,6 +8,8 @@ mod acting;
 mod handover;
 #[path = "redis_room/linking.rs"]
 mod linking;
+#[path = "redis_room/proxy.rs"]
+mod proxy;
 #[path = "redis_room/rig.rs"]
 mod rig;
 #[path = "redis_room/strangers.rs"]

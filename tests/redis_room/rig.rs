@@ -55,6 +55,10 @@ impl Rig {
         self.start(self.settings(None, arguments)).await
     }
 
+    pub async fn idle_with(&self, arguments: Vec<String>) -> Server {
+        self.start(ServerSettings { arguments, ..self.settings(None, &[]) }).await
+    }
+
     /// A master, and a link to it that has answered.
     pub async fn master(&self) -> (Server, Probed) {
         let server = self.idle(&[]).await;
@@ -68,6 +72,8 @@ impl Rig {
         let server = self.start(self.settings(Some(master), &[])).await;
         let mut probed = Probed::new(server.endpoint());
         probed.until("INFO replication", "master_link_status:up").await;
+        let row = format!("port={},state=online", server.endpoint().port);
+        Probed::new(master).until("INFO replication", &row).await;
         (server, probed)
     }
 }
@@ -159,4 +165,12 @@ impl Replies {
 /// A client of the servers under test, by the redis crate alone.
 pub async fn client(endpoint: &Endpoint) -> redis::aio::MultiplexedConnection {
     redis::Client::open(format!("redis://{endpoint}")).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+/// Redis 6.2 and later. The tests run on whatever `REDIS_SERVER` names.
+pub async fn has_write_pause(probed: &mut Probed) -> bool {
+    let info = probed.answer().await.1.text("INFO server");
+    let version = failover_core::facts::ServerFacts::parse(&info).version.unwrap();
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap());
+    (parts.next(), parts.next()) >= (Some(6), Some(2))
 }

@@ -1,16 +1,15 @@
-//! What a link makes of those who are no Redis, or a hostile one; and a proxy that forgets.
+//! What a link makes of those who are no Redis, or a hostile one.
 
 use super::rig::Probed;
 use redis_operator::policy::contract::FailureKind;
 use redis_operator::redis::Endpoint;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 
 /// A listener that treats every connection the same.
-async fn stranger<F, Fut>(treat: F) -> Endpoint
+pub async fn stranger<F, Fut>(treat: F) -> Endpoint
 where
     F: Fn(TcpStream) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
@@ -70,7 +69,7 @@ async fn replies_of_loading_and_busy_servers_are_answers() {
 async fn a_reply_without_an_end_is_cut_off() {
     // A bulk string of 1 GiB; nested lists without an end; a line without an end.
     for opening in [&b"$1073741824\r\n"[..], b"*1073741824\r\n", b"+"] {
-        let sent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let sent = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&sent);
         let at = stranger(move |mut stream| {
             let count = Arc::clone(&count);
@@ -87,43 +86,5 @@ async fn a_reply_without_an_end_is_cut_off() {
         assert!(kind == FailureKind::ProtocolError && text.contains("more than 4 MiB"), "{kind:?} {text}");
         let sent = sent.load(Ordering::Relaxed);
         assert!(sent < 32 << 20, "{sent} bytes went through, kernel buffers included");
-    }
-}
-
-/// Forwards to one server; told to forget, it goes on holding its connections without forwarding another byte.
-pub struct Proxy {
-    pub endpoint: Endpoint,
-    epoch: Arc<Epoch>,
-}
-
-struct Epoch {
-    is_over: std::sync::Mutex<Arc<AtomicBool>>,
-    wake: Notify,
-}
-
-impl Proxy {
-    pub async fn start(to: &Endpoint) -> Self {
-        let epoch = Arc::new(Epoch { is_over: std::sync::Mutex::default(), wake: Notify::new() });
-        let (server, shared) = ((to.host.clone(), to.port), Arc::clone(&epoch));
-        let endpoint = stranger(move |mut client| {
-            let (server, is_over) = (server.clone(), Arc::clone(&shared.is_over.lock().unwrap()));
-            let shared = Arc::clone(&shared);
-            async move {
-                let Ok(mut upstream) = TcpStream::connect(server).await else { return };
-                tokio::select! {
-                    _ = tokio::io::copy_bidirectional(&mut client, &mut upstream) => return,
-                    () = async { while !is_over.load(Ordering::Acquire) { shared.wake.notified().await } } => {}
-                }
-                std::future::pending::<()>().await;
-            }
-        })
-        .await;
-        Self { endpoint, epoch }
-    }
-
-    /// Connections of before are dead without a sound; later ones work.
-    pub fn forget(&self) {
-        std::mem::take(&mut *self.epoch.is_over.lock().unwrap()).store(true, Ordering::Release);
-        self.epoch.wake.notify_waiters();
     }
 }

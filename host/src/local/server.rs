@@ -186,16 +186,18 @@ fn command_line(settings: &ServerSettings) -> Vec<OsString> {
     // Loopback only; nothing on disk; replicas attach at once (the default waits 5 s for more of them), and their heartbeat is
     // as quick as Redis counts, in seconds.
     let ours = format!(
-        "--port {port} --bind {host} --protected-mode yes --appendonly no --daemonize no --repl-diskless-sync-delay 0 --repl-ping-replica-period 1 --replicaof"
+        "--port {port} --bind {host} --protected-mode yes --appendonly no --daemonize no --repl-diskless-sync-delay 0 --repl-ping-replica-period 1 --replicaof {} {} --save",
+        master.host, master.port
     );
-    let words = ours.split(' ').map(OsString::from);
-    let values = [OsString::from(format!("{} {}", master.host, master.port)), "--save".into(), "".into()];
-    words.chain(values).chain(settings.arguments.iter().map(OsString::from)).collect()
+    let words = ours.split(' ').map(OsString::from).chain([OsString::new()]);
+    words.chain(settings.arguments.iter().map(OsString::from)).collect()
 }
 
-/// Whether whoever listens there says a line of RESP, or at least closes in order (a TLS port does, asked in the clear).
+/// Whether whoever listens there reacts: with a line of RESP, or by closing, as a TLS port does that is asked in the clear.
 async fn answers(endpoint: &Endpoint) -> bool {
     let Ok(mut stream) = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await else { return false };
     let mut first = [0];
-    stream.write_all(b"PING\r\n").await.is_ok() && stream.read(&mut first).await.is_ok()
+    let asked = stream.write_all(b"PING\r\n").await;
+    let answered = stream.read(&mut first).await;
+    asked.is_ok() && answered.map_or_else(|error| error.kind() == std::io::ErrorKind::ConnectionReset, |_| true)
 }

@@ -27,21 +27,19 @@ pub struct DialFailure {
 
 /// Connects within `deadline`. Nothing was asked yet, so nothing is proven yet: a hung server's kernel accepts too.
 pub(super) async fn dial(endpoint: &Endpoint, tls: Option<&Tls>, deadline: Duration) -> Result<(Connection, Driver), DialFailure> {
-    match tokio::time::timeout(deadline, establish(endpoint, tls)).await {
-        Ok(result) => result,
-        Err(_) => Err(DialFailure { kind: FailureKind::TimedOut, text: format!("{endpoint}: not connected within {} ms", deadline.as_millis()) }),
-    }
-}
-
-async fn establish(endpoint: &Endpoint, tls: Option<&Tls>) -> Result<(Connection, Driver), DialFailure> {
-    let stream = connect(endpoint).await?;
+    let late = |what: &str| DialFailure { kind: FailureKind::TimedOut, text: format!("{endpoint}: {what} within {} ms", deadline.as_millis()) };
+    let until = tokio::time::Instant::now() + deadline;
+    let stream = tokio::time::timeout_at(until, connect(endpoint)).await.map_err(|_| late("not connected"))??;
     let meter = Meter::default();
     let Some(tls) = tls else { return speak(Metered::new(stream, meter.clone()), meter).await };
     let (connector, name) = tls.for_endpoint(endpoint).ok_or_else(|| DialFailure {
         kind: FailureKind::Unauthorized,
         text: format!("{endpoint}: no certificate can be made out to this host: give the server name to expect"),
     })?;
-    let stream = connector.connect(name, stream).await.map_err(|error| handshake_failure(endpoint, &error))?;
+    let handshake = tokio::time::timeout_at(until, connector.connect(name, stream)).await;
+    // Redis takes our first words for a command that goes on, and waits for the rest of it.
+    let secured = handshake.map_err(|_| late("connected, and no TLS handshake (is it a plain port?)"))?;
+    let stream = secured.map_err(|error| handshake_failure(endpoint, &error))?;
     speak(Metered::new(stream, meter.clone()), meter).await
 }
 

@@ -1,24 +1,32 @@
 //! The role passes from a living master to an in-sync replica, and no write is lost.
 //!
 //! 1. *look*: both sides, before anything is touched.
-//! 2. *pause*: the source holds its writes, for a bounded time, and says its offset in the same round trip.
-//! 3. *catch up*: the target is asked, back to back, until its offset is at least that: the source's own heartbeat moves the
-//!    offset during a pause, so equality would never be certain.
-//! 4. *demote*: `MULTI` `ROLE` `REPLICAOF target` end-of-pause `ROLE` `EXEC` on the source. If we stalled beyond the pause,
+//! 2. *approach*: the target is asked until it has what the source had then. A replica that only says that its
+//!    link is up, and stands at offset 0 for most of a second after a full copy, stops here, where it costs nobody anything.
+//! 3. *pause*: the source holds its writes, for a bounded time, and says its offset in the same round trip.
+//! 4. *catch up*: the same as 2, back to back, for that offset. At least that: the source's own heartbeat moves the offset during a pause,
+//!    so equality would never be certain.
+//! 5. *demote*: `MULTI` `ROLE` `REPLICAOF nobody` end-of-pause `ROLE` `EXEC` on the source. If we stalled beyond the pause,
 //!    writes went through before this: the first ROLE tells, because nothing can stand between it and the change.
-//! 5. *compare*: the target must have reached what that ROLE said, else the source becomes master again.
-//! 6. *promote* the target.
-//! 7. *kick*: the source's clients look up the new master.
+//!    It follows nobody yet: told to follow a target that lags and still calls its link up, it would ask that for a full copy
+//!    and lose those writes before we could compare (tried on 7.0).
+//! 6. *compare*: the target must have reached what that ROLE said, else the source becomes master again.
+//! 7. *promote* the target.
+//! 8. *attach*: the source follows the target, which is a master by now and takes it at once. Had it asked before, it would
+//!    have been turned away (NOMASTERLINK) and tried again only after a second.
+//! 9. *kick*: the source's clients look up the new master.
 //!
-//! At every point at most one server takes writes, and a step that is in doubt is never undone: after 4 the source is a
+//! At every point at most one server takes writes, and a step that is in doubt is never undone: after 5 the source is a
 //! replica, and promoting it while the target may have been promoted would make two masters. What is left after a crash is a
 //! group without a master, which the next decision mends.
 
 use super::clients::{Kicked, kick_clients};
+use super::follow::follow;
 use super::hold::Hold;
 use super::promote::promote;
 use super::role::{Role, text};
-use super::{ActFailure, all_good, ask, transact};
+use super::{ActFailure, all_good, transact};
+use crate::redis::connection::Question;
 use crate::redis::{Connection, Endpoint};
 use failover_core::facts::{Place, ReplicationFacts, Speaks};
 use redis::Value;
@@ -45,6 +53,8 @@ pub struct HandoverReport {
     pub offset: u64,
     /// Every step, in order.
     pub steps: Vec<StepTime>,
+    /// Whether the source follows the target by now. If not, it takes no writes, and whoever looks next can attach it.
+    pub attached: Result<(), ActFailure>,
     /// What became of the source's clients.
     pub kicked: Result<Kicked, ActFailure>,
 }
@@ -65,10 +75,16 @@ pub struct StepTime {
 pub async fn handover(source: &Connection, target: &Connection, terms: &HandoverTerms) -> Result<HandoverReport, ActFailure> {
     let mut watch = Watch { last: Instant::now(), steps: Vec::new() };
     let start = match look(source, target, terms).await? {
-        Ready::Already(offset) => return Ok(HandoverReport { pause_us: 0, offset, steps: watch.steps, kicked: Ok(Kicked::default()) }),
+        Ready::Already(offset) => {
+            return Ok(HandoverReport { pause_us: 0, offset, steps: watch.steps, attached: Ok(()), kicked: Ok(Kicked::default()) });
+        }
         Ready::Now(standing) => standing,
     };
     watch.lap("look");
+    let approach_until = terms.deadline.min(Instant::now() + APPROACH_MAX);
+    let approached = wait_for(target, &start.replid, start.offset, approach_until, APPROACH_PACE).await;
+    approached.map_err(|why| ActFailure::Precondition { step: "handover", why })?;
+    watch.lap("approach");
 
     let paused_at = Instant::now();
     let catch_up_until = terms.deadline.min(paused_at + terms.pause_max / 2);
@@ -80,8 +96,7 @@ pub async fn handover(source: &Connection, target: &Connection, terms: &Handover
     };
     watch.lap("catch up");
 
-    let port = terms.target.port.to_string();
-    let commands = [&["ROLE"][..], &["REPLICAOF", &terms.target.host, &port], &hold.end(), &["ROLE"]];
+    let commands = [&["ROLE"][..], &REPLICAOF_NOBODY, &hold.end(), &["ROLE"]];
     let offset = match transact(source, "demote", &commands, terms.deadline).await.and_then(|results| last_offset(&results)) {
         Ok(offset) => offset,
         Err(in_doubt @ (ActFailure::InDoubt { .. } | ActFailure::Unconfirmed { .. })) => return Err(in_doubt),
@@ -89,7 +104,7 @@ pub async fn handover(source: &Connection, target: &Connection, terms: &Handover
     };
     watch.lap("demote");
     if reached < offset {
-        reached = match wait_for(target, &start.replid, offset, terms.deadline.min(Instant::now() + terms.pause_max / 2)).await {
+        reached = match wait_for(target, &start.replid, offset, terms.deadline.min(Instant::now() + terms.pause_max / 2), Duration::ZERO).await {
             Ok(offset) => offset,
             Err(why) => return Err(undo(source, terms, why).await),
         };
@@ -103,10 +118,21 @@ pub async fn handover(source: &Connection, target: &Connection, terms: &Handover
     }
     watch.lap("promote");
     let pause_us = micros(paused_at.elapsed());
+    let attached = follow(source, &terms.target, terms.deadline).await.map(|_| ());
+    watch.lap("attach");
     let kicked = kick_clients(source, terms.deadline).await;
     watch.lap("kick");
-    Ok(HandoverReport { pause_us, offset, steps: watch.steps, kicked })
+    Ok(HandoverReport { pause_us, offset, steps: watch.steps, attached, kicked })
 }
+
+/// While nobody waits for us, the target may rather catch up than answer.
+const APPROACH_PACE: Duration = Duration::from_millis(1);
+
+/// A replica acknowledges once a second, and after a full copy its stream starts with that: two chances.
+const APPROACH_MAX: Duration = Duration::from_secs(2);
+
+/// A loopback port that no Redis listens on: 1 is tcpmux (RFC 1078).
+const REPLICAOF_NOBODY: [&str; 3] = ["REPLICAOF", "127.0.0.1", "1"];
 
 /// What INFO replication says of one side, as far as a handover needs it.
 struct Standing {
@@ -163,7 +189,7 @@ async fn look(source: &Connection, target: &Connection, terms: &HandoverTerms) -
 
 /// A read: without an answer nothing is in doubt.
 async fn standing(connection: &Connection, deadline: Instant) -> Result<Standing, String> {
-    let replies = ask(connection, "INFO replication", &[&["INFO", "replication"]], deadline).await.map_err(|failure| failure.to_string())?;
+    let replies = connection.ask(&Question::new(&[["INFO", "replication"]]), deadline).await.map_err(|failure| failure.to_string())?;
     all_good("INFO replication", &replies).map_err(|failure| failure.to_string())?;
     Standing::parse(&replies[0]).ok_or_else(|| "INFO replication has no replication id and offset".into())
 }
@@ -174,26 +200,33 @@ async fn catch_up(target: &Connection, start: &Standing, held: &Value, until: In
     if held.role != Speaks::AsMaster || held.replid != start.replid {
         return Err("the master changed its role or history in the meantime".into());
     }
-    wait_for(target, &held.replid, held.offset, until).await
+    wait_for(target, &held.replid, held.offset, until, Duration::ZERO).await
 }
 
-/// Asks back to back, so that the pause is as short as the network: bounded by `until`. Gives up early when the target's link
-/// is down, because then no more bytes can come.
-async fn wait_for(target: &Connection, replid: &str, offset: u64, until: Instant) -> Result<u64, String> {
+/// Asks until the target has reached `offset`, bounded by `until`. Gives up early when the target's link is down, because then
+/// no more bytes can come. With a `pace` of zero it asks back to back: while writes are held every moment counts.
+async fn wait_for(target: &Connection, replid: &str, offset: u64, until: Instant, pace: Duration) -> Result<u64, String> {
+    let mut seen = None;
+    let short = |seen: Option<u64>, why: &str| {
+        seen.map_or_else(|| format!("the target: {why}"), |at| format!("the target stands at offset {at} and must reach {offset}: {why}"))
+    };
     loop {
-        let now = standing(target, until).await?;
+        let now = standing(target, until).await.map_err(|why| short(seen, &why))?;
         if now.replid != replid || now.role != Speaks::AsReplica {
             return Err("the target changed its role or history in the meantime".into());
         }
         if now.offset >= offset {
             return Ok(now.offset);
         }
-        let why = || format!("the target stands at offset {} and must reach {offset}", now.offset);
+        seen = Some(now.offset);
         if !now.is_linked {
-            return Err(format!("{}; its link to its master is down", why()));
+            return Err(short(seen, "its link to its master is down"));
         }
         if Instant::now() >= until {
-            return Err(why());
+            return Err(short(seen, "time is up"));
+        }
+        if !pace.is_zero() {
+            tokio::time::sleep(pace).await;
         }
     }
 }
