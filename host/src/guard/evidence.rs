@@ -54,31 +54,42 @@ pub(super) fn evidence(case: &Case<'_>) -> Result<(), String> {
 }
 
 pub(super) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
+    let scene = &case.scene;
     for promote in case.promotes() {
-        let scene = &case.scene;
         for lost in claimants(scene, promote).iter().map(|claimant| claimant.seat).filter(|seat| !seat.answers) {
-            let proof = process_end(lost);
+            let on_silence = promote.evidence == Evidence::Silent && is_silent(scene, lost);
+            let since_us = match process_end(lost) {
+                Some(Proof::RefusedSince(since_us)) if !on_silence => since_us,
+                Some(Proof::RefusedSince(_) | Proof::Stated) => u64::MAX,
+                None if on_silence => u64::MAX,
+                // Not excused at all, which the rule above says.
+                None => continue,
+            };
             for witness in scene.followers(lost.id) {
-                match proof {
-                    Some(Proof::Stated) => {}
-                    Some(Proof::RefusedSince(since_us)) => {
-                        let is_after = witness.age_us.is_some_and(|age_us| age_us <= since_us);
-                        ensure(is_after, || format!("{} was asked before {} refused", witness.id, lost.id))?;
-                    }
-                    None if hears_nothing(scene, witness) => continue,
-                    None => {}
-                }
-                ensure(witness.facts.link_up == Some(false), || format!("{} may still hear {}", witness.id, lost.id))?;
+                let is_after = witness.age_us.is_some_and(|age_us| age_us <= since_us);
+                ensure(is_after, || format!("{} was asked before {} refused", witness.id, lost.id))?;
+                let is_apart = witness.facts.link_up == Some(false) || on_silence && hears_nothing(scene, witness);
+                ensure(is_apart, || format!("{} may still hear {}", witness.id, lost.id))?;
+            }
+            // Where nobody names it, it may be known by a name that this host does not know.
+            if scene.followers(lost.id).next().is_none() && promote.evidence != Evidence::Abdicated {
+                no_stranger_is_heard(scene)?;
             }
         }
         if is_master_on_record_gone(scene) && promote.evidence == Evidence::Dead {
-            let hangs_on = |seat: &&Seat<'_>| seat.names == Named::Stranger && seat.facts.link_up != Some(false);
-            if let Some(witness) = scene.answering().find(hangs_on) {
-                return Err(format!("{} may still hear a master that is no member", witness.id));
-            }
+            no_stranger_is_heard(scene)?;
         }
     }
     Ok(())
+}
+
+/// No replica copies from a place where no member is dialled.
+fn no_stranger_is_heard(scene: &Scene<'_>) -> Result<(), String> {
+    let hears_one = |seat: &&Seat<'_>| seat.is_replica() && seat.names == Named::Stranger && !hears_nothing(scene, seat);
+    match scene.answering().find(hears_one) {
+        Some(witness) => Err(format!("{} may still hear a master that is no member", witness.id)),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn self_fence(case: &Case<'_>) -> Result<(), String> {
@@ -153,15 +164,7 @@ pub(super) fn claimants<'s, 'a>(scene: &'s Scene<'a>, promote: &Promote) -> Vec<
 fn excused(scene: &Scene<'_>, promote: &Promote, claimant: &Claimant<'_, '_>) -> Result<(), String> {
     let seat = claimant.seat;
     let may_be = |what: &str| Err(format!("{} may be the master: {what}", seat.id));
-    if was_replaced(scene, seat) {
-        return Ok(());
-    }
-    if seat.answers_as_replica() {
-        // The promoted one leaves whomever it follows; another may not hang on a master that nobody here can see.
-        let hangs_on = seat.id != promote.id && seat.names == Named::Stranger && seat.facts.link_up != Some(false);
-        return if hangs_on { may_be("it follows one that is no member") } else { Ok(()) };
-    }
-    if is_reloading(seat) || process_end(seat).is_some() {
+    if was_replaced(scene, seat) || seat.answers_as_replica() || is_reloading(seat) || process_end(seat).is_some() {
         return Ok(());
     }
     if seat.answers {

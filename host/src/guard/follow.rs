@@ -59,17 +59,20 @@ fn loses_nothing(case: &Case<'_>, follow: &Follow, seat: &Seat<'_>, master: &Sea
     let would_lose = |what: String| Err(format!("{} would follow {} and lose {what}", seat.id, master.id));
     // While a file is loaded, the keyspace counts what has arrived so far.
     let is_empty = seat.keys == Some(0) && !seat.is_loading;
-    let copies_it = seat.is_replica() && (is_attached_to(case, seat, master) || is_below(case, seat, master));
-    if is_empty || copies_it || is_discarded(case, seat, master) {
+    if is_empty || is_attached_to(case, seat, master) || is_discarded(case, seat, master) {
         return Ok(());
     }
     let (Some(own), Some(theirs)) = (seat.history(), master.history()) else { return would_lose("a history that is not known".into()) };
-    // The surplus is a provable fork only if both know where one left the other; within one id it is just more.
-    let grew_out_of_it = theirs.former.is_some_and(|(id, _)| id == own.replid || own.former.is_some_and(|(former, _)| former == id));
+    // A surplus is a provable fork if one of the two left the other's history, and the master has all up to there.
+    let master_left = theirs.former.is_some_and(|(id, _)| id == own.replid || own.former.is_some_and(|(former, _)| former == id));
+    let member_left = own.former.is_some_and(|(id, end)| id == theirs.replid && end <= theirs.offset);
     match own.relation(&theirs) {
         Relation::Equal | Relation::Behind(_) => Ok(()),
         Relation::Forked { own: surplus, .. } => reports_surplus(follow, surplus),
-        Relation::Ahead(surplus) if own.replid != theirs.replid && grew_out_of_it => reports_surplus(follow, surplus),
+        // Every promotion and every restart of a master makes a new id. So whoever has the id of a living master has its
+        // bytes from there, and only the ages of the two samples differ.
+        Relation::Ahead(_) if own.replid == theirs.replid && master.answers_as_master() => Ok(()),
+        Relation::Ahead(surplus) if own.replid != theirs.replid && (master_left || member_left) => reports_surplus(follow, surplus),
         Relation::Ahead(surplus) => would_lose(format!("{surplus} bytes that are no provable fork")),
         Relation::Unrelated => would_lose("a history of its own".into()),
     }
@@ -82,20 +85,9 @@ fn reports_surplus(follow: &Follow, surplus: u64) -> Result<(), String> {
 
 /// It names this very master, so it copies it with or without a command; unless that would be a bad end for its data.
 fn is_attached_to(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> bool {
-    let names_only_it = matches!(&seat.names, Named::Members(there) if there.len() == 1) && case.scene.names(seat, master.id);
+    let names_only_it = seat.is_replica() && matches!(&seat.names, Named::Members(there) if there.len() == 1) && case.scene.names(seat, master.id);
     let is_related = seat.relation(master).is_some_and(|relation| relation != Relation::Unrelated);
     names_only_it && (is_related || master.has_keys())
-}
-
-/// At the end of this replica's chain stands that master, alive and of the same stream. Then a surplus is no surplus: two
-/// samples of one live stream differ by their ages.
-fn is_below(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> bool {
-    let same_stream = seat.history().zip(master.history()).is_some_and(|(own, theirs)| own.replid == theirs.replid);
-    // A master that lists it may be known to it by a name that this host does not know.
-    let is_listed =
-        || seat.names == Named::Stranger && seat.facts.link_up == Some(true) && case.scene.attached(master).any(|replica| replica.id == seat.id);
-    let ends_there = || case.scene.chain_end(seat).is_some_and(|end| end.id == master.id);
-    same_stream && master.answers_as_master() && (ends_there() || is_listed())
 }
 
 /// What it has is on record as given up: its role was taken, it came back as less than it was, or a person says so.

@@ -409,7 +409,11 @@ mod rejects {
                 })
             }),
             (Rule::NoDestructiveFollow, "a foreign history with data", rejoin(|_| {})),
-            (Rule::NoDestructiveFollow, "a surplus that is no fork", rejoin(|last| (last.replid, last.offset) = ("a".into(), 130))),
+            (
+                Rule::NoDestructiveFollow,
+                "a surplus that is no fork",
+                rejoin(|last| (last.replid, last.offset, last.former) = ("b".into(), 130, Some(("a".into(), 110)))),
+            ),
             (Rule::NoDestructiveFollow, "a fork that is not reported", rejoin(|last| (last.replid, last.offset) = ("z".into(), 80))),
             (Rule::NoDestructiveFollow, "a master that loads", with(rejoin(|last| last.keys = 0), |play| play.servers[0].is_loading = true)),
             (Rule::Amnesia, "follows the empty return", {

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Linker, types::ComponentItem};
+use wasmtime::component::Linker;
 use wasmtime::{Engine, Store};
 
-use super::contract::{Decision, Description, FailoverPolicy, FailoverPolicyPre, Observation};
+use super::contract::{Decision, Description, Observation, FailoverPolicy, FailoverPolicyPre};
 use super::engine::{Admission, Sandbox};
 use super::form::{DescriptionError, check_decision, check_description};
 use super::limits::{self, Limits};
@@ -28,11 +28,8 @@ pub struct Component {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Beyond what any known tool chain makes.
-    #[error("it has {bytes} bytes, and a policy may have {COMPONENT_BYTES_MAX}")]
-    TooLarge {
-        /// Its size.
-        bytes: usize,
-    },
+    #[error("it has more than {COMPONENT_BYTES_MAX} bytes; strip it, or use a tool chain that makes smaller ones")]
+    TooLarge,
     /// Native code; it would run outside the sandbox.
     #[error("it is precompiled native code, which is never run; give the .wasm component that it was made from")]
     Precompiled,
@@ -174,7 +171,7 @@ fn call(store: &mut Store<Limits>, instance: &FailoverPolicy, observation: &Obse
 /// What kind of file it is, by its first bytes; before anything expensive.
 fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.len() > COMPONENT_BYTES_MAX {
-        return Err(LoadError::TooLarge { bytes: bytes.len() });
+        return Err(LoadError::TooLarge);
     }
     if Engine::detect_precompiled(bytes).is_some() || bytes.starts_with(b"\x7fELF") {
         return Err(LoadError::Precompiled);
@@ -194,11 +191,9 @@ fn check_world(engine: &Engine, code: &wasmtime::component::Component) -> Result
         return Err(LoadError::Imports(imports));
     }
     let exports: Vec<String> = shape.exports(engine).map(|(name, _)| name.to_owned()).collect();
-    // Found as wasmtime links it: any 0.1.z of the contract is this one.
-    match shape.get_export(engine, POLICY).map(|export| export.ty) {
-        Some(ComponentItem::ComponentInstance(_)) => Ok(exports),
-        Some(_) | None => Err(LoadError::World(exports)),
-    }
+    // As wasmtime links them: every 0.1.z of the contract is this one.
+    let family = POLICY.trim_end_matches(|digit: char| digit.is_ascii_digit());
+    if exports.iter().any(|name| name.starts_with(family)) { Ok(exports) } else { Err(LoadError::World(exports)) }
 }
 
 /// Lower-case hexadecimal.

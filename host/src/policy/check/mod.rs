@@ -1,2 +1,94 @@
-//! x
+//! The conformance kit: what `policy check` runs, and the proof before a policy goes live.
+//!
+//! A policy passes when it answers everything, the same twice, whatever the order of the instances, and never in breach of
+//! the guard. What it decides within these bounds is its own affair. Must not know how a policy is run.
+
+mod dice;
+mod noise;
+pub mod random;
+mod report;
+mod scenarios;
 pub mod world;
+
+pub use dice::Dice;
+pub use noise::mutated;
+pub use report::{Failure, Report, Row};
+pub use scenarios::{Scenario, ScenarioError, parse_all, read_directory};
+
+use super::Policy;
+use super::contract::{Decision, Observation};
+use crate::guard::{Rule, judge};
+
+/// How much is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial<'a> {
+    /// Every one of them.
+    pub scenarios: &'a [Scenario],
+    /// How many seeded observations.
+    pub random: u32,
+    /// Of the seeded observations: equal seeds give equal observations.
+    pub seed: u64,
+    /// A scenario decided otherwise than expected is a failure: for the embedded policy, not for others.
+    pub strict: bool,
+}
+
+/// Tries a policy. Takes about four answers for each observation.
+pub fn check(policy: &dyn Policy, trial: &Trial<'_>) -> Report {
+    let mut report = Report::new(policy.title().to_owned(), policy.digest().to_owned(), trial.seed, trial.strict);
+    let mut dice = Dice::new(trial.seed);
+    for scenario in trial.scenarios {
+        report.scenarios += 1;
+        let decision = check_one(policy, &mut dice, &mut report, &scenario.name, &scenario.observation);
+        if let Some(decision) = decision {
+            let wrong = (decision != scenario.decision).then(|| difference(&scenario.decision, &decision));
+            report.count("as-expected", &scenario.name, &scenario.observation, Some(&decision), wrong);
+        }
+    }
+    for number in 0..trial.random {
+        report.random += 1;
+        // Each has a seed of its own, so that one can be made again without those before it.
+        let observation = random::observation(&mut Dice::new(trial.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        check_one(policy, &mut dice, &mut report, &format!("random {number}"), &observation);
+    }
+    report
+}
+
+fn check_one(policy: &dyn Policy, dice: &mut Dice, report: &mut Report, at: &str, observation: &Observation) -> Option<Decision> {
+    let first = policy.decide(observation);
+    report.count("answers", at, observation, None, first.as_ref().err().map(ToString::to_string));
+    let decision = first.ok()?;
+    let mut count = |claim: &str, wrong: Option<String>| report.count(claim, at, observation, Some(&decision), wrong);
+    let differs = |observation: &Observation| match policy.decide(observation) {
+        Ok(again) => (again != decision).then(|| difference(&decision, &again)),
+        Err(fault) => Some(fault.to_string()),
+    };
+    count("deterministic", differs(observation));
+    let mut shuffled = observation.clone();
+    shuffled.instances.reverse();
+    let mut wrong = differs(&shuffled);
+    dice.shuffle(&mut shuffled.instances);
+    wrong = wrong.or_else(|| differs(&shuffled));
+    count("order-free", wrong);
+    let mut breaches = judge(observation, &decision).err().unwrap_or_default();
+    for rule in Rule::ALL {
+        let position = breaches.iter().position(|breach| breach.rule == rule);
+        count(rule.name(), position.map(|index| breaches.swap_remove(index).text));
+    }
+    Some(decision)
+}
+
+/// The first field in which two decisions differ, for people.
+fn difference(expected: &Decision, given: &Decision) -> String {
+    let (Ok(serde_json::Value::Object(expected)), Ok(serde_json::Value::Object(given))) =
+        (serde_json::to_value(expected), serde_json::to_value(given))
+    else {
+        return "the decisions differ".into();
+    };
+    match expected.iter().find(|(name, value)| given.get(*name) != Some(value)) {
+        Some((name, value)) => format!("{name} is {}, expected {value}", given.get(name).unwrap_or(&serde_json::Value::Null)),
+        None => "the decisions differ".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -137,7 +137,7 @@ impl Server {
             kind: InstanceKind::Redis,
             address: address(&self.place),
             aliases: self.aliases.iter().map(address).collect(),
-            link: self.link.clone(),
+            link: self.link,
             replies: vec![
                 reply(INFO_KEYSPACE, self.info_keyspace()),
                 reply(INFO_PERSISTENCE, self.info_persistence()),

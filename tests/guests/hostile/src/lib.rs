@@ -5,7 +5,7 @@
 
 #[cfg(target_arch = "wasm32")]
 mod component {
-    wit_bindgen::generate!({ path: "../../../wit", world: "failover" });
+    wit_bindgen::generate!({ path: "../../../wit", world: "failover-policy" });
 
     use std::sync::atomic::{AtomicU32, Ordering};
 
