@@ -89,10 +89,10 @@ pub fn elect(view: &View, lost: &Lost) -> Election {
 
 /// A first master: nobody is known to have had the role, and a member that is still to come may hold the data.
 pub fn elect_first(view: &View) -> Election {
-    match elect(view, &Lost { index: None, id: None, how: How::Abdicated }) {
-        Election::Elected(_) if !view.has_waited_for_members() => Election::TooEarly,
-        outcome @ (Election::Elected(_) | Election::TooEarly | Election::Contested(_) | Election::NobodyEligible) => outcome,
+    if !view.has_waited_for_members() {
+        return Election::TooEarly;
     }
+    elect(view, &Lost { index: None, id: None, how: How::Abdicated })
 }
 
 fn may_stand(view: &View, lost: &Lost, index: usize) -> bool {
@@ -169,11 +169,12 @@ fn elect_without_lineage(view: &View, lost: &Lost, fit: &[usize]) -> Election {
         (How::OutOfSight | How::Vanished, _) => u64::from(view.published().is_some()),
         (How::Abdicated | How::Amnesic { .. }, _) => 0,
     };
-    let enough: Vec<usize> = fit.iter().copied().filter(|&index| view.members[index].keys.unwrap_or(0) >= keys_min).collect();
+    let is_enough = |&index: &usize| view.members[index].keys.unwrap_or(0) >= keys_min && !is_stranger(view, lost, index);
+    let enough: Vec<usize> = fit.iter().copied().filter(is_enough).collect();
     if enough.is_empty() {
         return Election::NobodyEligible;
     }
-    let holders: Vec<usize> = enough.iter().copied().filter(|&index| view.members[index].has_data()).collect();
+    let holders: Vec<usize> = enough.iter().copied().filter(|&index| view.members[index].has_data() && !view.is_discarded(index)).collect();
     let unrelated = holders
         .iter()
         .any(|&one| holders.iter().any(|&other| view.members[one].relation(&view.members[other]) == Relation::Unrelated && one != other));
@@ -196,4 +197,19 @@ fn elect_without_lineage(view: &View, lost: &Lost, fit: &[usize]) -> Election {
         Some(_) | None => most(&holders),
     };
     winner.map_or(Election::NobodyEligible, |winner| Election::Elected(Elected { winner, meant_for: winner, known_loss_bytes: None }))
+}
+
+/// Data that is not the group's: it was up while the old master, never restarted, still answered, and has not its history.
+fn is_stranger(view: &View, lost: &Lost, index: usize) -> bool {
+    let member = &view.members[index];
+    let knew_record = |history: &History| view.published().is_none_or(|published| history.knows(&published.replid));
+    let last_answer_us = lost
+        .index
+        .filter(|_| lost.how == How::OutOfSight)
+        .map(|old| &view.members[old])
+        .filter(|old| old.history().is_some_and(knew_record))
+        .and_then(|old| old.sample_age_us);
+    // Uptimes are whole seconds, rounded down.
+    let was_up = |age_us: u64| member.server.uptime_s.is_some_and(|uptime| uptime.saturating_mul(1_000_000) > age_us);
+    member.has_data() && last_answer_us.is_some_and(was_up)
 }

@@ -42,13 +42,14 @@ const REFUSALS_APART_US: u64 = 5_000;
 /// Judges one instance.
 pub fn life(view: &View, member: &Member) -> Life {
     let link = &member.instance.link;
+    // Before the orchestrator's word, which may be that of the process before.
+    if member.answers {
+        return Life::Answers;
+    }
     if let Some(pod) = &member.instance.pod
         && !pod.running
     {
         return Life::Gone(Gone { since_us: None, proof: "its container does not run".into() });
-    }
-    if member.answers {
-        return Life::Answers;
     }
     match link.state {
         LinkState::Loading => return Life::Occupied("LOADING"),

@@ -2,6 +2,7 @@
 //! number of replicas. Says what is; what to do about it is in `topology/`.
 
 use crate::facts::{Place, Relation};
+use crate::health::{Life, life};
 use crate::view::{Names, View};
 
 /// The state of the role.
@@ -53,8 +54,12 @@ pub enum How {
 
 /// Finds out.
 pub fn mastership(view: &View) -> Mastership {
-    let claimants: Vec<usize> =
+    let mut claimants: Vec<usize> =
         view.answering().filter(|(index, member)| member.is_master() && is_valid_claim(view, *index)).map(|(index, _)| index).collect();
+    // The user's word about unrelated data, unless it would leave nobody.
+    if claimants.iter().any(|&index| !view.is_discarded(index)) {
+        claimants.retain(|&index| !view.is_discarded(index));
+    }
     match claimants.as_slice() {
         [] => lost(view),
         [master] => Mastership::Held(*master),
@@ -67,10 +72,14 @@ fn is_valid_claim(view: &View, index: usize) -> bool {
     !view.members[index].is_loading() && amnesia_witness(view, index).is_none() && !is_outdated(view, index) && !is_stray(view, index)
 }
 
-/// An answering member that has data which this master lost in a restart: new run id, a history that its replicas do not
-/// know, less data. With no record, a process younger than its replica's broken link is the restart.
+/// An answering member that has data which this master lost in a restart: a new run id, and less data in a history that its
+/// replicas do not know, or an earlier place in theirs, as from an old snapshot. With no record, a process younger than its
+/// replica's broken link is the restart. What loads has not lost anything yet.
 fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
     let master = &view.members[index];
+    if master.is_loading() {
+        return None;
+    }
     let recorded_under_other_run_id = match view.published() {
         Some(published) if published.master == view.id(index) => master.server.run_id.is_some_and(|run_id| run_id != published.run_id),
         Some(_) => return None,
@@ -78,14 +87,19 @@ fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
     };
     let keeps_a_copy = view.answering().any(|(other, copy)| other != index && copy.has_data() && copy.relation(master) != Relation::Unrelated);
     let mut witnesses = view.answering().filter(|(other, copy)| {
-        let lost_data =
-            *other != index && copy.has_data() && master.keys < copy.keys && master.keys.is_some() && copy.relation(master) == Relation::Unrelated;
+        let (has_less, was_wound_back) = match copy.relation(master) {
+            Relation::Unrelated => (master.keys.is_some() && master.keys < copy.keys, false),
+            // Within one replication id a larger offset is only the younger sample.
+            Relation::Ahead(_) | Relation::Forked { .. } => (false, copy.history().map(|at| at.replid) != master.history().map(|at| at.replid)),
+            Relation::Equal | Relation::Behind(_) => (false, false),
+        };
+        let lost_data = *other != index && copy.has_data() && (has_less || was_wound_back);
         let known = match view.published() {
             Some(published) => recorded_under_other_run_id && copy.history().is_some_and(|history| history.knows(&published.replid)),
             None => {
                 let restarted =
                     master.server.uptime_s.zip(copy.replication.link_down_s).is_some_and(|(uptime, down)| uptime <= down.saturating_add(2));
-                copy.names == Names::Member(index) && restarted && !keeps_a_copy
+                copy.names == Names::Member(index) && restarted && (was_wound_back || !keeps_a_copy)
             }
         };
         lost_data && known && !copy.is_loading() && !copy.replication.is_syncing
@@ -103,15 +117,17 @@ fn is_outdated(view: &View, index: usize) -> bool {
         })
 }
 
-/// Nobody names it, no record knows it, and replicas with data have nothing in common with it.
+/// Nobody names it, no record knows it, and replicas with data have nothing in common with it; or the recorded master is
+/// merely out of sight, or dead with the data that this one has not.
 fn is_stray(view: &View, index: usize) -> bool {
-    let is_known = view.published().is_some_and(|published| published.master == view.id(index));
-    let is_named = view.answering().any(|(_, member)| member.is_replica() && member.names == Names::Member(index));
-    !is_known
-        && !is_named
-        && view
-            .answering()
-            .any(|(_, member)| member.is_replica() && member.has_data() && member.relation(&view.members[index]) == Relation::Unrelated)
+    let master = &view.members[index];
+    let is_named = || view.answering().any(|(_, member)| member.is_replica() && member.names == Names::Member(index));
+    if is_recorded_name(view, index) || is_named() {
+        return false;
+    }
+    let is_no_heir = |recorded: usize| !master.has_data() || !matches!(life(view, &view.members[recorded]), Life::Gone(_));
+    !knows_recorded_history(view, index) && view.published().and_then(|published| view.find(&published.master)).is_some_and(is_no_heir)
+        || view.answering().any(|(_, member)| member.is_replica() && member.has_data() && member.relation(master) == Relation::Unrelated)
 }
 
 /// The one claimant that beats every other. None: two of them cannot be told apart without losing somebody's data.
@@ -181,23 +197,31 @@ fn lost(view: &View) -> Mastership {
     let recorded = view.published().map(|published| (published.master.clone(), view.find(&published.master)));
     // The record, if anybody still follows it or nobody follows another; else whom the most advanced replica names.
     let index = match &recorded {
-        Some((_, Some(index))) if named[*index].is_some() || named.iter().all(Option::is_none) => Some(*index),
+        Some((_, Some(index))) if named[*index].is_some() || named.iter().all(Option::is_none) && !streams_from_outside(view, *index) => Some(*index),
         Some(_) | None => (0..named.len()).filter(|&index| named[index].is_some()).max_by_key(|&index| (named[index], std::cmp::Reverse(index))),
     };
+    // An orchestrator gives new addresses to new Pods: nobody is at the old one any more. A list keeps its addresses.
+    let is_pod = |follower: usize| view.members[follower].instance.pod.is_some();
+    let is_heard = |follower: usize| view.members[follower].replication.link_up == Some(true);
     match (index, stranger, recorded) {
         (Some(index), _, _) => Mastership::Lost(Lost { index: Some(index), id: Some(view.id(index).to_owned()), how: how(view, index) }),
         // A place that no member has any more is where the recorded master was.
-        (None, _, Some((id, None))) => Mastership::Lost(Lost { index: None, id: Some(id), how: How::Vanished }),
-        // An orchestrator gives new addresses to new Pods: nobody is at the old one any more.
-        (None, Some((follower, _)), _)
-            if view.members[follower].instance.pod.is_some() && view.members[follower].replication.link_up == Some(false) =>
-        {
+        (None, stranger, Some((id, None))) if stranger.as_ref().is_none_or(|(follower, _)| is_pod(*follower) || !is_heard(*follower)) => {
+            Mastership::Lost(Lost { index: None, id: Some(id), how: How::Vanished })
+        }
+        (None, Some((follower, _)), _) if is_pod(follower) && !is_heard(follower) => {
             Mastership::Lost(Lost { index: None, id: None, how: How::Vanished })
         }
         (None, Some((follower, place)), _) => Mastership::External { follower, place },
         (None, None, _) if ring => Mastership::Lost(Lost { index: None, id: None, how: How::Abdicated }),
         (None, None, _) => Mastership::Vacant,
     }
+}
+
+/// Somebody told it to copy a server outside of the group, and it does.
+fn streams_from_outside(view: &View, index: usize) -> bool {
+    let member = &view.members[index];
+    member.is_replica() && member.replication.link_up == Some(true) && matches!(end_of_chain(view, index), End::Stranger(_))
 }
 
 fn how(view: &View, index: usize) -> How {

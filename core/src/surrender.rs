@@ -2,7 +2,7 @@
 //! is not known to be discarded is ever asked of anybody.
 
 use crate::facts::Relation;
-use crate::view::View;
+use crate::view::{Names, View};
 
 /// The cost of `follower` following `master`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,29 +16,29 @@ pub enum Surrender {
 /// Judges the cost by lineage; by the record only where lineage proves nothing.
 pub fn surrender(view: &View, follower: usize, master: usize) -> Surrender {
     let (member, right) = (&view.members[follower], &view.members[master]);
-    let id = view.id(follower);
     if member.keys == Some(0) {
         return Surrender::Discards(0);
     }
     let own_bytes = member.history().map_or(0, |history| history.offset);
-    if view.parameters.discard.iter().any(|listed| listed == id) {
+    if view.is_discarded(follower) {
         return Surrender::Discards(own_bytes);
     }
     match member.relation(right) {
         Relation::Equal | Relation::Behind(_) => Surrender::Discards(0),
         Relation::Ahead(own) if is_same_stream(view, follower, master) => {
-            // A replica sampled after its living master shows a larger offset of the same stream.
+            // A replica sampled after its living master shows a larger offset of the same stream; ahead of another replica that
+            // is to be promoted, it is ahead indeed, and the promotion proves the fork.
             if member.is_replica() {
-                Surrender::Discards(0)
+                Surrender::Discards(if right.is_master() { 0 } else { own })
             } else {
-                Surrender::Unproven(format!("{id} is {own} bytes ahead of {} in the same history", view.id(master)))
+                Surrender::Unproven(format!("{} is {own} bytes ahead of {} in the same history", view.id(follower), view.id(master)))
             }
         }
         Relation::Ahead(own) | Relation::Forked { own, .. } => Surrender::Discards(own),
-        Relation::Unrelated if had_the_role(view, follower) => Surrender::Discards(own_bytes),
+        Relation::Unrelated if had_the_role(view, follower) || is_restarted_copy(view, follower, master) => Surrender::Discards(own_bytes),
         Relation::Unrelated => {
             let keys = member.keys.map_or_else(|| "an unknown number of".into(), |keys| keys.to_string());
-            Surrender::Unproven(format!("{id} holds {keys} keys of a history that {} does not know", view.id(master)))
+            Surrender::Unproven(format!("{} holds {keys} keys of a history that {} does not know", view.id(follower), view.id(master)))
         }
     }
 }
@@ -55,4 +55,15 @@ fn had_the_role(view: &View, index: usize) -> bool {
         published.master == view.id(index) && view.members[index].server.run_id.is_some_and(|run_id| run_id != published.run_id)
     });
     taken || restarted
+}
+
+/// After a restart with AOF a copy has a history of its own. What tells it from a stranger: it says that it is a replica, and
+/// of nobody outside of the group, or it is a Pod of the group that started since the record was made; and it has no more data
+/// than the master, so it is not the only complete copy.
+fn is_restarted_copy(view: &View, follower: usize, master: usize) -> bool {
+    let member = &view.members[follower];
+    let started_since = |age_us: u64| member.server.uptime_s.is_some_and(|uptime| uptime.saturating_mul(1_000_000) < age_us);
+    let is_orphan = member.is_replica() && member.replication.link_up == Some(false) && !matches!(member.names, Names::Stranger(_));
+    let is_restarted_pod = member.instance.pod.is_some() && view.published().is_some_and(|published| started_since(published.age_us));
+    (is_orphan || is_restarted_pod) && member.history().is_some() && member.keys.is_some() && member.keys <= view.members[master].keys
 }

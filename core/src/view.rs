@@ -102,13 +102,22 @@ impl<'a> View<'a> {
         hang_limit_us(self.group())
     }
 
+    /// The user gives up its data where it is no copy.
+    pub fn is_discarded(&self, index: usize) -> bool {
+        self.parameters.discard.iter().any(|id| id == self.id(index))
+    }
+
     /// Whether this very incarnation is the recorded master.
     pub fn is_recorded(&self, index: usize) -> bool {
         self.published().is_some_and(|published| published.master == self.id(index) && self.members[index].server.run_id == Some(&published.run_id))
     }
 
-    /// All desired members answer, or the youngest process that answers has been up for the bootstrap wait.
+    /// Nobody is known to read its data, which ends by itself; and all desired members answer, or the youngest process that
+    /// answers has been up for the bootstrap wait.
     pub fn has_waited_for_members(&self) -> bool {
+        if self.members.iter().any(|member| member.instance.link.state == LinkState::Loading || member.answers && member.is_loading()) {
+            return false;
+        }
         let youngest = self.answering().filter_map(|(_, member)| member.server.uptime_s).min();
         self.answering_count() >= usize::from(self.group().members_desired)
             || youngest.is_some_and(|uptime| uptime >= self.parameters.bootstrap_wait_s)

@@ -1,1 +1,5 @@
-//! x
+//! What the tests of this crate share: servers as they are seen, and servers as they behave.
+
+pub mod info;
+pub mod seeds;
+pub mod world;

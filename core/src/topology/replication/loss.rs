@@ -3,7 +3,7 @@
 use super::actions::takeover as plan_takeover;
 use super::proof::Proof;
 use crate::contract::{Action, Evidence};
-use crate::election::{Elected, Election, elect};
+use crate::election::{Elected, Election, elect, elect_first};
 use crate::health::{Life, duration, life};
 use crate::mastership::Mastership;
 use crate::reason::Reason;
@@ -91,12 +91,15 @@ pub fn nobody_eligible(scene: &Scene) -> Option<Ruling> {
 
 pub fn restart_waiting(scene: &Scene) -> Option<Ruling> {
     scene.lost()?;
-    matches!(election(scene)?, Election::TooEarly).then(|| {
-        let (answering, desired) = (scene.view.answering_count(), scene.view.group().members_desired);
-        let text =
-            format!("every history is new; {answering} of {desired} members answer, and the others get {} s", scene.view.parameters.bootstrap_wait_s);
-        Ruling::wait(text, CHANGING_LOOK_US)
-    })
+    matches!(election(scene)?, Election::TooEarly).then(|| waiting_for_members(scene, "every history is new"))
+}
+
+/// A member that is still to come may have the data.
+pub fn waiting_for_members(scene: &Scene, why: &str) -> Ruling {
+    let (answering, desired) = (scene.view.answering_count(), scene.view.group().members_desired);
+    let wait_s = scene.view.parameters.bootstrap_wait_s;
+    let text = format!("{why}; {answering} of {desired} members answer, the others get {wait_s} s, and who loads its data is waited for");
+    Ruling::wait(text, CHANGING_LOOK_US)
 }
 
 pub fn takeover(scene: &Scene, wanted: Reason) -> Option<Ruling> {
@@ -126,10 +129,12 @@ pub fn takeover(scene: &Scene, wanted: Reason) -> Option<Ruling> {
     })
 }
 
-/// Only a lost role that is proven so has an election.
-fn election(scene: &Scene) -> Option<Election> {
-    match (scene.lost()?, scene.proof.as_ref()?) {
-        (lost, Proof::Proven { .. }) => Some(elect(scene.view, lost)),
-        (_, Proof::Pending { .. }) => None,
+/// Only a role that nobody has had, or that is proven lost, has an election.
+pub fn election(scene: &Scene) -> Option<Election> {
+    match (&scene.mastership, &scene.proof) {
+        (Mastership::Vacant, _) => Some(elect_first(scene.view)),
+        (Mastership::Lost(lost), Some(Proof::Proven { .. })) => Some(elect(scene.view, lost)),
+        (Mastership::Lost(_), Some(Proof::Pending { .. }) | None) => None,
+        (Mastership::Held(_) | Mastership::Contested(_) | Mastership::External { .. }, _) => None,
     }
 }

@@ -1,11 +1,12 @@
 //! Rules for the shape of a group: a first master, one master, a star around it, its fence.
 
 use super::actions::{can_be_told, configure, follow, follows, takeover};
+use super::loss::{election, waiting_for_members};
 use crate::contract::{Action, Evidence, Preference};
-use crate::election::{Election, elect_first};
+use crate::election::Election;
 use crate::facts::config_pairs;
 use crate::mastership::Mastership;
-use crate::rules::{CHANGING_LOOK_US, Ruling, Scene, stage};
+use crate::rules::{Ruling, Scene, stage};
 use crate::view::Names;
 
 /// A first master by claim: nobody follows it, no record knows it, and there are others.
@@ -23,35 +24,20 @@ fn is_first_master(scene: &Scene) -> bool {
 
 pub fn bootstrap_waiting(scene: &Scene) -> Option<Ruling> {
     let waits = match &scene.mastership {
-        Mastership::Vacant => matches!(elect_first(scene.view), Election::TooEarly),
+        Mastership::Vacant => matches!(election(scene), Some(Election::TooEarly)),
         Mastership::Held(_) => is_first_master(scene) && !scene.view.has_waited_for_members(),
         Mastership::Contested(_) | Mastership::Lost(_) | Mastership::External { .. } => false,
     };
-    waits.then(|| {
-        let (answering, desired) = (scene.view.answering_count(), scene.view.group().members_desired);
-        Ruling::wait(
-            format!(
-                "no master is known yet; {answering} of {desired} members answer, and the others get {} s",
-                scene.view.parameters.bootstrap_wait_s
-            ),
-            CHANGING_LOOK_US,
-        )
-    })
+    waits.then(|| waiting_for_members(scene, "no master is known yet"))
 }
 
 pub fn bootstrap(scene: &Scene) -> Option<Ruling> {
     match &scene.mastership {
-        Mastership::Vacant => match elect_first(scene.view) {
-            Election::Elected(elected) => {
-                let text = format!("no member follows another; {} becomes the first master", scene.id(elected.winner));
-                Some(Ruling::act(text, elected.meant_for, takeover(scene.view, elected, None, Evidence::Bootstrap)))
-            }
-            Election::NobodyEligible => Some(Ruling::refuse("no member may become the first master, see their verdicts".into())),
-            Election::Contested(_) => Some(Ruling::refuse(
-                "members hold unrelated data, and no record tells which is right: empty the wrong ones, or list them in `discard`".into(),
-            )),
-            Election::TooEarly => None,
-        },
+        Mastership::Vacant => {
+            let Some(Election::Elected(elected)) = election(scene) else { return None };
+            let text = format!("no member follows another; {} becomes the first master", scene.id(elected.winner));
+            Some(Ruling::act(text, elected.meant_for, takeover(scene.view, elected, None, Evidence::Bootstrap)))
+        }
         Mastership::Held(master) if is_first_master(scene) => {
             let told = to_be_told(scene, *master, |_| true);
             let text = format!("no member follows another; {} is taken as the first master", scene.id(*master));

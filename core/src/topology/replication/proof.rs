@@ -1,6 +1,7 @@
 //! Whether the loss of the role is proven: by death, by what its holder says of itself, or by silence; or what is missing.
 
 use crate::contract::{Evidence, FailureKind, Preference};
+use crate::election::{Election, elect};
 use crate::health::{Life, duration, life, unheard_us};
 use crate::mastership::{How, Lost};
 use crate::reason::Reason;
@@ -31,6 +32,9 @@ pub enum Proof {
 pub fn proof(view: &View, lost: &Lost) -> Proof {
     let proven = |evidence, text| Proof::Proven { evidence, text };
     match (lost.how, lost.index) {
+        (How::Abdicated, Some(index)) if view.members[index].is_loading() && must_be_waited_for(view, lost, index) => {
+            Proof::Pending { reason: Reason::MasterOccupied, text: format!("{} loads its data", view.id(index)), next_look_us: SUSPECT_LOOK_MAX_US }
+        }
         (How::Abdicated, Some(index)) => {
             let answer = if view.members[index].is_loading() { "a process that restarted and still loads its data" } else { "no master of theirs" };
             proven(Evidence::Abdicated, format!("{} is followed as the master and answers as {answer}", view.id(index)))
@@ -54,6 +58,11 @@ pub fn proof(view: &View, lost: &Lost) -> Proof {
         }
         (How::OutOfSight, Some(index)) => out_of_sight(view, index),
     }
+}
+
+/// The known process that reloads is alive; a new one need not be waited for while somebody else has its data.
+fn must_be_waited_for(view: &View, lost: &Lost, index: usize) -> bool {
+    view.is_recorded(index) || matches!(elect(view, lost), Election::NobodyEligible)
 }
 
 fn lost_keys(view: &View, index: usize) -> u64 {

@@ -97,7 +97,10 @@ pub fn priority_handover(scene: &Scene) -> Option<Ruling> {
     let master = scene.master()?;
     let failover =
         scene.observation().last_failover.as_ref().filter(|failover| failover.meant_for != failover.target && failover.target == scene.id(master))?;
-    let target = scene.view.find(&failover.meant_for).filter(|&target| target != master && is_ready(scene, target, master))?;
+    let target = scene.view.find(&failover.meant_for).filter(|&target| {
+        // A Pod that is about to stop would have to hand it back.
+        target != master && is_ready(scene, target, master) && !scene.view.members[target].is_terminating()
+    })?;
     Some(hand_over(scene, master, target, &format!("{} only bridged the last failover, which was meant for {}", scene.id(master), scene.id(target))))
 }
 

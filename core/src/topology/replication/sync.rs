@@ -20,8 +20,10 @@ pub fn lacks(view: &View, index: usize, master: usize) -> Option<String> {
     if replica.history().map(|history| history.replid) != right.history().map(|history| history.replid) {
         return Some("it does not have the master's history yet".into());
     }
-    if !is_online(view, replica, right) {
-        return Some("its master does not say that the stream flows".into());
+    match row(view, replica, right) {
+        Some(row) if row.online && row.lag_s.is_none_or(|lag_s| lag_s <= LAG_MAX_S) => {}
+        Some(row) if row.online => return Some("it has acknowledged nothing for too long".into()),
+        Some(_) | None => return Some("its master does not say that the stream flows".into()),
     }
     match lag_bytes(replica, right) {
         Some(lag) if lag > view.parameters.lag_max_bytes => Some(format!("it is {lag} bytes behind")),
@@ -36,15 +38,17 @@ pub fn lag_bytes(replica: &Member, master: &Member) -> Option<u64> {
     (mine.replid == right.replid).then(|| right.offset.saturating_sub(mine.offset))
 }
 
-/// Its master's row says online. Behind address translation no row has an address that is known here: then a row that is no
+/// A replica acknowledges once a second; the default of `min-replicas-max-lag`, beyond which it does not count for Redis either.
+const LAG_MAX_S: u64 = 10;
+
+/// Its master's row of it. Behind address translation no row has an address that is known here: then one that is online and no
 /// other member's will do.
-fn is_online(view: &View, replica: &Member, master: &Member) -> bool {
+fn row<'a>(view: &View, replica: &Member, master: &'a Member) -> Option<&'a AttachedReplica> {
     let is_at = |member: &Member, row: &AttachedReplica| {
         member.instance.aliases.iter().chain([&member.instance.address]).any(|address| Place::new(&address.host, address.port) == row.place)
     };
     let rows = &master.replication.attached;
-    if let Some(row) = rows.iter().find(|row| is_at(replica, row)) {
-        return row.online;
-    }
-    rows.iter().any(|row| row.online && row.place.port != 0 && !view.members.iter().any(|member| is_at(member, row)))
+    rows.iter()
+        .find(|row| is_at(replica, row))
+        .or_else(|| rows.iter().find(|row| row.online && row.place.port != 0 && !view.members.iter().any(|member| is_at(member, row))))
 }
