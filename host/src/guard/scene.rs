@@ -55,14 +55,19 @@ impl<'a> Scene<'a> {
         let limit_us = answer_age_max_us(observation);
         let redis = || observation.instances.iter().filter(|instance| instance.kind == InstanceKind::Redis);
         let mut places: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
-        for (index, instance) in redis().enumerate() {
-            for address in std::iter::once(&instance.address).chain(&instance.aliases) {
-                let there = places.entry(Place::new(&address.host, address.port)).or_default();
-                if there.last() != Some(&index) {
-                    there.push(index);
-                }
+        for (index, Instance { address, .. }) in redis().enumerate() {
+            places.entry(Place::new(&address.host, address.port)).or_default().push(index);
+        }
+        // Where somebody is dialled, nobody else is known by another name.
+        let mut by_alias: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
+        for (index, alias) in redis().enumerate().flat_map(|(index, instance)| instance.aliases.iter().map(move |alias| (index, alias))) {
+            let there = by_alias.entry(Place::new(&alias.host, alias.port)).or_default();
+            if there.last() != Some(&index) {
+                there.push(index);
             }
         }
+        by_alias.append(&mut places);
+        let places = by_alias;
         let seats: Vec<_> = redis().enumerate().map(|(index, instance)| Seat::read(instance, index, &places, limit_us)).collect();
         let by_id = seats.iter().enumerate().map(|(index, seat)| (seat.id, index)).collect();
         Self { observation, seats, by_id, by_place: places }

@@ -22,6 +22,14 @@ fn what_a_careful_engine_plans() {
                 assert_eq!(gone.id, "redis-0");
             }),
         ),
+        (
+            "and no record was ever made",
+            with(dead(), |play| {
+                let gone = play.servers.remove(0);
+                assert_eq!(gone.id, "redis-0");
+                (play.observation.published, play.promote().source) = (None, None);
+            }),
+        ),
         ("the orchestrator says that it ended", {
             with(dead(), |play| {
                 play.servers[0].pod = Some(Pod { running: false, ..pod("u") });

@@ -62,6 +62,15 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         (Rule::Evidence, "on request", with(dead(), |play| play.promote().evidence = Evidence::Requested)),
         (
             Rule::Evidence,
+            "a minority misses a master that no record names",
+            with(dead(), |play| {
+                play.servers.remove(0);
+                (play.observation.published, play.promote().source) = (None, None);
+                play.observation.group.members_desired = 4;
+            }),
+        ),
+        (
+            Rule::Evidence,
             "closed, and not refused",
             with(dead(), |play| (play.servers[0].link.state, play.servers[0].link.refusals) = (LinkState::Closed, None)),
         ),
