@@ -156,6 +156,7 @@ fn unfit(seat: &Seat<'_>) -> Option<&'static str> {
         (!facts.is_syncing, "is in the middle of a full sync"),
         (facts.is_announced, "is not announced"),
         (!facts.in_failover, "takes part in a FAILOVER"),
+        (seat.run_id.is_some(), "has no run id that is known"),
     ];
     conditions.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
 }

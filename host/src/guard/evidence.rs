@@ -41,7 +41,7 @@ pub(super) fn evidence(case: &Case<'_>) -> Result<(), String> {
             excused(scene, promote, claimant)?;
         }
         let is_true = match promote.evidence {
-            Evidence::Dead => is_master_on_record_gone(scene) || claimants.iter().any(|claimant| process_end(claimant.seat).is_some()),
+            Evidence::Dead => is_master_gone(scene) || claimants.iter().any(|claimant| process_end(claimant.seat).is_some()),
             Evidence::Silent => claimants.iter().any(|claimant| is_silent(scene, claimant.seat)),
             Evidence::Abdicated => claimants.iter().any(|claimant| claimant.seat.answers_as_replica() || is_reloading(claimant.seat)),
             Evidence::Amnesic => claimants.iter().any(|claimant| scene.is_amnesic(claimant.seat)),
@@ -76,7 +76,7 @@ pub(super) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
                 no_stranger_is_heard(scene)?;
             }
         }
-        if is_master_on_record_gone(scene) && promote.evidence == Evidence::Dead {
+        if is_master_gone(scene) && promote.evidence == Evidence::Dead {
             no_stranger_is_heard(scene)?;
         }
     }
@@ -184,8 +184,16 @@ fn was_replaced(scene: &Scene<'_>, seat: &Seat<'_>) -> bool {
     last.is_some_and(|last| last.source.as_deref() == Some(seat.id) && last.target != seat.id) && !is_published && !seat.answers_as_master()
 }
 
-fn is_master_on_record_gone(scene: &Scene<'_>) -> bool {
-    scene.observation.published.as_ref().is_some_and(|record| scene.seat(&record.master).is_none())
+/// Whoever was the master is no instance any more. Without a record the replicas say so, who name a place where no member is;
+/// as such a place can be anywhere, a majority must be there to say it.
+fn is_master_gone(scene: &Scene<'_>) -> bool {
+    match &scene.observation.published {
+        Some(record) => scene.seat(&record.master).is_none(),
+        None => {
+            let is_majority = scene.answering().count() * 2 > usize::from(scene.observation.group.members_desired);
+            is_majority && scene.answering().any(|seat| seat.is_replica() && seat.names == Named::Stranger)
+        }
+    }
 }
 
 /// The end of a process, as far as one can prove it from outside.

@@ -14,6 +14,7 @@ mod candidate;
 mod evidence;
 mod follow;
 mod handover;
+mod masters;
 mod scene;
 mod shape;
 mod structure;

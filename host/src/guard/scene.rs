@@ -55,14 +55,19 @@ impl<'a> Scene<'a> {
         let limit_us = answer_age_max_us(observation);
         let redis = || observation.instances.iter().filter(|instance| instance.kind == InstanceKind::Redis);
         let mut places: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
-        for (index, instance) in redis().enumerate() {
-            for address in std::iter::once(&instance.address).chain(&instance.aliases) {
-                let there = places.entry(Place::new(&address.host, address.port)).or_default();
-                if there.last() != Some(&index) {
-                    there.push(index);
-                }
+        for (index, Instance { address, .. }) in redis().enumerate() {
+            places.entry(Place::new(&address.host, address.port)).or_default().push(index);
+        }
+        // Where somebody is dialled, nobody else is known by another name.
+        let mut by_alias: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
+        for (index, alias) in redis().enumerate().flat_map(|(index, instance)| instance.aliases.iter().map(move |alias| (index, alias))) {
+            let there = by_alias.entry(Place::new(&alias.host, alias.port)).or_default();
+            if there.last() != Some(&index) {
+                there.push(index);
             }
         }
+        by_alias.append(&mut places);
+        let places = by_alias;
         let seats: Vec<_> = redis().enumerate().map(|(index, instance)| Seat::read(instance, index, &places, limit_us)).collect();
         let by_id = seats.iter().enumerate().map(|(index, seat)| (seat.id, index)).collect();
         Self { observation, seats, by_id, by_place: places }
@@ -109,51 +114,6 @@ impl<'a> Scene<'a> {
             }
         }
         (visited.len() > 1).then(|| &self.seats[here])
-    }
-
-    /// Whether this is the very process that was made known as the master.
-    pub fn is_published(&self, seat: &Seat<'_>) -> bool {
-        self.observation.published.as_ref().is_some_and(|record| record.master == seat.id && seat.run_id == Some(record.run_id.as_str()))
-    }
-
-    /// Whether its history is the one on record, or grew out of it. False without a record.
-    pub fn knows_record(&self, seat: &Seat<'_>) -> bool {
-        let record = self.observation.published.as_ref();
-        record.is_some_and(|record| seat.facts.history.is_some_and(|history| history.knows(&record.replid)))
-    }
-
-    /// A master that came back without what an answering replica still has.
-    pub fn is_amnesic(&self, seat: &Seat<'_>) -> bool {
-        if !seat.answers_as_master() || self.knows_record(seat) {
-            return false;
-        }
-        // A foreigner with more keys bears no witness while anybody has the history on record.
-        let heirs_answer = self.answering().any(|other| self.knows_record(other));
-        let contradicts_record = |witness: &Seat<'_>| match &self.observation.published {
-            Some(record) if record.master == seat.id => seat.run_id.is_some_and(|run_id| run_id != record.run_id),
-            Some(_) if heirs_answer => true,
-            // No record tells: then it must be younger than the broken link of whom it would wipe. Both count whole seconds.
-            Some(_) | None => seat.uptime_s.zip(witness.facts.link_down_s).is_some_and(|(uptime, down)| uptime <= down.saturating_add(2)),
-        };
-        self.answering().any(|witness| {
-            witness.is_replica()
-                && seat.keys.zip(witness.keys).is_some_and(|(own, theirs)| own < theirs)
-                && seat.relation(witness) == Some(Relation::Unrelated)
-                && (!heirs_answer || self.knows_record(witness))
-                && contradicts_record(witness)
-        })
-    }
-
-    /// An empty master that no record and no history ties to the group, beside `other`, which has something to lose or
-    /// which nobody left for it.
-    pub fn is_stray(&self, seat: &Seat<'_>, other: &Seat<'_>) -> bool {
-        let is_named = || self.answering().any(|follower| follower.is_replica() && self.names(follower, seat.id));
-        seat.answers_as_master()
-            && seat.keys == Some(0)
-            && !self.is_published(seat)
-            && !self.knows_record(seat)
-            && seat.relation(other) == Some(Relation::Unrelated)
-            && (other.keys.is_some_and(|keys| keys > 0) || !is_named())
     }
 
     /// A parameter of the policy that the guard knows, too. Absent when the parameters are no JSON object.

@@ -5,9 +5,9 @@
 
 use super::dice::Dice;
 use super::world::{Dialect, Server, observe};
-use crate::policy::contract::exports::redis_failover::policy::policy::Failover;
 use crate::policy::contract::{
-    Action, Evidence, Expectation, Handover, InDoubt, Link, LinkState, Observation, Pod, Preference, Promote, Published, Refusals, Role, Switchover,
+    Action, Evidence, Expectation, Failover, Handover, InDoubt, Link, LinkState, Observation, Pod, Preference, Promote, Published, Refusals, Role,
+    Switchover,
 };
 
 /// One observation, all of whose parts have ids of its own instances or of nobody.

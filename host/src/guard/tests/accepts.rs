@@ -1,0 +1,113 @@
+//! Plans of a careful engine: a guard that rejects one leaves a group without a master.
+
+use super::*;
+
+#[test]
+fn what_a_careful_engine_plans() {
+    let plays: Vec<(&str, Play)> = vec![
+        ("a dead master is replaced", dead()),
+        ("at once with its replica", with(dead(), |play| play.act(follow("redis-2", "redis-1", Role::Replica)))),
+        ("a hung one", silent()),
+        ("a ring is broken", ring()),
+        ("an empty return", amnesic()),
+        ("a first master", bootstrap()),
+        ("a handover", handover()),
+        ("an empty newcomer joins", rejoin(|last| last.keys = 0)),
+        ("a straggler of the same history", rejoin(|last| (last.replid, last.offset) = ("a".into(), 90))),
+        ("one of the history before", rejoin(|last| (last.replid, last.offset) = ("z".into(), 50))),
+        (
+            "a dead master whose record is gone with it",
+            with(dead(), |play| {
+                let gone = play.servers.remove(0);
+                assert_eq!(gone.id, "redis-0");
+            }),
+        ),
+        (
+            "and no record was ever made",
+            with(dead(), |play| {
+                let gone = play.servers.remove(0);
+                assert_eq!(gone.id, "redis-0");
+                (play.observation.published, play.promote().source) = (None, None);
+            }),
+        ),
+        ("the orchestrator says that it ended", {
+            with(dead(), |play| {
+                play.servers[0].pod = Some(Pod { running: false, ..pod("u") });
+                play.servers[0].link.refusals = None;
+            })
+        }),
+        (
+            "refused twice by an observer that had no connection",
+            with(dead(), |play| {
+                play.servers[0].link.closed_age_us = None;
+                play.servers[0].link.refusals = Some(Refusals { count: 2, first_age_us: 7_000, last_age_us: 1_500 });
+            }),
+        ),
+        (
+            "the last one of two",
+            with(silent(), |play| {
+                play.servers.pop();
+                play.observation.group.members_desired = 2;
+                play.decision.stages.pop();
+            }),
+        ),
+        ("a restart with an append-only file, the master on record", {
+            with(bootstrap(), |play| {
+                play.observation.published = dead().observation.published;
+                for server in &mut play.servers {
+                    (server.offset, server.keys) = (1, 10);
+                }
+            })
+        }),
+        ("a returned master gives up its provable surplus", {
+            with(rejoin(|last| (last.replid, last.offset) = ("z".into(), 80)), |play| {
+                play.decision.stages[0].actions =
+                    vec![Action::Follow(Follow { id: "redis-2".into(), master: "redis-0".into(), discards_bytes: 30, expect: expect(Role::Master) })];
+            })
+        }),
+        ("of two masters the one not on record follows", rejoin(|last| (last.replid, last.offset) = ("z".into(), 40))),
+        (
+            "a chain is flattened while the stream flows, two samples of which differ by their ages",
+            rejoin(|last| {
+                (last.role, last.master, last.link_up) = (Role::Replica, Some(("10.0.0.2".into(), 6379)), true);
+                (last.replid, last.offset) = ("a".into(), 120);
+            }),
+        ),
+        (
+            "one that was promoted in vain, at the very end of the history",
+            rejoin(|last| {
+                (last.replid, last.offset, last.former) = ("b".into(), 100, Some(("a".into(), 100)));
+            }),
+        ),
+        ("a person says that it may be discarded", with(rejoin(|_| {}), |play| play.observation.parameters = r#"{"discard":["redis-2"]}"#.into())),
+        (
+            "its role was taken in the last failover",
+            with(rejoin(|_| {}), |play| {
+                play.observation.last_failover = last_failover("redis-2", "redis-0", 9_000_000);
+            }),
+        ),
+        (
+            "priority first, where that is declared",
+            with(dead(), |play| {
+                play.servers[2].offset = 101;
+                play.observation.parameters = r#"{"order":"priority-first"}"#.into();
+            }),
+        ),
+        (
+            "silence, once the self-fence bit",
+            with(silent(), |play| {
+                (play.observation.group.prefer, play.observation.group.self_fence_lag_s) = (Preference::Consistency, Some(1));
+                play.servers[0].link.alive_age_us = Some(4_000_000);
+                for replica in &mut play.servers[1..] {
+                    (replica.link_up, replica.link_down_s) = (false, Some(4));
+                }
+            }),
+        ),
+        ("an empty stray does not stand in the way", with(dead(), |play| play.servers.push(Server::new(3)))),
+        ("an older failover holds nothing back", with(silent(), |play| play.observation.last_failover = last_failover("x", "redis-0", 3_000_000))),
+        ("nothing", Play::new(vec![], Verdict::Healthy, vec![])),
+    ];
+    for (name, play) in plays {
+        assert_eq!(play.breached(), [], "{name}");
+    }
+}
