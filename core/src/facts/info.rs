@@ -1,9 +1,11 @@
 //! INFO text to fields: the rows of any section, in any order, whatever else stands between them.
 
-/// The `name:value` rows of an INFO reply. Headings, blank rows and rows without a colon are skipped; CR and LF both end a
-/// row. The value is everything behind the first colon, because IPv6 addresses and paths have colons of their own.
+/// The `name:value` rows of an INFO reply. Headings, blank rows and rows without a colon are skipped. The value is everything
+/// behind the first colon, because IPv6 addresses and paths have colons of their own.
+///
+/// Nearly all of a decision's time is spent here, so it searches for single bytes only.
 pub fn info_fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split(['\r', '\n']).filter(|row| !row.starts_with('#')).filter_map(|row| row.split_once(':')).map(|(name, value)| (name, value.trim_end()))
+    text.split('\n').filter(|row| !row.starts_with('#')).filter_map(|row| row.split_once(':')).map(|(name, value)| (name, value.trim_ascii_end()))
 }
 
 /// An unsigned decimal. A sign, an overflow or anything else is `None`: absent, not zero.
