@@ -110,9 +110,8 @@ fn reference<'a>(view: &View<'a>, lost: &Lost) -> Option<History<'a>> {
     };
     match lost.how {
         How::OutOfSight => last_words.filter(is_followed).or(recorded.filter(is_followed)).or_else(|| longest_with_data(view, lost)),
-        How::Abdicated => recorded.filter(is_followed).or_else(|| longest_with_data(view, lost)),
-        How::Vanished => recorded.filter(is_followed).or_else(|| longest_with_data(view, lost)),
-        How::Amnesic { witness } => view.members[witness].history().copied(),
+        // One witness tells that the master lost its data, and not that all are of its history.
+        How::Abdicated | How::Vanished | How::Amnesic { .. } => recorded.filter(is_followed).or_else(|| longest_with_data(view, lost)),
     }
 }
 

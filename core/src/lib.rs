@@ -105,12 +105,14 @@ fn assemble(scene: &Scene, reason: Reason, ruling: Ruling) -> Decision {
     let Ruling { verdict, explanation, goal, stages, known_loss_bytes, next_look_us } = ruling;
     let name = |index: usize| scene.id(index).to_owned();
     let act = verdict == Verdict::Act;
+    // Whoever claims the role while others have their time to appear must not be made known.
+    let master = scene.master().filter(|_| reason != Reason::BootstrapWaiting);
     Decision {
         verdict,
         reason: reason.name().into(),
         explanation,
-        master: scene.master().map(name),
-        master_goal: goal.or_else(|| scene.master()).map(name),
+        master: master.map(name),
+        master_goal: goal.or(master).map(name),
         members: verdicts::verdicts(scene),
         stages: if act { stages } else { Vec::new() },
         known_loss_bytes,

@@ -36,6 +36,8 @@ pub struct Member<'a> {
     pub answers: bool,
     /// Whom it names as its master.
     pub names: Names,
+    /// Whose each of its rows of attached replicas is. None: nobody's that is dialled here.
+    pub rows: Vec<Option<usize>>,
 }
 
 /// Whom a replica names as its master.
@@ -144,8 +146,10 @@ impl<'a> Member<'a> {
                 None => Names::Stranger(place.clone()),
             },
         };
+        let rows = replication.attached.iter().map(|row| places.find(&row.place)).collect();
         Self {
             instance,
+            rows,
             answers: instance.link.state == LinkState::Answering
                 && is_fresh
                 && reply.is_some_and(|reply| reply.failure.is_none())

@@ -2,7 +2,7 @@
 //! acknowledgement on, a second later, while its master takes writes (measured: `up` at offset 0 behind 8 MB).
 
 use super::actions::follows;
-use crate::facts::{AttachedReplica, Place};
+use crate::facts::AttachedReplica;
 use crate::view::{Member, View};
 
 /// Why a replica of `master` is not in sync. None: it is.
@@ -20,7 +20,7 @@ pub fn lacks(view: &View, index: usize, master: usize) -> Option<String> {
     if replica.history().map(|history| history.replid) != right.history().map(|history| history.replid) {
         return Some("it does not have the master's history yet".into());
     }
-    match row(view, replica, right) {
+    match row(index, right) {
         Some(row) if row.online && row.lag_s.is_none_or(|lag_s| lag_s <= LAG_MAX_S) => {}
         Some(row) if row.online => return Some("it has acknowledged nothing for too long".into()),
         Some(_) | None => return Some("its master does not say that the stream flows".into()),
@@ -43,12 +43,8 @@ const LAG_MAX_S: u64 = 10;
 
 /// Its master's row of it. Behind address translation no row has an address that is known here: then one that is online and no
 /// other member's will do.
-fn row<'a>(view: &View, replica: &Member, master: &'a Member) -> Option<&'a AttachedReplica> {
-    let is_at = |member: &Member, row: &AttachedReplica| {
-        member.instance.aliases.iter().chain([&member.instance.address]).any(|address| Place::new(&address.host, address.port) == row.place)
-    };
-    let rows = &master.replication.attached;
-    rows.iter()
-        .find(|row| is_at(replica, row))
-        .or_else(|| rows.iter().find(|row| row.online && row.place.port != 0 && !view.members.iter().any(|member| is_at(member, row))))
+fn row<'a>(index: usize, master: &'a Member) -> Option<&'a AttachedReplica> {
+    let rows = || master.rows.iter().zip(&master.replication.attached);
+    let known = rows().find(|(member, _)| **member == Some(index));
+    known.or_else(|| rows().find(|(member, row)| member.is_none() && row.online && row.place.port != 0)).map(|(_, row)| row)
 }

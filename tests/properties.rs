@@ -1,0 +1,316 @@
+//! What holds for every observation, tried on seeded ones: a failure prints the seed, and `SEED=n` tries that one alone.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+use failover_core::contract::{Action, Decision, Evidence, Observation, Preference, Sample, Value, Verdict};
+use failover_core::{decide, reason::Reason};
+use tests::info::id40;
+use tests::model::{Life, Model};
+use tests::seeds::Seed;
+use tests::world::{Speaks, World};
+
+fn seeds(count: u64) -> impl Iterator<Item = u64> {
+    let one = std::env::var("SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
+    (0..count).filter(move |seed| one.is_none_or(|one| one == *seed))
+}
+
+/// What every answer keeps.
+fn check(observation: &Observation, decision: &Decision) -> Result<(), String> {
+    let ensure = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
+    let reason = Reason::ALL.iter().find(|reason| reason.name() == decision.reason).ok_or("the reason is not on the list")?;
+    let verdict = match decision.verdict {
+        Verdict::Healthy => "healthy",
+        Verdict::Act => "act",
+        Verdict::Wait => "wait",
+        Verdict::Refuse => "refuse",
+    };
+    ensure(reason.verdicts().contains(verdict), "the verdict is not one of the reason's")?;
+    ensure(!decision.explanation.is_empty(), "no explanation")?;
+    ensure((100..=2_000_000).contains(&decision.next_look_us), "the next look is never, or at once")?;
+    ensure((decision.verdict == Verdict::Act) == !decision.stages.is_empty(), "only act has a plan, and it has one")?;
+    ensure(decision.stages.iter().all(|stage| !stage.actions.is_empty()), "a stage without actions")?;
+    let actions = || decision.stages.iter().flat_map(|stage| &stage.actions);
+    ensure(actions().filter(|action| matches!(action, Action::Promote(_))).count() <= 1, "two promotions")?;
+    ensure(decision.members.len() == observation.instances.len(), "not one verdict an instance")?;
+    ensure(decision.members.is_sorted_by(|one, other| one.id <= other.id), "verdicts out of order")
+}
+
+/// Anything that may have happened to a group.
+fn broken(seed: &mut Seed) -> Model {
+    let count = 1 + seed.below(5);
+    let mut model = Model::healthy(count, 1000);
+    model.world.rest.group.prefer = *seed.pick(&[Preference::Availability, Preference::Availability, Preference::Consistency]);
+    for index in 1..count {
+        model.nodes[index].server.priority = *seed.pick(&[100, 100, 100, 10, 0]);
+        let lag = *seed.pick(&[0, 0, 14, 300]);
+        let node = &mut model.nodes[index];
+        (node.data.at, node.server.offset, node.server.keys) = (1000 - lag, 1000 - lag, 1000 - lag);
+        node.server.announced = !seed.chance(5);
+    }
+    if seed.chance(10) {
+        restart_all(&mut model, seed);
+    }
+    for _ in 0..1 + seed.below(3) {
+        fault(&mut model, seed);
+    }
+    if seed.chance(20) {
+        model.world.rest.published = None;
+    }
+    model.settle(&[]);
+    let age_us = *seed.pick(&[1_500, 40_000, 2_500_000]);
+    model.pass(age_us);
+    model
+}
+
+fn restart_all(model: &mut Model, seed: &mut Seed) {
+    let has_aof = seed.chance(50);
+    for index in 0..model.nodes.len() {
+        let server = &mut model.nodes[index].server;
+        let (offset, keys) = (server.offset, server.keys);
+        server.restart_with_aof(1).follow_itself();
+        if !has_aof {
+            server.history("a", offset).keys = keys;
+        }
+    }
+}
+
+fn fault(model: &mut Model, seed: &mut Seed) {
+    let index = seed.below(model.nodes.len());
+    let other = seed.below(model.nodes.len());
+    let now_us = model.now_us;
+    match seed.below(10) {
+        0..=2 => model.nodes[index].life = Life::Dead(now_us),
+        3 => model.nodes[index].life = Life::Hung(now_us),
+        4 => {
+            // Empty, as a master or as a replica of itself; its data is gone, which is the fault's doing.
+            let node = &mut model.nodes[index];
+            node.server.restart(1);
+            node.server.speaks = Speaks::Master;
+            if seed.chance(50) {
+                node.server.follow_itself();
+            }
+            (node.data.branch, node.data.at) = (0, 0);
+            model.fork(index);
+            for replica in (0..model.nodes.len()).filter(|&replica| replica != index) {
+                if model.named_by(replica) == Some(index) {
+                    model.nodes[replica].server.link_down(0);
+                }
+            }
+        }
+        5 if index != other => model.follow(index, other),
+        6 if model.nodes[index].server.speaks != Speaks::Master => {
+            model.promote(index);
+            model.write(index, *seed.pick(&[0, 20, 500]));
+        }
+        7 if model.nodes[0].server.speaks == Speaks::Master => model.write(0, 50),
+        8 => model.nodes[index].server.in_pod().terminating = true,
+        9 => {
+            let target = seed.chance(50).then(|| model.nodes[index].server.id.clone());
+            model.world.ask(target.as_deref());
+        }
+        _ => {}
+    }
+}
+
+struct Run {
+    model: Model,
+    promoted: Vec<String>,
+    log: Vec<String>,
+}
+
+impl Run {
+    fn new(model: Model) -> Self {
+        Self { model, promoted: vec![], log: vec![] }
+    }
+
+    /// Looks and acts until nothing changes any more. `cut` carries out only a prefix of the first plan's first stage.
+    fn converge(&mut self, mut cut: Option<usize>) -> Result<Decision, String> {
+        let mut waited_us = 0;
+        for _ in 0..40 {
+            let observation = self.model.observe();
+            let decision = self.model.look();
+            self.log.push(format!("{:?} {} {} {:?}", decision.verdict, decision.reason, decision.explanation, decision.stages.first()));
+            check(&observation, &decision)?;
+            if decision.verdict != Verdict::Act {
+                if waited_us > 30_000_000 {
+                    return Ok(decision);
+                }
+                let look_us = if waited_us < 20_000 { decision.next_look_us } else { 5_000_000 };
+                waited_us += look_us;
+                self.model.pass(look_us);
+                self.model.settle(&[]);
+                continue;
+            }
+            waited_us = 0;
+            let actions = &decision.stages[0].actions;
+            for action in actions {
+                if let Action::Promote(promote) = action {
+                    self.chosen_well(&decision, promote)?;
+                    self.promoted.push(promote.id.clone());
+                }
+            }
+            let end = cut.take().unwrap_or(actions.len()).min(actions.len());
+            self.model.apply(&actions[..end]);
+            if let Some(breach) = self.model.breaches.first() {
+                return Err(breach.clone());
+            }
+            self.model.pass(3_000);
+        }
+        Err("it never ends".into())
+    }
+
+    /// Nobody who may take over has more of the old master's data, and what is lost is what is said.
+    fn chosen_well(&self, decision: &Decision, promote: &failover_core::contract::Promote) -> Result<(), String> {
+        let model = &self.model;
+        let winner = &model.nodes[model.find(&promote.id).unwrap()];
+        for node in &model.nodes {
+            let may = node.life == Life::Up && node.server.speaks != Speaks::Master && node.server.priority > 0 && node.server.announced;
+            let holds_all = model.shared(node.data, winner.data) == winner.data.at;
+            if may && holds_all && node.data.at > winner.data.at {
+                return Err(format!("{} was promoted, and {} has {} bytes more", promote.id, node.server.id, node.data.at - winner.data.at));
+            }
+        }
+        let old = promote.source.as_ref().and_then(|id| model.find(id)).map(|index| &model.nodes[index]);
+        if let (Some(old), Some(said), Evidence::Dead | Evidence::Silent) = (old, decision.known_loss_bytes, promote.evidence) {
+            let lost = old.data.at - model.shared(old.data, winner.data);
+            // A new life of the old master is measured by the record of the former one.
+            if old.server.run_id == id40(&format!("run-{}", &old.server.id[6..])) && said != lost {
+                return Err(format!("{lost} bytes are lost, and {said} are said"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fail(seed: u64, run: &Run, what: &str) -> ! {
+    let nodes: Vec<String> = run
+        .model
+        .nodes
+        .iter()
+        .map(|node| {
+            format!("{} {:?} {:?} {:?} {}@{}", node.server.id, node.life, node.data, node.server.speaks, node.server.replid, node.server.offset)
+        })
+        .collect();
+    panic!("seed {seed}: {what}\n{}\n{}", run.log.join("\n"), nodes.join("\n"));
+}
+
+#[test]
+fn every_plan_ends_in_rest_and_loses_nothing_that_it_could_keep() {
+    for seed in seeds(20_000) {
+        let mut choices = Seed(seed);
+        let model = broken(&mut choices);
+        let mut run = Run::new(model.clone());
+        let first = decide(&model.observe());
+        let end = run.converge(None).unwrap_or_else(|what| fail(seed, &run, &what));
+        if run.promoted.len() > 1 {
+            fail(seed, &run, &format!("promoted {:?} without a new fault", run.promoted));
+        }
+        // Every prefix of the first stage ends with the same master.
+        let actions = first.stages.first().map_or(0, |stage| stage.actions.len());
+        for cut in 0..actions {
+            let mut other = Run::new(model.clone());
+            let same = other.converge(Some(cut)).unwrap_or_else(|what| fail(seed, &other, &format!("cut at {cut}: {what}")));
+            // The record moves on before the plan is carried out, and with it the proof that data without a fork is given up:
+            // then a person is asked instead.
+            let is_asked = same.reason == Reason::UnrelatedData.name();
+            if same.master != end.master || same.reason != end.reason && !is_asked {
+                fail(
+                    seed,
+                    &other,
+                    &format!("cut at {cut} it ends with {:?} {}, else with {:?} {}", same.master, same.reason, end.master, end.reason),
+                );
+            }
+        }
+        // Whoever stood still wakes up, whoever died comes back as what it was: nobody is promoted for it.
+        let had_master = end.master.clone();
+        run.promoted.clear();
+        for node in &mut run.model.nodes {
+            node.life = Life::Up;
+        }
+        run.model.settle(&[]);
+        run.log.push("all wake".into());
+        run.converge(None).unwrap_or_else(|what| fail(seed, &run, &what));
+        if had_master.is_some() && !run.promoted.is_empty() {
+            fail(seed, &run, &format!("promoted {:?} although there was a master", run.promoted));
+        }
+    }
+}
+
+#[test]
+fn the_order_of_instances_never_matters() {
+    for seed in seeds(3_000) {
+        let mut choices = Seed(seed);
+        let observation = broken(&mut choices).observe();
+        let mut shuffled = observation.clone();
+        choices.shuffle(&mut shuffled.instances);
+        assert_eq!(decide(&observation), decide(&shuffled), "seed {seed}");
+    }
+}
+
+#[test]
+fn any_text_gets_an_answer() {
+    for seed in seeds(20_000) {
+        let mut choices = Seed(seed);
+        let mut observation = if choices.chance(50) { broken(&mut choices).observe() } else { World::group(3).observe() };
+        for instance in &mut observation.instances {
+            for reply in &mut instance.replies {
+                for sample in [&mut reply.newest, &mut reply.earlier].into_iter().flatten() {
+                    mangle(sample, &mut choices);
+                }
+            }
+        }
+        let decision = decide(&observation);
+        check(&observation, &decision).unwrap_or_else(|what| panic!("seed {seed}: {what}: {decision:?}"));
+    }
+}
+
+const NUMBERS: [&str; 4] = ["99999999999999999999", "-1", "", "e"];
+
+/// Cuts, doubles, swaps, overflows, and plain garbage.
+fn mangle(sample: &mut Sample, seed: &mut Seed) {
+    let (Value::Text(failover_core::contract::Text { text, .. }) | Value::Nested(failover_core::contract::Nested { resp: text, .. })) =
+        &mut sample.value
+    else {
+        return;
+    };
+    for _ in 0..seed.below(4) {
+        let mut bytes = std::mem::take(text).into_bytes();
+        let at = seed.below(bytes.len() + 1);
+        match seed.below(7) {
+            0 => bytes.truncate(at),
+            1 => bytes.extend_from_within(at..),
+            2 => bytes.rotate_left(at),
+            3 if at < bytes.len() => bytes[at] = seed.bits().to_le_bytes()[0],
+            4 => bytes.splice(at..at, (0..seed.below(30)).map(|_| b':')).for_each(drop),
+            5 => bytes = String::from_utf8_lossy(&bytes).replace(['0', '1'], NUMBERS[seed.below(4)]).into_bytes(),
+            _ => bytes.splice(at..at, seed.bits().to_le_bytes()).for_each(drop),
+        }
+        *text = String::from_utf8_lossy(&bytes).into_owned();
+    }
+    if seed.chance(5) {
+        sample.age_us = seed.bits();
+    }
+}
+
+/// Ages, counts and ids beyond all reason.
+#[test]
+fn any_number_gets_an_answer() {
+    for seed in seeds(5_000) {
+        let mut choices = Seed(seed);
+        let mut observation = broken(&mut choices).observe();
+        let extreme = |choices: &mut Seed| *choices.pick(&[0, 1, u64::MAX, u64::MAX - 1, 1 << 63]);
+        let group = &mut observation.group;
+        (group.hang_limit_ms, group.members_desired) = (*choices.pick(&[0, 1, 1000, u32::MAX]), *choices.pick(&[0, 1, 3, u16::MAX]));
+        group.self_fence_lag_s = Some(*choices.pick(&[0, u32::MAX]));
+        observation.silent_groups_permille = *choices.pick(&[0, u16::MAX]);
+        for instance in &mut observation.instances {
+            instance.link.state_age_us = extreme(&mut choices);
+            instance.link.alive_age_us = choices.chance(50).then(|| extreme(&mut choices));
+            instance.link.closed_age_us = choices.chance(50).then(|| extreme(&mut choices));
+        }
+        observation.last_failover.iter_mut().for_each(|failover| failover.age_us = extreme(&mut choices));
+        observation.published.iter_mut().for_each(|published| published.offset = extreme(&mut choices));
+        let decision = decide(&observation);
+        check(&observation, &decision).unwrap_or_else(|what| panic!("seed {seed}: {what}: {decision:?}"));
+    }
+}

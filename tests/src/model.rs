@@ -1,0 +1,303 @@
+//! Servers as they behave: a small model of Redis replication that carries out plans. Time is a number, nothing is random here.
+//!
+//! What a server *has* is kept apart from what it *says*: data is a place on a branch of a tree, and replication ids and
+//! offsets may be new while the data is old (a restart with AOF), or the other way round. So a test can tell what was lost
+//! from what was reported.
+
+use crate::info::id40;
+use crate::world::{Server, Speaks, World};
+use failover_core::contract::{Action, Decision, Evidence, Expectation, Failover, FailureKind, LinkState, Observation, Refusals, Role};
+
+/// A place in the tree of all data: `at` bytes along a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Index into `Model::branches`.
+    pub branch: usize,
+    /// Bytes from the root.
+    pub at: u64,
+}
+
+/// Whether a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It answers.
+    Up,
+    /// Its process ended then.
+    Dead(u64),
+    /// It stands still since then.
+    Hung(u64),
+}
+
+/// One server.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it says; its link, ages and rows are made by [`Model::observe`].
+    pub server: Server,
+    /// What it has.
+    pub data: Place,
+    /// Whether it runs.
+    pub life: Life,
+    /// When its link to its master went down.
+    pub down_since_us: u64,
+}
+
+/// A group of servers, and what its host remembers.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// In the order of their ids.
+    pub nodes: Vec<Node>,
+    /// Of each branch: the branch that it left, and where.
+    pub branches: Vec<(usize, u64)>,
+    /// The host's record and the rest of the observation; `servers` is empty.
+    pub world: World,
+    /// Now.
+    pub now_us: u64,
+    /// Bytes that some follower lost for good without a word, each a breach.
+    pub breaches: Vec<String>,
+}
+
+impl Model {
+    /// A healthy group whose master has `at` bytes.
+    pub fn healthy(count: usize, at: u64) -> Self {
+        let mut world = World::group(count);
+        let now_us = 4_000_000_000;
+        let node = |server: Server| Node { server, data: Place { branch: 0, at }, life: Life::Up, down_since_us: now_us };
+        let mut nodes: Vec<Node> = world.servers.drain(..).map(node).collect();
+        for node in &mut nodes {
+            (node.server.offset, node.server.keys) = (at, at);
+        }
+        let mut model = Self { nodes, branches: vec![(0, 0)], world, now_us, breaches: vec![] };
+        model.publish(0);
+        model
+    }
+
+    /// A branch of its own for whoever writes from here on.
+    pub fn fork(&mut self, index: usize) {
+        let data = self.nodes[index].data;
+        self.branches.push((data.branch, data.at));
+        self.nodes[index].data.branch = self.branches.len() - 1;
+    }
+
+    /// Bytes that both have.
+    pub fn shared(&self, one: Place, other: Place) -> u64 {
+        let path = |mut place: Place| {
+            let mut path = vec![(place.branch, place.at)];
+            while place.branch != 0 {
+                let (parent, at) = self.branches[place.branch];
+                place = Place { branch: parent, at: at.min(place.at) };
+                path.push((place.branch, place.at));
+            }
+            path
+        };
+        let theirs = path(other);
+        let on_both = |(branch, at): (usize, u64)| theirs.iter().find(|(there, _)| *there == branch).map(|(_, end)| at.min(*end));
+        path(one).into_iter().find_map(on_both).unwrap_or(0)
+    }
+
+    /// It says and has all that `to` has.
+    fn copy(&mut self, index: usize, to: usize) {
+        let (server, data) = (self.nodes[to].server.clone(), self.nodes[to].data);
+        let node = &mut self.nodes[index];
+        (node.server.replid, node.server.offset, node.server.former, node.server.keys) = (server.replid, server.offset, server.former, server.keys);
+        node.data = data;
+    }
+
+    /// A master takes writes.
+    pub fn write(&mut self, index: usize, bytes: u64) {
+        let node = &mut self.nodes[index];
+        node.data.at += bytes;
+        node.server.offset += bytes;
+        node.server.keys += bytes;
+    }
+
+    /// `REPLICAOF NO ONE`: a new replication id, and the old one as the former.
+    pub fn promote(&mut self, index: usize) {
+        let tag = format!("p{}-{}", index, self.branches.len());
+        let server = &mut self.nodes[index].server;
+        server.former = Some((std::mem::replace(&mut server.replid, id40(&tag)), server.offset));
+        server.speaks = Speaks::Master;
+        self.fork(index);
+    }
+
+    /// `REPLICAOF` the address of another; the link is down until [`Model::settle`].
+    pub fn follow(&mut self, index: usize, master: usize) {
+        let (host, port) = (self.nodes[master].server.host.clone(), self.nodes[master].server.port);
+        let link = self.nodes[index].server.follow(&host, port);
+        (link.up, link.last_io_s) = (false, None);
+        self.nodes[index].down_since_us = self.now_us;
+    }
+
+    /// Whom it names.
+    pub fn named_by(&self, index: usize) -> Option<usize> {
+        let Speaks::Replica(link) = &self.nodes[index].server.speaks else { return None };
+        self.nodes.iter().position(|node| node.server.host == link.host && node.server.port == link.port).filter(|&named| named != index)
+    }
+
+    /// Whether a partial resync from `master` is legal: one history, or the one that it grew out of, not beyond the fork.
+    pub fn is_partial(&self, index: usize, master: usize) -> bool {
+        let (own, theirs) = (&self.nodes[index].server, &self.nodes[master].server);
+        own.replid == theirs.replid && own.offset <= theirs.offset
+            || theirs.former.as_ref().is_some_and(|(id, end)| *id == own.replid && own.offset <= *end)
+    }
+
+    /// Links come up where they can, and the stream flows. A copy that loses nothing happens by itself; one that would lose
+    /// something only when it was told (`told`), because a full copy takes longer than an operator.
+    pub fn settle(&mut self, told: &[(usize, u64)]) {
+        for _ in 0..self.nodes.len() {
+            for index in 0..self.nodes.len() {
+                let Some(master) = self.named_by(index).filter(|_| self.nodes[index].life == Life::Up) else { continue };
+                let streams = match &self.nodes[master].server.speaks {
+                    Speaks::Master => self.nodes[master].life == Life::Up && !self.nodes[master].server.loading,
+                    Speaks::Replica(link) => self.nodes[master].life == Life::Up && link.up,
+                    Speaks::Nothing => false,
+                };
+                if !streams {
+                    let was_up = self.nodes[index].server.master_link().up;
+                    if was_up && self.nodes[master].life != Life::Up && !matches!(self.nodes[master].life, Life::Hung(_)) {
+                        self.nodes[index].server.link_down(0);
+                        self.nodes[index].down_since_us = self.now_us;
+                    }
+                    continue;
+                }
+                let lost = self.nodes[index].data.at - self.shared(self.nodes[index].data, self.nodes[master].data);
+                let discards = told.iter().find(|(told, _)| *told == index).map(|(_, discards)| *discards);
+                if lost > 0 && !self.nodes[index].server.master_link().up {
+                    let Some(discards) = discards else { continue };
+                    let own = self.nodes[index].data;
+                    let kept = (0..self.nodes.len()).any(|other| other != index && self.shared(self.nodes[other].data, own) == own.at);
+                    if discards < lost && !kept {
+                        let (id, to) = (&self.nodes[index].server.id, &self.nodes[master].server.id);
+                        self.breaches.push(format!("{id} followed {to}, lost {lost} bytes of the only copy, and {discards} were reported"));
+                    }
+                } else if self.is_partial(index, master) && lost > 0 {
+                    self.breaches.push(format!("the model is wrong: a partial resync of {} loses {lost} bytes", self.nodes[index].server.id));
+                }
+                self.copy(index, master);
+                let link = self.nodes[index].server.master_link();
+                (link.up, link.last_io_s, link.down_s) = (true, Some(0), None);
+            }
+        }
+    }
+
+    /// The host's record, renewed.
+    pub fn publish(&mut self, index: usize) {
+        let server = self.nodes[index].server.clone();
+        self.world.servers = vec![server.clone()];
+        let is_same = |known: &failover_core::contract::Published| {
+            (&known.master, &known.run_id, &known.replid) == (&server.id, &server.run_id, &server.replid)
+        };
+        let before = self.world.rest.published.clone().filter(is_same);
+        self.world.publish(&server.id);
+        let published = self.world.rest.published.as_mut().expect("just published");
+        published.age_us = 0;
+        if let Some(before) = before {
+            (published.epoch, published.age_us) = (before.epoch, before.age_us);
+        }
+        self.world.servers.clear();
+    }
+
+    /// Carries out some actions, as far as what they expect still holds, and records what a host would.
+    pub fn apply(&mut self, actions: &[Action]) {
+        let mut told = vec![];
+        for action in actions {
+            match action {
+                Action::Promote(promote) => {
+                    let Some(index) = self.ready(&promote.id, &promote.expect) else { continue };
+                    self.promote(index);
+                    self.record(index, promote.source.clone(), &promote.meant_for, promote.evidence);
+                }
+                Action::Follow(follow) => {
+                    let Some(index) = self.ready(&follow.id, &follow.expect) else { continue };
+                    let master = self.find(&follow.master).expect("a member");
+                    self.follow(index, master);
+                    told.push((index, follow.discards_bytes));
+                }
+                Action::Handover(handover) => {
+                    let Some(source) = self.ready(&handover.source, &handover.expect_source) else { continue };
+                    let Some(target) = self.ready(&handover.target, &handover.expect_target) else { continue };
+                    self.promote(target);
+                    self.follow(source, target);
+                    self.record(target, Some(handover.source.clone()), &handover.meant_for, Evidence::Requested);
+                    self.world.rest.switchover = None;
+                }
+                Action::Configure(configure) => {
+                    let Some(index) = self.ready(&configure.id, &configure.expect) else { continue };
+                    let fence = self.nodes[index].server.fence.get_or_insert((0, 10));
+                    let to = configure.to.parse().expect("a number");
+                    if configure.directive == "min-replicas-to-write" { fence.0 = to } else { fence.1 = to }
+                }
+                Action::Fence(_) | Action::Unfence(_) | Action::KickClients(_) | Action::Restart(_) | Action::Command(_) => {}
+            }
+        }
+        self.settle(&told);
+    }
+
+    fn record(&mut self, index: usize, source: Option<String>, meant_for: &str, evidence: Evidence) {
+        let target = self.nodes[index].server.id.clone();
+        self.world.rest.last_failover = Some(Failover { age_us: 0, source, target, meant_for: meant_for.into(), evidence });
+        self.publish(index);
+    }
+
+    /// Index of the member of that id.
+    pub fn find(&self, id: &str) -> Option<usize> {
+        self.nodes.iter().position(|node| node.server.id == id)
+    }
+
+    fn ready(&self, id: &str, expect: &Expectation) -> Option<usize> {
+        let index = self.find(id)?;
+        let node = &self.nodes[index];
+        let role = if node.server.speaks == Speaks::Master { Role::Master } else { Role::Replica };
+        let holds = node.server.run_id == expect.run_id && role == expect.role && expect.replid.as_ref().is_none_or(|id| *id == node.server.replid);
+        (node.life == Life::Up && holds).then_some(index)
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, us: u64) {
+        self.now_us += us;
+        let rest = &mut self.world.rest;
+        rest.last_failover.iter_mut().for_each(|failover| failover.age_us += us);
+        rest.published.iter_mut().for_each(|published| published.age_us += us);
+        rest.in_doubt.iter_mut().for_each(|doubt| doubt.age_us += us);
+        self.nodes.iter_mut().for_each(|node| node.server.uptime_s = node.server.uptime_s.max(1) + us / 1_000_000);
+    }
+
+    /// What the host sees now, and what it makes known of it: a decision's master is the record.
+    pub fn observe(&self) -> Observation {
+        let mut world = self.world.clone();
+        world.servers = (0..self.nodes.len()).map(|index| self.seen(index)).collect();
+        world.observe()
+    }
+
+    fn seen(&self, index: usize) -> Server {
+        let node = &self.nodes[index];
+        let mut server = node.server.clone();
+        match node.life {
+            Life::Up => {}
+            Life::Dead(since_us) => {
+                let ago_us = self.now_us - since_us;
+                server.unlink(LinkState::Refused, ago_us, FailureKind::Refused);
+                server.link.closed_age_us = Some(ago_us);
+                server.link.refusals = Some(Refusals { count: 1, first_age_us: ago_us, last_age_us: ago_us.min(900) });
+            }
+            Life::Hung(since_us) => _ = server.hung(self.now_us - since_us),
+        }
+        if let (Life::Up, Speaks::Replica(link)) = (node.life, &mut server.speaks) {
+            if !link.up {
+                link.down_s = link.down_s.map(|_| (self.now_us - node.down_since_us) / 1_000_000);
+            } else if let Some(Life::Hung(since_us)) = self.named_by(index).map(|named| self.nodes[named].life) {
+                link.last_io_s = Some((self.now_us - since_us) / 1_000_000);
+                server.still_us = Some(self.now_us - since_us + 500);
+            }
+        }
+        server
+    }
+
+    /// One look: decides, and lets the host record what it is told.
+    pub fn look(&mut self) -> Decision {
+        let decision = failover_core::decide(&self.observe());
+        if let Some(master) = decision.master.as_ref().and_then(|id| self.find(id)) {
+            self.publish(master);
+        }
+        decision
+    }
+}

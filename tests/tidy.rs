@@ -1,0 +1,169 @@
+//! House rules that no compiler checks: who may use what, how long a file may be, and where which word may stand.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+
+const LINES_MAX: usize = 400;
+
+/// A folder of the house, and the paths that its code must not name (DESIGN section 2). Rooms keep apart: who decides does no
+/// I/O, who does I/O decides nothing, and the guard shares no line with what it guards against.
+const WALLS: &[(&str, &[&str])] = &[
+    (
+        "core/src",
+        &[
+            "std::time",
+            "std::fs",
+            "std::net::Tcp",
+            "std::net::Udp",
+            "std::net::ToSocketAddrs",
+            "std::thread",
+            "std::env",
+            "std::process",
+            "HashMap",
+            "HashSet",
+        ],
+    ),
+    ("core/src/facts", &["crate::contract", "crate::view", "crate::health", "crate::election", "crate::topology", "crate::rules"]),
+    (
+        "host/src/group",
+        &["crate::redis", "crate::kubernetes", "crate::fleet", "crate::cli", "tokio", "std::time::SystemTime", "Instant::now", "std::net"],
+    ),
+    (
+        "host/src/guard",
+        &[
+            "crate::group",
+            "crate::redis",
+            "crate::kubernetes",
+            "crate::fleet",
+            "crate::report",
+            "crate::cli",
+            "crate::local",
+            "tokio",
+            "failover_core::decide",
+            "failover_core::reason",
+        ],
+    ),
+    ("host/src/policy", &["crate::group", "crate::redis", "crate::kubernetes", "crate::fleet", "crate::cli"]),
+    (
+        "host/src/redis",
+        &["crate::group", "crate::guard", "crate::kubernetes", "crate::fleet", "crate::report", "crate::cli", "failover_core::decide"],
+    ),
+    ("host/src/kubernetes", &["crate::guard", "crate::redis", "crate::fleet", "crate::cli", "failover_core::decide"]),
+    ("host/src/report", &["crate::redis", "crate::kubernetes", "crate::fleet", "crate::cli"]),
+];
+
+/// Of the engine, the guard reads facts and nothing else; of the policy room, the link to Redis needs the contract only.
+const DOORS: &[(&str, &str, &[&str])] = &[
+    ("host/src/guard", "failover_core::", &["facts"]),
+    ("host/src/guard", "crate::policy::", &["contract", "check"]),
+    ("host/src/group", "crate::policy::", &["contract", "Policy", "PolicyFault", "{"]),
+    ("host/src/redis", "crate::policy::", &["contract"]),
+    ("host/src/redis", "failover_core::", &["facts"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Every Rust file below, sorted, with its text. A room that is not built yet has none.
+fn rust_files(folder: &str) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root()).unwrap().display().to_string();
+                files.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Lines with their numbers, comments left out.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(number, line)| (number + 1, line.trim())).filter(|(_, line)| !line.starts_with("//"))
+}
+
+/// The offences against the walls and doors, in one file.
+fn trespasses(name: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, line) in code(text) {
+        for (_, walls) in WALLS.iter().filter(|(room, _)| name.starts_with(&format!("{room}/"))) {
+            found.extend(walls.iter().filter(|path| line.contains(**path)).map(|path| format!("{name}:{number} uses {path}")));
+        }
+        for (_, prefix, allowed) in DOORS.iter().filter(|(room, ..)| name.starts_with(&format!("{room}/"))) {
+            let paths = line.match_indices(prefix).map(|(at, _)| &line[at + prefix.len()..]);
+            found.extend(
+                paths.filter(|path| !allowed.iter().any(|door| path.starts_with(door))).map(|path| format!("{name}:{number} uses {prefix}{path}")),
+            );
+        }
+    }
+    found
+}
+
+#[test]
+fn rooms_keep_apart() {
+    let files: Vec<_> = ["core/src", "host/src"].into_iter().flat_map(rust_files).collect();
+    assert!(files.len() > 20, "the house is not where this test looks for it");
+    let found: Vec<_> = files.iter().flat_map(|(name, text)| trespasses(name, text)).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_trespass_is_found() {
+    assert_eq!(trespasses("core/src/view.rs", "use std::time::Instant;\n").len(), 1);
+    assert_eq!(trespasses("core/src/facts/info.rs", "use crate::view::View;\n").len(), 1);
+    assert_eq!(trespasses("host/src/guard/scene.rs", "use failover_core::decide;\n").len(), 2);
+    assert_eq!(trespasses("host/src/redis/link.rs", "use crate::policy::Policy;\n").len(), 1);
+    assert!(trespasses("host/src/guard/scene.rs", "use failover_core::facts::History;\n// std::time\n").is_empty());
+    assert!(trespasses("host/src/redis/link.rs", "use std::time::Instant;\n").is_empty());
+}
+
+#[test]
+fn no_file_is_longer_than_it_can_be_read() {
+    let long: Vec<_> = ["core/src", "host/src", "tests", "example"]
+        .into_iter()
+        .flat_map(rust_files)
+        .map(|(name, text)| (name, text.lines().count()))
+        .filter(|(_, lines)| *lines > LINES_MAX)
+        .collect();
+    assert!(long.is_empty(), "{long:?}");
+}
+
+/// Redis' old word for a replica is read in one place. Tests that speak with real servers, or write what they say, use theirs.
+#[test]
+fn the_old_word_stands_only_where_replies_are_read() {
+    let speaks_it = |name: &str| {
+        name.starts_with("core/src/facts/")
+            || name == "host/src/policy/check/world.rs"
+            || name.contains("tests")
+            || name.starts_with("host/src/redis/")
+    };
+    let found: Vec<_> = ["core/src", "host/src"]
+        .into_iter()
+        .flat_map(rust_files)
+        .filter(|(name, _)| !speaks_it(name))
+        .flat_map(|(name, text)| {
+            let lines: Vec<_> = code(&text).filter(|(_, line)| line.to_ascii_lowercase().contains("slave")).map(|(number, _)| number).collect();
+            lines.into_iter().map(move |number| format!("{name}:{number}"))
+        })
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn every_file_opens_with_what_it_owns() {
+    let found: Vec<_> = ["core/src", "host/src", "tests"]
+        .into_iter()
+        .flat_map(rust_files)
+        .filter(|(_, text)| !text.starts_with("//! ") || text.lines().next().is_some_and(|line| line.len() < 20))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(found.is_empty(), "these do not say what they own: {found:?}");
+}
