@@ -1,0 +1,278 @@
+//! One event a report: a constant message, everything else in fields. Info for what is new, debug for repeats, warn for what a
+//! human must read. Observations are the one thing here that strangers write; they hold no secrets, since the host asks for
+//! none.
+
+use super::GroupNames;
+use super::timeline::Takeover;
+use super::words::{self, short};
+use crate::group::{Decided, Outcome, Report};
+use crate::policy::contract::{Evidence, Observation, Verdict};
+
+/// The log of one group.
+pub struct Log {
+    names: GroupNames,
+    /// What is published, as of the last decision. The outer None: there was no decision yet.
+    published: Option<Option<u64>>,
+}
+
+enum Level {
+    Warn,
+    Info,
+    Debug,
+}
+
+/// An event with the names of its group; fields that are None are left out.
+macro_rules! tell {
+    ($log:expr, $level:expr, $message:literal, $($fields:tt)+) => {{
+        let GroupNames { namespace, name, topology } = &$log.names;
+        let namespace = Some(namespace.as_str()).filter(|namespace| !namespace.is_empty());
+        let (name, topology, epoch) = (name.as_str(), words::topology(*topology), $log.published.flatten());
+        match $level {
+            Level::Warn => tracing::warn!(namespace, name, topology, epoch, $($fields)+, $message),
+            Level::Info => tracing::info!(namespace, name, topology, epoch, $($fields)+, $message),
+            Level::Debug => tracing::debug!(namespace, name, topology, epoch, $($fields)+, $message),
+        }
+    }};
+}
+
+impl Log {
+    pub fn new(names: GroupNames) -> Self {
+        Self { names, published: None }
+    }
+
+    pub fn report(&mut self, report: &Report, is_news: bool) {
+        match report {
+            Report::Decided(decided) => self.decided(decided, is_news),
+            Report::Link { member, state } => tell!(self, Level::Info, "link", instance = member.as_str(), state = words::link(*state)),
+            Report::Fault { digest, title, fault, observation } => {
+                let level = if is_news { Level::Warn } else { Level::Debug };
+                tell!(self, level, "policy fault", policy = short(digest), title = title.as_str(), kind = words::fault(fault), error = %fault);
+                self.observed(observation, digest, words::fault(fault), is_news);
+            }
+            Report::Held => {
+                let level = if is_news { Level::Warn } else { Level::Debug };
+                tell!(self, level, "held", explanation = "no policy gives a usable answer, so nothing is done until one does");
+            }
+            Report::Sent { order, action } => {
+                let (action, instance) = words::action(action);
+                tell!(self, Level::Info, "sent", action = action, instance = instance, order = *order);
+            }
+            Report::Withheld { action, why } => {
+                let (action, instance) = words::action(action);
+                tell!(self, Level::Info, "withheld", action = action, instance = instance, error = why.as_str());
+            }
+            Report::Finished { action, outcome, elapsed_us } => {
+                let (action, instance) = words::action(action);
+                let (level, note, error, pause_us) = match outcome {
+                    Outcome::Done { note, pause_us } => (Level::Info, Some(note.as_str()), None, *pause_us),
+                    Outcome::Failed(error) | Outcome::InDoubt(error) => (Level::Warn, None, Some(error.as_str()), None),
+                };
+                let (outcome, elapsed_ms, pause_ms) = (words::outcome(outcome), ms(*elapsed_us), pause_us.map(ms));
+                tell!(self, level, "finished", action, instance, outcome, note, pause_ms, elapsed_ms, error);
+            }
+        }
+    }
+
+    pub fn takeover(&self, takeover: &Takeover) {
+        let Takeover { source, target, meant_for, evidence, is_handover, known_loss_bytes, detect_us, decide_us, promote_us, repoint_us, pause_us } =
+            takeover;
+        let meant_for = Some(meant_for.as_str()).filter(|meant_for| meant_for != target);
+        let (source, instance, reason) = (source.as_deref(), target.as_str(), words::evidence(*evidence));
+        let (detect_ms, decide_ms, promote_ms) = (detect_us.map(ms), decide_us.map(ms), ms(*promote_us));
+        let (repoint_ms, pause_ms, known_loss_bytes) = (repoint_us.map(ms), pause_us.map(ms), *known_loss_bytes);
+        if *is_handover {
+            tell!(self, Level::Info, "handover finished", reason, source, instance, meant_for, promote_ms, repoint_ms, pause_ms, known_loss_bytes);
+        } else if *evidence == Evidence::Bootstrap {
+            tell!(self, Level::Info, "bootstrap finished", reason, source, instance, meant_for, promote_ms, repoint_ms);
+        } else {
+            tell!(self, Level::Info, "failover finished", reason, source, instance, meant_for,
+                detect_ms, decide_ms, promote_ms, repoint_ms, known_loss_bytes);
+        }
+    }
+
+    fn decided(&mut self, decided: &Decided, is_news: bool) {
+        let Decided { observation, decision, digest, is_news: _ } = decided;
+        self.publication(observation);
+        let level = match (is_news, decision.verdict) {
+            (false, _) => Level::Debug,
+            (true, Verdict::Refuse) => Level::Warn,
+            (true, Verdict::Healthy | Verdict::Act | Verdict::Wait) => Level::Info,
+        };
+        // The first action stands for its stage here; each has an event of its own when it is sent.
+        let (action, instance) = decision.stages.first().and_then(|stage| stage.actions.first()).map(words::action).unzip();
+        let lag_bytes = decision.members.iter().find(|member| Some(member.id.as_str()) == instance).and_then(|member| member.lag_bytes);
+        let (verdict, reason, explanation) = (words::verdict(decision.verdict), decision.reason.as_str(), decision.explanation.as_str());
+        let (master, master_goal) = (decision.master.as_deref(), decision.master_goal.as_deref());
+        let (known_loss_bytes, policy) = (decision.known_loss_bytes, short(digest));
+        tell!(self, level, "decided", verdict, reason, explanation, master, master_goal,
+            action, instance, lag_bytes, known_loss_bytes, policy);
+        if decision.verdict == Verdict::Act {
+            self.observed(observation, digest, reason, is_news);
+        }
+    }
+
+    /// A new epoch is known from the decision after it.
+    fn publication(&mut self, observation: &Observation) {
+        let epoch = observation.published.as_ref().map(|published| published.epoch);
+        let before = self.published.replace(epoch);
+        if let Some(published) = observation.published.as_ref().filter(|_| before.is_some_and(|before| before != epoch)) {
+            tell!(self, Level::Info, "published", instance = published.master.as_str(), offset = published.offset);
+        }
+    }
+
+    /// What a decision rests on, ready for `policy decide`. Under a target of its own: `RUST_LOG=info,observation=off`.
+    fn observed(&self, observation: &Observation, digest: &str, reason: &str, is_news: bool) {
+        let is_wanted = if is_news {
+            tracing::enabled!(target: "observation", tracing::Level::INFO)
+        } else {
+            tracing::enabled!(target: "observation", tracing::Level::DEBUG)
+        };
+        if !is_wanted {
+            return;
+        }
+        let json = serde_json::to_string(observation).unwrap_or_default();
+        let observation_bytes = json.len();
+        // Half of it could not be decided again; a recording has it whole.
+        let observation = Some(json.as_str()).filter(|json| json.len() <= OBSERVATION_BYTES_MAX);
+        let GroupNames { namespace, name, topology } = &self.names;
+        let namespace = Some(namespace.as_str()).filter(|namespace| !namespace.is_empty());
+        let (name, topology, policy) = (name.as_str(), words::topology(*topology), short(digest));
+        if is_news {
+            tracing::info!(target: "observation", namespace, name, topology, reason, policy, observation_bytes, observation, "observed");
+        } else {
+            tracing::debug!(target: "observation", namespace, name, topology, reason, policy, observation_bytes, observation, "observed");
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "durations stay far below 2^53 microseconds, which is 285 years")]
+fn ms(us: u64) -> f64 {
+    us as f64 / 1000.0
+}
+
+/// Of a hundred members, or of far more than one log line is good for.
+const OBSERVATION_BYTES_MAX: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::{act, decided, failed, failover, fault, in_doubt, observed, promote, repeated};
+    use super::super::timeline::Timeline;
+    use super::*;
+    use crate::group::Moment;
+    use crate::policy::contract::Topology;
+    use serde_json::Value;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The events that are logged meanwhile.
+    fn logged(what: impl FnOnce(&mut Log)) -> Vec<Value> {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(move || writer.clone())
+            .finish();
+        let names = GroupNames { namespace: String::new(), name: "cart".into(), topology: Topology::Replication };
+        tracing::subscriber::with_default(subscriber, || what(&mut Log::new(names)));
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn heads(events: &[Value]) -> Vec<(&str, &str)> {
+        events.iter().map(|event| (event["level"].as_str().unwrap(), event["message"].as_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_plan_is_logged_with_its_fields_and_the_observation_that_it_rests_on() {
+        let report = act(vec![promote(Evidence::Dead)]);
+        let events = logged(|log| log.report(&report, true));
+        assert_eq!(heads(&events), [("INFO", "decided"), ("INFO", "observed")]);
+        let decided = &events[0];
+        for (field, text) in [
+            ("name", "cart"),
+            ("topology", "replication"),
+            ("verdict", "act"),
+            ("reason", "master-dead"),
+            ("explanation", "Because it is so."),
+            ("action", "promote"),
+            ("instance", "cart-0001"),
+            ("policy", "0123456789ab"),
+        ] {
+            assert_eq!(decided[field], text, "{field}");
+        }
+        assert_eq!((&decided["epoch"], &decided["lag_bytes"], &decided["known_loss_bytes"]), (&1.into(), &7.into(), &42.into()));
+        assert_eq!(decided.get("namespace"), None);
+        let Report::Decided(asked) = &report else { unreachable!() };
+        let observation: Observation = serde_json::from_str(events[1]["observation"].as_str().unwrap()).unwrap();
+        assert_eq!(observation, *asked.observation);
+    }
+
+    #[test]
+    fn repeats_are_debug_and_what_a_human_must_read_is_a_warning() {
+        let refused = decided(Verdict::Refuse, "nobody-eligible", "cart-0000", vec![]);
+        let cases = [
+            (decided(Verdict::Healthy, "healthy", "cart-0000", vec![]), true, "INFO"),
+            (repeated(decided(Verdict::Healthy, "healthy", "cart-0000", vec![])), false, "DEBUG"),
+            (refused.clone(), true, "WARN"),
+            (repeated(refused), false, "DEBUG"),
+            (fault(), true, "WARN"),
+            (fault(), false, "DEBUG"),
+            (Report::Held, true, "WARN"),
+            (Report::Held, false, "DEBUG"),
+            (failed(promote(Evidence::Dead)), true, "WARN"),
+            (in_doubt(promote(Evidence::Dead)), true, "WARN"),
+            (Report::Withheld { action: promote(Evidence::Dead), why: "gone".into() }, true, "INFO"),
+        ];
+        for (report, is_news, level) in cases {
+            let events = logged(|log| log.report(&report, is_news));
+            assert_eq!(heads(&events)[0].0, level, "{report:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_epoch_is_told_once_and_not_at_the_start() {
+        let mut second = decided(Verdict::Healthy, "healthy", "cart-0001", vec![]);
+        observed(&mut second, |observation| observation.published.as_mut().unwrap().epoch = 2);
+        let events = logged(|log| {
+            log.report(&decided(Verdict::Healthy, "healthy", "cart-0000", vec![]), true);
+            log.report(&second, true);
+            log.report(&second, true);
+        });
+        assert_eq!(heads(&events).iter().filter(|(_, message)| *message == "published").count(), 1);
+        assert_eq!(events[1]["epoch"], 2);
+    }
+
+    #[test]
+    fn a_failover_ends_with_its_phases_in_milliseconds() {
+        let mut timeline = Timeline::default();
+        timeline.fault(Moment(0));
+        let takeover = failover(0).iter().find_map(|(at, report)| timeline.take(Moment(*at), report)).unwrap();
+        let events = logged(|log| log.takeover(&takeover));
+        assert_eq!(heads(&events), [("INFO", "failover finished")]);
+        let times = ["detect_ms", "decide_ms", "promote_ms", "repoint_ms"].map(|field| events[0][field].as_f64().unwrap());
+        assert_eq!((times, &events[0]["known_loss_bytes"]), ([1.7, 0.6, 0.3, 0.9], &42.into()));
+    }
+
+    #[test]
+    fn an_observation_beyond_the_bound_is_left_out_and_its_size_told() {
+        let mut report = act(vec![promote(Evidence::Dead)]);
+        observed(&mut report, |observation| observation.parameters = "x".repeat(OBSERVATION_BYTES_MAX));
+        let events = logged(|log| log.report(&report, true));
+        assert_eq!(events[1].get("observation"), None);
+        assert!(events[1]["observation_bytes"].as_u64().unwrap() > OBSERVATION_BYTES_MAX as u64);
+    }
+}

@@ -1,0 +1,298 @@
+//! What is counted and measured, as Prometheus metrics. Every label is a name of the group, one of its instances, or one of a
+//! bounded set of words: no policy can make the registry grow without end.
+
+use super::GroupNames;
+use super::timeline::Takeover;
+use super::words::{self, short};
+use crate::group::{Decided, Outcome, Report};
+use crate::policy::contract::Evidence;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info};
+use prometheus_client::registry::{Registry, Unit};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The metrics of one process, shared by its groups.
+pub struct Metrics {
+    registry: Registry,
+    decisions: Family<Labels, Counter>,
+    actions: Family<Labels, Counter>,
+    faults: Family<Labels, Counter>,
+    held: Family<Labels, Counter>,
+    master_changes: Family<Labels, Counter>,
+    known_loss: Family<Labels, Counter>,
+    phases: Family<Labels, Histogram>,
+    pauses: Family<Labels, Histogram>,
+    verdicts: Family<Labels, Gauge>,
+    instances: Family<Labels, Gauge>,
+    lags: Family<Labels, Gauge>,
+    policies: Family<Labels, Gauge>,
+    reasons: Mutex<BTreeSet<String>>,
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+impl Metrics {
+    /// Metrics of which nothing has been counted. `version` is the operator's.
+    pub fn new(version: &'static str) -> Self {
+        let mut registry = Registry::with_prefix("redis_operator");
+        registry.register("build", "Version of the operator", Info::new(vec![("version", version)]));
+        let histogram = || Family::new_with_constructor((|| Histogram::new(BUCKETS_SECONDS)) as fn() -> Histogram);
+        let mut metrics = Self {
+            registry,
+            decisions: Family::default(),
+            actions: Family::default(),
+            faults: Family::default(),
+            held: Family::default(),
+            master_changes: Family::default(),
+            known_loss: Family::default(),
+            phases: histogram(),
+            pauses: histogram(),
+            verdicts: Family::default(),
+            instances: Family::default(),
+            lags: Family::default(),
+            policies: Family::default(),
+            reasons: Mutex::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let all = &mut self.registry;
+        all.register("decisions", "Decisions by reason and verdict", self.decisions.clone());
+        all.register("actions", "Actions by kind and outcome", self.actions.clone());
+        all.register("policy_faults", "Policies without a usable answer, by kind of fault", self.faults.clone());
+        all.register("held", "Looks at which no policy had a usable answer", self.held.clone());
+        all.register("master_changes", "Changes of master by evidence", self.master_changes.clone());
+        let help = "Bytes that replaced masters are known to have had and their successors had not";
+        all.register_with_unit("known_loss", help, Unit::Bytes, self.known_loss.clone());
+        all.register_with_unit("failover_phase", "Failovers, from the first sign on, by phase", Unit::Seconds, self.phases.clone());
+        all.register_with_unit("handover_pause", "Pauses of writes in handovers", Unit::Seconds, self.pauses.clone());
+        all.register("group_verdict", "1 for the verdict of the newest decision, 0 for the others", self.verdicts.clone());
+        all.register("instances", "Instances by health", self.instances.clone());
+        all.register_with_unit("instance_lag", "Behind the most advanced of the same history", Unit::Bytes, self.lags.clone());
+        all.register("policy_info", "1 for the policy that gave the newest decision", self.policies.clone());
+    }
+
+    /// Everything, as OpenMetrics text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry).expect("writing to a string never fails");
+        text
+    }
+
+    /// A reason as a label. Policies make them up: only so many are told apart.
+    fn reason(&self, reason: &str) -> String {
+        let mut known = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(reason) {
+            if known.len() == REASONS_MAX || reason.len() > REASON_BYTES_MAX {
+                return OTHER.into();
+            }
+            known.insert(reason.into());
+        }
+        reason.into()
+    }
+}
+
+/// The metrics of one group.
+pub struct GroupMetrics {
+    names: GroupNames,
+    all: Arc<Metrics>,
+    /// Whose lag is shown.
+    lagging: BTreeSet<String>,
+    /// Whose digest is shown.
+    policy: Option<String>,
+}
+
+impl GroupMetrics {
+    pub fn new(names: GroupNames, all: Arc<Metrics>) -> Self {
+        Self { names, all, lagging: BTreeSet::new(), policy: None }
+    }
+
+    pub fn report(&mut self, report: &Report) {
+        match report {
+            Report::Decided(decided) => self.decided(decided),
+            Report::Fault { fault, .. } => {
+                self.all.faults.get_or_create(&self.labels([("kind", words::fault(fault))])).inc();
+            }
+            Report::Held => {
+                self.all.held.get_or_create(&self.labels([])).inc();
+            }
+            Report::Withheld { action, .. } => self.action(words::action(action).0, "withheld"),
+            Report::Finished { action, outcome, .. } => {
+                self.action(words::action(action).0, words::outcome(outcome));
+                if let Outcome::Done { pause_us: Some(pause_us), .. } = outcome {
+                    self.all.pauses.get_or_create(&self.labels([])).observe(seconds(*pause_us));
+                }
+            }
+            Report::Link { .. } | Report::Sent { .. } => {}
+        }
+    }
+
+    pub fn takeover(&self, takeover: &Takeover) {
+        self.all.master_changes.get_or_create(&self.labels([("evidence", words::evidence(takeover.evidence))])).inc();
+        self.all.known_loss.get_or_create(&self.labels([])).inc_by(takeover.known_loss_bytes.unwrap_or(0));
+        if takeover.is_handover || takeover.evidence == Evidence::Bootstrap {
+            return;
+        }
+        for (phase, us) in takeover.phases_us() {
+            if let Some(us) = us {
+                self.all.phases.get_or_create(&self.labels([("phase", phase.name())])).observe(seconds(us));
+            }
+        }
+    }
+
+    fn decided(&mut self, decided: &Decided) {
+        let Decided { observation: _, decision, digest, is_news: _ } = decided;
+        let reason = self.all.reason(&decision.reason);
+        self.all.decisions.get_or_create(&self.labels([("reason", &reason), ("verdict", words::verdict(decision.verdict))])).inc();
+        for verdict in words::VERDICTS {
+            let labels = self.labels([("verdict", words::verdict(verdict))]);
+            self.all.verdicts.get_or_create(&labels).set(i64::from(verdict == decision.verdict));
+        }
+        for health in words::HEALTHS {
+            let count = decision.members.iter().filter(|member| member.health == health).count();
+            self.all.instances.get_or_create(&self.labels([("health", words::health(health))])).set(whole(count));
+        }
+        let lags = decision.members.iter().filter_map(|member| Some((member.id.as_str(), member.lag_bytes?)));
+        let lagging: BTreeSet<String> = lags
+            .map(|(id, lag_bytes)| {
+                self.all.lags.get_or_create(&self.labels([("instance", id)])).set(whole(lag_bytes));
+                id.to_owned()
+            })
+            .collect();
+        for gone in self.lagging.difference(&lagging) {
+            self.all.lags.remove(&self.labels([("instance", gone)]));
+        }
+        self.lagging = lagging;
+        if self.policy.as_ref() != Some(digest) {
+            if let Some(before) = self.policy.replace(digest.clone()) {
+                self.all.policies.remove(&self.labels([("policy", short(&before))]));
+            }
+            self.all.policies.get_or_create(&self.labels([("policy", short(digest))])).set(1);
+        }
+    }
+
+    fn action(&self, action: &str, outcome: &str) {
+        self.all.actions.get_or_create(&self.labels([("action", action), ("outcome", outcome)])).inc();
+    }
+
+    fn labels<const N: usize>(&self, more: [(&'static str, &str); N]) -> Labels {
+        let names = [("namespace", self.names.namespace.as_str()), ("name", self.names.name.as_str())];
+        names.into_iter().chain(more).map(|(key, value)| (key, value.to_owned())).collect()
+    }
+}
+
+/// For a gauge, which has a sign.
+fn whole(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "durations stay far below 2^53 microseconds, which is 285 years")]
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+/// From a round trip on a loopback to a minute, dense where failovers are: 3 to 6 ms, and at hang limits.
+const BUCKETS_SECONDS: [f64; 17] = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+/// The embedded policy has about 45.
+const REASONS_MAX: usize = 64;
+/// As long as a decision's form allows.
+const REASON_BYTES_MAX: usize = 64;
+const OTHER: &str = "other";
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::{decided, done, failover, fault, follow, handed_over, in_doubt, promote};
+    use super::super::timeline::Timeline;
+    use super::*;
+    use crate::group::Moment;
+    use crate::policy::contract::{Topology, Verdict};
+
+    fn group() -> GroupMetrics {
+        let names = GroupNames { namespace: "shop".into(), name: "cart".into(), topology: Topology::Replication };
+        GroupMetrics::new(names, Arc::new(Metrics::new("1.2.3")))
+    }
+
+    /// The value of one series.
+    fn value(metrics: &GroupMetrics, series: &str) -> Option<String> {
+        metrics.all.text().lines().find_map(|line| Some(line.strip_prefix(series)?.trim().to_owned()))
+    }
+
+    #[test]
+    fn every_series_has_its_unit_and_its_labels() {
+        let mut metrics = group();
+        let mut timeline = Timeline::default();
+        for (at, report) in failover(0) {
+            metrics.report(&report);
+            if let Some(takeover) = timeline.take(Moment(at), &report) {
+                metrics.takeover(&takeover);
+            }
+        }
+        for report in [fault(), Report::Held, handed_over(2_500), Report::Withheld { action: follow("cart-0002"), why: "gone".into() }] {
+            metrics.report(&report);
+        }
+        let group = r#"namespace="shop",name="cart""#;
+        for (series, count) in [
+            (format!(r#"decisions_total{{{group},reason="master-dead",verdict="act"}}"#), "2"),
+            (format!(r#"actions_total{{{group},action="promote",outcome="done"}}"#), "1"),
+            (format!(r#"actions_total{{{group},action="follow",outcome="withheld"}}"#), "1"),
+            (format!(r#"policy_faults_total{{{group},kind="trap"}}"#), "1"),
+            (format!("held_total{{{group}}}"), "1"),
+            (format!(r#"master_changes_total{{{group},evidence="dead"}}"#), "1"),
+            (format!("known_loss_bytes_total{{{group}}}"), "42"),
+            (format!(r#"failover_phase_seconds_sum{{{group},phase="decide"}}"#), "0.0006"),
+            (format!(r#"failover_phase_seconds_bucket{{le="0.0005",{group},phase="promote"}}"#), "1"),
+            (format!(r#"failover_phase_seconds_bucket{{le="0.0005",{group},phase="repoint"}}"#), "0"),
+            (format!("handover_pause_seconds_sum{{{group}}}"), "0.0025"),
+            (format!(r#"group_verdict{{{group},verdict="wait"}}"#), "1"),
+            (format!(r#"group_verdict{{{group},verdict="act"}}"#), "0"),
+            (format!(r#"instances{{{group},health="in-sync"}}"#), "2"),
+            (format!(r#"instance_lag_bytes{{{group},instance="cart-0002"}}"#), "9"),
+            (format!(r#"policy_info{{{group},policy="0123456789ab"}}"#), "1"),
+            (r#"build_info{version="1.2.3"}"#.into(), "1"),
+        ] {
+            assert_eq!(value(&metrics, &format!("redis_operator_{series}")).as_deref(), Some(count), "{series} in\n{}", metrics.all.text());
+        }
+    }
+
+    #[test]
+    fn the_sixty_fifth_reason_and_an_overlong_one_are_other() {
+        let mut metrics = group();
+        metrics.report(&decided(Verdict::Wait, &"a".repeat(65), "cart-0000", vec![]));
+        for index in 0..100 {
+            metrics.report(&decided(Verdict::Wait, &format!("reason-{index}"), "cart-0000", vec![]));
+        }
+        metrics.report(&decided(Verdict::Wait, "reason-63", "cart-0000", vec![]));
+        let count = |reason: &str| {
+            value(&metrics, &format!(r#"redis_operator_decisions_total{{namespace="shop",name="cart",reason="{reason}",verdict="wait"}}"#))
+        };
+        assert_eq!([count("other"), count("reason-63"), count("reason-64")], [Some("37".into()), Some("2".into()), None]);
+        assert_eq!(metrics.all.text().lines().filter(|line| line.contains("decisions_total{")).count(), 65);
+    }
+
+    #[test]
+    fn series_of_vanished_instances_and_replaced_policies_go() {
+        let mut metrics = group();
+        let mut report = decided(Verdict::Healthy, "healthy", "cart-0000", vec![]);
+        metrics.report(&report);
+        if let Report::Decided(decided) = &mut report {
+            decided.decision.members.pop();
+            decided.digest = "f".repeat(64);
+        }
+        metrics.report(&report);
+        let text = metrics.all.text();
+        assert!(text.contains(r#"instance="cart-0001""#) && !text.contains(r#"instance="cart-0002""#), "{text}");
+        assert!(text.contains(r#"policy="ffffffffffff""#) && !text.contains(r#"policy="0123456789ab""#), "{text}");
+    }
+
+    #[test]
+    fn an_action_in_doubt_is_neither_done_nor_failed() {
+        let mut metrics = group();
+        metrics.report(&in_doubt(promote(Evidence::Dead)));
+        metrics.report(&done(follow("cart-0002")));
+        let text = metrics.all.text();
+        assert!(text.contains(r#"action="promote",outcome="in-doubt"} 1"#) && !text.contains(r#"action="promote",outcome="failed""#), "{text}");
+    }
+}

@@ -1,0 +1,176 @@
+//! `--record FILE`: decisions with what they rest on, one JSON object a line, which `policy decide` takes. Appends only; never
+//! reads, and never stops the operator.
+
+use crate::group::{Decided, Moment, Report};
+use crate::policy::contract::{Decision, Observation};
+use serde::Serialize;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A file that decisions are appended to.
+pub struct Recording {
+    name: String,
+    file: Box<dyn Write + Send>,
+    start_unix_us: u64,
+    /// The newest write failed, and may have left half a line.
+    is_failing: bool,
+}
+
+/// The file cannot be appended to.
+#[derive(Debug, thiserror::Error)]
+#[error("recording {}: {source}", path.display())]
+pub struct RecordingError {
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    unix_ms: u64,
+    policy: &'a str,
+    observation: &'a Observation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<&'a Decision>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
+}
+
+impl Recording {
+    /// Opens or creates the file. `start` is the wall clock at the group's moment zero.
+    ///
+    /// # Errors
+    /// [`RecordingError`], naming the file.
+    pub fn open(path: &Path, start: SystemTime) -> Result<Self, RecordingError> {
+        let file = OpenOptions::new().append(true).create(true).open(path).map_err(|source| RecordingError { path: path.into(), source })?;
+        Ok(Self::new(path.display().to_string(), Box::new(file), start))
+    }
+
+    fn new(name: String, file: Box<dyn Write + Send>, start: SystemTime) -> Self {
+        let start_unix_us = start.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
+        Self { name, file, start_unix_us, is_failing: false }
+    }
+
+    /// Records an answer, or that there was none. Reports that rest on no observation are not recorded.
+    pub fn report(&mut self, now: Moment, report: &Report) {
+        let unix_ms = self.start_unix_us.saturating_add(now.0) / 1000;
+        match report {
+            Report::Decided(decided) => {
+                let Decided { observation, decision, digest, is_news: _ } = &**decided;
+                self.append(&Line { unix_ms, policy: digest, observation, decision: Some(decision), fault: None });
+            }
+            Report::Fault { digest, title: _, fault, observation } => {
+                self.append(&Line { unix_ms, policy: digest, observation, decision: None, fault: Some(fault.to_string()) });
+            }
+            Report::Link { .. } | Report::Held | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => {}
+        }
+    }
+
+    /// In one write, so that lines of two recordings in one file do not mix.
+    fn append(&mut self, line: &Line<'_>) {
+        let mut bytes = if self.is_failing { b"\n".to_vec() } else { Vec::new() };
+        let written = serde_json::to_writer(&mut bytes, line).map_err(std::io::Error::from).and_then(|()| {
+            bytes.push(b'\n');
+            self.file.write_all(&bytes)
+        });
+        if let Err(error) = &written
+            && !self.is_failing
+        {
+            tracing::warn!(file = self.name.as_str(), %error, "recording failed");
+        }
+        self.is_failing = written.is_err();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::{DIGEST, decided, fault, lost};
+    use super::*;
+    use crate::cli::read_observation;
+    use crate::policy::contract::Verdict;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    /// A disk of so many bytes, which keeps what fits.
+    #[derive(Clone)]
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let (kept, room) = &mut *self.0.lock().unwrap();
+            if *room == 0 {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            let taken = bytes.len().min(*room);
+            kept.extend(&bytes[..taken]);
+            *room -= taken;
+            Ok(taken)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn on(disk: &Disk) -> Recording {
+        Recording::new("test".into(), Box::new(disk.clone()), UNIX_EPOCH + Duration::from_millis(1_700_000_000_000))
+    }
+
+    #[test]
+    fn a_line_comes_back_as_the_observation_and_the_decision() {
+        let folder = tempfile();
+        let path = folder.join("record.jsonl");
+        let report = decided(Verdict::Wait, "master-suspect", "cart-0000", vec![]);
+        for _ in 0..2 {
+            // A second start appends.
+            Recording::open(&path, UNIX_EPOCH + Duration::from_secs(1)).unwrap().report(Moment(2_500_000), &report);
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        std::fs::write(&path, lines[1]).unwrap();
+        let Report::Decided(asked) = &report else { unreachable!() };
+        assert!(read_observation(Some(&path)).is_ok_and(|observation| observation == *asked.observation));
+        let json: serde_json::Value = serde_json::from_str(lines[1]).unwrap();
+        assert_eq!((&json["unix_ms"], &json["policy"]), (&3_500.into(), &DIGEST.into()));
+        assert_eq!(serde_json::from_value::<Decision>(json["decision"].clone()).unwrap(), asked.decision);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_fault_is_recorded_with_its_words_and_a_link_is_not() {
+        let disk = Disk(Arc::new(Mutex::new((Vec::new(), usize::MAX))));
+        let mut recording = on(&disk);
+        recording.report(Moment(0), &lost("cart-0000"));
+        recording.report(Moment(0), &fault());
+        let json: serde_json::Value = serde_json::from_slice(&disk.0.lock().unwrap().0).unwrap();
+        assert_eq!((&json["fault"], json.get("decision")), (&"policy trapped: unreachable".into(), None));
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_and_no_later_one() {
+        let disk = Disk(Arc::new(Mutex::new((Vec::new(), 100))));
+        let mut recording = on(&disk);
+        recording.report(Moment(0), &fault());
+        recording.report(Moment(0), &fault());
+        assert!(recording.is_failing);
+        disk.0.lock().unwrap().1 = usize::MAX;
+        recording.report(Moment(0), &fault());
+        let text = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
+        let whole = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count();
+        assert_eq!((whole, text.lines().count(), recording.is_failing), (1, 2, false));
+    }
+
+    #[test]
+    fn a_place_that_takes_no_file_is_named() {
+        let error = Recording::open(Path::new("/proc/none/here"), UNIX_EPOCH).err().unwrap();
+        assert!(error.to_string().starts_with("recording /proc/none/here: "), "{error}");
+    }
+
+    fn tempfile() -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("redis-operator-recording-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+}

@@ -1,0 +1,132 @@
+//! Reports as a group of three makes them, for the tests of this room: `cart-0000` is lost, `cart-0001` takes over.
+
+use crate::group::{Decided, Outcome, Report};
+use crate::policy::contract::{
+    Action, Decision, Evidence, Expectation, Follow, Handover, Health, LinkState, Member, Observation, Promote, Role, Stage, Verdict,
+};
+use crate::policy::{PolicyFault, healthy_group};
+use std::sync::Arc;
+
+pub const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// A whole failover that begins then; its link is lost 1.7 ms later.
+pub fn failover(start: u64) -> Vec<(u64, Report)> {
+    vec![
+        (start + 1_700, lost("cart-0000")),
+        (start + 1_800, decided(Verdict::Wait, "confirming-death", "cart-0000", vec![])),
+        (start + 2_300, act(vec![promote(Evidence::Dead)])),
+        (start + 2_300, sent(promote(Evidence::Dead))),
+        (start + 2_600, done(promote(Evidence::Dead))),
+        (start + 3_000, act(vec![follow("cart-0002")])),
+        (start + 3_000, sent(follow("cart-0002"))),
+        (start + 3_500, done(follow("cart-0002"))),
+        (start + 4_000, decided(Verdict::Wait, "replica-missing", "cart-0001", vec![])),
+    ]
+}
+
+/// News of a decision.
+pub fn decided(verdict: Verdict, reason: &str, master: &str, stages: Vec<Stage>) -> Report {
+    let mut observation = healthy_group(3);
+    if verdict != Verdict::Healthy {
+        observation.instances[0].link.state = LinkState::Closed;
+    }
+    let member = |(id, health, lag_bytes): (&str, Health, Option<u64>)| Member {
+        id: id.into(),
+        role: Role::Replica,
+        health,
+        proof: "its row says online".into(),
+        rank: None,
+        ineligible: None,
+        lag_bytes,
+    };
+    let members = [("cart-0000", Health::Dead, None), ("cart-0001", Health::InSync, Some(7)), ("cart-0002", Health::InSync, Some(9))];
+    let decision = Decision {
+        verdict,
+        reason: reason.into(),
+        explanation: "Because it is so.".into(),
+        master: Some(master.into()),
+        master_goal: Some(master.into()),
+        members: members.map(member).into(),
+        stages,
+        known_loss_bytes: (verdict == Verdict::Act).then_some(42),
+        next_look_us: 1_000,
+    };
+    Report::Decided(Box::new(Decided { observation: Arc::new(observation), decision, digest: DIGEST.into(), is_news: true }))
+}
+
+pub fn act(actions: Vec<Action>) -> Report {
+    decided(Verdict::Act, "master-dead", "cart-0001", vec![Stage { summary: "go".into(), actions }])
+}
+
+/// The same decision once more.
+pub fn repeated(report: Report) -> Report {
+    match report {
+        Report::Decided(decided) => Report::Decided(Box::new(Decided { is_news: false, ..*decided })),
+        other => other,
+    }
+}
+
+/// Changes what a decision rests on.
+pub fn observed(report: &mut Report, change: impl FnOnce(&mut Observation)) {
+    if let Report::Decided(decided) = report {
+        change(Arc::make_mut(&mut decided.observation));
+    }
+}
+
+pub fn silent_for(report: &mut Report, alive_age_us: u64) {
+    observed(report, |observation| observation.instances[0].link.alive_age_us = Some(alive_age_us));
+}
+
+pub fn lost(member: &str) -> Report {
+    Report::Link { member: member.into(), state: LinkState::Closed }
+}
+
+pub fn sent(action: Action) -> Report {
+    Report::Sent { order: 0, action }
+}
+
+pub fn done(action: Action) -> Report {
+    Report::Finished { action, outcome: Outcome::Done { note: "it is so".into(), pause_us: None }, elapsed_us: 300 }
+}
+
+pub fn failed(action: Action) -> Report {
+    Report::Finished { action, outcome: Outcome::Failed("it would not".into()), elapsed_us: 300 }
+}
+
+pub fn in_doubt(action: Action) -> Report {
+    Report::Finished { action, outcome: Outcome::InDoubt("no answer".into()), elapsed_us: 300 }
+}
+
+pub fn handed_over(pause_us: u64) -> Report {
+    let outcome = Outcome::Done { note: "nothing lost".into(), pause_us: Some(pause_us) };
+    Report::Finished { action: handover(), outcome, elapsed_us: 3_000 }
+}
+
+pub fn fault() -> Report {
+    let fault = PolicyFault::Trap("unreachable".into());
+    Report::Fault { digest: DIGEST.into(), title: "mine 1.0.0".into(), fault, observation: Arc::new(healthy_group(3)) }
+}
+
+pub fn promote(evidence: Evidence) -> Action {
+    let (id, source) = ("cart-0001".to_owned(), Some("cart-0000".into()));
+    Action::Promote(Promote { meant_for: id.clone(), id, source, evidence, expect: expect(Role::Replica) })
+}
+
+pub fn follow(id: &str) -> Action {
+    Action::Follow(Follow { id: id.into(), master: "cart-0001".into(), discards_bytes: 0, expect: expect(Role::Replica) })
+}
+
+pub fn handover() -> Action {
+    Action::Handover(Handover {
+        source: "cart-0000".into(),
+        target: "cart-0001".into(),
+        meant_for: "cart-0001".into(),
+        pause_max_ms: 1_000,
+        expect_source: expect(Role::Master),
+        expect_target: expect(Role::Replica),
+    })
+}
+
+fn expect(role: Role) -> Expectation {
+    Expectation { run_id: "a".repeat(40), role, replid: None }
+}

@@ -1,0 +1,341 @@
+//! How long each phase of a change of master took, assembled from the reports of a group. Pure: the moments are those of the
+//! reports, and of a fault where somebody knows it. The only place that computes this; log, metrics and demo show it.
+//!
+//! ```text
+//! fault --detect--> first sign --decide--> the order to promote --promote--> confirmed --repoint--> the last one follows
+//! ```
+//!
+//! A change begins when its promotion is sent and ends with the first decision after it that wants nothing more.
+
+use crate::group::{Decided, Moment, Outcome, Report};
+use crate::policy::contract::{Action, Evidence, LinkState, Observation, Verdict};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Follows the reports of one group.
+#[derive(Default)]
+pub struct Timeline {
+    fault: Option<Moment>,
+    /// Since when a member is not what it was: its connection left [`LinkState::Answering`], and no decision named it as an
+    /// answering master since.
+    lost: BTreeMap<String, Moment>,
+    /// What was decided last: on what, and at what price.
+    basis: Option<(Arc<Observation>, Option<u64>)>,
+    open: Option<Open>,
+}
+
+/// A change of master that has ended, with its phases in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Takeover {
+    /// Who lost the role. None: nobody had it.
+    pub source: Option<String>,
+    /// Who got it.
+    pub target: String,
+    /// Who is to have it in the end.
+    pub meant_for: String,
+    /// Why.
+    pub evidence: Evidence,
+    /// Whether the old master handed it over.
+    pub is_handover: bool,
+    /// Bytes that the old master is known to have had and the new one has not. None: unknown.
+    pub known_loss_bytes: Option<u64>,
+    /// From the fault to its first sign. Of a silent master the fault is its last sign of life; of any other it is only known
+    /// to who caused it ([`Timeline::fault`]), and None otherwise.
+    pub detect_us: Option<u64>,
+    /// From the first sign, which is that the source's connection was not answered or not there any more, to the order. None:
+    /// the source never lost its connection.
+    pub decide_us: Option<u64>,
+    /// From the order to its confirmation.
+    pub promote_us: u64,
+    /// From there until the last of the others was told to follow. None: there was nobody to tell.
+    pub repoint_us: Option<u64>,
+    /// For how long a handover paused writes.
+    pub pause_us: Option<u64>,
+}
+
+/// A phase of a change of master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// [`Takeover::detect_us`].
+    Detect,
+    /// [`Takeover::decide_us`].
+    Decide,
+    /// [`Takeover::promote_us`].
+    Promote,
+    /// [`Takeover::repoint_us`].
+    Repoint,
+}
+
+struct Open {
+    /// Its `promote_us` and `repoint_us` are not known yet.
+    takeover: Takeover,
+    ordered: Moment,
+    promoted: Option<Moment>,
+}
+
+impl Timeline {
+    /// Somebody knows when the next fault happened, because it was theirs.
+    pub fn fault(&mut self, at: Moment) {
+        self.fault = Some(at);
+    }
+
+    /// Takes in a report. A change of master that ends with it, or that ended without saying so.
+    pub fn take(&mut self, now: Moment, report: &Report) -> Option<Takeover> {
+        let is_overdue = self.open.as_ref().and_then(|open| open.promoted).is_some_and(|promoted| promoted.age_us(now) >= REPOINT_MAX_US);
+        let overdue = if is_overdue { self.end() } else { None };
+        let ended = match report {
+            Report::Link { member, state } => {
+                if *state != LinkState::Answering {
+                    self.lost.entry(member.clone()).or_insert(now);
+                }
+                None
+            }
+            Report::Decided(decided) => self.decided(now, decided),
+            Report::Sent { action, .. } => self.sent(now, action),
+            Report::Finished { action, outcome, .. } => {
+                self.finished(now, action, outcome);
+                None
+            }
+            Report::Fault { .. } | Report::Held | Report::Withheld { .. } => None,
+        };
+        overdue.or(ended)
+    }
+
+    fn decided(&mut self, now: Moment, decided: &Decided) -> Option<Takeover> {
+        let Decided { observation, decision, .. } = decided;
+        self.lost.retain(|id, _| {
+            let state = observation.instances.iter().find(|instance| instance.id == *id).map(|instance| instance.link.state);
+            let is_master = decision.master.as_ref() == Some(id) && state == Some(LinkState::Answering);
+            state.is_some() && !is_master
+        });
+        self.basis = Some((Arc::clone(observation), decision.known_loss_bytes));
+        let open = self.open.as_mut()?;
+        if open.promoted.is_none() && decision.master.as_ref() == Some(&open.takeover.target) {
+            // It was in doubt, and happened.
+            open.promote(now);
+        }
+        match (decision.verdict, open.promoted) {
+            (Verdict::Act, _) | (Verdict::Wait | Verdict::Refuse, None) => None,
+            (Verdict::Healthy | Verdict::Wait | Verdict::Refuse, Some(_)) => self.end(),
+            (Verdict::Healthy, None) => {
+                self.open = None;
+                None
+            }
+        }
+    }
+
+    /// The start of another change is the end of the one before.
+    fn sent(&mut self, now: Moment, action: &Action) -> Option<Takeover> {
+        let (source, target, meant_for, evidence, is_handover) = match action {
+            Action::Promote(promote) => (promote.source.clone(), &promote.id, &promote.meant_for, promote.evidence, false),
+            Action::Handover(handover) => (Some(handover.source.clone()), &handover.target, &handover.meant_for, Evidence::Requested, true),
+            Action::Follow(_)
+            | Action::Fence(_)
+            | Action::Unfence(_)
+            | Action::KickClients(_)
+            | Action::Configure(_)
+            | Action::Restart(_)
+            | Action::Command(_) => return None,
+        };
+        let before = self.open.take();
+        let fault = if is_handover { None } else { self.fault.take() };
+        let first_sign = source.as_ref().and_then(|source| self.lost.get(source)).copied().filter(|_| !is_handover);
+        // A second attempt at the same: its clock runs on.
+        let retried = before.as_ref().filter(|open| open.promoted.is_none() && open.takeover.source == source);
+        let ordered = retried.map_or(now, |open| open.ordered);
+        let detect_us = retried.and_then(|open| open.takeover.detect_us).or_else(|| {
+            let last_life = || self.last_life(now, source.as_ref().filter(|_| evidence == Evidence::Silent)?);
+            let (began, sign) = fault.or_else(last_life).zip(first_sign)?;
+            sign.0.checked_sub(began.0)
+        });
+        let takeover = Takeover {
+            target: target.clone(),
+            meant_for: meant_for.clone(),
+            evidence,
+            is_handover,
+            known_loss_bytes: self.basis.as_ref().and_then(|(_, loss)| *loss),
+            detect_us,
+            decide_us: first_sign.map(|sign| sign.age_us(ordered)),
+            promote_us: 0,
+            repoint_us: None,
+            pause_us: None,
+            source,
+        };
+        self.open = Some(Open { takeover, ordered, promoted: None });
+        before.filter(|open| open.promoted.is_some()).map(|open| open.takeover)
+    }
+
+    /// When the source last answered.
+    fn last_life(&self, now: Moment, source: &str) -> Option<Moment> {
+        let (observation, _) = self.basis.as_ref()?;
+        let age_us = observation.instances.iter().find(|instance| instance.id == source)?.link.alive_age_us?;
+        now.0.checked_sub(age_us).map(Moment)
+    }
+
+    fn finished(&mut self, now: Moment, action: &Action, outcome: &Outcome) {
+        let (Some(open), Outcome::Done { pause_us, .. }) = (&mut self.open, outcome) else { return };
+        match action {
+            Action::Promote(promote) if promote.id == open.takeover.target => open.promote(now),
+            Action::Handover(handover) if handover.target == open.takeover.target => {
+                open.takeover.pause_us = *pause_us;
+                open.promote(now);
+            }
+            // The old master that is back in time is a rejoin, and no part of this.
+            Action::Follow(follow) if follow.master == open.takeover.target && Some(&follow.id) != open.takeover.source.as_ref() => {
+                open.takeover.repoint_us = open.promoted.map(|promoted| promoted.age_us(now));
+            }
+            Action::Promote(_)
+            | Action::Handover(_)
+            | Action::Follow(_)
+            | Action::Fence(_)
+            | Action::Unfence(_)
+            | Action::KickClients(_)
+            | Action::Configure(_)
+            | Action::Restart(_)
+            | Action::Command(_) => {}
+        }
+    }
+
+    fn end(&mut self) -> Option<Takeover> {
+        self.open.take().map(|open| open.takeover)
+    }
+}
+
+impl Open {
+    fn promote(&mut self, now: Moment) {
+        self.promoted = Some(now);
+        self.takeover.promote_us = self.ordered.age_us(now);
+    }
+}
+
+impl Takeover {
+    /// The phases in their order, with their microseconds where they are known.
+    pub fn phases_us(&self) -> [(Phase, Option<u64>); 4] {
+        let Self { detect_us, decide_us, promote_us, repoint_us, .. } = self;
+        [(Phase::Detect, *detect_us), (Phase::Decide, *decide_us), (Phase::Promote, Some(*promote_us)), (Phase::Repoint, *repoint_us)]
+    }
+}
+
+impl Phase {
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Detect => "detect",
+            Self::Decide => "decide",
+            Self::Promote => "promote",
+            Self::Repoint => "repoint",
+        }
+    }
+}
+
+/// Whoever cannot be re-pointed for this long is a fault of its own: the change is told of as it stands.
+const REPOINT_MAX_US: u64 = 10_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::{act, decided, done, failover, follow, handover, in_doubt, lost, promote, sent, silent_for};
+    use super::*;
+
+    /// What ends, over a list of reports at their microseconds.
+    fn run(timeline: &mut Timeline, script: &[(u64, Report)]) -> Vec<Takeover> {
+        script.iter().filter_map(|(at, report)| timeline.take(Moment(*at), report)).collect()
+    }
+
+    fn phases(takeover: &Takeover) -> [Option<u64>; 4] {
+        takeover.phases_us().map(|(_, us)| us)
+    }
+
+    #[test]
+    fn a_failover_has_a_time_for_each_phase() {
+        let mut timeline = Timeline::default();
+        timeline.fault(Moment(1_000));
+        let ended = run(&mut timeline, &failover(1_000));
+        assert_eq!(ended.len(), 1);
+        assert_eq!(phases(&ended[0]), [Some(1_700), Some(600), Some(300), Some(900)]);
+        assert_eq!((ended[0].source.as_deref(), ended[0].target.as_str(), ended[0].known_loss_bytes), (Some("cart-0000"), "cart-0001", Some(42)));
+    }
+
+    #[test]
+    fn a_death_that_nobody_told_of_has_no_time_of_detection() {
+        let ended = run(&mut Timeline::default(), &failover(1_000));
+        assert_eq!(phases(&ended[0]), [None, Some(600), Some(300), Some(900)]);
+    }
+
+    #[test]
+    fn a_silent_master_is_detected_from_its_last_sign_of_life() {
+        let mut plan = act(vec![promote(Evidence::Silent)]);
+        silent_for(&mut plan, 1_000_000);
+        let script = [
+            (1_250_000, lost("cart-0000")),
+            (2_000_000, plan),
+            (2_000_000, sent(promote(Evidence::Silent))),
+            (2_000_400, done(promote(Evidence::Silent))),
+            (2_001_000, decided(Verdict::Healthy, "healthy", "cart-0001", vec![])),
+        ];
+        let ended = run(&mut Timeline::default(), &script);
+        assert_eq!(phases(&ended[0]), [Some(250_000), Some(750_000), Some(400), None]);
+    }
+
+    #[test]
+    fn a_plan_that_is_not_sent_is_no_failover() {
+        let script = [(10, lost("cart-0000")), (20, act(vec![promote(Evidence::Dead)])), (30, decided(Verdict::Healthy, "healthy", "cart-0000", vec![]))];
+        assert_eq!(run(&mut Timeline::default(), &script), []);
+    }
+
+    #[test]
+    fn a_lost_link_that_came_back_as_master_is_no_sign_of_the_next_failover() {
+        let mut timeline = Timeline::default();
+        run(&mut timeline, &[(10, lost("cart-0000")), (20, decided(Verdict::Healthy, "healthy", "cart-0000", vec![]))]);
+        let ended = run(&mut timeline, &failover(1_000_000));
+        assert_eq!(ended[0].decide_us, Some(600));
+    }
+
+    #[test]
+    fn a_promotion_in_doubt_counts_from_when_it_was_seen() {
+        let script = [
+            (100, lost("cart-0000")),
+            (200, sent(promote(Evidence::Dead))),
+            (1_200, in_doubt(promote(Evidence::Dead))),
+            (1_500, decided(Verdict::Wait, "replica-missing", "cart-0001", vec![])),
+        ];
+        let ended = run(&mut Timeline::default(), &script);
+        assert_eq!(phases(&ended[0]), [None, Some(100), Some(1_300), None]);
+    }
+
+    #[test]
+    fn a_second_attempt_counts_from_the_first_and_a_failed_one_alone_is_nothing() {
+        let mut script = vec![(100, lost("cart-0000")), (200, sent(promote(Evidence::Dead))), (300, in_doubt(promote(Evidence::Dead)))];
+        let given_up = (400, decided(Verdict::Healthy, "healthy", "cart-0000", vec![]));
+        assert_eq!(run(&mut Timeline::default(), &[&script[..], &[given_up]].concat()), []);
+        script.extend([(400, sent(promote(Evidence::Dead))), (500, done(promote(Evidence::Dead)))]);
+        script.push((600, decided(Verdict::Healthy, "healthy", "cart-0001", vec![])));
+        assert_eq!(phases(&run(&mut Timeline::default(), &script)[0]), [None, Some(100), Some(300), None]);
+    }
+
+    #[test]
+    fn a_handover_has_its_pause_and_no_detection() {
+        let script = [
+            (100, sent(handover())),
+            (3_100, super::super::script::handed_over(2_500)),
+            (3_200, act(vec![follow("cart-0002")])),
+            (3_200, sent(follow("cart-0002"))),
+            (3_600, done(follow("cart-0002"))),
+            (3_700, decided(Verdict::Healthy, "healthy", "cart-0001", vec![])),
+        ];
+        let ended = run(&mut Timeline::default(), &script);
+        assert_eq!((phases(&ended[0]), ended[0].pause_us, ended[0].is_handover), ([None, None, Some(3_000), Some(500)], Some(2_500), true));
+    }
+
+    #[test]
+    fn a_failover_whose_rest_never_follows_is_told_of_after_ten_seconds() {
+        let script = [
+            (200, sent(promote(Evidence::Dead))),
+            (300, done(promote(Evidence::Dead))),
+            (400, act(vec![follow("cart-0002")])),
+            (10_000_299, act(vec![follow("cart-0002")])),
+        ];
+        let mut timeline = Timeline::default();
+        assert_eq!(run(&mut timeline, &script), []);
+        assert_eq!(run(&mut timeline, &[(10_000_300, act(vec![follow("cart-0002")]))]).len(), 1);
+    }
+}
