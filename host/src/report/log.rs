@@ -6,7 +6,7 @@ use super::GroupNames;
 use super::timeline::Takeover;
 use super::words::{self, short};
 use crate::group::{Decided, Outcome, Report};
-use crate::policy::contract::{Evidence, Observation, Verdict};
+use crate::policy::contract::{Observation, Verdict};
 
 /// The log of one group.
 pub struct Log {
@@ -82,11 +82,23 @@ impl Log {
         let (repoint_ms, pause_ms, known_loss_bytes) = (repoint_us.map(ms), pause_us.map(ms), *known_loss_bytes);
         if *is_handover {
             tell!(self, Level::Info, "handover finished", reason, source, instance, meant_for, promote_ms, repoint_ms, pause_ms, known_loss_bytes);
-        } else if *evidence == Evidence::Bootstrap {
-            tell!(self, Level::Info, "bootstrap finished", reason, source, instance, meant_for, promote_ms, repoint_ms);
+        } else if source.is_none() {
+            tell!(self, Level::Info, "promotion finished", reason, instance, meant_for, promote_ms, repoint_ms);
         } else {
-            tell!(self, Level::Info, "failover finished", reason, source, instance, meant_for,
-                detect_ms, decide_ms, promote_ms, repoint_ms, known_loss_bytes);
+            tell!(
+                self,
+                Level::Info,
+                "failover finished",
+                reason,
+                source,
+                instance,
+                meant_for,
+                detect_ms,
+                decide_ms,
+                promote_ms,
+                repoint_ms,
+                known_loss_bytes
+            );
         }
     }
 
@@ -104,8 +116,7 @@ impl Log {
         let (verdict, reason, explanation) = (words::verdict(decision.verdict), decision.reason.as_str(), decision.explanation.as_str());
         let (master, master_goal) = (decision.master.as_deref(), decision.master_goal.as_deref());
         let (known_loss_bytes, policy) = (decision.known_loss_bytes, short(digest));
-        tell!(self, level, "decided", verdict, reason, explanation, master, master_goal,
-            action, instance, lag_bytes, known_loss_bytes, policy);
+        tell!(self, level, "decided", verdict, reason, explanation, master, master_goal, action, instance, lag_bytes, known_loss_bytes, policy);
         if decision.verdict == Verdict::Act {
             self.observed(observation, digest, reason, is_news);
         }
@@ -159,7 +170,7 @@ mod tests {
     use super::super::timeline::Timeline;
     use super::*;
     use crate::group::Moment;
-    use crate::policy::contract::Topology;
+    use crate::policy::contract::{Evidence, Topology};
     use serde_json::Value;
     use std::sync::{Arc, Mutex};
 
@@ -180,12 +191,8 @@ mod tests {
     fn logged(what: impl FnOnce(&mut Log)) -> Vec<Value> {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
-            .with_max_level(tracing::Level::DEBUG)
-            .with_writer(move || writer.clone())
-            .finish();
+        let subscriber =
+            tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::DEBUG).with_writer(move || writer.clone()).finish();
         let names = GroupNames { namespace: String::new(), name: "cart".into(), topology: Topology::Replication };
         tracing::subscriber::with_default(subscriber, || what(&mut Log::new(names)));
         let bytes = lines.0.lock().unwrap().clone();
@@ -261,8 +268,11 @@ mod tests {
         let mut timeline = Timeline::default();
         timeline.fault(Moment(0));
         let takeover = failover(0).iter().find_map(|(at, report)| timeline.take(Moment(*at), report)).unwrap();
-        let events = logged(|log| log.takeover(&takeover));
-        assert_eq!(heads(&events), [("INFO", "failover finished")]);
+        let first = Takeover { source: None, ..takeover.clone() };
+        let handed_over = Takeover { is_handover: true, ..takeover.clone() };
+        let events = logged(|log| [&takeover, &first, &handed_over].into_iter().for_each(|it| log.takeover(it)));
+        let messages = ["failover finished", "promotion finished", "handover finished"];
+        assert_eq!(heads(&events), messages.map(|message| ("INFO", message)));
         let times = ["detect_ms", "decide_ms", "promote_ms", "repoint_ms"].map(|field| events[0][field].as_f64().unwrap());
         assert_eq!((times, &events[0]["known_loss_bytes"]), ([1.7, 0.6, 0.3, 0.9], &42.into()));
     }

@@ -5,7 +5,6 @@ use super::GroupNames;
 use super::timeline::Takeover;
 use super::words::{self, short};
 use crate::group::{Decided, Outcome, Report};
-use crate::policy::contract::Evidence;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info};
 use prometheus_client::registry::{Registry, Unit};
@@ -133,7 +132,7 @@ impl GroupMetrics {
     pub fn takeover(&self, takeover: &Takeover) {
         self.all.master_changes.get_or_create(&self.labels([("evidence", words::evidence(takeover.evidence))])).inc();
         self.all.known_loss.get_or_create(&self.labels([])).inc_by(takeover.known_loss_bytes.unwrap_or(0));
-        if takeover.is_handover || takeover.evidence == Evidence::Bootstrap {
+        if !takeover.is_failover() {
             return;
         }
         for (phase, us) in takeover.phases_us() {
@@ -208,7 +207,7 @@ mod tests {
     use super::super::timeline::Timeline;
     use super::*;
     use crate::group::Moment;
-    use crate::policy::contract::{Topology, Verdict};
+    use crate::policy::contract::{Evidence, Topology, Verdict};
 
     fn group() -> GroupMetrics {
         let names = GroupNames { namespace: "shop".into(), name: "cart".into(), topology: Topology::Replication };

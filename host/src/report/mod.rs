@@ -32,7 +32,6 @@ use crate::policy::contract::{Topology, Verdict};
 use log::Log;
 use metrics::GroupMetrics;
 use std::sync::Arc;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 /// What every line and label says of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,15 +61,8 @@ impl Reporter {
         Self { log, metrics, health, recording, timeline: Timeline::default(), news: News::default() }
     }
 
-    /// Tells of everything until the group is gone. Blocks, so it needs a thread of its own: on the group's, a terminal that
-    /// somebody holds or a slow disk would hold up a failover.
-    pub fn run(mut self, mut reports: UnboundedReceiver<(Moment, Report)>) {
-        while let Some((now, report)) = reports.blocking_recv() {
-            self.take(now, &report);
-        }
-    }
-
-    /// Tells of one report. Reports come in the order in which they were made.
+    /// Tells of one report. Reports come in the order in which they were made. Never on the group's own thread: a terminal that
+    /// somebody holds, or a slow disk, would hold up a failover.
     pub fn take(&mut self, now: Moment, report: &Report) {
         let is_news = self.news.is_news(report);
         self.log.report(report, is_news);
@@ -146,17 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn a_failover_reaches_every_sink_through_the_queue() {
+    fn a_failover_reaches_every_sink() {
         let path = std::env::temp_dir().join(format!("redis-operator-reporter-{}.jsonl", std::process::id()));
         let (metrics, health) = (Arc::new(Metrics::new("1.2.3")), Arc::new(Health::new(1_000_000)));
         let recording = Recording::open(&path, SystemTime::UNIX_EPOCH).unwrap();
-        let reporter = Reporter::new(names(), Arc::clone(&metrics), Arc::clone(&health), Some(recording));
-        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        let mut reporter = Reporter::new(names(), Arc::clone(&metrics), Arc::clone(&health), Some(recording));
         for (at, report) in failover(5_000) {
-            sender.send((Moment(at), report)).unwrap();
+            reporter.take(Moment(at), &report);
         }
-        drop(sender);
-        reporter.run(receiver);
         assert!(metrics.text().contains(r#"redis_operator_master_changes_total{namespace="",name="cart",evidence="dead"} 1"#));
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 4);
         assert_eq!(health.ready(Moment(9_000)), Ok(()));

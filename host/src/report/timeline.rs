@@ -209,6 +209,11 @@ impl Open {
 }
 
 impl Takeover {
+    /// A master was replaced that did not hand over.
+    pub fn is_failover(&self) -> bool {
+        self.source.is_some() && !self.is_handover
+    }
+
     /// The phases in their order, with their microseconds where they are known.
     pub fn phases_us(&self) -> [(Phase, Option<u64>); 4] {
         let Self { detect_us, decide_us, promote_us, repoint_us, .. } = self;
@@ -252,6 +257,7 @@ mod tests {
         let ended = run(&mut timeline, &failover(1_000));
         assert_eq!(ended.len(), 1);
         assert_eq!(phases(&ended[0]), [Some(1_700), Some(600), Some(300), Some(900)]);
+        assert!(ended[0].is_failover());
         assert_eq!((ended[0].source.as_deref(), ended[0].target.as_str(), ended[0].known_loss_bytes), (Some("cart-0000"), "cart-0001", Some(42)));
     }
 
@@ -278,7 +284,8 @@ mod tests {
 
     #[test]
     fn a_plan_that_is_not_sent_is_no_failover() {
-        let script = [(10, lost("cart-0000")), (20, act(vec![promote(Evidence::Dead)])), (30, decided(Verdict::Healthy, "healthy", "cart-0000", vec![]))];
+        let script =
+            [(10, lost("cart-0000")), (20, act(vec![promote(Evidence::Dead)])), (30, decided(Verdict::Healthy, "healthy", "cart-0000", vec![]))];
         assert_eq!(run(&mut Timeline::default(), &script), []);
     }
 
@@ -323,7 +330,8 @@ mod tests {
             (3_700, decided(Verdict::Healthy, "healthy", "cart-0001", vec![])),
         ];
         let ended = run(&mut Timeline::default(), &script);
-        assert_eq!((phases(&ended[0]), ended[0].pause_us, ended[0].is_handover), ([None, None, Some(3_000), Some(500)], Some(2_500), true));
+        assert!(ended[0].is_handover && !ended[0].is_failover());
+        assert_eq!((phases(&ended[0]), ended[0].pause_us), ([None, None, Some(3_000), Some(500)], Some(2_500)));
     }
 
     #[test]
