@@ -2,7 +2,7 @@
 //! logging, threads or hash maps.
 //!
 //! ```text
-//! component.rs   the generated types; the only file that knows WebAssembly
+//! component.rs   the generated types; with arena.rs the only file that knows WebAssembly
 //! facts/         reply text to typed facts; replication positions, only partially ordered
 //! view.rs        an Observation indexed once
 //! parameters.rs  what a user may set
@@ -19,6 +19,8 @@
 pub mod facts;
 pub mod reason;
 
+#[cfg(target_arch = "wasm32")]
+mod arena;
 mod component;
 mod election;
 mod health;

@@ -36,13 +36,19 @@ impl Look {
         self.round = None;
     }
 
-    pub fn answered(&mut self, now: Moment, member: &str, before: LinkState, after: LinkState) {
-        let in_round = self.round.as_mut().is_some_and(|(_, waiting)| waiting.remove(member));
+    /// A member answered a question that was sent at `asked`. True when it must be asked again: it was asked before the round
+    /// began, and what the round is for may have happened since.
+    pub fn answered(&mut self, now: Moment, member: &str, asked: Moment, before: LinkState, after: LinkState) -> bool {
         if after == LinkState::Refused && before != LinkState::Refused {
             self.demand(now);
-        } else if !in_round {
-            self.is_due = true;
+            return false;
         }
+        match &mut self.round {
+            Some((started, waiting)) if asked < *started && waiting.contains(member) => return true,
+            Some((_, waiting)) => self.is_due |= !waiting.remove(member),
+            None => self.is_due = true,
+        }
+        false
     }
 
     /// It is time to decide.

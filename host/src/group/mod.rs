@@ -103,7 +103,7 @@ impl Group {
             Event::Tick => {}
             Event::Policy => self.look.demand(now),
             Event::Members(members) => self.seat(now, members),
-            Event::Reply(reply) => self.take_reply(now, reply),
+            Event::Reply(reply) => self.take_reply(now, reply, effects),
             Event::Closed { member, link } => {
                 if let Some(seat) = self.seats.get_mut(&member) {
                     seat.close(now, link);
@@ -141,13 +141,16 @@ impl Group {
         self.look.demand(now);
     }
 
-    fn take_reply(&mut self, now: Moment, reply: Reply) {
+    fn take_reply(&mut self, now: Moment, reply: Reply, effects: &mut Vec<Effect>) {
         let Some(seat) = self.seats.get_mut(&reply.member) else { return };
         let member = reply.member.clone();
         let (before, sent) = (seat.state(), reply.sent);
         seat.take(now, reply);
         self.stage.seen(&member, sent);
-        self.look.answered(now, &member, before, seat.state());
+        if self.look.answered(now, &member, sent, before, seat.state()) {
+            seat.probing = Some(now);
+            effects.push(Effect::Probe { member });
+        }
     }
 
     fn report_links(&self, before: &[crate::policy::contract::LinkState], effects: &mut Vec<Effect>) {
