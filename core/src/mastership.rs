@@ -122,11 +122,11 @@ fn is_outdated(view: &View, index: usize) -> bool {
 fn is_stray(view: &View, index: usize) -> bool {
     let master = &view.members[index];
     let is_named = || view.answering().any(|(_, member)| member.is_replica() && member.names == Names::Member(index));
-    if is_recorded_name(view, index) || is_named() {
+    if is_recorded_name(view, index) || knows_recorded_history(view, index) || is_named() {
         return false;
     }
     let is_no_heir = |recorded: usize| !master.has_data() || !matches!(life(view, &view.members[recorded]), Life::Gone(_));
-    !knows_recorded_history(view, index) && view.published().and_then(|published| view.find(&published.master)).is_some_and(is_no_heir)
+    view.published().and_then(|published| view.find(&published.master)).is_some_and(is_no_heir)
         || view.answering().any(|(_, member)| member.is_replica() && member.has_data() && member.relation(master) == Relation::Unrelated)
 }
 
