@@ -117,17 +117,19 @@ fn is_outdated(view: &View, index: usize) -> bool {
         })
 }
 
-/// Nobody names it, no record knows it, and replicas with data have nothing in common with it; or the recorded master is
+/// Nobody names it, no record knows it, and nobody with data, replicas among them, has anything in common with it; or the recorded master is
 /// merely out of sight, or dead with the data that this one has not.
 fn is_stray(view: &View, index: usize) -> bool {
     let master = &view.members[index];
     let is_named = || view.answering().any(|(_, member)| member.is_replica() && member.names == Names::Member(index));
-    if is_recorded_name(view, index) || is_named() {
+    if is_recorded_name(view, index) || knows_recorded_history(view, index) || is_named() {
         return false;
     }
+    let holders = || view.answering().filter(|(other, member)| *other != index && member.has_data()).map(|(_, member)| member);
     let is_no_heir = |recorded: usize| !master.has_data() || !matches!(life(view, &view.members[recorded]), Life::Gone(_));
-    !knows_recorded_history(view, index) && view.published().and_then(|published| view.find(&published.master)).is_some_and(is_no_heir)
-        || view.answering().any(|(_, member)| member.is_replica() && member.has_data() && member.relation(master) == Relation::Unrelated)
+    view.published().and_then(|published| view.find(&published.master)).is_some_and(is_no_heir)
+        || holders().any(|member| member.is_replica() && member.relation(master) == Relation::Unrelated)
+            && holders().all(|member| member.relation(master) == Relation::Unrelated)
 }
 
 /// The one claimant that beats every other. None: two of them cannot be told apart without losing somebody's data.

@@ -1,6 +1,7 @@
 //! What following a master would cost a member: a replica gives up whatever its master has not. Only what loses nothing that
 //! is not known to be discarded is ever asked of anybody.
 
+use crate::contract::Evidence;
 use crate::facts::Relation;
 use crate::view::{Names, View};
 
@@ -35,7 +36,7 @@ pub fn surrender(view: &View, follower: usize, master: usize) -> Surrender {
             }
         }
         Relation::Ahead(own) | Relation::Forked { own, .. } => Surrender::Discards(own),
-        Relation::Unrelated if had_the_role(view, follower) || is_restarted_copy(view, follower, master) => Surrender::Discards(own_bytes),
+        Relation::Unrelated if had_the_role(view, follower, master) || is_restarted_copy(view, follower, master) => Surrender::Discards(own_bytes),
         Relation::Unrelated => {
             let keys = member.keys.map_or_else(|| "an unknown number of".into(), |keys| keys.to_string());
             Surrender::Unproven(format!("{} holds {keys} keys of a history that {} does not know", view.id(follower), view.id(master)))
@@ -48,13 +49,18 @@ fn is_same_stream(view: &View, one: usize, other: usize) -> bool {
     replid(one) == replid(other)
 }
 
-/// The record says that its role was taken: what it has of its own was given up then, or lost in its restart.
-fn had_the_role(view: &View, index: usize) -> bool {
-    let taken = view.observation.last_failover.as_ref().is_some_and(|failover| failover.source.as_deref() == Some(view.id(index)));
-    let restarted = view.published().is_some_and(|published| {
-        published.master == view.id(index) && view.members[index].server.run_id.is_some_and(|run_id| run_id != published.run_id)
+/// The record says that its role was taken: what it has of its own was given up then, or lost in its restart. Not so if it has
+/// more than the master all the same, and was not dead then: it restarted with a file that nobody counted on.
+fn had_the_role(view: &View, index: usize, master: usize) -> bool {
+    let (member, right) = (&view.members[index], &view.members[master]);
+    let has_no_more = member.keys.is_some() && member.keys <= right.keys;
+    let taken = view.observation.last_failover.as_ref().is_some_and(|failover| {
+        failover.source.as_deref() == Some(view.id(index)) && (has_no_more || failover.evidence != Evidence::Abdicated)
     });
-    taken || restarted
+    let restarted = view.published().is_some_and(|published| {
+        published.master == view.id(index) && member.server.run_id.is_some_and(|run_id| run_id != published.run_id)
+    });
+    taken || restarted && has_no_more
 }
 
 /// After a restart with AOF a copy has a history of its own. What tells it from a stranger: it says that it is a replica, and
