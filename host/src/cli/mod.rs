@@ -10,11 +10,15 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 mod choice;
 mod completions;
 mod observation;
+mod observe;
+mod outcome;
 mod policy;
 mod servers;
 mod session;
 mod settings;
 mod static_;
+mod switchover;
+mod watching;
 
 pub use choice::PolicyChoice;
 pub use observation::read_observation;
@@ -38,6 +42,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Static(Box<static_::Args>),
+    Switchover(Box<switchover::Args>),
+    Observe(Box<observe::Args>),
     Policy(policy::Args),
     Completions(completions::Args),
 }
@@ -124,8 +130,20 @@ impl Cli {
 pub async fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Stop> {
     match cli.command {
         Command::Static(arguments) => static_::run(&arguments, surroundings).await,
+        Command::Switchover(arguments) => switchover::run(&arguments, surroundings).await,
+        Command::Observe(arguments) => observe::run(&arguments, surroundings).await,
         Command::Policy(arguments) => policy::run(&arguments, surroundings),
         Command::Completions(arguments) => completions::run(&arguments),
+    }
+}
+
+/// `INFO server: redis_mode` of an instance. None: it did not say.
+fn mode(instance: &crate::policy::contract::Instance) -> Option<&str> {
+    use failover_core::facts::{INFO_SERVER, ServerFacts};
+    let reply = instance.replies.iter().find(|reply| reply.command == INFO_SERVER)?;
+    match &reply.newest.as_ref()?.value {
+        crate::policy::contract::Value::Text(text) => ServerFacts::parse(&text.text).mode,
+        crate::policy::contract::Value::Integer(_) | crate::policy::contract::Value::Nil(_) | crate::policy::contract::Value::Nested(_) => None,
     }
 }
 

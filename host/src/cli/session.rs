@@ -44,10 +44,9 @@ impl Session {
         if !chosen.description().topologies.contains(&topology) {
             return Err(Stop::Input(format!("policy {} does not decide for {topology:?}; choose another", chosen.title()).to_lowercase()));
         }
-        let wants = chosen.description().wants.iter().filter(|want| want.topology == topology).map(|want| want.arguments.clone()).collect();
         line.swap(Arc::new(chosen)).map_err(|error| Stop::Input(error.to_string()))?;
         let start = Instant::now();
-        let access = Access { wants, ..access };
+        let access = Access { wants: line.wants(topology), ..access };
         let (driver, reports) = Driver::new(settings, move |events| Seats::new(access, events), Arc::clone(&line), publish, start);
         let door = driver.door();
         door.send(Event::Members(members));

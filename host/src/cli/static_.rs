@@ -1,15 +1,16 @@
 //! `static`: looks after existing Redis servers.
 
-use super::{GroupSettings, PolicyChoice, Servers, Session, Stop, Surroundings};
+use super::outcome::{Outcome, Pass};
+use super::watching::{Telling, Watching};
+use super::{Format, GroupSettings, PolicyChoice, Servers, Session, Stop, Surroundings, outcome};
 use crate::fleet::RecordFile;
-use crate::group::Report;
 use std::path::PathBuf;
 
-/// Look after existing Redis servers: fail over, re-point, keep one master.
+/// Look after existing Redis servers: fail over, re-point, keep one master
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  redis-operator static --redis 10.0.0.1:6379,10.0.0.2:6379,10.0.0.3:6379 --state /var/lib/redis-operator/cart.json\n\n\
-    Exit codes of --once: 0 healthy, 10 acted, 11 waiting, 12 refused, 1 failed; 2 is bad input."
+    Exit codes of --once and --dry-run: 0 healthy, 10 acted (or would), 11 waiting, 12 refused, 1 failed; 2 is bad input."
 )]
 pub struct Args {
     #[command(flatten)]
@@ -21,6 +22,17 @@ pub struct Args {
     /// File that remembers the published master over a restart of the operator
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
+    /// Make one pass and exit
+    #[arg(long)]
+    once: bool,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How --dry-run prints
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    format: Format,
+    #[command(flatten)]
+    telling: Telling,
 }
 
 pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
@@ -29,15 +41,27 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let (record_file, record) = RecordFile::open(args.state.clone()).map_err(|error| Stop::Input(error.to_string()))?;
     settings.record = record;
     let mut session = Session::open(settings, members, access, &args.policy, record_file, surroundings)?;
-    session.authorise(true);
-    while let Some((now, report)) = session.reports.recv().await {
-        match report {
-            Report::Decided(decided) if decided.is_news => {
-                tracing::info!(at_us = now.0, reason = decided.decision.reason, explanation = decided.decision.explanation, "decided")
-            }
-            Report::Decided(_) => {}
-            other => tracing::info!(at_us = now.0, report = ?other, "report"),
-        }
+    let mut watching = args.telling.open(&args.group.name, args.group.interval, &session).await?;
+
+    let first = first_look(&mut watching, &mut session, args).await?;
+    outcome::check_input(&first.observation)?;
+    if args.dry_run {
+        outcome::print_plan(&first.decision, args.format)?;
+        return Ok(Outcome::of(&first.decision).code());
     }
-    Ok(0)
+    session.authorise(true);
+    if !args.once {
+        watching.until(&mut session, &args.policy, |_, _| false).await?;
+        return Ok(0);
+    }
+    let mut pass = Pass::new(args.group.down_after);
+    watching.until(&mut session, &args.policy, |now, report| pass.is_over(now, report)).await?;
+    Ok(pass.outcome().code())
+}
+
+/// Looks until every server has answered or has had its time, without authority to act.
+async fn first_look(watching: &mut Watching, session: &mut Session, args: &Args) -> Result<crate::group::Decided, Stop> {
+    let mut pass = Pass::looking(args.group.down_after);
+    watching.until(session, &args.policy, |now, report| pass.is_over(now, report)).await?;
+    pass.into_decided().ok_or_else(|| Stop::Failed("no policy gave an answer".into()))
 }

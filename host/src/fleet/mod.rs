@@ -13,6 +13,7 @@ pub use seats::{Access, Seats, member};
 
 use crate::group::{Effect, Event, Group, Moment, Record, Report, Request, Settings};
 use crate::policy::Line;
+use crate::policy::contract::Topology;
 use crate::redis::LinkEvent;
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,6 +30,7 @@ pub struct Driver<P> {
     group: Group,
     seats: Seats,
     line: Arc<Line>,
+    topology: Topology,
     publish: P,
     reports: UnboundedSender<(Moment, Report)>,
     start: Instant,
@@ -63,8 +65,9 @@ impl<P: Publish> Driver<P> {
     ) -> (Self, UnboundedReceiver<(Moment, Report)>) {
         let (link_events, links) = unbounded_channel();
         let (reports, reported) = unbounded_channel();
+        let topology = settings.wanted.topology;
         let group = Group::new(settings, moment(start, Instant::now()));
-        (Self { group, seats: seats(link_events), line, publish, reports, start, queue: unbounded_channel(), links }, reported)
+        (Self { group, seats: seats(link_events), line, topology, publish, reports, start, queue: unbounded_channel(), links }, reported)
     }
 
     /// The way in.
@@ -84,8 +87,10 @@ impl<P: Publish> Driver<P> {
                 Some(event) = self.links.recv() => self.seats.event(event, |at| moment(self.start, at)),
                 () = &mut timer => Event::Tick,
             };
-            if let Event::Members(members) = &event {
-                self.seats.seat(members);
+            match &event {
+                Event::Members(members) => self.seats.seat(members),
+                Event::Policy => self.seats.want(self.line.wants(self.topology)),
+                Event::Tick | Event::Reply(_) | Event::Closed { .. } | Event::Finished { .. } | Event::Authority { .. } | Event::Request(_) => {}
             }
             let now = moment(self.start, Instant::now());
             for effect in self.group.on(now, event, &self.line) {

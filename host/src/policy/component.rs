@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Linker;
 use wasmtime::{Engine, Store};
 
-use super::contract::{Decision, Description, FailoverPolicy, FailoverPolicyPre, Observation};
+use super::contract::{Decision, Description, FailoverPolicy, FailoverPolicyPre, Observation, Topology};
 use super::engine::{Admission, Sandbox};
 use super::form::{DescriptionError, check_decision, check_description};
 use super::limits::{self, Limits};
@@ -118,6 +118,10 @@ impl Policy for Component {
 
     fn digest(&self) -> &str {
         &self.digest
+    }
+
+    fn wants(&self, topology: Topology) -> Vec<Vec<String>> {
+        self.description.wants.iter().filter(|want| want.topology == topology).map(|want| want.arguments.clone()).collect()
     }
 
     fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::contract::Topology;
 use super::{Policy, PolicyFault};
 
 /// The policies of one operator, in the order in which they are asked. Shared by its groups.
@@ -54,6 +55,14 @@ impl Line {
             }
         }
         line
+    }
+
+    /// What any of them wants in groups of that topology.
+    pub fn wants(&self, topology: Topology) -> Vec<Vec<String>> {
+        let mut wants: Vec<Vec<String>> = self.line().iter().flat_map(|policy| policy.wants(topology)).collect();
+        wants.sort();
+        wants.dedup();
+        wants
     }
 
     /// The policy that was last put in front, in quarantine or not.
@@ -135,6 +144,9 @@ mod tests {
         }
         fn digest(&self) -> &str {
             self.0
+        }
+        fn wants(&self, _: Topology) -> Vec<Vec<String>> {
+            Vec::new()
         }
         fn decide(&self, _: &Observation) -> Result<Decision, PolicyFault> {
             Err(fault())

@@ -25,7 +25,7 @@ pub use specimen::healthy_group;
 pub use watch::{Change, Prove, SwapError, Watch, load_file};
 pub use wrap::wrap;
 
-use contract::{Decision, Observation};
+use contract::{Decision, Observation, Topology};
 
 /// Whatever answers an observation with a decision: a component, or the engine compiled natively.
 pub trait Policy: Send + Sync {
@@ -34,6 +34,9 @@ pub trait Policy: Send + Sync {
 
     /// SHA-256 of the component file, lower-case hex. Names the policy in every plan, event and metric.
     fn digest(&self) -> &str;
+
+    /// The commands whose replies it wants in groups of that topology, beyond the standard ones.
+    fn wants(&self, topology: Topology) -> Vec<Vec<String>>;
 
     /// Answers, in a fresh instance.
     ///

@@ -1,0 +1,37 @@
+//! `observe`: prints the live Observation of given servers.
+
+use super::outcome::{Pass, check_input};
+use super::watching::Telling;
+use super::{GroupSettings, PolicyChoice, Servers, Session, Stop, Surroundings, print_json};
+use crate::fleet::RecordFile;
+use std::path::PathBuf;
+
+/// Print the live Observation of given servers as JSON, ready for `policy decide`; touches nothing
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  redis-operator observe --redis 127.0.0.1:6379,127.0.0.1:6380 | redis-operator policy decide -")]
+pub struct Args {
+    #[command(flatten)]
+    servers: Servers,
+    #[command(flatten)]
+    group: GroupSettings,
+    #[command(flatten)]
+    policy: PolicyChoice,
+    /// State file of a `static` operator, read for its record
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+}
+
+pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+    let (members, access) = args.servers.resolve(args.group.down_after, surroundings).await?;
+    let mut settings = args.group.settings(members.len())?;
+    settings.record = RecordFile::open(args.state.clone()).map_err(|error| Stop::Input(error.to_string()))?.1;
+    let memory = RecordFile::open(None).map_err(|error| Stop::Failed(error.to_string()))?.0;
+    let mut session = Session::open(settings, members, access, &args.policy, memory, surroundings)?;
+    let mut watching = Telling::default().open(&args.group.name, args.group.interval, &session).await?;
+    let mut pass = Pass::looking(args.group.down_after);
+    watching.until(&mut session, &args.policy, |now, report| pass.is_over(now, report)).await?;
+    let decided = pass.into_decided().ok_or_else(|| Stop::Failed("no policy gave an answer".into()))?;
+    check_input(&decided.observation)?;
+    print_json(&*decided.observation)?;
+    Ok(0)
+}

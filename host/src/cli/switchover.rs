@@ -1,0 +1,107 @@
+//! `switchover`: a planned handover, lossless.
+
+use super::outcome::{Outcome, Pass, check_input};
+use super::watching::Telling;
+use super::{GroupSettings, PolicyChoice, Servers, Session, Stop, Surroundings, print};
+use crate::fleet::RecordFile;
+use crate::group::{Outcome as Ended, Report};
+use crate::policy::contract::{Action, Verdict};
+use std::path::PathBuf;
+
+/// Hand the role of master over to a replica, under load and without a loss
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  redis-operator switchover --redis 10.0.0.1:6379,10.0.0.2:6379 --to 10.0.0.2:6379\n\nExit codes: 0 done, 1 failed, 11 gave up waiting, 12 refused; 2 is bad input."
+)]
+pub struct Args {
+    #[command(flatten)]
+    servers: Servers,
+    /// Who is to be master, as in --redis [default: the best replica in sync]
+    #[arg(long, value_name = "HOST:PORT")]
+    to: Option<String>,
+    #[command(flatten)]
+    group: GroupSettings,
+    #[command(flatten)]
+    policy: PolicyChoice,
+    /// State file of the `static` operator of the same group
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+}
+
+pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+    let (members, access) = args.servers.resolve(args.group.down_after, surroundings).await?;
+    if let Some(to) = args.to.as_ref().filter(|to| !members.iter().any(|member| member.id == **to)) {
+        return Err(Stop::Input(format!("--to: {to} is not one of --redis; name a member as it stands there")));
+    }
+    let mut settings = args.group.settings(members.len())?;
+    let (record_file, record) = RecordFile::open(args.state.clone()).map_err(|error| Stop::Input(error.to_string()))?;
+    settings.record = record;
+    let mut session = Session::open(settings, members, access, &args.policy, record_file, surroundings)?;
+    let mut watching = Telling::default().open(&args.group.name, args.group.interval, &session).await?;
+
+    let mut look = Pass::looking(args.group.down_after);
+    watching.until(&mut session, &args.policy, |now, report| look.is_over(now, report)).await?;
+    let first = look.into_decided().ok_or_else(|| Stop::Failed("no policy gave an answer".into()))?;
+    check_input(&first.observation)?;
+    match (&first.decision.master, &args.to) {
+        (None, _) => return Err(Stop::Failed(format!("there is no master to hand over: {}", first.decision.explanation))),
+        (Some(master), Some(to)) if master == to => {
+            print(&format!("{to} is master already\n"))?;
+            return Ok(0);
+        }
+        (Some(master), _) => print(&format!("{master} is master; handing over to {}\n", args.to.as_deref().unwrap_or("the best replica in sync")))?,
+    }
+    session.authorise(true);
+    session.door.switch_over(args.to.clone());
+
+    let mut pass = Pass::new(args.group.down_after);
+    let mut ended = None;
+    let mut waits = String::new();
+    watching
+        .until(&mut session, &args.policy, |now, report| match report {
+            Report::Finished { action: Action::Handover(handover), outcome, .. } => {
+                ended = Some((handover.target.clone(), outcome.clone()));
+                true
+            }
+            Report::Decided(decided) if decided.observation.switchover.is_some() && decided.decision.verdict == Verdict::Wait => {
+                waits = decided.decision.explanation.clone();
+                pass.is_over(now, report) && decided.observation.switchover.as_ref().is_some_and(|request| request.age_us > GIVE_UP_US)
+            }
+            Report::Decided(decided) if decided.decision.verdict == Verdict::Refuse => pass.is_over(now, report),
+            Report::Decided(_)
+            | Report::Link { .. }
+            | Report::Fault { .. }
+            | Report::Held
+            | Report::Sent { .. }
+            | Report::Withheld { .. }
+            | Report::Finished { .. } => false,
+        })
+        .await?;
+    match ended {
+        Some((target, Ended::Done { note, .. })) => {
+            print(&format!("{target} is master: {note}\n"))?;
+            settle(&mut watching, &mut session, args).await?;
+            Ok(0)
+        }
+        Some((_, Ended::Failed(why) | Ended::InDoubt(why))) => Err(Stop::Failed(why)),
+        None => match pass.into_decided() {
+            Some(decided) if decided.decision.verdict == Verdict::Refuse => {
+                print(&format!("refused: {}\n", decided.decision.explanation))?;
+                Ok(Outcome::Refused.code())
+            }
+            Some(_) | None => {
+                print(&format!("gave up: {}\n", if waits.is_empty() { "interrupted" } else { &waits }))?;
+                Ok(Outcome::Waiting.code())
+            }
+        },
+    }
+}
+
+/// The other replicas are re-pointed before we leave.
+async fn settle(watching: &mut super::watching::Watching, session: &mut Session, args: &Args) -> Result<(), Stop> {
+    let mut pass = Pass::new(args.group.down_after);
+    watching.until(session, &args.policy, |now, report| pass.is_over(now, report)).await.map(drop)
+}
+
+/// A replica that is not in sync by then needs a full copy, and a person who knows.
+const GIVE_UP_US: u64 = 10_000_000;

@@ -1,0 +1,114 @@
+//! What every command that looks after a group does beside it: logs, metrics, recording, the policy file, signals.
+
+use super::{PolicyChoice, Session, Stop};
+use crate::group::{Event, Moment, Report};
+use crate::policy::contract::Topology;
+use crate::policy::{Change, Component, Policy, Watch};
+use crate::report::{GroupNames, Health, Listen, Metrics, Recording, Reporter};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Where to tell of what happens.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Telling {
+    /// Serve /metrics, /healthz and /readyz here [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Append each decision that is news to this file, one JSON line each, which `policy decide` takes
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+}
+
+/// Everything that is told of one group.
+pub struct Watching {
+    reporter: Reporter,
+    listen: Option<Listen>,
+}
+
+impl Telling {
+    /// Opens what was asked for.
+    ///
+    /// # Errors
+    /// [`Stop::Input`] for an address that is taken or a file that cannot be written.
+    pub async fn open(&self, name: &str, interval: Duration, session: &Session) -> Result<Watching, Stop> {
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+        let health = Arc::new(Health::new(u64::try_from(interval.as_micros()).unwrap_or(u64::MAX)));
+        let listen = match self.listen {
+            Some(address) => Some(
+                Listen::bind(address, Arc::clone(&metrics), Arc::clone(&health), session.start)
+                    .await
+                    .map_err(|error| Stop::Input(error.to_string()))?,
+            ),
+            None => None,
+        };
+        let zero = SystemTime::now() - session.start.elapsed();
+        let recording = self.record.as_ref().map(|path| Recording::open(path, zero)).transpose().map_err(|error| Stop::Input(error.to_string()))?;
+        let names = GroupNames { namespace: String::new(), name: name.to_owned(), topology: Topology::Replication };
+        Ok(Watching { reporter: Reporter::new(names, metrics, health, recording), listen })
+    }
+}
+
+impl Watching {
+    /// Tells of everything until `done` says so, a signal comes, or the group ends. True: `done` said so.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] when the system gives no signals.
+    pub async fn until(&mut self, session: &mut Session, choice: &PolicyChoice, mut done: impl FnMut(Moment, &Report) -> bool) -> Result<bool, Stop> {
+        let no_signals = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
+        let mut interrupted = signal(SignalKind::interrupt()).map_err(no_signals)?;
+        let mut terminated = signal(SignalKind::terminate()).map_err(no_signals)?;
+        let listen = self.listen.take();
+        let serve = async {
+            match listen {
+                Some(listen) => listen.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        let watch = watch(session, choice);
+        tokio::pin!(serve, watch);
+        loop {
+            tokio::select! {
+                report = session.reports.recv() => {
+                    let Some((now, report)) = report else { return Ok(false) };
+                    self.reporter.take(now, &report);
+                    if done(now, &report) {
+                        return Ok(true);
+                    }
+                }
+                () = &mut serve => {}
+                () = &mut watch => {}
+                _ = interrupted.recv() => return Ok(false),
+                _ = terminated.recv() => return Ok(false),
+            }
+        }
+    }
+}
+
+/// Puts what the policy file becomes in front of the line, once it is proven.
+fn watch(session: &Session, choice: &PolicyChoice) -> impl Future<Output = ()> + use<> {
+    let (line, sandbox, door, path) = (Arc::clone(&session.line), Arc::clone(&session.sandbox), session.door.clone(), choice.policy.clone());
+    async move {
+        let Some(path) = path else { return std::future::pending().await };
+        let prove: Arc<dyn Fn(&Component) -> Result<(), String> + Send + Sync> = Arc::new(prove);
+        let told = Watch { path: path.clone(), sandbox, line, prove }.run(|change| match change {
+            Change::Live { title, digest } => {
+                tracing::info!(policy = title, digest, path = %path.display(), "policy live");
+                door.send(Event::Policy);
+            }
+            Change::Refused(error) => tracing::warn!(%error, "policy refused"),
+        });
+        told.await;
+    }
+}
+
+/// The checks that a policy passes before it goes live.
+pub fn prove(component: &Component) -> Result<(), String> {
+    if component.description().topologies.contains(&Topology::Replication) {
+        Ok(())
+    } else {
+        Err(format!("{} does not decide for replication", component.title()))
+    }
+}
