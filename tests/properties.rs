@@ -72,7 +72,7 @@ impl Run {
             for action in actions {
                 if let Action::Promote(promote) = action {
                     self.chosen_well(&decision, promote)?;
-                    self.model.given_up.extend(promote.source.clone().zip(decision.known_loss_bytes));
+                    self.model.given_up.extend(promote.source.clone().zip(Some(decision.known_loss_bytes.unwrap_or(u64::MAX))));
                     self.promoted.push(promote.id.clone());
                 }
             }
