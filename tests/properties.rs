@@ -30,7 +30,7 @@ fn check(observation: &Observation, decision: &Decision) -> Result<(), String> {
     ensure(reason.verdicts().contains(verdict), "the verdict is not one of the reason's")?;
     ensure(!decision.explanation.is_empty(), "no explanation")?;
     ensure((100..=2_000_000).contains(&decision.next_look_us), "the next look is never, or at once")?;
-    ensure((decision.verdict == Verdict::Act) == !decision.stages.is_empty(), "only act has a plan, and it has one")?;
+    ensure((decision.verdict == Verdict::Act) != decision.stages.is_empty(), "only act has a plan, and it has one")?;
     ensure(decision.stages.iter().all(|stage| !stage.actions.is_empty()), "a stage without actions")?;
     let actions = || decision.stages.iter().flat_map(|stage| &stage.actions);
     ensure(actions().filter(|action| matches!(action, Action::Promote(_))).count() <= 1, "two promotions")?;
