@@ -57,7 +57,7 @@ const WALLS: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &str, &[&str])] = &[
     ("host/src/guard", "failover_core::", &["facts"]),
     ("host/src/guard", "crate::policy::", &["contract", "check"]),
-    ("host/src/group", "crate::policy::", &["contract", "Policy", "PolicyFault", "{"]),
+    ("host/src/group", "crate::policy::", &["contract", "Line", "Policy", "{"]),
     ("host/src/redis", "crate::policy::", &["contract"]),
     ("host/src/redis", "failover_core::", &["facts"]),
 ];
@@ -139,12 +139,9 @@ fn no_file_is_longer_than_it_can_be_read() {
 /// Redis' old word for a replica is read in one place. Tests that speak with real servers, or write what they say, use theirs.
 #[test]
 fn the_old_word_stands_only_where_replies_are_read() {
-    let speaks_it = |name: &str| {
-        name.starts_with("core/src/facts/")
-            || name == "host/src/policy/check/world.rs"
-            || name.contains("tests")
-            || name.starts_with("host/src/redis/")
-    };
+    const SPEAK_IT: &[&str] =
+        &["core/src/facts/", "host/src/redis/", "host/src/policy/check/", "host/src/policy/specimen.rs", "host/src/policy/wants.rs"];
+    let speaks_it = |name: &str| name.contains("tests") || SPEAK_IT.iter().any(|place| name.starts_with(place));
     let found: Vec<_> = ["core/src", "host/src"]
         .into_iter()
         .flat_map(rust_files)
@@ -162,7 +159,8 @@ fn every_file_opens_with_what_it_owns() {
     let found: Vec<_> = ["core/src", "host/src", "tests"]
         .into_iter()
         .flat_map(rust_files)
-        .filter(|(_, text)| !text.starts_with("//! ") || text.lines().next().is_some_and(|line| line.len() < 20))
+        // A room of one line is not built yet.
+        .filter(|(_, text)| text.lines().nth(1).is_some() && !text.lines().next().is_some_and(|line| line.starts_with("//! ") && line.len() > 20))
         .map(|(name, _)| name)
         .collect();
     assert!(found.is_empty(), "these do not say what they own: {found:?}");

@@ -84,7 +84,11 @@ pub fn elect(view: &View, lost: &Lost) -> Election {
         return elect_without_lineage(view, lost, &fit);
     }
     let heirs = succession(view, reference.as_ref(), &heirs);
-    Election::Elected(elected(view, &heirs, reference.as_ref()))
+    let elected = elected(view, &heirs, reference.as_ref());
+    // Last words of a new life, which no replica took part in: what it had by then is not known.
+    let last_words = lost.index.filter(|_| lost.how == How::OutOfSight).and_then(|index| view.members[index].history());
+    let are_counted = last_words.is_none_or(|last| reference.is_some_and(|reference| reference.relation(last) != Relation::Unrelated));
+    Election::Elected(Elected { known_loss_bytes: elected.known_loss_bytes.filter(|_| are_counted), ..elected })
 }
 
 /// A first master: nobody is known to have had the role, and a member that is still to come may hold the data.

@@ -117,7 +117,7 @@ fn is_outdated(view: &View, index: usize) -> bool {
         })
 }
 
-/// Nobody names it, no record knows it, and nobody with data, replicas among them, has anything in common with it; or the recorded master is
+/// Nobody names it, no record knows it, and nobody with data, replicas of others among them, has anything in common with it; or the recorded master is
 /// merely out of sight, or dead with the data that this one has not.
 fn is_stray(view: &View, index: usize) -> bool {
     let master = &view.members[index];
@@ -128,7 +128,7 @@ fn is_stray(view: &View, index: usize) -> bool {
     let holders = || view.answering().filter(|(other, member)| *other != index && member.has_data()).map(|(_, member)| member);
     let is_no_heir = |recorded: usize| !master.has_data() || !matches!(life(view, &view.members[recorded]), Life::Gone(_));
     view.published().and_then(|published| view.find(&published.master)).is_some_and(is_no_heir)
-        || holders().any(|member| member.is_replica() && member.relation(master) == Relation::Unrelated)
+        || holders().any(|member| member.is_replica() && member.names != Names::Nobody && member.relation(master) == Relation::Unrelated)
             && holders().all(|member| member.relation(master) == Relation::Unrelated)
 }
 

@@ -52,6 +52,8 @@ pub struct Model {
     pub world: World,
     /// Now.
     pub now_us: u64,
+    /// Whose role was taken, and how many of its bytes were said to be lost with it.
+    pub given_up: Vec<(String, u64)>,
     /// Bytes that some follower lost for good without a word, each a breach.
     pub breaches: Vec<String>,
 }
@@ -66,7 +68,7 @@ impl Model {
         for node in &mut nodes {
             (node.server.offset, node.server.keys) = (at, at);
         }
-        let mut model = Self { nodes, branches: vec![(0, 0)], world, now_us, breaches: vec![] };
+        let mut model = Self { nodes, branches: vec![(0, 0)], world, now_us, given_up: vec![], breaches: vec![] };
         model.publish(0);
         model
     }
@@ -165,7 +167,9 @@ impl Model {
                     let Some(discards) = discards else { continue };
                     let own = self.nodes[index].data;
                     let kept = (0..self.nodes.len()).any(|other| other != index && self.shared(self.nodes[other].data, own) == own.at);
-                    if discards < lost && !kept {
+                    let given_up =
+                        self.given_up.iter().filter(|(id, _)| *id == self.nodes[index].server.id).map(|(_, bytes)| *bytes).max().unwrap_or(0);
+                    if discards.max(given_up) < lost && !kept {
                         let (id, to) = (&self.nodes[index].server.id, &self.nodes[master].server.id);
                         self.breaches.push(format!("{id} followed {to}, lost {lost} bytes of the only copy, and {discards} were reported"));
                     }

@@ -263,7 +263,7 @@ impl Server {
             kind: InstanceKind::Redis,
             address: address((&self.host, self.port)),
             aliases: self.aliases.iter().map(|(host, port)| address((host, *port))).collect(),
-            link: self.link.clone(),
+            link: self.link,
             replies: fence.into_iter().chain(standard).collect(),
             pod: self.pod.clone(),
             extras: vec![],

@@ -60,9 +60,11 @@ pub fn proof(view: &View, lost: &Lost) -> Proof {
     }
 }
 
-/// The known process that reloads is alive; a new one need not be waited for while somebody else has its data.
+/// A process that reloads, known by its run id or by a link that never broke, is alive; a new one need not be waited for while
+/// somebody else has its data.
 fn must_be_waited_for(view: &View, lost: &Lost, index: usize) -> bool {
-    view.is_recorded(index) || matches!(elect(view, lost), Election::NobodyEligible)
+    let is_heard = || view.answering().any(|(_, member)| member.names == Names::Member(index) && member.replication.link_up == Some(true));
+    view.is_recorded(index) || is_heard() || matches!(elect(view, lost), Election::NobodyEligible)
 }
 
 fn lost_keys(view: &View, index: usize) -> u64 {

@@ -1,0 +1,113 @@
+//! What may happen to a group: seeded starting points, from quiet to hopeless.
+
+use crate::model::{Life, Model};
+use crate::seeds::Seed;
+use crate::world::Speaks;
+use failover_core::contract::Preference;
+
+/// Anything that may have happened to a group.
+pub fn broken(seed: &mut Seed) -> Model {
+    let count = 1 + seed.below(5);
+    let mut model = Model::healthy(count, 1000);
+    model.world.rest.group.prefer = *seed.pick(&[Preference::Availability, Preference::Availability, Preference::Consistency]);
+    for index in 1..count {
+        model.nodes[index].server.priority = *seed.pick(&[100, 100, 100, 10, 0]);
+        let lag = *seed.pick(&[0, 0, 14, 300]);
+        let node = &mut model.nodes[index];
+        (node.data.at, node.server.offset, node.server.keys) = (1000 - lag, 1000 - lag, 1000 - lag);
+        node.server.announced = !seed.chance(5);
+    }
+    if seed.chance(10) {
+        restart_all(&mut model, seed);
+    }
+    for _ in 0..1 + seed.below(3) {
+        fault(&mut model, seed);
+    }
+    if seed.chance(20) {
+        model.world.rest.published = None;
+    }
+    model.settle(&[]);
+    let age_us = *seed.pick(&[1_500, 40_000, 2_500_000]);
+    model.pass(age_us);
+    model
+}
+
+fn restart_all(model: &mut Model, seed: &mut Seed) {
+    let has_aof = seed.chance(50);
+    for index in 0..model.nodes.len() {
+        let server = &mut model.nodes[index].server;
+        let (offset, keys) = (server.offset, server.keys);
+        server.restart_with_aof(1).follow_itself();
+        if !has_aof {
+            server.history("a", offset).keys = keys;
+        }
+    }
+}
+
+fn fault(model: &mut Model, seed: &mut Seed) {
+    let index = seed.below(model.nodes.len());
+    let other = seed.below(model.nodes.len());
+    let now_us = model.now_us;
+    match seed.below(14) {
+        0..=2 => model.nodes[index].life = Life::Dead(now_us),
+        3 => model.nodes[index].life = Life::Hung(now_us),
+        4 => {
+            // Empty, as a master or as a replica of itself; its data is gone, which is the fault's doing.
+            let node = &mut model.nodes[index];
+            node.server.restart(1);
+            node.server.speaks = Speaks::Master;
+            if seed.chance(50) {
+                node.server.follow_itself();
+            }
+            (node.data.branch, node.data.at) = (0, 0);
+            model.fork(index);
+            cut_off(model, index);
+        }
+        5 if index != other => model.follow(index, other),
+        6 if model.nodes[index].server.speaks != Speaks::Master && !model.nodes.iter().any(|node| node.server.aof) => {
+            model.promote(index);
+            model.write(index, *seed.pick(&[0, 20, 500]));
+        }
+        7 if model.nodes[0].server.speaks == Speaks::Master => model.write(0, 50),
+        8 => model.nodes[index].server.in_pod().terminating = true,
+        9 => {
+            let target = seed.chance(50).then(|| model.nodes[index].server.id.clone());
+            model.world.ask(target.as_deref());
+        }
+        // Somebody else's data under this address; under that of the recorded master nothing tells it from a restart.
+        10 if index > 0 && !model.nodes[index].server.aof => {
+            let node = &mut model.nodes[index];
+            node.server.restart(1).history(&format!("z{index}"), 500).keys = 500;
+            node.server.speaks = Speaks::Master;
+            if seed.chance(50) {
+                node.server.follow("10.9.9.9", 6379).up = seed.chance(50);
+            }
+            (node.data.branch, node.data.at) = (0, 0);
+            model.fork(index);
+            model.nodes[index].data.at = 500;
+            cut_off(model, index);
+        }
+        // Bytes of its own and then a restart with AOF leave no trace of where they came from: nobody can tell them.
+        11 if model.nodes.iter().all(|node| node.server.former.is_none()) && model.nodes[index].data.branch == 0 => {
+            let server = &mut model.nodes[index].server;
+            server.restart_with_aof(1);
+            if server.speaks != Speaks::Master || seed.chance(50) {
+                server.follow_itself();
+            } else {
+                model.fork(index);
+            }
+            cut_off(model, index);
+        }
+        12 => model.nodes[index].server.loading = true,
+        13 => model.world.rest.parameters = r#"{"order":"priority-first"}"#.into(),
+        _ => {}
+    }
+}
+
+fn cut_off(model: &mut Model, index: usize) {
+    for replica in (0..model.nodes.len()).filter(|&replica| replica != index) {
+        if model.named_by(replica) == Some(index) {
+            model.nodes[replica].server.link_down(0);
+        }
+    }
+}
