@@ -6,21 +6,36 @@ use crate::fleet::{Access, Door, Driver, Publish, Seats};
 use crate::group::{Event, Member, Moment, Report, Settings};
 use crate::policy::{Line, Policy, Sandbox};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Instant;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::oneshot;
 
 /// A driven group.
 pub struct Session {
     /// The way in.
     pub door: Door,
     /// What happens, in order.
-    pub reports: UnboundedReceiver<(Moment, Report)>,
+    pub reports: Receiver<(Moment, Report)>,
     /// Who decides.
     pub line: Arc<Line>,
     /// Where policies run.
     pub sandbox: Arc<Sandbox>,
     /// The zero of all moments.
     pub start: Instant,
+    /// None only while it is dropped.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Session {
+    /// Waits for the driver, so that what it published is written.
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
 }
 
 impl Session {
@@ -52,11 +67,17 @@ impl Session {
         door.send(Event::Members(members));
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Stop::Failed(format!("no runtime: {error}")))?;
-        std::thread::Builder::new()
-            .name("group".into())
-            .spawn(move || runtime.block_on(driver.run()))
-            .map_err(|error| Stop::Failed(format!("no thread: {error}")))?;
-        Ok(Self { door, reports, line, sandbox, start })
+        let (stop, stopped) = oneshot::channel();
+        let drive = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = driver.run() => {}
+                    _ = stopped => {}
+                }
+            });
+        };
+        let thread = std::thread::Builder::new().name("group".into()).spawn(drive).map_err(|error| Stop::Failed(format!("no thread: {error}")))?;
+        Ok(Self { door, reports, line, sandbox, start, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Lets it act, or only look.

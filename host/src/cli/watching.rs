@@ -3,7 +3,7 @@
 use super::{PolicyChoice, Session, Stop};
 use crate::group::{Event, Moment, Report};
 use crate::policy::contract::Topology;
-use crate::policy::{Change, Component, Policy, Watch};
+use crate::policy::{Change, Component, Policy, Prove, Watch};
 use crate::report::{GroupNames, Health, Listen, Metrics, Recording, Reporter};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -92,7 +92,7 @@ fn watch(session: &Session, choice: &PolicyChoice) -> impl Future<Output = ()> +
     let (line, sandbox, door, path) = (Arc::clone(&session.line), Arc::clone(&session.sandbox), session.door.clone(), choice.policy.clone());
     async move {
         let Some(path) = path else { return std::future::pending().await };
-        let prove: Arc<dyn Fn(&Component) -> Result<(), String> + Send + Sync> = Arc::new(prove);
+        let prove: Arc<Prove> = Arc::new(prove);
         let told = Watch { path: path.clone(), sandbox, line, prove }.run(|change| match change {
             Change::Live { title, digest } => {
                 tracing::info!(policy = title, digest, path = %path.display(), "policy live");

@@ -17,7 +17,7 @@ use crate::policy::contract::Topology;
 use crate::redis::LinkEvent;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
 /// Where a group's truth is made known beside its plan.
 pub trait Publish {
@@ -32,7 +32,7 @@ pub struct Driver<P> {
     line: Arc<Line>,
     topology: Topology,
     publish: P,
-    reports: UnboundedSender<(Moment, Report)>,
+    reports: Sender<(Moment, Report)>,
     start: Instant,
     queue: (UnboundedSender<Event>, UnboundedReceiver<Event>),
     links: UnboundedReceiver<LinkEvent>,
@@ -62,9 +62,9 @@ impl<P: Publish> Driver<P> {
         line: Arc<Line>,
         publish: P,
         start: Instant,
-    ) -> (Self, UnboundedReceiver<(Moment, Report)>) {
+    ) -> (Self, Receiver<(Moment, Report)>) {
         let (link_events, links) = unbounded_channel();
-        let (reports, reported) = unbounded_channel();
+        let (reports, reported) = channel(REPORTS_MAX);
         let topology = settings.wanted.topology;
         let group = Group::new(settings, moment(start, Instant::now()));
         (Self { group, seats: seats(link_events), line, topology, publish, reports, start, queue: unbounded_channel(), links }, reported)
@@ -99,13 +99,17 @@ impl<P: Publish> Driver<P> {
                     Effect::Act(order) => act::carry_out(&self.seats, order, self.queue.0.clone()),
                     Effect::Publish(record) => self.publish.publish(now, record),
                     Effect::WakeAt(at) => wake = at,
-                    Effect::Report(report) => drop(self.reports.send((now, report))),
+                    // Whoever does not read in time misses some; a failover never waits for a terminal.
+                    Effect::Report(report) => drop(self.reports.try_send((now, report))),
                 }
             }
             timer.as_mut().reset((self.start + std::time::Duration::from_micros(wake.0)).into());
         }
     }
 }
+
+/// Reports that nobody has read yet: some seconds of them, and 40 MB at most.
+const REPORTS_MAX: usize = 4096;
 
 fn moment(start: Instant, at: Instant) -> Moment {
     Moment(u64::try_from(at.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX))

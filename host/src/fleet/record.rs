@@ -1,16 +1,24 @@
-//! The state file: what Kubernetes would store. Written beside the plan, by rename, so that a crash leaves the old or the new.
+//! The state file: what Kubernetes would store. Written beside the plan, on a thread of its own, because a disk may take its time;
+//! and by rename, so that a crash leaves the old or the new.
 
 use super::Publish;
 use crate::group::{Changed, Moment, Record};
 use crate::policy::contract::{Evidence, Published};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A state file, or memory only.
-#[derive(Clone, Debug)]
-pub struct RecordFile {
-    path: Option<PathBuf>,
+/// A state file, or memory only. Dropping it waits until the newest record is written.
+#[derive(Debug)]
+pub struct RecordFile(Option<Writer>);
+
+#[derive(Debug)]
+struct Writer {
+    /// None only while it is dropped.
+    newest: Option<Sender<Stored>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// What the file says. Unix milliseconds, because no other clock survives a restart; they only ever become ages.
@@ -58,8 +66,8 @@ impl RecordFile {
     ///
     /// # Errors
     /// [`RecordError`]; a file that does not exist yet is none, but its folder must take one.
-    pub fn open(path: Option<PathBuf>) -> Result<(Self, Option<(Published, Option<Changed>)>), RecordError> {
-        let Some(path) = path else { return Ok((Self { path: None }, None)) };
+    pub fn open(path: Option<PathBuf>) -> Result<(Self, Option<Record>), RecordError> {
+        let Some(path) = path else { return Ok((Self(None), None)) };
         let record = match std::fs::read(&path) {
             Ok(bytes) => Some(restore(serde_json::from_slice(&bytes).map_err(|source| RecordError::Form { path: path.clone(), source })?)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -70,13 +78,19 @@ impl RecordFile {
             }
             Err(source) => return Err(RecordError::Io { path, source }),
         };
-        Ok((Self { path: Some(path) }, record))
+        let (newest, records) = channel();
+        let thread = std::thread::Builder::new().name("state".into()).spawn({
+            let path = path.clone();
+            move || write_all(&path, &records)
+        });
+        let thread = thread.map_err(|source| RecordError::Io { path, source })?;
+        Ok((Self(Some(Writer { newest: Some(newest), thread: Some(thread) })), record))
     }
 }
 
 impl Publish for RecordFile {
     fn publish(&mut self, now: Moment, record: Record) {
-        let Some(path) = &self.path else { return };
+        let Some(newest) = self.0.as_ref().and_then(|writer| writer.newest.as_ref()) else { return };
         let Record { published, last_failover } = record;
         let now_unix_ms = unix_ms();
         let last_failover = last_failover.map(|Changed { at, age_us, source, target, meant_for, evidence }| StoredChange {
@@ -87,7 +101,24 @@ impl Publish for RecordFile {
             evidence,
         });
         let stored = Stored { published, published_unix_ms: now_unix_ms, last_failover };
-        let written = serde_json::to_vec_pretty(&stored).map_err(std::io::Error::from).and_then(|json| {
+        drop(newest.send(stored));
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.newest = None;
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Writes what comes, and of several that wait only the newest.
+fn write_all(path: &Path, records: &Receiver<Stored>) {
+    while let Ok(record) = records.recv() {
+        let record = records.try_iter().last().unwrap_or(record);
+        let written = serde_json::to_vec_pretty(&record).map_err(std::io::Error::from).and_then(|json| {
             // A rename on one file system is atomic. Not synced: a machine that crashes takes its Redis servers with it.
             std::fs::write(beside(path), json)?;
             std::fs::rename(beside(path), path)
@@ -98,7 +129,7 @@ impl Publish for RecordFile {
     }
 }
 
-fn restore(stored: Stored) -> (Published, Option<Changed>) {
+fn restore(stored: Stored) -> Record {
     let Stored { published, published_unix_ms, last_failover } = stored;
     let age_us = |then_ms: u64| unix_ms().saturating_sub(then_ms).saturating_mul(1000);
     let published = Published { age_us: age_us(published_unix_ms), ..published };
@@ -110,7 +141,7 @@ fn restore(stored: Stored) -> (Published, Option<Changed>) {
         meant_for,
         evidence,
     });
-    (published, last_failover)
+    Record { published, last_failover }
 }
 
 fn beside(path: &Path) -> PathBuf {

@@ -109,7 +109,7 @@ impl Group {
             if seat.probing.is_none() {
                 seat.probing = Some(now);
             }
-            if !seat.probing.is_some_and(|sent| sent.age_us(now) >= PATIENCE_US) {
+            if seat.probing.is_none_or(|sent| sent.age_us(now) < PATIENCE_US) {
                 waiting.insert(id.clone());
             }
         }

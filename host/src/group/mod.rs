@@ -35,7 +35,7 @@ pub struct Settings {
     /// Between two looks when nothing is wrong, in microseconds.
     pub interval_us: u64,
     /// What a predecessor made known.
-    pub record: Option<(Published, Option<Changed>)>,
+    pub record: Option<Record>,
 }
 
 /// The state of one group.
@@ -55,7 +55,7 @@ pub struct Group {
 impl Group {
     /// A group without members; [`Event::Members`] brings them.
     pub fn new(settings: Settings, now: Moment) -> Self {
-        let (published, last_failover) = settings.record.clone().map_or((None, None), |(published, changed)| (Some((published, now)), changed));
+        let (published, last_failover) = settings.record.clone().map_or((None, None), |record| (Some((record.published, now)), record.last_failover));
         let (look, stage) = (Look::new(now), Stage::default());
         let (seats, may_act, silent_groups_permille) = (BTreeMap::new(), false, 0);
         Self { settings, seats, look, stage, may_act, silent_groups_permille, switchover: None, published, last_failover, last: None }

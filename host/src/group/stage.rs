@@ -143,10 +143,9 @@ impl Group {
             | Action::Command(_) => return,
         };
         self.last_failover = Some(Changed { at: now, age_us: 0, source, target: target.clone(), meant_for: meant_for.clone(), evidence });
-        if let Action::Handover(handover) = action {
-            if self.switchover.as_ref().is_some_and(|(wanted, _)| wanted.as_ref().is_none_or(|wanted| *wanted == handover.target)) {
-                self.switchover = None;
-            }
+        let is_asked_for = |wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| wanted == target);
+        if evidence == Evidence::Requested && self.switchover.as_ref().is_some_and(|(wanted, _)| is_asked_for(wanted)) {
+            self.switchover = None;
         }
         self.publish(now, target, effects);
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::policy::PolicyFault;
-use crate::policy::contract::{Action, Evidence, Expectation, Health, Member, Promote, Role, Stage, Verdict};
+use crate::policy::contract::{Action, Evidence, Expectation, Health, Member, Promote, Role, Stage, Topology, Verdict};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A policy out of a function and a number that grows with every call.
@@ -15,6 +15,10 @@ impl<F: Fn(&Observation, u64) -> Result<Decision, PolicyFault> + Send + Sync> Po
 
     fn digest(&self) -> &str {
         "none"
+    }
+
+    fn wants(&self, _: Topology) -> Vec<Vec<String>> {
+        Vec::new()
     }
 
     fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault> {
