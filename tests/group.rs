@@ -1,0 +1,329 @@
+//! The loop of one group under a virtual clock: real policy, real guard, scripted servers. What is asked for, sent and published,
+//! and when.
+
+use redis_operator::group::{Answer, Effect, Event, Failed, Group, Member, Moment, Order, Outcome, Reply, Report, Request, Settings};
+use redis_operator::policy::contract::{Action, FailureKind, Instance, Observation, Value, Verdict};
+use redis_operator::policy::{Line, Sandbox, embedded};
+use std::sync::{Arc, OnceLock};
+use tests::world::World;
+
+/// A group, its servers, and the time.
+struct Stage {
+    group: Group,
+    world: World,
+    now: Moment,
+    effects: Vec<Effect>,
+}
+
+fn line() -> &'static Line {
+    static LINE: OnceLock<Line> = OnceLock::new();
+    LINE.get_or_init(|| {
+        let sandbox = Arc::new(Sandbox::new(None).expect("this machine runs WebAssembly"));
+        Line::new(Arc::new(embedded(&sandbox).expect("the embedded policy is one")))
+    })
+}
+
+impl Stage {
+    /// A healthy group of three, looked at once.
+    fn healthy(may_act: bool) -> Self {
+        let world = World::group(3);
+        let wanted = observation(&world).group;
+        let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, record: None };
+        let now = Moment(1_000_000);
+        let mut stage = Self { group: Group::new(settings, now), world, now, effects: vec![] };
+        stage.on(Event::Authority { may_act, silent_groups_permille: 0 });
+        let members =
+            stage.instances().into_iter().map(|at| Member { id: at.id, kind: at.kind, address: at.address, aliases: at.aliases, pod: at.pod });
+        let members = members.collect();
+        stage.on(Event::Members(members));
+        assert_eq!(stage.probed(), ["redis-1", "redis-2", "redis-3"]);
+        for id in ["redis-1", "redis-2", "redis-3"] {
+            stage.answer(id);
+        }
+        stage
+    }
+
+    fn instances(&self) -> Vec<Instance> {
+        observation(&self.world).instances
+    }
+
+    fn on(&mut self, event: Event) {
+        self.effects = self.group.on(self.now, event, line());
+    }
+
+    fn after(&mut self, us: u64) -> &mut Self {
+        self.now = self.now.after_us(us);
+        self
+    }
+
+    /// The member's answer as its server is now, to a question that was sent 10 µs after the last step, on the connection of its number.
+    fn answer(&mut self, id: &str) {
+        let sent = self.now.after_us(10);
+        self.after(110).answer_asked_at(id, sent);
+    }
+
+    fn answer_asked_at(&mut self, id: &str, sent: Moment) {
+        let instance = self.instances().into_iter().find(|instance| instance.id == id).expect("a member");
+        let replies = instance.replies.into_iter().filter_map(|reply| Some((reply.command, Ok(reply.newest?.value)))).collect();
+        let answer = Ok(Answer { link: link(id), replies });
+        self.on(Event::Reply(Reply { member: id.into(), sent, answer }));
+    }
+
+    fn refuse(&mut self, id: &str) {
+        let sent = self.now;
+        let answer = Err(Failed { kind: FailureKind::Refused, text: "connection refused".into() });
+        self.after(50).on(Event::Reply(Reply { member: id.into(), sent, answer }));
+    }
+
+    /// The master's process ends; the host sees its socket close and a fresh connect refused.
+    fn kill_master(&mut self) {
+        self.world.kill("redis-1");
+        self.after(5_000).on(Event::Closed { member: "redis-1".into(), link: link("redis-1") });
+        assert_eq!(self.probed(), ["redis-1"], "dialled anew at once");
+        self.refuse("redis-1");
+        assert_eq!(self.probed(), ["redis-1", "redis-2", "redis-3"], "what counts is said after the refusal");
+    }
+
+    fn probed(&self) -> Vec<&str> {
+        self.effects.iter().filter_map(|effect| if let Effect::Probe { member } = effect { Some(member.as_str()) } else { None }).collect()
+    }
+
+    fn orders(&self) -> Vec<Order> {
+        self.effects.iter().filter_map(|effect| if let Effect::Act(order) = effect { Some(order.clone()) } else { None }).collect()
+    }
+
+    fn published(&self) -> Vec<(String, u64)> {
+        let record = |effect: &Effect| {
+            if let Effect::Publish(record) = effect { Some((record.published.master.clone(), record.published.epoch)) } else { None }
+        };
+        self.effects.iter().filter_map(record).collect()
+    }
+
+    fn verdict(&self) -> Option<(Verdict, String)> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Report(Report::Decided(decided)) => Some((decided.decision.verdict, decided.decision.reason.clone())),
+            _ => None,
+        })
+    }
+
+    fn wakes_in_us(&self) -> u64 {
+        let wake = self.effects.iter().find_map(|effect| if let Effect::WakeAt(at) = effect { Some(*at) } else { None });
+        self.now.age_us(wake.expect("every step says when to wake"))
+    }
+}
+
+fn observation(world: &World) -> Observation {
+    let json = serde_json::to_value(world.observe()).expect("an observation has a JSON form");
+    serde_json::from_value(json).expect("both families of types have one JSON form")
+}
+
+fn link(id: &str) -> u64 {
+    id.bytes().last().map_or(0, u64::from)
+}
+
+fn promoted(order: &Order) -> &str {
+    match &order.action {
+        Action::Promote(promote) => &promote.id,
+        other => panic!("no promotion: {other:?}"),
+    }
+}
+
+#[test]
+fn a_healthy_group_is_published_once_and_looked_at_again_after_the_interval() {
+    let mut stage = Stage::healthy(true);
+    assert_eq!(stage.verdict(), Some((Verdict::Healthy, "healthy".into())));
+    assert_eq!(stage.published(), [("redis-1".to_owned(), 1)]);
+    assert_eq!(stage.wakes_in_us(), 25_000);
+    stage.after(25_000).on(Event::Tick);
+    assert_eq!(stage.probed().len(), 3);
+    for id in ["redis-3", "redis-1", "redis-2"] {
+        stage.answer(id);
+    }
+    assert_eq!((stage.published(), stage.orders().len()), (vec![], 0));
+}
+
+#[test]
+fn a_killed_master_is_replaced_on_the_connection_that_reported_and_published_beside_it() {
+    let mut stage = Stage::healthy(true);
+    stage.kill_master();
+    stage.answer("redis-2");
+    assert!(stage.orders().is_empty(), "redis-3 is still being asked");
+    stage.answer("redis-3");
+    stage.refuse("redis-1");
+    let orders = stage.orders();
+    assert_eq!(orders.iter().map(promoted).collect::<Vec<_>>(), ["redis-2"]);
+    assert_eq!(orders[0].links, [("redis-2".to_owned(), link("redis-2"))]);
+    assert_eq!(stage.published(), [("redis-2".to_owned(), 2)]);
+}
+
+#[test]
+fn without_authority_it_decides_and_neither_acts_nor_publishes() {
+    let mut stage = Stage::healthy(false);
+    assert!(stage.published().is_empty());
+    stage.kill_master();
+    stage.answer("redis-2");
+    stage.answer("redis-3");
+    stage.refuse("redis-1");
+    assert_eq!(stage.verdict(), Some((Verdict::Act, "master-dead".into())));
+    assert_eq!((stage.orders().len(), stage.published()), (0, vec![]));
+    stage.on(Event::Authority { may_act: true, silent_groups_permille: 0 });
+    assert_eq!(stage.probed().len(), 3, "authority is a reason to look, not to act on what was seen before");
+}
+
+#[test]
+fn an_answer_from_before_the_round_is_asked_for_again() {
+    let mut stage = Stage::healthy(true);
+    stage.world.kill("redis-1");
+    stage.after(25_000).on(Event::Tick);
+    let asked = stage.now;
+    stage.after(10).on(Event::Closed { member: "redis-1".into(), link: link("redis-1") });
+    stage.refuse("redis-1");
+    stage.after(10).answer_asked_at("redis-2", asked);
+    assert_eq!(stage.probed(), ["redis-2"]);
+    assert_eq!(stage.verdict(), None);
+}
+
+#[test]
+fn a_hung_member_costs_its_own_patience_and_no_later_round() {
+    let mut stage = Stage::healthy(true);
+    stage.after(25_000).on(Event::Tick);
+    stage.answer("redis-1");
+    stage.answer("redis-2");
+    assert_eq!(stage.verdict(), None, "redis-3 has its time");
+    let left = stage.wakes_in_us();
+    assert!(left <= 10_000, "{left}");
+    stage.after(left).on(Event::Tick);
+    assert!(stage.verdict().is_some());
+    let next = stage.wakes_in_us();
+    stage.after(next).on(Event::Tick);
+    stage.answer("redis-1");
+    stage.answer("redis-2");
+    assert!(stage.verdict().is_some(), "a later round does not wait for it");
+}
+
+#[test]
+fn the_first_sign_of_life_of_a_replaced_master_fences_it() {
+    let mut stage = Stage::healthy(true);
+    let last_words = stage.now;
+    stage.kill_master();
+    stage.answer("redis-2");
+    stage.answer("redis-3");
+    stage.refuse("redis-1");
+    let number = stage.orders()[0].number;
+    let server = stage.world.at("redis-2");
+    server.speaks = tests::world::Speaks::Master;
+    server.grown("b", 1000, "a", 1000);
+    stage.after(300).on(Event::Finished { order: number, outcome: Outcome::Done { note: String::new(), pause_us: None } });
+    stage.answer("redis-2");
+    stage.answer("redis-3");
+    stage.refuse("redis-1");
+    let follows: Vec<Action> = stage.orders().into_iter().map(|order| order.action).collect();
+    assert!(matches!(&follows[..], [Action::Follow(follow)] if follow.id == "redis-3" && follow.master == "redis-2"), "{follows:?}");
+    let number = stage.orders()[0].number;
+    stage.world.at("redis-3").follow("10.0.0.2", 6379);
+    stage.world.at("redis-3").grown("b", 1000, "a", 1000);
+    stage.after(300).on(Event::Finished { order: number, outcome: Outcome::Done { note: String::new(), pause_us: None } });
+    stage.answer("redis-2");
+    stage.answer("redis-3");
+    stage.refuse("redis-1");
+    assert_eq!(stage.verdict().map(|(_, reason)| reason), Some("replica-missing".into()));
+    // The old one was only stopped: it answers the question that it already has, with 40 bytes of its own.
+    let old = stage.world.at("redis-1");
+    old.link.state = failover_core::contract::LinkState::Answering;
+    old.failure = None;
+    old.age_us = Some(400);
+    old.offset = 1040;
+    stage.answer_asked_at("redis-1", last_words);
+    let follows: Vec<Action> = stage.orders().into_iter().map(|order| order.action).collect();
+    assert!(matches!(&follows[..], [Action::Follow(follow)] if follow.id == "redis-1" && follow.discards_bytes == 40), "{follows:?}");
+}
+
+#[test]
+fn an_action_without_an_answer_is_in_doubt_until_its_target_is_seen_again() {
+    let mut stage = Stage::healthy(true);
+    stage.kill_master();
+    stage.answer("redis-2");
+    stage.answer("redis-3");
+    stage.refuse("redis-1");
+    let number = stage.orders()[0].number;
+    assert_eq!(stage.group.observation(stage.now).in_doubt.len(), 1, "on its way is in doubt, too");
+    stage.after(1_000).on(Event::Finished { order: number, outcome: Outcome::InDoubt("no answer in time".into()) });
+    assert_eq!(stage.group.observation(stage.now).in_doubt.len(), 1);
+    stage.answer("redis-3");
+    assert_eq!(stage.group.observation(stage.now).in_doubt.len(), 1, "another member tells nothing of it");
+    stage.answer("redis-2");
+    assert!(stage.group.observation(stage.now).in_doubt.is_empty());
+}
+
+#[test]
+fn a_stage_under_way_is_not_planned_again() {
+    let mut stage = Stage::healthy(true);
+    stage.kill_master();
+    stage.answer("redis-2");
+    stage.answer("redis-3");
+    stage.refuse("redis-1");
+    assert_eq!(stage.orders().len(), 1);
+    stage.after(10_000).on(Event::Tick);
+    stage.answer("redis-3");
+    assert_eq!((stage.orders().len(), stage.verdict()), (0, None));
+}
+
+#[test]
+fn a_switchover_is_handed_over_on_both_connections_and_asked_for_once() {
+    let mut stage = Stage::healthy(true);
+    stage.on(Event::Request(Request::Switchover(Some("redis-3".into()))));
+    for id in ["redis-1", "redis-2", "redis-3"] {
+        stage.answer(id);
+    }
+    let orders = stage.orders();
+    assert!(matches!(&orders[0].action, Action::Handover(handover) if handover.source == "redis-1" && handover.target == "redis-3"), "{orders:?}");
+    assert_eq!(orders[0].links, [("redis-1".to_owned(), link("redis-1")), ("redis-3".to_owned(), link("redis-3"))]);
+    assert!(stage.published().is_empty(), "a handover may be undone, so it is made known when it is done");
+    stage.after(3_000).on(Event::Finished { order: orders[0].number, outcome: Outcome::Done { note: String::new(), pause_us: Some(2_000) } });
+    assert_eq!(stage.published(), [("redis-3".to_owned(), 2)]);
+    assert_eq!(stage.group.observation(stage.now).switchover, None);
+}
+
+#[test]
+fn a_switchover_that_cannot_be_done_is_refused_once_and_dropped() {
+    let mut stage = Stage::healthy(true);
+    stage.on(Event::Request(Request::Switchover(Some("redis-9".into()))));
+    for id in ["redis-1", "redis-2", "redis-3"] {
+        stage.answer(id);
+    }
+    assert_eq!(stage.verdict(), Some((Verdict::Refuse, "switchover-refused".into())));
+    assert_eq!(stage.group.observation(stage.now).switchover, None);
+}
+
+#[test]
+fn a_paused_group_is_explained_and_left_alone() {
+    let mut stage = Stage::healthy(true);
+    stage.on(Event::Request(Request::Pause(true)));
+    for id in ["redis-1", "redis-2", "redis-3"] {
+        stage.answer(id);
+    }
+    stage.kill_master();
+    stage.answer("redis-2");
+    stage.answer("redis-3");
+    stage.refuse("redis-1");
+    assert_eq!((stage.verdict(), stage.orders().len()), (Some((Verdict::Wait, "paused".into())), 0));
+}
+
+#[test]
+fn how_long_an_offset_has_stood_still_is_kept_and_forgotten_when_it_moves() {
+    let mut stage = Stage::healthy(true);
+    let earlier = |stage: &Stage| {
+        let seen = stage.group.observation(stage.now);
+        let reply = seen.instances[1].replies.iter().find(|reply| reply.command == "INFO replication").expect("the standard reply").clone();
+        reply.earlier.map(|sample| (sample.age_us, matches!(sample.value, Value::Text(_))))
+    };
+    assert_eq!(earlier(&stage), None);
+    let first = stage.now;
+    stage.after(200_000).answer("redis-2");
+    stage.after(200_000).answer("redis-2");
+    let (age, is_text) = earlier(&stage).expect("it stands still");
+    assert!(is_text && age >= first.age_us(stage.now), "{age}");
+    stage.world.at("redis-2").offset = 1001;
+    stage.answer("redis-2");
+    assert_eq!(earlier(&stage), None);
+}
