@@ -197,7 +197,11 @@ impl Run {
         let winner = &model.nodes[model.find(&promote.id).unwrap()];
         let is_data_first = !model.world.rest.parameters.contains("priority-first");
         for node in model.nodes.iter().filter(|_| is_data_first) {
-            let may = !node.server.loading && node.life == Life::Up && node.server.speaks != Speaks::Master && node.server.priority > 0 && node.server.announced;
+            let may = !node.server.loading
+                && node.life == Life::Up
+                && node.server.speaks != Speaks::Master
+                && node.server.priority > 0
+                && node.server.announced;
             let holds_all = model.shared(node.data, winner.data) == winner.data.at;
             // One history before one that is new after a restart with AOF: what that one has is kept, and a person is asked.
             let is_new = |node: &Node| node.server.replid.starts_with(&id40("own")[..6]);
