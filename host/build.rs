@@ -1,5 +1,5 @@
 //! Builds the engine for WebAssembly and wraps it into the component that the operator embeds. Fails if that component is not
-//! pure: it must import nothing, and be small.
+//! pure: it must import nothing, and be small. Embeds the scenarios too, so that a policy is proven wherever the operator runs.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,19 +13,23 @@ const COMPONENT_BYTES_MAX: usize = 150 * 1024;
 
 fn main() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("host/ lies in the workspace");
-    for path in ["core/src", "core/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock", "host/build", "host/src/policy/wrap.rs"] {
+    for path in ["core/src", "core/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock", "host/build", "host/src/policy/wrap.rs", SCENARIOS] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
-    if let Err(why) = embed(workspace) {
-        println!("cargo::error=the engine component was not built: {why}");
-        exit(1);
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    for (what, embedded) in
+        [("engine component was", embed_engine(workspace, &out)), ("scenarios were", embed_scenarios(&workspace.join(SCENARIOS), &out))]
+    {
+        if let Err(why) = embedded {
+            println!("cargo::error=the {what} not embedded: {why}");
+            exit(1);
+        }
     }
 }
 
-fn embed(workspace: &Path) -> Result<(), String> {
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
-    let component = guest::component("failover-core", workspace, &out)?;
+fn embed_engine(workspace: &Path, out: &Path) -> Result<(), String> {
+    let component = guest::component("failover-core", workspace, out)?;
     let imports = imports(&component)?;
     if !imports.is_empty() {
         return Err(format!("it must import nothing, and it imports {}", imports.join(", ")));
@@ -44,3 +48,36 @@ fn imports(component: &[u8]) -> Result<Vec<String>, String> {
     };
     Ok(resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key)).collect())
 }
+
+/// One line a file: its name, a tab, and its JSON.
+fn embed_scenarios(folder: &Path, out: &Path) -> Result<(), String> {
+    let at = |path: &Path| {
+        let path = path.display().to_string();
+        move |error: std::io::Error| format!("{path}: {error}")
+    };
+    let mut lines = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(at(folder))? {
+        let path = entry.map_err(at(folder))?.path();
+        if path.extension().is_some_and(|ending| ending == "json") {
+            let json = std::fs::read_to_string(&path).map_err(at(&path))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            lines.push(format!("{name}\t{}\n", one_line(&json)));
+        }
+    }
+    lines.sort();
+    std::fs::write(out.join("scenarios.txt"), lines.concat()).map_err(at(out))
+}
+
+/// JSON without the blanks between its tokens, which are a third of the files.
+fn one_line(json: &str) -> String {
+    let (mut in_text, mut is_escaped) = (false, false);
+    let is_kept = |letter: &char| {
+        let kept = in_text || !letter.is_ascii_whitespace();
+        in_text ^= *letter == '"' && !is_escaped;
+        is_escaped = *letter == '\\' && !is_escaped;
+        kept
+    };
+    json.chars().filter(is_kept).collect()
+}
+
+const SCENARIOS: &str = "tests/scenarios";

@@ -1,4 +1,4 @@
-//! Builds the policies that only tests load.
+//! Builds the policies that only tests load: the hostile one, and the example.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,11 @@ mod guest;
 
 fn main() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace");
-    for path in ["tests/guests", "wit", "Cargo.toml", "Cargo.lock", "host/build", "host/src/policy/wrap.rs"] {
+    for path in ["tests/guests", "example/policies/classic", "wit", "Cargo.toml", "Cargo.lock", "host/build", "host/src/policy/wrap.rs"] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
     build("hostile-policy", workspace);
+    build("classic-policy", workspace);
 }
 
 fn build(package: &str, workspace: &Path) {

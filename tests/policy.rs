@@ -8,21 +8,10 @@ use std::time::Duration;
 use redis_operator::policy::{
     Cache, Change, Component, EMBEDDED, Line, LoadError, POLICY, Policy, PolicyFault, Sandbox, Watch, embedded, healthy_group, wrap,
 };
-
-const HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hostile-policy.wasm"));
+use tests::policies::{HOSTILE, hostile};
 
 fn sandbox() -> Arc<Sandbox> {
     Arc::new(Sandbox::new(None).unwrap())
-}
-
-/// The hostile policy with a behaviour written into its bytes.
-fn hostile(behaviour: &str) -> Vec<u8> {
-    let mark = b"behaviour=";
-    let mut bytes = HOSTILE.to_vec();
-    let at = bytes.windows(mark.len()).position(|window| window == mark).unwrap() + mark.len();
-    assert!(behaviour.len() <= 22);
-    bytes[at..at + behaviour.len()].copy_from_slice(behaviour.as_bytes());
-    bytes
 }
 
 fn fault_of(behaviour: &str) -> PolicyFault {

@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
-# Builds policies as components into target/policies/: the engine as default.wasm, each policy of this folder under its own name.
+# Builds policies as components into target/policies/: as default.wasm the very file that the operator carries, and each policy
+# of this folder under its own name.
 #
 #   build.sh [NAME…]      without names: all
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-build() { # NAME FOLDER: a crate to target/policies/NAME.wasm
+operator() {
+  cargo run --locked --quiet -p redis-operator -- "$@"
+}
+
+build() { # NAME: a crate of this folder to target/policies/NAME.wasm
   local package
-  package=$(sed -n 's/^name = "\(.*\)"$/\1/p' "$2/Cargo.toml" | head -n 1)
+  package=$(sed -n 's/^name = "\(.*\)"$/\1/p' "example/policies/$1/Cargo.toml" | head -n 1)
   cargo build --locked --quiet --profile guest --target wasm32-unknown-unknown -p "$package"
-  cargo run --locked --quiet -p componentize -- "target/wasm32-unknown-unknown/guest/${package//-/_}.wasm" "target/policies/$1.wasm"
+  operator policy wrap "target/wasm32-unknown-unknown/guest/${package//-/_}.wasm" --output "target/policies/$1.wasm"
 }
 
 names=("$@")
@@ -21,5 +26,5 @@ if [ ${#names[@]} -eq 0 ]; then
 fi
 mkdir -p target/policies
 for name in "${names[@]}"; do
-  if [ "$name" = default ]; then build default core; else build "$name" "example/policies/$name"; fi
+  if [ "$name" = default ]; then operator policy export --output target/policies/default.wasm; else build "$name"; fi
 done

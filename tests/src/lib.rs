@@ -1,7 +1,8 @@
-//! What the tests of this crate share: servers as they are seen, and servers as they behave.
+//! What the tests of this crate share: servers as they are seen, servers as they behave, and policies that misbehave.
 
 pub mod faults;
 pub mod info;
 pub mod model;
+pub mod policies;
 pub mod seeds;
 pub mod world;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Stop, Surroundings};
+use crate::policy::check::prove;
 use crate::policy::{Cache, Component, Sandbox, embedded, load_file};
 
 /// Which policy decides, and where its compiled form is kept.
@@ -18,6 +19,9 @@ pub struct PolicyChoice {
     /// Compile policies anew every time
     #[arg(long)]
     pub no_policy_cache: bool,
+    /// Let a policy decide for servers although `policy check` fails it; the guard still looks at every plan
+    #[arg(long)]
+    pub unproven_policy: bool,
 }
 
 impl PolicyChoice {
@@ -50,6 +54,24 @@ impl PolicyChoice {
             Some(path) => load_file(sandbox, path).map_err(|error| Stop::Input(error.to_string())),
             None => embedded(sandbox).map_err(|error| Stop::Failed(format!("embedded policy: {error}"))),
         }
+    }
+
+    /// The chosen policy, to decide for servers: loaded, and proven as it would be before a swap. The embedded one was proven when
+    /// it was built.
+    ///
+    /// # Errors
+    /// [`Stop::Input`] when the file is no policy, or one that fails its proof and was not asked for by `--unproven-policy`.
+    pub fn load_proven(&self, sandbox: &Arc<Sandbox>) -> Result<Component, Stop> {
+        let component = self.load(sandbox)?;
+        if self.policy.is_some() && !self.unproven_policy {
+            prove(&component).map_err(|why| {
+                Stop::Input(format!(
+                    "policy {}: it fails its proof: {why}; `redis-operator policy check` shows all, --unproven-policy runs it all the same",
+                    self.source()
+                ))
+            })?;
+        }
+        Ok(component)
     }
 
     /// Where the policy comes from, for people.

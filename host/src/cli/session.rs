@@ -54,7 +54,7 @@ impl Session {
         let sandbox = choice.sandbox(surroundings)?;
         let line =
             Arc::new(Line::new(Arc::new(crate::policy::embedded(&sandbox).map_err(|error| Stop::Failed(format!("embedded policy: {error}")))?)));
-        let chosen = choice.load(&sandbox)?;
+        let chosen = choice.load_proven(&sandbox)?;
         let topology = settings.wanted.topology;
         if !chosen.description().topologies.contains(&topology) {
             return Err(Stop::Input(format!("policy {} does not decide for {topology:?}; choose another", chosen.title()).to_lowercase()));

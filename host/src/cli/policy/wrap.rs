@@ -22,7 +22,7 @@ pub(super) fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, S
     let module = std::fs::read(&arguments.module).map_err(|error| bad(error.to_string()))?;
     let component = wrap(&module).map_err(bad)?;
     // Loaded before it is written, so that what is no policy leaves no file.
-    let nowhere = PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true };
+    let nowhere = PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
     let policy = Component::load(&nowhere.sandbox(surroundings)?, &component).map_err(|error| bad(format!("made into a component, {error}")))?;
     let output = arguments.output.display();
     std::fs::write(&arguments.output, &component).map_err(|error| Stop::Input(format!("{output}: {error}")))?;

@@ -5,6 +5,7 @@
 
 mod dice;
 mod noise;
+mod proof;
 pub mod random;
 mod report;
 mod scenarios;
@@ -12,12 +13,14 @@ pub mod world;
 
 pub use dice::Dice;
 pub use noise::mutated;
+pub use proof::prove;
 pub use report::{Failure, Report, Row};
-pub use scenarios::{Scenario, ScenarioError, parse_all, read_directory};
+pub use scenarios::{Scenario, ScenarioError, embedded_scenarios, read_directory};
 
 use super::Policy;
 use super::contract::{Decision, Observation};
 use crate::guard::{Rule, judge};
+use std::ops::ControlFlow;
 
 /// How much is tried.
 #[derive(Clone, Copy, Debug)]
@@ -32,30 +35,46 @@ pub struct Trial<'a> {
     pub strict: bool,
 }
 
-/// Tries a policy. Takes about four answers for each observation.
-pub fn check(policy: &dyn Policy, trial: &Trial<'_>) -> Report {
+/// Tries a policy, and tells `watch` after every observation what was found so far. Takes about four answers for each. A
+/// policy that gives none is given up: each takes all its fuel, half a second.
+pub fn check(policy: &dyn Policy, trial: &Trial<'_>, mut watch: impl FnMut(&Report)) -> Report {
+    check_while(policy, trial, &mut |report| {
+        watch(report);
+        if report.unanswered() < UNANSWERED_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+}
+
+/// Tries a policy until `watch` has seen enough.
+fn check_while(policy: &dyn Policy, trial: &Trial<'_>, watch: &mut dyn FnMut(&Report) -> ControlFlow<()>) -> Report {
     let mut report = Report::new(policy.title().to_owned(), policy.digest().to_owned(), trial.seed, trial.strict);
+    report.is_complete = check_all(policy, trial, &mut report, watch).is_continue();
+    report
+}
+
+fn check_all(policy: &dyn Policy, trial: &Trial<'_>, report: &mut Report, watch: &mut dyn FnMut(&Report) -> ControlFlow<()>) -> ControlFlow<()> {
     let mut dice = Dice::new(trial.seed);
     for scenario in trial.scenarios {
         report.scenarios += 1;
-        let decision = check_one(policy, &mut dice, &mut report, &scenario.name, &scenario.observation);
+        let decision = check_one(policy, &mut dice, report, &scenario.name, &scenario.observation);
         if let Some(decision) = decision {
             let wrong = (decision != scenario.decision).then(|| difference(&scenario.decision, &decision));
             report.count("as-expected", &scenario.name, &scenario.observation, Some(&decision), wrong);
         }
+        watch(report)?;
     }
     for number in 0..trial.random {
         report.random += 1;
         // Each has a seed of its own, so that one can be made again without those before it.
         let observation = random::observation(&mut Dice::new(trial.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-        check_one(policy, &mut dice, &mut report, &format!("random {number}"), &observation);
+        check_one(policy, &mut dice, report, &format!("random {number}"), &observation);
+        watch(report)?;
     }
-    report
+    ControlFlow::Continue(())
 }
 
 fn check_one(policy: &dyn Policy, dice: &mut Dice, report: &mut Report, at: &str, observation: &Observation) -> Option<Decision> {
     let first = policy.decide(observation);
-    report.count("answers", at, observation, None, first.as_ref().err().map(ToString::to_string));
+    report.count(report::ANSWERS, at, observation, None, first.as_ref().err().map(ToString::to_string));
     let decision = first.ok()?;
     let mut count = |claim: &str, wrong: Option<String>| report.count(claim, at, observation, Some(&decision), wrong);
     let differs = |observation: &Observation| match policy.decide(observation) {
@@ -89,6 +108,9 @@ fn difference(expected: &Decision, given: &Decision) -> String {
         None => "the decisions differ".into(),
     }
 }
+
+/// Enough to see that it is no accident.
+const UNANSWERED_MAX: u64 = 20;
 
 #[cfg(test)]
 mod tests;

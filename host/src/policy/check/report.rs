@@ -18,6 +18,8 @@ pub struct Report {
     pub random: u32,
     /// Of the seeded observations.
     pub seed: u64,
+    /// Whether all were tried, or the policy was given up before.
+    pub is_complete: bool,
     /// One for each claim, in a fixed order.
     pub rows: Vec<Row>,
 }
@@ -58,16 +60,26 @@ impl Report {
         self.rows.iter().all(|row| !row.is_required || row.failed == 0) && self.rows.iter().any(|row| row.is_required && row.passed > 0)
     }
 
+    /// The first required claim that failed, with its counterexample.
+    pub fn first_failure(&self) -> Option<(&'static str, &Failure)> {
+        self.rows.iter().filter(|row| row.is_required).find_map(|row| Some((row.claim, row.first.as_ref()?)))
+    }
+
+    /// How often the policy gave no answer.
+    pub(super) fn unanswered(&self) -> u64 {
+        self.rows.iter().filter(|row| row.claim == ANSWERS).map(|row| row.failed).sum()
+    }
+
     pub(super) fn new(policy: String, digest: String, seed: u64, strict: bool) -> Self {
         let own = [
-            ("answers", "It answers every observation, without a trap and within its limits.", true),
+            (ANSWERS, "It answers every observation, without a trap and within its limits.", true),
             ("deterministic", "It answers the same observation twice with the same decision.", true),
             ("order-free", "Its decision does not depend on the order of the instances.", true),
             ("as-expected", "It decides the scenarios as the embedded policy does.", strict),
         ];
         let guard = Rule::ALL.into_iter().map(|rule| (rule.name(), rule.why(), true));
         let row = |(claim, why, is_required)| Row { claim, why, is_required, passed: 0, failed: 0, first: None };
-        Self { policy, digest, scenarios: 0, random: 0, seed, rows: own.into_iter().chain(guard).map(row).collect() }
+        Self { policy, digest, scenarios: 0, random: 0, seed, is_complete: false, rows: own.into_iter().chain(guard).map(row).collect() }
     }
 
     /// Counts one observation for one claim.
@@ -82,7 +94,10 @@ impl Report {
     }
 }
 
-/// A table, then every counterexample with its observation as one line of JSON.
+/// A claim that the kit itself looks at.
+pub(super) const ANSWERS: &str = "answers";
+
+/// A table, then the first counterexample of each claim that failed, without its observation.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "policy {}, {} scenarios, {} seeded observations (seed {})", self.policy, self.scenarios, self.random, self.seed)?;
@@ -92,9 +107,11 @@ impl fmt::Display for Report {
             writeln!(f, "{claim:<24}{passed:>9}{failed:>9}  {why}{note}")?;
         }
         for Row { claim, first, .. } in &self.rows {
-            let Some(Failure { at, text, observation, decision: _ }) = first else { continue };
-            let observation = serde_json::to_string(observation).map_err(|_| fmt::Error)?;
-            write!(f, "\n{claim}, first at {at}: {text}\n{observation}\n")?;
+            let Some(Failure { at, text, observation: _, decision: _ }) = first else { continue };
+            write!(f, "\n{claim}, first at {at}: {text}")?;
+        }
+        if !self.is_complete {
+            write!(f, "\ngiven up after {} observations without an answer", self.unanswered())?;
         }
         let failed = self.rows.iter().filter(|row| row.is_required && row.failed > 0).count();
         match (failed, self.is_passed()) {

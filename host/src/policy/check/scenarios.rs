@@ -29,7 +29,7 @@ struct File {
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// The directory, or a file in it.
-    #[error("cannot read {}", path.display())]
+    #[error("scenarios {}: {source}", path.display())]
     Read {
         /// Which one.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum ScenarioError {
         source: serde_json::Error,
     },
     /// A check without scenarios would prove nothing.
-    #[error("{} holds no .json file", path.display())]
+    #[error("scenarios {}: it holds no .json file", path.display())]
     Empty {
         /// The directory.
         path: PathBuf,
@@ -68,13 +68,16 @@ impl Scenario {
     }
 }
 
-/// All of several texts, in their order.
+/// The scenarios that this program carries: all of `tests/scenarios`, sorted by name.
 ///
 /// # Errors
-/// That of the first one that is no scenario.
-pub fn parse_all<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Vec<Scenario>, ScenarioError> {
-    files.into_iter().map(|(name, text)| Scenario::parse(name, text)).collect()
+/// [`ScenarioError::Parse`]; the tests would have found it.
+pub fn embedded_scenarios() -> Result<Vec<Scenario>, ScenarioError> {
+    EMBEDDED.lines().filter_map(|line| line.split_once('\t')).map(|(name, text)| Scenario::parse(name, text)).collect()
 }
+
+/// As `build.rs` put them together: a line each of name, tab and JSON.
+const EMBEDDED: &str = include_str!(concat!(env!("OUT_DIR"), "/scenarios.txt"));
 
 /// All `.json` files of a directory, sorted by name.
 ///

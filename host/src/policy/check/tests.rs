@@ -31,7 +31,7 @@ fn failed(
     scenarios: &[Scenario],
     strict: bool,
 ) -> Vec<&'static str> {
-    let report = check(&Scripted(script, AtomicU64::new(0)), &Trial { scenarios, random: 40, seed: 7, strict });
+    let report = check(&Scripted(script, AtomicU64::new(0)), &Trial { scenarios, random: 40, seed: 7, strict }, |_| {});
     let failed: Vec<_> = report.rows.iter().filter(|row| row.is_required && row.failed > 0).map(|row| row.claim).collect();
     assert_eq!(report.is_passed(), failed.is_empty());
     assert!(report.rows.iter().all(|row| (row.failed > 0) == row.first.is_some()));
@@ -64,7 +64,8 @@ fn a_policy_that_does_nothing_keeps_every_invariant() {
 #[test]
 fn a_trap_fails_and_nothing_checked_is_not_passed() {
     assert_eq!(failed(|_, _| Err(PolicyFault::Trap("unreachable".into())), &[], false), ["answers"]);
-    let nothing = check(&Scripted(|o: &Observation, _| Ok(idle(o)), AtomicU64::new(0)), &Trial { scenarios: &[], random: 0, seed: 0, strict: false });
+    let nothing =
+        check(&Scripted(|o: &Observation, _| Ok(idle(o)), AtomicU64::new(0)), &Trial { scenarios: &[], random: 0, seed: 0, strict: false }, |_| {});
     assert!(!nothing.is_passed() && nothing.to_string().ends_with("nothing was checked"));
 }
 
@@ -111,7 +112,7 @@ fn a_file_that_is_no_scenario_is_named() {
     let error = Scenario::parse("broken.json", "{\"why\": 1}").expect_err("why is text");
     assert!(error.to_string().starts_with("broken is no scenario: "), "{error}");
     let error = read_directory(std::path::Path::new("/nowhere/at/all")).expect_err("there is no such directory");
-    assert_eq!(error.to_string(), "cannot read /nowhere/at/all");
+    assert!(error.to_string().starts_with("scenarios /nowhere/at/all: "), "{error}");
 }
 
 #[test]

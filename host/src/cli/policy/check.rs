@@ -1,0 +1,80 @@
+//! `policy check`: whether a policy may decide, and if not, an observation that shows it. The same kit as the proof before a
+//! swap, with more observations, and to the end.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::path::{Path, PathBuf};
+
+use crate::cli::{Format, PolicyChoice, Stop, Surroundings, print, print_json};
+use crate::policy::check::{Report, Trial, check, embedded_scenarios, read_directory};
+
+/// Check that a policy keeps every invariant: all scenarios, then random observations
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  redis-operator policy check --policy mine.wasm\n  \
+    redis-operator policy check --policy mine.wasm --save broken.json; redis-operator policy decide --policy mine.wasm broken.json\n\n\
+    What it decides within the invariants is its own affair; `as-expected` tells where it differs from the policy that this program\n\
+    carries. Exit codes: 0 passed, 1 failed, 2 bad input.")]
+pub(super) struct Args {
+    /// Directory of scenario files [default: those that this program carries]
+    #[arg(long, value_name = "DIR")]
+    scenarios: Option<PathBuf>,
+    /// How many random observations
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    random: u32,
+    /// Seed of the random observations: the same seed, the same observations
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Fail where a scenario is decided otherwise than its file says
+    #[arg(long)]
+    strict: bool,
+    /// File for the first observation that failed; `policy decide` takes it
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    #[command(flatten)]
+    choice: PolicyChoice,
+    /// How to print it; JSON has the observations that failed
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+pub(super) fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+    let scenarios = match &arguments.scenarios {
+        Some(directory) => read_directory(directory),
+        None => embedded_scenarios(),
+    };
+    let scenarios = scenarios.map_err(|error| Stop::Input(error.to_string()))?;
+    let component = arguments.choice.load(&arguments.choice.sandbox(surroundings)?)?;
+    let trial = Trial { scenarios: &scenarios, random: arguments.random, seed: arguments.seed, strict: arguments.strict };
+    let total = scenarios.len() as u64 + u64::from(arguments.random);
+    let is_watched = stderr().is_terminal();
+    let report = check(&component, &trial, |report| {
+        let done = report.scenarios as u64 + u64::from(report.random);
+        if is_watched && (done.is_multiple_of(PROGRESS_STEP) || done == total) {
+            show_progress(done, total);
+        }
+    });
+    match arguments.format {
+        Format::Table => print(&format!("{report}\n"))?,
+        Format::Json => print_json(&serde_json::json!({ "passed": report.is_passed(), "report": report }))?,
+    }
+    if let Some(path) = &arguments.save {
+        save(path, &report)?;
+    }
+    Ok(if report.is_passed() { 0 } else { 1 })
+}
+
+/// One line that is written over, and gone in the end.
+fn show_progress(done: u64, total: u64) {
+    let line = if done == total { "\r\x1b[K".to_owned() } else { format!("\r{done} of {total} observations") };
+    // Nobody may be left to read it.
+    drop(write!(stderr(), "{line}"));
+}
+
+/// The counterexample with its observation. Writes nothing when there is none.
+fn save(path: &Path, report: &Report) -> Result<(), Stop> {
+    let Some((claim, failure)) = report.first_failure() else { return Ok(()) };
+    let record = serde_json::json!({ "policy": report.policy, "digest": report.digest, "claim": claim, "at": failure.at,
+        "text": failure.text, "observation": failure.observation, "decision": failure.decision });
+    std::fs::write(path, format!("{record:#}\n")).map_err(|error| Stop::Input(format!("{}: {error}", path.display())))
+}
+
+const PROGRESS_STEP: u64 = 25;

@@ -1,0 +1,87 @@
+//! The conformance kit on real components: the embedded policy passes, the old algorithm fails where it is known to be wrong, a
+//! hostile one fails at once; and the engine decides the same natively and as a component.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+use redis_operator::policy::check::{Dice, Report, Trial, check, embedded_scenarios, prove, random, read_directory};
+use redis_operator::policy::contract::Observation;
+use redis_operator::policy::{Component, Policy, Sandbox, embedded};
+use std::path::Path;
+use std::sync::Arc;
+use tests::policies::{CLASSIC, hostile};
+
+fn sandbox() -> Arc<Sandbox> {
+    Arc::new(Sandbox::new(None).unwrap())
+}
+
+fn tried(policy: &Component, random: u32, strict: bool) -> Report {
+    check(policy, &Trial { scenarios: &embedded_scenarios().unwrap(), random, seed: 1, strict }, |_| {})
+}
+
+#[test]
+fn the_embedded_scenarios_are_those_of_the_folder() {
+    let files = read_directory(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios"))).unwrap();
+    let json = |scenarios| serde_json::to_value::<Vec<_>>(scenarios).unwrap();
+    assert!(files.len() >= 60);
+    assert_eq!(json(embedded_scenarios().unwrap()), json(files));
+}
+
+#[test]
+fn the_embedded_policy_decides_every_scenario_as_written_and_keeps_every_invariant() {
+    let report = tried(&embedded(&sandbox()).unwrap(), 1000, true);
+    assert!(report.is_passed(), "{report}");
+    assert!(report.is_complete && report.random == 1000);
+}
+
+#[test]
+fn the_engine_answers_the_same_natively_and_as_a_component() {
+    let component = embedded(&sandbox()).unwrap();
+    let mut observations: Vec<(String, Observation)> =
+        embedded_scenarios().unwrap().into_iter().map(|scenario| (scenario.name, scenario.observation)).collect();
+    observations.extend((0..500).map(|seed| (format!("seed {seed}"), random::observation(&mut Dice::new(seed)))));
+    for (name, observation) in observations {
+        let native = serde_json::from_value(serde_json::to_value(&observation).unwrap()).unwrap();
+        let native = serde_json::to_value(failover_core::decide(&native)).unwrap();
+        assert_eq!(serde_json::to_value(component.decide(&observation).unwrap()).unwrap(), native, "{name}");
+    }
+}
+
+/// What the algorithm of the predecessor does to data, by the names of the rules that it breaks.
+#[test]
+fn the_classic_policy_breaks_the_rules_that_it_is_known_to_break() {
+    let classic = Component::load(&sandbox(), CLASSIC).unwrap();
+    let report = tried(&classic, 1000, false);
+    let broken: Vec<&str> = report.rows.iter().filter(|row| row.is_required && row.failed > 0).map(|row| row.claim).collect();
+    let known: Vec<&str> = CLASSIC_BREAKS.iter().map(|(rule, _)| *rule).collect();
+    assert_eq!(broken, known, "{report}");
+    assert!(prove(&classic).is_err());
+}
+
+const CLASSIC_BREAKS: &[(&str, &str)] = &[];
+
+#[test]
+fn the_embedded_policy_is_proven_and_a_hostile_one_is_not() {
+    assert_eq!(prove(&embedded(&sandbox()).unwrap()), Ok(()));
+    for (behaviour, why) in [
+        ("spins", "answers, at "),
+        ("hogs", "answers, at "),
+        ("traps", "answers, at "),
+        ("recurses", "answers, at "),
+        ("answers-too-much", "answers, at "),
+        ("answers-no-text", "answers, at "),
+        ("forgets-a-member", "answers, at "),
+        ("acts-without-plan", "answers, at "),
+        ("names-a-stranger", "answers, at "),
+        // Otherwise well-behaved, and it lists the members as they come.
+        ("", "order-free, at "),
+    ] {
+        let error = prove(&Component::load(&sandbox(), &hostile(behaviour)).unwrap()).unwrap_err();
+        assert!(error.starts_with(why) && !error.contains('\n'), "{behaviour}: {error}");
+    }
+}
+
+#[test]
+fn a_policy_without_answers_is_given_up_and_not_passed() {
+    let report = tried(&Component::load(&sandbox(), &hostile("traps")).unwrap(), 1000, false);
+    assert!(!report.is_complete && !report.is_passed() && report.scenarios < 60);
+}

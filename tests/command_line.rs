@@ -1,0 +1,1 @@
+//! The command line, by running the program: what it prints, and its exit code.
