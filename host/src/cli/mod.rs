@@ -1,5 +1,5 @@
 //! The commands: one file each, under 100 lines. They read arguments and files, call the library, and print; they decide nothing.
-//! A new command is a module and a case of [`Command`].
+//! A new command is a module and a case of `Command`.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write, stdout};
