@@ -143,6 +143,27 @@ fn a_healthy_group_is_published_once_and_looked_at_again_after_the_interval() {
 }
 
 #[test]
+fn a_quiet_look_decides_nothing_until_the_policys_time_and_a_change_at_once() {
+    let mut stage = Stage::healthy(true);
+    let look = |stage: &mut Stage| {
+        stage.after(25_000).on(Event::Tick);
+        for id in ["redis-1", "redis-2", "redis-3"] {
+            stage.answer(id);
+        }
+        stage.verdict().map(|(_, reason)| reason)
+    };
+    for server in ["redis-1", "redis-2", "redis-3"] {
+        stage.world.at(server).offset += 500;
+    }
+    assert_eq!(look(&mut stage), None, "offsets move all the time");
+    stage.after(1_000_000);
+    assert_eq!(look(&mut stage), Some("healthy".into()));
+    stage.world.at("redis-3").link_down(0);
+    assert_eq!(look(&mut stage), Some("replica-syncing".into()));
+    assert_eq!(look(&mut stage), Some("replica-syncing".into()), "what is not well is decided at every look");
+}
+
+#[test]
 fn a_killed_master_is_replaced_on_the_connection_that_reported_and_published_beside_it() {
     let mut stage = Stage::healthy(true);
     stage.kill_master();
@@ -186,6 +207,7 @@ fn an_answer_from_before_the_round_is_asked_for_again() {
 #[test]
 fn a_hung_member_costs_its_own_patience_and_no_later_round() {
     let mut stage = Stage::healthy(true);
+    stage.world.at("redis-2").link_down(0);
     stage.after(25_000).on(Event::Tick);
     stage.answer("redis-1");
     stage.answer("redis-2");

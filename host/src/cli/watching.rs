@@ -26,7 +26,6 @@ pub struct Telling {
 /// Everything that is told of one group.
 pub struct Watching {
     reporter: Reporter,
-    listen: Option<Listen>,
 }
 
 impl Telling {
@@ -36,7 +35,7 @@ impl Telling {
     /// [`Stop::Input`] for an address that is taken or a file that cannot be written.
     pub async fn open(&self, name: &str, interval: Duration, session: &Session) -> Result<Watching, Stop> {
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-        let health = Arc::new(Health::new(u64::try_from(interval.as_micros()).unwrap_or(u64::MAX)));
+        let health = Arc::new(Health::new(u64::try_from(interval.max(QUIET).as_micros()).unwrap_or(u64::MAX)));
         let listen = match self.listen {
             Some(address) => Some(
                 Listen::bind(address, Arc::clone(&metrics), Arc::clone(&health), session.start)
@@ -47,8 +46,11 @@ impl Telling {
         };
         let zero = SystemTime::now() - session.start.elapsed();
         let recording = self.record.as_ref().map(|path| Recording::open(path, zero)).transpose().map_err(|error| Stop::Input(error.to_string()))?;
+        if let Some(listen) = listen {
+            tokio::spawn(listen.run());
+        }
         let names = GroupNames { namespace: String::new(), name: name.to_owned(), topology: Topology::Replication };
-        Ok(Watching { reporter: Reporter::new(names, metrics, health, recording), listen })
+        Ok(Watching { reporter: Reporter::new(names, metrics, health, recording) })
     }
 }
 
@@ -61,15 +63,8 @@ impl Watching {
         let no_signals = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
         let mut interrupted = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut terminated = signal(SignalKind::terminate()).map_err(no_signals)?;
-        let listen = self.listen.take();
-        let serve = async {
-            match listen {
-                Some(listen) => listen.run().await,
-                None => std::future::pending().await,
-            }
-        };
         let watch = watch(session, choice);
-        tokio::pin!(serve, watch);
+        tokio::pin!(watch);
         loop {
             tokio::select! {
                 report = session.reports.recv() => {
@@ -79,7 +74,6 @@ impl Watching {
                         return Ok(true);
                     }
                 }
-                () = &mut serve => {}
                 () = &mut watch => {}
                 _ = interrupted.recv() => return Ok(false),
                 _ = terminated.recv() => return Ok(false),
@@ -105,3 +99,6 @@ fn watch(session: &Session, choice: &PolicyChoice) -> impl Future<Output = ()> +
         told.await;
     }
 }
+
+/// A healthy group reports no more often than the policy decides.
+const QUIET: Duration = Duration::from_secs(1);

@@ -19,7 +19,7 @@ mod stage;
 pub use event::{Answer, Changed, Decided, Effect, Event, Failed, Member, Moment, Order, Outcome, Record, Reply, Report, Request};
 
 use crate::policy::Line;
-use crate::policy::contract::{Decision, Group as Wanted, Observation, Published, Switchover};
+use crate::policy::contract::{Decision, Group as Wanted, Observation, Published, Switchover, Verdict};
 use look::Look;
 use seat::Seat;
 use stage::Stage;
@@ -50,6 +50,9 @@ pub struct Group {
     published: Option<(Published, Moment)>,
     last_failover: Option<Changed>,
     last: Option<Decision>,
+    /// What the last look showed, and until when the last decision stands if nothing else is shown.
+    gist: Vec<u64>,
+    quiet_until: Moment,
 }
 
 impl Group {
@@ -58,7 +61,20 @@ impl Group {
         let (published, last_failover) = settings.record.clone().map_or((None, None), |record| (Some((record.published, now)), record.last_failover));
         let (look, stage) = (Look::new(now), Stage::default());
         let (seats, may_act, silent_groups_permille) = (BTreeMap::new(), false, 0);
-        Self { settings, seats, look, stage, may_act, silent_groups_permille, switchover: None, published, last_failover, last: None }
+        Self {
+            settings,
+            seats,
+            look,
+            stage,
+            may_act,
+            silent_groups_permille,
+            switchover: None,
+            published,
+            last_failover,
+            last: None,
+            gist: Vec::new(),
+            quiet_until: now,
+        }
     }
 
     /// The loop.
@@ -68,7 +84,7 @@ impl Group {
         self.take_in(now, event, &mut effects);
         self.report_links(&states, &mut effects);
         self.look_around(now, &mut effects);
-        if self.look.is_complete(now, &self.seats) && !self.stage.is_running(now) {
+        if self.look.is_complete(now, &self.seats) && !self.stage.is_running(now) && !self.is_quiet(now) {
             let observation = self.observation(now);
             match judge::judge(now, policies, observation, self.last.as_ref(), &mut effects) {
                 Some(decided) => self.follow_up(now, decided, &mut effects),
@@ -77,6 +93,18 @@ impl Group {
         }
         effects.push(Effect::WakeAt(self.wake(now)));
         effects
+    }
+
+    /// A look at a healthy group that shows what the last decision was made from: nothing is decided until the policy's own time.
+    fn is_quiet(&mut self, now: Moment) -> bool {
+        let gist: Vec<u64> = self.seats.values().map(Seat::gist).collect();
+        let is_healthy = self.last.as_ref().is_some_and(|last| last.verdict == Verdict::Healthy);
+        let is_quiet = is_healthy && now < self.quiet_until && gist == self.gist && self.stage.is_empty();
+        self.gist = gist;
+        if is_quiet {
+            self.look.decided(now, self.settings.interval_us);
+        }
+        is_quiet
     }
 
     /// What would be handed to the policy now.
@@ -101,7 +129,7 @@ impl Group {
     fn take_in(&mut self, now: Moment, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::Tick => {}
-            Event::Policy => self.look.demand(now),
+            Event::Policy => self.demand(now),
             Event::Members(members) => self.seat(now, members),
             Event::Reply(reply) => self.take_reply(now, reply, effects),
             Event::Closed { member, link } => {
@@ -115,15 +143,15 @@ impl Group {
             Event::Finished { order, outcome } => self.finish(now, order, outcome, effects),
             Event::Authority { may_act, silent_groups_permille } => {
                 (self.may_act, self.silent_groups_permille) = (may_act, silent_groups_permille);
-                self.look.demand(now);
+                self.demand(now);
             }
             Event::Request(Request::Switchover(target)) => {
                 self.switchover = Some((target, now));
-                self.look.demand(now);
+                self.demand(now);
             }
             Event::Request(Request::Pause(paused)) => {
                 self.settings.wanted.paused = paused;
-                self.look.demand(now);
+                self.demand(now);
             }
         }
     }
@@ -138,6 +166,12 @@ impl Group {
             };
             self.seats.insert(id, seat);
         }
+        self.demand(now);
+    }
+
+    /// Look now, and decide whatever is seen.
+    fn demand(&mut self, now: Moment) {
+        self.quiet_until = now;
         self.look.demand(now);
     }
 

@@ -3,8 +3,11 @@
 
 use super::event::{Answer, Failed, Member, Moment, Reply};
 use crate::policy::contract::{Failure, FailureKind, Instance, Link, LinkState, Refusals, Reply as KnownReply, Sample, Value};
-use failover_core::facts::{History, INFO_REPLICATION, INFO_SERVER, ReplicationFacts, ServerFacts, Speaks};
+use failover_core::facts::{
+    History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER, PersistenceFacts, ReplicationFacts, ServerFacts, Speaks, keys,
+};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A member and what was seen of it.
 pub struct Seat {
@@ -130,6 +133,24 @@ impl Seat {
 
     fn text(&self, command: &str) -> Option<&str> {
         text(&self.replies.get(command)?.newest.as_ref()?.0)
+    }
+
+    /// What a decision turns on, in one number: everything that it may turn on but for offsets, lags and ages, which move all the
+    /// time in a healthy group.
+    pub fn gist(&self) -> u64 {
+        let mut gist = DefaultHasher::new();
+        (self.state as u8, self.run_id()).hash(&mut gist);
+        if let Some(facts) = self.replication() {
+            (facts.role as u8, facts.link_up, facts.is_syncing, facts.priority, facts.is_announced, facts.in_failover).hash(&mut gist);
+            facts.master.map(|place| place.to_string()).hash(&mut gist);
+            facts.history.map(|history| (history.replid, history.former)).hash(&mut gist);
+            for row in facts.attached {
+                (row.place.to_string(), row.online).hash(&mut gist);
+            }
+        }
+        self.text(INFO_PERSISTENCE).and_then(|text| PersistenceFacts::parse(text).loading).hash(&mut gist);
+        self.text(INFO_KEYSPACE).and_then(keys).map(|keys| keys == 0).hash(&mut gist);
+        gist.finish()
     }
 
     /// As the contract has it, with ages that count back from `now`.

@@ -31,6 +31,11 @@ impl Stage {
         self.open.values().filter(|open| !open.is_lost).map(|open| open.sent.after_us(patience_us(&open.action))).filter(|end| *end > now).min()
     }
 
+    /// Nothing is under way or in doubt.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// What may have happened, or may still happen.
     pub fn in_doubt(&self, now: Moment) -> Vec<InDoubt> {
         self.open.values().map(|open| InDoubt { action: open.action.clone(), age_us: open.sent.age_us(now) }).collect()
@@ -51,6 +56,7 @@ impl Group {
     pub(super) fn follow_up(&mut self, now: Moment, decided: Decided, effects: &mut Vec<Effect>) {
         let decision = decided.decision.clone();
         self.look.decided(now, decision.next_look_us.min(self.settings.interval_us));
+        self.quiet_until = now.after_us(decision.next_look_us);
         self.settle_request(&decision);
         if let Some(master) = &decision.master {
             self.publish_master(now, master, effects);
@@ -127,7 +133,7 @@ impl Group {
             self.record_change(now, &action, effects);
         }
         effects.push(Effect::Report(Report::Finished { action, outcome, elapsed_us: sent.age_us(now) }));
-        self.look.demand(now);
+        self.demand(now);
     }
 
     fn record_change(&mut self, now: Moment, action: &Action, effects: &mut Vec<Effect>) {
@@ -166,6 +172,9 @@ impl Group {
     }
 
     fn publish(&mut self, now: Moment, master: &str, effects: &mut Vec<Effect>) {
+        if !self.may_act {
+            return;
+        }
         let Some(seat) = self.seats.get(master) else { return };
         let Some((run_id, history)) = seat.run_id().zip(
             seat.replication()
@@ -177,9 +186,7 @@ impl Group {
         let before = self.published.as_ref().map(|(published, _)| published);
         let epoch = before.map_or(1, |before| before.epoch + u64::from(before.master != master));
         let published = Published { master: master.to_owned(), run_id: run_id.to_owned(), replid: history.0, offset: history.1, epoch, age_us: 0 };
-        if self.may_act {
-            effects.push(Effect::Publish(Record { published: published.clone(), last_failover: self.last_failover.clone() }));
-        }
+        effects.push(Effect::Publish(Record { published: published.clone(), last_failover: self.last_failover.clone() }));
         self.published = Some((published, now));
     }
 
