@@ -16,7 +16,7 @@ pub struct GroupSettings {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub down_after: Duration,
     /// Between two looks while all is well; a closed connection is seen at once in any case
-    #[arg(long, value_name = "TIME", default_value = "25ms", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "40ms", value_parser = duration)]
     pub interval: Duration,
     /// Do nothing while fewer members answer [default: 2, or 1 in a group of two]
     #[arg(long, value_name = "N")]
