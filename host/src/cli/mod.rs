@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 mod choice;
 mod completions;
+mod demo;
 mod local;
 mod observation;
 mod observe;
@@ -47,6 +48,7 @@ enum Command {
     Switchover(Box<switchover::Args>),
     Observe(Box<observe::Args>),
     Local(Box<local::Args>),
+    Demo(demo::Args),
     Policy(policy::Args),
     Completions(completions::Args),
 }
@@ -131,7 +133,9 @@ impl Cli {
         match &self.command {
             Command::Static(arguments) if !arguments.ends() => "info",
             Command::Local(_) => "info",
-            Command::Static(_) | Command::Switchover(_) | Command::Observe(_) | Command::Policy(_) | Command::Completions(_) => "warn",
+            Command::Static(_) | Command::Switchover(_) | Command::Observe(_) | Command::Demo(_) | Command::Policy(_) | Command::Completions(_) => {
+                "warn"
+            }
         }
     }
 
@@ -151,6 +155,7 @@ pub async fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Stop> {
         Command::Switchover(arguments) => switchover::run(&arguments, surroundings).await,
         Command::Observe(arguments) => observe::run(&arguments, surroundings).await,
         Command::Local(arguments) => local::run(&arguments, surroundings).await,
+        Command::Demo(arguments) => demo::run(&arguments, surroundings).await,
         Command::Policy(arguments) => policy::run(&arguments, surroundings),
         Command::Completions(arguments) => completions::run(&arguments),
     }
