@@ -1,7 +1,7 @@
 //! `redis-operator`: arguments, environment, logging, runtime, exit code. What is asked for is done in `cli/`.
 
 use std::env;
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,10 +20,23 @@ fn main() -> ExitCode {
 
 fn start() -> Result<u8, Stop> {
     let cli = cli::parse(env::args_os())?;
-    log_to_stderr(cli.log_format());
+    log_to_stderr(cli.log_format(), cli.log_level());
     let failed = |error: std::io::Error| Stop::Failed(format!("no runtime: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(cli::run(cli, &Surroundings { cache_dir: cache_dir(), password: env::var("REDIS_OPERATOR_PASSWORD").ok() }))
+    runtime.block_on(cli::run(cli, &surroundings()))
+}
+
+fn surroundings() -> Surroundings {
+    let is_terminal = stdout().is_terminal();
+    // https://no-color.org: set and not empty.
+    let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || env::var_os("TERM").is_some_and(|term| term == "dumb");
+    Surroundings {
+        cache_dir: cache_dir(),
+        password: env::var("REDIS_OPERATOR_PASSWORD").ok(),
+        temp_dir: env::temp_dir(),
+        is_terminal,
+        has_colour: is_terminal && !no_colour,
+    }
 }
 
 /// Exactly one line, whatever names and texts of others went into it.
@@ -34,8 +47,11 @@ fn complain(why: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+fn log_to_stderr(format: LogFormat, level: &str) {
+    // An observation is a page of JSON: for a file or a collector, not for a person at a terminal.
+    let is_read = format == LogFormat::Text && stderr().is_terminal();
+    let usual = if is_read { format!("{level},observation=off") } else { level.into() };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
     match format {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),

@@ -9,9 +9,12 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 mod choice;
 mod completions;
+mod demo;
+mod local;
 mod observation;
 mod observe;
 mod outcome;
+mod own;
 mod policy;
 mod servers;
 mod session;
@@ -44,6 +47,8 @@ enum Command {
     Static(Box<static_::Args>),
     Switchover(Box<switchover::Args>),
     Observe(Box<observe::Args>),
+    Local(Box<local::Args>),
+    Demo(demo::Args),
     Policy(policy::Args),
     Completions(completions::Args),
 }
@@ -73,6 +78,12 @@ pub struct Surroundings {
     pub cache_dir: Option<PathBuf>,
     /// The servers' password, where no file is named. None: there is none.
     pub password: Option<String>,
+    /// Where temporary directories are made.
+    pub temp_dir: PathBuf,
+    /// Somebody watches standard output as it comes.
+    pub is_terminal: bool,
+    /// And wants it in colour.
+    pub has_colour: bool,
 }
 
 /// Why a command ended before its end.
@@ -117,6 +128,17 @@ impl Cli {
         self.log_format
     }
 
+    /// The least level that it logs unless RUST_LOG says otherwise: what runs on tells what it does, what ends tells what is wrong.
+    pub fn log_level(&self) -> &'static str {
+        match &self.command {
+            Command::Static(arguments) if !arguments.ends() => "info",
+            Command::Local(_) => "info",
+            Command::Static(_) | Command::Switchover(_) | Command::Observe(_) | Command::Demo(_) | Command::Policy(_) | Command::Completions(_) => {
+                "warn"
+            }
+        }
+    }
+
     /// All commands and options, for shells.
     fn definition() -> clap::Command {
         Cli::command()
@@ -132,6 +154,8 @@ pub async fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Stop> {
         Command::Static(arguments) => static_::run(&arguments, surroundings).await,
         Command::Switchover(arguments) => switchover::run(&arguments, surroundings).await,
         Command::Observe(arguments) => observe::run(&arguments, surroundings).await,
+        Command::Local(arguments) => local::run(&arguments, surroundings).await,
+        Command::Demo(arguments) => demo::run(&arguments, surroundings).await,
         Command::Policy(arguments) => policy::run(&arguments, surroundings),
         Command::Completions(arguments) => completions::run(&arguments),
     }

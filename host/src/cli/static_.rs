@@ -35,6 +35,13 @@ pub struct Args {
     telling: Telling,
 }
 
+impl Args {
+    /// It makes one pass and exits.
+    pub fn ends(&self) -> bool {
+        self.once || self.dry_run
+    }
+}
+
 pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let (members, access) = args.servers.resolve(args.group.down_after, surroundings).await?;
     let mut settings = args.group.settings(members.len())?;

@@ -25,6 +25,12 @@ pub trait Publish {
     fn publish(&mut self, now: Moment, record: Record);
 }
 
+impl<F: FnMut(Moment, Record)> Publish for F {
+    fn publish(&mut self, now: Moment, record: Record) {
+        self(now, record);
+    }
+}
+
 /// One group, driven on real time.
 pub struct Driver<P> {
     group: Group,

@@ -19,7 +19,7 @@ mod recording;
 #[cfg(test)]
 mod script;
 mod timeline;
-mod words;
+pub(crate) mod words;
 
 pub use health::Health;
 pub use listen::{Listen, ListenError};

@@ -1,0 +1,85 @@
+//! `demo`: what this operator does, shown on real servers under load. This file is the script; `story` waits and tells, `load`
+//! writes, `swap` changes the policy's file, `summary` counts.
+
+mod load;
+mod screen;
+mod story;
+mod summary;
+mod swap;
+
+use super::own::{Interrupts, OwnServers};
+use super::{Stop, Surroundings};
+use screen::{Screen, Tone};
+use std::time::Duration;
+use story::{Kind, Story};
+
+/// See it work: servers of its own, a killed master, a switchover, a policy swapped, under load, in half a minute
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  redis-operator demo --replicas 3\n\nExit codes: 0 the group ended healthy and every acknowledged write was asked for, 1 otherwise."
+)]
+pub struct Args {
+    #[command(flatten)]
+    servers: OwnServers,
+}
+
+pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+    if args.servers.replicas == 0 {
+        return Err(Stop::Input("--replicas: give 1 or more; without a replica nobody can take over".into()));
+    }
+    let mut interrupts = Interrupts::open()?;
+    let screen = Screen::new(surroundings);
+    let mut story = tokio::select! {
+        story = Story::open(&args.servers, screen, surroundings) => story?,
+        () = interrupts.recv() => return Err(interrupted()),
+    };
+    let shown = tokio::select! {
+        shown = show(&mut story) => shown,
+        () = interrupts.recv() => Err(interrupted()),
+    };
+    story.stop().await;
+    match shown {
+        Ok(()) => Ok(0),
+        // Nobody saw how it ended.
+        Err(Stop::Done) => Ok(1),
+        Err(stop) => Err(stop),
+    }
+}
+
+async fn show(story: &mut Story) -> Result<(), Stop> {
+    story.title("Real Redis servers on loopback, nothing on disk; nobody is master yet")?;
+    story.begin().await?;
+    story.start_to_write()?;
+    story.pass(Duration::from_secs(1)).await?;
+
+    story.title("SIGKILL of the master, under load")?;
+    let dead = story.kill_master().await?;
+    story.changed(Kind::Killed).await?;
+    story.pass(Duration::from_millis(500)).await?;
+
+    story.title("The dead one comes back, empty")?;
+    story.revive(&dead).await?;
+
+    story.title("A planned switchover, under load")?;
+    story.switch_over()?;
+    story.changed(Kind::Switchover).await?;
+    story.healthy().await?;
+
+    story.title("The policy's file breaks off while it is copied")?;
+    story.break_policy().await?;
+    story.title("The policy's file becomes another one: the same engine with a note in it, so another digest")?;
+    story.swap_policy().await?;
+
+    story.title("SIGKILL again, under the new policy")?;
+    let dead = story.kill_master().await?;
+    story.changed(Kind::Killed).await?;
+    story.revive(&dead).await?;
+    story.pass(Duration::from_millis(500)).await?;
+
+    story.title("Every acknowledged write is asked for")?;
+    story.summarise().await
+}
+
+fn interrupted() -> Stop {
+    Stop::Failed("interrupted; the servers are stopped and their directory is gone".into())
+}

@@ -1,0 +1,92 @@
+//! `local`: a group of real servers on this machine, kept alive and failing over until it is stopped.
+
+use super::own::{Interrupts, OwnGroup, OwnServers};
+use super::watching::Telling;
+use super::{GroupSettings, PolicyChoice, Stop, Surroundings, print};
+use crate::group::Report;
+use crate::local::Change;
+use crate::policy::contract::Verdict;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Start Redis servers on this machine and keep them highly available until stopped
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  redis-operator local --replicas 2 --port 7000\n\nKill any of the servers and see what happens. Nothing is saved to disk."
+)]
+pub struct Args {
+    #[command(flatten)]
+    servers: OwnServers,
+    #[command(flatten)]
+    group: GroupSettings,
+    #[command(flatten)]
+    policy: PolicyChoice,
+    #[command(flatten)]
+    telling: Telling,
+}
+
+pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+    let mut interrupts = Interrupts::open()?;
+    let mut group = tokio::select! {
+        group = args.servers.open(&args.group, &args.policy, |_, _| {}, surroundings) => group?,
+        () = interrupts.recv() => return Ok(0),
+    };
+    let ended = look_after(args, &mut group, &mut interrupts).await;
+    group.stop().await;
+    ended.map(|()| 0)
+}
+
+async fn look_after(args: &Args, group: &mut OwnGroup, interrupts: &mut Interrupts) -> Result<(), Stop> {
+    let mut watching = args.telling.open(&args.group.name, args.group.interval, &group.session).await?;
+    for endpoint in &group.endpoints {
+        print(&format!("{endpoint}  redis-cli -p {}\n", endpoint.port))?;
+    }
+    print("Ctrl-C ends them\n")?;
+    group.session.authorise(true);
+
+    let mut told = Told { master: None, why: String::new(), printed: Ok(()) };
+    let OwnGroup { session, changes, .. } = group;
+    tokio::select! {
+        done = watching.until(session, &args.policy, |_, report| told.take(report).is_err()) => {
+            done?;
+        }
+        () = log(changes) => {}
+        () = interrupts.recv() => {}
+    }
+    told.printed
+}
+
+/// Prints a line for every change of master.
+struct Told {
+    master: Option<String>,
+    /// The explanation of the newest plan that gives the role to somebody.
+    why: String,
+    /// Whether somebody still reads.
+    printed: Result<(), Stop>,
+}
+
+impl Told {
+    fn take(&mut self, report: &Report) -> Result<(), ()> {
+        let Report::Decided(decided) = report else { return Ok(()) };
+        let decision = &decided.decision;
+        if decision.verdict == Verdict::Act && decision.master_goal != decision.master {
+            self.why = decision.explanation.clone();
+        }
+        if decision.master.is_some() && decision.master != self.master {
+            self.master.clone_from(&decision.master);
+            let master = decision.master.as_deref().unwrap_or_default();
+            self.printed = print(&format!("{master} is master: {}\n", self.why));
+        }
+        self.printed.as_ref().map(|()| ()).map_err(|_| ())
+    }
+}
+
+/// What becomes of the servers, in the log.
+async fn log(changes: &mut UnboundedReceiver<Change>) {
+    while let Some(change) = changes.recv().await {
+        match change {
+            Change::Started { endpoint, pid } => tracing::info!(instance = %endpoint, pid, "server started"),
+            Change::Ended { endpoint, status } => tracing::info!(instance = %endpoint, status = status.map(tracing::field::display), "server ended"),
+            Change::NotStarted { endpoint, error } => tracing::warn!(instance = %endpoint, %error, "server not started"),
+        }
+    }
+}
