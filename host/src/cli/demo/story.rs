@@ -6,11 +6,12 @@ use super::summary::{Chapter, Summary};
 use super::swap::PolicyFile;
 use super::{Screen, Tone};
 use crate::cli::own::{OwnGroup, OwnServers};
-use crate::cli::{GroupSettings, PolicyChoice, Prefer, Stop, Surroundings, watching};
+use crate::cli::{GroupSettings, PolicyChoice, Prefer, Stop, Surroundings};
 use crate::group::{Decided, Event, Moment, Outcome, Record, Report};
 use crate::local::{Change, Scratch};
+use crate::policy::check::prove;
 use crate::policy::contract::{Action, Health, Role, Topology, Verdict};
-use crate::policy::{self, Component, Watch};
+use crate::policy::{self, Watch};
 use crate::redis::Endpoint;
 use crate::report::{self, GroupNames, Metrics, Reporter, Takeover, Timeline, words};
 use std::sync::Arc;
@@ -72,13 +73,15 @@ impl Story {
         let (told, records) = unbounded_channel();
         // Nobody may want to know.
         let told = move |now, record: &Record| drop(told.send((now, record.clone())));
-        let group = servers.open(&group(), &PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true }, told, surroundings).await?;
+        let group = servers
+            .open(&group(), &PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false }, told, surroundings)
+            .await?;
         let (changed, policies) = unbounded_channel();
         let watch = Watch {
             path: file.path().to_owned(),
             sandbox: Arc::clone(&group.session.sandbox),
             line: Arc::clone(&group.session.line),
-            prove: Arc::new(|component: &Component| watching::prove(component)),
+            prove: Arc::new(prove),
         };
         let door = group.session.door.clone();
         let watch = tokio::spawn(watch.run(move |change| {
