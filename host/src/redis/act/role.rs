@@ -16,7 +16,7 @@ pub enum Role {
         host: String,
         /// The port there.
         port: u16,
-        /// Bytes processed. None: never synchronised.
+        /// Bytes processed. None while its link is down.
         offset: Option<u64>,
     },
 }
@@ -39,7 +39,9 @@ impl std::fmt::Display for Role {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Master { offset } => write!(f, "master at offset {offset}"),
-            Self::Replica { host, port, offset } => write!(f, "replica of {host} port {port} at offset {}", offset.map_or(-1, i128::from)),
+            // While its link is down ROLE says -1, whatever it has.
+            Self::Replica { host, port, offset: None } => write!(f, "replica of {host} port {port}, unlinked"),
+            Self::Replica { host, port, offset: Some(offset) } => write!(f, "replica of {host} port {port} at offset {offset}"),
         }
     }
 }
