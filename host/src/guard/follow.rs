@@ -59,7 +59,7 @@ fn loses_nothing(case: &Case<'_>, follow: &Follow, seat: &Seat<'_>, master: &Sea
     let would_lose = |what: String| Err(format!("{} would follow {} and lose {what}", seat.id, master.id));
     // While a file is loaded, the keyspace counts what has arrived so far.
     let is_empty = seat.keys == Some(0) && !seat.is_loading;
-    if is_empty || is_attached_to(case, seat, master) || is_discarded(case, seat, master) {
+    if is_empty || is_attached_to(case, seat, master) || is_discarded(case, seat, master) || is_restarted_copy(case, seat, master) {
         return Ok(());
     }
     let (Some(own), Some(theirs)) = (seat.history(), master.history()) else { return would_lose("a history that is not known".into()) };
@@ -71,7 +71,7 @@ fn loses_nothing(case: &Case<'_>, follow: &Follow, seat: &Seat<'_>, master: &Sea
         Relation::Forked { own: surplus, .. } => reports_surplus(follow, surplus),
         // Every promotion and every restart of a master makes a new id. So whoever has the id of a living master has its
         // bytes from there, and only the ages of the two samples differ.
-        Relation::Ahead(_) if own.replid == theirs.replid && master.answers_as_master() => Ok(()),
+        Relation::Ahead(_) if own.replid == theirs.replid && master.answers_as_master() && seat.is_replica() => Ok(()),
         Relation::Ahead(surplus) if own.replid != theirs.replid && (master_left || member_left) => reports_surplus(follow, surplus),
         Relation::Ahead(surplus) => would_lose(format!("{surplus} bytes that are no provable fork")),
         Relation::Unrelated => would_lose("a history of its own".into()),
@@ -104,6 +104,18 @@ fn is_discarded(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> bool {
         listed.as_ref().and_then(serde_json::Value::as_array).is_some_and(|ids| ids.iter().any(|id| id == seat.id))
     };
     was_replaced || came_back_as_less || is_listed()
+}
+
+/// A restart with an append-only file gives all data back under a new history. What tells such a copy from a stranger's: it
+/// says that it is nobody's but a member's replica, and copies nobody; or its Pod started since the record was made. It holds
+/// no more than the master, which is a complete copy then, as far as anybody can tell.
+fn is_restarted_copy(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> bool {
+    let is_orphan = seat.is_replica() && seat.facts.link_up == Some(false) && seat.names != Named::Stranger;
+    let started_us = seat.uptime_s.map(|uptime_s| uptime_s.saturating_mul(1_000_000));
+    let record = case.scene.observation.published.as_ref();
+    let is_restarted_pod = seat.pod.is_some() && started_us.zip(record).is_some_and(|(started_us, record)| started_us < record.age_us);
+    let has_no_more = seat.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs);
+    (is_orphan || is_restarted_pod) && seat.relation(master) == Some(Relation::Unrelated) && has_no_more && !seat.is_loading
 }
 
 fn pairs<'c, 'a>(case: &'c Case<'a>) -> impl Iterator<Item = (&'a Follow, &'c Seat<'a>, &'c Seat<'a>)> {
