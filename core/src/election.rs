@@ -7,7 +7,7 @@
 use crate::facts::{History, Relation, Speaks};
 use crate::mastership::{How, Lost};
 use crate::parameters::Order;
-use crate::view::{Member, View, sorted};
+use crate::view::{Member, Names, View, sorted};
 
 /// The outcome of an election.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Election {
     Elected(Elected),
     /// The one to choose is known only when all members were heard, or have had their time.
     TooEarly,
+    /// Only this member has the history that was lost, and it is still reading its data.
+    Awaited(usize),
     /// Unrelated histories with data, and no record that tells which is the group's.
     Contested(Vec<usize>),
     /// Nobody may.
@@ -71,17 +73,22 @@ pub fn succession(view: &View, reference: Option<&History>, candidates: &[usize]
 /// Elects for a role that was lost.
 pub fn elect(view: &View, lost: &Lost) -> Election {
     let fit: Vec<usize> = (0..view.members.len()).filter(|&index| may_stand(view, lost, index)).collect();
-    if fit.is_empty() {
-        return Election::NobodyEligible;
-    }
     let reference = reference(view, lost);
     let in_lineage = |index: &usize| match (&reference, view.members[*index].history()) {
         (Some(reference), Some(history)) => reference.relation(history) != Relation::Unrelated,
         (None, _) | (_, None) => false,
     };
     let heirs: Vec<usize> = fit.iter().copied().filter(in_lineage).collect();
+    if let Some(richer) = restarted_with_more(view, lost, &heirs) {
+        return Election::Elected(Elected { winner: richer, meant_for: richer, known_loss_bytes: None });
+    }
     if heirs.is_empty() {
-        return elect_without_lineage(view, lost, &fit);
+        // What somebody has of the lost history is not given up for a foreign one, as long as he answers.
+        return match unfit_heir(view, lost) {
+            Some(heir) if view.members[heir].is_loading() || view.members[heir].replication.is_syncing => Election::Awaited(heir),
+            Some(_) => Election::NobodyEligible,
+            None => elect_without_lineage(view, lost, &fit),
+        };
     }
     let heirs = succession(view, reference.as_ref(), &heirs);
     let elected = elected(view, &heirs, reference.as_ref());
@@ -97,6 +104,27 @@ pub fn elect_first(view: &View) -> Election {
         return Election::TooEarly;
     }
     elect(view, &Lost { index: None, id: None, how: How::Abdicated })
+}
+
+/// The recorded master after a restart with AOF, as a replica of nobody, with more data than every copy of its former history:
+/// it had what they had, and then some.
+fn restarted_with_more(view: &View, lost: &Lost, heirs: &[usize]) -> Option<usize> {
+    let index = lost.index.filter(|&index| !heirs.is_empty() && !heirs.contains(&index) && may_stand(view, lost, index))?;
+    let member = &view.members[index];
+    let is_new_run = view.published().is_some_and(|published| published.master == view.id(index) && !view.is_recorded(index));
+    let has_more = |heir: &usize| view.members[*heir].keys.is_some_and(|keys| Some(keys) < member.keys);
+    (is_new_run && member.names == Names::Nobody && heirs.iter().all(has_more)).then_some(index)
+}
+
+/// Somebody who answers and has the history that was lost, where nobody fit has it.
+fn unfit_heir(view: &View, lost: &Lost) -> Option<usize> {
+    let last_words = lost.index.filter(|&index| !view.members[index].answers).and_then(|index| view.members[index].history());
+    let is_heir = |history: &History| {
+        view.published().is_some_and(|published| history.knows(&published.replid))
+            || last_words.is_some_and(|last| history.relation(last) != Relation::Unrelated)
+    };
+    let is_amnesic = |index: usize| matches!(lost.how, How::Amnesic { .. }) && lost.index == Some(index);
+    view.answering().find(|(index, member)| !is_amnesic(*index) && member.history().is_some_and(is_heir)).map(|(index, _)| index)
 }
 
 fn may_stand(view: &View, lost: &Lost, index: usize) -> bool {

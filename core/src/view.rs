@@ -217,7 +217,7 @@ impl Places {
         let mut add = |index: usize, address: &Address| all.push((Place::new(&address.host, address.port), index));
         instances.iter().enumerate().for_each(|(index, instance)| add(index, &instance.address));
         instances.iter().enumerate().for_each(|(index, instance)| instance.aliases.iter().for_each(|alias| add(index, alias)));
-        let order = sorted(all.len(), &|one, other| all[one].cmp(&all[other]));
+        let order = sorted(all.len(), &|one, other| all[one].0.cmp(&all[other].0));
         Self { all, order }
     }
 

@@ -1,6 +1,7 @@
 //! Whether a member may drop what it has and copy another. The only irreversible thing that an operator does; so here
 //! everything unknown forbids. Must not judge promotions.
 
+use super::evidence::{is_silent, process_end};
 use super::scene::{Named, Seat};
 use super::{Case, ensure};
 use crate::policy::contract::{Action, Follow};
@@ -23,6 +24,7 @@ pub(super) fn amnesia(case: &Case<'_>) -> Result<(), String> {
 
 pub(super) fn two_masters(case: &Case<'_>) -> Result<(), String> {
     for (_, seat, master) in pairs(case) {
+        still_has_another(case, seat, master)?;
         if !(seat.answers_as_master() && case.scene.is_published(seat)) {
             continue;
         }
@@ -33,6 +35,19 @@ pub(super) fn two_masters(case: &Case<'_>) -> Result<(), String> {
         ensure(is_contained, || format!("{} is the master on record, {} has not all that it has, and is to be followed by it", seat.id, master.id))?;
     }
     Ok(())
+}
+
+/// Whose master is out of sight leaves it for another only once that loss is proven.
+fn still_has_another(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> Result<(), String> {
+    let scene = &case.scene;
+    let Named::Members(there) = &seat.names else { return Ok(()) };
+    let is_on_record = |other: &Seat<'_>| scene.observation.published.as_ref().is_some_and(|record| record.master == other.id);
+    let may_be_heard = |other: &Seat<'_>| seat.facts.link_up != Some(false) || is_on_record(other);
+    let absent = there.iter().map(|&index| &scene.seats[index]).filter(|other| other.id != master.id && !other.answers);
+    match absent.into_iter().find(|other| may_be_heard(other) && process_end(other).is_none() && !is_silent(scene, other)) {
+        Some(other) => Err(format!("{} follows {}, which is out of sight and not proven lost, and is to follow {}", seat.id, other.id, master.id)),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn safe_restart(case: &Case<'_>) -> Result<(), String> {
