@@ -77,7 +77,11 @@ pub(super) fn lineage(case: &Case<'_>) -> Result<(), String> {
         }
         let heirs = || scene.answering().filter(|seat| !scene.is_amnesic(seat) && seat.history().is_some_and(is_heir));
         // The master on record, back from an append-only file with more than any copy of its former history has.
-        let has_more = |heir: &Seat<'_>| heir.keys.zip(candidate.keys).is_some_and(|(theirs, own)| theirs < own);
+        // Of one that may not take over it is enough that it has no more.
+        let has_more = |heir: &Seat<'_>| {
+            let keys = heir.keys.zip(candidate.keys);
+            keys.is_some_and(|(theirs, own)| theirs < own || theirs == own && unfit(heir).is_some())
+        };
         let is_restarted_master = record.is_some_and(|record| record.master == candidate.id) && !scene.is_published(candidate);
         if let Some(heir) = heirs().next() {
             if is_restarted_master && heirs().all(has_more) {
@@ -173,7 +177,10 @@ fn unfit(seat: &Seat<'_>) -> Option<&'static str> {
 fn holds_most(scene: &Scene<'_>, candidate: &Seat<'_>) -> Result<(), String> {
     let on_record = scene.observation.published.as_ref().is_some_and(|record| record.master == candidate.id);
     let own = candidate.keys.unwrap_or(0);
-    let is_richer = |other: &&Seat<'_>| other.keys.unwrap_or(0) > own && matches!(other.relation(candidate), Some(Relation::Unrelated) | None);
+    let is_richer = |other: &&Seat<'_>| {
+        let is_foreign = matches!(other.relation(candidate), Some(Relation::Unrelated) | None);
+        other.keys.unwrap_or(0) > own && is_foreign && !scene.may_be_discarded(other)
+    };
     match scene.answering().find(is_richer) {
         Some(richer) if !(on_record && own > 0) => Err(format!("{} holds {own} keys, and {} holds more", candidate.id, richer.id)),
         Some(_) | None => Ok(()),

@@ -82,7 +82,8 @@ pub(super) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
                 no_stranger_is_heard(scene, is_its_own)?;
             }
         }
-        if is_master_gone(scene) && promote.evidence == Evidence::Dead {
+        let has_ended = claimants(scene, promote).iter().any(|claimant| process_end(claimant.seat).is_some());
+        if is_master_gone(scene) && promote.evidence == Evidence::Dead && !has_ended {
             no_stranger_is_heard(scene, |_| true)?;
         }
     }

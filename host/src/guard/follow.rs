@@ -114,11 +114,7 @@ fn is_discarded(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> bool {
             && seat.run_id.is_some_and(|run_id| run_id != record.run_id)
             && seat.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs)
     });
-    let is_listed = || {
-        let listed = case.scene.parameter("discard");
-        listed.as_ref().and_then(serde_json::Value::as_array).is_some_and(|ids| ids.iter().any(|id| id == seat.id))
-    };
-    was_replaced || came_back_as_less || is_listed()
+    was_replaced || came_back_as_less || case.scene.may_be_discarded(seat)
 }
 
 /// A restart with an append-only file gives all data back under a new history. What tells such a copy from a stranger's: it

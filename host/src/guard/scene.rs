@@ -116,6 +116,12 @@ impl<'a> Scene<'a> {
         (visited.len() > 1).then(|| &self.seats[here])
     }
 
+    /// A person says that its data may be thrown away.
+    pub fn may_be_discarded(&self, seat: &Seat<'_>) -> bool {
+        let listed = self.parameter("discard");
+        listed.as_ref().and_then(serde_json::Value::as_array).is_some_and(|ids| ids.iter().any(|id| id == seat.id))
+    }
+
     /// A parameter of the policy that the guard knows, too. Absent when the parameters are no JSON object.
     pub fn parameter(&self, name: &str) -> Option<serde_json::Value> {
         serde_json::from_str::<serde_json::Value>(&self.observation.parameters).ok()?.get_mut(name).map(serde_json::Value::take)
