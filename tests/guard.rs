@@ -23,6 +23,10 @@ impl Policy for Native {
         "native"
     }
 
+    fn wants(&self, _: Topology) -> Vec<Vec<String>> {
+        vec![]
+    }
+
     fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault> {
         let same = serde_json::to_value(observation).and_then(serde_json::from_value).expect("both are generated from one WIT");
         let decision = failover_core::decide(&same);

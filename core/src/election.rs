@@ -7,7 +7,7 @@
 use crate::facts::{History, Relation, Speaks};
 use crate::mastership::{How, Lost};
 use crate::parameters::Order;
-use crate::view::{Member, View, sorted};
+use crate::view::{Member, Names, View, sorted};
 
 /// The outcome of an election.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Election {
     Elected(Elected),
     /// The one to choose is known only when all members were heard, or have had their time.
     TooEarly,
+    /// Only this member has the history that was lost, and it is still reading its data.
+    Awaited(usize),
     /// Unrelated histories with data, and no record that tells which is the group's.
     Contested(Vec<usize>),
     /// Nobody may.
@@ -56,7 +58,9 @@ pub fn succession(view: &View, reference: Option<&History>, candidates: &[usize]
     let compare = |one: usize, other: usize| {
         let (one, other) = (&view.members[candidates[one]], &view.members[candidates[other]]);
         let priority = one.replication.priority.cmp(&other.replication.priority);
-        let data = reached(other, reference).cmp(&reached(one, reference));
+        // Of one that left the reference at the same place, what it has beyond still tells.
+        let offset = |member: &Member| member.history().map(|history| history.offset);
+        let data = reached(other, reference).cmp(&reached(one, reference)).then_with(|| offset(other).cmp(&offset(one)));
         // A Pod that is about to stop is a bad heir of the same data.
         let stays = one.is_terminating().cmp(&other.is_terminating());
         let by_order = match view.parameters.order {
@@ -71,19 +75,27 @@ pub fn succession(view: &View, reference: Option<&History>, candidates: &[usize]
 /// Elects for a role that was lost.
 pub fn elect(view: &View, lost: &Lost) -> Election {
     let fit: Vec<usize> = (0..view.members.len()).filter(|&index| may_stand(view, lost, index)).collect();
-    if fit.is_empty() {
-        return Election::NobodyEligible;
-    }
     let reference = reference(view, lost);
     let in_lineage = |index: &usize| match (&reference, view.members[*index].history()) {
         (Some(reference), Some(history)) => reference.relation(history) != Relation::Unrelated,
         (None, _) | (_, None) => false,
     };
     let heirs: Vec<usize> = fit.iter().copied().filter(in_lineage).collect();
+    if let Some(richer) = restarted_with_more(view, lost, &heirs) {
+        return Election::Elected(Elected { winner: richer, meant_for: richer, known_loss_bytes: None });
+    }
     if heirs.is_empty() {
-        return elect_without_lineage(view, lost, &fit);
+        // What somebody has of the lost history is not given up for a foreign one, as long as he answers.
+        return match unfit_heir(view, lost) {
+            Some(heir) if view.members[heir].is_loading() || view.members[heir].replication.is_syncing => Election::Awaited(heir),
+            Some(_) => Election::NobodyEligible,
+            None => elect_without_lineage(view, lost, &fit),
+        };
     }
     let heirs = succession(view, reference.as_ref(), &heirs);
+    if let Some(other) = passed_over(view, lost, heirs[0]) {
+        return other;
+    }
     let elected = elected(view, &heirs, reference.as_ref());
     // Last words of a new life, which no replica took part in: what it had by then is not known.
     let last_words = lost.index.filter(|_| lost.how == How::OutOfSight).and_then(|index| view.members[index].history());
@@ -99,6 +111,51 @@ pub fn elect_first(view: &View) -> Election {
     elect(view, &Lost { index: None, id: None, how: How::Abdicated })
 }
 
+/// The recorded master after a restart with AOF, as a replica of nobody, with more data than every copy of its former history:
+/// it had what they had, and then some.
+fn restarted_with_more(view: &View, lost: &Lost, heirs: &[usize]) -> Option<usize> {
+    let index = lost.index.filter(|&index| !heirs.is_empty() && !heirs.contains(&index) && may_stand(view, lost, index))?;
+    let member = &view.members[index];
+    let is_new_run = view.published().is_some_and(|published| published.master == view.id(index) && !view.is_recorded(index));
+    let keys = |heir: usize| view.members[heir].keys.unwrap_or(u64::MAX);
+    let own = member.keys.unwrap_or(0);
+    // Of those that may not take over it is enough that they have no more.
+    let is_richest = heirs.iter().all(|&heir| keys(heir) < own)
+        && view.answering().all(|(other, _)| other == index || !is_heir(view, lost, other) || keys(other) <= own);
+    (is_new_run && member.names == Names::Nobody && is_richest).then_some(index)
+}
+
+/// Whether it has the history that was lost: the one on record, or that of the last words of who is out of sight. What came
+/// back with less is no heir of its own former self.
+fn is_heir(view: &View, lost: &Lost, index: usize) -> bool {
+    let last_words = lost.index.filter(|&index| !view.members[index].answers).and_then(|index| view.members[index].history());
+    let is_amnesic = matches!(lost.how, How::Amnesic { .. }) && lost.index == Some(index);
+    !is_amnesic
+        && view.members[index].history().is_some_and(|history| {
+            view.published().is_some_and(|published| history.knows(&published.replid))
+                || last_words.is_some_and(|last| history.relation(last) != Relation::Unrelated)
+        })
+}
+
+/// Somebody who answers and has the history that was lost, where nobody fit has it.
+fn unfit_heir(view: &View, lost: &Lost) -> Option<usize> {
+    view.answering().map(|(index, _)| index).find(|&index| is_heir(view, lost, index))
+}
+
+/// Who holds more than `winner`, of another history, where nothing on record speaks for the winner: not to be overruled by a
+/// machine, only by `discard`.
+fn passed_over(view: &View, lost: &Lost, winner: usize) -> Option<Election> {
+    let member = &view.members[winner];
+    let on_record = view.published().is_some_and(|published| published.master == view.id(winner));
+    if is_heir(view, lost, winner) || on_record && member.has_data() {
+        return None;
+    }
+    let has_more = |other: &Member| other.keys.unwrap_or(0) > member.keys.unwrap_or(0) && other.relation(member) == Relation::Unrelated;
+    let is_amnesic = |index: usize| matches!(lost.how, How::Amnesic { .. }) && lost.index == Some(index);
+    let (richer, other) = view.answering().find(|(index, other)| has_more(other) && !view.is_discarded(*index) && !is_amnesic(*index))?;
+    Some(if other.is_loading() { Election::Awaited(richer) } else { Election::NobodyEligible })
+}
+
 fn may_stand(view: &View, lost: &Lost, index: usize) -> bool {
     // Who came back empty is a master in name, and unfit by that; who abdicated may be the best heir of his own role.
     unfit(&view.members[index]).is_none() && !matches!(lost.how, How::Amnesic { .. } if lost.index == Some(index))
@@ -108,9 +165,11 @@ fn may_stand(view: &View, lost: &Lost, index: usize) -> bool {
 fn reference<'a>(view: &View<'a>, lost: &Lost) -> Option<History<'a>> {
     let recorded = view.published().map(|published| History { replid: &published.replid, offset: published.offset, former: None });
     let last_words = lost.index.and_then(|index| view.members[index].history().copied());
+    // Who abdicated may be the only one who has it.
+    let is_witness = |index: usize| Some(index) != lost.index || lost.how == How::Abdicated;
     let is_followed = |history: &History| {
         view.answering()
-            .any(|(index, member)| Some(index) != lost.index && member.history().is_some_and(|other| history.relation(other) != Relation::Unrelated))
+            .any(|(index, member)| is_witness(index) && member.history().is_some_and(|other| history.relation(other) != Relation::Unrelated))
     };
     match lost.how {
         How::OutOfSight => last_words.filter(is_followed).or(recorded.filter(is_followed)).or_else(|| longest_with_data(view, lost)),
@@ -199,7 +258,12 @@ fn elect_without_lineage(view: &View, lost: &Lost, fit: &[usize]) -> Election {
         Some(_) | None if holders.is_empty() => enough.iter().copied().min_by_key(|&index| (view.members[index].replication.priority, index)),
         Some(_) | None => most(&holders),
     };
-    winner.map_or(Election::NobodyEligible, |winner| Election::Elected(Elected { winner, meant_for: winner, known_loss_bytes: None }))
+    // Between members of one history offsets tell, whoever is on record.
+    let is_ahead = |one: usize, other: usize| matches!(view.members[one].relation(&view.members[other]), Relation::Ahead(_));
+    let furthest = |winner: usize| enough.iter().copied().fold(winner, |best, index| if is_ahead(index, best) { index } else { best });
+    winner.map(furthest).map_or(Election::NobodyEligible, |winner| {
+        passed_over(view, lost, winner).unwrap_or(Election::Elected(Elected { winner, meant_for: winner, known_loss_bytes: None }))
+    })
 }
 
 /// Data that is not the group's: it was up while the old master, never restarted, still answered, and has not its history.

@@ -3,7 +3,8 @@
 
 use crate::facts::{Place, Relation};
 use crate::health::{Life, life};
-use crate::view::{Names, View};
+use crate::topology::replication::proof::{Proof, proof};
+use crate::view::{Member, Names, View};
 
 /// The state of the role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,9 +63,16 @@ pub fn mastership(view: &View) -> Mastership {
     }
     match claimants.as_slice() {
         [] => lost(view),
-        [master] => Mastership::Held(*master),
-        [_, ..] => rightful(view, &claimants).map_or_else(|| Mastership::Contested(claimants.clone()), Mastership::Held),
+        [_, ..] => rightful(view, &claimants).map_or_else(|| Mastership::Contested(claimants.clone()), |master| held(view, master)),
     }
+}
+
+fn held(view: &View, master: usize) -> Mastership {
+    let unproven = |index: usize| {
+        let lost = Lost { index: Some(index), id: Some(view.id(index).to_owned()), how: How::OutOfSight };
+        matches!(proof(view, &lost), Proof::Pending { .. }).then_some(lost)
+    };
+    predecessor(view, master).and_then(unproven).map_or(Mastership::Held(master), Mastership::Lost)
 }
 
 /// A master that is still loading is none; nor is one that lacks what its group has.
@@ -117,19 +125,36 @@ fn is_outdated(view: &View, index: usize) -> bool {
         })
 }
 
-/// Nobody names it, no record knows it, and nobody with data, replicas of others among them, has anything in common with it; or the recorded master is
-/// merely out of sight, or dead with the data that this one has not.
+/// Nobody names it, no record knows it, and it has nothing in common with the recorded master's last words or with anybody who
+/// has data; and the others belong together, or the recorded master is merely out of sight, or dead with the data that this
+/// one has not.
 fn is_stray(view: &View, index: usize) -> bool {
     let master = &view.members[index];
-    let is_named = || view.answering().any(|(_, member)| member.is_replica() && member.names == Names::Member(index));
-    if is_recorded_name(view, index) || knows_recorded_history(view, index) || is_named() {
+    if is_recorded_name(view, index) || knows_recorded_history(view, index) || is_named(view, index) {
         return false;
     }
+    let recorded = view.published().and_then(|published| view.find(&published.master)).map(|recorded| &view.members[recorded]);
     let holders = || view.answering().filter(|(other, member)| *other != index && member.has_data()).map(|(_, member)| member);
-    let is_no_heir = |recorded: usize| !master.has_data() || !matches!(life(view, &view.members[recorded]), Life::Gone(_));
-    view.published().and_then(|published| view.find(&published.master)).is_some_and(is_no_heir)
-        || holders().any(|member| member.is_replica() && member.names != Names::Nobody && member.relation(master) == Relation::Unrelated)
-            && holders().all(|member| member.relation(master) == Relation::Unrelated)
+    if holders().chain(recorded).any(|member| member.relation(master) != Relation::Unrelated) {
+        return false;
+    }
+    let is_no_heir = |recorded: &Member| !master.has_data() || !matches!(life(view, recorded), Life::Gone(_));
+    recorded.is_some_and(is_no_heir) || holders().any(|member| member.is_replica() && member.names != Names::Nobody)
+}
+
+fn is_named(view: &View, index: usize) -> bool {
+    view.answering().any(|(_, member)| member.is_replica() && member.names == Names::Member(index))
+}
+
+/// Who must be accounted for before `master`, which answers, can be believed: whom a replica may still hear, and who is on
+/// record, unless all have left it for this one. A promotion that nobody made known is real only if the loss before it was.
+fn predecessor(view: &View, master: usize) -> Option<usize> {
+    let is_absent = |index: &usize| *index != master && !view.members[*index].answers;
+    let recorded = view.published().and_then(|published| view.find(&published.master));
+    recorded.filter(is_absent).filter(|&recorded| is_named(view, recorded) || !is_named(view, master)).or_else(|| {
+        let mut heard = view.answering().filter(|(_, member)| member.is_replica() && member.replication.link_up == Some(true));
+        heard.find_map(|(_, member)| if let Names::Member(named) = member.names { Some(named).filter(is_absent) } else { None })
+    })
 }
 
 /// The one claimant that beats every other. None: two of them cannot be told apart without losing somebody's data.

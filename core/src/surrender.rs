@@ -3,7 +3,7 @@
 
 use crate::contract::Evidence;
 use crate::facts::Relation;
-use crate::view::{Names, View};
+use crate::view::{Member, Names, View};
 
 /// The cost of `follower` following `master`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,11 @@ pub fn surrender(view: &View, follower: usize, master: usize) -> Surrender {
                 Surrender::Unproven(format!("{} is {own} bytes ahead of {} in the same history", view.id(follower), view.id(master)))
             }
         }
+        Relation::Ahead(own) if !is_provable_fork(member, right) => Surrender::Unproven(format!(
+            "{} is {own} bytes ahead of {}, which never had the place where the two part",
+            view.id(follower),
+            view.id(master)
+        )),
         Relation::Ahead(own) | Relation::Forked { own, .. } => Surrender::Discards(own),
         Relation::Unrelated if had_the_role(view, follower, master) || is_restarted_copy(view, follower, master) => Surrender::Discards(own_bytes),
         Relation::Unrelated => {
@@ -42,6 +47,14 @@ pub fn surrender(view: &View, follower: usize, master: usize) -> Surrender {
             Surrender::Unproven(format!("{} holds {keys} keys of a history that {} does not know", view.id(follower), view.id(master)))
         }
     }
+}
+
+/// One of the two left the other's history, and the master has all up to there.
+fn is_provable_fork(member: &Member, master: &Member) -> bool {
+    let (Some(own), Some(right)) = (member.history(), master.history()) else { return false };
+    let master_left = right.former.is_some_and(|(id, _)| own.knows(id));
+    let member_left = own.former.is_some_and(|(id, end)| id == right.replid && end <= right.offset);
+    master_left || member_left
 }
 
 fn is_same_stream(view: &View, one: usize, other: usize) -> bool {

@@ -1,7 +1,7 @@
 //! An Observation indexed once: every reply parsed, every name resolved, instances in the order of their ids. Sole constructor
 //! of [`Member`]. Nothing here judges.
 
-use crate::contract::{Group, Instance, InstanceKind, LinkState, Observation, Published, Reply, Value};
+use crate::contract::{Address, Group, Instance, InstanceKind, LinkState, Observation, Published, Reply, Value};
 use crate::facts::{self, History, PersistenceFacts, Place, Relation, ReplicationFacts, ServerFacts, Speaks};
 use crate::parameters::Parameters;
 use std::cmp::Ordering;
@@ -128,7 +128,7 @@ impl<'a> View<'a> {
 
 impl<'a> Member<'a> {
     fn new(index: usize, instance: &'a Instance, places: &Places, hang_limit_us: u64) -> Self {
-        let reply = instance.replies.iter().find(|reply| reply.command == facts::INFO_REPLICATION);
+        let reply = find(instance, facts::INFO_REPLICATION);
         let newest = reply.and_then(|reply| reply.newest.as_ref());
         let replication = newest.and_then(text_of).map(ReplicationFacts::parse).unwrap_or_default();
         let sample_age_us = newest.map(|sample| sample.age_us);
@@ -136,7 +136,10 @@ impl<'a> Member<'a> {
             let before = ReplicationFacts::parse(text_of(earlier)?).history?;
             (before.replid == replication.history?.replid).then_some((before.offset, earlier.age_us))
         });
-        let is_fresh = sample_age_us.is_some_and(|age| age <= hang_limit_us.max(1_000_000));
+        let is_fresh = |reply: Option<&Reply>| {
+            let age_us = reply.filter(|reply| reply.failure.is_none()).and_then(|reply| reply.newest.as_ref()).map(|sample| sample.age_us);
+            age_us.is_some_and(|age_us| age_us <= hang_limit_us.max(1_000_000))
+        };
         let names = match &replication.master {
             None => Names::Nobody,
             Some(place) => match places.find(place) {
@@ -147,19 +150,19 @@ impl<'a> Member<'a> {
             },
         };
         let rows = replication.attached.iter().map(|row| places.find(&row.place)).collect();
+        let answers = instance.link.state == LinkState::Answering && is_fresh(reply) && replication.role != Speaks::AsNeither;
+        // Of one that answers, keys count only if they are as fresh as its role; of one that does not, its last words.
+        let keyspace = find(instance, facts::INFO_KEYSPACE).filter(|reply| !answers || is_fresh(Some(reply)));
         Self {
             instance,
             rows,
-            answers: instance.link.state == LinkState::Answering
-                && is_fresh
-                && reply.is_some_and(|reply| reply.failure.is_none())
-                && replication.role != Speaks::AsNeither,
+            answers,
             replication,
             sample_age_us,
             earlier_offset,
             server: text(instance, facts::INFO_SERVER).map(ServerFacts::parse).unwrap_or_default(),
             persistence: text(instance, facts::INFO_PERSISTENCE).map(PersistenceFacts::parse).unwrap_or_default(),
-            keys: text(instance, facts::INFO_KEYSPACE).and_then(facts::keys),
+            keys: keyspace.and_then(|reply| reply.newest.as_ref()).and_then(text_of).and_then(facts::keys),
             names,
         }
     }
@@ -200,7 +203,7 @@ impl<'a> Member<'a> {
     }
 }
 
-/// Where members are dialled. Of two members at one place, the first by id is meant.
+/// Where members are dialled, and their other names. Of two members at one place, the first by id is meant.
 struct Places {
     all: Vec<(Place, usize)>,
     /// Indices into `all`, sorted.
@@ -210,12 +213,11 @@ struct Places {
 impl Places {
     fn new(instances: &[&Instance]) -> Self {
         let mut all = Vec::new();
-        for (index, instance) in instances.iter().enumerate() {
-            for address in instance.aliases.iter().chain([&instance.address]) {
-                all.push((Place::new(&address.host, address.port), index));
-            }
-        }
-        let order = sorted(all.len(), &|one, other| all[one].cmp(&all[other]));
+        // Where somebody is dialled, nobody else is known by another name: of equal places the first stands.
+        let mut add = |index: usize, address: &Address| all.push((Place::new(&address.host, address.port), index));
+        instances.iter().enumerate().for_each(|(index, instance)| add(index, &instance.address));
+        instances.iter().enumerate().for_each(|(index, instance)| instance.aliases.iter().for_each(|alias| add(index, alias)));
+        let order = sorted(all.len(), &|one, other| all[one].0.cmp(&all[other].0));
         Self { all, order }
     }
 
@@ -237,21 +239,24 @@ fn hang_limit_us(group: &Group) -> u64 {
     u64::from(group.hang_limit_ms) * 1000
 }
 
+fn find<'a>(instance: &'a Instance, command: &str) -> Option<&'a Reply> {
+    instance.replies.iter().find(|reply| reply.command == command)
+}
+
 fn text<'a>(instance: &'a Instance, command: &str) -> Option<&'a str> {
-    let reply: &Reply = instance.replies.iter().find(|reply| reply.command == command)?;
-    text_of(reply.newest.as_ref()?)
+    text_of(find(instance, command)?.newest.as_ref()?)
 }
 
 fn text_of(sample: &crate::contract::Sample) -> Option<&str> {
     match &sample.value {
-        Value::Text(text) => Some(&text.text),
+        Value::Text(text) => Some(facts::whole_rows(&text.text, text.truncated)),
         Value::Integer(_) | Value::Nil(_) | Value::Nested(_) => None,
     }
 }
 
 /// The newest nested reply to a wanted command, as RESP2 text.
 pub fn nested<'a>(instance: &'a Instance, command: &str) -> Option<&'a str> {
-    let reply: &Reply = instance.replies.iter().find(|reply| reply.command == command)?;
+    let reply = find(instance, command)?;
     match &reply.newest.as_ref()?.value {
         Value::Nested(nested) => Some(&nested.resp),
         Value::Text(_) | Value::Integer(_) | Value::Nil(_) => None,

@@ -17,6 +17,12 @@ pub use keyspace::keys;
 pub use replication::{AttachedReplica, Place, ReplicationFacts, Speaks};
 pub use server::{PersistenceFacts, ServerFacts};
 
+/// The part of a reply that can be read: all of it, or of one that was cut only its whole rows, because half a number is
+/// another number.
+pub fn whole_rows(text: &str, truncated: bool) -> &str {
+    if truncated { text.rsplit_once('\n').map_or("", |(rows, _)| rows) } else { text }
+}
+
 /// The commands whose replies every observation brings, sorted as in the observation.
 pub const INFO_KEYSPACE: &str = "INFO keyspace";
 /// See [`INFO_KEYSPACE`].
@@ -25,3 +31,15 @@ pub const INFO_PERSISTENCE: &str = "INFO persistence";
 pub const INFO_REPLICATION: &str = "INFO replication";
 /// See [`INFO_KEYSPACE`].
 pub const INFO_SERVER: &str = "INFO server";
+
+#[cfg(test)]
+mod tests {
+    use super::whole_rows;
+
+    #[test]
+    fn of_a_cut_reply_only_whole_rows_are_read() {
+        assert_eq!(whole_rows("a:1\r\nb:22\r\nc:3", true), "a:1\r\nb:22\r");
+        assert_eq!(whole_rows("a:1\r\nb:2", false), "a:1\r\nb:2");
+        assert_eq!(whole_rows("a:1", true), "");
+    }
+}

@@ -75,7 +75,18 @@ pub(super) fn lineage(case: &Case<'_>) -> Result<(), String> {
         if is_heir(own) {
             continue;
         }
-        if let Some(heir) = scene.answering().find(|seat| seat.history().is_some_and(is_heir)) {
+        let heirs = || scene.answering().filter(|seat| !scene.is_amnesic(seat) && seat.history().is_some_and(is_heir));
+        // The master on record, back from an append-only file with more than any copy of its former history has.
+        // Of one that may not take over it is enough that it has no more.
+        let has_more = |heir: &Seat<'_>| {
+            let keys = heir.keys.zip(candidate.keys);
+            keys.is_some_and(|(theirs, own)| theirs < own || theirs == own && unfit(heir).is_some())
+        };
+        let is_restarted_master = record.is_some_and(|record| record.master == candidate.id) && !scene.is_published(candidate);
+        if let Some(heir) = heirs().next() {
+            if is_restarted_master && heirs().all(has_more) {
+                continue;
+            }
             return Err(format!("{} does not share the history of the master that it replaces, and {} does", candidate.id, heir.id));
         }
         // All histories are new, as after a restart from an append-only file: then the data itself tells. It does so for a
@@ -166,7 +177,10 @@ fn unfit(seat: &Seat<'_>) -> Option<&'static str> {
 fn holds_most(scene: &Scene<'_>, candidate: &Seat<'_>) -> Result<(), String> {
     let on_record = scene.observation.published.as_ref().is_some_and(|record| record.master == candidate.id);
     let own = candidate.keys.unwrap_or(0);
-    let is_richer = |other: &&Seat<'_>| other.keys.unwrap_or(0) > own && matches!(other.relation(candidate), Some(Relation::Unrelated) | None);
+    let is_richer = |other: &&Seat<'_>| {
+        let is_foreign = matches!(other.relation(candidate), Some(Relation::Unrelated) | None);
+        other.keys.unwrap_or(0) > own && is_foreign && !scene.may_be_discarded(other)
+    };
     match scene.answering().find(is_richer) {
         Some(richer) if !(on_record && own > 0) => Err(format!("{} holds {own} keys, and {} holds more", candidate.id, richer.id)),
         Some(_) | None => Ok(()),

@@ -6,6 +6,7 @@
 use super::scene::{Named, Scene, Seat};
 use super::{Case, ensure};
 use crate::policy::contract::{Evidence, LinkState, Preference, Promote};
+use failover_core::facts::Relation;
 
 /// Two refusals closer together than this are one accident: a listen backlog that overflowed.
 const REFUSALS_APART_US: u64 = 5_000;
@@ -71,21 +72,27 @@ pub(super) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
                 let is_apart = witness.facts.link_up == Some(false) || on_silence && hears_nothing(scene, witness);
                 ensure(is_apart, || format!("{} may still hear {}", witness.id, lost.id))?;
             }
-            // Where nobody names it, it may be known by a name that this host does not know.
+            // Where nobody names it, it may be known by a name that this host does not know: to who streams its history.
             if scene.followers(lost.id).next().is_none() && promote.evidence != Evidence::Abdicated {
-                no_stranger_is_heard(scene)?;
+                let is_its_own = |witness: &Seat<'_>| {
+                    witness.facts.history.is_none()
+                        || scene.knows_record(witness)
+                        || witness.relation(lost).is_some_and(|relation| relation != Relation::Unrelated)
+                };
+                no_stranger_is_heard(scene, is_its_own)?;
             }
         }
-        if is_master_gone(scene) && promote.evidence == Evidence::Dead {
-            no_stranger_is_heard(scene)?;
+        let has_ended = claimants(scene, promote).iter().any(|claimant| process_end(claimant.seat).is_some());
+        if is_master_gone(scene) && promote.evidence == Evidence::Dead && !has_ended {
+            no_stranger_is_heard(scene, |_| true)?;
         }
     }
     Ok(())
 }
 
-/// No replica copies from a place where no member is dialled.
-fn no_stranger_is_heard(scene: &Scene<'_>) -> Result<(), String> {
-    let hears_one = |seat: &&Seat<'_>| seat.is_replica() && seat.names == Named::Stranger && !hears_nothing(scene, seat);
+/// No such replica copies from a place where no member is dialled.
+fn no_stranger_is_heard(scene: &Scene<'_>, which: impl Fn(&Seat<'_>) -> bool) -> Result<(), String> {
+    let hears_one = |seat: &&Seat<'_>| seat.is_replica() && seat.names == Named::Stranger && which(seat) && !hears_nothing(scene, seat);
     match scene.answering().find(hears_one) {
         Some(witness) => Err(format!("{} may still hear a master that is no member", witness.id)),
         None => Ok(()),

@@ -1,6 +1,7 @@
 //! Whether a member may drop what it has and copy another. The only irreversible thing that an operator does; so here
 //! everything unknown forbids. Must not judge promotions.
 
+use super::evidence::{is_silent, process_end};
 use super::scene::{Named, Seat};
 use super::{Case, ensure};
 use crate::policy::contract::{Action, Follow};
@@ -23,6 +24,7 @@ pub(super) fn amnesia(case: &Case<'_>) -> Result<(), String> {
 
 pub(super) fn two_masters(case: &Case<'_>) -> Result<(), String> {
     for (_, seat, master) in pairs(case) {
+        still_has_another(case, seat, master)?;
         if !(seat.answers_as_master() && case.scene.is_published(seat)) {
             continue;
         }
@@ -33,6 +35,19 @@ pub(super) fn two_masters(case: &Case<'_>) -> Result<(), String> {
         ensure(is_contained, || format!("{} is the master on record, {} has not all that it has, and is to be followed by it", seat.id, master.id))?;
     }
     Ok(())
+}
+
+/// Whose master is out of sight leaves it for another only once that loss is proven.
+fn still_has_another(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> Result<(), String> {
+    let scene = &case.scene;
+    let Named::Members(there) = &seat.names else { return Ok(()) };
+    let is_on_record = |other: &Seat<'_>| scene.observation.published.as_ref().is_some_and(|record| record.master == other.id);
+    let may_be_heard = |other: &Seat<'_>| seat.facts.link_up != Some(false) || is_on_record(other);
+    let absent = there.iter().map(|&index| &scene.seats[index]).filter(|other| other.id != master.id && !other.answers);
+    match absent.into_iter().find(|other| may_be_heard(other) && process_end(other).is_none() && !is_silent(scene, other)) {
+        Some(other) => Err(format!("{} follows {}, which is out of sight and not proven lost, and is to follow {}", seat.id, other.id, master.id)),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn safe_restart(case: &Case<'_>) -> Result<(), String> {
@@ -59,7 +74,7 @@ fn loses_nothing(case: &Case<'_>, follow: &Follow, seat: &Seat<'_>, master: &Sea
     let would_lose = |what: String| Err(format!("{} would follow {} and lose {what}", seat.id, master.id));
     // While a file is loaded, the keyspace counts what has arrived so far.
     let is_empty = seat.keys == Some(0) && !seat.is_loading;
-    if is_empty || is_attached_to(case, seat, master) || is_discarded(case, seat, master) {
+    if is_empty || is_attached_to(case, seat, master) || is_discarded(case, seat, master) || is_restarted_copy(case, seat, master) {
         return Ok(());
     }
     let (Some(own), Some(theirs)) = (seat.history(), master.history()) else { return would_lose("a history that is not known".into()) };
@@ -71,7 +86,7 @@ fn loses_nothing(case: &Case<'_>, follow: &Follow, seat: &Seat<'_>, master: &Sea
         Relation::Forked { own: surplus, .. } => reports_surplus(follow, surplus),
         // Every promotion and every restart of a master makes a new id. So whoever has the id of a living master has its
         // bytes from there, and only the ages of the two samples differ.
-        Relation::Ahead(_) if own.replid == theirs.replid && master.answers_as_master() => Ok(()),
+        Relation::Ahead(_) if own.replid == theirs.replid && master.answers_as_master() && seat.is_replica() => Ok(()),
         Relation::Ahead(surplus) if own.replid != theirs.replid && (master_left || member_left) => reports_surplus(follow, surplus),
         Relation::Ahead(surplus) => would_lose(format!("{surplus} bytes that are no provable fork")),
         Relation::Unrelated => would_lose("a history of its own".into()),
@@ -99,11 +114,19 @@ fn is_discarded(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> bool {
             && seat.run_id.is_some_and(|run_id| run_id != record.run_id)
             && seat.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs)
     });
-    let is_listed = || {
-        let listed = case.scene.parameter("discard");
-        listed.as_ref().and_then(serde_json::Value::as_array).is_some_and(|ids| ids.iter().any(|id| id == seat.id))
-    };
-    was_replaced || came_back_as_less || is_listed()
+    was_replaced || came_back_as_less || case.scene.may_be_discarded(seat)
+}
+
+/// A restart with an append-only file gives all data back under a new history. What tells such a copy from a stranger's: it
+/// says that it is nobody's but a member's replica, and copies nobody; or its Pod started since the record was made. It holds
+/// no more than the master, which is a complete copy then, as far as anybody can tell.
+fn is_restarted_copy(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> bool {
+    let is_orphan = seat.is_replica() && seat.facts.link_up == Some(false) && seat.names != Named::Stranger;
+    let started_us = seat.uptime_s.map(|uptime_s| uptime_s.saturating_mul(1_000_000));
+    let record = case.scene.observation.published.as_ref();
+    let is_restarted_pod = seat.pod.is_some() && started_us.zip(record).is_some_and(|(started_us, record)| started_us < record.age_us);
+    let has_no_more = seat.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs);
+    (is_orphan || is_restarted_pod) && seat.relation(master) == Some(Relation::Unrelated) && has_no_more && !seat.is_loading
 }
 
 fn pairs<'c, 'a>(case: &'c Case<'a>) -> impl Iterator<Item = (&'a Follow, &'c Seat<'a>, &'c Seat<'a>)> {

@@ -37,15 +37,18 @@ impl Scene<'_> {
         })
     }
 
-    /// An empty master that no record and no history ties to the group, beside `other`, which has something to lose or
-    /// which nobody left for it.
+    /// A master that no record and no history ties to the group, beside `other`. An empty one is a stray where `other` has
+    /// something to lose, or where nobody names it; one with data only where nobody names it and `other` is the heir on record.
     pub fn is_stray(&self, seat: &Seat<'_>, other: &Seat<'_>) -> bool {
         let is_named = || self.answering().any(|follower| follower.is_replica() && self.names(follower, seat.id));
+        let is_worth_less = || match seat.keys {
+            Some(0) => other.has_keys() || !is_named(),
+            Some(_) | None => self.knows_record(other) && !is_named(),
+        };
         seat.answers_as_master()
-            && seat.keys == Some(0)
             && !self.is_published(seat)
             && !self.knows_record(seat)
             && seat.relation(other) == Some(Relation::Unrelated)
-            && (other.keys.is_some_and(|keys| keys > 0) || !is_named())
+            && is_worth_less()
     }
 }

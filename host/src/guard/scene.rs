@@ -5,7 +5,7 @@
 
 use crate::policy::contract::{Instance, InstanceKind, Link, LinkState, Observation, Pod, Sample, Value};
 use failover_core::facts::{History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
-use failover_core::facts::{PersistenceFacts, Place, Relation, ReplicationFacts, ServerFacts, Speaks, keys};
+use failover_core::facts::{PersistenceFacts, Place, Relation, ReplicationFacts, ServerFacts, Speaks, keys, whole_rows};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An observation, read once.
@@ -116,6 +116,12 @@ impl<'a> Scene<'a> {
         (visited.len() > 1).then(|| &self.seats[here])
     }
 
+    /// A person says that its data may be thrown away.
+    pub fn may_be_discarded(&self, seat: &Seat<'_>) -> bool {
+        let listed = self.parameter("discard");
+        listed.as_ref().and_then(serde_json::Value::as_array).is_some_and(|ids| ids.iter().any(|id| id == seat.id))
+    }
+
     /// A parameter of the policy that the guard knows, too. Absent when the parameters are no JSON object.
     pub fn parameter(&self, name: &str) -> Option<serde_json::Value> {
         serde_json::from_str::<serde_json::Value>(&self.observation.parameters).ok()?.get_mut(name).map(serde_json::Value::take)
@@ -207,11 +213,10 @@ fn answer_age_max_us(observation: &Observation) -> u64 {
     u64::from(observation.group.hang_limit_ms.max(1000)) * 1000
 }
 
-/// A text reply. Of a cut one only whole rows: half a number is another number.
+/// A text reply.
 fn text(sample: &Sample) -> Option<&str> {
     match &sample.value {
-        Value::Text(text) if text.truncated => Some(text.text.rsplit_once('\n').map_or("", |(rows, _)| rows)),
-        Value::Text(text) => Some(&text.text),
+        Value::Text(text) => Some(whole_rows(&text.text, text.truncated)),
         Value::Integer(_) | Value::Nil(_) | Value::Nested(_) => None,
     }
 }

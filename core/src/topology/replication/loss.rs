@@ -19,7 +19,7 @@ pub fn unrelated_masters(scene: &Scene) -> Option<Ruling> {
     let contested = match (&scene.mastership, election(scene)) {
         (Mastership::Contested(masters), _) => masters.clone(),
         (_, Some(Election::Contested(holders))) => holders,
-        (_, Some(Election::Elected(_) | Election::TooEarly | Election::NobodyEligible) | None) => return None,
+        (_, Some(Election::Elected(_) | Election::TooEarly | Election::Awaited(_) | Election::NobodyEligible) | None) => return None,
     };
     let held: Vec<String> =
         contested.iter().map(|&index| format!("{} ({} keys)", scene.id(index), scene.view.members[index].keys.unwrap_or(0))).collect();
@@ -91,7 +91,11 @@ pub fn nobody_eligible(scene: &Scene) -> Option<Ruling> {
 
 pub fn restart_waiting(scene: &Scene) -> Option<Ruling> {
     scene.lost()?;
-    matches!(election(scene)?, Election::TooEarly).then(|| waiting_for_members(scene, "every history is new"))
+    match election(scene)? {
+        Election::TooEarly => Some(waiting_for_members(scene, "every history is new")),
+        Election::Awaited(heir) => Some(waiting_for_members(scene, &format!("{} alone has the history that was lost", scene.id(heir)))),
+        Election::Elected(_) | Election::Contested(_) | Election::NobodyEligible => None,
+    }
 }
 
 /// A member that is still to come may have the data.

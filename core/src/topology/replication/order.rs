@@ -24,7 +24,7 @@ fn is_first_master(scene: &Scene) -> bool {
 
 pub fn bootstrap_waiting(scene: &Scene) -> Option<Ruling> {
     let waits = match &scene.mastership {
-        Mastership::Vacant => matches!(election(scene), Some(Election::TooEarly)),
+        Mastership::Vacant => matches!(election(scene), Some(Election::TooEarly | Election::Awaited(_))),
         Mastership::Held(_) => is_first_master(scene) && !scene.view.has_waited_for_members(),
         Mastership::Contested(_) | Mastership::Lost(_) | Mastership::External { .. } => false,
     };

@@ -2,10 +2,11 @@
 
 use crate::contract::{Evidence, FailureKind, Preference};
 use crate::election::{Election, elect};
+use crate::facts::Relation;
 use crate::health::{Life, duration, life, unheard_us};
 use crate::mastership::{How, Lost};
 use crate::reason::Reason;
-use crate::view::{Names, View};
+use crate::view::{Member, Names, View};
 
 /// The state of the proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,8 +85,12 @@ fn out_of_sight(view: &View, index: usize) -> Proof {
             if let Some((witness, _)) = witnesses().find(|(_, witness)| asked_before(witness.sample_age_us)) {
                 return pending(Reason::ConfirmingDeath, format!("{id}: {}; {} is being asked", gone.proof, view.id(witness)), LOOK_MIN_US);
             }
-            match witnesses().find(|(_, witness)| witness.replication.link_up != Some(false)) {
-                Some((witness, _)) => still_heard(view, witness, id),
+            match witnesses()
+                .find(|(_, witness)| witness.replication.link_up != Some(false))
+                .map(|(witness, _)| witness)
+                .or_else(|| hears_by_another_name(view, index))
+            {
+                Some(witness) => still_heard(view, witness, id),
                 None => Proof::Proven { evidence: Evidence::Dead, text: format!("{id}: {}, and every replica's link to it is down", gone.proof) },
             }
         }
@@ -100,6 +105,21 @@ fn out_of_sight(view: &View, index: usize) -> Proof {
         }
         Life::Silent { for_us } => silent(view, index, for_us),
     }
+}
+
+/// Where nobody names the lost one, who streams the same history from a place that is not known here may have it from there.
+fn hears_by_another_name(view: &View, index: usize) -> Option<usize> {
+    if view.answering().any(|(_, member)| member.is_replica() && member.names == Names::Member(index)) {
+        return None;
+    }
+    let is_lost_history = |member: &Member| {
+        member.relation(&view.members[index]) != Relation::Unrelated
+            || member.history().is_none_or(|history| view.published().is_some_and(|published| history.knows(&published.replid)))
+    };
+    let hears = |member: &Member| {
+        member.is_replica() && matches!(member.names, Names::Stranger(_)) && unheard_us(member) < view.hang_limit_us() && is_lost_history(member)
+    };
+    view.answering().find(|(_, member)| hears(member)).map(|(witness, _)| witness)
 }
 
 fn failure_text(view: &View, index: usize) -> Option<String> {
@@ -158,7 +178,7 @@ fn silent(view: &View, index: usize, for_us: u64) -> Proof {
         }
     };
     let witnesses = || view.answering().filter(|(_, witness)| witness.is_replica() && witness.names == Names::Member(index));
-    let unheard = |(_, witness): &(usize, &crate::view::Member)| unheard_us(witness);
+    let unheard = |(_, witness): &(usize, &Member)| unheard_us(witness);
     if let Some((witness, _)) = witnesses().filter(|witness| unheard(witness) < hang_limit_us).min_by_key(unheard) {
         let text = format!(
             "{id} is silent for {}, and {} heard it within the hang limit of {}",
@@ -167,6 +187,9 @@ fn silent(view: &View, index: usize, for_us: u64) -> Proof {
             duration(hang_limit_us)
         );
         return pending(Reason::MasterStillHeard, text, SILENT_LOOK_US);
+    }
+    if let Some(witness) = hears_by_another_name(view, index) {
+        return still_heard(view, witness, id);
     }
     if let Some(failover) = view.observation.last_failover.as_ref().filter(|failover| failover.age_us < COOL_DOWN_HANG_LIMITS * hang_limit_us) {
         let left_us = COOL_DOWN_HANG_LIMITS * hang_limit_us - failover.age_us;
