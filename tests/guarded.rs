@@ -6,15 +6,6 @@
 use redis_operator::guard;
 use redis_operator::policy::contract::{Decision, Observation};
 
-/// Where the two do not agree yet, so nothing is done and an alarm is raised. Each row is to go.
-const OPEN: [&str; 5] = [
-    "a-master-restored-from-an-older-snapshot-is-amnesic",
-    "a-replica-of-itself-unseats-no-master",
-    "a-replica-that-restarts-with-aof-rejoins",
-    "a-restarted-pod-with-more-data-than-the-master-is-kept",
-    "pods-that-restarted-with-aof-follow-the-recorded-master",
-];
-
 #[test]
 fn no_plan_of_ours_breaches_the_guard() {
     let mut breaches = Vec::new();
@@ -29,19 +20,14 @@ fn no_plan_of_ours_breaches_the_guard() {
             breaches.push(name);
         }
     }
-    breaches.sort();
-    assert_eq!(breaches, OPEN);
+    assert!(breaches.is_empty(), "{breaches:?}");
 }
-
-/// Copies that restarted with AOF have a history of their own, and the guard lets none of them follow; nor does it let a lineage
-/// take over beside one of them with more keys, or while somebody hangs on a server outside of the group.
-const OPEN_RULES: [&str; 3] = ["final-offsets", "lineage", "no-destructive-follow"];
 
 /// The same on seeded worlds, breach by rule.
 #[test]
 fn no_plan_for_a_broken_group_breaches_the_guard() {
     let mut breaches = std::collections::BTreeMap::<&str, (u64, u64, String)>::new();
-    for seed in 0..3_000 {
+    for seed in 0..10_000 {
         let observation = tests::faults::broken(&mut tests::seeds::Seed(seed)).observe();
         let decision = failover_core::decide(&observation);
         let observation: Observation = serde_json::from_value(serde_json::to_value(&observation).unwrap()).unwrap();
@@ -51,6 +37,5 @@ fn no_plan_for_a_broken_group_breaches_the_guard() {
             row.0 += 1;
         }
     }
-    breaches.retain(|rule, _| !OPEN_RULES.contains(rule));
     assert!(breaches.is_empty(), "rule, breaches, first seed, its text: {breaches:#?}");
 }

@@ -96,7 +96,7 @@ pub fn elect(view: &View, lost: &Lost) -> Election {
     if let Some(other) = passed_over(view, lost, heirs[0]) {
         return other;
     }
-    let elected = elected(view, &heirs, reference.as_ref());
+    let elected = elected(view, &heirs, &fit, reference.as_ref());
     // Last words of a new life, which no replica took part in: what it had by then is not known.
     let last_words = lost.index.filter(|_| lost.how == How::OutOfSight).and_then(|index| view.members[index].history());
     let are_counted = last_words.is_none_or(|last| reference.is_some_and(|reference| reference.relation(last) != Relation::Unrelated));
@@ -211,8 +211,17 @@ fn reached(member: &Member, reference: Option<&History>) -> u64 {
     }
 }
 
-fn elected(view: &View, heirs: &[usize], reference: Option<&History>) -> Elected {
-    let winner = heirs[0];
+/// Whoever has all that the winner has, and more. Between members of one history offsets tell, whatever else they know of it.
+fn furthest(view: &View, winner: usize, fit: &[usize]) -> usize {
+    let is_ahead = |one: usize, other: usize| matches!(view.members[one].relation(&view.members[other]), Relation::Ahead(_));
+    match view.parameters.order {
+        Order::DataFirst => fit.iter().copied().fold(winner, |best, index| if is_ahead(index, best) { index } else { best }),
+        Order::PriorityFirst => winner,
+    }
+}
+
+fn elected(view: &View, heirs: &[usize], fit: &[usize], reference: Option<&History>) -> Elected {
+    let winner = furthest(view, heirs[0], fit);
     let priority = |index: usize| view.members[index].replication.priority;
     let preferred =
         heirs.iter().copied().filter(|&index| !view.members[index].is_terminating()).min_by_key(|&index| priority(index)).unwrap_or(winner);
@@ -258,10 +267,7 @@ fn elect_without_lineage(view: &View, lost: &Lost, fit: &[usize]) -> Election {
         Some(_) | None if holders.is_empty() => enough.iter().copied().min_by_key(|&index| (view.members[index].replication.priority, index)),
         Some(_) | None => most(&holders),
     };
-    // Between members of one history offsets tell, whoever is on record.
-    let is_ahead = |one: usize, other: usize| matches!(view.members[one].relation(&view.members[other]), Relation::Ahead(_));
-    let furthest = |winner: usize| enough.iter().copied().fold(winner, |best, index| if is_ahead(index, best) { index } else { best });
-    winner.map(furthest).map_or(Election::NobodyEligible, |winner| {
+    winner.map(|winner| furthest(view, winner, &enough)).map_or(Election::NobodyEligible, |winner| {
         passed_over(view, lost, winner).unwrap_or(Election::Elected(Elected { winner, meant_for: winner, known_loss_bytes: None }))
     })
 }

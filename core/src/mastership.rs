@@ -98,7 +98,9 @@ fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
         let (has_less, was_wound_back) = match copy.relation(master) {
             Relation::Unrelated => (master.keys.is_some() && master.keys < copy.keys, false),
             // Within one replication id a larger offset is only the younger sample.
-            Relation::Ahead(_) | Relation::Forked { .. } => (false, copy.history().map(|at| at.replid) != master.history().map(|at| at.replid)),
+            Relation::Ahead(_) => (false, copy.history().map(|at| at.replid) != master.history().map(|at| at.replid)),
+            // What it took since must not be less than what it lost.
+            Relation::Forked { own, theirs, .. } => (false, own > theirs),
             Relation::Equal | Relation::Behind(_) => (false, false),
         };
         let lost_data = *other != index && copy.has_data() && (has_less || was_wound_back);
@@ -115,18 +117,21 @@ fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
     witnesses.next().map(|(other, _)| other)
 }
 
-/// Some member belongs to a later generation of the same history and follows somebody else: this is a former master.
+/// Some member belongs to a later generation of the same history and follows somebody else, and nobody streams from this one:
+/// it is a former master.
 fn is_outdated(view: &View, index: usize) -> bool {
     let Some(mine) = view.members[index].history() else { return false };
+    let is_heard = || view.answering().any(|(_, member)| member.names == Names::Member(index) && member.replication.link_up == Some(true));
     !view.is_recorded(index)
+        && !is_heard()
         && view.answering().any(|(other, member)| {
             let grown_out_of_mine = member.history().is_some_and(|history| history.former.is_some_and(|(id, _)| id == mine.replid));
             other != index && member.is_replica() && grown_out_of_mine && matches!(&member.names, Names::Member(named) if *named != index)
         })
 }
 
-/// Nobody names it, no record knows it, and it has nothing in common with the recorded master's last words or with anybody who
-/// has data; and the others belong together, or the recorded master is merely out of sight, or dead with the data that this
+/// Nobody names it, no record knows it, and it has nothing in common with the recorded master's last words or with anybody
+/// who answers; and the others belong together, or the recorded master is merely out of sight, or dead with the data that this
 /// one has not.
 fn is_stray(view: &View, index: usize) -> bool {
     let master = &view.members[index];
@@ -135,7 +140,8 @@ fn is_stray(view: &View, index: usize) -> bool {
     }
     let recorded = view.published().and_then(|published| view.find(&published.master)).map(|recorded| &view.members[recorded]);
     let holders = || view.answering().filter(|(other, member)| *other != index && member.has_data()).map(|(_, member)| member);
-    if holders().chain(recorded).any(|member| member.relation(master) != Relation::Unrelated) {
+    let others = view.answering().filter(|(other, _)| *other != index).map(|(_, member)| member);
+    if others.chain(recorded).any(|member| member.relation(master) != Relation::Unrelated) {
         return false;
     }
     let is_no_heir = |recorded: &Member| !master.has_data() || !matches!(life(view, recorded), Life::Gone(_));
@@ -235,6 +241,10 @@ fn lost(view: &View) -> Mastership {
         // A place that no member has any more is where the recorded master was.
         (None, stranger, Some((id, None))) if stranger.as_ref().is_none_or(|(follower, _)| is_pod(*follower) || !is_heard(*follower)) => {
             Mastership::Lost(Lost { index: None, id: Some(id), how: How::Vanished })
+        }
+        // The recorded one is a member and no master, and whom it follows is gone.
+        (None, Some((follower, _)), Some((id, Some(index)))) if is_pod(follower) && !is_heard(follower) => {
+            Mastership::Lost(Lost { index: Some(index), id: Some(id), how: how(view, index) })
         }
         (None, Some((follower, _)), _) if is_pod(follower) && !is_heard(follower) => {
             Mastership::Lost(Lost { index: None, id: None, how: How::Vanished })

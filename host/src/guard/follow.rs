@@ -25,7 +25,7 @@ pub(super) fn amnesia(case: &Case<'_>) -> Result<(), String> {
 pub(super) fn two_masters(case: &Case<'_>) -> Result<(), String> {
     for (_, seat, master) in pairs(case) {
         still_has_another(case, seat, master)?;
-        if !(seat.answers_as_master() && case.scene.is_published(seat)) {
+        if !(seat.answers_as_master() && case.scene.is_published(seat)) || case.scene.may_be_discarded(seat) {
             continue;
         }
         let is_contained = match seat.relation(master) {

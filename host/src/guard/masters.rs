@@ -17,7 +17,13 @@ impl Scene<'_> {
 
     /// A master that came back without what an answering replica still has.
     pub fn is_amnesic(&self, seat: &Seat<'_>) -> bool {
-        if !seat.answers_as_master() || self.knows_record(seat) {
+        if !seat.answers_as_master() {
+            return false;
+        }
+        if self.answering().any(|witness| self.is_wound_back(seat, witness)) {
+            return true;
+        }
+        if self.knows_record(seat) {
             return false;
         }
         // A foreigner with more keys bears no witness while anybody has the history on record.
@@ -25,8 +31,8 @@ impl Scene<'_> {
         let contradicts_record = |witness: &Seat<'_>| match &self.observation.published {
             Some(record) if record.master == seat.id => seat.run_id.is_some_and(|run_id| run_id != record.run_id),
             Some(_) if heirs_answer => true,
-            // No record tells: then it must be younger than the broken link of whom it would wipe. Both count whole seconds.
-            Some(_) | None => seat.uptime_s.zip(witness.facts.link_down_s).is_some_and(|(uptime, down)| uptime <= down.saturating_add(2)),
+            // No record tells: then it must be younger than the broken link of whom it would wipe.
+            Some(_) | None => is_younger(seat, witness),
         };
         self.answering().any(|witness| {
             witness.is_replica()
@@ -37,13 +43,40 @@ impl Scene<'_> {
         })
     }
 
+    /// The master on record came back at an earlier place of the history, as from an old snapshot, and took less since than an
+    /// answering copy would lose. Within one replication id a larger offset is only the younger sample.
+    fn is_wound_back(&self, seat: &Seat<'_>, witness: &Seat<'_>) -> bool {
+        let record = self.observation.published.as_ref();
+        let is_new_run = match record {
+            Some(record) => record.master == seat.id && seat.run_id.is_some_and(|run_id| run_id != record.run_id) && self.knows_record(witness),
+            None => self.names(witness, seat.id) && is_younger(seat, witness),
+        };
+        let is_whole = witness.is_replica() && witness.has_keys() && !witness.is_loading && !witness.facts.is_syncing;
+        is_new_run
+            && is_whole
+            && match witness.relation(seat) {
+                Some(Relation::Ahead(_)) => witness.history().map(|at| at.replid) != seat.history().map(|at| at.replid),
+                Some(Relation::Forked { own, theirs, .. }) => own > theirs,
+                Some(Relation::Equal | Relation::Behind(_) | Relation::Unrelated) | None => false,
+            }
+    }
+
     /// A master that no record and no history ties to the group, beside `other`. An empty one is a stray where `other` has
-    /// something to lose, or where nobody names it; one with data only where nobody names it and `other` is the heir on record.
+    /// something to lose, or where nobody names it; one with data only where nobody names it and `other` is the heir on record, or one
+    /// of several that belong together.
     pub fn is_stray(&self, seat: &Seat<'_>, other: &Seat<'_>) -> bool {
         let is_named = || self.answering().any(|follower| follower.is_replica() && self.names(follower, seat.id));
+        // Without a record: others with data belong together, and this one to none of them.
+        let shares = |one: &Seat<'_>, two: &Seat<'_>| one.relation(two).is_some_and(|relation| relation != Relation::Unrelated);
+        let is_tied = || {
+            self.observation.published.is_none()
+                && other.has_keys()
+                && self.answering().any(|third| third.id != other.id && third.is_replica() && shares(third, other))
+                && !self.answering().any(|third| third.id != seat.id && shares(third, seat))
+        };
         let is_worth_less = || match seat.keys {
             Some(0) => other.has_keys() || !is_named(),
-            Some(_) | None => self.knows_record(other) && !is_named(),
+            Some(_) | None => (self.knows_record(other) || is_tied()) && !is_named(),
         };
         seat.answers_as_master()
             && !self.is_published(seat)
@@ -51,4 +84,9 @@ impl Scene<'_> {
             && seat.relation(other) == Some(Relation::Unrelated)
             && is_worth_less()
     }
+}
+
+/// It started no earlier than the witness's link broke. Both count whole seconds.
+fn is_younger(seat: &Seat<'_>, witness: &Seat<'_>) -> bool {
+    seat.uptime_s.zip(witness.facts.link_down_s).is_some_and(|(uptime_s, down_s)| uptime_s <= down_s.saturating_add(2))
 }

@@ -29,8 +29,25 @@ pub enum Proof {
     },
 }
 
-/// Looks for a proof.
+/// Looks for a proof. Who is on record and out of sight is accounted for, too, whomever the others name.
 pub fn proof(view: &View, lost: &Lost) -> Proof {
+    let proof = loss(view, lost);
+    let recorded = view.published().and_then(|published| view.find(&published.master));
+    let (Proof::Proven { evidence, .. }, Some(recorded)) = (&proof, recorded) else { return proof };
+    if lost.index == Some(recorded) || view.members[recorded].answers {
+        return proof;
+    }
+    match out_of_sight(view, recorded) {
+        // It is a record only: silence is a reason where the others say nothing better.
+        Proof::Proven { evidence: Evidence::Silent, text } if matches!(evidence, Evidence::Abdicated | Evidence::Amnesic) => {
+            Proof::Proven { evidence: Evidence::Silent, text }
+        }
+        Proof::Proven { .. } => proof,
+        pending @ Proof::Pending { .. } => pending,
+    }
+}
+
+fn loss(view: &View, lost: &Lost) -> Proof {
     let proven = |evidence, text| Proof::Proven { evidence, text };
     match (lost.how, lost.index) {
         (How::Abdicated, Some(index)) if view.members[index].is_loading() && must_be_waited_for(view, lost, index) => {

@@ -1,6 +1,6 @@
 //! Rules for planned changes of master: asked for by a person, by the orchestrator, or by the last failover.
 
-use super::actions::handover;
+use super::actions::{can_be_told, handover};
 use super::sync::lacks;
 use crate::contract::Switchover;
 use crate::election::{succession, unfit};
@@ -48,7 +48,8 @@ fn is_ready(scene: &Scene, index: usize, master: usize) -> bool {
 }
 
 fn request<'a>(scene: &Scene<'a>) -> Option<(usize, &'a Switchover)> {
-    Some((scene.master()?, scene.observation().switchover.as_ref()?))
+    let master = scene.master().filter(|&master| can_be_told(&scene.view.members[master]))?;
+    Some((master, scene.observation().switchover.as_ref()?))
 }
 
 pub fn switchover_refused(scene: &Scene) -> Option<Ruling> {
@@ -81,7 +82,7 @@ pub fn switchover(scene: &Scene) -> Option<Ruling> {
 }
 
 pub fn master_terminating(scene: &Scene) -> Option<Ruling> {
-    let master = scene.master().filter(|&master| scene.view.members[master].is_terminating())?;
+    let master = scene.master().filter(|&master| scene.view.members[master].is_terminating() && can_be_told(&scene.view.members[master]))?;
     if scene.view.members.len() < 2 {
         return None;
     }
@@ -94,7 +95,7 @@ pub fn master_terminating(scene: &Scene) -> Option<Ruling> {
 }
 
 pub fn priority_handover(scene: &Scene) -> Option<Ruling> {
-    let master = scene.master()?;
+    let master = scene.master().filter(|&master| can_be_told(&scene.view.members[master]))?;
     let failover =
         scene.observation().last_failover.as_ref().filter(|failover| failover.meant_for != failover.target && failover.target == scene.id(master))?;
     let target = scene.view.find(&failover.meant_for).filter(|&target| {
