@@ -160,12 +160,24 @@ fn replication_id(value: &str) -> Option<&str> {
 /// `ip=…,port=…,state=…,offset=…,lag=…`, and whatever else a version adds (Valkey 8: `type=`). A row without a readable
 /// place or state is skipped.
 fn attached_replica(row: &str) -> Option<AttachedReplica> {
-    let field = |wanted: &str| row.split(',').find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == wanted).map(|(_, value)| value));
+    let (mut host, mut port, mut state, mut offset, mut lag) = (None, None, None, None, None);
+    for (name, value) in row.split(',').filter_map(|pair| pair.split_once('=')) {
+        let field = match name {
+            "ip" => &mut host,
+            "port" => &mut port,
+            "state" => &mut state,
+            "offset" => &mut offset,
+            "lag" => &mut lag,
+            _ => continue,
+        };
+        // The first counts.
+        field.get_or_insert(value);
+    }
     Some(AttachedReplica {
-        place: Place::new(field("ip")?, field("port")?.parse().ok()?),
-        online: field("state")? == "online",
-        offset: field("offset").and_then(unsigned),
-        lag_s: field("lag").and_then(unsigned),
+        place: Place::new(host?, port?.parse().ok()?),
+        online: state? == "online",
+        offset: offset.and_then(unsigned),
+        lag_s: lag.and_then(unsigned),
     })
 }
 

@@ -12,8 +12,13 @@ pub struct Sandbox {
     pub(super) engine: Engine,
     pub(super) cache: Option<Cache>,
     pooled: bool,
-    free: Mutex<u32>,
+    slots: Mutex<Slots>,
     freed: Condvar,
+}
+
+struct Slots {
+    free: u32,
+    waiting: u32,
 }
 
 /// The machine gives no engine.
@@ -33,7 +38,7 @@ impl Sandbox {
             Ok(engine) => (engine, true),
             Err(_) => (Engine::new(&on_demand()).map_err(|error| SandboxError(format!("{error:#}")))?, false),
         };
-        Ok(Sandbox { engine, cache, pooled, free: Mutex::new(INSTANCES_MAX), freed: Condvar::new() })
+        Ok(Sandbox { engine, cache, pooled, slots: Mutex::new(Slots { free: INSTANCES_MAX, waiting: 0 }), freed: Condvar::new() })
     }
 
     /// Whether instances come out of a pool.
@@ -44,9 +49,11 @@ impl Sandbox {
     /// Waits for the right to hold one instance. So the pool is never empty when a policy is asked, and a busy host is never
     /// taken for a broken policy. Fuel bounds the wait.
     pub(super) fn admit(&self) -> Admission<'_> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
-        *free -= 1;
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.waiting += 1;
+        let mut slots = self.freed.wait_while(slots, |slots| slots.free == 0).unwrap_or_else(PoisonError::into_inner);
+        slots.waiting -= 1;
+        slots.free -= 1;
         Admission(self)
     }
 }
@@ -56,8 +63,12 @@ pub(super) struct Admission<'a>(&'a Sandbox);
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.freed.notify_one();
+        let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.free += 1;
+        // Telling nobody would be a system call for each decision.
+        if slots.waiting > 0 {
+            self.0.freed.notify_one();
+        }
     }
 }
 
@@ -74,8 +85,11 @@ pub(super) const TABLE_ELEMENTS_MAX: usize = 20_000;
 /// The same for every policy, ours too, so that a policy needs no settings: four times what 500 members take in Rust, and enough for
 /// interpreters, whose heap snapshot alone is 12 to 18 MB. Pages that were never written cost nothing.
 pub(super) const MEMORY_BYTES_MAX: usize = 64 << 20;
-/// Kept mapped between two uses of a slot: the stack, the statics and the heap of an ordinary decision.
-const KEEP_RESIDENT_BYTES: usize = 256 << 10;
+/// Kept mapped between two uses of a slot, and zeroed by hand instead of faulted in anew, page by page: what 500 members take in
+/// Rust. Only what an instance had is kept, and few slots are ever used, so a small group keeps 128 KiB.
+const MEMORY_RESIDENT_BYTES: usize = 4 << 20;
+/// The same for the table of indirect calls; a Rust policy has a few hundred.
+const TABLE_RESIDENT_BYTES: usize = 16 << 10;
 /// Wasmtime's default, a quarter of what a tokio thread has.
 const STACK_BYTES_MAX: usize = 512 << 10;
 
@@ -90,7 +104,8 @@ fn pooled() -> Config {
         .max_tables_per_component(TABLES_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_memory_size(MEMORY_BYTES_MAX)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
+        .linear_memory_keep_resident(MEMORY_RESIDENT_BYTES)
+        .table_keep_resident(TABLE_RESIDENT_BYTES);
     let mut config = common();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config

@@ -74,12 +74,13 @@ pub fn check_decision(observation: &Observation, decision: &Decision) -> Result<
     if explanation.is_empty() || explanation.len() > EXPLANATION_BYTES_MAX {
         return Err(format!("its explanation does not have 1 to {EXPLANATION_BYTES_MAX} bytes"));
     }
-    let observed: BTreeSet<&str> = observation.instances.iter().map(|instance| instance.id.as_str()).collect();
+    let mut observed: Vec<&str> = observation.instances.iter().map(|instance| instance.id.as_str()).collect();
+    observed.sort_unstable();
     if !members.iter().map(|member| member.id.as_str()).eq(observed.iter().copied()) {
         return Err("its members are not the observed instances, each once, sorted by id".into());
     }
     for id in [master, master_goal].into_iter().flatten() {
-        if !observed.contains(id.as_str()) {
+        if observed.binary_search(&id.as_str()).is_err() {
             return Err(format!("its master {:?} is no observed instance", shortened(id)));
         }
     }
