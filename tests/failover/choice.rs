@@ -17,14 +17,12 @@ async fn the_better_priority_ends_as_master_and_the_most_advanced_bridges() {
     operator.healthy(&servers.id(0)).await;
     // The preferred one hears nothing of the last writes.
     servers.signal(2, Signal::Stop);
-    servers.fill(0, "late", 100, 50).await;
-    let acknowledged: i64 = servers.ask(0, &["WAIT", "1", "5000"]).await.unwrap();
-    assert_eq!(acknowledged, 1);
+    servers.fill_until(0, "late", 100, 50, 1).await;
     servers.end(0).await;
     // Its buffered stream would make it as advanced as the other: what it has not read by now is gone with its connection.
     servers.signal(2, Signal::Continue);
     servers.in_sync(2).await;
-    operator.healthy(&servers.id(2)).await;
+    operator.content(&servers.id(2)).await;
     assert_eq!((servers.held(2, "early", 100).await, servers.held(2, "late", 100).await), (100, 100));
     assert_eq!(servers.masters().await, [2]);
 }
@@ -51,7 +49,7 @@ async fn priority_zero_never_takes_over() {
     operator.looks(2).await;
     servers.end(0).await;
     servers.in_sync(2).await;
-    operator.healthy(&servers.id(2)).await;
+    operator.content(&servers.id(2)).await;
     servers.end(2).await;
     operator.looks(20).await;
     assert_eq!(servers.masters().await, [] as [usize; 0], "{}", operator.last());

@@ -21,7 +21,7 @@ async fn killed_under_a_dying_operator(dies_at: fn(&Report) -> bool) {
     drop(operator);
     let successor = Operator::start(&servers, Terms::default()).await;
     let master = servers.settled().await;
-    successor.healthy(&servers.id(master)).await;
+    successor.content(&servers.id(master)).await;
     servers.start(0, &[]).await;
     servers.in_sync(master).await;
     for place in 0..3 {

@@ -45,7 +45,7 @@ async fn a_master_that_comes_back_as_an_empty_master_becomes_a_replica_and_wipes
     operator.healthy(&servers.id(0)).await;
     servers.end(0).await;
     let new = servers.settled().await;
-    operator.healthy(&servers.id(new)).await;
+    operator.content(&servers.id(new)).await;
 
     servers.start(0, &AS_MASTER).await;
     servers.in_sync(new).await;
@@ -108,7 +108,7 @@ async fn both_replicas_dead_leave_the_master_alone() {
     operator.healthy(&servers.id(0)).await;
     servers.end(1).await;
     servers.end(2).await;
-    operator.decided("that members are missing", |decided| decided.decision.reason.contains("member")).await;
+    operator.decided("that members are missing", |decided| decided.decision.reason == "replica-missing").await;
     operator.looks(10).await;
     assert_eq!((servers.masters().await, operator.sent()), (vec![0], vec![]));
     servers.start_all().await;
@@ -164,8 +164,10 @@ async fn a_replica_of_another_history_is_not_promoted_for_its_greater_offset() {
     let operator = Operator::start(&servers, Terms::default()).await;
     operator.decided("a first look at all", |decided| decided.decision.master.is_some()).await;
     servers.end(0).await;
-    assert_eq!(servers.settled().await, 1, "{}", operator.last());
+    operator.decided("what of the stranger", |decided| decided.decision.reason == "unrelated-data").await;
+    assert_eq!(servers.info(1, "replication").await.unwrap().row("role"), "master", "{}", operator.last());
     assert_eq!(servers.held(1, "good", 1000).await, 1000);
+    assert_eq!(servers.held(2, "stale", 10_000).await, 10_000, "unrelated data is not wiped unasked");
     let promoted: Vec<_> = operator
         .reports()
         .into_iter()

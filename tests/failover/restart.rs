@@ -1,5 +1,6 @@
 //! All members start: for the first time, or after all were gone.
 
+use redis_operator::policy::contract::Verdict;
 use std::path::PathBuf;
 use tests::real::{AS_MASTER, Operator, Servers, Terms, until};
 
@@ -48,8 +49,6 @@ async fn all_restart(persist: &[&str], arguments: &[&str], keeps_record: bool, m
     let operator = Operator::start(&servers, terms(&servers)).await;
     operator.healthy(&servers.id(0)).await;
     servers.fill(0, "k", 1000, 50).await;
-    let acknowledged: i64 = servers.ask(0, &["WAIT", "2", "5000"]).await.unwrap();
-    assert_eq!(acknowledged, 2);
     operator.looks(3).await;
     operator.kill();
     for place in 0..3 {
@@ -79,8 +78,37 @@ async fn all_restart(persist: &[&str], arguments: &[&str], keeps_record: bool, m
 const AOF: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
 
 #[tokio::test]
-async fn a_group_that_restarts_from_aof_keeps_all_its_data() {
-    all_restart(&[], AOF, false, false).await;
+async fn a_group_that_restarts_from_aof_under_a_new_operator_keeps_all_its_data() {
+    all_restart(&[], AOF, true, false).await;
+}
+
+#[tokio::test]
+async fn a_group_that_restarts_from_aof_under_a_living_operator_keeps_all_its_data() {
+    let mut servers = Servers::group(3, AOF).await;
+    servers.fill(0, "k", 1000, 50).await;
+    let operator = Operator::start(&servers, Terms::default()).await;
+    operator.healthy(&servers.id(0)).await;
+    for place in [1, 2, 0] {
+        servers.end(place).await;
+    }
+    servers.start_all().await;
+    let master = servers.settled().await;
+    operator.healthy(&servers.id(master)).await;
+    all_hold(&servers, 1000).await;
+}
+
+#[tokio::test]
+async fn without_any_record_a_group_that_restarted_from_aof_is_left_to_a_person() {
+    let mut servers = Servers::group(3, AOF).await;
+    servers.fill(0, "k", 1000, 50).await;
+    for place in 0..3 {
+        servers.end(place).await;
+    }
+    servers.start_all().await;
+    let operator = Operator::start(&servers, Terms::default()).await;
+    operator.decided("a refusal", |decided| decided.decision.verdict == Verdict::Refuse).await;
+    assert_eq!(operator.sent(), [] as [String; 0]);
+    all_hold(&servers, 1000).await;
 }
 
 #[tokio::test]
@@ -116,8 +144,6 @@ async fn a_group_that_lost_everything_starts_anew() {
 async fn an_amnesic_master_meets_a_group_that_kept_its_aof() {
     let mut servers = Servers::group(3, AOF).await;
     servers.fill(0, "k", 1000, 50).await;
-    let acknowledged: i64 = servers.ask(0, &["WAIT", "2", "5000"]).await.unwrap();
-    assert_eq!(acknowledged, 2);
     let operator = Operator::start(&servers, recorded(&servers)).await;
     operator.healthy(&servers.id(0)).await;
     for place in 0..3 {

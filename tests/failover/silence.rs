@@ -20,7 +20,8 @@ async fn a_hung_master_is_replaced_after_the_limit_and_fenced_when_it_wakes() {
     servers.signal(0, Signal::Stop);
     let first = writers.first_elsewhere(0, stopped).await;
     let took = first.at - stopped;
-    assert!(took >= Duration::from_millis(300), "a hang is none before its limit: {took:?}");
+    // The limit counts from the last question that was answered, which was sent up to an interval before the signal.
+    assert!(took >= Duration::from_millis(250), "a hang is none before its limit: {took:?}");
     // The bench measures how soon after; here a busy machine is allowed for.
     assert!(took < Duration::from_millis(1300), "{took:?}");
 

@@ -85,6 +85,7 @@ impl Operator {
         let (record_file, record) = RecordFile::open(terms.state.clone()).unwrap();
         let settings = Settings { record, ..settings(servers.count(), &terms) };
         let line = Arc::new(Line::new(policy()));
+        let access = Access { wants: line.wants(Topology::Replication), ..access };
         let start = Instant::now();
         let (driver, mut told) = Driver::new(settings, move |events| Seats::new(access, events), Arc::clone(&line), record_file, start);
         let door = driver.door();
@@ -167,6 +168,16 @@ impl Operator {
         .await;
     }
 
+    /// Waits until it calls that one a working master, whether or not others are missing.
+    pub async fn content(&self, master: &str) {
+        let from = self.reports.lock().unwrap().len();
+        until(&format!("content with {master}"), async || {
+            let reports = self.reports.lock().unwrap();
+            reports[from..].iter().any(|(_, report)| is_healthy(report, master) || misses_only_others(report, master)).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until it has decided so many times more.
     pub async fn looks(&self, count: usize) {
         let decisions = || self.reports.lock().unwrap().iter().filter(|(_, report)| matches!(report, Report::Decided(_))).count();
@@ -177,7 +188,8 @@ impl Operator {
     /// The actions that it sent, in order, by their kind and target.
     pub fn sent(&self) -> Vec<String> {
         let reports = self.reports();
-        reports.iter().filter_map(|(_, report)| if let Report::Sent { action, .. } = report { Some(format!("{action:?}")) } else { None }).collect()
+        let sent = reports.iter().filter_map(|(_, report)| if let Report::Sent { action, .. } = report { Some(action) } else { None });
+        sent.map(|action| format!("{action:?}").trim_start_matches("Action::").to_owned()).collect()
     }
 
     /// The last decision, for messages.
@@ -202,6 +214,10 @@ impl Drop for Operator {
 
 fn is_healthy(report: &Report, master: &str) -> bool {
     matches!(report, Report::Decided(decided) if decided.decision.verdict == Verdict::Healthy && decided.decision.master.as_deref() == Some(master))
+}
+
+fn misses_only_others(report: &Report, master: &str) -> bool {
+    matches!(report, Report::Decided(decided) if decided.decision.reason == "replica-missing" && decided.decision.master.as_deref() == Some(master))
 }
 
 /// One report, for the reader of a failed test.

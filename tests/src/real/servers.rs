@@ -217,12 +217,23 @@ impl Servers {
             }
             replicas += 1;
         }
-        let rows = (0..at_master.number("connected_slaves")).map(|row| at_master.row(&format!("slave{row}")).to_owned());
-        at_master.row("role") == "master" && rows.filter(|row| row.contains("state=online")).count() == replicas
+        if at_master.row("role") != "master" || at_master.number("connected_slaves") != replicas {
+            return false;
+        }
+        // After a full copy a link is up for most of a second before its stream flows: only what arrives proves it.
+        let Ok(mut client) = self.client(master).await else { return false };
+        let published = redis::cmd("PUBLISH").arg("in-sync").arg("?").exec_async(&mut client).await;
+        published.is_ok() && has_reached(&mut client, replicas).await
     }
 
-    /// Writes `count` keys of one prefix.
+    /// Writes `count` keys of one prefix, and waits until all replicas that are attached have them.
     pub async fn fill(&self, place: usize, prefix: &str, count: usize, bytes: usize) {
+        let replicas = self.info(place, "replication").await.unwrap().number("connected_slaves");
+        self.fill_until(place, prefix, count, bytes, replicas).await;
+    }
+
+    /// The same, and waits until so many replicas have them.
+    pub async fn fill_until(&self, place: usize, prefix: &str, count: usize, bytes: usize, replicas: u64) {
         let value = "x".repeat(bytes);
         let mut client = self.client(place).await.unwrap();
         let mut pipeline = redis::pipe();
@@ -230,6 +241,7 @@ impl Servers {
             pipeline.cmd("SET").arg(format!("{prefix}{number}")).arg(&value).ignore();
         }
         pipeline.exec_async(&mut client).await.unwrap();
+        until("all replicas have the keys", async || has_reached(&mut client, replicas).await.then_some(())).await;
     }
 
     /// How many of the keys of [`Self::fill`] a server has.
@@ -246,4 +258,10 @@ impl Servers {
     pub async fn size(&self, place: usize) -> u64 {
         self.ask(place, &["DBSIZE"]).await.unwrap_or(0)
     }
+}
+
+/// Whether so many replicas have, soon, everything that this client wrote. WAIT counts from the client's own last write.
+async fn has_reached(client: &mut redis::aio::MultiplexedConnection, replicas: u64) -> bool {
+    let reached: redis::RedisResult<u64> = redis::cmd("WAIT").arg(replicas).arg(100).query_async(client).await;
+    reached.is_ok_and(|reached| reached >= replicas)
 }
