@@ -1,9 +1,11 @@
 //! Who gets the role: data decides who bridges, priority who ends as master, and a person's word is a request.
 
 use redis_operator::local::Signal;
+use std::time::Duration;
 use tests::real::{Acknowledged, Operator, Servers, Terms, Writers};
 
 async fn priority(servers: &Servers, place: usize, priority: &str) {
+    // Before the operator comes, so that it knows it from its first look.
     servers.say(place, &["CONFIG", "SET", "replica-priority", priority]).await;
 }
 
@@ -33,7 +35,6 @@ async fn among_equals_the_better_priority_takes_over_at_once() {
     priority(&servers, 2, "10").await;
     let operator = Operator::start(&servers, Terms::default()).await;
     operator.healthy(&servers.id(0)).await;
-    operator.looks(2).await;
     servers.end(0).await;
     servers.in_sync(2).await;
     let promotions = operator.sent().iter().filter(|sent| sent.starts_with("Promote")).count();
@@ -46,12 +47,11 @@ async fn priority_zero_never_takes_over() {
     priority(&servers, 1, "0").await;
     let operator = Operator::start(&servers, Terms::default()).await;
     operator.healthy(&servers.id(0)).await;
-    operator.looks(2).await;
     servers.end(0).await;
     servers.in_sync(2).await;
     operator.content(&servers.id(2)).await;
     servers.end(2).await;
-    operator.looks(20).await;
+    operator.sent_within(Duration::from_millis(1000)).await;
     assert_eq!(servers.masters().await, [] as [usize; 0], "{}", operator.last());
 }
 
@@ -79,7 +79,6 @@ async fn a_switchover_to_priority_zero_is_refused_and_nothing_changes() {
     priority(&servers, 1, "0").await;
     let operator = Operator::start(&servers, Terms::default()).await;
     operator.healthy(&servers.id(0)).await;
-    operator.looks(2).await;
     operator.door.switch_over(Some(servers.id(1)));
     operator.decided("the refusal", |decided| decided.decision.reason == "switchover-refused").await;
     operator.healthy(&servers.id(0)).await;

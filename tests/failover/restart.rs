@@ -1,5 +1,6 @@
 //! All members start: for the first time, or after all were gone.
 
+use redis_operator::group::Report;
 use redis_operator::policy::contract::Verdict;
 use std::path::PathBuf;
 use tests::real::{AS_MASTER, Operator, Servers, Terms, until};
@@ -7,6 +8,18 @@ use tests::real::{AS_MASTER, Operator, Servers, Terms, until};
 async fn all_hold(servers: &Servers, count: usize) {
     for place in 0..servers.count() {
         until("all keys everywhere", async || (servers.held(place, "k", count).await == count).then_some(())).await;
+    }
+}
+
+/// Waits until everybody's AOF is whole: after a full copy a replica writes it anew.
+async fn on_disk(servers: &Servers) {
+    for place in 0..servers.count() {
+        until("the AOF is whole", async || {
+            let facts = servers.info(place, "persistence").await?;
+            let is_busy = facts.number("aof_rewrite_in_progress") + facts.number("aof_rewrite_scheduled") > 0;
+            (facts.row("aof_last_bgrewrite_status") == "ok" && !is_busy && facts.number("rdb_bgsave_in_progress") == 0).then_some(())
+        })
+        .await;
     }
 }
 
@@ -48,8 +61,8 @@ async fn all_restart(persist: &[&str], arguments: &[&str], keeps_record: bool, m
     let terms = |servers: &Servers| if keeps_record { recorded(servers) } else { Terms::default() };
     let operator = Operator::start(&servers, terms(&servers)).await;
     operator.healthy(&servers.id(0)).await;
+    on_disk(&servers).await;
     servers.fill(0, "k", 1000, 50).await;
-    operator.looks(3).await;
     operator.kill();
     for place in 0..3 {
         if !persist.is_empty() {
@@ -63,7 +76,7 @@ async fn all_restart(persist: &[&str], arguments: &[&str], keeps_record: bool, m
         servers.start(1, &[]).await;
         servers.start(2, &[]).await;
         let operator = Operator::start(&servers, terms(&servers)).await;
-        operator.looks(3).await;
+        operator.told("a first decision", |report| matches!(report, Report::Decided(_))).await;
         servers.start(0, &[]).await;
         operator
     } else {
@@ -85,6 +98,7 @@ async fn a_group_that_restarts_from_aof_under_a_new_operator_keeps_all_its_data(
 #[tokio::test]
 async fn a_group_that_restarts_from_aof_under_a_living_operator_keeps_all_its_data() {
     let mut servers = Servers::group(3, AOF).await;
+    on_disk(&servers).await;
     servers.fill(0, "k", 1000, 50).await;
     let operator = Operator::start(&servers, Terms::default()).await;
     operator.healthy(&servers.id(0)).await;
@@ -100,6 +114,7 @@ async fn a_group_that_restarts_from_aof_under_a_living_operator_keeps_all_its_da
 #[tokio::test]
 async fn without_any_record_a_group_that_restarted_from_aof_is_left_to_a_person() {
     let mut servers = Servers::group(3, AOF).await;
+    on_disk(&servers).await;
     servers.fill(0, "k", 1000, 50).await;
     for place in 0..3 {
         servers.end(place).await;
@@ -143,6 +158,7 @@ async fn a_group_that_lost_everything_starts_anew() {
 #[tokio::test]
 async fn an_amnesic_master_meets_a_group_that_kept_its_aof() {
     let mut servers = Servers::group(3, AOF).await;
+    on_disk(&servers).await;
     servers.fill(0, "k", 1000, 50).await;
     let operator = Operator::start(&servers, recorded(&servers)).await;
     operator.healthy(&servers.id(0)).await;

@@ -178,11 +178,10 @@ impl Operator {
         .await;
     }
 
-    /// Waits until it has decided so many times more.
-    pub async fn looks(&self, count: usize) {
-        let decisions = || self.reports.lock().unwrap().iter().filter(|(_, report)| matches!(report, Report::Decided(_))).count();
-        let target = decisions() + count;
-        until("it goes on looking", async || (decisions() >= target).then_some(())).await;
+    /// Lets it watch for so long, in which nothing may happen. Returns what it sent until then.
+    pub async fn sent_within(&self, watch: Duration) -> Vec<String> {
+        tokio::time::sleep(watch).await;
+        self.sent()
     }
 
     /// The actions that it sent, in order, by their kind and target.
