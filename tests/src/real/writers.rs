@@ -5,7 +5,7 @@ use super::Servers;
 use redis_operator::redis::Endpoint;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ pub struct Writers {
 /// What every client does.
 #[derive(Clone, Copy)]
 struct Habit {
+    /// Unique in this process, so that no two write the same key.
+    number: u64,
     pace: Duration,
     waits: bool,
 }
@@ -40,15 +42,17 @@ struct Habit {
 impl Writers {
     /// One client a server, each with a new write every millisecond, if the one before was answered.
     pub fn start(servers: &Servers) -> Self {
-        Self::with(servers, Habit { pace: Duration::from_millis(1), waits: false })
+        Self::with(servers, false)
     }
 
     /// The same, and every write asks whether a replica has it.
     pub fn waiting(servers: &Servers) -> Self {
-        Self::with(servers, Habit { pace: Duration::from_millis(1), waits: true })
+        Self::with(servers, true)
     }
 
-    fn with(servers: &Servers, habit: Habit) -> Self {
+    fn with(servers: &Servers, waits: bool) -> Self {
+        static STARTED: AtomicU64 = AtomicU64::new(0);
+        let habit = Habit { number: STARTED.fetch_add(1, Ordering::Relaxed), pace: Duration::from_millis(1), waits };
         let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let threads = (0..servers.count()).map(|place| {
             let (endpoint, stop, acknowledged) = (servers.endpoint(place).clone(), Arc::clone(&stop), Arc::clone(&acknowledged));
@@ -125,7 +129,7 @@ fn write_on(place: usize, endpoint: &Endpoint, habit: Habit, stop: &AtomicBool, 
         let mut next = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             number += 1;
-            let key = format!("w{place}-{number}");
+            let key = format!("w{}-{place}-{number}", habit.number);
             let Some(is_taken) = client.ask(&format!("SET {key} {number}\r\n"), stop, |line| line.starts_with("+OK")) else { break };
             if is_taken {
                 acknowledged.lock().unwrap().push(Acknowledged { place, key, at: Instant::now(), is_replicated: false });
