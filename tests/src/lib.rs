@@ -1,8 +1,10 @@
-//! What the tests of this crate share: servers as they are seen, servers as they behave, and policies that misbehave.
+//! What the tests and benchmarks of this crate share: servers as they are seen, as they behave, and as they are, and policies that
+//! misbehave.
 
 pub mod faults;
 pub mod info;
 pub mod model;
 pub mod policies;
+pub mod real;
 pub mod seeds;
 pub mod world;

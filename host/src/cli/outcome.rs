@@ -2,7 +2,7 @@
 
 use super::{Format, Stop, print, print_json};
 use crate::group::{Decided, Moment, Outcome as Ended, Report};
-use crate::policy::contract::{Decision, FailureKind, LinkState, Observation, Verdict};
+use crate::policy::contract::{Decision, Failure, FailureKind, Instance, LinkState, Observation, Verdict};
 use std::time::Duration;
 
 /// What came of a pass.
@@ -77,7 +77,7 @@ impl Pass {
                 let is_whole = decided.observation.instances.iter().all(|instance| instance.link.state != LinkState::Unknown);
                 match decided.decision.verdict {
                     _ if !is_patient => true,
-                    _ if !self.acts => is_whole && !is_on_its_way(&decided.decision),
+                    _ if !self.acts => (is_whole && !is_on_its_way(&decided.decision)) || wrong_input(&decided.observation).is_some(),
                     Verdict::Act => false,
                     Verdict::Wait => !is_on_its_way(&decided.decision),
                     Verdict::Healthy | Verdict::Refuse => true,
@@ -120,42 +120,46 @@ fn is_on_its_way(decision: &Decision) -> bool {
 /// # Errors
 /// [`Stop::Input`], naming the server and the way out.
 pub fn check_input(observation: &Observation) -> Result<(), Stop> {
-    let failures = observation
+    if let Some(why) = wrong_input(observation) {
+        return Err(Stop::Input(why));
+    }
+    let silent: Vec<&str> = failures(observation)
+        .filter(|(instance, failure)| is_absence(failure.kind) && instance.link.state != LinkState::Answering)
+        .map(|(_, failure)| failure.text.as_str())
+        .collect();
+    match silent.first() {
+        Some(first) if silent.len() == observation.instances.len() => {
+            Err(Stop::Input(format!("no Redis answers at any of the {} addresses; {first}; check --redis", silent.len())))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What no further look can make right: wrong credentials, no Redis, no member of a replication group.
+fn wrong_input(observation: &Observation) -> Option<String> {
+    let is_wrong = |kind| matches!(kind, FailureKind::Unauthorized | FailureKind::ProtocolError);
+    let wrong = failures(observation).find(|(_, failure)| is_wrong(failure.kind)).map(|(_, failure)| failure.text.clone());
+    wrong.or_else(|| {
+        let modes = observation.instances.iter().filter_map(|instance| Some((instance, super::mode(instance)?)));
+        let (instance, mode) = modes.into_iter().find(|(_, mode)| *mode != "standalone")?;
+        Some(format!("{} runs in {mode} mode, so it is no member of a replication group; take it off --redis", instance.id))
+    })
+}
+
+/// The first failure of every instance that has one.
+fn failures(observation: &Observation) -> impl Iterator<Item = (&Instance, &Failure)> {
+    observation
         .instances
         .iter()
-        .filter_map(|instance| instance.replies.iter().find_map(|reply| reply.failure.as_ref()).map(|failure| (instance, failure)));
-    let mut silent = Vec::new();
-    for (instance, failure) in failures {
-        match failure.kind {
-            FailureKind::Unauthorized | FailureKind::ProtocolError => return Err(Stop::Input(failure.text.clone())),
-            FailureKind::Refused | FailureKind::Unreachable | FailureKind::TimedOut | FailureKind::Reset
-                if instance.link.state != LinkState::Answering =>
-            {
-                silent.push(failure.text.as_str())
-            }
-            FailureKind::Refused
-            | FailureKind::Unreachable
-            | FailureKind::TimedOut
-            | FailureKind::Reset
-            | FailureKind::Loading
-            | FailureKind::Busy
-            | FailureKind::ErrorReply => {}
-        }
+        .filter_map(|instance| instance.replies.iter().find_map(|reply| reply.failure.as_ref()).map(|failure| (instance, failure)))
+}
+
+/// Nobody was reached; somebody may be later.
+fn is_absence(kind: FailureKind) -> bool {
+    match kind {
+        FailureKind::Refused | FailureKind::Unreachable | FailureKind::TimedOut | FailureKind::Reset => true,
+        FailureKind::Unauthorized | FailureKind::Loading | FailureKind::Busy | FailureKind::ErrorReply | FailureKind::ProtocolError => false,
     }
-    if silent.len() == observation.instances.len() {
-        return Err(Stop::Input(format!(
-            "no Redis answers at any of the {} addresses; {}; check --redis",
-            silent.len(),
-            silent.first().copied().unwrap_or("no reply")
-        )));
-    }
-    let cluster = |mode: &str| mode != "standalone";
-    for instance in &observation.instances {
-        if let Some(mode) = super::mode(instance).filter(|mode| cluster(mode)) {
-            return Err(Stop::Input(format!("{} runs in {mode} mode, so it is no member of a replication group; take it off --redis", instance.id)));
-        }
-    }
-    Ok(())
 }
 
 /// The plan, for people or programs.

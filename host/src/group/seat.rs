@@ -34,7 +34,9 @@ struct Known {
 
 impl Seat {
     pub fn new(member: Member, now: Moment) -> Self {
-        let (closed, refusals, alive, replies) = (None, None, None, BTreeMap::new());
+        let (closed, refusals, alive) = (None, None, None);
+        // Standard replies stand in every observation: also of a server that never gave one there is a failure to tell.
+        let replies = STANDARD.map(|command| (command.to_owned(), Known::default())).into();
         Self { member, link: None, probing: None, state: LinkState::Unknown, state_since: now, closed, refusals, alive, replies }
     }
 
@@ -220,6 +222,9 @@ fn position(value: &Value) -> Option<(&str, u64)> {
     let History { replid, offset, former: _ } = ReplicationFacts::parse(text(value)?).history?;
     Some((replid, offset))
 }
+
+/// What every member is asked for.
+const STANDARD: [&str; 4] = [INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER];
 
 fn state_of(kind: FailureKind) -> LinkState {
     match kind {

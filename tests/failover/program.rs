@@ -1,0 +1,181 @@
+//! The built binary: what a user types, what it says, and its exit codes.
+
+use tests::real::{AS_MASTER, Program, Servers, until};
+
+#[tokio::test]
+async fn static_replaces_a_killed_master() {
+    let mut servers = Servers::group(3, &[]).await;
+    servers.fill(0, "k", 100, 50).await;
+    let program = Program::look_after(&servers.list(), &[]);
+    program.logged("healthy").await;
+    servers.end(0).await;
+    let master = servers.settled().await;
+    servers.start(0, &[]).await;
+    servers.in_sync(master).await;
+    assert_eq!(servers.held(0, "k", 100).await, 100);
+}
+
+#[tokio::test]
+async fn one_pass_tells_by_its_exit_code_what_it_found() {
+    let servers = Servers::group(3, &[]).await;
+    let list = servers.list();
+    let once = async |further: &[&str]| Program::run(&[&["static", "--redis", &list, "--once"], further].concat()).await.code;
+    assert_eq!(once(&[]).await, Some(0), "healthy");
+    servers.say(1, &["REPLICAOF", "127.0.0.1", "1"]).await;
+    assert_eq!(once(&["--dry-run"]).await, Some(10), "it would act");
+    assert_eq!(servers.info(1, "replication").await.unwrap().row("master_port"), "1", "and did nothing");
+    assert_eq!(once(&[]).await, Some(10), "it acted");
+    servers.in_sync(0).await;
+    assert_eq!(once(&[]).await, Some(0));
+}
+
+#[tokio::test]
+async fn switchover_hands_over_and_prints_the_pause() {
+    let servers = Servers::group(3, &[]).await;
+    let (list, to) = (servers.list(), servers.id(2));
+    let ended = Program::run(&["switchover", "--redis", &list, "--to", &to]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("writes paused for "), "{ended:?}");
+    servers.in_sync(2).await;
+    let again = Program::run(&["switchover", "--redis", &list, "--to", &to]).await;
+    assert!(again.code == Some(0) && again.out.contains("already"), "{again:?}");
+    let nobody = Program::run(&["switchover", "--redis", &list, "--to", "127.0.0.1:1"]).await;
+    assert!(nobody.is_bad_input(&["127.0.0.1:1", "--to"]), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_one_line() {
+    let mut servers = Servers::planned(2, &["--requirepass", "right", "--masterauth", "right"]);
+    servers.log_in_as("default", "right");
+    servers.start_all().await;
+    servers.attach_all().await;
+    let (list, file) = (servers.list(), servers.dir().join("password"));
+    let once = async || Program::run(&["static", "--redis", &list, "--once", "--password-file", file.to_str().unwrap()]).await;
+    std::fs::write(&file, "wrong\n").unwrap();
+    let ended = once().await;
+    assert!(ended.is_bad_input(&["127.0.0.1", "password"]), "{ended:?}");
+    std::fs::write(&file, "right\n").unwrap();
+    assert_eq!(once().await.code, Some(0));
+    let none = Program::run(&["static", "--redis", &list, "--once"]).await;
+    assert!(none.is_bad_input(&["password"]), "{none:?}");
+}
+
+#[tokio::test]
+async fn the_documented_acl_user_is_enough_for_a_failover() {
+    let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/acl/operator.acl")).unwrap();
+    let user = file.lines().find_map(|line| line.strip_prefix("user ")).unwrap().replace(">change-me", ">secret");
+    let arguments: Vec<&str> = ["--user"].into_iter().chain(user.split(' ')).collect();
+    let mut servers = Servers::group(3, &arguments).await;
+    let password = servers.dir().join("password");
+    std::fs::write(&password, "secret").unwrap();
+    let login = ["--user", "redis-operator", "--password-file", password.to_str().unwrap()];
+    let program = Program::look_after(&servers.list(), &login);
+    program.logged("healthy").await;
+    servers.end(0).await;
+    let master = servers.settled().await;
+    servers.start(0, &[]).await;
+    servers.in_sync(master).await;
+    let (list, to) = (servers.list(), servers.id(0));
+    drop(program);
+    let ended = Program::run(&[&["switchover", "--redis", &list, "--to", &to][..], &login].concat()).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.error.contains("NOPERM"), "{ended:?}");
+    servers.in_sync(0).await;
+}
+
+#[tokio::test]
+async fn who_is_no_redis_of_a_group_is_bad_input() {
+    // An HTTP server.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut question = [0; 4096];
+                // Whoever asks may be gone.
+                let _ = stream.read(&mut question).await;
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+            });
+        }
+    });
+    let ended = Program::run(&["static", "--once", "--redis", &format!("127.0.0.1:{port}")]).await;
+    assert!(ended.is_bad_input(&[&format!("127.0.0.1:{port}"), "HTTP"]), "{ended:?}");
+    serve.abort();
+    // Redis in cluster mode.
+    let mut servers = Servers::planned(1, &["--cluster-enabled", "yes"]);
+    servers.start(0, &AS_MASTER).await;
+    let ended = Program::run(&["static", "--once", "--redis", &servers.list()]).await;
+    assert!(ended.is_bad_input(&[&servers.id(0), "cluster"]), "{ended:?}");
+    // Nobody.
+    let nobody = Servers::planned(2, &[]).list();
+    let ended = Program::run(&["static", "--once", "--redis", &nobody]).await;
+    assert!(ended.is_bad_input(&["--redis"]), "{ended:?}");
+    // The same server twice, under two names.
+    let ended = Program::run(&["static", "--once", "--redis", "127.0.0.1:6379,localhost:6379"]).await;
+    assert!(ended.is_bad_input(&["twice"]), "{ended:?}");
+    let ended = Program::run(&["static", "--once", "--redis", "no-such-host.invalid:6379"]).await;
+    assert!(ended.is_bad_input(&["no-such-host.invalid"]), "{ended:?}");
+}
+
+#[tokio::test]
+async fn tls_works_end_to_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    std::fs::write(file("cert.pem"), certificate.pem()).unwrap();
+    std::fs::write(file("key.pem"), key.serialize_pem()).unwrap();
+    let (cert, key) = (file("cert.pem"), file("key.pem"));
+    let mut servers = Servers::planned(2, &[]);
+    for place in 0..2 {
+        let port = servers.endpoint(place).port.to_string();
+        let tls = ["--tls-port", &port, "--port", "0", "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &cert];
+        servers.arguments(place, &tls);
+        servers.arguments(place, &["--tls-auth-clients", "no", "--tls-replication", "yes"]);
+    }
+    servers.start_all().await;
+    let list = servers.list();
+    let once = async |further: &[&str]| Program::run(&[&["static", "--redis", &list, "--once"], further].concat()).await;
+    let ended = once(&["--tls-ca", &cert]).await;
+    assert!(matches!(ended.code, Some(10 | 11)), "{ended:?}");
+    let until_healthy = until("healthy over TLS", async || (once(&["--tls-ca", &cert]).await.code == Some(0)).then_some(()));
+    until_healthy.await;
+    let in_the_clear = once(&[]).await;
+    assert!(in_the_clear.code == Some(2), "{in_the_clear:?}");
+}
+
+#[tokio::test]
+async fn a_policy_is_swapped_while_it_runs_and_a_broken_file_changes_nothing() {
+    let mut servers = Servers::group(3, &[]).await;
+    let file = servers.dir().join("policy.wasm");
+    let put = |bytes: &[u8]| {
+        let new = servers.dir().join("policy.new");
+        std::fs::write(&new, bytes).unwrap();
+        std::fs::rename(new, &file).unwrap();
+    };
+    let good = redis_operator::policy::EMBEDDED.to_vec();
+    put(&good);
+    let program = Program::look_after(&servers.list(), &["--policy", file.to_str().unwrap()]);
+    program.logged("healthy").await;
+    put(b"no component");
+    program.logged("policy refused").await;
+    // The same policy in another file: a custom section of one name and no content at its end.
+    put(&[&good[..], &[0x00, 0x02, 0x01, b'x']].concat());
+    program.logged("policy live").await;
+    servers.end(0).await;
+    let master = servers.settled().await;
+    servers.start(0, &[]).await;
+    servers.in_sync(master).await;
+}
+
+#[tokio::test]
+async fn it_ends_in_order_at_a_signal() {
+    let servers = Servers::group(2, &[]).await;
+    let program = Program::look_after(&servers.list(), &[]);
+    program.logged("healthy").await;
+    program.terminate();
+    let ended = program.ended().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    servers.in_sync(0).await;
+}
