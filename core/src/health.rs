@@ -63,8 +63,8 @@ pub fn life(view: &View, member: &Member) -> Life {
         LinkState::Unknown | LinkState::Answering | LinkState::Closed | LinkState::Unreachable | LinkState::TimedOut | LinkState::ProtocolError => {}
     }
     let for_us = link.alive_age_us.unwrap_or(link.state_age_us);
-    let asked = link.state != LinkState::Unknown;
-    if asked && for_us >= view.hang_limit_us() { Life::Silent { for_us } } else { Life::Suspect { for_us } }
+    let is_deaf = link.state != LinkState::Unknown && !member.is_there;
+    if is_deaf && for_us >= view.hang_limit_us() { Life::Silent { for_us } } else { Life::Suspect { for_us } }
 }
 
 /// A connection that ended and a fresh one refused; or, for an observer that had none, refused twice, a while apart.

@@ -90,8 +90,7 @@ fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
     }
     let recorded_under_other_run_id = match view.published() {
         Some(published) if published.master == view.id(index) => master.server.run_id.is_some_and(|run_id| run_id != published.run_id),
-        Some(_) => return None,
-        None => false,
+        Some(_) | None => false,
     };
     let keeps_a_copy = view.answering().any(|(other, copy)| other != index && copy.has_data() && copy.relation(master) != Relation::Unrelated);
     let mut witnesses = view.answering().filter(|(other, copy)| {
@@ -105,8 +104,10 @@ fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
         };
         let lost_data = *other != index && copy.has_data() && (has_less || was_wound_back);
         let known = match view.published() {
-            Some(published) => recorded_under_other_run_id && copy.history().is_some_and(|history| history.knows(&published.replid)),
-            None => {
+            Some(published) if published.master == view.id(index) => {
+                recorded_under_other_run_id && copy.history().is_some_and(|history| history.knows(&published.replid))
+            }
+            Some(_) | None => {
                 let restarted =
                     master.server.uptime_s.zip(copy.replication.link_down_s).is_some_and(|(uptime, down)| uptime <= down.saturating_add(2));
                 copy.names == Names::Member(index) && restarted && (was_wound_back || !keeps_a_copy)

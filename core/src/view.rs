@@ -32,8 +32,10 @@ pub struct Member<'a> {
     pub persistence: PersistenceFacts,
     /// `INFO keyspace`.
     pub keys: Option<u64>,
-    /// Its link answers and its newest sample of `INFO replication` is fresh.
+    /// Its link answers, its newest sample of `INFO replication` is fresh, and it says what it is.
     pub answers: bool,
+    /// It answers, whatever it says.
+    pub is_there: bool,
     /// Whom it names as its master.
     pub names: Names,
     /// Whose each of its rows of attached replicas is. None: nobody's that is dialled here.
@@ -101,7 +103,7 @@ impl<'a> View<'a> {
 
     /// `hang_limit_ms` in the unit of ages.
     pub fn hang_limit_us(&self) -> u64 {
-        hang_limit_us(self.group())
+        hang_limit_us(self.group()).max(1)
     }
 
     /// The user gives up its data where it is no copy.
@@ -150,13 +152,15 @@ impl<'a> Member<'a> {
             },
         };
         let rows = replication.attached.iter().map(|row| places.find(&row.place)).collect();
-        let answers = instance.link.state == LinkState::Answering && is_fresh(reply) && replication.role != Speaks::AsNeither;
+        let is_there = instance.link.state == LinkState::Answering && is_fresh(reply);
+        let answers = is_there && replication.role != Speaks::AsNeither;
         // Of one that answers, keys count only if they are as fresh as its role; of one that does not, its last words.
         let keyspace = find(instance, facts::INFO_KEYSPACE).filter(|reply| !answers || is_fresh(Some(reply)));
         Self {
             instance,
             rows,
             answers,
+            is_there,
             replication,
             sample_age_us,
             earlier_offset,

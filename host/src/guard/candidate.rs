@@ -72,10 +72,12 @@ pub(super) fn lineage(case: &Case<'_>) -> Result<(), String> {
         let is_heir = |history: History<'_>| {
             record.is_some_and(|record| history.knows(&record.replid)) || lost.iter().any(|lost| history.relation(lost) != Relation::Unrelated)
         };
-        if is_heir(own) {
+        let heirs = || scene.answering().filter(|seat| !scene.is_amnesic(seat) && seat.history().is_some_and(is_heir));
+        // A full copy of an heir has its id, and not the one before.
+        let shares = |heir: &Seat<'_>| heir.relation(candidate).is_some_and(|relation| relation != Relation::Unrelated);
+        if is_heir(own) || heirs().any(shares) {
             continue;
         }
-        let heirs = || scene.answering().filter(|seat| !scene.is_amnesic(seat) && seat.history().is_some_and(is_heir));
         // The master on record, back from an append-only file with more than any copy of its former history has.
         // Of one that may not take over it is enough that it has no more.
         let has_more = |heir: &Seat<'_>| {

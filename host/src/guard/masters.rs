@@ -26,8 +26,14 @@ impl Scene<'_> {
         if self.knows_record(seat) {
             return false;
         }
-        // A foreigner with more keys bears no witness while anybody has the history on record.
+        // A foreigner with more keys bears no witness while anybody has the history on record, or a copy of this one's.
         let heirs_answer = self.answering().any(|other| self.knows_record(other));
+        let keeps_a_copy = |other: &Seat<'_>| {
+            other.id != seat.id && other.has_keys() && other.relation(seat).is_some_and(|relation| relation != Relation::Unrelated)
+        };
+        if !heirs_answer && self.answering().any(keeps_a_copy) {
+            return false;
+        }
         let contradicts_record = |witness: &Seat<'_>| match &self.observation.published {
             Some(record) if record.master == seat.id => seat.run_id.is_some_and(|run_id| run_id != record.run_id),
             Some(_) if heirs_answer => true,

@@ -2,7 +2,7 @@
 
 use crate::contract::{Evidence, FailureKind, Preference};
 use crate::election::{Election, elect};
-use crate::facts::Relation;
+use crate::facts::{Relation, Speaks};
 use crate::health::{Life, duration, life, unheard_us};
 use crate::mastership::{How, Lost};
 use crate::reason::Reason;
@@ -29,22 +29,32 @@ pub enum Proof {
     },
 }
 
-/// Looks for a proof. Who is on record and out of sight is accounted for, too, whomever the others name.
+/// Looks for a proof. Whoever else may be the master and is out of sight is accounted for, too: who is on record, and whom
+/// any replica names that was no replica itself when last heard.
 pub fn proof(view: &View, lost: &Lost) -> Proof {
-    let proof = loss(view, lost);
+    let mut proof = loss(view, lost);
+    let named = view.answering().filter_map(|(_, member)| match member.names {
+        Names::Member(named) if member.is_replica() && view.members[named].replication.role != Speaks::AsReplica => Some(named),
+        Names::Member(_) | Names::Nobody | Names::Stranger(_) => None,
+    });
     let recorded = view.published().and_then(|published| view.find(&published.master));
-    let (Proof::Proven { evidence, .. }, Some(recorded)) = (&proof, recorded) else { return proof };
-    if lost.index == Some(recorded) || view.members[recorded].answers {
-        return proof;
-    }
-    match out_of_sight(view, recorded) {
-        // It is a record only: silence is a reason where the others say nothing better.
-        Proof::Proven { evidence: Evidence::Silent, text } if matches!(evidence, Evidence::Abdicated | Evidence::Amnesic) => {
-            Proof::Proven { evidence: Evidence::Silent, text }
+    let mut seen = lost.index;
+    for other in recorded.into_iter().chain(named) {
+        let Proof::Proven { evidence, .. } = &proof else { break };
+        if seen == Some(other) || lost.index == Some(other) || view.members[other].answers {
+            continue;
         }
-        Proof::Proven { .. } => proof,
-        pending @ Proof::Pending { .. } => pending,
+        seen = Some(other);
+        match out_of_sight(view, other) {
+            // Silence is a reason where the others say nothing better.
+            silent @ Proof::Proven { evidence: Evidence::Silent, .. } if matches!(evidence, Evidence::Abdicated | Evidence::Amnesic) => {
+                proof = silent
+            }
+            Proof::Proven { .. } => {}
+            pending @ Proof::Pending { .. } => proof = pending,
+        }
     }
+    proof
 }
 
 fn loss(view: &View, lost: &Lost) -> Proof {
