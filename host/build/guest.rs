@@ -50,7 +50,7 @@ fn is_of_the_outer_build(name: &str) -> bool {
 /// and takes 7 % more). The remapped paths make the component, and so its
 /// digest, the same on every machine.
 fn guest_flags(workspace: &Path) -> OsString {
-    let mut flags = OsString::from("-Clink-arg=-zstack-size=65536\x1f-Cllvm-args=-inline-threshold=25");
+    let mut flags = OsString::from("-Clink-arg=-zstack-size=65536\x1f-Cllvm-args=-inline-threshold=15");
     let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
     for (from, to) in [(Some(workspace.to_owned()), "/redis-operator"), (home, "/cargo")] {
         if let Some(from) = from {

@@ -1,8 +1,6 @@
 //! The form of what a policy says: bounds and cross-references that WIT types cannot state. Whether a decision is *safe* is the
 //! guard's business, not this file's.
 
-use std::collections::BTreeSet;
-
 use super::contract::{Decision, Description, Observation, Verdict};
 use super::wants::is_allowed;
 
