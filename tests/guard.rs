@@ -35,7 +35,6 @@ impl Policy for Native {
 }
 
 #[test]
-#[ignore = "the engine and the guard do not agree on every seeded observation yet; run with --ignored to see on which"]
 fn the_engine_keeps_every_invariant_on_seeded_observations() {
     let random = std::env::var("CHECK_RANDOM").ok().and_then(|count| count.parse().ok()).unwrap_or(3_000);
     let report = check(&Native, &Trial { scenarios: &[], random, seed: 1, strict: true });

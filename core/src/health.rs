@@ -96,6 +96,14 @@ pub fn unheard_us(replica: &Member) -> u64 {
     counted_us.max(stood_still_us)
 }
 
+/// How long ago a replica surely acknowledged for the last time. A link that was never up acknowledged nothing.
+pub fn apart_us(replica: &Member) -> u64 {
+    match (replica.replication.link_up, replica.replication.link_down_s) {
+        (Some(false), Some(down_s)) => down_s.saturating_mul(1_000_000),
+        (Some(_) | None, _) => unheard_us(replica),
+    }
+}
+
 /// A duration for people.
 pub fn duration(us: u64) -> String {
     match us {

@@ -80,20 +80,23 @@ fn is_valid_claim(view: &View, index: usize) -> bool {
     !view.members[index].is_loading() && amnesia_witness(view, index).is_none() && !is_outdated(view, index) && !is_stray(view, index)
 }
 
-/// An answering member that has data which this master lost in a restart: a new run id, and less data in a history that its
-/// replicas do not know, or an earlier place in theirs, as from an old snapshot. With no record, a process younger than its
-/// replica's broken link is the restart. What loads has not lost anything yet.
+/// An answering member that has data which this master lost in a restart: less data in a history that its replicas do not
+/// know, or an earlier place in theirs, as from an old snapshot. What loads has not lost anything yet.
 fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
     let master = &view.members[index];
-    if master.is_loading() {
+    if master.is_loading() || master.history().is_none() {
         return None;
     }
-    let recorded_under_other_run_id = match view.published() {
-        Some(published) if published.master == view.id(index) => master.server.run_id.is_some_and(|run_id| run_id != published.run_id),
-        Some(_) | None => false,
-    };
-    let keeps_a_copy = view.answering().any(|(other, copy)| other != index && copy.has_data() && copy.relation(master) != Relation::Unrelated);
-    let mut witnesses = view.answering().filter(|(other, copy)| {
+    let record = view.published().filter(|published| published.master == view.id(index));
+    if record.is_some() && (view.is_recorded(index) || master.server.run_id.is_none()) {
+        return None;
+    }
+    let knows = |copy: &Member| record.is_some_and(|record| copy.history().is_some_and(|history| history.knows(&record.replid)));
+    let others = || view.answering().filter(|(other, _)| *other != index);
+    let keeps_a_copy = || others().any(|(_, copy)| copy.has_data() && copy.relation(master) != Relation::Unrelated);
+    // Only where nobody has the history on record does another one bear witness.
+    let is_all_new = || !others().any(|(_, copy)| knows(copy)) && !keeps_a_copy();
+    let witness = |copy: &Member| {
         let (has_less, was_wound_back) = match copy.relation(master) {
             Relation::Unrelated => (master.keys.is_some() && master.keys < copy.keys, false),
             // Within one replication id a larger offset is only the younger sample.
@@ -102,20 +105,20 @@ fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
             Relation::Forked { own, theirs, .. } => (false, own > theirs),
             Relation::Equal | Relation::Behind(_) => (false, false),
         };
-        let lost_data = *other != index && copy.has_data() && (has_less || was_wound_back);
-        let known = match view.published() {
-            Some(published) if published.master == view.id(index) => {
-                recorded_under_other_run_id && copy.history().is_some_and(|history| history.knows(&published.replid))
+        // A copy that still reads its data has at least what it counts so far.
+        let lost_data = copy.has_data() && !copy.replication.is_syncing && (has_less || was_wound_back && !copy.is_loading());
+        let names_it = copy.names == Names::Member(index);
+        lost_data
+            && match record {
+                Some(_) => knows(copy) || (names_it || master.keys == Some(0)) && is_all_new(),
+                // With no record, a process younger than its replica's broken link is the restart.
+                None => {
+                    let ages = master.server.uptime_s.zip(copy.replication.link_down_s);
+                    names_it && ages.is_some_and(|(uptime, down)| uptime <= down.saturating_add(2)) && (was_wound_back || !keeps_a_copy())
+                }
             }
-            Some(_) | None => {
-                let restarted =
-                    master.server.uptime_s.zip(copy.replication.link_down_s).is_some_and(|(uptime, down)| uptime <= down.saturating_add(2));
-                copy.names == Names::Member(index) && restarted && (was_wound_back || !keeps_a_copy)
-            }
-        };
-        lost_data && known && !copy.is_loading() && !copy.replication.is_syncing
-    });
-    witnesses.next().map(|(other, _)| other)
+    };
+    others().find(|(_, copy)| witness(copy)).map(|(other, _)| other)
 }
 
 /// Some member belongs to a later generation of the same history and follows somebody else, and nobody streams from this one:
@@ -146,7 +149,14 @@ fn is_stray(view: &View, index: usize) -> bool {
         return false;
     }
     let is_no_heir = |recorded: &Member| !master.has_data() || !matches!(life(view, recorded), Life::Gone(_));
-    recorded.is_some_and(is_no_heir) || holders().any(|member| member.is_replica() && member.names != Names::Nobody)
+    recorded.is_some_and(is_no_heir)
+        || holders()
+            .any(|member| member.is_replica() && member.names != Names::Nobody && (view.published().is_some() || is_tied(view, index, member)))
+}
+
+/// It shares its history with somebody besides.
+fn is_tied(view: &View, stray: usize, member: &Member) -> bool {
+    view.answering().any(|(other, third)| other != stray && third.instance.id != member.instance.id && third.relation(member) != Relation::Unrelated)
 }
 
 fn is_named(view: &View, index: usize) -> bool {
@@ -236,6 +246,7 @@ fn lost(view: &View) -> Mastership {
     };
     // An orchestrator gives new addresses to new Pods: nobody is at the old one any more. A list keeps its addresses.
     let is_pod = |follower: usize| view.members[follower].instance.pod.is_some();
+    let is_majority = view.answering_count() * 2 > usize::from(view.group().members_desired);
     let is_heard = |follower: usize| view.members[follower].replication.link_up == Some(true);
     match (index, stranger, recorded) {
         (Some(index), _, _) => Mastership::Lost(Lost { index: Some(index), id: Some(view.id(index).to_owned()), how: how(view, index) }),
@@ -247,7 +258,8 @@ fn lost(view: &View) -> Mastership {
         (None, Some((follower, _)), Some((id, Some(index)))) if is_pod(follower) && !is_heard(follower) => {
             Mastership::Lost(Lost { index: Some(index), id: Some(id), how: how(view, index) })
         }
-        (None, Some((follower, _)), _) if is_pod(follower) && !is_heard(follower) => {
+        // Without a record such a place can be anywhere: a majority must be there to say it.
+        (None, Some((follower, _)), None) if is_pod(follower) && !is_heard(follower) && is_majority => {
             Mastership::Lost(Lost { index: None, id: None, how: How::Vanished })
         }
         (None, Some((follower, place)), _) => Mastership::External { follower, place },

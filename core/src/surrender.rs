@@ -79,12 +79,17 @@ fn had_the_role(view: &View, index: usize, master: usize) -> bool {
 }
 
 /// After a restart with AOF a copy has a history of its own. What tells it from a stranger: it says that it is a replica, and
-/// of nobody outside of the group, or it is a Pod of the group that started since the record was made; and it has no more data
-/// than the master, so it is not the only complete copy.
+/// of nobody outside of the group, or it is a Pod of the group that started since the record was made; nothing came to it
+/// since, or it is the recorded master that restarted; and it has no more data than the master, so it is not the only complete
+/// copy.
 fn is_restarted_copy(view: &View, follower: usize, master: usize) -> bool {
     let member = &view.members[follower];
     let started_since = |age_us: u64| member.server.uptime_s.is_some_and(|uptime| uptime.saturating_mul(1_000_000) < age_us);
     let is_orphan = member.is_replica() && member.replication.link_up == Some(false) && !matches!(member.names, Names::Stranger(_));
     let is_restarted_pod = member.instance.pod.is_some() && view.published().is_some_and(|published| started_since(published.age_us));
-    (is_orphan || is_restarted_pod) && member.history().is_some() && member.keys.is_some() && member.keys <= view.members[master].keys
+    let is_on_record = view.published().is_some_and(|published| published.master == view.id(master));
+    (is_orphan || is_restarted_pod)
+        && member.history().is_some_and(|history| is_on_record || history.offset <= 1)
+        && member.keys.is_some()
+        && member.keys <= view.members[master].keys
 }

@@ -181,7 +181,7 @@ fn holds_most(scene: &Scene<'_>, candidate: &Seat<'_>) -> Result<(), String> {
     let own = candidate.keys.unwrap_or(0);
     let is_richer = |other: &&Seat<'_>| {
         let is_foreign = matches!(other.relation(candidate), Some(Relation::Unrelated) | None);
-        other.keys.unwrap_or(0) > own && is_foreign && !scene.may_be_discarded(other)
+        other.keys.unwrap_or(0) > own && is_foreign && !scene.may_be_discarded(other) && !scene.is_amnesic(other)
     };
     match scene.answering().find(is_richer) {
         Some(richer) if !(on_record && own > 0) => Err(format!("{} holds {own} keys, and {} holds more", candidate.id, richer.id)),

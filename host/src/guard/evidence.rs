@@ -41,9 +41,14 @@ pub(super) fn evidence(case: &Case<'_>) -> Result<(), String> {
         for claimant in &claimants {
             excused(scene, promote, claimant)?;
         }
+        // A chain may break in its middle, and what is said is said of that one.
+        let is_broken = |how: &dyn Fn(&Seat<'_>) -> bool| {
+            let mut named = scene.answering().filter(|seat| seat.is_replica()).flat_map(|replica| scene.named_by(replica));
+            claimants.iter().any(|claimant| how(claimant.seat)) || named.any(|seat| !seat.answers && how(seat))
+        };
         let is_true = match promote.evidence {
-            Evidence::Dead => is_master_gone(scene) || claimants.iter().any(|claimant| process_end(claimant.seat).is_some()),
-            Evidence::Silent => claimants.iter().any(|claimant| is_silent(scene, claimant.seat)),
+            Evidence::Dead => is_master_gone(scene) || is_broken(&|seat| process_end(seat).is_some()),
+            Evidence::Silent => is_broken(&|seat| is_silent(scene, seat)),
             Evidence::Abdicated => claimants.iter().any(|claimant| claimant.seat.answers_as_replica() || is_reloading(claimant.seat)),
             Evidence::Amnesic => claimants.iter().any(|claimant| scene.is_amnesic(claimant.seat)),
             Evidence::Requested | Evidence::Bootstrap => false,

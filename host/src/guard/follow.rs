@@ -42,7 +42,7 @@ fn still_has_another(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> Res
     let scene = &case.scene;
     let Named::Members(there) = &seat.names else { return Ok(()) };
     let is_on_record = |other: &Seat<'_>| scene.observation.published.as_ref().is_some_and(|record| record.master == other.id);
-    let may_be_heard = |other: &Seat<'_>| seat.facts.link_up != Some(false) || is_on_record(other);
+    let may_be_heard = |other: &Seat<'_>| seat.facts.link_up != Some(false) && !other.is_replica() || is_on_record(other);
     let absent = there.iter().map(|&index| &scene.seats[index]).filter(|other| other.id != master.id && !other.answers);
     match absent.into_iter().find(|other| may_be_heard(other) && process_end(other).is_none() && !is_silent(scene, other)) {
         Some(other) => Err(format!("{} follows {}, which is out of sight and not proven lost, and is to follow {}", seat.id, other.id, master.id)),
@@ -118,15 +118,19 @@ fn is_discarded(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> bool {
 }
 
 /// A restart with an append-only file gives all data back under a new history. What tells such a copy from a stranger's: it
-/// says that it is nobody's but a member's replica, and copies nobody; or its Pod started since the record was made. It holds
-/// no more than the master, which is a complete copy then, as far as anybody can tell.
+/// says that it is nobody's but a member's replica, and copies nobody; or its Pod started since the record was made. Nothing
+/// came to it since, or it is the master on record that restarted. And it holds no more than the master, which is a complete
+/// copy then, as far as anybody can tell.
 fn is_restarted_copy(case: &Case<'_>, seat: &Seat<'_>, master: &Seat<'_>) -> bool {
     let is_orphan = seat.is_replica() && seat.facts.link_up == Some(false) && seat.names != Named::Stranger;
     let started_us = seat.uptime_s.map(|uptime_s| uptime_s.saturating_mul(1_000_000));
     let record = case.scene.observation.published.as_ref();
     let is_restarted_pod = seat.pod.is_some() && started_us.zip(record).is_some_and(|(started_us, record)| started_us < record.age_us);
     let has_no_more = seat.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs);
-    (is_orphan || is_restarted_pod) && seat.relation(master) == Some(Relation::Unrelated) && has_no_more && !seat.is_loading
+    let is_untouched = seat.history().is_some_and(|history| history.offset <= 1);
+    let is_on_record = record.is_some_and(|record| record.master == master.id);
+    let is_restart = (is_orphan || is_restarted_pod) && (is_untouched || is_on_record);
+    is_restart && seat.relation(master) == Some(Relation::Unrelated) && has_no_more && !seat.is_loading
 }
 
 fn pairs<'c, 'a>(case: &'c Case<'a>) -> impl Iterator<Item = (&'a Follow, &'c Seat<'a>, &'c Seat<'a>)> {

@@ -35,10 +35,13 @@ impl Scene<'_> {
             return false;
         }
         let contradicts_record = |witness: &Seat<'_>| match &self.observation.published {
-            Some(record) if record.master == seat.id => seat.run_id.is_some_and(|run_id| run_id != record.run_id),
+            Some(record) if record.master == seat.id => {
+                let would_be_lost = self.knows_record(witness) || self.names(witness, seat.id) || seat.keys == Some(0);
+                would_be_lost && seat.run_id.is_some_and(|run_id| run_id != record.run_id)
+            }
             Some(_) if heirs_answer => true,
             // No record tells: then it must be younger than the broken link of whom it would wipe.
-            Some(_) | None => is_younger(seat, witness),
+            Some(_) | None => self.names(witness, seat.id) && is_younger(seat, witness),
         };
         self.answering().any(|witness| {
             witness.is_replica()
@@ -72,10 +75,10 @@ impl Scene<'_> {
     /// of several that belong together.
     pub fn is_stray(&self, seat: &Seat<'_>, other: &Seat<'_>) -> bool {
         let is_named = || self.answering().any(|follower| follower.is_replica() && self.names(follower, seat.id));
-        // Without a record: others with data belong together, and this one to none of them.
+        // Others with data belong together, and this one to none of them.
         let shares = |one: &Seat<'_>, two: &Seat<'_>| one.relation(two).is_some_and(|relation| relation != Relation::Unrelated);
         let is_tied = || {
-            self.observation.published.is_none()
+            self.observation.published.as_ref().is_none_or(|record| record.master != seat.id)
                 && other.has_keys()
                 && self.answering().any(|third| third.id != other.id && third.is_replica() && shares(third, other))
                 && !self.answering().any(|third| third.id != seat.id && shares(third, seat))

@@ -97,6 +97,12 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// The members whom it names as its master: more than one where they share a place.
+    pub fn named_by(&self, seat: &Seat<'_>) -> impl Iterator<Item = &Seat<'a>> {
+        let there = if let Named::Members(there) = &seat.names { &there[..] } else { &[] };
+        there.iter().map(|&index| &self.seats[index])
+    }
+
     /// Members at the places that a master's rows list as its replicas.
     pub fn attached(&self, master: &Seat<'_>) -> impl Iterator<Item = &Seat<'a>> {
         master.facts.attached.iter().filter_map(|row| self.by_place.get(&row.place)).flatten().map(|&index| &self.seats[index])

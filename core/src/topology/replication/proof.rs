@@ -3,7 +3,7 @@
 use crate::contract::{Evidence, FailureKind, Preference};
 use crate::election::{Election, elect};
 use crate::facts::{Relation, Speaks};
-use crate::health::{Life, duration, life, unheard_us};
+use crate::health::{Life, apart_us, duration, life, unheard_us};
 use crate::mastership::{How, Lost};
 use crate::reason::Reason;
 use crate::view::{Member, Names, View};
@@ -30,11 +30,12 @@ pub enum Proof {
 }
 
 /// Looks for a proof. Whoever else may be the master and is out of sight is accounted for, too: who is on record, and whom
-/// any replica names that was no replica itself when last heard.
+/// any replica names that was no other's replica itself when last heard.
 pub fn proof(view: &View, lost: &Lost) -> Proof {
     let mut proof = loss(view, lost);
+    let is_copy = |index: usize| view.members[index].replication.role == Speaks::AsReplica && view.members[index].names != Names::Nobody;
     let named = view.answering().filter_map(|(_, member)| match member.names {
-        Names::Member(named) if member.is_replica() && view.members[named].replication.role != Speaks::AsReplica => Some(named),
+        Names::Member(named) if member.is_replica() && !is_copy(named) => Some(named),
         Names::Member(_) | Names::Nobody | Names::Stranger(_) => None,
     });
     let recorded = view.published().and_then(|published| view.find(&published.master));
@@ -235,7 +236,8 @@ fn silent(view: &View, index: usize, for_us: u64) -> Proof {
         );
         return pending(Reason::FleetDoubt, text, doubt_us - for_us);
     }
-    let shortest_us = witnesses().map(|witness| unheard(&witness)).min().unwrap_or(u64::MAX).min(for_us);
+    // On the replicas' clocks, whose acknowledgements kept the fence open.
+    let shortest_us = witnesses().map(|(_, witness)| apart_us(witness)).min().unwrap_or(u64::MAX).min(for_us);
     if shortest_us < fence_us {
         return pending(
             Reason::FenceWaiting,
