@@ -122,15 +122,18 @@ async fn who_is_no_redis_of_a_group_is_bad_input() {
 async fn tls_works_end_to_end() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    // One certificate that is its own authority.
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap();
     std::fs::write(file("cert.pem"), certificate.pem()).unwrap();
     std::fs::write(file("key.pem"), key.serialize_pem()).unwrap();
     let (cert, key) = (file("cert.pem"), file("key.pem"));
     let mut servers = Servers::planned(2, &[]);
     for place in 0..2 {
         let port = servers.endpoint(place).port.to_string();
-        let tls = ["--tls-port", &port, "--port", "0", "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &cert];
+        let tls = ["--port", "0", "--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &cert];
         servers.arguments(place, &tls);
         servers.arguments(place, &["--tls-auth-clients", "no", "--tls-replication", "yes"]);
     }

@@ -17,17 +17,26 @@ pub struct Look {
     round: Option<(Moment, BTreeSet<String>)>,
     /// Somebody's facts changed outside of a round.
     is_due: bool,
+    /// Whose state an action changed, and when it ended: what they said before does not hold any more.
+    changed: BTreeMap<String, Moment>,
 }
 
 impl Look {
     pub fn new(now: Moment) -> Self {
-        Self { next: now, round: None, is_due: false }
+        Self { next: now, round: None, is_due: false, changed: BTreeMap::new() }
     }
 
     /// Start a round now.
     pub fn demand(&mut self, now: Moment) {
         self.next = now;
         self.round = None;
+    }
+
+    /// An action on this member ended. Nothing is decided until it was asked after that, or has had its time to answer: by what it
+    /// said before, a woken former master would be the only one.
+    pub fn changed(&mut self, now: Moment, member: &str) {
+        self.changed.insert(member.to_owned(), now);
+        self.demand(now);
     }
 
     /// Start a round soon: something ended, and what is asked right now may still be answered with what was before.
@@ -39,6 +48,9 @@ impl Look {
     /// A member answered a question that was sent at `asked`. True when it must be asked again: it was asked before the round
     /// began, and what the round is for may have happened since.
     pub fn answered(&mut self, now: Moment, member: &str, asked: Moment, before: LinkState, after: LinkState) -> bool {
+        if self.changed.get(member).is_some_and(|ended| *ended <= asked) {
+            self.changed.remove(member);
+        }
         if after == LinkState::Refused && before != LinkState::Refused {
             self.demand(now);
             return false;
@@ -56,7 +68,8 @@ impl Look {
         let over = |(started, waiting): &(Moment, BTreeSet<String>)| {
             waiting.is_empty() || started.age_us(now) >= PATIENCE_US || waiting.iter().all(|id| is_hung(seats, id, now))
         };
-        self.is_due || self.round.as_ref().is_some_and(over)
+        let is_awaited = self.changed.iter().any(|(id, ended)| seats.contains_key(id) && ended.age_us(now) < CHANGED_US);
+        !is_awaited && (self.is_due || self.round.as_ref().is_some_and(over))
     }
 
     /// The round has served; the next one starts after this long.
@@ -69,7 +82,8 @@ impl Look {
     /// When to be woken if nothing happens.
     pub fn wake(&self, now: Moment, overdue: Option<Moment>, stage: &Stage) -> Moment {
         let round = self.round.as_ref().map_or(self.next, |(started, _)| started.after_us(PATIENCE_US));
-        [Some(round), overdue, stage.patience_ends(now)].into_iter().flatten().min().unwrap_or(round).max(now.after_us(1))
+        let awaited = self.changed.values().map(|ended| ended.after_us(CHANGED_US)).filter(|end| *end > now).min();
+        [Some(round), overdue, awaited, stage.patience_ends(now)].into_iter().flatten().min().unwrap_or(round).max(now.after_us(1))
     }
 }
 
@@ -119,6 +133,8 @@ impl Group {
 
 /// A round waits this long for those that have not answered. Ten times a slow round trip within a zone.
 const PATIENCE_US: u64 = 10_000;
+/// A member that an action changed is waited for this long: it answered the action just now, so it answers this, or it hangs.
+const CHANGED_US: u64 = 100_000;
 /// After a connection's end, a fresh connect is refused within this (measured: 0.1 ms after it).
 const HURRY_US: u64 = 500;
 /// No faster than this, whatever a policy asks for: a round trip on a loopback.

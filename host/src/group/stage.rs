@@ -132,8 +132,12 @@ impl Group {
         if let Outcome::Done { .. } = outcome {
             self.record_change(now, &action, effects);
         }
-        effects.push(Effect::Report(Report::Finished { action, outcome, elapsed_us: sent.age_us(now) }));
         self.demand(now);
+        self.look.changed(now, target(&action));
+        if let Action::Handover(handover) = &action {
+            self.look.changed(now, &handover.source);
+        }
+        effects.push(Effect::Report(Report::Finished { action, outcome, elapsed_us: sent.age_us(now) }));
     }
 
     fn record_change(&mut self, now: Moment, action: &Action, effects: &mut Vec<Effect>) {

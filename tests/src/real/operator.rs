@@ -191,6 +191,13 @@ impl Operator {
         sent.map(|action| format!("{action:?}").trim_start_matches("Action::").to_owned()).collect()
     }
 
+    fn observations(&self) -> String {
+        let reports = self.reports();
+        let seen = reports.iter().filter_map(|(_, report)| if let Report::Decided(decided) = report { Some(decided) } else { None });
+        let lines = seen.filter(|decided| decided.is_news).map(|decided| serde_json::to_string(&*decided.observation).unwrap() + "\n");
+        lines.collect()
+    }
+
     /// The last decision, for messages.
     pub fn last(&self) -> String {
         let reports = self.reports();
@@ -205,7 +212,11 @@ impl Drop for Operator {
             let kept: Vec<String> = self.reports().iter().map(|(_, report)| line(report)).collect();
             let mut kept: Vec<&str> = kept.iter().map(String::as_str).filter(|line| !line.is_empty()).collect();
             kept.dedup();
-            eprintln!("the operator told:\n{}", kept.join("\n"));
+            let name = std::thread::current().name().unwrap_or("failover").replace("::", "-");
+            let file = std::env::temp_dir().join(format!("{name}.jsonl"));
+            // What was seen, a line each, for `policy decide`. A full disk must not hide the failure itself.
+            let _ = std::fs::write(&file, self.observations());
+            eprintln!("the operator told:\n{}\nand saw {}", kept.join("\n"), file.display());
         }
         self.end();
     }
