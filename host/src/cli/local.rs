@@ -46,7 +46,7 @@ async fn look_after(args: &Args, group: &mut OwnGroup, interrupts: &mut Interrup
     let mut told = Told { master: None, why: String::new(), printed: Ok(()) };
     let OwnGroup { session, changes, .. } = group;
     tokio::select! {
-        done = watching.until(session, &args.policy, |_, report| told.take(report).is_err()) => {
+        done = watching.until(session, &args.policy, |_, report| !told.take(report)) => {
             done?;
         }
         () = log(changes) => {}
@@ -65,8 +65,9 @@ struct Told {
 }
 
 impl Told {
-    fn take(&mut self, report: &Report) -> Result<(), ()> {
-        let Report::Decided(decided) = report else { return Ok(()) };
+    /// True while somebody reads.
+    fn take(&mut self, report: &Report) -> bool {
+        let Report::Decided(decided) = report else { return true };
         let decision = &decided.decision;
         if decision.verdict == Verdict::Act && decision.master_goal != decision.master {
             self.why = decision.explanation.clone();
@@ -76,7 +77,7 @@ impl Told {
             let master = decision.master.as_deref().unwrap_or_default();
             self.printed = print(&format!("{master} is master: {}\n", self.why));
         }
-        self.printed.as_ref().map(|()| ()).map_err(|_| ())
+        self.printed.is_ok()
     }
 }
 
