@@ -37,7 +37,7 @@ impl Policy for Native {
 #[test]
 fn the_engine_keeps_every_invariant_on_seeded_observations() {
     let random = std::env::var("CHECK_RANDOM").ok().and_then(|count| count.parse().ok()).unwrap_or(3_000);
-    let report = check(&Native, &Trial { scenarios: &[], random, seed: 1, strict: true });
+    let report = check(&Native, &Trial { scenarios: &[], random, seed: 1, strict: true }, |_| {});
     assert!(report.is_passed(), "{report}");
 }
 
