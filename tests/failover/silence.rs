@@ -81,7 +81,7 @@ async fn a_master_in_a_pause_is_alive() {
 
 #[tokio::test]
 async fn a_busy_master_is_alive() {
-    let servers = Servers::group(3, &["--busy-reply-threshold", "50"]).await;
+    let servers = Servers::group(3, &["--lua-time-limit", "50"]).await;
     let operator = Operator::start(&servers, limit(300)).await;
     operator.healthy(&servers.id(0)).await;
     let mut client = servers.client(0).await.unwrap();
