@@ -104,6 +104,35 @@ fn what_a_careful_engine_plans() {
             }),
         ),
         ("an empty stray does not stand in the way", with(dead(), |play| play.servers.push(Server::new(3)))),
+        ("a copy that restarted with an append-only file, and holds no more", {
+            rejoin(|last| {
+                (last.role, last.master, last.offset) = (Role::Replica, Some(("10.0.0.3".into(), 6379)), 1);
+            })
+        }),
+        ("an old snapshot of the master on record", {
+            with(amnesic(), |play| {
+                (play.servers[0].former, play.servers[0].offset, play.servers[0].keys) = (Some(("a".into(), 40)), 40, 10);
+                play.servers[1].keys = 10;
+            })
+        }),
+        ("a full copy of an heir, which has lost the id before", {
+            with(dead(), |play| {
+                play.servers[0].replid = "older".into();
+                (play.servers[1].replid, play.servers[2].replid, play.servers[2].former) = ("b".into(), "b".into(), Some(("a".into(), 50)));
+            })
+        }),
+        ("the master on record, back from an append-only file with more than its copies have", {
+            with(ring(), |play| {
+                let itself = play.servers[0].place.clone();
+                let old = &mut play.servers[0];
+                (old.run_id, old.replid, old.offset, old.keys) = ("again".into(), "new".into(), 1, 11);
+                (old.master, old.link_up) = (Some(itself), false);
+                play.servers[1].link_up = false;
+                *play.promote() = Promote { id: "redis-0".into(), source: None, meant_for: "redis-0".into(), ..play.promote().clone() };
+                play.decision.stages.truncate(1);
+                (play.servers[1].keys, play.servers[2].keys) = (10, 10);
+            })
+        }),
         ("an older failover holds nothing back", with(silent(), |play| play.observation.last_failover = last_failover("x", "redis-0", 3_000_000))),
         ("nothing", Play::new(vec![], Verdict::Healthy, vec![])),
     ];

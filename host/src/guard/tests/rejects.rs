@@ -154,6 +154,40 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
                 play.decision.stages[0].actions = vec![Action::Follow(follow)];
             })
         }),
+        (Rule::TwoMasters, "a replica leaves a master that is only out of sight", {
+            with(rejoin(|_| {}), |play| {
+                let lost = Server {
+                    link: Link { state: LinkState::TimedOut, alive_age_us: Some(40_000), ..play.servers[0].link },
+                    ..Server::master(3, "a", 100)
+                };
+                (play.servers[2].role, play.servers[2].master, play.servers[2].link_up) = (Role::Replica, Some(lost.place.clone()), true);
+                (play.servers[2].replid, play.servers[2].offset) = ("a".into(), 100);
+                play.servers.push(lost);
+                play.decision.stages[0].actions = vec![follow("redis-2", "redis-0", Role::Replica)];
+            })
+        }),
+        (
+            Rule::NoDestructiveFollow,
+            "a copy of another life of the group, for a master that is not on record",
+            with(
+                rejoin(|last| {
+                    (last.role, last.master, last.offset) = (Role::Replica, Some(("10.0.0.3".into(), 6379)), 90);
+                }),
+                |play| play.observation.published = None,
+            ),
+        ),
+        (Rule::Lineage, "the master on record, back with no more than its heirs", {
+            with(ring(), |play| {
+                let itself = play.servers[0].place.clone();
+                let old = &mut play.servers[0];
+                (old.run_id, old.replid, old.offset, old.keys) = ("again".into(), "new".into(), 1, 10);
+                (old.master, old.link_up) = (Some(itself), false);
+                play.servers[1].link_up = false;
+                *play.promote() = Promote { id: "redis-0".into(), source: None, meant_for: "redis-0".into(), ..play.promote().clone() };
+                play.decision.stages.truncate(1);
+                (play.servers[1].keys, play.servers[2].keys) = (10, 10);
+            })
+        }),
         (Rule::SafeRestart, "a master", {
             with(handover(), |play| {
                 play.servers[0].pod = Some(pod("u"));
