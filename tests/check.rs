@@ -46,7 +46,6 @@ fn the_engine_answers_the_same_natively_and_as_a_component() {
     }
 }
 
-/// What the algorithm of the predecessor does to data, by the names of the rules that it breaks.
 #[test]
 fn the_classic_policy_breaks_the_rules_that_it_is_known_to_break() {
     let classic = Component::load(&sandbox(), CLASSIC).unwrap();
@@ -57,7 +56,22 @@ fn the_classic_policy_breaks_the_rules_that_it_is_known_to_break() {
     assert!(prove(&classic).is_err());
 }
 
-const CLASSIC_BREAKS: &[(&str, &str)] = &[];
+/// Rule by rule, in the order of the report, and what in the algorithm breaks it.
+const CLASSIC_BREAKS: &[(&str, &str)] = &[
+    ("star", "with replicas of priority 0 only, the first is called master as it is, and the others follow a replica"),
+    ("expectation", "whoever does not say that it is a master counts as a replica, one of unreadable role too"),
+    ("freshness", "the last good reply counts for as long as nothing newer came, whatever failed since"),
+    ("evidence", "a master out of sight is taken for dead, without proof"),
+    ("final-offsets", "offsets are compared while the replicas may still be receiving"),
+    ("reachable-master", "a master that answers and has no replica attached is passed over for one of its replicas"),
+    ("fit", "loading, syncing and unannounced replicas are in the line of succession"),
+    ("lineage", "the history of the lost master is not asked for, an empty or foreign one will do"),
+    ("most-advanced", "priority goes before data, so what only the others hold is lost"),
+    ("in-doubt", "what was sent and never answered is forgotten"),
+    ("no-destructive-follow", "who is in no row of the master is made to follow it, whatever it holds"),
+    ("amnesia", "a master that came back empty is still the master, and empties its replicas"),
+    ("two-masters", "of two masters the first by name stays"),
+];
 
 #[test]
 fn the_embedded_policy_is_proven_and_a_hostile_one_is_not() {

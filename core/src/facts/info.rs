@@ -12,7 +12,8 @@ pub(super) fn info_fields_of<'a>(text: &'a str, initials: &'static [u8]) -> impl
     rows(text).filter(|row| row.as_bytes().first().is_some_and(|first| initials.contains(first))).filter_map(split)
 }
 
-fn rows(text: &str) -> impl Iterator<Item = &str> {
+/// The text between the line feeds.
+pub(super) fn rows(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;

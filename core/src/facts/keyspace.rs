@@ -1,6 +1,6 @@
 //! `INFO keyspace`: how much data there is.
 
-use super::info::{info_fields_of, unsigned};
+use super::info::{info_fields_of, rows, unsigned};
 
 /// All keys of all databases, from the `dbN:keys=…` rows. An empty server prints only the heading, so this is `Some(0)` for
 /// every text that has the heading or a row, and `None` for a text that has neither: truncated, or not this section.
@@ -14,7 +14,7 @@ pub fn keys(text: &str) -> Option<u64> {
         let count = value.split(',').find_map(|pair| pair.strip_prefix("keys=")).and_then(unsigned)?;
         sum = Some(u64::saturating_add(sum.unwrap_or(0), count));
     }
-    sum.or_else(|| text.split(['\r', '\n']).any(|row| row.trim_end().eq_ignore_ascii_case("# keyspace")).then_some(0))
+    sum.or_else(|| rows(text).any(|row| row.trim_ascii_end().eq_ignore_ascii_case("# keyspace")).then_some(0))
 }
 
 #[cfg(test)]
