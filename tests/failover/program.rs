@@ -124,18 +124,20 @@ async fn who_is_no_redis_of_a_group_is_bad_input() {
 async fn tls_works_end_to_end() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    // One certificate that is its own authority.
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let certificate = params.self_signed(&key).unwrap();
-    std::fs::write(file("cert.pem"), certificate.pem()).unwrap();
-    std::fs::write(file("key.pem"), key.serialize_pem()).unwrap();
-    let (cert, key) = (file("cert.pem"), file("key.pem"));
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(file("ca.pem"), authority.self_signed(&authority_key).unwrap().pem()).unwrap();
+    let own_key = rcgen::KeyPair::generate().unwrap();
+    let own = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let signed = own.signed_by(&own_key, &rcgen::Issuer::new(authority, authority_key)).unwrap();
+    std::fs::write(file("cert.pem"), signed.pem()).unwrap();
+    std::fs::write(file("key.pem"), own_key.serialize_pem()).unwrap();
+    let (cert, key, ca) = (file("cert.pem"), file("key.pem"), file("ca.pem"));
     let mut servers = Servers::planned(2, &[]);
     for place in 0..2 {
         let port = servers.endpoint(place).port.to_string();
-        let tls = ["--port", "0", "--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &cert];
+        let tls = ["--port", "0", "--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
         servers.arguments(place, &tls);
         servers.arguments(place, &["--tls-auth-clients", "no", "--tls-replication", "yes"]);
         // Not as replicas of themselves: over TLS that hangs for seconds on its own handshake (tried on 7.0).
@@ -144,9 +146,9 @@ async fn tls_works_end_to_end() {
     servers.start_all().await;
     let list = servers.list();
     let once = async |further: &[&str]| Program::run(&[&["static", "--redis", &list, "--once"], further].concat()).await;
-    let ended = once(&["--tls-ca", &cert]).await;
+    let ended = once(&["--tls-ca", &ca]).await;
     assert!(matches!(ended.code, Some(10 | 11)), "{ended:?}");
-    let until_healthy = until("healthy over TLS", async || (once(&["--tls-ca", &cert]).await.code == Some(0)).then_some(()));
+    let until_healthy = until("healthy over TLS", async || (once(&["--tls-ca", &ca]).await.code == Some(0)).then_some(()));
     until_healthy.await;
     let in_the_clear = once(&[]).await;
     assert!(in_the_clear.code == Some(2), "{in_the_clear:?}");

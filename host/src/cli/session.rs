@@ -1,13 +1,14 @@
 //! A group that is being looked after: the driver on a thread of its own, so that neither a slow terminal nor a scrape can hold
 //! up a failover, and its reports on this one.
 
+use super::outcome::{Pass, check_input};
 use super::{PolicyChoice, Stop, Surroundings};
 use crate::fleet::{Access, Door, Driver, Publish, Seats};
-use crate::group::{Event, Member, Moment, Report, Settings};
+use crate::group::{Decided, Event, Member, Moment, Report, Settings};
 use crate::policy::{Line, Policy, Sandbox};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
@@ -78,6 +79,26 @@ impl Session {
         };
         let thread = std::thread::Builder::new().name("group".into()).spawn(drive).map_err(|error| Stop::Failed(format!("no thread: {error}")))?;
         Ok(Self { door, reports, line, sandbox, start, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Looks until every server has answered or has had its time, without authority to act. Returns the decision, and what
+    /// happened until then: nothing is told before the input is known to be right, so that bad input is one line.
+    ///
+    /// # Errors
+    /// [`Stop::Input`] for servers that cannot be looked after, [`Stop::Failed`] when no policy gives an answer.
+    pub async fn first_look(&mut self, hang_limit: Duration) -> Result<(Decided, Vec<(Moment, Report)>), Stop> {
+        let mut pass = Pass::looking(hang_limit);
+        let mut seen = Vec::new();
+        while let Some((now, report)) = self.reports.recv().await {
+            let is_over = pass.is_over(now, &report);
+            seen.push((now, report));
+            if is_over {
+                break;
+            }
+        }
+        let first = pass.into_decided().ok_or_else(|| Stop::Failed("no policy gave an answer".into()))?;
+        check_input(&first.observation)?;
+        Ok((first, seen))
     }
 
     /// Lets it act, or only look.

@@ -1,7 +1,7 @@
 //! `static`: looks after existing Redis servers.
 
 use super::outcome::{Outcome, Pass};
-use super::watching::{Telling, Watching};
+use super::watching::Telling;
 use super::{Format, GroupSettings, PolicyChoice, Servers, Session, Stop, Surroundings, outcome};
 use crate::fleet::RecordFile;
 use std::path::PathBuf;
@@ -50,8 +50,8 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let mut session = Session::open(settings, members, access, &args.policy, record_file, surroundings)?;
     let mut watching = args.telling.open(&args.group.name, args.group.interval, &session).await?;
 
-    let first = first_look(&mut watching, &mut session, args).await?;
-    outcome::check_input(&first.observation)?;
+    let (first, seen) = session.first_look(args.group.down_after).await?;
+    watching.catch_up(&seen);
     if args.dry_run {
         outcome::print_plan(&first.decision, args.format)?;
         return Ok(Outcome::of(&first.decision).code());
@@ -64,11 +64,4 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let mut pass = Pass::new(args.group.down_after);
     watching.until(&mut session, &args.policy, |now, report| pass.is_over(now, report)).await?;
     Ok(pass.outcome().code())
-}
-
-/// Looks until every server has answered or has had its time, without authority to act.
-async fn first_look(watching: &mut Watching, session: &mut Session, args: &Args) -> Result<crate::group::Decided, Stop> {
-    let mut pass = Pass::looking(args.group.down_after);
-    watching.until(session, &args.policy, |now, report| pass.is_over(now, report)).await?;
-    pass.into_decided().ok_or_else(|| Stop::Failed("no policy gave an answer".into()))
 }

@@ -1,6 +1,6 @@
 //! `switchover`: a planned handover, lossless.
 
-use super::outcome::{Outcome, Pass, check_input};
+use super::outcome::{Outcome, Pass};
 use super::watching::Telling;
 use super::{GroupSettings, PolicyChoice, Servers, Session, Stop, Surroundings, print};
 use crate::fleet::RecordFile;
@@ -39,10 +39,8 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let mut session = Session::open(settings, members, access, &args.policy, record_file, surroundings)?;
     let mut watching = Telling::default().open(&args.group.name, args.group.interval, &session).await?;
 
-    let mut look = Pass::looking(args.group.down_after);
-    watching.until(&mut session, &args.policy, |now, report| look.is_over(now, report)).await?;
-    let first = look.into_decided().ok_or_else(|| Stop::Failed("no policy gave an answer".into()))?;
-    check_input(&first.observation)?;
+    let (first, seen) = session.first_look(args.group.down_after).await?;
+    watching.catch_up(&seen);
     match (&first.decision.master, &args.to) {
         (None, _) => return Err(Stop::Failed(format!("there is no master to hand over: {}", first.decision.explanation))),
         (Some(master), Some(to)) if master == to => {

@@ -55,6 +55,13 @@ impl Telling {
 }
 
 impl Watching {
+    /// Tells of what happened before.
+    pub fn catch_up(&mut self, seen: &[(Moment, Report)]) {
+        for (now, report) in seen {
+            self.reporter.take(*now, report);
+        }
+    }
+
     /// Tells of everything until `done` says so, a signal comes, or the group ends. True: `done` said so.
     ///
     /// # Errors
