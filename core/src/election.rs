@@ -288,5 +288,5 @@ fn is_stranger(view: &View, lost: &Lost, index: usize) -> bool {
         .and_then(|old| old.sample_age_us);
     // Uptimes are whole seconds, rounded down.
     let was_up = |age_us: u64| member.server.uptime_s.is_some_and(|uptime| uptime.saturating_mul(1_000_000) > age_us);
-    member.has_data() && last_answer_us.is_some_and(was_up)
+    member.keys != Some(0) && last_answer_us.is_some_and(was_up)
 }

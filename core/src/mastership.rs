@@ -142,7 +142,7 @@ fn is_outdated(view: &View, index: usize) -> bool {
 /// one has not.
 fn is_stray(view: &View, index: usize) -> bool {
     let master = &view.members[index];
-    if is_recorded_name(view, index) || knows_recorded_history(view, index) || is_named(view, index) {
+    if master.history().is_none() || is_recorded_name(view, index) || knows_recorded_history(view, index) || is_named(view, index) {
         return false;
     }
     let recorded = view.published().and_then(|published| view.find(&published.master)).map(|recorded| &view.members[recorded]);

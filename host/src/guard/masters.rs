@@ -72,8 +72,8 @@ impl Scene<'_> {
     }
 
     /// A master that no record and no history ties to the group, beside `other`. An empty one is a stray where `other` has
-    /// something to lose, or where nobody names it; one with data only where nobody names it and `other` is on record, or its heir, or one
-    /// of several that belong together.
+    /// something to lose, or where nobody names it; one with data only where nobody names it and `other` is on record, its heir, one of
+    /// several that belong together, or the richer one in a group that has a record.
     pub fn is_stray(&self, seat: &Seat<'_>, other: &Seat<'_>) -> bool {
         let is_named = || self.answering().any(|follower| follower.is_replica() && self.names(follower, seat.id));
         // Others with data belong together, and this one to none of them.
@@ -85,9 +85,10 @@ impl Scene<'_> {
                 && !self.answering().any(|third| third.id != seat.id && shares(third, seat))
         };
         let is_on_record = || other.has_keys() && self.observation.published.as_ref().is_some_and(|record| record.master == other.id);
+        let is_richer = || self.observation.published.is_some() && other.keys.zip(seat.keys).is_some_and(|(theirs, own)| theirs > own);
         let is_worth_less = || match seat.keys {
             Some(0) => other.has_keys() || !is_named(),
-            Some(_) | None => (self.knows_record(other) || is_on_record() || is_tied()) && !is_named(),
+            Some(_) | None => (self.knows_record(other) || is_on_record() || is_richer() || is_tied()) && !is_named(),
         };
         seat.answers_as_master()
             && !self.is_published(seat)
