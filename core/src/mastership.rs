@@ -106,7 +106,8 @@ fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
             Relation::Equal | Relation::Behind(_) => (false, false),
         };
         // A copy that still reads its data has at least what it counts so far.
-        let lost_data = copy.has_data() && !copy.replication.is_syncing && (has_less || was_wound_back && !copy.is_loading());
+        let is_whole = !copy.replication.is_syncing && !copy.is_loading();
+        let lost_data = copy.has_data() && (has_less || was_wound_back && is_whole);
         let names_it = copy.names == Names::Member(index);
         lost_data
             && match heirs_answer {
@@ -137,8 +138,7 @@ fn is_outdated(view: &View, index: usize) -> bool {
         })
 }
 
-/// Nobody names it, no record knows it, and it has nothing in common with the recorded master's last words or with anybody
-/// who answers; and the others belong together, or the recorded master is merely out of sight, or dead with the data that this
+/// Nobody names it, no record knows it, and it has nothing in common with anybody, last words included; and the others belong together, or the recorded master is merely out of sight, or dead with the data that this
 /// one has not.
 fn is_stray(view: &View, index: usize) -> bool {
     let master = &view.members[index];
@@ -147,8 +147,8 @@ fn is_stray(view: &View, index: usize) -> bool {
     }
     let recorded = view.published().and_then(|published| view.find(&published.master)).map(|recorded| &view.members[recorded]);
     let holders = || view.answering().filter(|(other, member)| *other != index && member.has_data()).map(|(_, member)| member);
-    let others = view.answering().filter(|(other, _)| *other != index).map(|(_, member)| member);
-    if others.chain(recorded).any(|member| member.relation(master) != Relation::Unrelated) {
+    let mut others = view.members.iter().enumerate().filter(|(other, _)| *other != index);
+    if others.any(|(_, member)| member.relation(master) != Relation::Unrelated) {
         return false;
     }
     let is_no_heir = |recorded: &Member| !master.has_data() || !matches!(life(view, recorded), Life::Gone(_));
