@@ -96,9 +96,7 @@ impl Scene<'_> {
             && seat.relation(other) == Some(Relation::Unrelated)
             && is_worth_less()
     }
-}
 
-impl Scene<'_> {
     /// A former master: neither the record nor any replica knows it, and `other` is of a later generation of its history.
     pub fn is_former(&self, seat: &Seat<'_>, other: &Seat<'_>) -> bool {
         let is_on_record = self.observation.published.as_ref().is_some_and(|record| record.master == seat.id);
