@@ -55,12 +55,16 @@ pub fn unfit(member: &Member) -> Option<&'static str> {
 
 /// The order of succession among members of one history: the seed's and Sentinel's keys, the id last.
 pub fn succession(view: &View, reference: Option<&History>, candidates: &[usize]) -> Vec<usize> {
-    let compare = |one: usize, other: usize| {
-        let (one, other) = (&view.members[candidates[one]], &view.members[candidates[other]]);
+    // Of those that left the reference at the same place, what they have beyond still tells.
+    let place = |&index: &usize| {
+        let member = &view.members[index];
+        (reached(member, reference), member.history().map(|history| history.offset))
+    };
+    let places: Vec<_> = candidates.iter().map(place).collect();
+    let compare = |first: usize, second: usize| {
+        let (one, other) = (&view.members[candidates[first]], &view.members[candidates[second]]);
         let priority = one.replication.priority.cmp(&other.replication.priority);
-        // Of one that left the reference at the same place, what it has beyond still tells.
-        let offset = |member: &Member| member.history().map(|history| history.offset);
-        let data = reached(other, reference).cmp(&reached(one, reference)).then_with(|| offset(other).cmp(&offset(one)));
+        let data = places[second].cmp(&places[first]);
         // A Pod that is about to stop is a bad heir of the same data.
         let stays = one.is_terminating().cmp(&other.is_terminating());
         let by_order = match view.parameters.order {
@@ -284,5 +288,5 @@ fn is_stranger(view: &View, lost: &Lost, index: usize) -> bool {
         .and_then(|old| old.sample_age_us);
     // Uptimes are whole seconds, rounded down.
     let was_up = |age_us: u64| member.server.uptime_s.is_some_and(|uptime| uptime.saturating_mul(1_000_000) > age_us);
-    member.has_data() && last_answer_us.is_some_and(was_up)
+    member.keys != Some(0) && last_answer_us.is_some_and(was_up)
 }

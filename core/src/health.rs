@@ -47,6 +47,7 @@ pub fn life(view: &View, member: &Member) -> Life {
         return Life::Answers;
     }
     if let Some(pod) = &member.instance.pod
+        && !member.is_there
         && !pod.running
     {
         return Life::Gone(Gone { since_us: None, proof: "its container does not run".into() });

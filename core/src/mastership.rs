@@ -87,15 +87,15 @@ fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
     if master.is_loading() || master.history().is_none() {
         return None;
     }
-    let record = view.published().filter(|published| published.master == view.id(index));
-    if record.is_some() && (view.is_recorded(index) || master.server.run_id.is_none()) {
+    let is_on_record = is_recorded_name(view, index);
+    if is_on_record && (view.is_recorded(index) || master.server.run_id.is_none()) {
         return None;
     }
-    let knows = |copy: &Member| record.is_some_and(|record| copy.history().is_some_and(|history| history.knows(&record.replid)));
+    let knows = |member: &Member| view.published().zip(member.history()).is_some_and(|(published, history)| history.knows(&published.replid));
     let others = || view.answering().filter(|(other, _)| *other != index);
     let keeps_a_copy = || others().any(|(_, copy)| copy.has_data() && copy.relation(master) != Relation::Unrelated);
     // Only where nobody has the history on record does another one bear witness.
-    let is_all_new = || !others().any(|(_, copy)| knows(copy)) && !keeps_a_copy();
+    let heirs_answer = view.published().is_some() && view.answering().any(|(_, member)| knows(member));
     let witness = |copy: &Member| {
         let (has_less, was_wound_back) = match copy.relation(master) {
             Relation::Unrelated => (master.keys.is_some() && master.keys < copy.keys, false),
@@ -106,46 +106,49 @@ fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
             Relation::Equal | Relation::Behind(_) => (false, false),
         };
         // A copy that still reads its data has at least what it counts so far.
-        let lost_data = copy.has_data() && !copy.replication.is_syncing && (has_less || was_wound_back && !copy.is_loading());
+        let is_whole = !copy.replication.is_syncing && !copy.is_loading();
+        let lost_data = copy.has_data() && (has_less || was_wound_back && is_whole);
         let names_it = copy.names == Names::Member(index);
         lost_data
-            && match record {
-                Some(_) => knows(copy) || (names_it || master.keys == Some(0)) && is_all_new(),
-                // With no record, a process younger than its replica's broken link is the restart.
-                None => {
+            && match heirs_answer {
+                true if is_on_record => knows(copy),
+                true => has_less && knows(copy) && !knows(master) && !keeps_a_copy(),
+                false if is_on_record => has_less && (names_it || master.keys == Some(0)) && !keeps_a_copy(),
+                // No record tells: then a process younger than its replica's broken link is the restart.
+                false => {
                     let ages = master.server.uptime_s.zip(copy.replication.link_down_s);
-                    names_it && ages.is_some_and(|(uptime, down)| uptime <= down.saturating_add(2)) && (was_wound_back || !keeps_a_copy())
+                    let is_younger = ages.is_some_and(|(uptime, down)| uptime <= down.saturating_add(2));
+                    names_it && is_younger && (was_wound_back && view.published().is_none() || has_less && !keeps_a_copy())
                 }
             }
     };
     others().find(|(_, copy)| witness(copy)).map(|(other, _)| other)
 }
 
-/// Some member belongs to a later generation of the same history and follows somebody else, and nobody streams from this one:
-/// it is a former master.
+/// Some member belongs to a later generation of the same history and follows somebody else, and neither the record nor any
+/// replica knows this one: it is a former master.
 fn is_outdated(view: &View, index: usize) -> bool {
     let Some(mine) = view.members[index].history() else { return false };
-    let is_heard = || view.answering().any(|(_, member)| member.names == Names::Member(index) && member.replication.link_up == Some(true));
-    !view.is_recorded(index)
-        && !is_heard()
-        && view.answering().any(|(other, member)| {
+    !is_recorded_name(view, index)
+        && !knows_recorded_history(view, index)
+        && !is_named(view, index)
+        && view.answering().any(|(_, member)| {
             let grown_out_of_mine = member.history().is_some_and(|history| history.former.is_some_and(|(id, _)| id == mine.replid));
-            other != index && member.is_replica() && grown_out_of_mine && matches!(&member.names, Names::Member(named) if *named != index)
+            member.is_replica() && grown_out_of_mine && matches!(member.names, Names::Member(_))
         })
 }
 
-/// Nobody names it, no record knows it, and it has nothing in common with the recorded master's last words or with anybody
-/// who answers; and the others belong together, or the recorded master is merely out of sight, or dead with the data that this
+/// Nobody names it, no record knows it, and it has nothing in common with anybody, last words included; and the others belong together, or the recorded master is merely out of sight, or dead with the data that this
 /// one has not.
 fn is_stray(view: &View, index: usize) -> bool {
     let master = &view.members[index];
-    if is_recorded_name(view, index) || knows_recorded_history(view, index) || is_named(view, index) {
+    if master.history().is_none() || is_recorded_name(view, index) || knows_recorded_history(view, index) || is_named(view, index) {
         return false;
     }
     let recorded = view.published().and_then(|published| view.find(&published.master)).map(|recorded| &view.members[recorded]);
     let holders = || view.answering().filter(|(other, member)| *other != index && member.has_data()).map(|(_, member)| member);
-    let others = view.answering().filter(|(other, _)| *other != index).map(|(_, member)| member);
-    if others.chain(recorded).any(|member| member.relation(master) != Relation::Unrelated) {
+    let mut others = view.members.iter().enumerate().filter(|(other, _)| *other != index);
+    if others.any(|(_, member)| member.relation(master) != Relation::Unrelated) {
         return false;
     }
     let is_no_heir = |recorded: &Member| !master.has_data() || !matches!(life(view, recorded), Life::Gone(_));

@@ -24,6 +24,9 @@ pub fn surrender(view: &View, follower: usize, master: usize) -> Surrender {
     if view.is_discarded(follower) {
         return Surrender::Discards(own_bytes);
     }
+    if right.history().is_none() {
+        return Surrender::Unproven(format!("the history of {} is not known", view.id(master)));
+    }
     match member.relation(right) {
         Relation::Equal | Relation::Behind(_) => Surrender::Discards(0),
         Relation::Ahead(own) if is_same_stream(view, follower, master) => {

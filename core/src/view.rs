@@ -38,8 +38,8 @@ pub struct Member<'a> {
     pub is_there: bool,
     /// Whom it names as its master.
     pub names: Names,
-    /// Whose each of its rows of attached replicas is. None: nobody's that is dialled here.
-    pub rows: Vec<Option<usize>>,
+    /// Whose each of its rows of attached replicas is, and which row, sorted. None: nobody's that is dialled here.
+    pub rows: Vec<(Option<usize>, usize)>,
 }
 
 /// Whom a replica names as its master.
@@ -151,7 +151,9 @@ impl<'a> Member<'a> {
                 None => Names::Stranger(place.clone()),
             },
         };
-        let rows = replication.attached.iter().map(|row| places.find(&row.place)).collect();
+        let owners: Vec<Option<usize>> = replication.attached.iter().map(|row| places.find(&row.place)).collect();
+        let order = sorted(owners.len(), &|one, other| owners[one].cmp(&owners[other]));
+        let rows = order.into_iter().map(|row| (owners[row], row)).collect();
         let is_there = instance.link.state == LinkState::Answering && is_fresh(reply);
         let answers = is_there && replication.role != Speaks::AsNeither;
         // Of one that answers, keys count only if they are as fresh as its role; of one that does not, its last words.

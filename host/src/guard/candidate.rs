@@ -14,8 +14,8 @@ pub(super) fn reachable_master(case: &Case<'_>) -> Result<(), String> {
         if candidate.answers_as_master() {
             continue;
         }
-        let stays =
-            |seat: &&Seat<'_>| seat.id != promote.id && seat.answers_as_master() && !scene.is_amnesic(seat) && !scene.is_stray(seat, candidate);
+        let counts = |seat: &Seat<'_>| !scene.is_amnesic(seat) && !scene.is_stray(seat, candidate) && !scene.is_former(seat, candidate);
+        let stays = |seat: &&Seat<'_>| seat.id != promote.id && seat.answers_as_master() && counts(seat);
         if let Some(master) = scene.answering().find(stays) {
             return Err(format!("{} answers as a master, and {} is to be promoted", master.id, promote.id));
         }

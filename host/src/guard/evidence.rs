@@ -186,7 +186,16 @@ fn excused(scene: &Scene<'_>, promote: &Promote, claimant: &Claimant<'_, '_>) ->
     if !is_silent(scene, seat) {
         return may_be("it is out of sight, neither proven dead nor silent for the hang limit");
     }
-    if promote.evidence == Evidence::Silent || claimant.is_hearsay { Ok(()) } else { may_be("it is silent, and that is not the stated reason") }
+    // Whose last words are a replica's is master by hearsay, too.
+    if promote.evidence == Evidence::Silent || claimant.is_hearsay || seat.is_replica() && !is_on_record(scene, seat) {
+        Ok(())
+    } else {
+        may_be("it is silent, and that is not the stated reason")
+    }
+}
+
+fn is_on_record(scene: &Scene<'_>, seat: &Seat<'_>) -> bool {
+    scene.observation.published.as_ref().is_some_and(|record| record.master == seat.id)
 }
 
 /// It lost its role in the last failover, and the record has moved on.

@@ -31,7 +31,8 @@ impl Scene<'_> {
         let keeps_a_copy = |other: &Seat<'_>| {
             other.id != seat.id && other.has_keys() && other.relation(seat).is_some_and(|relation| relation != Relation::Unrelated)
         };
-        if !heirs_answer && self.answering().any(keeps_a_copy) {
+        let is_on_record = self.observation.published.as_ref().is_some_and(|record| record.master == seat.id);
+        if !(heirs_answer && is_on_record) && self.answering().any(keeps_a_copy) {
             return false;
         }
         let contradicts_record = |witness: &Seat<'_>| match &self.observation.published {
@@ -71,8 +72,8 @@ impl Scene<'_> {
     }
 
     /// A master that no record and no history ties to the group, beside `other`. An empty one is a stray where `other` has
-    /// something to lose, or where nobody names it; one with data only where nobody names it and `other` is the heir on record, or one
-    /// of several that belong together.
+    /// something to lose, or where nobody names it; one with data only where nobody names it and `other` is on record, its heir, one of
+    /// several that belong together, or the richer one in a group that has a record.
     pub fn is_stray(&self, seat: &Seat<'_>, other: &Seat<'_>) -> bool {
         let is_named = || self.answering().any(|follower| follower.is_replica() && self.names(follower, seat.id));
         // Others with data belong together, and this one to none of them.
@@ -83,15 +84,25 @@ impl Scene<'_> {
                 && self.answering().any(|third| third.id != other.id && third.is_replica() && shares(third, other))
                 && !self.answering().any(|third| third.id != seat.id && shares(third, seat))
         };
+        let is_on_record = || other.has_keys() && self.observation.published.as_ref().is_some_and(|record| record.master == other.id);
+        let is_richer = || self.observation.published.is_some() && other.keys.zip(seat.keys).is_some_and(|(theirs, own)| theirs > own);
         let is_worth_less = || match seat.keys {
             Some(0) => other.has_keys() || !is_named(),
-            Some(_) | None => (self.knows_record(other) || is_tied()) && !is_named(),
+            Some(_) | None => (self.knows_record(other) || is_on_record() || is_richer() || is_tied()) && !is_named(),
         };
         seat.answers_as_master()
             && !self.is_published(seat)
             && !self.knows_record(seat)
             && seat.relation(other) == Some(Relation::Unrelated)
             && is_worth_less()
+    }
+
+    /// A former master: neither the record nor any replica knows it, and `other` is of a later generation of its history.
+    pub fn is_former(&self, seat: &Seat<'_>, other: &Seat<'_>) -> bool {
+        let is_on_record = self.observation.published.as_ref().is_some_and(|record| record.master == seat.id);
+        let grew_out_of_it = other.history().zip(seat.history()).is_some_and(|(other, own)| other.former.is_some_and(|(id, _)| id == own.replid));
+        let is_named = || self.answering().any(|follower| follower.is_replica() && self.names(follower, seat.id));
+        !is_on_record && !self.knows_record(seat) && grew_out_of_it && !is_named()
     }
 }
 

@@ -30,22 +30,24 @@ pub enum Proof {
 }
 
 /// Looks for a proof. Whoever else may be the master and is out of sight is accounted for, too: who is on record, and whom
-/// any replica names that was no other's replica itself when last heard.
+/// any replica names, as long as it is not known to be silent or another's replica.
 pub fn proof(view: &View, lost: &Lost) -> Proof {
     let mut proof = loss(view, lost);
-    let is_copy = |index: usize| view.members[index].replication.role == Speaks::AsReplica && view.members[index].names != Names::Nobody;
-    let named = view.answering().filter_map(|(_, member)| match member.names {
-        Names::Member(named) if member.is_replica() && !is_copy(named) => Some(named),
-        Names::Member(_) | Names::Nobody | Names::Stranger(_) => None,
-    });
+    let named = view.answering().filter(|(_, member)| member.is_replica()).filter_map(|(_, member)| named_by(member));
     let recorded = view.published().and_then(|published| view.find(&published.master));
+    // Beyond who is out of sight, his own last words go on.
+    let beyond = |index: usize| named_by(&view.members[index]).filter(|_| !view.members[index].answers);
     let mut seen = lost.index;
-    for other in recorded.into_iter().chain(named) {
+    for other in lost.index.and_then(beyond).into_iter().chain(recorded).chain(named.flat_map(|named| [Some(named), beyond(named)]).flatten()) {
         let Proof::Proven { evidence, .. } = &proof else { break };
         if seen == Some(other) || lost.index == Some(other) || view.members[other].answers {
             continue;
         }
         seen = Some(other);
+        let is_copy = recorded != Some(other) && named_by(&view.members[other]).is_some();
+        if is_copy && !matches!(life(view, &view.members[other]), Life::Suspect { .. }) {
+            continue;
+        }
         match out_of_sight(view, other) {
             // Silence is a reason where the others say nothing better.
             silent @ Proof::Proven { evidence: Evidence::Silent, .. } if matches!(evidence, Evidence::Abdicated | Evidence::Amnesic) => {
@@ -56,6 +58,13 @@ pub fn proof(view: &View, lost: &Lost) -> Proof {
         }
     }
     proof
+}
+
+fn named_by(member: &Member) -> Option<usize> {
+    match member.names {
+        Names::Member(named) if member.replication.role == Speaks::AsReplica => Some(named),
+        Names::Member(_) | Names::Nobody | Names::Stranger(_) => None,
+    }
 }
 
 fn loss(view: &View, lost: &Lost) -> Proof {

@@ -44,7 +44,9 @@ const LAG_MAX_S: u64 = 10;
 /// Its master's row of it. Behind address translation no row has an address that is known here: then one that is online and no
 /// other member's will do.
 fn row<'a>(index: usize, master: &'a Member) -> Option<&'a AttachedReplica> {
-    let rows = || master.rows.iter().zip(&master.replication.attached);
-    let known = rows().find(|(member, _)| **member == Some(index));
-    known.or_else(|| rows().find(|(member, row)| member.is_none() && row.online && row.place.port != 0)).map(|(_, row)| row)
+    let first = master.rows.partition_point(|(owner, _)| *owner < Some(index));
+    let attached = |(_, row): &(Option<usize>, usize)| &master.replication.attached[*row];
+    let known = master.rows.get(first).filter(|(owner, _)| *owner == Some(index)).map(attached);
+    let unknown = || master.rows.iter().take_while(|(owner, _)| owner.is_none()).map(attached);
+    known.or_else(|| unknown().find(|row| row.online && row.place.port != 0))
 }
