@@ -167,9 +167,11 @@ fn is_named(view: &View, index: usize) -> bool {
 }
 
 /// Who must be accounted for before `master`, which answers, can be believed: whom a replica may still hear, and who is on
-/// record, unless all have left it for this one. A promotion that nobody made known is real only if the loss before it was.
+/// record, unless all have left it for this one. A promotion that nobody made known is real only if the loss before it was; one
+/// on record needs no second proof against who hangs, to whom a replica's link stays up for long.
 fn predecessor(view: &View, master: usize) -> Option<usize> {
-    let is_absent = |index: &usize| *index != master && !view.members[*index].answers;
+    let is_settled = |index: usize| view.is_recorded(master) && matches!(life(view, &view.members[index]), Life::Silent { .. });
+    let is_absent = |index: &usize| *index != master && !view.members[*index].answers && !is_settled(*index);
     let recorded = view.published().and_then(|published| view.find(&published.master));
     recorded.filter(is_absent).filter(|&recorded| is_named(view, recorded) || !is_named(view, master)).or_else(|| {
         let mut heard = view.answering().filter(|(_, member)| member.is_replica() && member.replication.link_up == Some(true));

@@ -10,10 +10,9 @@ fn limit(ms: u64) -> Terms {
 }
 
 #[tokio::test]
-#[ignore = "open: on an overloaded machine it once ended with the old master; make bench measures the same"]
 async fn a_hung_master_is_replaced_after_the_limit_and_fenced_when_it_wakes() {
     let servers = Servers::group(3, &[]).await;
-    let operator = Operator::start(&servers, limit(300)).await;
+    let operator = Operator::start(&servers, limit(500)).await;
     operator.healthy(&servers.id(0)).await;
     let writers = Writers::start(&servers);
     writers.go_on(100).await;
@@ -22,9 +21,14 @@ async fn a_hung_master_is_replaced_after_the_limit_and_fenced_when_it_wakes() {
     let first = writers.first_elsewhere(0, stopped).await;
     let took = first.at - stopped;
     // The limit counts from the last question that was answered, which was sent up to an interval before the signal.
-    assert!(took >= Duration::from_millis(250), "a hang is none before its limit: {took:?}");
+    assert!(took >= Duration::from_millis(450), "a hang is none before its limit: {took:?}");
     // The bench measures how soon after; here a busy machine is allowed for.
-    assert!(took < Duration::from_millis(1300), "{took:?}");
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+    // The other follows at once: no cool-down holds it, although its link to the stopped one is still up.
+    let (other, port) = (3 - first.place, servers.endpoint(first.place).port.to_string());
+    until("the other replica follows the new master", async || (servers.info(other, "replication").await?.row("master_port") == port).then_some(()))
+        .await;
+    assert!(first.at.elapsed() < Duration::from_millis(1000), "the cool-down is 1500 ms: {:?}", first.at.elapsed());
 
     let woken = Instant::now();
     servers.signal(0, Signal::Continue);

@@ -1,7 +1,5 @@
 //! `observe`: prints the live Observation of given servers.
 
-use super::outcome::{Pass, check_input};
-use super::watching::Telling;
 use super::{GroupSettings, PolicyChoice, Servers, Session, Stop, Surroundings, print_json};
 use crate::fleet::RecordFile;
 use std::path::PathBuf;
@@ -27,11 +25,7 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     settings.record = RecordFile::open(args.state.clone()).map_err(|error| Stop::Input(error.to_string()))?.1;
     let memory = RecordFile::open(None).map_err(|error| Stop::Failed(error.to_string()))?.0;
     let mut session = Session::open(settings, members, access, &args.policy, memory, surroundings)?;
-    let mut watching = Telling::default().open(&args.group.name, args.group.interval, &session).await?;
-    let mut pass = Pass::looking(args.group.down_after);
-    watching.until(&mut session, &args.policy, |now, report| pass.is_over(now, report)).await?;
-    let decided = pass.into_decided().ok_or_else(|| Stop::Failed("no policy gave an answer".into()))?;
-    check_input(&decided.observation)?;
+    let (decided, _) = session.first_look(args.group.down_after).await?;
     print_json(&*decided.observation)?;
     Ok(0)
 }

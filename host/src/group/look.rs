@@ -1,8 +1,8 @@
 //! When to look: rounds of probes, what completes one, when the next one starts.
 //!
 //! A round asks everybody at once and is complete when all have answered, or when its patience is over: a hung server costs
-//! its own deadline and nobody else's. An answer that comes late completes a round of its own, because it may be the first
-//! sign of life of a master that was replaced. A fresh refusal starts a round at once: only what replicas say after it counts.
+//! its own deadline and nobody else's. An answer that comes late may be the first sign of life of a master that was replaced, and a
+//! fresh refusal a death: both start a round at once, because only what is asked after them counts.
 
 use super::seat::Seat;
 use super::stage::Stage;
@@ -26,10 +26,11 @@ impl Look {
         Self { next: now, round: None, is_due: false, changed: BTreeMap::new() }
     }
 
-    /// Start a round now.
+    /// Start a round now; what was due is decided on by its answers.
     pub fn demand(&mut self, now: Moment) {
         self.next = now;
         self.round = None;
+        self.is_due = false;
     }
 
     /// An action on this member ended. Nothing is decided until it was asked after that, or has had its time to answer: by what it
@@ -51,7 +52,9 @@ impl Look {
         if self.changed.get(member).is_some_and(|ended| *ended <= asked) {
             self.changed.remove(member);
         }
-        if after == LinkState::Refused && before != LinkState::Refused {
+        // The first answer of who was silent is as old as its question, so it proves life and little else: ask again at once.
+        let is_awake = before == LinkState::TimedOut && after == LinkState::Answering;
+        if is_awake || after == LinkState::Refused && before != LinkState::Refused {
             self.demand(now);
             return false;
         }
