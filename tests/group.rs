@@ -318,6 +318,30 @@ fn a_switchover_that_cannot_be_done_is_refused_once_and_dropped() {
 }
 
 #[test]
+fn a_master_that_abdicates_is_replaced_when_every_look_of_a_while_says_so() {
+    let mut stage = Stage::healthy(true);
+    let look = |stage: &mut Stage| {
+        stage.after(25_000).on(Event::Tick);
+        for id in ["redis-1", "redis-2", "redis-3"] {
+            stage.answer(id);
+        }
+        stage.verdict().expect("a decision").1
+    };
+    // Somebody else's handover, seen in its middle.
+    stage.world.at("redis-1").follow_itself();
+    assert_eq!((look(&mut stage), stage.orders().len()), ("master-abdicated".into(), 0));
+    stage.world.at("redis-1").speaks = tests::world::Speaks::Master;
+    assert_eq!(look(&mut stage), "healthy");
+    // For good: the wait begins anew.
+    stage.world.at("redis-1").follow_itself();
+    for _ in 0..4 {
+        assert_eq!((look(&mut stage), stage.orders().len()), ("master-abdicated".into(), 0));
+    }
+    look(&mut stage);
+    assert_eq!(stage.orders().iter().map(promoted).collect::<Vec<_>>(), ["redis-1"], "the best heir of its own role");
+}
+
+#[test]
 fn a_paused_group_is_explained_and_left_alone() {
     let mut stage = Stage::healthy(true);
     stage.on(Event::Request(Request::Pause(true)));

@@ -178,7 +178,7 @@ fn reference<'a>(view: &View<'a>, lost: &Lost) -> Option<History<'a>> {
     match lost.how {
         How::OutOfSight => last_words.filter(is_followed).or(recorded.filter(is_followed)).or_else(|| longest_with_data(view, lost)),
         // One witness tells that the master lost its data, and not that all are of its history.
-        How::Abdicated | How::Vanished | How::Amnesic { .. } => recorded.filter(is_followed).or_else(|| longest_with_data(view, lost)),
+        How::Abdicated | How::Vanished | How::Amnesic { .. } | How::Bare => recorded.filter(is_followed).or_else(|| longest_with_data(view, lost)),
     }
 }
 
@@ -242,7 +242,7 @@ fn elect_without_lineage(view: &View, lost: &Lost, fit: &[usize]) -> Election {
     let keys_min = match (lost.how, old_master) {
         (How::OutOfSight, Some(member)) => member.keys.unwrap_or(u64::from(view.published().is_some() || member.history().is_some())),
         (How::OutOfSight | How::Vanished, _) => u64::from(view.published().is_some()),
-        (How::Abdicated | How::Amnesic { .. }, _) => 0,
+        (How::Abdicated | How::Amnesic { .. } | How::Bare, _) => 0,
     };
     let is_enough = |&index: &usize| view.members[index].keys.unwrap_or(0) >= keys_min && !is_stranger(view, lost, index);
     let enough: Vec<usize> = fit.iter().copied().filter(is_enough).collect();

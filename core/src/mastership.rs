@@ -51,6 +51,8 @@ pub enum How {
         /// Who has it.
         witness: usize,
     },
+    /// He came back with less than there was, and who may have the rest is still to come.
+    Bare,
 }
 
 /// Finds out.
@@ -77,7 +79,24 @@ fn held(view: &View, master: usize) -> Mastership {
 
 /// A master that is still loading is none; nor is one that lacks what its group has.
 fn is_valid_claim(view: &View, index: usize) -> bool {
-    !view.members[index].is_loading() && amnesia_witness(view, index).is_none() && !is_outdated(view, index) && !is_stray(view, index)
+    !view.members[index].is_loading()
+        && amnesia_witness(view, index).is_none()
+        && !is_bare(view, index)
+        && !is_outdated(view, index)
+        && !is_stray(view, index)
+}
+
+/// The recorded master as a new process, with no data, or with less than somebody's last words tell, and nobody answers with the
+/// history on record: its copies may all be restarting with it, and have what it lost.
+fn is_bare(view: &View, index: usize) -> bool {
+    let member = &view.members[index];
+    let has_less = || view.members.iter().any(|other| !other.answers && other.keys > member.keys);
+    is_recorded_name(view, index)
+        && !view.is_recorded(index)
+        && !member.is_loading()
+        && !view.answering().any(|(other, _)| knows_recorded_history(view, other))
+        && member.keys.is_some_and(|keys| keys == 0 || has_less())
+        && !view.has_waited_for_members()
 }
 
 /// An answering member that has data which this master lost in a restart: less data in a history that its replicas do not
@@ -283,6 +302,7 @@ fn how(view: &View, index: usize) -> How {
     let member = &view.members[index];
     match amnesia_witness(view, index) {
         Some(witness) if member.is_master() => How::Amnesic { witness },
+        Some(_) | None if member.is_master() && is_bare(view, index) => How::Bare,
         Some(_) | None if member.answers => How::Abdicated,
         Some(_) | None => How::OutOfSight,
     }

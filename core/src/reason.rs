@@ -43,7 +43,7 @@ reasons! {
     ActionInDoubt "action-in-doubt" "wait" "An action was sent to a member and not answered, so it may be a master by now; it is looked at first, for a hang limit at most.",
     BelowMinimumSize "below-minimum-size" "wait" "Fewer members answer than the minimum size: start members, or lower the minimum.",
     BootstrapWaiting "bootstrap-waiting" "wait" "There was no master yet; the desired members get their time to appear, bootstrap_wait_s at most.",
-    RestartWaiting "restart-waiting" "wait" "Every history is new, as after a restart with AOF, and the desired members get their time to appear, bootstrap_wait_s at most; or who has the data still loads it, which ends by itself.",
+    RestartWaiting "restart-waiting" "wait" "Every history is new, as after a restart with AOF, or the master came back without its data, and the desired members get their time to appear, bootstrap_wait_s at most; or who has the data still loads it, which ends by itself.",
     MasterSuspect "master-suspect" "wait" "The master does not answer; nothing is proven before the hang limit.",
     MasterOccupied "master-occupied" "wait" "The master answers only LOADING or BUSY, which is life: SCRIPT KILL ends a script, loading ends by itself.",
     MasterLocked "master-locked" "refuse" "The master does not accept the operator's credentials: mend them.",

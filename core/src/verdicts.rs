@@ -71,6 +71,7 @@ fn health(scene: &Scene, index: usize) -> (Health, String) {
         Life::Answers => match (scene.lost().filter(|lost| lost.index == Some(index)), scene.master()) {
             (Some(lost), _) => match lost.how {
                 How::Amnesic { .. } => (Health::Amnesic, "it came back without the data that its replicas have".into()),
+                How::Bare => (Health::Amnesic, "it came back without data, and who may have it is still to come".into()),
                 How::Abdicated | How::OutOfSight | How::Vanished => (Health::Abdicated, "the others name it as their master, and it is none".into()),
             },
             (None, Some(master)) => match lacks(scene.view, index, master) {

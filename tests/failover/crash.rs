@@ -143,7 +143,6 @@ async fn two_operators_by_mistake_end_in_one_master_and_harm_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "open: opposite switchovers asked of two operators within the same milliseconds can lose acknowledged writes"]
 async fn two_operators_that_switch_over_against_each_other_lose_nothing() {
     let servers = Servers::group(3, &[]).await;
     let one = Operator::start(&servers, Terms::default()).await;

@@ -156,7 +156,6 @@ async fn a_group_that_lost_everything_starts_anew() {
 }
 
 #[tokio::test]
-#[ignore = "the engine takes an empty master that answers alone for the recorded one, and then calls those with the data strangers"]
 async fn an_amnesic_master_meets_a_group_that_kept_its_aof() {
     let mut servers = Servers::group(3, AOF).await;
     on_disk(&servers).await;

@@ -50,6 +50,8 @@ pub struct Group {
     published: Option<(Published, Moment)>,
     last_failover: Option<Changed>,
     last: Option<Decision>,
+    /// Since when every decision has been for a promotion because the master abdicated.
+    abdicated: Option<Moment>,
     /// What the last look showed, and until when the last decision stands if nothing else is shown.
     gist: Vec<u64>,
     quiet_until: Moment,
@@ -72,6 +74,7 @@ impl Group {
             published,
             last_failover,
             last: None,
+            abdicated: None,
             gist: Vec::new(),
             quiet_until: now,
         }

@@ -62,12 +62,29 @@ impl Group {
             self.publish_master(now, master, effects);
         }
         effects.push(Effect::Report(Report::Decided(Box::new(decided))));
-        if decision.verdict == Verdict::Act && self.may_act && !self.settings.wanted.paused {
+        let is_held = self.is_held(now, &decision);
+        if decision.verdict == Verdict::Act && self.may_act && !self.settings.wanted.paused && !is_held {
             for action in decision.stages.first().map(|stage| stage.actions.clone()).unwrap_or_default() {
                 self.send(now, action, effects);
             }
         }
         self.last = Some(decision);
+    }
+
+    /// In somebody else's handover nobody is master for a round trip or two, and his links tell it in any order: that a master has
+    /// abdicated is acted on when all looks of a while have said so.
+    fn is_held(&mut self, now: Moment, decision: &Decision) -> bool {
+        let promotes_for_abdication = |action: &Action| matches!(action, Action::Promote(promote) if promote.evidence == Evidence::Abdicated);
+        if !decision.stages.first().is_some_and(|stage| stage.actions.iter().any(promotes_for_abdication)) {
+            self.abdicated = None;
+            return false;
+        }
+        let since = *self.abdicated.get_or_insert(now);
+        let held_us = since.age_us(now);
+        if held_us < ABDICATION_US {
+            self.look.decided(now, (ABDICATION_US - held_us).min(self.settings.interval_us));
+        }
+        held_us < ABDICATION_US
     }
 
     fn send(&mut self, now: Moment, action: Action, effects: &mut Vec<Effect>) {
@@ -202,6 +219,9 @@ impl Group {
         }
     }
 }
+
+/// Some thirty times what the demotion and the promotion of a handover take on a loopback.
+const ABDICATION_US: u64 = 100_000;
 
 /// The reason by which a policy says that a switchover cannot be done.
 const SWITCHOVER_REFUSED: &str = "switchover-refused";

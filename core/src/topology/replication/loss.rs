@@ -91,6 +91,9 @@ pub fn nobody_eligible(scene: &Scene) -> Option<Ruling> {
 
 pub fn restart_waiting(scene: &Scene) -> Option<Ruling> {
     scene.lost()?;
+    if let Some(Proof::Pending { reason: Reason::RestartWaiting, text, .. }) = &scene.proof {
+        return Some(waiting_for_members(scene, text));
+    }
     match election(scene)? {
         Election::TooEarly => Some(waiting_for_members(scene, "every history is new")),
         Election::Awaited(heir) => Some(waiting_for_members(scene, &format!("{} alone has the history that was lost", scene.id(heir)))),

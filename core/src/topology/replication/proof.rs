@@ -86,6 +86,11 @@ fn loss(view: &View, lost: &Lost) -> Proof {
                 format!("{id} restarted with {} keys of a new history, where {} has {}", lost.index.map_or(0, keys), view.id(witness), keys(witness)),
             )
         }
+        (How::Bare, _) => Proof::Pending {
+            reason: Reason::RestartWaiting,
+            text: format!("{} came back without data", lost.id.as_deref().unwrap_or("the master")),
+            next_look_us: SUSPECT_LOOK_MAX_US,
+        },
         (How::Vanished, _) | (How::OutOfSight, None) => {
             let id = lost.id.as_deref().unwrap_or("the master");
             let hears = view.answering().find(|(_, member)| member.replication.link_up == Some(true) && matches!(member.names, Names::Stranger(_)));
