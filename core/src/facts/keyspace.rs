@@ -1,12 +1,12 @@
 //! `INFO keyspace`: how much data there is.
 
-use super::info::{info_fields_of, rows, unsigned};
+use super::info::{Initials, info_fields_of, rows, unsigned};
 
 /// All keys of all databases, from the `dbN:keys=…` rows. An empty server prints only the heading, so this is `Some(0)` for
 /// every text that has the heading or a row, and `None` for a text that has neither: truncated, or not this section.
 pub fn keys(text: &str) -> Option<u64> {
     let mut sum = None;
-    for (name, value) in info_fields_of(text, b"d") {
+    for (name, value) in info_fields_of(text, const { Initials::of(b"d") }) {
         let Some(number) = name.strip_prefix("db") else { continue };
         if unsigned(number).is_none() {
             continue;

@@ -1,6 +1,6 @@
 //! `INFO server` and `INFO persistence`: which process this is, and whether its data is there yet.
 
-use super::info::{flag, info_fields_of, unsigned};
+use super::info::{Initials, flag, info_fields_of, unsigned};
 
 /// What `INFO server` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl<'a> ServerFacts<'a> {
     /// Reads the section out of any INFO text.
     pub fn parse(text: &'a str) -> Self {
         let mut facts = Self::default();
-        for (name, value) in info_fields_of(text, b"rsuv") {
+        for (name, value) in info_fields_of(text, const { Initials::of(b"rsuv") }) {
             match name {
                 "run_id" if !value.is_empty() => facts.run_id = Some(value),
                 "redis_mode" | "server_mode" => facts.mode = Some(value),
@@ -46,7 +46,7 @@ impl PersistenceFacts {
     /// Reads the section out of any INFO text.
     pub fn parse(text: &str) -> Self {
         let mut facts = Self::default();
-        for (name, value) in info_fields_of(text, b"la") {
+        for (name, value) in info_fields_of(text, const { Initials::of(b"la") }) {
             match name {
                 // Async loading keeps the old data readable while the new is read: `async_loading` is not `loading`.
                 "loading" => facts.loading = flag(value),
