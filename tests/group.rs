@@ -318,6 +318,23 @@ fn a_switchover_that_cannot_be_done_is_refused_once_and_dropped() {
 }
 
 #[test]
+fn a_group_that_nothing_is_written_to_is_looked_at_less_often() {
+    let mut stage = Stage::healthy(true);
+    let mut look = |written: u64| {
+        for server in ["redis-1", "redis-2", "redis-3"] {
+            stage.world.at(server).offset += written;
+        }
+        let rest_us = stage.wakes_in_us();
+        stage.after(rest_us).on(Event::Tick);
+        for id in ["redis-1", "redis-2", "redis-3"] {
+            stage.answer(id);
+        }
+        stage.wakes_in_us()
+    };
+    assert_eq!([look(0), look(0), look(9), look(9), look(0)], [100_000, 100_000, 25_000, 25_000, 100_000]);
+}
+
+#[test]
 fn a_master_that_abdicates_is_replaced_when_every_look_of_a_while_says_so() {
     let mut stage = Stage::healthy(true);
     let look = |stage: &mut Stage| {

@@ -71,8 +71,9 @@ impl Session {
         let (stop, stopped) = oneshot::channel();
         let drive = move || {
             runtime.block_on(async {
+                // A task of its own: waking what a runtime blocks on costs a system call each time.
                 tokio::select! {
-                    () = driver.run() => {}
+                    _ = tokio::spawn(driver.run()) => {}
                     _ = stopped => {}
                 }
             });

@@ -15,8 +15,8 @@ pub struct GroupSettings {
     /// A server without a valid reply for this long hangs
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub down_after: Duration,
-    /// Between two looks while all is well; a closed connection is seen at once in any case
-    #[arg(long, value_name = "TIME", default_value = "40ms", value_parser = duration)]
+    /// Between two looks while all is well, up to four times that while nothing is written; a closed connection is seen at once
+    #[arg(long, value_name = "TIME", default_value = "25ms", value_parser = duration)]
     pub interval: Duration,
     /// Do nothing while fewer members answer [default: 2, or 1 in a group of two]
     #[arg(long, value_name = "N")]

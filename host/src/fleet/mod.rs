@@ -109,7 +109,8 @@ impl<P: Publish> Driver<P> {
                     Effect::Report(report) => drop(self.reports.try_send((now, report))),
                 }
             }
-            timer.as_mut().reset((self.start + std::time::Duration::from_micros(wake.0)).into());
+            // Anew: a timer that is put off wakes at its old time all the same.
+            timer.set(tokio::time::sleep_until((self.start + std::time::Duration::from_micros(wake.0)).into()));
         }
     }
 }

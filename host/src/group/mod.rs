@@ -32,7 +32,7 @@ pub struct Settings {
     pub wanted: Wanted,
     /// JSON text for the policy.
     pub parameters: String,
-    /// Between two looks when nothing is wrong, in microseconds.
+    /// Between two looks when nothing is wrong, in microseconds; up to four times that while nothing is written.
     pub interval_us: u64,
     /// What a predecessor made known.
     pub record: Option<Record>,
@@ -105,9 +105,18 @@ impl Group {
         let is_quiet = is_healthy && now < self.quiet_until && gist == self.gist && self.stage.is_empty();
         self.gist = gist;
         if is_quiet {
-            self.look.decided(now, self.settings.interval_us);
+            self.look.decided(now, self.rest_us());
         }
         is_quiet
+    }
+
+    /// How long to rest. How long a stream has stood still is known as exactly as it is looked at, and one that has stood still
+    /// since the look before needs fewer looks.
+    fn rest_us(&self) -> u64 {
+        let hang_limit_us = u64::from(self.settings.wanted.hang_limit_ms) * 1000;
+        let is_idle = self.seats.values().all(Seat::stands_still);
+        let longest_us = if is_idle { (hang_limit_us / 2).min(self.settings.interval_us * IDLE_INTERVALS) } else { 0 };
+        longest_us.max(self.settings.interval_us)
     }
 
     /// What would be handed to the policy now.
@@ -205,5 +214,7 @@ impl Changed {
     }
 }
 
+/// Between two looks while nothing is written.
+const IDLE_INTERVALS: u64 = 4;
 /// No policy gave a usable answer: ask again soon, with a newer observation.
 const HELD_LOOK_US: u64 = 100_000;

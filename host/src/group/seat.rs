@@ -128,6 +128,11 @@ impl Seat {
         self.text(INFO_SERVER).and_then(|text| ServerFacts::parse(text).run_id)
     }
 
+    /// Its newest reply shows the same place in the stream as the one before.
+    pub fn stands_still(&self) -> bool {
+        self.replies.get(INFO_REPLICATION).is_some_and(|known| known.unmoved.is_some())
+    }
+
     /// Its connection answers, and said master.
     pub fn answers_as_master(&self) -> bool {
         self.state == LinkState::Answering && self.replication().is_some_and(|facts| facts.role == Speaks::AsMaster)

@@ -231,16 +231,15 @@ impl Shared {
         let shared = Arc::clone(self);
         line.asker = Some(tokio::spawn(async move {
             let mut answer = pin!(connection.ask_patiently(&question));
-            let answer = match tokio::time::timeout(shared.settings.dial_deadline, &mut answer).await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    if is_first {
-                        let text =
-                            format!("{}: connected, and no reply within {} ms", shared.settings.endpoint, shared.settings.dial_deadline.as_millis());
-                        shared.fail(began, FailureKind::TimedOut, text);
-                    }
-                    answer.await
-                }
+            let deadline = shared.settings.dial_deadline;
+            let in_time = if is_first { tokio::time::timeout(deadline, &mut answer).await.ok() } else { None };
+            if is_first && in_time.is_none() {
+                let text = format!("{}: connected, and no reply within {} ms", shared.settings.endpoint, deadline.as_millis());
+                shared.fail(began, FailureKind::TimedOut, text);
+            }
+            let answer = match in_time {
+                Some(answer) => answer,
+                None => answer.await,
             };
             // Without an answer the connection has ended, and its carrier reports that.
             if let Ok(values) = answer {
