@@ -4,6 +4,7 @@ pub mod cli;
 pub mod fleet;
 pub mod group;
 pub mod guard;
+pub mod kubernetes;
 pub mod local;
 pub mod policy;
 pub mod redis;

@@ -129,7 +129,7 @@ pub fn check_input(observation: &Observation) -> Result<(), Stop> {
         .collect();
     match silent.first() {
         Some(first) if silent.len() == observation.instances.len() => {
-            Err(Stop::Input(format!("no Redis answers at any of the {} addresses; {first}; check --redis", silent.len())))
+            Err(Stop::Input(format!("no Redis answers at any address; {first}; check --redis")))
         }
         Some(_) | None => Ok(()),
     }

@@ -1,0 +1,109 @@
+//! What the operator tells of a Redis resource, and what it must remember: the record of the last published master.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Everything that is told.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RedisStatus {
+    /// The generation of the spec that all this is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The Pod that is master.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub master: Option<String>,
+    /// Instances that answer, the master included.
+    pub replicas: i32,
+    /// Selects the Pods, as text: what `kubectl scale` and autoscalers read.
+    pub selector: String,
+    /// Why the last decision was made, in one word out of a documented list.
+    pub reason: String,
+    /// The same as one sentence.
+    pub message: String,
+    /// Name, version and digest of the policy that decided.
+    pub policy: String,
+    /// Ready, Progressing, Degraded, Paused.
+    pub conditions: Vec<Condition>,
+    /// One verdict per instance.
+    pub instances: Vec<InstanceStatus>,
+    /// The last change of master.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failover: Option<LastFailover>,
+    /// The master as last made known. Decisions rest on it: do not edit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<PublishedMaster>,
+    /// The `id` of the last switchover that was taken up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub switchover_id: Option<String>,
+}
+
+/// As Kubernetes has it for all its resources.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Ready, Progressing, Degraded, Paused.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// True, False, Unknown.
+    pub status: String,
+    /// One word.
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
+    /// When `status` last changed, RFC 3339.
+    pub last_transition_time: String,
+    /// The generation of the spec that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// What is known of one instance.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceStatus {
+    /// The Pod.
+    pub name: String,
+    /// Master, Replica, Unknown.
+    pub role: String,
+    /// InSync, Syncing, Alive, Suspect, Silent, Dead, Abdicated, Amnesic.
+    pub health: String,
+    /// Why it could not become master. None: it could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ineligible: Option<String>,
+}
+
+/// A change of master.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LastFailover {
+    /// When, RFC 3339.
+    pub at: String,
+    /// The Pod that was master, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The Pod that became master.
+    pub to: String,
+    /// The Pod that is to be master in the end: another one if this one only bridges.
+    pub meant_for: String,
+    /// Dead, Silent, Abdicated, Amnesic, Requested, Bootstrap.
+    pub evidence: String,
+}
+
+/// The master as last made known.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishedMaster {
+    /// The Pod.
+    pub name: String,
+    /// Of its Redis process.
+    pub run_id: String,
+    /// Of its data.
+    pub replication_id: String,
+    /// How far it had got.
+    pub offset: i64,
+    /// Counts changes of master.
+    pub epoch: i64,
+    /// When, RFC 3339.
+    pub at: String,
+}

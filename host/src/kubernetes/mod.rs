@@ -1,0 +1,4 @@
+//! Kubernetes: the resources, the objects that they ask for, what is watched, and how a group's truth is made known there.
+//! Never chooses.
+
+pub mod crd;
