@@ -2,3 +2,4 @@
 //! Never chooses.
 
 pub mod crd;
+pub mod objects;

@@ -1,0 +1,41 @@
+//! How clients reach the instances: all, each by its own name, the master, the replicas.
+
+use super::{MASTER, PORT, REPLICA, ROLE_LABEL, metadata, selector};
+use crate::kubernetes::crd::Redis;
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+pub fn services(redis: &Redis) -> Vec<Service> {
+    let headless = {
+        let mut service = service(redis, "-headless", None);
+        let spec = service.spec.get_or_insert_default();
+        spec.cluster_ip = Some("None".into());
+        // Names resolve as soon as there is an address: peers find each other before they are ready.
+        spec.publish_not_ready_addresses = Some(true);
+        service.metadata.labels.get_or_insert_default().insert("service-type".into(), "headless".into());
+        service
+    };
+    vec![service(redis, "", None), headless, service(redis, "-master", Some(MASTER)), service(redis, "-replicas", Some(REPLICA))]
+}
+
+fn service(redis: &Redis, suffix: &str, role: Option<&str>) -> Service {
+    let mut selector = selector(redis);
+    selector.extend(role.map(|role| (ROLE_LABEL.to_owned(), role.to_owned())));
+    let port = |name: &str, port: i32| ServicePort {
+        name: Some(name.to_owned()),
+        port,
+        protocol: Some("TCP".into()),
+        target_port: Some(IntOrString::Int(port)),
+        ..ServicePort::default()
+    };
+    let mut ports = vec![port("redis", PORT)];
+    if redis.spec.exporter.is_some() {
+        ports.push(port("exporter", EXPORTER_PORT));
+    }
+    let mut metadata = metadata(redis, suffix);
+    metadata.annotations = redis.spec.service.as_ref().map(|settings| settings.annotations.clone());
+    let spec = ServiceSpec { ports: Some(ports), selector: Some(selector), ..ServiceSpec::default() };
+    Service { metadata, spec: Some(spec), ..Service::default() }
+}
+
+pub const EXPORTER_PORT: i32 = 9121;

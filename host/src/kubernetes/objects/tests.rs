@@ -1,0 +1,99 @@
+use super::*;
+use crate::kubernetes::crd::parse;
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::json;
+
+fn redis(spec: Value) -> Redis {
+    let metadata = json!({ "name": "example", "namespace": "shop", "uid": "u-1", "labels": { "team": "cart", "redis": "other" } });
+    parse(json!({ "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis", "metadata": metadata, "spec": spec })).unwrap()
+}
+
+fn made(redis: &Redis, master: Option<&str>, password: Option<&str>) -> Vec<Value> {
+    objects(&Wanted { redis, replicas: redis.spec.replicas, master, password }).unwrap()
+}
+
+fn minimal() -> Redis {
+    redis(json!({ "replicas": 3, "redis": { "image": "redis:7" } }))
+}
+
+#[test]
+fn the_objects_of_the_predecessor_under_their_names_and_one_service_more() {
+    let names: Vec<String> = made(&minimal(), None, Some("secret"))
+        .iter()
+        .map(|object| format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "Secret redis-example",
+            "ConfigMap redis-example",
+            "Service redis-example",
+            "Service redis-example-headless",
+            "Service redis-example-master",
+            "Service redis-example-replicas",
+            "PodDisruptionBudget redis-example",
+            "StatefulSet redis-example",
+        ]
+    );
+}
+
+#[test]
+fn every_object_is_owned_and_selectors_rest_on_our_label_alone() {
+    for object in made(&minimal(), None, None) {
+        assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "u-1");
+        let labels = &object["metadata"]["labels"];
+        assert_eq!((&labels["team"], &labels["redis"]), (&json!("cart"), &json!("example")));
+        let selector = object.pointer("/spec/selector/matchLabels").or_else(|| object.pointer("/spec/selector"));
+        if let Some(selector) = selector {
+            assert_eq!((&selector["redis"], selector.get("team")), (&json!("example"), None));
+        }
+    }
+}
+
+#[test]
+fn a_redis_boots_as_a_replica_of_the_master_if_one_is_known_and_else_of_itself() {
+    let config = |master| made(&minimal(), master, None).remove(0)["data"]["master.conf"].clone();
+    assert_eq!((config(None), config(Some("10.0.0.7"))), (json!(""), json!("replicaof 10.0.0.7 6379\n")));
+    let set = made(&minimal(), None, None).pop().unwrap();
+    let arguments = &set["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert_eq!(*arguments, json!(["/config/redis.conf", "--replicaof", "$(POD_IP)", "6379", "--include", "/config/master.conf"]));
+}
+
+#[test]
+fn a_failover_changes_no_pod_template_and_another_configuration_does() {
+    let template = |redis: &Redis, master| made(redis, master, None).pop().unwrap()["spec"]["template"].clone();
+    assert_eq!(template(&minimal(), None), template(&minimal(), Some("10.0.0.7")));
+    let other = redis(json!({ "replicas": 3, "redis": { "image": "redis:7" }, "config": { "maxclients": "99" } }));
+    assert_ne!(template(&minimal(), None), template(&other, None));
+}
+
+#[test]
+fn directives_stand_in_the_order_of_their_names_and_a_password_is_quoted() {
+    let many = redis(json!({
+        "replicas": 3,
+        "redis": { "image": "redis:7" },
+        "config": { "save": "", "maxclients": "99" },
+        "password": { "secretKeyRef": { "name": "s", "key": "k" } }
+    }));
+    let objects = made(&many, None, Some("a \"b\\ ü"));
+    let config = objects[1]["data"]["redis.conf"].as_str().unwrap();
+    assert!(config.ends_with("include /secret/auth.conf\nmaxclients 99\nsave \"\"\n"), "{config}");
+    let secret: Secret = serde_json::from_value(objects[0].clone()).unwrap();
+    let text = String::from_utf8(secret.data.unwrap()["auth.conf"].0.clone()).unwrap();
+    assert_eq!(text, "requirepass \"a \\\"b\\\\ \\xc3\\xbc\"\nmasterauth \"a \\\"b\\\\ \\xc3\\xbc\"\n");
+}
+
+#[test]
+fn data_lives_in_memory_unless_a_claim_is_asked_for() {
+    let set = made(&minimal(), None, None).pop().unwrap();
+    assert_eq!(set["spec"].get("volumeClaimTemplates"), None);
+    let claimed = redis(json!({
+        "replicas": 3,
+        "redis": { "image": "redis:7" },
+        "dataVolumeClaimTemplate": { "metadata": { "name": "data" }, "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } }
+    }));
+    let set = made(&claimed, None, None).pop().unwrap();
+    assert_eq!(set["spec"]["volumeClaimTemplates"][0]["metadata"]["name"], "data");
+    let mounts = set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].as_array().unwrap();
+    assert!(mounts.iter().any(|mount| mount["name"] == "data" && mount["mountPath"] == "/data"), "{mounts:?}");
+}
