@@ -1,5 +1,9 @@
 //! Kubernetes: the resources, the objects that they ask for, what is watched, and how a group's truth is made known there.
 //! Never chooses.
 
+pub mod apply;
 pub mod crd;
 pub mod objects;
+pub mod pods;
+pub mod told;
+pub mod wishes;

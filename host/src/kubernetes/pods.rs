@@ -1,0 +1,106 @@
+//! A Pod as a member of a group.
+
+use super::objects::{GROUP_LABEL, PORT};
+use crate::group::Member;
+use crate::policy::contract::{Address, InstanceKind, Pod as Facts};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use std::time::SystemTime;
+
+/// Which resource of its namespace a Pod belongs to. None: none of ours.
+pub fn owner(pod: &Pod) -> Option<&str> {
+    let is_ours = pod.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.kind == "StatefulSet");
+    pod.labels().get(GROUP_LABEL).filter(|_| is_ours).map(String::as_str)
+}
+
+/// The member that a Pod is. None: it has no address, so there is nobody to dial, or it has ended for good. `revision` is the
+/// one that its StatefulSet wants.
+pub fn member(pod: &Pod, revision: &str, now: SystemTime) -> Option<Member> {
+    let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
+    let has_ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let host = status.pod_ip.clone().filter(|host| !host.is_empty() && !has_ended)?;
+    let container = status.container_statuses.iter().flatten().find(|container| container.name == "redis");
+    let running = container.and_then(|container| container.state.as_ref()?.running.as_ref());
+    let is_ready = status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let started = running.and_then(|running| running.started_at.as_ref()).map(|at| SystemTime::from(at.0));
+    let age_us = |at: SystemTime| now.duration_since(at).ok().and_then(|age| u64::try_from(age.as_micros()).ok());
+    let names = pod.namespace().zip(spec.subdomain.as_ref()).map(|(namespace, subdomain)| format!("{}.{subdomain}.{namespace}.svc", pod.name_any()));
+    let facts = Facts {
+        uid: pod.uid().unwrap_or_default(),
+        ready: is_ready,
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        running: running.is_some(),
+        restarts: container.and_then(|container| u32::try_from(container.restart_count).ok()).unwrap_or(0),
+        started_age_us: started.and_then(age_us),
+        node: spec.node_name.clone(),
+        node_ready: None,
+        zone: None,
+        revision: pod.labels().get(REVISION_LABEL).cloned().unwrap_or_default(),
+        revision_target: revision.to_owned(),
+    };
+    Some(Member {
+        id: pod.name_any(),
+        kind: InstanceKind::Redis,
+        address: Address { host, port: PORT as u16 },
+        aliases: names.into_iter().map(|host| Address { host, port: PORT as u16 }).collect(),
+        pod: Some(facts),
+    })
+}
+
+/// The StatefulSet controller's.
+const REVISION_LABEL: &str = "controller-revision-hash";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(change: impl FnOnce(&mut Value)) -> Pod {
+        let mut pod = json!({
+            "metadata": {
+                "name": "redis-example-0", "namespace": "shop", "uid": "u-1",
+                "labels": { "redis": "example", "controller-revision-hash": "r-1" },
+                "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "redis-example", "uid": "s", "controller": true }]
+            },
+            "spec": { "containers": [], "nodeName": "n1", "subdomain": "redis-example-headless" },
+            "status": {
+                "phase": "Running", "podIP": "10.0.0.7",
+                "conditions": [{ "type": "Ready", "status": "True" }],
+                "containerStatuses": [{
+                    "name": "redis", "image": "", "imageID": "", "ready": true, "restartCount": 2,
+                    "state": { "running": { "startedAt": "2026-01-01T00:00:00Z" } }
+                }]
+            }
+        });
+        change(&mut pod);
+        serde_json::from_value(pod).unwrap()
+    }
+
+    fn seen(pod: &Pod) -> Option<Member> {
+        member(pod, "r-2", SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_767_225_610))
+    }
+
+    #[test]
+    fn a_running_pod_is_dialled_at_its_address_and_known_by_its_name() {
+        let pod = pod(|_| ());
+        let member = seen(&pod).unwrap();
+        assert_eq!((owner(&pod), member.id.as_str(), member.address.host.as_str()), (Some("example"), "redis-example-0", "10.0.0.7"));
+        assert_eq!(member.aliases[0].host, "redis-example-0.redis-example-headless.shop.svc");
+        let facts = member.pod.unwrap();
+        assert_eq!((facts.ready, facts.running, facts.terminating, facts.restarts), (true, true, false, 2));
+        assert_eq!((facts.started_age_us, facts.revision.as_str(), facts.revision_target.as_str()), (Some(10_000_000), "r-1", "r-2"));
+    }
+
+    #[test]
+    fn a_container_that_does_not_run_is_told_and_a_pod_without_address_or_that_has_ended_is_no_member() {
+        let waiting = pod(|pod| pod["status"]["containerStatuses"][0]["state"] = json!({ "waiting": { "reason": "CrashLoopBackOff" } }));
+        assert!(!seen(&waiting).unwrap().pod.unwrap().running);
+        assert_eq!(seen(&pod(|pod| pod["status"]["podIP"] = json!(""))), None);
+        assert_eq!(seen(&pod(|pod| pod["status"]["phase"] = json!("Failed"))), None);
+    }
+
+    #[test]
+    fn a_pod_that_somebody_labelled_is_not_ours() {
+        assert_eq!(owner(&pod(|pod| pod["metadata"]["ownerReferences"] = json!([]))), None);
+    }
+}
