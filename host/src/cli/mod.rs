@@ -16,6 +16,7 @@ mod observe;
 mod outcome;
 mod own;
 mod policy;
+mod run;
 mod servers;
 mod session;
 mod settings;
@@ -44,12 +45,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(Box<run::Args>),
     Static(Box<static_::Args>),
     Switchover(Box<switchover::Args>),
     Observe(Box<observe::Args>),
     Local(Box<local::Args>),
     Demo(demo::Args),
     Policy(policy::Args),
+    /// Print the custom resource definitions, as `deploy/` has them
+    Crds,
     Completions(completions::Args),
 }
 
@@ -132,10 +136,14 @@ impl Cli {
     pub fn log_level(&self) -> &'static str {
         match &self.command {
             Command::Static(arguments) if !arguments.ends() => "info",
-            Command::Local(_) => "info",
-            Command::Static(_) | Command::Switchover(_) | Command::Observe(_) | Command::Demo(_) | Command::Policy(_) | Command::Completions(_) => {
-                "warn"
-            }
+            Command::Run(_) | Command::Local(_) => "info",
+            Command::Static(_)
+            | Command::Switchover(_)
+            | Command::Observe(_)
+            | Command::Demo(_)
+            | Command::Policy(_)
+            | Command::Crds
+            | Command::Completions(_) => "warn",
         }
     }
 
@@ -151,12 +159,14 @@ impl Cli {
 /// [`Stop`].
 pub async fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Stop> {
     match cli.command {
+        Command::Run(arguments) => run::run(&arguments, surroundings).await,
         Command::Static(arguments) => static_::run(&arguments, surroundings).await,
         Command::Switchover(arguments) => switchover::run(&arguments, surroundings).await,
         Command::Observe(arguments) => observe::run(&arguments, surroundings).await,
         Command::Local(arguments) => local::run(&arguments, surroundings).await,
         Command::Demo(arguments) => demo::run(&arguments, surroundings).await,
         Command::Policy(arguments) => policy::run(&arguments, surroundings),
+        Command::Crds => print(&crate::kubernetes::crd::definitions().map_err(|error| Stop::Failed(error.to_string()))?).map(|()| 0),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

@@ -5,11 +5,15 @@
 //! done beside it, so nothing that hangs can hold it up.
 
 mod act;
+mod charge;
 mod record;
 mod seats;
+mod steward;
 
+pub use charge::Common;
 pub use record::{RecordError, RecordFile};
 pub use seats::{Access, Seats, member};
+pub use steward::look_after_all;
 
 use crate::group::{Effect, Event, Group, Moment, Record, Report, Request, Settings};
 use crate::policy::Line;

@@ -3,7 +3,9 @@
 
 pub mod apply;
 pub mod crd;
+pub mod lease;
 pub mod objects;
 pub mod pods;
 pub mod told;
+pub mod watch;
 pub mod wishes;

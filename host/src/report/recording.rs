@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// A file that decisions are appended to.
 pub struct Recording {
     name: String,
-    file: Box<dyn Write + Send>,
+    file: Box<dyn Write + Send + Sync>,
     start_unix_us: u64,
     /// The newest write failed, and may have left half a line.
     is_failing: bool,
@@ -48,7 +48,7 @@ impl Recording {
         Ok(Self::new(path.display().to_string(), Box::new(file), start))
     }
 
-    fn new(name: String, file: Box<dyn Write + Send>, start: SystemTime) -> Self {
+    fn new(name: String, file: Box<dyn Write + Send + Sync>, start: SystemTime) -> Self {
         let start_unix_us = start.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
         Self { name, file, start_unix_us, is_failing: false }
     }

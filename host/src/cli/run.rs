@@ -1,0 +1,101 @@
+//! `run`: looks after the Redis resources of a Kubernetes cluster.
+
+use super::{PolicyChoice, Stop, Surroundings};
+use crate::fleet::{Common, look_after_all};
+use crate::kubernetes::lease::{Candidate, campaign, release};
+use crate::report::{Health, Listen, Metrics};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Handle};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// Look after the Redis resources of a Kubernetes cluster
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  redis-operator run --listen 0.0.0.0:8080\n\n\
+    The cluster is the one that it runs in, or that of KUBECONFIG. Of several operators the one that holds the Lease acts.")]
+pub struct Args {
+    /// Look after this namespace only [default: all]
+    #[arg(long, env = "WATCH_NAMESPACE", value_name = "NAME")]
+    watch_namespace: Option<String>,
+    /// Where the Lease is
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default", value_name = "NAME")]
+    namespace: String,
+    /// What the Lease is called
+    #[arg(long, default_value = "redis-operator", value_name = "NAME")]
+    lease: String,
+    /// Who asks for the Lease: unique for each process
+    #[arg(long, env = "POD_NAME", value_name = "TEXT")]
+    identity: Option<String>,
+    /// Serve /metrics, /healthz and /readyz here [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    #[command(flatten)]
+    policy: PolicyChoice,
+}
+
+pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+    let sandbox = args.policy.sandbox(surroundings)?;
+    let policy = Arc::new(args.policy.load_proven(&sandbox)?);
+    let client = kube::Client::try_default().await.map_err(|error| Stop::Input(format!("no cluster: {error}; set KUBECONFIG, or run in a Pod")))?;
+    let start = Instant::now();
+    let (metrics, health) = (Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), Arc::new(Health::new(STALE_US)));
+    if let Some(address) = args.listen {
+        let listen = Listen::bind(address, Arc::clone(&metrics), Arc::clone(&health), start).await.map_err(|error| Stop::Input(error.to_string()))?;
+        tokio::spawn(listen.run());
+    }
+    let identity = args.identity.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), start_of_process()));
+    let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
+    let (authority, told) = tokio::sync::watch::channel(false);
+    let groups = Groups::start()?;
+    let common = Common { client: client.clone(), policy, groups: groups.handle.clone(), metrics, health, start };
+    let failed = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::select! {
+        () = campaign(client.clone(), candidate.clone(), authority) => {}
+        () = look_after_all(common, args.watch_namespace.as_deref().filter(|name| !name.is_empty()), told) => {}
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
+    // Nothing is under way any more when the Lease becomes another's.
+    groups.end();
+    if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), release(client, &candidate)).await {
+        tracing::warn!(%error, "lease not given back");
+    }
+    Ok(0)
+}
+
+/// Groups have a thread of their own, so that nothing that the API server says can hold up a failover.
+struct Groups {
+    handle: Handle,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Groups {
+    fn start() -> Result<Self, Stop> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| Stop::Failed(format!("no runtime: {error}")))?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        let drive = move || drop(runtime.block_on(stopped));
+        let thread = std::thread::Builder::new().name("groups".into()).spawn(drive).map_err(|error| Stop::Failed(format!("no thread: {error}")))?;
+        Ok(Self { handle, stop, thread })
+    }
+
+    /// With the runtime go its tasks and their connections.
+    fn end(self) {
+        drop(self.stop);
+        drop(self.thread.join());
+    }
+}
+
+/// Tells two processes of one number apart.
+fn start_of_process() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |age| age.as_millis())
+}
+
+/// A group that says nothing for ten times this is stuck.
+const STALE_US: u64 = 10_000_000;

@@ -1,0 +1,114 @@
+//! Looks after all Redis resources: one task for each, so that one that is stuck delays nobody. The only one that sees all.
+
+use super::charge::{Common, Word, charge};
+use crate::kubernetes::watch::{Happening, Key, watch};
+use futures_util::StreamExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::watch::Receiver;
+
+/// Everything that is known of the cluster, by resource.
+struct Steward {
+    common: Arc<Common>,
+    authority: Receiver<bool>,
+    charges: BTreeMap<Key, UnboundedSender<Word>>,
+    /// Pods may be told of before what they belong to.
+    pods: BTreeMap<Key, BTreeMap<String, k8s_openapi::api::core::v1::Pod>>,
+    revisions: BTreeMap<Key, String>,
+    /// What a watch that began anew has told so far: resources, and Pods.
+    listed: Option<BTreeSet<Key>>,
+    listed_pods: Option<BTreeSet<(Key, String)>>,
+}
+
+/// Looks after the resources of one namespace, or of all, until dropped.
+pub async fn look_after_all(common: Common, namespace: Option<&str>, authority: Receiver<bool>) {
+    let mut happenings = watch(&common.client, namespace);
+    let (charges, pods, revisions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut steward = Steward { common: Arc::new(common), authority, charges, pods, revisions, listed: None, listed_pods: None };
+    while let Some(happening) = happenings.next().await {
+        steward.take(happening);
+    }
+}
+
+impl Steward {
+    fn take(&mut self, happening: Happening) {
+        match happening {
+            Happening::Wanted(key, redis) => {
+                if let Some(listed) = &mut self.listed {
+                    listed.insert(key.clone());
+                }
+                match *redis {
+                    Ok(redis) => self.want(key, redis),
+                    Err(error) => tracing::warn!(namespace = key.0, name = key.1, error, "not understood; what was wanted before stands"),
+                }
+            }
+            Happening::Unwanted(key) => drop(self.charges.remove(&key)),
+            Happening::Pod(key, pod) => {
+                let name = pod.metadata.name.clone().unwrap_or_default();
+                if let Some(listed) = &mut self.listed_pods {
+                    listed.insert((key.clone(), name.clone()));
+                }
+                self.pods.entry(key.clone()).or_default().insert(name, (*pod).clone());
+                self.tell(&key, Word::Pod(pod));
+            }
+            Happening::PodGone(key, name) => self.forget_pod(&key, name),
+            Happening::Revision(key, revision) => {
+                self.revisions.insert(key.clone(), revision.clone());
+                self.tell(&key, Word::Revision(revision));
+            }
+            Happening::Object(key, kind, name, version) => self.tell(&key, Word::Object(kind, name, version)),
+            Happening::Listing("Redis") => self.listed = Some(BTreeSet::new()),
+            Happening::Listing(_) => self.listed_pods = Some(BTreeSet::new()),
+            Happening::Listed("Redis") => {
+                if let Some(listed) = self.listed.take() {
+                    self.charges.retain(|key, _| listed.contains(key));
+                }
+            }
+            Happening::Listed(_) => {
+                let Some(listed) = self.listed_pods.take() else { return };
+                let known = self.pods.iter().flat_map(|(key, pods)| pods.keys().map(|name| (key.clone(), name.clone())));
+                for (key, name) in known.filter(|pod| !listed.contains(pod)).collect::<Vec<_>>() {
+                    self.forget_pod(&key, name);
+                }
+            }
+        }
+    }
+
+    fn want(&mut self, key: Key, redis: crate::kubernetes::crd::Redis) {
+        if redis.metadata.deletion_timestamp.is_some() {
+            // Its objects go with it; until they are gone nobody repairs them.
+            self.charges.remove(&key);
+            return;
+        }
+        if self.charges.contains_key(&key) {
+            return self.tell(&key, Word::Wanted(Box::new(redis)));
+        }
+        let (words, heard) = unbounded_channel();
+        tokio::spawn(charge(Arc::clone(&self.common), redis, heard, self.authority.clone()));
+        for pod in self.pods.get(&key).into_iter().flat_map(BTreeMap::values) {
+            drop(words.send(Word::Pod(Box::new(pod.clone()))));
+        }
+        if let Some(revision) = self.revisions.get(&key) {
+            drop(words.send(Word::Revision(revision.clone())));
+        }
+        self.charges.insert(key, words);
+    }
+
+    fn forget_pod(&mut self, key: &Key, name: String) {
+        if let Some(pods) = self.pods.get_mut(key) {
+            pods.remove(&name);
+            if pods.is_empty() {
+                self.pods.remove(key);
+            }
+        }
+        self.tell(key, Word::PodGone(name));
+    }
+
+    fn tell(&self, key: &Key, word: Word) {
+        if let Some(words) = self.charges.get(key) {
+            // A charge that has ended is about to be dropped here, too.
+            drop(words.send(word));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Who of several operators may act: a Lease. Authority ends here well before the Lease can be another's.
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, ObjectMeta, PostParams};
+use std::time::{Duration, Instant};
+use tokio::sync::watch::Sender;
+
+/// Which Lease, and who asks.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Where the Lease is.
+    pub namespace: String,
+    /// What it is called.
+    pub lease: String,
+    /// Who asks: another text for each process.
+    pub identity: String,
+}
+
+/// Asks for the Lease and keeps it, for ever: tells `authority` whether it surely is ours.
+pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bool>) {
+    let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
+    let mut seen: Option<(Option<String>, Instant)> = None;
+    let mut ours_until = Instant::now();
+    loop {
+        let asked = Instant::now();
+        match tokio::time::timeout(RENEW_EVERY, ask(&api, &candidate, &mut seen)).await {
+            Ok(Ok(true)) => ours_until = asked + OURS_FOR,
+            Ok(Ok(false)) => ours_until = asked,
+            Ok(Err(error)) => tracing::warn!(%error, lease = candidate.lease, "lease not renewed"),
+            Err(_) => tracing::warn!(lease = candidate.lease, "lease not renewed: the API server gave no answer"),
+        }
+        let next = (asked + RENEW_EVERY).max(Instant::now());
+        loop {
+            let now = Instant::now();
+            authority.send_if_modified(|is_ours| std::mem::replace(is_ours, now < ours_until) != (now < ours_until));
+            if now >= next {
+                break;
+            }
+            let wake = if now < ours_until { next.min(ours_until) } else { next };
+            tokio::time::sleep_until(wake.into()).await;
+        }
+    }
+}
+
+/// Gives the Lease back, so that the next one need not wait.
+pub async fn release(client: Client, candidate: &Candidate) -> Result<(), kube::Error> {
+    let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
+    let Some(mut lease) = api.get_opt(&candidate.lease).await? else { return Ok(()) };
+    let spec = lease.spec.get_or_insert_default();
+    if spec.holder_identity.as_deref() == Some(&candidate.identity) {
+        spec.holder_identity = None;
+        api.replace(&candidate.lease, &PostParams::default(), &lease).await?;
+    }
+    Ok(())
+}
+
+/// True: it is ours from now on. The resource version in what is written sees to it that nobody else wrote in between.
+async fn ask(api: &Api<Lease>, candidate: &Candidate, seen: &mut Option<(Option<String>, Instant)>) -> Result<bool, kube::Error> {
+    let now = MicroTime(Timestamp::now());
+    let taken = |before: &LeaseSpec| LeaseSpec {
+        holder_identity: Some(candidate.identity.clone()),
+        lease_duration_seconds: Some(i32::try_from(THEIRS_AFTER.as_secs()).unwrap_or(i32::MAX)),
+        renew_time: Some(now.clone()),
+        acquire_time: before.acquire_time.clone().filter(|_| before.holder_identity.as_deref() == Some(&candidate.identity)).or(Some(now.clone())),
+        lease_transitions: Some(before.lease_transitions.unwrap_or(0) + i32::from(before.holder_identity.as_deref() != Some(&candidate.identity))),
+        ..before.clone()
+    };
+    let Some(lease) = api.get_opt(&candidate.lease).await? else {
+        let metadata = ObjectMeta { name: Some(candidate.lease.clone()), ..ObjectMeta::default() };
+        let lease = Lease { metadata, spec: Some(taken(&LeaseSpec::default())) };
+        return won(api.create(&PostParams::default(), &lease).await);
+    };
+    let spec = lease.spec.clone().unwrap_or_default();
+    // By our own clock: how long this very version of it has been seen.
+    let version = lease.metadata.resource_version.clone();
+    let since = match seen {
+        Some((known, since)) if *known == version => *since,
+        _ => seen.insert((version, Instant::now())).1,
+    };
+    let is_free = spec.holder_identity.as_deref().is_none_or(str::is_empty);
+    let is_ours = spec.holder_identity.as_deref() == Some(&candidate.identity);
+    if !is_free && !is_ours && since.elapsed() < THEIRS_AFTER {
+        return Ok(false);
+    }
+    won(api.replace(&candidate.lease, &PostParams::default(), &Lease { spec: Some(taken(&spec)), ..lease }).await)
+}
+
+/// Somebody else was faster: that is an answer, not an error.
+fn won(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(error)) if error.code == 409 => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// Authority lasts this long from the moment before a renewal was sent.
+const OURS_FOR: Duration = Duration::from_secs(10);
+/// Another one takes a Lease that it has seen unchanged for so long: longer by more than an action takes.
+const THEIRS_AFTER: Duration = Duration::from_secs(15);
