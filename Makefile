@@ -1,7 +1,7 @@
-# Everything runs from a clone on a machine with rustup's Rust, gcc, Python 3 and Node: each target sets up what it needs first.
+# Everything runs from a clone on a machine with rustup's Rust, gcc, Python 3, Node and Go: each target sets up what it needs first.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test check bench policies hosts clean
+.PHONY: help demo cluster build test check bench policies hosts clean
 
 CARGO ?= cargo
 SETUP := tests/setup/setup.sh
@@ -15,12 +15,17 @@ demo: ## a master killed, a replica promoted, a switchover, a policy swapped: on
 	@$(SETUP) rust redis
 	$(CARGO) run --quiet --locked -p redis-operator -- demo
 
+cluster: ## a Kubernetes cluster with Pods as processes, and kubectl for it, until Ctrl-C; `make cluster NODES=5`
+	@$(SETUP) rust redis cluster
+	$(CARGO) build --quiet --locked -p redis-operator -p tests --bin redis-operator --bin cluster
+	@target/debug/cluster $(NODES)
+
 build: ## the operator, at target/release/redis-operator
 	@$(SETUP) rust
 	$(CARGO) build --locked --release
 
 test: ## everything: unit, scenario, property and real-Redis tests, then the same component in Python and JavaScript
-	@$(SETUP) rust redis python node servers
+	@$(SETUP) rust redis python node servers cluster
 	$(CARGO) test --locked --workspace
 	@$(MAKE) --no-print-directory hosts
 

@@ -2,7 +2,7 @@
 # Brings a machine that has rustup's Rust, gcc, Python 3 and Node to where the tests run. Installs what is missing and nothing
 # else; run again, it does nothing, in a moment. What has to be made is stamped with a hash of what it was made from.
 #
-#   setup.sh rust | redis | python | node | servers …      the parts that are wanted
+#   setup.sh rust | redis | python | node | servers | cluster …      the parts that are wanted
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -52,6 +52,26 @@ servers() { # Other versions of Redis, and Valkey: optional, says `skipped` itse
   tests/setup/servers.sh target/servers
 }
 
+cluster() { # A Kubernetes control plane, and what runs Pods as processes
+  local missing=()
+  has bwrap || missing+=(bubblewrap)
+  has ip || missing+=(iproute2)
+  has nft || missing+=(nftables)
+  if has_assets; then echo "the cluster's components are those of KUBEBUILDER_ASSETS"; else has etcd || missing+=(etcd-server); fi
+  if [ ${#missing[@]} -gt 0 ]; then
+    install_packages "${missing[@]}"
+    if [[ " ${missing[*]} " = *" etcd-server "* ]] && [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now etcd || true; fi
+  fi
+  has_assets || tests/setup/cluster.sh target/cluster
+}
+
+has_assets() { # Whether a complete control plane is there already, as tests/src/cluster/programs.rs asks too
+  local component
+  for component in etcd kube-apiserver kube-controller-manager kube-scheduler kubectl; do
+    [ -x "${KUBEBUILDER_ASSETS:-/nowhere}/$component" ] || return 1
+  done
+}
+
 install_packages() {
   has apt-get || die "missing: $*. Install them with this system's package manager, then run this again"
   echo "installing $*"
@@ -69,7 +89,7 @@ die() { echo "setup: $*" >&2; exit 1; }
 
 for part; do
   case $part in
-    rust | redis | python | node | servers) "$part" ;;
+    rust | redis | python | node | servers | cluster) "$part" ;;
     *) die "no part is called $part" ;;
   esac
 done

@@ -1,0 +1,104 @@
+//! The cluster of the tests is a cluster: what Kubernetes promises of Pods holds here, and the faults are faults. Has a main of its
+//! own, since it starts itself again in namespaces of its own; takes a part of a name as argument, as other tests do.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+#[path = "cluster/faults.rs"]
+mod faults;
+#[path = "cluster/pods.rs"]
+mod pods;
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+use tests::cluster::{self, Cluster, Settings};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A test: it has the cluster to itself, and a namespace of its own by its name.
+type Case = (&'static str, for<'a> fn(&'a mut Cluster, &'a str) -> LocalBoxFuture<'a, ()>);
+
+macro_rules! cases {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        const CASES: &[Case] = &[$((stringify!($name), |cluster, namespace| Box::pin($module::$name(cluster, namespace)))),*];
+    };
+}
+
+cases![
+    pods::a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_address,
+    pods::what_the_spec_says_reaches_the_process,
+    pods::init_containers_run_first_and_a_job_of_a_pod_ends,
+    pods::a_deleted_pod_ends_within_its_grace_and_is_made_again,
+    pods::a_pod_that_does_not_hear_is_killed_when_its_grace_is_over,
+    pods::a_config_volume_is_updated_live_but_not_a_sub_path,
+    pods::a_claim_keeps_what_a_pod_wrote,
+    pods::an_unknown_image_is_not_pulled,
+    pods::an_eviction_is_refused_by_a_budget_and_else_granted,
+    faults::a_killed_container_is_restarted_in_place,
+    faults::a_stopped_process_is_unready_until_it_goes_on,
+    faults::a_process_that_fails_its_liveness_is_restarted,
+    faults::a_cut_pod_is_unreachable_and_heals,
+    faults::a_one_way_cut_is_one_way_and_between_two_only,
+    faults::a_lost_node_is_found_lost_and_comes_back,
+    faults::pods_live_on_while_the_api_server_is_away,
+];
+
+fn main() -> ExitCode {
+    let filter = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
+    if std::env::args().any(|word| word == "--list") {
+        CASES.iter().for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    if let Err(why) = Cluster::is_possible().and_then(|()| cluster::enter(|| Ok(None))) {
+        println!("skipped: the cluster: {why:#}");
+        return ExitCode::SUCCESS;
+    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+            let mut signal = signal(kind).unwrap();
+            tokio::spawn(async move {
+                signal.recv().await;
+                // All others in here end with us, and their files with the file system in memory.
+                std::process::exit(130);
+            });
+        }
+        run(&filter).await
+    })
+}
+
+async fn run(filter: &str) -> ExitCode {
+    let chosen: Vec<_> = CASES.iter().filter(|(name, _)| name.contains(filter)).collect();
+    println!("\nrunning {} tests", chosen.len());
+    let began = Instant::now();
+    let mut cluster = match Cluster::start(Path::new("/run/cluster"), Settings::default()).await {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            println!("the cluster does not start: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("the cluster was up in {:.1} s", began.elapsed().as_secs_f32());
+    let mut failed = Vec::new();
+    for (name, case) in &chosen {
+        let began = Instant::now();
+        let namespace = name.replace('_', "-")[..name.len().min(63)].trim_end_matches('-').to_owned();
+        cluster.create_namespace(&namespace).await;
+        let ended = AssertUnwindSafe(case(&mut cluster, &namespace)).catch_unwind().await;
+        let outcome = if ended.is_ok() { "ok" } else { "FAILED" };
+        println!("test {name} ... {outcome} ({:.1} s)", began.elapsed().as_secs_f32());
+        if ended.is_err() {
+            failed.push(name);
+            println!("{}", cluster.kubectl(&["get", "pods,events", "-o", "wide", "-n", &namespace]).await.unwrap_or_default());
+        }
+    }
+    let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
+    let (passed, out) = (chosen.len() - failed.len(), CASES.len() - chosen.len());
+    let seconds = began.elapsed().as_secs_f32();
+    println!(
+        "\ntest result: {verdict}. {passed} passed; {} failed; 0 ignored; 0 measured; {out} filtered out; finished in {seconds:.2}s\n",
+        failed.len()
+    );
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,107 @@
+//! `make cluster`: the cluster of the tests to play with, the operator in it once `deploy/` says how, and kubectl for it from any
+//! shell. Runs until Ctrl-C, and leaves nothing.
+
+use anyhow::{Context, Result, bail, ensure};
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tests::cluster::{self, Cluster, HOME, Image, Settings};
+use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cluster: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let nodes = match std::env::args().nth(1) {
+        None => Settings::default().nodes,
+        Some(word) => word.parse().with_context(|| format!("usage: cluster [NODES], and {word} is no number"))?,
+    };
+    Cluster::is_possible()?;
+    let target = workspace().join("target/cluster");
+    std::fs::create_dir_all(&target)?;
+    // Kubernetes' usual port, if it is free.
+    cluster::enter(|| TcpListener::bind(("127.0.0.1", 6443)).or_else(|_| TcpListener::bind(("127.0.0.1", 0))).map(Some))?;
+
+    let lock = File::create(target.join("run.lock"))?;
+    if lock.try_lock().is_err() {
+        bail!("a cluster runs already");
+    }
+    let dir = target.join("run");
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir)?;
+    }
+    let ended = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::select! {
+            ended = play(&dir, nodes) => ended,
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+        }
+    });
+    match &ended {
+        Ok(()) => std::fs::remove_dir_all(&dir)?,
+        Err(_) => eprintln!("logs are in {}", dir.display()),
+    }
+    ended
+}
+
+async fn play(dir: &Path, nodes: usize) -> Result<()> {
+    let door = cluster::listener()?;
+    let at = door.local_addr()?;
+    let deploy = workspace().join("deploy");
+    let is_deployed = deploy.join("kustomization.yaml").is_file();
+    let first = if is_deployed { definitions(&Cluster::kustomize(&deploy).await?) } else { Vec::new() };
+    let mut settings = Settings { nodes, first, ..Settings::default() };
+    let operator = std::env::current_exe()?.with_file_name("redis-operator");
+    ensure!(operator.is_file(), "{} is not built", operator.display());
+    settings.images.push(Image::of_program("redis-operator", "/redis-operator", operator));
+    eprintln!("starting {nodes} nodes");
+    let cluster = Cluster::start(dir, settings).await?;
+    let kubeconfig = cluster.admin_kubeconfig(at);
+    if is_deployed {
+        print!("{}", cluster.kubectl(&["apply", "-k", &deploy.display().to_string()]).await?);
+    }
+    println!("\nThe cluster is up, until Ctrl-C. In another shell:\n");
+    println!("  export KUBECONFIG={}", kubeconfig.display());
+    println!("  export PATH={}:$PATH", cluster.kubectl_dir().display());
+    println!("  kubectl get nodes\n");
+    println!("What containers print is in {}/pods, the control plane's logs beside it.", dir.display());
+    if let Some(pid) = cluster::outside_pid() {
+        println!("Pods are dialled from inside: nsenter --net --target {pid} redis-cli -h 10.77.0.10");
+    }
+    forward(door).await
+}
+
+/// Carries what comes to the door, which is of the outside's network, to the API server, for ever.
+async fn forward(door: TcpListener) -> Result<()> {
+    door.set_nonblocking(true)?;
+    let door = tokio::net::TcpListener::from_std(door)?;
+    loop {
+        let (mut outer, _) = door.accept().await?;
+        tokio::spawn(async move {
+            if let Ok(mut inner) = TcpStream::connect(SocketAddr::from((HOME, 6443))).await {
+                // An end of either side is the end of both.
+                let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
+            }
+        });
+    }
+}
+
+/// The CRDs among the documents.
+fn definitions(yaml: &str) -> Vec<String> {
+    let is_definition = |document: &&str| document.lines().any(|line| line == "kind: CustomResourceDefinition");
+    yaml.split("\n---\n").filter(is_definition).map(str::to_owned).collect()
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}

@@ -1,0 +1,167 @@
+//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler as processes, and their order. Knows no Pod.
+
+use super::network::HOME;
+use super::pki::Pki;
+use super::programs::Programs;
+use super::until;
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+
+/// The running processes. They end with it.
+pub(super) struct ControlPlane {
+    pub(super) client: Client,
+    pub(super) pki: Pki,
+    programs: Programs,
+    dir: PathBuf,
+    api_server: Option<Child>,
+    others: Vec<Child>,
+}
+
+impl ControlPlane {
+    /// Starts it, with logs and certificates below `dir`. The `first` documents are applied before any controller starts: the
+    /// garbage collector learns of a later CRD only at its resync, up to 40 s on.
+    pub(super) async fn start(programs: Programs, dir: &Path, first: &[String]) -> Result<Self> {
+        let pki = Pki::create(&dir.join("pki"))?;
+        let admin = pki.admin(&api_url())?;
+        write_kubeconfig(&dir.join(ADMIN), &admin)?;
+        let client = client_of(admin).await?;
+        let etcd = programs.start("etcd", &ETCD, dir)?;
+        let mut plane = Self { client, pki, programs, dir: dir.to_owned(), api_server: None, others: vec![etcd] };
+        plane.start_api_server().await?;
+        for document in first {
+            plane.kubectl(&["apply", "--server-side", "-f", "-"], document).await?;
+        }
+        if !first.is_empty() {
+            plane.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"], "").await?;
+        }
+        plane.start_controllers()?;
+        let accounts: Api<ServiceAccount> = Api::namespaced(plane.client.clone(), "default");
+        until("the controllers at work", async || accounts.get("default").await.ok()).await;
+        Ok(plane)
+    }
+
+    /// Starts the API server and waits until it is ready.
+    pub(super) async fn start_api_server(&mut self) -> Result<()> {
+        let file = |name| self.pki.file(name).display().to_string();
+        let arguments = [
+            "--etcd-servers=http://127.0.0.1:2379".into(),
+            "--bind-address=0.0.0.0".into(),
+            format!("--advertise-address={HOME}"),
+            format!("--secure-port={API_PORT}"),
+            format!("--tls-cert-file={}", file("apiserver.crt")),
+            format!("--tls-private-key-file={}", file("apiserver.key")),
+            format!("--client-ca-file={}", file("ca.crt")),
+            format!("--cert-dir={}", self.dir.join("pki").display()),
+            "--authorization-mode=Node,RBAC".into(),
+            "--service-cluster-ip-range=10.96.0.0/16".into(),
+            "--allow-privileged=true".into(),
+            "--service-account-issuer=https://kubernetes.default.svc".into(),
+            format!("--service-account-key-file={}", file("sa.pub")),
+            format!("--service-account-signing-key-file={}", file("sa.key")),
+        ];
+        self.api_server = Some(self.programs.start("kube-apiserver", &arguments, &self.dir)?);
+        let api_server = self.api_server.as_mut().context("just started")?;
+        let answers = until("the API server answers", async || match api_server.try_wait() {
+            Ok(None) => self.client.apiserver_version().await.ok().map(|_| true),
+            Ok(Some(_)) | Err(_) => Some(false),
+        });
+        if !answers.await {
+            bail!("kube-apiserver ended: {}", tail(&self.dir.join("kube-apiserver.log")));
+        }
+        until("the API server is ready", async || self.kubectl(&["get", "--raw=/readyz"], "").await.ok()).await;
+        Ok(())
+    }
+
+    /// Kills the API server: it is gone when this returns.
+    pub(super) async fn stop_api_server(&mut self) -> Result<()> {
+        let mut process = self.api_server.take().context("the API server does not run")?;
+        Ok(process.kill().await?)
+    }
+
+    fn start_controllers(&mut self) -> Result<()> {
+        let kubeconfig = format!("--kubeconfig={}", self.dir.join(ADMIN).display());
+        let alone = [kubeconfig, "--bind-address=127.0.0.1".into(), "--secure-port=0".into(), "--leader-elect=false".into()];
+        let manager = [
+            format!("--service-account-private-key-file={}", self.pki.file("sa.key").display()),
+            format!("--root-ca-file={}", self.pki.file("ca.crt").display()),
+            // So that a lost node is found lost within a test's patience.
+            "--node-monitor-period=1s".into(),
+            "--node-monitor-grace-period=6s".into(),
+        ];
+        self.others.push(self.programs.start("kube-controller-manager", &[&alone[..], &manager].concat(), &self.dir)?);
+        self.others.push(self.programs.start("kube-scheduler", &alone, &self.dir)?);
+        Ok(())
+    }
+
+    /// Where kubectl is.
+    pub(super) fn kubectl_path(&self) -> PathBuf {
+        self.programs.path("kubectl")
+    }
+
+    /// What kubectl prints, as admin.
+    pub(super) async fn kubectl(&self, arguments: &[&str], stdin: &str) -> Result<String> {
+        let mut command = Command::new(self.kubectl_path());
+        command.env("KUBECONFIG", self.dir.join(ADMIN)).env("HOME", &self.dir).args(arguments).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        child.stdin.take().context("piped")?.write_all(stdin.as_bytes()).await?;
+        let output = child.wait_with_output().await?;
+        if !output.status.success() {
+            bail!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+/// The last lines of a log, which say why.
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}
+
+/// Where the API is, inside.
+pub(super) fn api_url() -> String {
+    format!("https://{HOME}:{API_PORT}")
+}
+
+pub(super) fn write_kubeconfig(path: &Path, kubeconfig: &Kubeconfig) -> Result<()> {
+    // JSON is YAML, and all that reads a kubeconfig reads it.
+    Ok(std::fs::write(path, serde_json::to_vec_pretty(kubeconfig)?)?)
+}
+
+/// Someone who speaks with the API.
+pub(super) async fn client_of(kubeconfig: Kubeconfig) -> Result<Client> {
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    // Else kube tries again by itself what was refused with 429, for minutes: an eviction that a budget forbids.
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+pub(super) const API_PORT: u16 = 6443;
+
+const ADMIN: &str = "admin.kubeconfig";
+
+/// Its data is on a file system in memory, so that its many fsyncs cost nothing.
+const ETCD: [&str; 14] = [
+    "--data-dir",
+    "/run/etcd",
+    "--listen-client-urls",
+    "http://127.0.0.1:2379",
+    "--advertise-client-urls",
+    "http://127.0.0.1:2379",
+    "--listen-peer-urls",
+    "http://127.0.0.1:2380",
+    "--initial-advertise-peer-urls",
+    "http://127.0.0.1:2380",
+    "--name",
+    "tests",
+    "--initial-cluster",
+    "tests=http://127.0.0.1:2380",
+];

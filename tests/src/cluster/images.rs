@@ -1,0 +1,62 @@
+//! Which programs of this machine stand for which container image. What is not in the table cannot be pulled.
+
+use super::programs::in_path;
+use std::path::PathBuf;
+
+/// An image: programs, and what it starts when a container does not say.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The last part of its name, without tag: `redis` is `docker.io/library/redis:7`.
+    pub name: String,
+    /// Path in the container, path on this machine. Beside them a container sees this machine's `/usr`.
+    pub programs: Vec<(String, PathBuf)>,
+    /// ENTRYPOINT.
+    pub entrypoint: Vec<String>,
+    /// CMD.
+    pub command: Vec<String>,
+    /// WORKDIR.
+    pub working_dir: String,
+}
+
+impl Image {
+    /// The official image of Redis: `REDIS_SERVER`, or the system's.
+    pub fn redis() -> Self {
+        let server = std::env::var_os("REDIS_SERVER").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(|| in_path("redis-server"));
+        let programs = [("/usr/local/bin/redis-server", server), ("/usr/local/bin/redis-cli", in_path("redis-cli"))];
+        Self {
+            name: "redis".into(),
+            programs: programs.into_iter().filter_map(|(inside, path)| Some((inside.into(), path?))).collect(),
+            entrypoint: ["/bin/sh", "-c", REDIS_ENTRYPOINT, "docker-entrypoint.sh"].map(str::to_owned).into(),
+            command: vec!["redis-server".into()],
+            working_dir: "/data".into(),
+        }
+    }
+
+    /// Stands in for the exporter's.
+    pub fn redis_exporter() -> Self {
+        let entrypoint = ["/usr/bin/python3", "-c", include_str!("exporter.py")].map(str::to_owned);
+        Self { name: "redis_exporter".into(), programs: Vec::new(), entrypoint: entrypoint.into(), command: Vec::new(), working_dir: "/".into() }
+    }
+
+    /// A shell and the system's programs, for init containers.
+    pub fn busybox() -> Self {
+        let command = vec!["/bin/sh".into()];
+        Self { name: "busybox".into(), programs: Vec::new(), entrypoint: Vec::new(), command, working_dir: "/".into() }
+    }
+
+    /// One static binary, which is the entry point, as the operator's image has it.
+    pub fn of_program(name: &str, inside: &str, program: PathBuf) -> Self {
+        let programs = vec![(inside.to_owned(), program)];
+        Self { name: name.into(), programs, entrypoint: vec![inside.into()], command: Vec::new(), working_dir: "/".into() }
+    }
+
+    /// Whether a container's `image` means this one. A tag `nowhere` is in no registry.
+    pub(super) fn is_meant_by(&self, reference: &str) -> bool {
+        let last = reference.rsplit('/').next().unwrap_or(reference);
+        let name = last.split(['@', ':']).next();
+        name == Some(&self.name) && !last.ends_with(":nowhere")
+    }
+}
+
+/// What the official image's script does with its arguments (docker-library/redis), but for changing the user.
+const REDIS_ENTRYPOINT: &str = r#"case "$1" in -*|*.conf) set -- redis-server "$@";; esac; exec "$@""#;
