@@ -5,6 +5,8 @@
 
 #[path = "cluster/faults.rs"]
 mod faults;
+#[path = "cluster/operator.rs"]
+mod operator;
 #[path = "cluster/pods.rs"]
 mod pods;
 
@@ -43,6 +45,9 @@ cases![
     faults::a_one_way_cut_is_one_way_and_between_two_only,
     faults::a_lost_node_is_found_lost_and_comes_back,
     faults::pods_live_on_while_the_api_server_is_away,
+    operator::the_walk_through_of_the_predecessor_works,
+    operator::a_killed_master_is_replaced_and_comes_back_as_a_replica_without_harm,
+    operator::what_is_deleted_or_edited_is_made_right_again,
 ];
 
 fn main() -> ExitCode {
@@ -72,7 +77,7 @@ async fn run(filter: &str) -> ExitCode {
     let chosen: Vec<_> = CASES.iter().filter(|(name, _)| name.contains(filter)).collect();
     println!("\nrunning {} tests", chosen.len());
     let began = Instant::now();
-    let mut cluster = match Cluster::start(Path::new("/run/cluster"), Settings::default()).await {
+    let mut cluster = match Cluster::start(Path::new("/run/cluster"), Settings { first: vec![CRDS.into()], ..Settings::default() }).await {
         Ok(cluster) => cluster,
         Err(error) => {
             println!("the cluster does not start: {error:#}");
@@ -102,3 +107,6 @@ async fn run(filter: &str) -> ExitCode {
     );
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+/// As `deploy/` has them.
+const CRDS: &str = include_str!("../deploy/crds.yaml");
