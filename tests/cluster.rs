@@ -38,6 +38,7 @@ cases![
     pods::a_claim_keeps_what_a_pod_wrote,
     pods::an_unknown_image_is_not_pulled,
     pods::an_eviction_is_refused_by_a_budget_and_else_granted,
+    pods::a_service_account_has_its_rights_and_no_more,
     faults::a_killed_container_is_restarted_in_place,
     faults::a_stopped_process_is_unready_until_it_goes_on,
     faults::a_process_that_fails_its_liveness_is_restarted,

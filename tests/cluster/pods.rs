@@ -1,7 +1,7 @@
 //! What a Pod is promised: to start, to have what its spec says, to end as it should, to be made again.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, EvictParams};
+use kube::api::{DeleteParams, EvictParams, ListParams};
 use kube::{Api, Error, ResourceExt};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -164,6 +164,17 @@ pub async fn an_eviction_is_refused_by_a_budget_and_else_granted(cluster: &mut C
     cluster.apply(&budget(1)).await;
     until("granted", async || pods.evict("redis-1", &EvictParams::default()).await.ok()).await;
     cluster.pod_is(namespace, "redis-1", "made again", |pod| pod.uid() != old.uid() && is_ready(pod)).await;
+}
+
+pub async fn a_service_account_has_its_rights_and_no_more(cluster: &mut Cluster, namespace: &str) {
+    let pods: Api<Pod> = Api::namespaced(cluster.account_client(namespace, "default").await, namespace);
+    let list = async || pods.list(&ListParams::default()).await;
+    assert!(matches!(list().await, Err(Error::Api(status)) if status.code == 403));
+    let words = ["create", "rolebinding", "view", "--clusterrole=view", "-n", namespace];
+    cluster.kubectl(&[&words[..], &[&format!("--serviceaccount={namespace}:default")]].concat()).await.unwrap();
+    until("its rights", async || list().await.ok()).await;
+    let refused = pods.delete("any", &DeleteParams::default()).await;
+    assert!(matches!(refused, Err(Error::Api(status)) if status.code == 403));
 }
 
 /// A StatefulSet of Redis servers and its headless Service, with places for more.
