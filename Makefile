@@ -1,7 +1,7 @@
 # Everything runs from a clone on a machine with rustup's Rust, gcc, Python 3, Node and Go: each target sets up what it needs first.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster build test check bench policies hosts clean
+.PHONY: help demo cluster build test test-cluster check bench policies hosts clean
 
 CARGO ?= cargo
 SETUP := tests/setup/setup.sh
@@ -9,7 +9,7 @@ SETUP := tests/setup/setup.sh
 COMPONENT := target/policies/default.wasm
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: ## a master killed, a replica promoted, a switchover, a policy swapped: on real Redis, on this machine
 	@$(SETUP) rust redis
@@ -25,9 +25,13 @@ build: ## the operator, at target/release/redis-operator
 	$(CARGO) build --locked --release
 
 test: ## everything: unit, scenario, property and real-Redis tests, then the same component in Python and JavaScript
-	@$(SETUP) rust redis python node servers cluster
+	@$(SETUP) rust redis python node servers
 	$(CARGO) test --locked --workspace
 	@$(MAKE) --no-print-directory hosts
+
+test-cluster: ## the operator on a real Kubernetes control plane, Pods as processes; builds the control plane once, with Go
+	@$(SETUP) rust redis cluster
+	$(CARGO) test --locked -p tests --test cluster
 
 hosts: policies ## every scenario in the Python and the JavaScript host
 	@$(SETUP) python node

@@ -156,6 +156,12 @@ mod tests {
     }
 
     #[test]
+    fn deploy_has_the_definitions_as_they_are_generated() {
+        let deployed = include_str!("../../../../deploy/crds.yaml");
+        assert!(deployed == definitions().unwrap(), "write them anew: redis-operator crds > deploy/crds.yaml");
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         let error = parse(manifest(json!({ "replicas": "three", "redis": { "image": "redis" } }))).unwrap_err();
         assert!(error.contains("example") && error.contains("three"), "{error}");

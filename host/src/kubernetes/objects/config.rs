@@ -32,8 +32,11 @@ pub fn config(redis: &Redis) -> String {
     let spec = &redis.spec;
     let mut lines = vec!["dir /data".to_owned(), format!("port {PORT}"), "protected-mode no".to_owned()];
     // How fast a silent master is told from a silent operator on an idle group.
-    if !spec.config.contains_key("repl-ping-replica-period") {
-        lines.push("repl-ping-replica-period 1".into());
+    // And how soon a copy starts, beside how many share it.
+    for (name, value) in [("repl-ping-replica-period", 1), ("repl-diskless-sync-delay", 1)] {
+        if !spec.config.contains_key(name) {
+            lines.push(format!("{name} {value}"));
+        }
     }
     if spec.password.is_some() {
         lines.push(format!("include /secret/{SECRET_FILE}"));
