@@ -1,3 +1,5 @@
+//! The objects of small resources, looked at.
+
 use super::*;
 use crate::kubernetes::crd::parse;
 use k8s_openapi::api::core::v1::Secret;
