@@ -3,12 +3,20 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+#[path = "cluster/changes.rs"]
+mod changes;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/operator.rs"]
 mod operator;
+#[path = "cluster/outage.rs"]
+mod outage;
 #[path = "cluster/pods.rs"]
 mod pods;
+#[path = "cluster/rig.rs"]
+mod rig;
+#[path = "cluster/trouble.rs"]
+mod trouble;
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -49,6 +57,18 @@ cases![
     operator::the_walk_through_of_the_predecessor_works,
     operator::a_killed_master_is_replaced_and_comes_back_as_a_replica_without_harm,
     operator::what_is_deleted_or_edited_is_made_right_again,
+    changes::a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled_out_without_loss,
+    changes::a_directive_that_redis_refuses_is_told_and_restarts_nobody,
+    changes::a_password_is_changed_live_without_restart_or_loss,
+    changes::scaling_down_moves_the_master_first_and_loses_nothing,
+    changes::other_resources_are_rolled_out_replicas_first_and_the_master_by_handover,
+    trouble::a_missing_secret_is_told_and_starts_nobody_without_a_password,
+    trouble::an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one,
+    trouble::what_the_schema_refuses_says_how_to_write_it,
+    trouble::what_happened_can_be_read_as_events,
+    outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
+    outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
+    outage::an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes,
 ];
 
 fn main() -> ExitCode {

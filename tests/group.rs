@@ -2,7 +2,7 @@
 //! and when.
 
 use redis_operator::group::{Answer, Effect, Event, Failed, Group, Member, Moment, Order, Outcome, Reply, Report, Request, Settings};
-use redis_operator::policy::contract::{Action, FailureKind, Instance, Observation, Value, Verdict};
+use redis_operator::policy::contract::{Action, FailureKind, Group as Wanted, Instance, Observation, Value, Verdict};
 use redis_operator::policy::{Line, Sandbox, embedded};
 use std::sync::{Arc, OnceLock};
 use tests::world::World;
@@ -361,7 +361,8 @@ fn a_master_that_abdicates_is_replaced_when_every_look_of_a_while_says_so() {
 #[test]
 fn a_paused_group_is_explained_and_left_alone() {
     let mut stage = Stage::healthy(true);
-    stage.on(Event::Request(Request::Pause(true)));
+    let wanted = Box::new(Wanted { paused: true, ..stage.group.observation(stage.now).group });
+    stage.on(Event::Wanted { wanted, parameters: "{}".into() });
     for id in ["redis-1", "redis-2", "redis-3"] {
         stage.answer(id);
     }

@@ -87,7 +87,7 @@ pub struct Probed {
 pub fn link_settings(endpoint: &Endpoint) -> LinkSettings {
     LinkSettings {
         endpoint: endpoint.clone(),
-        credentials: None,
+        logins: None.into(),
         tls: None,
         dial_deadline: Duration::from_secs(2),
         redial_after: SOON,
@@ -106,8 +106,8 @@ impl Probed {
     }
 
     pub fn logged_in(endpoint: &Endpoint, user: Option<&str>, password: &str, tls: Option<Tls>) -> Self {
-        let credentials = Some(Credentials::new(user.map(ToString::to_string), password).unwrap());
-        Self::with(LinkSettings { credentials, tls, ..link_settings(endpoint) })
+        let logins = Some(Credentials::new(user.map(ToString::to_string), password).unwrap()).into();
+        Self::with(LinkSettings { logins, tls, ..link_settings(endpoint) })
     }
 
     pub async fn event(&mut self) -> LinkEvent {

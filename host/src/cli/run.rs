@@ -3,7 +3,9 @@
 use super::{PolicyChoice, Stop, Surroundings};
 use crate::fleet::{Common, look_after_all};
 use crate::kubernetes::lease::{Candidate, campaign, release};
+use crate::kubernetes::news::News;
 use crate::report::{Health, Listen, Metrics};
+use kube::{Client, Config};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -39,7 +41,7 @@ pub struct Args {
 pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let sandbox = args.policy.sandbox(surroundings)?;
     let policy = Arc::new(args.policy.load_proven(&sandbox)?);
-    let client = kube::Client::try_default().await.map_err(|error| Stop::Input(format!("no cluster: {error}; set KUBECONFIG, or run in a Pod")))?;
+    let (client, watches) = clients().await.map_err(|error| Stop::Input(format!("no cluster: {error}; set KUBECONFIG, or run in a Pod")))?;
     let start = Instant::now();
     let (metrics, health) = (Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), Arc::new(Health::new(STALE_US)));
     if let Some(address) = args.listen {
@@ -47,10 +49,11 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
         tokio::spawn(listen.run());
     }
     let identity = args.identity.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), start_of_process()));
+    let news = News::start(client.clone(), identity.clone());
     let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
     let (authority, told) = tokio::sync::watch::channel(false);
     let groups = Groups::start()?;
-    let common = Common { client: client.clone(), policy, groups: groups.handle.clone(), metrics, health, start };
+    let common = Common { client: client.clone(), watches, policy, groups: groups.handle.clone(), metrics, health, news, start };
     let failed = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
@@ -66,6 +69,15 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
         tracing::warn!(%error, "lease not given back");
     }
     Ok(0)
+}
+
+/// One for calls, which are answered soon or fail and are made anew by who wants them; one for watches, which are silent for minutes.
+async fn clients() -> Result<(Client, Client), Box<dyn std::error::Error>> {
+    let mut config = Config::infer().await?;
+    config.default_retry = false;
+    let watches = Client::try_from(config.clone())?;
+    (config.connect_timeout, config.read_timeout, config.write_timeout) = (Some(CALL_LIMIT), Some(CALL_LIMIT), Some(CALL_LIMIT));
+    Ok((Client::try_from(config)?, watches))
 }
 
 /// Groups have a thread of their own, so that nothing that the API server says can hold up a failover.
@@ -97,5 +109,7 @@ fn start_of_process() -> u128 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |age| age.as_millis())
 }
 
+/// An API server that takes longer is away.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// A group that says nothing for ten times this is stuck.
 const STALE_US: u64 = 10_000_000;

@@ -50,7 +50,7 @@ impl Servers {
             }
             members.push(member);
         }
-        Ok((members, Access { credentials: self.credentials(surroundings)?, tls: self.tls()?, hang_limit, wants: Vec::new() }))
+        Ok((members, Access { logins: self.credentials(surroundings)?.into(), tls: self.tls()?, hang_limit, wants: Vec::new() }))
     }
 
     fn credentials(&self, surroundings: &Surroundings) -> Result<Option<Credentials>, Stop> {

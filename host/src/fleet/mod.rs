@@ -10,18 +10,41 @@ mod record;
 mod seats;
 mod steward;
 
-pub use charge::Common;
 pub use record::{RecordError, RecordFile};
 pub use seats::{Access, Seats, member};
 pub use steward::look_after_all;
 
 use crate::group::{Effect, Event, Group, Moment, Record, Report, Request, Settings};
-use crate::policy::Line;
+use crate::kubernetes::news::News;
+use crate::policy::{Component, Line};
 use crate::policy::contract::Topology;
-use crate::redis::LinkEvent;
+use crate::redis::{LinkEvent, Logins};
+use crate::report::{Health, Metrics};
+use kube::Client;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+
+/// What all groups of one cluster share.
+pub struct Common {
+    /// The cluster, for calls that are answered soon or not at all.
+    pub client: Client,
+    /// The cluster, for watches.
+    pub watches: Client,
+    /// Who decides.
+    pub policy: Arc<Component>,
+    /// Where groups run: apart from what speaks with the API server.
+    pub groups: Handle,
+    /// For all groups.
+    pub metrics: Arc<Metrics>,
+    /// For all groups.
+    pub health: Arc<Health>,
+    /// For all groups.
+    pub news: News,
+    /// The zero of all moments.
+    pub start: Instant,
+}
 
 /// Where a group's truth is made known beside its plan.
 pub trait Publish {
@@ -46,16 +69,25 @@ pub struct Driver<P> {
     start: Instant,
     queue: (UnboundedSender<Event>, UnboundedReceiver<Event>),
     links: UnboundedReceiver<LinkEvent>,
+    logins: (UnboundedSender<Logins>, UnboundedReceiver<Logins>),
 }
 
 /// Sends events to a driven group from elsewhere: members, requests, authority, a changed policy.
 #[derive(Clone, Debug)]
-pub struct Door(UnboundedSender<Event>);
+pub struct Door {
+    events: UnboundedSender<Event>,
+    logins: UnboundedSender<Logins>,
+}
 
 impl Door {
     /// Sends one. Nothing happens if the group has ended.
     pub fn send(&self, event: Event) {
-        drop(self.0.send(event));
+        drop(self.events.send(event));
+    }
+
+    /// How to log in from the next connection on.
+    pub fn log_in_as(&self, logins: Logins) {
+        drop(self.logins.send(logins));
     }
 
     /// Asks for a planned change of master.
@@ -77,12 +109,12 @@ impl<P: Publish> Driver<P> {
         let (reports, reported) = channel(REPORTS_MAX);
         let topology = settings.wanted.topology;
         let group = Group::new(settings, moment(start, Instant::now()));
-        (Self { group, seats: seats(link_events), line, topology, publish, reports, start, queue: unbounded_channel(), links }, reported)
+        (Self { group, seats: seats(link_events), line, topology, publish, reports, start, queue: unbounded_channel(), links, logins: unbounded_channel() }, reported)
     }
 
     /// The way in.
     pub fn door(&self) -> Door {
-        Door(self.queue.0.clone())
+        Door { events: self.queue.0.clone(), logins: self.logins.0.clone() }
     }
 
     /// Runs until dropped.
@@ -93,6 +125,10 @@ impl<P: Publish> Driver<P> {
         loop {
             let event = tokio::select! {
                 biased;
+                Some(logins) = self.logins.1.recv() => {
+                    self.seats.log_in_as(logins);
+                    continue;
+                }
                 Some(event) = self.queue.1.recv() => event,
                 Some(event) = self.links.recv() => self.seats.event(event, |at| moment(self.start, at)),
                 () = &mut timer => Event::Tick,
@@ -100,7 +136,7 @@ impl<P: Publish> Driver<P> {
             match &event {
                 Event::Members(members) => self.seats.seat(members),
                 Event::Policy => self.seats.want(self.line.wants(self.topology)),
-                Event::Tick | Event::Reply(_) | Event::Closed { .. } | Event::Finished { .. } | Event::Authority { .. } | Event::Request(_) => {}
+                Event::Tick | Event::Reply(_) | Event::Closed { .. } | Event::Finished { .. } | Event::Authority { .. } | Event::Request(_) | Event::Wanted { .. } => {}
             }
             let now = moment(self.start, Instant::now());
             for effect in self.group.on(now, event, &self.line) {

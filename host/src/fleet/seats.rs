@@ -2,7 +2,7 @@
 
 use crate::group::{Answer, Event, Failed, Member, Moment, Reply};
 use crate::policy::contract::{Address, InstanceKind};
-use crate::redis::{Connection, Credentials, Endpoint, Link, LinkEvent, LinkSettings, Tls};
+use crate::redis::{Connection, Endpoint, Link, LinkEvent, LinkSettings, Logins, Tls};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use tokio::sync::mpsc::UnboundedSender;
 /// How all members of a group are reached.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// None: no password.
-    pub credentials: Option<Credentials>,
+    /// Who we are to them.
+    pub logins: Logins,
     /// None: in the clear.
     pub tls: Option<Tls>,
     /// The hang limit: the deadline of a dial, and when a hung connection is dialled beside.
@@ -46,8 +46,8 @@ impl Seats {
     }
 
     fn link(&self, id: &str, endpoint: Endpoint) -> Link {
-        let Access { credentials, tls, hang_limit, wants } = self.access.clone();
-        let settings = LinkSettings { endpoint, credentials, tls, dial_deadline: hang_limit, redial_after: hang_limit, wants };
+        let Access { logins, tls, hang_limit, wants } = self.access.clone();
+        let settings = LinkSettings { endpoint, logins, tls, dial_deadline: hang_limit, redial_after: hang_limit, wants };
         Link::new(Arc::from(id), settings, self.events.clone())
     }
 
@@ -57,6 +57,14 @@ impl Seats {
             link.want(wants.clone());
         }
         self.access.wants = wants;
+    }
+
+    /// They have another password, or are about to.
+    pub fn log_in_as(&mut self, logins: Logins) {
+        for (_, link) in self.links.values() {
+            link.log_in_as(logins.clone());
+        }
+        self.access.logins = logins;
     }
 
     /// Asks a member.

@@ -1,8 +1,12 @@
 //! Looks after all Redis resources: one task for each, so that one that is stuck delays nobody. The only one that sees all.
 
-use super::charge::{Common, Word, charge};
+use super::Common;
+use super::charge::{Word, charge};
+use crate::kubernetes::crd::Redis;
+use crate::kubernetes::told::refuse;
 use crate::kubernetes::watch::{Happening, Key, watch};
 use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -12,18 +16,24 @@ use tokio::sync::watch::Receiver;
 struct Steward {
     common: Arc<Common>,
     authority: Receiver<bool>,
-    charges: BTreeMap<Key, UnboundedSender<Word>>,
+    charges: BTreeMap<Key, InCharge>,
     /// Pods may be told of before what they belong to.
-    pods: BTreeMap<Key, BTreeMap<String, k8s_openapi::api::core::v1::Pod>>,
+    pods: BTreeMap<Key, BTreeMap<String, Arc<Pod>>>,
     revisions: BTreeMap<Key, String>,
     /// What a watch that began anew has told so far: resources, and Pods.
     listed: Option<BTreeSet<Key>>,
     listed_pods: Option<BTreeSet<(Key, String)>>,
 }
 
+struct InCharge {
+    words: UnboundedSender<Word>,
+    /// The Secret that its password is in.
+    secret: Option<String>,
+}
+
 /// Looks after the resources of one namespace, or of all, until dropped.
 pub async fn look_after_all(common: Common, namespace: Option<&str>, authority: Receiver<bool>) {
-    let mut happenings = watch(&common.client, namespace);
+    let mut happenings = watch(&common.watches, namespace);
     let (charges, pods, revisions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut steward = Steward { common: Arc::new(common), authority, charges, pods, revisions, listed: None, listed_pods: None };
     while let Some(happening) = happenings.next().await {
@@ -35,12 +45,16 @@ impl Steward {
     fn take(&mut self, happening: Happening) {
         match happening {
             Happening::Wanted(key, redis) => {
-                if let Some(listed) = &mut self.listed {
-                    listed.insert(key.clone());
-                }
-                match *redis {
-                    Ok(redis) => self.want(key, redis),
-                    Err(error) => tracing::warn!(namespace = key.0, name = key.1, error, "not understood; what was wanted before stands"),
+                self.note_listed(&key);
+                self.want(key, redis);
+            }
+            Happening::NotUnderstood(key, error) => {
+                self.note_listed(&key);
+                tracing::warn!(namespace = key.0, name = key.1, error, "not understood; what was wanted before stands");
+                if self.charges.contains_key(&key) {
+                    self.tell(&key, Word::NotUnderstood(error));
+                } else if *self.authority.borrow() {
+                    tokio::spawn(refuse(self.common.client.clone(), key, error));
                 }
             }
             Happening::Unwanted(key) => drop(self.charges.remove(&key)),
@@ -49,7 +63,7 @@ impl Steward {
                 if let Some(listed) = &mut self.listed_pods {
                     listed.insert((key.clone(), name.clone()));
                 }
-                self.pods.entry(key.clone()).or_default().insert(name, (*pod).clone());
+                self.pods.entry(key.clone()).or_default().insert(name, Arc::clone(&pod));
                 self.tell(&key, Word::Pod(pod));
             }
             Happening::PodGone(key, name) => self.forget_pod(&key, name),
@@ -58,41 +72,55 @@ impl Steward {
                 self.tell(&key, Word::Revision(revision));
             }
             Happening::Object(key, kind, name, version) => self.tell(&key, Word::Object(kind, name, version)),
+            Happening::Secret((namespace, name)) => {
+                let of = |(key, charge): &(&Key, &InCharge)| key.0 == namespace && charge.secret.as_ref() == Some(&name);
+                self.charges.iter().filter(of).for_each(|(_, charge)| drop(charge.words.send(Word::Secret)));
+            }
             Happening::Listing("Redis") => self.listed = Some(BTreeSet::new()),
-            Happening::Listing(_) => self.listed_pods = Some(BTreeSet::new()),
+            Happening::Listing("Pod") => self.listed_pods = Some(BTreeSet::new()),
+            Happening::Listing(kind) => self.tell_all(&Word::Listing(kind)),
             Happening::Listed("Redis") => {
                 if let Some(listed) = self.listed.take() {
                     self.charges.retain(|key, _| listed.contains(key));
                 }
             }
-            Happening::Listed(_) => {
+            Happening::Listed("Pod") => {
                 let Some(listed) = self.listed_pods.take() else { return };
                 let known = self.pods.iter().flat_map(|(key, pods)| pods.keys().map(|name| (key.clone(), name.clone())));
                 for (key, name) in known.filter(|pod| !listed.contains(pod)).collect::<Vec<_>>() {
                     self.forget_pod(&key, name);
                 }
             }
+            Happening::Listed(kind) => self.tell_all(&Word::Listed(kind)),
         }
     }
 
-    fn want(&mut self, key: Key, redis: crate::kubernetes::crd::Redis) {
+    fn note_listed(&mut self, key: &Key) {
+        if let Some(listed) = &mut self.listed {
+            listed.insert(key.clone());
+        }
+    }
+
+    fn want(&mut self, key: Key, redis: Arc<Redis>) {
         if redis.metadata.deletion_timestamp.is_some() {
             // Its objects go with it; until they are gone nobody repairs them.
             self.charges.remove(&key);
             return;
         }
-        if self.charges.contains_key(&key) {
-            return self.tell(&key, Word::Wanted(Box::new(redis)));
+        let secret = redis.spec.password.as_ref().map(|password| password.secret_key_ref.name.clone());
+        if let Some(charge) = self.charges.get_mut(&key) {
+            charge.secret = secret;
+            return self.tell(&key, Word::Wanted(redis));
         }
         let (words, heard) = unbounded_channel();
         tokio::spawn(charge(Arc::clone(&self.common), redis, heard, self.authority.clone()));
         for pod in self.pods.get(&key).into_iter().flat_map(BTreeMap::values) {
-            drop(words.send(Word::Pod(Box::new(pod.clone()))));
+            drop(words.send(Word::Pod(Arc::clone(pod))));
         }
         if let Some(revision) = self.revisions.get(&key) {
             drop(words.send(Word::Revision(revision.clone())));
         }
-        self.charges.insert(key, words);
+        self.charges.insert(key, InCharge { words, secret });
     }
 
     fn forget_pod(&mut self, key: &Key, name: String) {
@@ -106,9 +134,13 @@ impl Steward {
     }
 
     fn tell(&self, key: &Key, word: Word) {
-        if let Some(words) = self.charges.get(key) {
+        if let Some(charge) = self.charges.get(key) {
             // A charge that has ended is about to be dropped here, too.
-            drop(words.send(word));
+            drop(charge.words.send(word));
         }
+    }
+
+    fn tell_all(&self, word: &Word) {
+        self.charges.keys().for_each(|key| self.tell(key, word.clone()));
     }
 }

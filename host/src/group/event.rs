@@ -2,7 +2,7 @@
 //! results into events.
 
 use crate::policy::PolicyFault;
-use crate::policy::contract::{Action, Address, Decision, Evidence, FailureKind, InstanceKind, Observation, Pod, Published, Value};
+use crate::policy::contract::{Action, Address, Decision, Evidence, FailureKind, Group, InstanceKind, Observation, Pod, Published, Value};
 use std::sync::Arc;
 
 /// Monotonic time in microseconds since some start that all events of one group share.
@@ -53,6 +53,13 @@ pub enum Event {
     },
     /// A person wants something.
     Request(Request),
+    /// What is wanted of the group is something else now. What was seen and what is under way stay.
+    Wanted {
+        /// Replaces what was wanted.
+        wanted: Box<Group>,
+        /// JSON text for the policy.
+        parameters: String,
+    },
     /// The line of policies changed: decide again.
     Policy,
 }
@@ -106,8 +113,6 @@ pub struct Failed {
 pub enum Request {
     /// A planned change of master. None: to the best replica.
     Switchover(Option<String>),
-    /// Decide and explain, do nothing.
-    Pause(bool),
 }
 
 /// What came of an action.

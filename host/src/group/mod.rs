@@ -25,10 +25,10 @@ use seat::Seat;
 use stage::Stage;
 use std::collections::BTreeMap;
 
-/// What does not change while a group lives.
+/// What a group starts from.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What a person wants; `paused` is where it starts.
+    /// What a person wants, until [`Event::Wanted`] says otherwise.
     pub wanted: Wanted,
     /// JSON text for the policy.
     pub parameters: String,
@@ -161,8 +161,8 @@ impl Group {
                 self.switchover = Some((target, now));
                 self.demand(now);
             }
-            Event::Request(Request::Pause(paused)) => {
-                self.settings.wanted.paused = paused;
+            Event::Wanted { wanted, parameters } => {
+                (self.settings.wanted, self.settings.parameters) = (*wanted, parameters);
                 self.demand(now);
             }
         }

@@ -4,6 +4,7 @@
 pub mod apply;
 pub mod crd;
 pub mod lease;
+pub mod news;
 pub mod objects;
 pub mod pods;
 pub mod told;

@@ -4,11 +4,34 @@ use super::crd::{Condition, InstanceStatus, LastFailover, PublishedMaster, Redis
 use super::objects::GROUP_LABEL;
 use crate::group::Record;
 use crate::policy::contract::{Decision, Health, Role, Verdict};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::{Client, ResourceExt};
 
-/// The status after a decision. `now` is when it was made.
-pub fn decided(before: RedisStatus, redis: &Redis, decision: &Decision, policy: &str, now: Timestamp) -> RedisStatus {
+/// Something that stands in the way of what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// One word.
+    pub reason: &'static str,
+    /// One sentence that names the thing and the way out.
+    pub message: String,
+}
+
+/// What the conditions are made from.
+pub struct State<'a> {
+    /// What is wanted.
+    pub redis: &'a Redis,
+    /// None: nothing was decided yet.
+    pub decision: Option<&'a Decision>,
+    /// A switchover was asked for, and is not done.
+    pub is_switching: bool,
+    /// What stands in the way.
+    pub troubles: Vec<Trouble>,
+}
+
+/// The status after a decision.
+pub fn decided(before: RedisStatus, redis: &Redis, decision: &Decision, policy: &str) -> RedisStatus {
     let answers = |health: Health| !matches!(health, Health::Dead | Health::Silent | Health::Suspect);
     let instances = decision.members.iter().map(|member| InstanceStatus {
         name: member.id.clone(),
@@ -17,14 +40,12 @@ pub fn decided(before: RedisStatus, redis: &Redis, decision: &Decision, policy: 
         ineligible: member.ineligible.clone().filter(|_| member.role != Role::Master),
     });
     RedisStatus {
-        observed_generation: redis.metadata.generation,
         master: decision.master.clone(),
         replicas: i32::try_from(decision.members.iter().filter(|member| answers(member.health)).count()).unwrap_or(i32::MAX),
         selector: format!("{GROUP_LABEL}={}", redis.name_any()),
         reason: decision.reason.clone(),
         message: decision.explanation.clone(),
         policy: policy.to_owned(),
-        conditions: conditions(&before.conditions, redis, decision, now),
         instances: instances.collect(),
         ..before
     }
@@ -61,26 +82,118 @@ pub fn published(before: RedisStatus, record: &Record, now: Timestamp) -> RedisS
     RedisStatus { published: Some(master), last_failover, ..before }
 }
 
-fn conditions(before: &[Condition], redis: &Redis, decision: &Decision, now: Timestamp) -> Vec<Condition> {
-    let is_syncing = decision.reason == "replica-syncing";
-    let is_progressing = decision.verdict == Verdict::Act || decision.verdict == Verdict::Wait && (is_syncing || decision.master.is_none());
-    let is_degraded = decision.verdict == Verdict::Refuse || decision.verdict == Verdict::Wait && !is_syncing;
-    let all = [("Ready", decision.master.is_some()), ("Progressing", is_progressing), ("Degraded", is_degraded), ("Paused", redis.spec.paused)];
+/// The status with its conditions. `now` is for those that change.
+pub fn standing(before: RedisStatus, state: &State<'_>, now: Timestamp) -> RedisStatus {
+    let generation = state.redis.metadata.generation;
+    let conditions = conditions(&before.conditions, state, now);
+    RedisStatus { observed_generation: generation, conditions, ..before }
+}
+
+fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Condition> {
+    let decision = state.decision;
+    let is_syncing = decision.is_some_and(|decision| decision.reason == "replica-syncing");
+    let is = |verdict: Verdict| decision.is_some_and(|decision| decision.verdict == verdict);
+    let has_master = decision.is_some_and(|decision| decision.master.is_some());
+    let is_progressing = is(Verdict::Act) || is(Verdict::Wait) && (is_syncing || !has_master);
+    let is_degraded = is(Verdict::Refuse) || is(Verdict::Wait) && !is_syncing;
+    let why = match decision {
+        Some(decision) => (camel(&decision.reason), decision.explanation.clone()),
+        None => ("Starting".into(), "nothing was decided yet: no instance was seen".into()),
+    };
+    // What a person can do something about comes first.
+    let hindrance = state.troubles.first().map(|first| {
+        let all: Vec<&str> = state.troubles.iter().map(|trouble| trouble.message.as_str()).collect();
+        (first.reason.to_owned(), shortened(&all.join("; "), MESSAGE_BYTES_MAX))
+    });
+    let not_ready = if has_master { why.clone() } else { hindrance.clone().unwrap_or(why.clone()) };
+    let all = [
+        ("Ready", has_master, not_ready),
+        ("Progressing", is_progressing, why.clone()),
+        ("Degraded", is_degraded || hindrance.is_some(), hindrance.unwrap_or(why.clone())),
+        ("Paused", state.redis.spec.paused, why.clone()),
+        ("SwitchoverInProgress", state.is_switching, why),
+    ];
     all.into_iter()
-        .map(|(type_, holds)| {
+        .map(|(type_, holds, (reason, message))| {
             let status = if holds { "True" } else { "False" };
             let unchanged = before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
             Condition {
                 type_: type_.into(),
                 status: status.into(),
-                reason: camel(&decision.reason),
-                message: decision.explanation.clone(),
+                reason,
+                message,
                 last_transition_time: unchanged.map_or_else(|| text(now), |condition| condition.last_transition_time.clone()),
-                observed_generation: redis.metadata.generation,
+                observed_generation: state.redis.metadata.generation,
             }
         })
         .collect()
 }
+
+/// What the Pods themselves complain of.
+pub fn pods_in_trouble<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<Trouble> {
+    let trouble = |pod: &Pod, what: &str, message: &str| {
+        let reason = WAITING.iter().find(|reason| **reason == what)?;
+        Some(Trouble { reason, message: format!("{}: {}", pod.name_any(), if message.is_empty() { what } else { message }) })
+    };
+    pods.filter_map(|pod| {
+        let status = pod.status.as_ref()?;
+        let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+        let mut waiting = containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref());
+        let unschedulable = status.conditions.iter().flatten().find(|condition| condition.reason.as_deref() == Some("Unschedulable"));
+        waiting
+            .find_map(|waiting| trouble(pod, waiting.reason.as_deref()?, waiting.message.as_deref().unwrap_or_default()))
+            .or_else(|| trouble(pod, "Unschedulable", unschedulable?.message.as_deref().unwrap_or_default()))
+    })
+    .collect()
+}
+
+/// Tells of a resource that is not understood and that nobody looks after. Tried once: it is told of again when it changes.
+pub async fn refuse(client: Client, (namespace, name): (String, String), error: String) {
+    let condition = |type_: &str, status: &str| {
+        let (reason, message) = ("InvalidSpec".into(), error.clone());
+        Condition { type_: type_.into(), status: status.into(), reason, message, last_transition_time: text(Timestamp::now()), observed_generation: None }
+    };
+    let patch = serde_json::json!({ "status": { "conditions": [condition("Ready", "False"), condition("Degraded", "True")] } });
+    let resource = ApiResource::erase::<Redis>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource);
+    if let Err(error) = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        tracing::warn!(namespace, name, %error, "status not written");
+    }
+}
+
+/// As a merge patch: what is not there any more is taken away.
+pub fn as_patch(status: &RedisStatus) -> serde_json::Value {
+    let mut patch = serde_json::to_value(status).unwrap_or_default();
+    if let serde_json::Value::Object(fields) = &mut patch {
+        for field in ["observedGeneration", "master", "lastFailover", "published", "switchoverId"] {
+            fields.entry(field).or_insert(serde_json::Value::Null);
+        }
+    }
+    patch
+}
+
+/// At most so many bytes, with an ellipsis where some are left out.
+pub(super) fn shortened(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    let end = (0..=bytes_max - '…'.len_utf8()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}…", &text[..end])
+}
+
+/// Reasons of the kubelet and the scheduler that do not pass by themselves, or not soon.
+const WAITING: &[&str] = &[
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "Unschedulable",
+];
+/// Kubernetes takes 32 KiB; nobody reads more than this.
+const MESSAGE_BYTES_MAX: usize = 2048;
 
 /// A reason as conditions and events write it: `master-dead` is `MasterDead`.
 pub fn camel(reason: &str) -> String {
@@ -134,20 +247,59 @@ mod tests {
 
     #[test]
     fn a_decision_is_told_with_its_reason_and_conditions_keep_the_time_of_their_change() {
-        let first = decided(RedisStatus::default(), &redis(), &decision(Verdict::Wait, "replica-missing", Some("a")), "default", at(10));
+        let told = |before: RedisStatus, decision: &Decision, second| {
+            let state = State { redis: &redis(), decision: Some(decision), is_switching: false, troubles: vec![] };
+            standing(decided(before, &redis(), decision, "default"), &state, at(second))
+        };
+        let first = told(RedisStatus::default(), &decision(Verdict::Wait, "replica-missing", Some("a")), 10);
         assert_eq!(
             (first.master.as_deref(), first.replicas, first.selector.as_str(), first.observed_generation),
             (Some("a"), 1, "redis=example", Some(4))
         );
-        let told = |status: &RedisStatus| {
-            status.conditions.iter().map(|of| (of.type_.clone(), of.status == "True", of.last_transition_time.clone())).collect::<Vec<_>>()
+        let rows = |status: &RedisStatus| {
+            status.conditions[..4].iter().map(|of| (of.type_.clone(), of.status == "True", of.last_transition_time.clone())).collect::<Vec<_>>()
         };
         let time = |second| at(second).to_string();
         let row = |type_: &str, holds, second| (type_.to_owned(), holds, time(second));
-        assert_eq!(told(&first), [row("Ready", true, 10), row("Progressing", false, 10), row("Degraded", true, 10), row("Paused", false, 10)]);
+        assert_eq!(rows(&first), [row("Ready", true, 10), row("Progressing", false, 10), row("Degraded", true, 10), row("Paused", false, 10)]);
         assert_eq!(first.conditions[0].reason, "ReplicaMissing");
-        let later = decided(first, &redis(), &decision(Verdict::Healthy, "healthy", Some("a")), "default", at(20));
-        assert_eq!(told(&later), [row("Ready", true, 10), row("Progressing", false, 10), row("Degraded", false, 20), row("Paused", false, 10)]);
+        let later = told(first, &decision(Verdict::Healthy, "healthy", Some("a")), 20);
+        assert_eq!(rows(&later), [row("Ready", true, 10), row("Progressing", false, 10), row("Degraded", false, 20), row("Paused", false, 10)]);
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_a_condition_and_makes_nothing_unready() {
+        let trouble = Trouble { reason: "SecretMissing", message: "secret s is not there".into() };
+        let decision = decision(Verdict::Healthy, "healthy", Some("a"));
+        let of = |decision, troubles| {
+            let state = State { redis: &redis(), decision, is_switching: false, troubles };
+            let told = standing(RedisStatus::default(), &state, at(10)).conditions;
+            told.iter().map(|of| (of.type_.clone(), of.status.clone(), of.reason.clone())).filter(|(type_, ..)| type_ != "Paused").collect::<Vec<_>>()
+        };
+        let row = |type_: &str, status: &str, reason: &str| (type_.to_owned(), status.to_owned(), reason.to_owned());
+        let running = of(Some(&decision), vec![trouble.clone()]);
+        assert_eq!((&running[0], &running[2]), (&row("Ready", "True", "Healthy"), &row("Degraded", "True", "SecretMissing")));
+        assert_eq!(of(None, vec![trouble])[0], row("Ready", "False", "SecretMissing"));
+    }
+
+    #[test]
+    fn a_pod_that_cannot_start_says_why() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": { "name": "p" },
+            "status": { "containerStatuses": [{
+                "name": "redis", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } }
+            }] }
+        }))
+        .unwrap();
+        assert_eq!(pods_in_trouble([&pod].into_iter()), [Trouble { reason: "ImagePullBackOff", message: "p: no such image".into() }]);
+        assert_eq!(pods_in_trouble([&Pod::default()].into_iter()), []);
+    }
+
+    #[test]
+    fn what_is_gone_is_taken_away_and_long_words_are_cut() {
+        assert_eq!(as_patch(&RedisStatus::default())["master"], serde_json::Value::Null);
+        assert_eq!((shortened("abc", 3), shortened("äöü", 5)), ("abc".into(), "ä…".into()));
     }
 
     #[test]

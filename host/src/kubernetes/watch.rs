@@ -1,5 +1,6 @@
 //! What happens to the resources and to what belongs to them, as a stream of who must be looked at again.
 
+use super::apply::version;
 use super::crd::{Redis, parse};
 use super::objects::GROUP_LABEL;
 use super::pods::owner;
@@ -9,11 +10,16 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher::watcher};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::watcher;
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A resource by its namespace and name.
 pub type Key = (String, String);
@@ -21,25 +27,29 @@ pub type Key = (String, String);
 /// What happened. The newest state of each thing is what counts.
 #[derive(Debug)]
 pub enum Happening {
-    /// A resource is there, or has changed. It may not be what it should be.
-    Wanted(Key, Box<Result<Redis, String>>),
+    /// A resource is there, or has changed.
+    Wanted(Key, Arc<Redis>),
+    /// A resource is there that is not understood, with what is wrong with it.
+    NotUnderstood(Key, String),
     /// A resource is gone, or was gone when the watch began anew.
     Unwanted(Key),
     /// A Pod is there, or has changed.
-    Pod(Key, Box<Pod>),
+    Pod(Key, Arc<Pod>),
     /// A Pod is gone, by name.
     PodGone(Key, String),
     /// The revision that a StatefulSet's Pods should have.
     Revision(Key, String),
-    /// An object of ours is not as it was: its kind, its name, its resource version now; none if it is gone.
-    Object(Key, &'static str, String, Option<String>),
-    /// The watch began anew: whatever is not told until [`Happening::Listed`] is gone.
+    /// An object of ours is not as it was: its kind, its name, its version now; none if it is gone.
+    Object(Key, &'static str, String, Option<u64>),
+    /// Any Secret was made, changed or deleted: its namespace and name. Nothing that is in it is read here.
+    Secret(Key),
+    /// The watch of a kind began anew: whatever is not told until [`Happening::Listed`] is gone.
     Listing(&'static str),
-    /// Everything that is there has been told.
+    /// Everything of the kind that is there has been told.
     Listed(&'static str),
 }
 
-/// Watches one namespace, or all. Ends never: what fails is tried again, ever more slowly.
+/// Watches one namespace, or all. Ends never: what fails is tried again.
 pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Happening> {
     let resource = ApiResource::erase::<Redis>(&());
     let redis: Api<DynamicObject> = match namespace {
@@ -47,11 +57,13 @@ pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Hap
         None => Api::all_with(client.clone(), &resource),
     };
     // By hand, so that one that does not fit hides no other.
-    let wanted = watcher(redis, watcher::Config::default()).default_backoff().filter_map(async |event| match event {
+    let wanted = watcher(redis, watcher::Config::default()).backoff(Pace::default()).filter_map(async |event| match event {
         Ok(Event::Apply(object) | Event::InitApply(object)) => {
             let key = key(&object, object.name_any());
-            let redis = serde_json::to_value(&object).map_err(|error| error.to_string()).and_then(parse);
-            Some(Happening::Wanted(key, Box::new(redis)))
+            Some(match serde_json::to_value(&object).map_err(|error| error.to_string()).and_then(parse) {
+                Ok(redis) => Happening::Wanted(key, Arc::new(redis)),
+                Err(error) => Happening::NotUnderstood(key, error),
+            })
         }
         Ok(Event::Delete(object)) => Some(Happening::Unwanted(key(&object, object.name_any()))),
         Ok(Event::Init) => Some(Happening::Listing("Redis")),
@@ -59,7 +71,7 @@ pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Hap
         Err(error) => trouble("Redis", &error),
     });
     let pods = ours::<Pod>(client, namespace).filter_map(async |event| match event {
-        Ok(Event::Apply(pod) | Event::InitApply(pod)) => owner(&pod).map(str::to_owned).map(|name| Happening::Pod(key(&pod, name), Box::new(pod))),
+        Ok(Event::Apply(pod) | Event::InitApply(pod)) => owner(&pod).map(str::to_owned).map(|name| Happening::Pod(key(&pod, name), Arc::new(pod))),
         Ok(Event::Delete(pod)) => owner(&pod).map(str::to_owned).map(|name| Happening::PodGone(key(&pod, name), pod.name_any())),
         Ok(Event::Init) => Some(Happening::Listing("Pod")),
         Ok(Event::InitDone) => Some(Happening::Listed("Pod")),
@@ -81,7 +93,7 @@ pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Hap
         sets.boxed(),
         objects::<Service>(client, namespace, "Service"),
         objects::<ConfigMap>(client, namespace, "ConfigMap"),
-        objects::<Secret>(client, namespace, "Secret"),
+        secrets(client, namespace),
         objects::<PodDisruptionBudget>(client, namespace, "PodDisruptionBudget"),
     ])
     .boxed()
@@ -93,24 +105,70 @@ fn ours<K>(client: &Client, namespace: Option<&str>) -> Stream<K>
 where
     K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let api: Api<K> = namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
-    watcher(api, watcher::Config::default().labels(GROUP_LABEL)).default_backoff().boxed()
+    watcher(all(client, namespace), watcher::Config::default().labels(GROUP_LABEL)).backoff(Pace::default()).boxed()
+}
+
+fn all<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+{
+    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
 fn objects<K>(client: &Client, namespace: Option<&str>, kind: &'static str) -> BoxStream<'static, Happening>
 where
     K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    ours::<K>(client, namespace).filter_map(move |event| ready(object(kind, event))).boxed()
+    let watched = watcher(all::<PartialObjectMeta<K>>(client, namespace), watcher::Config::default().labels(GROUP_LABEL));
+    watched.backoff(Pace::default()).filter_map(move |event| ready(object(kind, event))).boxed()
 }
+
+/// Names and versions of all Secrets: ours, and those that users put their passwords into. Never what is in them.
+fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Happening> {
+    let watched = watcher(all::<PartialObjectMeta<Secret>>(client, namespace), watcher::Config::default()).backoff(Pace::default());
+    let told = watched.flat_map(|event| {
+        let any = match &event {
+            Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => Some(Happening::Secret(key(secret, secret.name_any()))),
+            Ok(Event::Init | Event::InitDone) | Err(_) => None,
+        };
+        futures_util::stream::iter([object("Secret", event), any].into_iter().flatten())
+    });
+    told.boxed()
+}
+
+/// How soon a watch that failed is tried again: an API server that was away is back for all at once, so not all at one moment, and
+/// a failover may wait for it, so not late.
+#[derive(Default)]
+struct Pace(u32);
+
+impl Iterator for Pace {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0 = (self.0 + 1).min(PACE_DOUBLINGS_MAX);
+        // Of this process and this watch: enough to be apart from others.
+        let apart_ms = u64::from(std::process::id() % 100) + std::ptr::from_ref(self).addr() as u64 / 64 % 100;
+        Some(Duration::from_millis((100 << self.0) + apart_ms))
+    }
+}
+
+impl Backoff for Pace {
+    fn reset(&mut self) {
+        self.0 = 0;
+    }
+}
+
+/// 100 ms, doubled up to 1.6 s.
+const PACE_DOUBLINGS_MAX: u32 = 4;
 
 fn object<K: Resource>(kind: &'static str, event: Result<Event<K>, watcher::Error>) -> Option<Happening> {
     match event {
         Ok(Event::Apply(object) | Event::InitApply(object)) => {
-            Some(Happening::Object(group(&object)?, kind, object.name_any(), object.resource_version()))
+            Some(Happening::Object(group(&object)?, kind, object.name_any(), version(&object)))
         }
         Ok(Event::Delete(object)) => Some(Happening::Object(group(&object)?, kind, object.name_any(), None)),
-        Ok(Event::Init | Event::InitDone) => None,
+        Ok(Event::Init) => Some(Happening::Listing(kind)),
+        Ok(Event::InitDone) => Some(Happening::Listed(kind)),
         Err(error) => trouble(kind, &error),
     }
 }

@@ -133,6 +133,36 @@ impl Credentials {
     }
 }
 
+/// Who we may be to a server, in the order in which it is tried. More than one while a password is being changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logins(Vec<Option<Credentials>>);
+
+impl Logins {
+    /// Any of these; None is no login at all. Without any: no login.
+    pub fn any(mut logins: Vec<Option<Credentials>>) -> Self {
+        if logins.is_empty() {
+            logins.push(None);
+        }
+        Self(logins)
+    }
+
+    /// The one whose turn it is, after so many were refused.
+    pub(super) fn turn(&self, refused: usize) -> Option<&Credentials> {
+        self.0[refused % self.0.len()].as_ref()
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl From<Option<Credentials>> for Logins {
+    fn from(only: Option<Credentials>) -> Self {
+        Self(vec![only])
+    }
+}
+
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()

@@ -9,7 +9,7 @@
 
 use super::connection::{Connection, Question};
 use super::dial::{Driver, dial};
-use super::endpoint::{Credentials, Endpoint};
+use super::endpoint::{Credentials, Endpoint, Logins};
 use super::meter::{ANSWER_BYTES_MAX, End};
 use super::probe::{CommandFailure, STANDARD_COMMANDS, error_kind, error_text, reply};
 use super::tls::Tls;
@@ -61,8 +61,8 @@ pub enum LinkEvent {
 pub struct LinkSettings {
     /// Whom to dial.
     pub endpoint: Endpoint,
-    /// How to log in. None: not at all.
-    pub credentials: Option<Credentials>,
+    /// How to log in.
+    pub logins: Logins,
     /// None: in the clear.
     pub tls: Option<Tls>,
     /// For connecting, and again for the first answer.
@@ -80,7 +80,8 @@ pub struct Link(Arc<Shared>);
 impl Link {
     /// Dials nobody yet: that is what the first probe does. `events` get everything that happens.
     pub fn new(member: Arc<str>, settings: LinkSettings, events: UnboundedSender<LinkEvent>) -> Self {
-        let state = State { wants: settings.wants.clone(), lines: Vec::new(), silent_challengers: 0 };
+        let (wants, logins) = (settings.wants.clone(), settings.logins.clone());
+        let state = State { wants, logins, refused: 0, lines: Vec::new(), silent_challengers: 0 };
         Self(Arc::new(Shared { member, settings, events, state: Mutex::new(state) }))
     }
 
@@ -99,7 +100,7 @@ impl Link {
             None => shared.dial(state),
             Some(Line { connection: None, .. }) => {}
             Some(line) => match line.asked {
-                None => shared.ask(line, &state.wants),
+                None => shared.ask(line, &state.wants, state.logins.turn(state.refused)),
                 Some(since) if since.elapsed() < patience => {}
                 Some(_) => {
                     state.silent_challengers += u32::from(has_challenger);
@@ -113,6 +114,14 @@ impl Link {
     /// From the next probe on, these commands are asked beyond the standard ones.
     pub fn want(&self, wants: Vec<Vec<String>>) {
         self.0.state().wants = wants;
+    }
+
+    /// From the next connection on, these are the ways to log in.
+    pub fn log_in_as(&self, logins: Logins) {
+        let mut state = self.0.state();
+        if state.logins != logins {
+            (state.logins, state.refused) = (logins, 0);
+        }
     }
 
     /// The very connection with this number, if it still lives.
@@ -150,6 +159,9 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     wants: Vec<Vec<String>>,
+    logins: Logins,
+    /// Logins that were refused: the next one has its turn.
+    refused: usize,
     /// The eldest first, then a challenger.
     lines: Vec<Line>,
     /// In a row, since the last answer.
@@ -205,7 +217,7 @@ impl Shared {
             let state = &mut *guard;
             let Some(line) = state.lines.iter_mut().find(|line| line.id == id) else { return };
             line.connection = Some(connection.clone());
-            self.ask(line, &state.wants);
+            self.ask(line, &state.wants, state.logins.turn(state.refused));
         }
         driver.await;
         // An answer may have come right before the end: the last words of a dead master are what its losses are counted from.
@@ -218,10 +230,10 @@ impl Shared {
     }
 
     /// One pipeline. A first question logs in as well, in the same round trip.
-    fn ask(self: &Arc<Self>, line: &mut Line, wants: &[Vec<String>]) {
+    fn ask(self: &Arc<Self>, line: &mut Line, wants: &[Vec<String>], login: Option<&Credentials>) {
         let Some(connection) = line.connection.clone() else { return };
         let (id, began, is_first) = (line.id, line.began, line.number.is_none());
-        let login = self.settings.credentials.as_ref().filter(|_| is_first).map(Credentials::auth);
+        let login = login.filter(|_| is_first).map(Credentials::auth);
         let standard = STANDARD_COMMANDS.iter().map(|command| command.split(' ').collect());
         let wanted = wants.iter().map(|words| words.iter().map(String::as_str).collect());
         let question = Question::new(&login.into_iter().chain(standard).chain(wanted).collect::<Vec<Vec<&str>>>());
@@ -254,6 +266,7 @@ impl Shared {
         let refusal = login.iter().chain(values).filter_map(error_text).enumerate();
         let is_refusal = |place: usize, text: &str| (place == 0 && login.first().and_then(error_text).is_some()) || text.starts_with("NOAUTH");
         if let Some((_, text)) = refusal.into_iter().find(|(place, text)| is_refusal(*place, text)) {
+            self.state().refused += 1;
             return self.give_up(id, FailureKind::Unauthorized, format!("{}: {}", self.settings.endpoint, with_way_out(&text)));
         }
         let replies = names.into_iter().zip(values.iter().map(reply)).collect();

@@ -10,6 +10,7 @@
 //! | `probe` | the commands of a probe; replies to contract values |
 //! | `link` | the connection to one server over time: probes, late answers, redials, the end |
 //! | `act` | one function per action |
+//! | `session` | a connection of its own for directives and passwords, which are no failover |
 //!
 //! The only place that knows the `redis` crate, which speaks RESP for us; deadlines, limits and reconnection are ours.
 
@@ -20,11 +21,13 @@ mod endpoint;
 mod link;
 mod meter;
 mod probe;
+mod session;
 mod tls;
 
 pub use connection::{AskFailure, Connection};
 pub use dial::DialFailure;
-pub use endpoint::{Credentials, CredentialsError, Endpoint, EndpointError};
+pub use endpoint::{Credentials, CredentialsError, Endpoint, EndpointError, Logins};
 pub use link::{Link, LinkEvent, LinkSettings};
 pub use probe::{CommandFailure, STANDARD_COMMANDS, TEXT_BYTES_MAX};
+pub use session::{Session, Set};
 pub use tls::{Tls, TlsError};

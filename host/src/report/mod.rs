@@ -63,7 +63,8 @@ impl Reporter {
 
     /// Tells of one report. Reports come in the order in which they were made. Never on the group's own thread: a terminal that
     /// somebody holds, or a slow disk, would hold up a failover.
-    pub fn take(&mut self, now: Moment, report: &Report) {
+    /// A change of master that ended with it is told back.
+    pub fn take(&mut self, now: Moment, report: &Report) -> Option<Takeover> {
         let is_news = self.news.is_news(report);
         self.log.report(report, is_news);
         self.metrics.report(report);
@@ -71,10 +72,12 @@ impl Reporter {
         if let Some(recording) = self.recording.as_mut().filter(|_| is_news) {
             recording.report(now, report);
         }
-        if let Some(takeover) = self.timeline.take(now, report) {
-            self.log.takeover(&takeover);
-            self.metrics.takeover(&takeover);
+        let takeover = self.timeline.take(now, report);
+        if let Some(takeover) = &takeover {
+            self.log.takeover(takeover);
+            self.metrics.takeover(takeover);
         }
+        takeover
     }
 }
 

@@ -23,7 +23,7 @@ pub struct RedisStatus {
     pub message: String,
     /// Name, version and digest of the policy that decided.
     pub policy: String,
-    /// Ready, Progressing, Degraded, Paused.
+    /// Ready, Progressing, Degraded, Paused, SwitchoverInProgress.
     pub conditions: Vec<Condition>,
     /// One verdict per instance.
     pub instances: Vec<InstanceStatus>,
@@ -42,7 +42,7 @@ pub struct RedisStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Ready, Progressing, Degraded, Paused.
+    /// Ready, Progressing, Degraded, Paused, SwitchoverInProgress.
     #[serde(rename = "type")]
     pub type_: String,
     /// True, False, Unknown.

@@ -10,6 +10,10 @@ pub const CONFIG_FILE: &str = "redis.conf";
 /// Beside the configuration, because it changes with every failover and restarts nobody.
 pub const MASTER_FILE: &str = "master.conf";
 pub const SECRET_FILE: &str = "auth.conf";
+/// In our Secret: what [`SECRET_FILE`] says.
+pub const PASSWORD_KEY: &str = "password";
+/// And what it said before.
+pub const PREVIOUS_KEY: &str = "previous";
 
 pub fn config_map(wanted: &Wanted<'_>) -> ConfigMap {
     let master = wanted.master.map(|host| format!("replicaof {host} {PORT}\n")).unwrap_or_default();
@@ -17,15 +21,80 @@ pub fn config_map(wanted: &Wanted<'_>) -> ConfigMap {
     ConfigMap { metadata: metadata(wanted.redis, ""), data: Some(files), ..ConfigMap::default() }
 }
 
-pub fn secret(redis: &Redis, password: &str) -> Secret {
+pub fn secret(wanted: &Wanted<'_>, password: &str) -> Secret {
     let quoted = quote(password);
     let text = format!("requirepass {quoted}\nmasterauth {quoted}\n");
+    let mut data = BTreeMap::from([(SECRET_FILE.to_owned(), text), (PASSWORD_KEY.to_owned(), password.to_owned())]);
+    data.extend(wanted.previous.map(|previous| (PREVIOUS_KEY.to_owned(), previous.to_owned())));
     Secret {
-        metadata: metadata(redis, ""),
-        data: Some(BTreeMap::from([(SECRET_FILE.to_owned(), ByteString(text.into_bytes()))])),
+        metadata: metadata(wanted.redis, ""),
+        data: Some(data.into_iter().map(|(key, text)| (key, ByteString(text.into_bytes()))).collect()),
         ..Secret::default()
     }
 }
+
+/// The directives that a running Redis can be given.
+pub fn live_directives(redis: &Redis) -> BTreeMap<String, String> {
+    redis.spec.config.iter().filter(|(name, _)| !is_read_at_start(name)).map(|(name, value)| (name.clone(), unquoted(value))).collect()
+}
+
+/// Those that a Redis reads when it starts, and never again: a change of them is a change of the Pods.
+pub fn start_directives(redis: &Redis) -> BTreeMap<&str, &str> {
+    redis.spec.config.iter().filter(|(name, _)| is_read_at_start(name)).map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+fn is_read_at_start(directive: &str) -> bool {
+    let directive = directive.to_ascii_lowercase();
+    READ_AT_START.contains(&directive.as_str())
+}
+
+/// As CONFIG SET takes it: one argument, without the quotes of a file.
+fn unquoted(value: &str) -> String {
+    let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|inner| !inner.contains(['"', '\\']));
+    inner.unwrap_or(value).to_owned()
+}
+
+/// What Redis 6 to 8 and Valkey mark as immutable, or know in redis.conf only (`config.c`).
+const READ_AT_START: &[&str] = &[
+    "aclfile",
+    "always-show-logo",
+    "aof-rewrite-cpulist",
+    "aof_rewrite_cpulist",
+    "appenddirname",
+    "appendfilename",
+    "bgsave-cpulist",
+    "bgsave_cpulist",
+    "bio-cpulist",
+    "bio_cpulist",
+    "cluster-config-file",
+    "cluster-enabled",
+    "cluster-port",
+    "databases",
+    "disable-thp",
+    "enable-debug-command",
+    "enable-module-command",
+    "enable-protected-configs",
+    "io-threads",
+    "io-threads-do-reads",
+    "loadmodule",
+    "logfile",
+    "pidfile",
+    "rdbchecksum",
+    "sentinel",
+    "server-cpulist",
+    "server_cpulist",
+    "set-proc-title",
+    "socket-mark-id",
+    "supervised",
+    "syslog-enabled",
+    "syslog-facility",
+    "syslog-ident",
+    "tcp-backlog",
+    "unixsocket",
+    "unixsocketperm",
+    "use-exit-on-panic",
+    "user",
+];
 
 /// redis.conf, without what a failover changes. The user's directives come last, in the order of their names.
 pub fn config(redis: &Redis) -> String {

@@ -7,6 +7,8 @@ mod pod;
 mod services;
 mod stateful_set;
 
+pub use config::{PASSWORD_KEY, PREVIOUS_KEY, live_directives};
+
 use super::crd::Redis;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
@@ -24,7 +26,12 @@ pub struct Wanted<'a> {
     pub master: Option<&'a str>,
     /// If there is one.
     pub password: Option<&'a str>,
+    /// What the password was before, while some may still have it.
+    pub previous: Option<&'a str>,
 }
+
+/// The kinds that are made.
+pub const KINDS: &[&str] = &["Secret", "ConfigMap", "Service", "PodDisruptionBudget", "StatefulSet"];
 
 /// The port of every Redis.
 pub const PORT: i32 = 6379;
@@ -44,7 +51,7 @@ pub const REPLICA: &str = "replica";
 pub fn objects(wanted: &Wanted<'_>) -> Result<Vec<Value>, serde_json::Error> {
     let mut all = Vec::new();
     if let Some(password) = wanted.password {
-        all.push(serde_json::to_value(config::secret(wanted.redis, password))?);
+        all.push(serde_json::to_value(config::secret(wanted, password))?);
     }
     all.push(serde_json::to_value(config::config_map(wanted))?);
     for service in services::services(wanted.redis) {

@@ -1,6 +1,6 @@
 //! One instance as a Pod: Redis, booting as a replica, and its exporter.
 
-use super::config::{CONFIG_FILE, MASTER_FILE, SECRET_FILE, config};
+use super::config::{CONFIG_FILE, MASTER_FILE, SECRET_FILE, start_directives};
 use super::services::EXPORTER_PORT;
 use super::{PORT, name, selector};
 use crate::kubernetes::crd::{ContainerSettings, PullPolicy, Redis};
@@ -17,8 +17,8 @@ pub fn template(redis: &Redis) -> PodTemplateSpec {
     let mut labels = spec.labels.clone();
     labels.extend(selector(redis));
     let mut annotations = spec.annotations.clone();
-    // Pods that run with another configuration are told from those that do not.
-    annotations.insert(CONFIG_ANNOTATION.into(), digest(&config(redis)));
+    // What a running Redis cannot be given makes other Pods; everything else it is given while it runs.
+    annotations.insert(CONFIG_ANNOTATION.into(), digest(&format!("{:?}", start_directives(redis))));
     let some = |list: &[_]| (!list.is_empty()).then(|| list.to_vec());
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }),

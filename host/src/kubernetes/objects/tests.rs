@@ -11,7 +11,7 @@ fn redis(spec: Value) -> Redis {
 }
 
 fn made(redis: &Redis, master: Option<&str>, password: Option<&str>) -> Vec<Value> {
-    objects(&Wanted { redis, replicas: redis.spec.replicas, master, password }).unwrap()
+    objects(&Wanted { redis, replicas: redis.spec.replicas, master, password, previous: None }).unwrap()
 }
 
 fn minimal() -> Redis {
@@ -62,11 +62,13 @@ fn a_redis_boots_as_a_replica_of_the_master_if_one_is_known_and_else_of_itself()
 }
 
 #[test]
-fn a_failover_changes_no_pod_template_and_another_configuration_does() {
+fn a_failover_and_what_can_be_set_live_change_no_pod_template_and_what_is_read_at_the_start_does() {
     let template = |redis: &Redis, master| made(redis, master, None).pop().unwrap()["spec"]["template"].clone();
     assert_eq!(template(&minimal(), None), template(&minimal(), Some("10.0.0.7")));
-    let other = redis(json!({ "replicas": 3, "redis": { "image": "redis:7" }, "config": { "maxclients": "99" } }));
-    assert_ne!(template(&minimal(), None), template(&other, None));
+    let with = |config| redis(json!({ "replicas": 3, "redis": { "image": "redis:7" }, "config": config }));
+    assert_eq!(template(&minimal(), None), template(&with(json!({ "maxclients": "99" })), None));
+    assert_ne!(template(&minimal(), None), template(&with(json!({ "Databases": "99" })), None));
+    assert_eq!(live_directives(&with(json!({ "databases": "3", "save": "\"900 1\"" }))), [("save".to_owned(), "900 1".to_owned())].into());
 }
 
 #[test]

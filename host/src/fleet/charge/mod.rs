@@ -1,0 +1,226 @@
+//! One Redis resource in our charge. What is heard of it becomes a picture; the group is told at once, and two tasks make the newest
+//! picture true in the cluster: what clients and successors rest on, and everything else. No API call holds up any of the others.
+
+mod driven;
+mod objects;
+mod password;
+mod picture;
+mod publish;
+mod rollout;
+mod tune;
+mod upkeep;
+
+use super::Common;
+use crate::group::{Moment, Report};
+use crate::kubernetes::crd::Redis;
+use crate::kubernetes::news;
+use crate::kubernetes::told::Trouble;
+use driven::{Driven, Told};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+use picture::{ObjectKey, Picture};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What a charge is told.
+#[derive(Clone, Debug)]
+pub enum Word {
+    /// What is wanted, as it is now.
+    Wanted(Arc<Redis>),
+    /// What is wanted now is not understood, and why; what was wanted before stands.
+    NotUnderstood(String),
+    /// A Pod, as it is now.
+    Pod(Arc<Pod>),
+    /// It is gone.
+    PodGone(String),
+    /// The revision that Pods should have.
+    Revision(String),
+    /// An object was changed, maybe by us: its kind, its name, its version now. None: it was deleted.
+    Object(&'static str, String, Option<u64>),
+    /// All objects of a kind are told anew from here.
+    Listing(&'static str),
+    /// Those that were not told since are gone.
+    Listed(&'static str),
+    /// The user's Secret was changed, made or deleted.
+    Secret,
+}
+
+/// What the tasks of a charge find out.
+enum Found {
+    Passwords(password::Read),
+    /// By whom, and all of it.
+    Troubles(&'static str, Vec<Trouble>),
+}
+
+struct Charge {
+    common: Arc<Common>,
+    picture: Picture,
+    driven: Option<Driven>,
+    /// Objects that were known when a listing began, and were not told since.
+    unlisted: BTreeSet<ObjectKey>,
+    found: UnboundedSender<Found>,
+    /// Reads the Secrets; ends with this.
+    reading: JoinSet<()>,
+}
+
+/// Looks after one resource until no word can come any more.
+pub async fn charge(common: Arc<Common>, redis: Arc<Redis>, mut words: UnboundedReceiver<Word>, mut authority: watch::Receiver<bool>) {
+    let (found, mut finds) = unbounded_channel();
+    let picture = Picture::new(redis);
+    let (pictures, newest) = watch::channel(picture.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(publish::keep(Arc::clone(&common), newest.clone()));
+    tasks.spawn(upkeep::keep(Arc::clone(&common), newest, found.clone()));
+    let mut charge = Charge { common, picture, driven: None, unlisted: BTreeSet::new(), found, reading: JoinSet::new() };
+    charge.read_passwords();
+    loop {
+        tokio::select! {
+            word = words.recv() => match word {
+                Some(word) => charge.take(word),
+                None => return,
+            },
+            changed = authority.changed() => if changed.is_err() { return },
+            told = next(&mut charge.driven) => if !charge.hear(told) { continue },
+            Some(find) = finds.recv() => charge.learn(find),
+        }
+        while let Ok(word) = words.try_recv() {
+            charge.take(word);
+        }
+        charge.picture.may_act = *authority.borrow_and_update();
+        charge.drive();
+        pictures.send_replace(charge.picture.clone());
+    }
+}
+
+async fn next(driven: &mut Option<Driven>) -> Told {
+    match driven {
+        Some(driven) => driven.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Charge {
+    fn take(&mut self, word: Word) {
+        let picture = &mut self.picture;
+        match word {
+            Word::Wanted(redis) => {
+                let is_elsewhere = redis.spec.password != picture.redis.spec.password;
+                picture.redis = redis;
+                picture.troubles.remove(SPEC);
+                if is_elsewhere {
+                    self.read_passwords();
+                }
+            }
+            Word::NotUnderstood(message) => {
+                picture.troubles.insert(SPEC, vec![Trouble { reason: "InvalidSpec", message }]);
+            }
+            Word::Pod(pod) => {
+                picture.pods.insert(pod.name_any(), pod);
+            }
+            Word::PodGone(name) => {
+                picture.pods.remove(&name);
+            }
+            Word::Revision(revision) => picture.revision = revision,
+            Word::Object(kind, name, version) => {
+                let key = (kind, name);
+                self.unlisted.remove(&key);
+                match version {
+                    Some(version) => {
+                        picture.missing.remove(&key);
+                        picture.seen.insert(key, version);
+                    }
+                    None => {
+                        picture.seen.remove(&key);
+                        picture.missing.insert(key);
+                    }
+                }
+            }
+            Word::Listing(kind) => self.unlisted.extend(picture.seen.keys().filter(|(of, _)| *of == kind).cloned()),
+            Word::Listed(kind) => {
+                let (gone, rest): (BTreeSet<_>, BTreeSet<_>) = std::mem::take(&mut self.unlisted).into_iter().partition(|(of, _)| *of == kind);
+                self.unlisted = rest;
+                picture.seen.retain(|key, _| !gone.contains(key));
+                picture.missing.extend(gone);
+            }
+            Word::Secret => self.read_passwords(),
+        }
+    }
+
+    /// Whether it changes the picture.
+    fn hear(&mut self, told: Told) -> bool {
+        match told {
+            Told::Record(record) => {
+                self.picture.record = Some((record, Timestamp::now()));
+                true
+            }
+            Told::Report(now, report) => self.hear_report(now, report),
+        }
+    }
+
+    fn hear_report(&mut self, now: Moment, report: Report) -> bool {
+        let Some(driven) = &mut self.driven else { return false };
+        let takeover = driven.reporter.take(now, &report);
+        for event in [news::of_report(&report), takeover.as_ref().map(news::of_takeover)].into_iter().flatten() {
+            self.common.news.tell(self.picture.redis.object_ref(&()), event);
+        }
+        match report {
+            Report::Decided(decided) if decided.is_news || self.picture.decided.is_none() => {
+                self.picture.decided = Some((Arc::new(*decided), driven.title(), Timestamp::now()));
+                true
+            }
+            Report::Decided(_)
+            | Report::Link { .. }
+            | Report::Fault { .. }
+            | Report::Held
+            | Report::Sent { .. }
+            | Report::Withheld { .. }
+            | Report::Finished { .. } => false,
+        }
+    }
+
+    fn learn(&mut self, find: Found) {
+        match find {
+            Found::Passwords((passwords, trouble)) => {
+                self.picture.passwords = passwords.map(Arc::new).or(self.picture.passwords.take());
+                self.picture.troubles.insert(PASSWORD, trouble.into_iter().collect());
+            }
+            Found::Troubles(finder, troubles) => {
+                self.picture.troubles.insert(finder, troubles);
+            }
+        }
+    }
+
+    fn read_passwords(&mut self) {
+        let (client, redis, found) = (self.common.client.clone(), Arc::clone(&self.picture.redis), self.found.clone());
+        self.reading.abort_all();
+        self.reading.spawn(async move { drop(found.send(Found::Passwords(password::read(&client, &redis).await))) });
+    }
+
+    /// Starts the group as soon as it is known how to log in, and tells it what there is now.
+    fn drive(&mut self) {
+        let Some(passwords) = &self.picture.passwords else { return };
+        let logins = passwords.logins();
+        if self.driven.as_ref().is_some_and(|driven| driven.is_outdated(&self.picture.redis)) {
+            self.driven = None;
+        }
+        let driven = match &mut self.driven {
+            Some(driven) => driven,
+            None => self.driven.insert(Driven::start(&self.common, &self.picture, logins.clone())),
+        };
+        driven.tell(&self.picture, logins);
+        self.picture.door = Some(driven.door.clone());
+        let request = self.picture.redis.spec.switchover.as_ref();
+        if let Some(request) = request.filter(|request| self.picture.may_act && self.picture.switchover_id.as_ref() != Some(&request.id)) {
+            driven.door.switch_over(request.to.clone());
+            self.picture.switchover_id = Some(request.id.clone());
+        }
+    }
+}
+
+/// Who finds troubles.
+const SPEC: &str = "spec";
+const PASSWORD: &str = "password";

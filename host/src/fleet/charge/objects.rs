@@ -1,0 +1,94 @@
+//! The objects of a resource: applied when they should be otherwise, and when somebody else changed or deleted them.
+
+use super::super::Common;
+use super::picture::{ObjectKey, Picture};
+use super::upkeep::{Mover, Step};
+use crate::kubernetes::apply::{apply, delete_secret};
+use crate::kubernetes::objects::{KINDS, Wanted, name, objects};
+use kube::ResourceExt;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What was applied last, and the version that came of it.
+#[derive(Default)]
+pub struct Objects(BTreeMap<ObjectKey, (Value, u64)>);
+
+impl Objects {
+    /// Makes them as they should be.
+    pub async fn settle(&mut self, common: &Common, picture: &Picture, mover: &mut Mover) -> Step {
+        // Nobody starts without the password that is wanted.
+        let Some(passwords) = &picture.passwords else { return Step::done() };
+        let mut step = Step::done();
+        let (replicas, in_the_way) = replicas(picture);
+        if in_the_way {
+            step.is_done &= mover.move_master(picture, Some(format!("{}-0", name(&picture.redis)))).is_done;
+        }
+        let master = picture.master().and_then(|master| picture.address(master));
+        let wanted = Wanted {
+            redis: &picture.redis,
+            replicas,
+            master: master.as_deref(),
+            password: passwords.wanted.as_deref(),
+            previous: passwords.before(),
+        };
+        let all = match objects(&wanted) {
+            Ok(all) => all,
+            Err(error) => return Step::hindered("ObjectsNotMade", error.to_string()),
+        };
+        for object in all {
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let kind = KINDS.iter().find(|kind| **kind == text("/kind")).copied().unwrap_or_default();
+            let key = (kind, text("/metadata/name").to_owned());
+            if self.is_so(picture, &key, &object) {
+                continue;
+            }
+            match apply(&common.client, &picture.namespace(), &object).await {
+                Ok(version) => {
+                    self.0.insert(key, (object, version));
+                }
+                Err(error) => {
+                    let refused = Step::hindered("ObjectRefused", format!("{} {}: {}", key.0, key.1, in_short(&error)));
+                    step.is_done = false;
+                    step.troubles.extend(refused.troubles);
+                }
+            }
+        }
+        // The last copy of a password that is not wanted any more.
+        let secret = ("Secret", name(&picture.redis));
+        if passwords.wanted.is_none() && picture.seen.contains_key(&secret) && picture.is_healthy() && is_rolled(picture) {
+            if let Err(error) = delete_secret(&common.client, &picture.namespace(), &secret.1).await {
+                return Step::hindered("ObjectRefused", format!("Secret {}: {}", secret.1, in_short(&error)));
+            }
+            self.0.remove(&secret);
+        }
+        step
+    }
+
+    fn is_so(&self, picture: &Picture, key: &ObjectKey, object: &Value) -> bool {
+        let is_touched = |version: u64| picture.missing.contains(key) || picture.seen.get(key).is_some_and(|seen| *seen > version);
+        self.0.get(key).is_some_and(|(before, version)| before == object && !is_touched(*version))
+    }
+}
+
+/// As many as are wanted; as there are, while the master is among those that would go, and so in the way: it hands over first.
+fn replicas(picture: &Picture) -> (i32, bool) {
+    let wanted = picture.redis.spec.replicas;
+    let ordinal = |name: &str| name.rsplit('-').next().and_then(|ordinal| ordinal.parse::<i32>().ok());
+    let master = picture.master().filter(|master| picture.pods.contains_key(*master)).and_then(ordinal);
+    if master.is_none_or(|master| master < wanted) {
+        return (wanted, false);
+    }
+    (picture.pods.keys().filter_map(|name| ordinal(name)).max().map_or(wanted, |last| last + 1), true)
+}
+
+fn is_rolled(picture: &Picture) -> bool {
+    picture.pods.values().all(|pod| pod.labels().get("controller-revision-hash") == Some(&picture.revision))
+}
+
+/// The API server's own sentence, where it said one.
+pub fn in_short(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,89 @@
+//! What is known of one resource at one moment. Whoever writes into the cluster gets the newest one and makes it true; what came
+//! in between does not matter.
+
+use super::super::Door;
+use super::password::Passwords;
+use crate::group::{Decided, Record};
+use crate::kubernetes::crd::{Redis, RedisStatus};
+use crate::kubernetes::told::Trouble;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Kind and name of an object.
+pub type ObjectKey = (&'static str, String);
+
+#[derive(Clone)]
+pub struct Picture {
+    pub redis: Arc<Redis>,
+    pub pods: BTreeMap<String, Arc<Pod>>,
+    /// The one that Pods should have.
+    pub revision: String,
+    /// The newest version of each object that was seen.
+    pub seen: BTreeMap<ObjectKey, u64>,
+    /// Objects that were there and are not.
+    pub missing: BTreeSet<ObjectKey>,
+    /// The group's truth, and when it was told. None: nothing new since the status was read.
+    pub record: Option<(Record, Timestamp)>,
+    /// The newest decision that was news, who made it, and when.
+    pub decided: Option<(Arc<Decided>, String, Timestamp)>,
+    /// The newest switchover that was taken up.
+    pub switchover_id: Option<String>,
+    /// None: not read yet.
+    pub passwords: Option<Arc<Passwords>>,
+    /// What stands in the way, by who found it.
+    pub troubles: BTreeMap<&'static str, Vec<Trouble>>,
+    pub may_act: bool,
+    /// None: there is no group yet.
+    pub door: Option<Door>,
+}
+
+impl Picture {
+    /// Of a resource that has just been told of.
+    pub fn new(redis: Arc<Redis>) -> Self {
+        let switchover_id = redis.status.as_ref().and_then(|status| status.switchover_id.clone());
+        Self {
+            redis,
+            pods: BTreeMap::new(),
+            revision: String::new(),
+            seen: BTreeMap::new(),
+            missing: BTreeSet::new(),
+            record: None,
+            decided: None,
+            switchover_id,
+            passwords: None,
+            troubles: BTreeMap::new(),
+            may_act: false,
+            door: None,
+        }
+    }
+
+    pub fn namespace(&self) -> String {
+        self.redis.namespace().unwrap_or_default()
+    }
+
+    /// Who was made known as master last, by us or by whoever was here before.
+    pub fn master(&self) -> Option<&str> {
+        let known = self.redis.status.as_ref().and_then(|status: &RedisStatus| status.published.as_ref());
+        self.record.as_ref().map(|(record, _)| record.published.master.as_str()).or(known.map(|published| published.name.as_str()))
+    }
+
+    /// Everybody is there and in sync.
+    pub fn is_healthy(&self) -> bool {
+        let is_whole = self.pods.len() == usize::try_from(self.redis.spec.replicas).unwrap_or(usize::MAX);
+        is_whole && self.decided.as_ref().is_some_and(|(decided, ..)| decided.decision.verdict == crate::policy::contract::Verdict::Healthy)
+    }
+
+    /// A switchover was asked for, and is not done.
+    pub fn is_switching(&self) -> bool {
+        self.decided.as_ref().is_some_and(|(decided, ..)| decided.observation.switchover.is_some())
+    }
+
+    /// Where a Pod's Redis is dialled. None: nowhere, it does not run.
+    pub fn address(&self, pod: &str) -> Option<String> {
+        let pod = self.pods.get(pod)?;
+        pod.status.as_ref()?.pod_ip.clone().filter(|host| !host.is_empty())
+    }
+}

@@ -1,0 +1,95 @@
+//! Makes known who is master: the Pods' labels, which the Services select on, and the status, which is also what a successor
+//! starts from. Waits for nothing else, and repeats it until it holds.
+
+use super::super::Common;
+use super::picture::Picture;
+use crate::kubernetes::crd::{Redis, RedisStatus};
+use crate::kubernetes::objects::{MASTER, REPLICA, ROLE_LABEL};
+use crate::kubernetes::told;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch::Receiver;
+
+/// For ever.
+pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
+    // As last written.
+    let mut written: Option<RedisStatus> = None;
+    loop {
+        let picture = pictures.borrow_and_update().clone();
+        let is_done = !picture.may_act || {
+            let status = status(written.as_ref(), &picture);
+            let (labelled, stored) = tokio::join!(label(&common, &picture), store(&common, &picture, &mut written, status));
+            for error in [&labelled, &stored].into_iter().filter_map(|result| result.as_ref().err()) {
+                tracing::warn!(namespace = picture.namespace(), name = picture.redis.name_any(), error, "not made known; it is tried again");
+            }
+            labelled.is_ok() && stored.is_ok()
+        };
+        let again = async { if is_done { std::future::pending().await } else { tokio::time::sleep(AGAIN_AFTER).await } };
+        tokio::select! {
+            changed = pictures.changed() => if changed.is_err() { return },
+            () = again => {}
+        }
+    }
+}
+
+async fn label(common: &Common, picture: &Picture) -> Result<(), String> {
+    let Some(master) = picture.master() else { return Ok(()) };
+    let api: Api<Pod> = Api::namespaced(common.client.clone(), &picture.namespace());
+    let wrong = picture.pods.iter().filter_map(|(name, pod)| {
+        let role = if name == master { MASTER } else { REPLICA };
+        (pod.labels().get(ROLE_LABEL).map(String::as_str) != Some(role)).then_some((name, role))
+    });
+    let patches = wrong.map(async |(name, role)| {
+        let patch = json!({ "metadata": { "labels": { ROLE_LABEL: role } } });
+        match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(()),
+            // It went away meanwhile.
+            Err(kube::Error::Api(error)) if error.code == 404 => Ok(()),
+            Err(error) => Err(format!("label of {name}: {error}")),
+        }
+    });
+    futures_util::future::join_all(patches).await.into_iter().collect()
+}
+
+fn status(written: Option<&RedisStatus>, picture: &Picture) -> RedisStatus {
+    let before = written.cloned().or_else(|| picture.redis.status.clone()).unwrap_or_default();
+    let before = RedisStatus { switchover_id: picture.switchover_id.clone(), ..before };
+    let before = match &picture.record {
+        Some((record, at)) => told::published(before, record, *at),
+        None => before,
+    };
+    let before = match &picture.decided {
+        Some((decided, title, _)) => told::decided(before, &picture.redis, &decided.decision, title),
+        None => before,
+    };
+    let troubles = picture.troubles.values().flatten().cloned().chain(told::pods_in_trouble(picture.pods.values().map(AsRef::as_ref))).collect();
+    let state = told::State {
+        redis: &picture.redis,
+        decision: picture.decided.as_ref().map(|(decided, ..)| &decided.decision),
+        is_switching: picture.is_switching(),
+        troubles,
+    };
+    told::standing(before, &state, Timestamp::now())
+}
+
+async fn store(common: &Common, picture: &Picture, written: &mut Option<RedisStatus>, status: RedisStatus) -> Result<(), String> {
+    if written.as_ref() == Some(&status) || (written.is_none() && picture.redis.status.as_ref() == Some(&status)) {
+        return Ok(());
+    }
+    let api: Api<Redis> = Api::namespaced(common.client.clone(), &picture.namespace());
+    let patch = json!({ "status": told::as_patch(&status) });
+    match api.patch_status(&picture.redis.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Ok(_) => *written = Some(status),
+        // It was deleted meanwhile: there is nobody to tell.
+        Err(kube::Error::Api(error)) if error.code == 404 => {}
+        Err(error) => return Err(format!("status: {error}")),
+    }
+    Ok(())
+}
+
+const AGAIN_AFTER: Duration = Duration::from_secs(1);

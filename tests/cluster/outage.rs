@@ -1,0 +1,71 @@
+//! The API server away, the operator killed, two operators: who may act, and what follows when the others are back.
+
+use super::rig::{Customer, Operator, another_master, example, pods, say, settled};
+use std::time::Instant;
+use tests::cluster::{Cluster, Signal, until};
+
+pub async fn a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after(cluster: &mut Cluster, namespace: &str) {
+    let operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    say(cluster, namespace, &master, &["SET", "lol", "woot"]).await.unwrap();
+    let names: Vec<String> = pods(cluster, namespace).await.into_iter().filter_map(|pod| pod.metadata.name).filter(|name| *name != master).collect();
+    cluster.stop_api_server().await;
+    cluster.running(namespace, &master).signal("redis", Signal::Kill);
+    let next = until("a master while nobody can be told", async || {
+        for name in &names {
+            if say(cluster, namespace, name, &["SET", "while", "away"]).await.is_some() {
+                return Some(name.clone());
+            }
+        }
+        None
+    })
+    .await;
+    // Long enough for the Lease to run out: from then on nothing is done, and that is said.
+    until("the hold is logged", async || operator.log().contains("authority lost").then_some(())).await;
+    let third = names.iter().find(|name| **name != next).unwrap();
+    cluster.running(namespace, &next).signal("redis", Signal::Stop);
+    let held = Instant::now();
+    until("a hold of some seconds", async || (held.elapsed().as_secs() >= 3).then_some(())).await;
+    assert_eq!(say(cluster, namespace, third, &["SET", "without", "authority"]).await, None);
+    cluster.start_api_server().await;
+    assert_eq!(another_master(cluster, namespace, &master).await, *third, "at once when authority is back");
+    cluster.running(namespace, &next).signal("redis", Signal::Continue);
+    assert_eq!(settled(cluster, namespace, 3).await, *third);
+    for key in ["lol", "while"] {
+        assert!(say(cluster, namespace, third, &["GET", key]).await.is_some(), "{key}");
+    }
+}
+
+pub async fn a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on(cluster: &mut Cluster, namespace: &str) {
+    let first = Operator::named(cluster, namespace, "first");
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    let customer = Customer::start(cluster, namespace, None).await;
+    let second = Operator::named(cluster, namespace, "second");
+    first.kill().await;
+    cluster.running(namespace, &master).signal("redis", Signal::Kill);
+    another_master(cluster, namespace, &master).await;
+    let next = settled(cluster, namespace, 3).await;
+    customer.go_on(100).await;
+    assert_eq!(customer.lost(cluster, namespace, &next).await.1, 0);
+    second.stop().await;
+}
+
+pub async fn an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes(cluster: &mut Cluster, namespace: &str) {
+    let first = Operator::named(cluster, namespace, "first");
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    let second = Operator::named(cluster, namespace, "second");
+    first.signal(libc::SIGSTOP);
+    cluster.running(namespace, &master).signal("redis", Signal::Kill);
+    another_master(cluster, namespace, &master).await;
+    let next = settled(cluster, namespace, 3).await;
+    let customer = Customer::start(cluster, namespace, None).await;
+    first.signal(libc::SIGCONT);
+    until("it knows that it is not the one", async || first.log().contains("authority lost").then_some(())).await;
+    customer.go_on(300).await;
+    assert_eq!(settled(cluster, namespace, 3).await, next);
+    assert_eq!((customer.failures(), customer.lost(cluster, namespace, &next).await), (0, (0, 0)));
+    drop((first, second));
+}

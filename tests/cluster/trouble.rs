@@ -1,0 +1,66 @@
+//! What a user got wrong, and what Kubernetes cannot do: told in conditions, with the way out, and nothing else suffers.
+
+use super::rig::{Operator, condition, example, patch, redis, say, settled};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::DeleteParams;
+use tests::cluster::{Cluster, until};
+
+pub async fn a_missing_secret_is_told_and_starts_nobody_without_a_password(cluster: &mut Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "  password: {secretKeyRef: {name: login, key: password}}\n")).await;
+    let message = condition(cluster, namespace, "Degraded", "SecretMissing").await;
+    assert!(message.contains("secret login is not there"), "{message}");
+    assert!(super::rig::pods(cluster, namespace).await.is_empty());
+    let secret = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: login, namespace: {namespace}}}\nstringData: {{password: sesame}}\n");
+    cluster.apply(&secret).await;
+    let master = settled(cluster, namespace, 3).await;
+    assert_eq!(say(cluster, namespace, &master, &["PING"]).await, None);
+    // Nobody is locked out by one that is gone.
+    Api::<Secret>::namespaced(cluster.client(), namespace).delete("login", &DeleteParams::default()).await.unwrap();
+    condition(cluster, namespace, "Degraded", "SecretMissing").await;
+    assert_eq!(settled(cluster, namespace, 3).await, master);
+}
+
+pub async fn an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one(cluster: &mut Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    patch(cluster, namespace, r#"{"spec": {"redis": {"image": "redis:nowhere"}}}"#).await;
+    until("the image is told", async || {
+        let conditions = redis(cluster, namespace).await?.status?.conditions;
+        conditions.into_iter().find(|of| of.type_ == "Degraded" && matches!(of.reason.as_str(), "ErrImagePull" | "ImagePullBackOff")).map(drop)
+    })
+    .await;
+    let status = redis(cluster, namespace).await.unwrap().status.unwrap();
+    assert_eq!((status.master.as_ref(), status.replicas), (Some(&master), 2));
+    patch(cluster, namespace, r#"{"spec": {"redis": {"image": "redis:7"}}}"#).await;
+    assert_eq!(settled(cluster, namespace, 3).await, master);
+}
+
+pub async fn what_the_schema_refuses_says_how_to_write_it(cluster: &mut Cluster, namespace: &str) {
+    let bad = [
+        ("{\"spec\": {\"config\": {\"port\": \"7000\"}}}", "a directive that the operator owns"),
+        ("{\"spec\": {\"replicas\": 0}}", "should be greater than or equal to 1"),
+        ("{\"spec\": {\"redis\": {\"image\": \"\"}}}", "should be at least 1 chars long"),
+        ("{\"spec\": {\"labels\": {\"role\": \"x\"}}}", "choose other names"),
+        ("{\"spec\": {\"failover\": {\"downAfterMilliseconds\": 1}}}", "should be greater than or equal to 100"),
+    ];
+    cluster.apply(&example(namespace, 3, "  paused: true\n")).await;
+    for (change, words) in bad {
+        let error = cluster.kubectl(&["patch", "redis", "example", "--type", "merge", "-p", change, "-n", namespace]).await.unwrap_err();
+        assert!(error.to_string().contains(words), "{change}: {error}");
+    }
+}
+
+pub async fn what_happened_can_be_read_as_events(cluster: &mut Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    cluster.running(namespace, &master).signal("redis", tests::cluster::Signal::Kill);
+    until("the change of master as an event", async || {
+        let events = cluster.kubectl(&["get", "events", "-n", namespace, "--field-selector", "involvedObject.kind=Redis"]).await.ok()?;
+        events.lines().any(|line| line.contains("MasterChanged") && line.contains(&format!("in place of {master}"))).then_some(())
+    })
+    .await;
+}
