@@ -260,7 +260,7 @@ async fn write(slices: Api<EndpointSlice>, state: Arc<Mutex<State>>) {
 
 async fn reach(slices: &Api<EndpointSlice>, password: Option<&str>) -> Option<(String, MultiplexedConnection)> {
     let list = slices.list(&ListParams::default().labels("kubernetes.io/service-name=redis-example-master")).await.ok()?;
-    let endpoints = list.items.iter().flat_map(|slice| slice.endpoints.iter().flatten());
+    let endpoints = list.items.iter().flat_map(|slice| slice.endpoints.iter());
     let is_serving = |ready: Option<bool>| ready != Some(false);
     let ready = endpoints.filter(|endpoint| is_serving(endpoint.conditions.as_ref().and_then(|conditions| conditions.ready)));
     let address = ready.flat_map(|endpoint| endpoint.addresses.first().cloned()).next()?;

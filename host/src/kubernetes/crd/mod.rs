@@ -104,6 +104,7 @@ pub struct RedisSpec {
     pub service: Option<ServiceSettings>,
     /// When and how the role of master moves.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("self.prefer != 'Consistency' || self.selfFence").message("Consistency rests on masters that fence themselves: set failover.selfFence to true, or prefer Availability"))]
     pub failover: FailoverSettings,
     /// Parameters of the policy, as its schema has them (`redis-operator policy inspect`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,14 +202,18 @@ pub struct FailoverSettings {
     pub min_size: Option<u16>,
     /// What to do about a master that is silent and cannot be reached.
     pub prefer: Prefer,
-    /// With `Consistency`: a master refuses writes when no replica has acknowledged for so many seconds.
+    /// A master refuses writes when no replica has acknowledged for `selfFenceLagSeconds`, so that one that is cut off does not take
+    /// what nobody will ever see. Its price: the last one left takes no writes. Of three instances and more only. A
+    /// `min-replicas-to-write` in `config` goes before it.
+    pub self_fence: bool,
+    /// After how many seconds without a replica a master refuses writes.
     #[schemars(range(min = 1, max = 600))]
     pub self_fence_lag_seconds: u32,
 }
 
 impl Default for FailoverSettings {
     fn default() -> Self {
-        Self { down_after_milliseconds: 1000, min_size: None, prefer: Prefer::Availability, self_fence_lag_seconds: 10 }
+        Self { down_after_milliseconds: 1000, min_size: None, prefer: Prefer::Availability, self_fence: true, self_fence_lag_seconds: 10 }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a Redis reads when it starts: its configuration, whom it follows, its password.
 
 use super::{PORT, Wanted, metadata};
-use crate::kubernetes::crd::Redis;
+use crate::kubernetes::crd::{Prefer, Redis};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use std::collections::BTreeMap;
@@ -35,7 +35,16 @@ pub fn secret(wanted: &Wanted<'_>, password: &str) -> Secret {
 
 /// The directives that a running Redis can be given.
 pub fn live_directives(redis: &Redis) -> BTreeMap<String, String> {
-    redis.spec.config.iter().filter(|(name, _)| !is_read_at_start(name)).map(|(name, value)| (name.clone(), unquoted(value))).collect()
+    let of_the_user = redis.spec.config.iter().filter(|(name, _)| !is_read_at_start(name)).map(|(name, value)| (name.clone(), unquoted(value)));
+    of_the_user.chain(fence(redis)).collect()
+}
+
+/// How a master fences itself, where the user does not say otherwise. One of two must not stop when the other one does.
+fn fence(redis: &Redis) -> BTreeMap<String, String> {
+    let (spec, failover) = (&redis.spec, &redis.spec.failover);
+    let replicas = u8::from(failover.self_fence && spec.replicas >= 3).max(u8::from(failover.prefer == Prefer::Consistency));
+    let both = [("min-replicas-to-write", replicas.to_string()), ("min-replicas-max-lag", failover.self_fence_lag_seconds.to_string())];
+    both.into_iter().filter(|(name, _)| !spec.config.contains_key(*name)).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Those that a Redis reads when it starts, and never again: a change of them is a change of the Pods.
@@ -102,11 +111,12 @@ pub fn config(redis: &Redis) -> String {
     let mut lines = vec!["dir /data".to_owned(), format!("port {PORT}"), "protected-mode no".to_owned()];
     // How fast a silent master is told from a silent operator on an idle group.
     // And how soon a copy starts, beside how many share it.
-    for (name, value) in [("repl-ping-replica-period", 1), ("repl-diskless-sync-delay", 1)] {
+    for (name, value) in [("repl-ping-replica-period", "1"), ("repl-diskless-sync-delay", "1")] {
         if !spec.config.contains_key(name) {
             lines.push(format!("{name} {value}"));
         }
     }
+    lines.extend(fence(redis).into_iter().map(|(name, value)| format!("{name} {value}")));
     if spec.password.is_some() {
         lines.push(format!("include /secret/{SECRET_FILE}"));
     }

@@ -2,11 +2,11 @@
 
 use super::config::{CONFIG_FILE, MASTER_FILE, SECRET_FILE, start_directives};
 use super::services::EXPORTER_PORT;
-use super::{PORT, name, selector};
+use super::{PORT, label_selector, name, selector};
 use crate::kubernetes::crd::{ContainerSettings, PullPolicy, Redis};
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction, HTTPGetAction, Lifecycle,
-    LifecycleHandler, ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe, SecretVolumeSource, Volume, VolumeMount,
+    Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction, HTTPGetAction, Lifecycle,
+    LifecycleHandler, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretVolumeSource, Volume, VolumeMount, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -27,7 +27,7 @@ pub fn template(redis: &Redis) -> PodTemplateSpec {
             init_containers: (!spec.init_containers.is_empty()).then(|| spec.init_containers.clone()),
             volumes: Some(volumes(redis)),
             security_context: spec.security_context.clone(),
-            affinity: spec.affinity.clone(),
+            affinity: spec.affinity.clone().or_else(|| Some(apart(redis))),
             node_selector: (!spec.node_selector.is_empty()).then(|| spec.node_selector.clone()),
             tolerations: (!spec.tolerations.is_empty()).then(|| spec.tolerations.clone()),
             topology_spread_constraints: (!spec.topology_spread_constraints.is_empty()).then(|| spec.topology_spread_constraints.clone()),
@@ -40,6 +40,18 @@ pub fn template(redis: &Redis) -> PodTemplateSpec {
             ..PodSpec::default()
         }),
     }
+}
+
+/// On nodes of their own, where there are enough of them.
+fn apart(redis: &Redis) -> Affinity {
+    let pod_affinity_term = PodAffinityTerm {
+        label_selector: Some(label_selector(redis)),
+        topology_key: "kubernetes.io/hostname".into(),
+        ..PodAffinityTerm::default()
+    };
+    let preferred = vec![WeightedPodAffinityTerm { weight: 100, pod_affinity_term }];
+    let apart = PodAntiAffinity { preferred_during_scheduling_ignored_during_execution: Some(preferred), ..PodAntiAffinity::default() };
+    Affinity { pod_anti_affinity: Some(apart), ..Affinity::default() }
 }
 
 fn digest(text: &str) -> String {

@@ -68,7 +68,24 @@ fn a_failover_and_what_can_be_set_live_change_no_pod_template_and_what_is_read_a
     let with = |config| redis(json!({ "replicas": 3, "redis": { "image": "redis:7" }, "config": config }));
     assert_eq!(template(&minimal(), None), template(&with(json!({ "maxclients": "99" })), None));
     assert_ne!(template(&minimal(), None), template(&with(json!({ "Databases": "99" })), None));
-    assert_eq!(live_directives(&with(json!({ "databases": "3", "save": "\"900 1\"" }))), [("save".to_owned(), "900 1".to_owned())].into());
+    let live = live_directives(&with(json!({ "databases": "3", "save": "\"900 1\"" })));
+    assert_eq!((live.get("save").map(String::as_str), live.get("databases")), (Some("900 1"), None));
+}
+
+#[test]
+fn a_master_of_three_fences_itself_unless_told_otherwise_and_one_of_two_never_does() {
+    let fenced = |spec: Value| {
+        let mut whole = json!({ "replicas": 3, "redis": { "image": "redis:7" } });
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let live = live_directives(&redis(whole));
+        (live["min-replicas-to-write"].clone(), live["min-replicas-max-lag"].clone())
+    };
+    let said = |replicas: &str, lag: &str| (replicas.to_owned(), lag.to_owned());
+    assert_eq!(fenced(json!({})), said("1", "10"));
+    assert_eq!(fenced(json!({ "replicas": 2 })), said("0", "10"));
+    assert_eq!(fenced(json!({ "failover": { "selfFence": false } })), said("0", "10"));
+    assert_eq!(fenced(json!({ "replicas": 2, "failover": { "prefer": "Consistency", "selfFenceLagSeconds": 4 } })), said("1", "4"));
+    assert_eq!(fenced(json!({ "config": { "min-replicas-to-write": "2" } })), said("2", "10"));
 }
 
 #[test]
