@@ -50,7 +50,8 @@ fn complain(why: &str, code: u8) -> ExitCode {
 fn log_to_stderr(format: LogFormat, level: &str) {
     // An observation is a page of JSON: for a file or a collector, not for a person at a terminal.
     let is_read = format == LogFormat::Text && stderr().is_terminal();
-    let usual = if is_read { format!("{level},observation=off") } else { level.into() };
+    // The client of the API server tells of every failed call, and so do we.
+    let usual = format!("{level},kube_client=off{}", if is_read { ",observation=off" } else { "" });
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
     match format {

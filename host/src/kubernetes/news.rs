@@ -64,7 +64,7 @@ pub fn of_takeover(takeover: &Takeover) -> Event {
     let phases: Vec<String> = phases.into_iter().filter_map(|(what, time)| Some(format!("{what} {}", time?))).collect();
     let from = source.as_ref().map(|source| format!(" in place of {source}")).unwrap_or_default();
     let loss = known_loss_bytes.filter(|bytes| *bytes > 0).map(|bytes| format!("; {bytes} bytes are known to be lost")).unwrap_or_default();
-    let note = format!("{target} is master{from} ({evidence:?}): {}{loss}", phases.join(", "));
+    let note = format!("{target} is master{from} ({}): {}{loss}", crate::report::words::evidence(*evidence), phases.join(", "));
     let type_ = if takeover.is_handover || source.is_none() { EventType::Normal } else { EventType::Warning };
     event(type_, "MasterChanged".into(), &note, "Failover")
 }

@@ -47,7 +47,7 @@ impl Objects {
                     self.0.insert(key, (object, version));
                 }
                 Err(error) => {
-                    let refused = Step::hindered("ObjectRefused", format!("{} {}: {}", key.0, key.1, in_short(&error)));
+                    let refused = Step::failed("ObjectRefused", &format!("{} {}", key.0, key.1), &error);
                     step.is_done = false;
                     step.troubles.extend(refused.troubles);
                 }
@@ -57,7 +57,7 @@ impl Objects {
         let secret = ("Secret", name(&picture.redis));
         if passwords.wanted.is_none() && picture.seen.contains_key(&secret) && picture.is_healthy() && is_rolled(picture) {
             if let Err(error) = delete_secret(&common.client, &picture.namespace(), &secret.1).await {
-                return Step::hindered("ObjectRefused", format!("Secret {}: {}", secret.1, in_short(&error)));
+                return Step::failed("ObjectRefused", &format!("Secret {}", secret.1), &error);
             }
             self.0.remove(&secret);
         }

@@ -2,7 +2,6 @@
 //! the master by handover.
 
 use super::super::Common;
-use super::objects::in_short;
 use super::picture::Picture;
 use super::tune::{Tuned, names_given};
 use super::upkeep::{Mover, Step};
@@ -57,6 +56,6 @@ async fn replace(common: &Common, picture: &Picture, pod: &Pod) -> Step {
         Ok(_) => Step::done(),
         // It went by itself, or another has its name.
         Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Step::done(),
-        Err(error) => Step::hindered("RolloutBlocked", format!("{}: {}", pod.name_any(), in_short(&error))),
+        Err(error) => Step::failed("RolloutBlocked", &pod.name_any(), &error),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::super::Common;
 use super::Found;
-use super::objects::Objects;
+use super::objects::{Objects, in_short};
 use super::picture::Picture;
 use super::rollout::roll;
 use super::tune::Tuned;
@@ -62,6 +62,17 @@ impl Step {
     /// Nothing is left to do.
     pub fn done() -> Self {
         Self { is_done: true, troubles: Vec::new() }
+    }
+
+    /// The API server refused, or was not reached; the latter is nothing that could be put right in the resource.
+    pub fn failed(reason: &'static str, what: &str, error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(_) => Self::hindered(reason, format!("{what}: {}", in_short(error))),
+            other => {
+                tracing::warn!(what, error = %other, "not done; it is tried again");
+                Self::default()
+            }
+        }
     }
 
     /// It is tried again, and people should know why.
