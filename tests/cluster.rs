@@ -9,6 +9,8 @@ mod changes;
 mod faults;
 #[path = "cluster/operator.rs"]
 mod operator;
+#[path = "cluster/losses.rs"]
+mod losses;
 #[path = "cluster/outage.rs"]
 mod outage;
 #[path = "cluster/pods.rs"]
@@ -68,6 +70,17 @@ cases![
     trouble::what_happened_can_be_read_as_events,
     outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
     outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
+    losses::a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes,
+    losses::a_deleted_master_hands_over_before_it_goes,
+    losses::a_drained_node_loses_no_write,
+    losses::a_lost_node_takes_the_master_with_it_and_another_one_takes_over,
+    losses::all_but_one_are_lost_and_the_data_survives,
+    losses::all_are_lost_at_once_and_the_group_comes_back_empty_or_from_its_claims,
+    losses::a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself,
+    losses::a_master_that_the_operator_cannot_reach_is_left_alone_while_its_replicas_hear_it,
+    losses::a_third_of_all_packets_lost_changes_no_master,
+    losses::a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its,
+    losses::what_others_edit_is_made_right_and_harms_nobody,
     outage::an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes,
 ];
 

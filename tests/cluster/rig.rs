@@ -142,8 +142,8 @@ pub async fn say_as(cluster: &Cluster, namespace: &str, pod: &str, password: Opt
 async fn connect(address: &str, password: Option<&str>) -> Option<MultiplexedConnection> {
     let login = password.map(|password| format!(":{password}@")).unwrap_or_default();
     let client = redis::Client::open(format!("redis://{login}{address}:6379/")).ok()?;
-    let config = redis::AsyncConnectionConfig::new().set_connection_timeout(Some(Duration::from_millis(200)));
-    client.get_multiplexed_async_connection_with_config(&config.set_response_timeout(Some(Duration::from_secs(1)))).await.ok()
+    let config = redis::AsyncConnectionConfig::new().set_connection_timeout(Some(Duration::from_secs(1)));
+    client.get_multiplexed_async_connection_with_config(&config.set_response_timeout(Some(Duration::from_secs(3)))).await.ok()
 }
 
 /// Writes through the address that the master Service's EndpointSlice shows, one key after the other, for as long as it lives.
