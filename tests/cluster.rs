@@ -17,6 +17,8 @@ mod pods;
 mod rig;
 #[path = "cluster/trouble.rs"]
 mod trouble;
+#[path = "cluster/policies.rs"]
+mod policies;
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -69,6 +71,11 @@ cases![
     outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
     outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
     outage::an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes,
+    policies::a_bad_policy_is_refused_by_the_api_with_the_way_out,
+    policies::a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no_replicated_write_is_lost,
+    policies::a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody,
+    policies::a_shadow_is_counted_and_changes_nothing,
+    policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
 ];
 
 fn main() -> ExitCode {

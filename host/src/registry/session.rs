@@ -148,7 +148,8 @@ fn is_what_was_asked_for(what: &'static str, wanted: &str, bytes: &[u8]) -> Resu
 
 /// One of `realm="https://…",service="…",scope="a:b:pull,push"`. Values have commas, but no quotation marks.
 fn parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let at = text.match_indices(name).find(|(at, _)| text[at + name.len()..].starts_with("=\"") && (*at == 0 || text[..*at].ends_with([',', ' '])))?.0;
+    let at =
+        text.match_indices(name).find(|(at, _)| text[at + name.len()..].starts_with("=\"") && (*at == 0 || text[..*at].ends_with([',', ' '])))?.0;
     text[at + name.len() + 2..].split('"').next()
 }
 

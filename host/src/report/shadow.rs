@@ -53,7 +53,16 @@ impl ShadowReporter {
             match answer {
                 Ok(answer) => {
                     let (explanation, shadow_explanation) = (&decision.explanation, &answer.explanation);
-                    tracing::info!(namespace, name, policy, digest = short(digest), difference = news, explanation, shadow_explanation, "shadow differs");
+                    tracing::info!(
+                        namespace,
+                        name,
+                        policy,
+                        digest = short(digest),
+                        difference = news,
+                        explanation,
+                        shadow_explanation,
+                        "shadow differs"
+                    );
                 }
                 Err(fault) => {
                     tracing::warn!(namespace, name, policy, digest = short(digest), kind = words::fault(fault), error = news, "shadow fault");

@@ -62,7 +62,8 @@ impl Keeper {
         let (namespace, name) = &self.shelf.key;
         let verdict = verdict.and_then(|component| {
             let (title, digest) = (component.title().to_owned(), component.digest().to_owned());
-            let quarantined = |error: crate::policy::Quarantined| Refusal { digest: Some(digest.clone()), reason: "Quarantined", message: error.to_string() };
+            let quarantined =
+                |error: crate::policy::Quarantined| Refusal { digest: Some(digest.clone()), reason: "Quarantined", message: error.to_string() };
             let is_other = self.shelf.activate(component, parameters(&policy.spec), known).map_err(quarantined)?;
             Ok((is_other, title, digest))
         });

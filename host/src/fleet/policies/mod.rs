@@ -118,7 +118,13 @@ impl Policies {
         }
     }
 
-    fn want(self: &Arc<Self>, keepers: &mut BTreeMap<Key, Sender<Arc<FailoverPolicy>>>, key: Key, policy: Arc<FailoverPolicy>, authority: &Receiver<bool>) {
+    fn want(
+        self: &Arc<Self>,
+        keepers: &mut BTreeMap<Key, Sender<Arc<FailoverPolicy>>>,
+        key: Key,
+        policy: Arc<FailoverPolicy>,
+        authority: &Receiver<bool>,
+    ) {
         match keepers.get(&key) {
             Some(keeper) => drop(keeper.send_replace(policy)),
             None => {

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
         description = "Whether the spec's policy decides"
     ),
     printcolumn(name = "Refused", type_ = "string", json_path = ".status.refused.reason", description = "Why the newest one does not", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
