@@ -105,7 +105,7 @@ mod tests {
         assert!(refusal.message.contains(&digest));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_file_is_offered_when_it_is_there_and_missed_when_it_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("policy.wasm");
