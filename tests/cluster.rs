@@ -13,12 +13,12 @@ mod operator;
 mod outage;
 #[path = "cluster/pods.rs"]
 mod pods;
+#[path = "cluster/policies.rs"]
+mod policies;
 #[path = "cluster/rig.rs"]
 mod rig;
 #[path = "cluster/trouble.rs"]
 mod trouble;
-#[path = "cluster/policies.rs"]
-mod policies;
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;

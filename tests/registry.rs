@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 use redis_operator::policy::{EMBEDDED, digest_of};
+use redis_operator::registry::{FetchError, Login, Logins, Remote};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
 use tests::policies::noted;
@@ -137,4 +138,80 @@ async fn bad_input_is_one_line_with_the_way_out_and_leaves_no_file() {
     let (code, line) = complaint(&operator(dir.path(), &["policy", "pull", "127.0.0.1:9/mine:1", "--output", &output, "--plain-http"]));
     assert!(code == 1 && line.contains("127.0.0.1:9"), "{line}");
     assert!(!Path::new(&output).exists());
+}
+
+/// A registry as the large ones are: it wants a token, which somebody else gives, and keeps its blobs elsewhere. Returns its address.
+fn token_registry() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let own = address.clone();
+    let serve = move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read(&mut byte).unwrap() == 0 {
+                    break;
+                }
+                head.push(char::from(byte[0]));
+            }
+            let port = own.rsplit(':').next().unwrap();
+            let (status, headers, body) = answer(&head, &own, port);
+            write!(stream, "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len()).unwrap();
+            stream.write_all(&body).unwrap();
+        }
+    };
+    // It ends with the test program.
+    std::thread::spawn(serve);
+    address
+}
+
+fn answer(head: &str, own: &str, port: &str) -> (&'static str, String, Vec<u8>) {
+    let is_for = |path: &str| head.starts_with(&format!("GET {path} "));
+    let says = |authorization: &str| head.to_ascii_lowercase().contains(&format!("authorization: {}\r\n", authorization.to_ascii_lowercase()));
+    let digest = format!("sha256:{}", digest_of(EMBEDDED));
+    if is_for("/token?service=here&scope=repository:mine:pull") {
+        // keeper:sesame
+        return if says("Basic a2VlcGVyOnNlc2FtZQ==") {
+            ("200 OK", String::new(), br#"{"token": "T"}"#.to_vec())
+        } else {
+            ("401 Unauthorized", String::new(), vec![])
+        };
+    }
+    // Who we are at the registry is nothing to whoever keeps its blobs.
+    if is_for("/elsewhere") {
+        return if head.to_ascii_lowercase().contains("authorization") {
+            ("400 Bad Request", String::new(), vec![])
+        } else {
+            ("200 OK", String::new(), EMBEDDED.to_vec())
+        };
+    }
+    if !says("Bearer T") {
+        let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{own}/token\",service=\"here\",scope=\"repository:mine:pull\"\r\n");
+        return ("401 Unauthorized", challenge, vec![]);
+    }
+    if is_for("/v2/mine/manifests/1") {
+        let layer = json!({ "mediaType": "application/wasm", "digest": digest, "size": EMBEDDED.len() });
+        return ("200 OK", String::new(), json!({ "schemaVersion": 2, "layers": [layer] }).to_string().into_bytes());
+    }
+    if is_for(&format!("/v2/mine/blobs/{digest}")) {
+        return ("307 Temporary Redirect", format!("Location: http://localhost:{port}/elsewhere\r\n"), vec![]);
+    }
+    ("404 Not Found", String::new(), vec![])
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_with_the_login_and_goes_nowhere_else() {
+    let address = token_registry();
+    let image = format!("{address}/mine:1").parse().unwrap();
+    let remote = |password: &str, bytes_max| {
+        let given = Some(Login { user: USER.into(), password: password.into() });
+        Remote::new(Logins { docker_config: None, given }, bytes_max).unwrap()
+    };
+    assert_eq!(remote(PASSWORD, 1 << 20).pull(&image, true).await.unwrap(), EMBEDDED);
+    assert!(matches!(remote("wrong", 1 << 20).pull(&image, true).await, Err(FetchError::Unauthorized { .. })));
+    assert!(matches!(remote(PASSWORD, 1000).pull(&image, true).await, Err(FetchError::NoComponent(_))));
+    // Over TLS nobody is sent to a place without it, and nobody who is not trusted is asked.
+    assert!(matches!(remote(PASSWORD, 1 << 20).pull(&image, false).await, Err(FetchError::Unreachable { .. })));
 }

@@ -16,8 +16,14 @@ use tests::registry::Registry;
 
 /// Three servers for whom `policy` is said in the spec.
 fn group(namespace: &str, policy: &str) -> String {
-    example(namespace, 3, &format!("  policy: {policy}
-"))
+    example(
+        namespace,
+        3,
+        &format!(
+            "  policy: {policy}
+"
+        ),
+    )
 }
 
 fn policy(name: &str, spec: &Value) -> FailoverPolicy {

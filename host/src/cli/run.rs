@@ -63,7 +63,8 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, chosen, remote));
     let namespace = args.watch_namespace.as_deref().filter(|name| !name.is_empty());
     let groups_of = groups.handle.clone();
-    let common = Common { client: client.clone(), watches, policies: Arc::clone(&policies), shadows, groups: groups_of, metrics, health, news, start };
+    let common =
+        Common { client: client.clone(), watches, policies: Arc::clone(&policies), shadows, groups: groups_of, metrics, health, news, start };
     let failed = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;

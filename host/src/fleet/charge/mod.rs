@@ -183,12 +183,9 @@ impl Charge {
                 }
                 is_news
             }
-            Report::Link { .. }
-            | Report::Fault { .. }
-            | Report::Held
-            | Report::Sent { .. }
-            | Report::Withheld { .. }
-            | Report::Finished { .. } => false,
+            Report::Link { .. } | Report::Fault { .. } | Report::Held | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => {
+                false
+            }
         }
     }
 

@@ -146,7 +146,8 @@ impl Policies {
         if let Some(shelf) = shelves.get(key) {
             shelf.lost();
             tracing::info!(namespace = key.0, name = key.1, "policy is gone; who names it goes on with its last version");
-            if Arc::strong_count(&shelf.line) == 1 {
+            // Only this book has it, and a keeper that is about to end.
+            if Arc::strong_count(&shelf.line) == 1 && Arc::strong_count(shelf) <= 2 {
                 shelves.remove(key);
             }
         }

@@ -127,12 +127,21 @@ impl Shelf {
         let name = &self.key.1;
         let who = self.line.line().first().map(|policy| policy.title().to_owned()).unwrap_or_default();
         let (reason, why) = match (&state.active, &state.refused) {
-            (Some(_), _) if !state.is_there => ("PolicyGone", format!("FailoverPolicy {name} is gone, and its last version {who} goes on until the operator restarts")),
-            (None, _) if !state.is_there => ("PolicyNotFound", format!("FailoverPolicy {name} is not there, and the operator's own {who} decides: create it, or change spec.policy.name")),
-            (None, Some(refused)) => ("PolicyRefused", format!("FailoverPolicy {name} is refused, and the operator's own {who} decides: {}", refused.message)),
+            (Some(_), _) if !state.is_there => {
+                ("PolicyGone", format!("FailoverPolicy {name} is gone, and its last version {who} goes on until the operator restarts"))
+            }
+            (None, _) if !state.is_there => (
+                "PolicyNotFound",
+                format!("FailoverPolicy {name} is not there, and the operator's own {who} decides: create it, or change spec.policy.name"),
+            ),
+            (None, Some(refused)) => {
+                ("PolicyRefused", format!("FailoverPolicy {name} is refused, and the operator's own {who} decides: {}", refused.message))
+            }
             // It is being proven: a moment.
             (None, None) => return None,
-            (Some(active), _) if self.is_out(active) => ("PolicyQuarantined", format!("FailoverPolicy {name} failed too often, and {who} decides: mend it, or change spec.policy.name")),
+            (Some(active), _) if self.is_out(active) => {
+                ("PolicyQuarantined", format!("FailoverPolicy {name} failed too often, and {who} decides: mend it, or change spec.policy.name"))
+            }
             (Some(_), _) => return None,
         };
         Some(Trouble { reason, message: why })
@@ -156,7 +165,9 @@ impl Shelf {
         let ready = match (&state.active, &state.candidate, &state.refused) {
             (_, _, Some(refused)) => (false, refused.reason.as_str(), format!("{who} goes on: {}", refused.message)),
             (_, Some(candidate), None) => (false, "Proving", format!("{who} goes on until {:.12} is proven", candidate.digest)),
-            (Some(active), None, None) if self.is_out(active) => (false, "Quarantined", format!("{} failed too often, and {who} decides", active.title)),
+            (Some(active), None, None) if self.is_out(active) => {
+                (false, "Quarantined", format!("{} failed too often, and {who} decides", active.title))
+            }
             (Some(active), None, None) => (true, "Proven", format!("{} decides for those who name it", active.title)),
             (None, None, None) => (false, "Loading", format!("{who} decides until the policy is there")),
         };
@@ -256,7 +267,9 @@ mod tests {
         let (shelf, other) = shelf();
         shelf.found();
         shelf.activate(Arc::clone(&other), Map::new(), None).unwrap();
-        (0..3).for_each(|at| drop(shelf.line.fault(Duration::from_secs(at), other.digest(), &PolicyFault::Trap("unreachable".into()))));
+        for at in 0..3 {
+            shelf.line.fault(Duration::from_secs(at), other.digest(), &PolicyFault::Trap("unreachable".into()));
+        }
         assert_eq!((reason(&shelf), ready(&shelf)), (Some("PolicyQuarantined"), (false, "Quarantined".into())));
         assert!(shelf.activate(other, Map::new(), None).is_err());
     }
