@@ -25,12 +25,12 @@ build: ## the operator, at target/release/redis-operator
 	$(CARGO) build --locked --release
 
 test: ## everything: unit, scenario, property and real-Redis tests, then the same component in Python and JavaScript
-	@$(SETUP) rust redis python node servers
+	@$(SETUP) rust redis python node servers registry
 	$(CARGO) test --locked --workspace
 	@$(MAKE) --no-print-directory hosts
 
 test-cluster: ## the operator on a real Kubernetes control plane, Pods as processes; builds the control plane once, with Go
-	@$(SETUP) rust redis cluster
+	@$(SETUP) rust redis registry cluster
 	$(CARGO) test --locked -p tests --test cluster
 
 hosts: policies ## every scenario in the Python and the JavaScript host

@@ -15,6 +15,8 @@ mod losses;
 mod outage;
 #[path = "cluster/pods.rs"]
 mod pods;
+#[path = "cluster/policies.rs"]
+mod policies;
 #[path = "cluster/rig.rs"]
 mod rig;
 #[path = "cluster/trouble.rs"]
@@ -82,6 +84,11 @@ cases![
     losses::a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its,
     losses::what_others_edit_is_made_right_and_harms_nobody,
     outage::an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes,
+    policies::a_bad_policy_is_refused_by_the_api_with_the_way_out,
+    policies::a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no_replicated_write_is_lost,
+    policies::a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody,
+    policies::a_shadow_is_counted_and_changes_nothing,
+    policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
 ];
 
 fn main() -> ExitCode {

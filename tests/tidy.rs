@@ -50,6 +50,10 @@ const WALLS: &[(&str, &[&str])] = &[
         &["crate::group", "crate::guard", "crate::kubernetes", "crate::fleet", "crate::report", "crate::cli", "failover_core::decide"],
     ),
     ("host/src/kubernetes", &["crate::guard", "crate::redis", "crate::fleet", "crate::cli", "failover_core::decide"]),
+    (
+        "host/src/registry",
+        &["crate::group", "crate::guard", "crate::policy", "crate::redis", "crate::kubernetes", "crate::fleet", "crate::report", "crate::cli"],
+    ),
     ("host/src/report", &["crate::redis", "crate::kubernetes", "crate::fleet", "crate::cli"]),
 ];
 

@@ -8,4 +8,5 @@ pub mod kubernetes;
 pub mod local;
 pub mod policy;
 pub mod redis;
+pub mod registry;
 pub mod report;

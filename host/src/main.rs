@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use redis_operator::cli::{self, LogFormat, Stop, Surroundings};
+use redis_operator::registry::{Login, Logins};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -33,6 +34,7 @@ fn surroundings() -> Surroundings {
     Surroundings {
         cache_dir: cache_dir(),
         password: env::var("REDIS_OPERATOR_PASSWORD").ok(),
+        logins: logins(),
         temp_dir: env::temp_dir(),
         is_terminal,
         has_colour: is_terminal && !no_colour,
@@ -58,6 +60,13 @@ fn log_to_stderr(format: LogFormat, level: &str) {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
+}
+
+/// Who the user is at registries, as docker and its like have it.
+fn logins() -> Logins {
+    let dir = env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".docker")));
+    let given = env::var("REDIS_OPERATOR_REGISTRY_USER").ok().zip(env::var("REDIS_OPERATOR_REGISTRY_PASSWORD").ok());
+    Logins { docker_config: dir.map(|dir| dir.join("config.json")), given: given.map(|(user, password)| Login { user, password }) }
 }
 
 /// The user's cache, as the XDG base directories have it. None in a container without a home.

@@ -2,7 +2,7 @@
 # Brings a machine that has rustup's Rust, gcc, Python 3 and Node to where the tests run. Installs what is missing and nothing
 # else; run again, it does nothing, in a moment. What has to be made is stamped with a hash of what it was made from.
 #
-#   setup.sh rust | redis | python | node | servers | cluster …      the parts that are wanted
+#   setup.sh rust | redis | python | node | servers | registry | cluster …      the parts that are wanted
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -52,6 +52,13 @@ servers() { # Other versions of Redis, and Valkey: optional, says `skipped` itse
   tests/setup/servers.sh target/servers
 }
 
+registry() { # An OCI registry: optional, the tests that need one say so
+  has docker-registry && return
+  has apt-get || { echo "skipped: an OCI registry: install docker-registry with this system's package manager"; return; }
+  install_packages docker-registry
+  if [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now docker-registry || true; fi
+}
+
 cluster() { # A Kubernetes control plane, and what runs Pods as processes
   local missing=()
   has bwrap || missing+=(bubblewrap)
@@ -89,7 +96,7 @@ die() { echo "setup: $*" >&2; exit 1; }
 
 for part; do
   case $part in
-    rust | redis | python | node | servers | cluster) "$part" ;;
+    rust | redis | python | node | servers | registry | cluster) "$part" ;;
     *) die "no part is called $part" ;;
   esac
 done

@@ -7,5 +7,6 @@ pub mod info;
 pub mod model;
 pub mod policies;
 pub mod real;
+pub mod registry;
 pub mod seeds;
 pub mod world;

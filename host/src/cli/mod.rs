@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{ErrorKind, Write, stdout};
 use std::path::PathBuf;
 
+use crate::registry::Logins;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 mod choice;
@@ -82,6 +83,8 @@ pub struct Surroundings {
     pub cache_dir: Option<PathBuf>,
     /// The servers' password, where no file is named. None: there is none.
     pub password: Option<String>,
+    /// Who the user is at registries.
+    pub logins: Logins,
     /// Where temporary directories are made.
     pub temp_dir: PathBuf,
     /// Somebody watches standard output as it comes.
@@ -165,7 +168,7 @@ pub async fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Stop> {
         Command::Observe(arguments) => observe::run(&arguments, surroundings).await,
         Command::Local(arguments) => local::run(&arguments, surroundings).await,
         Command::Demo(arguments) => demo::run(&arguments, surroundings).await,
-        Command::Policy(arguments) => policy::run(&arguments, surroundings),
+        Command::Policy(arguments) => policy::run(&arguments, surroundings).await,
         Command::Crds => print(&crate::kubernetes::crd::definitions().map_err(|error| Stop::Failed(error.to_string()))?).map(|()| 0),
         Command::Completions(arguments) => completions::run(&arguments),
     }

@@ -1,9 +1,12 @@
 //! `run`: looks after the Redis resources of a Kubernetes cluster.
 
 use super::{PolicyChoice, Stop, Surroundings};
+use crate::fleet::policies::{Chosen, Policies, Shadows};
 use crate::fleet::{Common, look_after_all};
 use crate::kubernetes::lease::{Candidate, campaign, release};
 use crate::kubernetes::news::News;
+use crate::policy::{COMPONENT_BYTES_MAX, embedded};
+use crate::registry::Remote;
 use crate::report::{Health, Listen, Metrics};
 use kube::{Client, Config};
 use std::net::SocketAddr;
@@ -40,7 +43,10 @@ pub struct Args {
 
 pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let sandbox = args.policy.sandbox(surroundings)?;
-    let policy = Arc::new(args.policy.load_proven(&sandbox)?);
+    let embedded = Arc::new(embedded(&sandbox).map_err(|error| Stop::Failed(format!("embedded policy: {error}")))?);
+    let own = Arc::new(args.policy.load_proven(&sandbox)?);
+    let remote = Remote::new(surroundings.logins.clone(), COMPONENT_BYTES_MAX).map_err(|error| Stop::Failed(error.to_string()))?;
+    let shadows = Shadows::start().map_err(|error| Stop::Failed(format!("no thread: {error}")))?;
     let (client, watches) = clients().await.map_err(|error| Stop::Input(format!("no cluster: {error}; set KUBECONFIG, or run in a Pod")))?;
     let start = Instant::now();
     let (metrics, health) = (Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), Arc::new(Health::new(STALE_US)));
@@ -53,13 +59,19 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
     let (authority, told) = tokio::sync::watch::channel(false);
     let groups = Groups::start()?;
-    let common = Common { client: client.clone(), watches, policy, groups: groups.handle.clone(), metrics, health, news, start };
+    let chosen = Chosen { embedded, own };
+    let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, chosen, remote));
+    let namespace = args.watch_namespace.as_deref().filter(|name| !name.is_empty());
+    let groups_of = groups.handle.clone();
+    let common =
+        Common { client: client.clone(), watches, policies: Arc::clone(&policies), shadows, groups: groups_of, metrics, health, news, start };
     let failed = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     tokio::select! {
         () = campaign(client.clone(), candidate.clone(), authority) => {}
-        () = look_after_all(common, args.watch_namespace.as_deref().filter(|name| !name.is_empty()), told) => {}
+        () = policies.look_after(namespace, told.clone()) => {}
+        () = look_after_all(common, namespace, told) => {}
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
     }

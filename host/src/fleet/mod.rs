@@ -6,6 +6,7 @@
 
 mod act;
 mod charge;
+pub mod policies;
 mod record;
 mod seats;
 mod steward;
@@ -16,11 +17,12 @@ pub use steward::look_after_all;
 
 use crate::group::{Effect, Event, Group, Moment, Record, Report, Request, Settings};
 use crate::kubernetes::news::News;
-use crate::policy::{Component, Line};
+use crate::policy::Line;
 use crate::policy::contract::Topology;
 use crate::redis::{LinkEvent, Logins};
 use crate::report::{Health, Metrics};
 use kube::Client;
+use policies::{Policies, Shadows};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
@@ -33,7 +35,9 @@ pub struct Common {
     /// The cluster, for watches.
     pub watches: Client,
     /// Who decides.
-    pub policy: Arc<Component>,
+    pub policies: Arc<Policies>,
+    /// Who is asked beside.
+    pub shadows: Shadows,
     /// Where groups run: apart from what speaks with the API server.
     pub groups: Handle,
     /// For all groups.
@@ -70,13 +74,15 @@ pub struct Driver<P> {
     queue: (UnboundedSender<Event>, UnboundedReceiver<Event>),
     links: UnboundedReceiver<LinkEvent>,
     logins: (UnboundedSender<Logins>, UnboundedReceiver<Logins>),
+    lines: (UnboundedSender<Arc<Line>>, UnboundedReceiver<Arc<Line>>),
 }
 
 /// Sends events to a driven group from elsewhere: members, requests, authority, a changed policy.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Door {
     events: UnboundedSender<Event>,
     logins: UnboundedSender<Logins>,
+    lines: UnboundedSender<Arc<Line>>,
 }
 
 impl Door {
@@ -88,6 +94,11 @@ impl Door {
     /// How to log in from the next connection on.
     pub fn log_in_as(&self, logins: Logins) {
         drop(self.logins.send(logins));
+    }
+
+    /// Who decides from now on: another line, or the same with another policy in front.
+    pub fn decide_by(&self, line: Arc<Line>) {
+        drop(self.lines.send(line));
     }
 
     /// Asks for a planned change of master.
@@ -109,12 +120,27 @@ impl<P: Publish> Driver<P> {
         let (reports, reported) = channel(REPORTS_MAX);
         let topology = settings.wanted.topology;
         let group = Group::new(settings, moment(start, Instant::now()));
-        (Self { group, seats: seats(link_events), line, topology, publish, reports, start, queue: unbounded_channel(), links, logins: unbounded_channel() }, reported)
+        (
+            Self {
+                group,
+                seats: seats(link_events),
+                line,
+                topology,
+                publish,
+                reports,
+                start,
+                queue: unbounded_channel(),
+                links,
+                logins: unbounded_channel(),
+                lines: unbounded_channel(),
+            },
+            reported,
+        )
     }
 
     /// The way in.
     pub fn door(&self) -> Door {
-        Door { events: self.queue.0.clone(), logins: self.logins.0.clone() }
+        Door { events: self.queue.0.clone(), logins: self.logins.0.clone(), lines: self.lines.0.clone() }
     }
 
     /// Runs until dropped.
@@ -129,6 +155,10 @@ impl<P: Publish> Driver<P> {
                     self.seats.log_in_as(logins);
                     continue;
                 }
+                Some(line) = self.lines.1.recv() => {
+                    self.line = line;
+                    Event::Policy
+                }
                 Some(event) = self.queue.1.recv() => event,
                 Some(event) = self.links.recv() => self.seats.event(event, |at| moment(self.start, at)),
                 () = &mut timer => Event::Tick,
@@ -136,7 +166,13 @@ impl<P: Publish> Driver<P> {
             match &event {
                 Event::Members(members) => self.seats.seat(members),
                 Event::Policy => self.seats.want(self.line.wants(self.topology)),
-                Event::Tick | Event::Reply(_) | Event::Closed { .. } | Event::Finished { .. } | Event::Authority { .. } | Event::Request(_) | Event::Wanted { .. } => {}
+                Event::Tick
+                | Event::Reply(_)
+                | Event::Closed { .. }
+                | Event::Finished { .. }
+                | Event::Authority { .. }
+                | Event::Request(_)
+                | Event::Wanted { .. } => {}
             }
             let now = moment(self.start, Instant::now());
             for effect in self.group.on(now, event, &self.line) {

@@ -7,6 +7,7 @@ pub mod lease;
 pub mod news;
 pub mod objects;
 pub mod pods;
+pub mod policies;
 pub mod told;
 pub mod watch;
 pub mod wishes;

@@ -67,7 +67,7 @@ impl Component {
     /// [`LoadError`], in the order of its variants.
     pub fn load(sandbox: &Arc<Sandbox>, bytes: &[u8]) -> Result<Component, LoadError> {
         check_kind(bytes)?;
-        let digest = hex(&Sha256::digest(bytes));
+        let digest = digest_of(bytes);
         let engine = &sandbox.engine;
         let code = match &sandbox.cache {
             Some(cache) => cache.component(engine, &digest, bytes),
@@ -200,8 +200,13 @@ fn check_world(engine: &Engine, code: &wasmtime::component::Component) -> Result
     if exports.iter().any(|name| name.starts_with(family)) { Ok(exports) } else { Err(LoadError::World(exports)) }
 }
 
+/// SHA-256 of a component file, as [`Policy::digest`] has it.
+pub fn digest_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -81,6 +81,8 @@ impl Line {
             return Err(Quarantined { title: policy.title().into(), digest: policy.digest().into() });
         }
         if policy.digest() == state.live.digest() {
+            // The same in its own name, where it stood in for another before.
+            state.live = policy;
             return Ok(());
         }
         let before = std::mem::replace(&mut state.live, policy);

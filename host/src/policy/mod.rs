@@ -7,6 +7,7 @@ mod cache;
 mod component;
 mod embedded;
 mod engine;
+mod fitted;
 mod form;
 mod limits;
 mod line;
@@ -16,13 +17,14 @@ mod watch;
 mod wrap;
 
 pub use cache::{Cache, CacheError};
-pub use component::{Component, LoadError, POLICY, POLICY_WORLD, Reused};
+pub use component::{COMPONENT_BYTES_MAX, Component, LoadError, POLICY, POLICY_WORLD, Reused, digest_of};
 pub use embedded::{EMBEDDED, embedded};
 pub use engine::{Sandbox, SandboxError};
+pub use fitted::Fitted;
 pub use form::{DescriptionError, check_decision, check_description};
 pub use line::{Line, Quarantined};
 pub use specimen::healthy_group;
-pub use watch::{Change, Prove, SwapError, Watch, load_file};
+pub use watch::{Change, FileStamps, Prove, SwapError, Watch, load_file, read_file};
 pub use wrap::wrap;
 
 use contract::{Decision, Observation, Topology};

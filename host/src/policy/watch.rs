@@ -80,12 +80,15 @@ pub enum SwapError {
 /// # Errors
 /// [`SwapError::Read`], [`SwapError::Load`].
 pub fn load_file(sandbox: &Arc<Sandbox>, path: &Path) -> Result<Component, SwapError> {
-    let bytes = read(path).map_err(|source| SwapError::Read { path: path.into(), source })?;
+    let bytes = read_file(path).map_err(|source| SwapError::Read { path: path.into(), source })?;
     Component::load(sandbox, &bytes).map_err(|source| SwapError::Load { path: path.into(), source })
 }
 
 /// At most one byte more than a policy may have: the path might name anything, however long or endless.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// The system's words; also for what is no regular file.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
@@ -99,11 +102,11 @@ impl Watch {
     pub async fn run(self, report: impl Fn(Change)) {
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut stamps = Stamps::default();
+        let mut stamps = FileStamps::default();
         let this = Arc::new(self);
         loop {
             interval.tick().await;
-            if !stamps.is_due(Stamp::of(&this.path)) {
+            if !stamps.is_due_at(&this.path) {
                 continue;
             }
             let task = Arc::clone(&this);
@@ -149,13 +152,18 @@ impl Stamp {
 /// A stamp is due when it has been seen twice in a row, so that a file in the middle of being written is left alone, and was
 /// not dealt with before.
 #[derive(Debug, Default)]
-struct Stamps {
+pub struct FileStamps {
     /// The outer level: nothing seen yet.
     seen: Option<Option<Stamp>>,
     done: Option<Option<Stamp>>,
 }
 
-impl Stamps {
+impl FileStamps {
+    /// Whether the file should be read now. Ask again and again.
+    pub fn is_due_at(&mut self, path: &Path) -> bool {
+        self.is_due(Stamp::of(path))
+    }
+
     fn is_due(&mut self, now: Option<Stamp>) -> bool {
         let is_settled = self.seen.replace(now) == Some(now);
         is_settled && self.done.replace(now) != Some(now)
@@ -175,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_file_is_due_once_when_it_has_settled() {
-        let mut stamps = Stamps::default();
+        let mut stamps = FileStamps::default();
         let due: Vec<bool> =
             [stamp(1), stamp(1), stamp(1), stamp(2), stamp(3), stamp(3), stamp(3)].into_iter().map(|stamp| stamps.is_due(stamp)).collect();
         assert_eq!(due, [false, true, false, false, false, true, false]);
@@ -183,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_due_once_and_again_when_it_is_back() {
-        let mut stamps = Stamps::default();
+        let mut stamps = FileStamps::default();
         let due: Vec<bool> = [stamp(1), stamp(1), None, None, None, stamp(1), stamp(1)].into_iter().map(|stamp| stamps.is_due(stamp)).collect();
         assert_eq!(due, [false, true, false, true, false, false, true]);
     }

@@ -18,6 +18,7 @@ pub struct Metrics {
     actions: Family<Labels, Counter>,
     faults: Family<Labels, Counter>,
     held: Family<Labels, Counter>,
+    shadows: Family<Labels, Counter>,
     master_changes: Family<Labels, Counter>,
     known_loss: Family<Labels, Counter>,
     phases: Family<Labels, Histogram>,
@@ -43,6 +44,7 @@ impl Metrics {
             actions: Family::default(),
             faults: Family::default(),
             held: Family::default(),
+            shadows: Family::default(),
             master_changes: Family::default(),
             known_loss: Family::default(),
             phases: histogram(),
@@ -63,6 +65,7 @@ impl Metrics {
         all.register("actions", "Actions by kind and outcome", self.actions.clone());
         all.register("policy_faults", "Policies without a usable answer, by kind of fault", self.faults.clone());
         all.register("held", "Looks at which no policy had a usable answer", self.held.clone());
+        all.register("shadow_decisions", "Answers of policies beside those that decide, by outcome", self.shadows.clone());
         all.register("master_changes", "Changes of master by evidence", self.master_changes.clone());
         let help = "Bytes that replaced masters are known to have had and their successors had not";
         all.register_with_unit("known_loss", help, Unit::Bytes, self.known_loss.clone());
@@ -127,6 +130,11 @@ impl GroupMetrics {
             }
             Report::Link { .. } | Report::Sent { .. } => {}
         }
+    }
+
+    /// `policy` is the name of a resource, so a user has named it.
+    pub fn shadow(&self, policy: &str, outcome: &'static str) {
+        self.all.shadows.get_or_create(&self.labels([("policy", policy), ("outcome", outcome)])).inc();
     }
 
     pub fn takeover(&self, takeover: &Takeover) {

@@ -4,6 +4,7 @@
 //! | file | owns |
 //! |--|--|
 //! | `words` | the names of things, the same in every log line and label |
+//! | `shadow` | what a policy says beside the one that decides |
 //! | `timeline` | how long each phase of a change of master took |
 //! | `log` | one event a report |
 //! | `metrics` | what is counted and measured |
@@ -18,6 +19,7 @@ mod metrics;
 mod recording;
 #[cfg(test)]
 mod script;
+mod shadow;
 mod timeline;
 pub(crate) mod words;
 
@@ -25,6 +27,7 @@ pub use health::Health;
 pub use listen::{Listen, ListenError};
 pub use metrics::Metrics;
 pub use recording::{Recording, RecordingError};
+pub use shadow::{ShadowOutcome, ShadowReporter};
 pub use timeline::{Phase, Takeover, Timeline};
 
 use crate::group::{Moment, Report};

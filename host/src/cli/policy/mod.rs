@@ -1,17 +1,22 @@
-//! `redis-operator policy …`: questions about a policy, for any component file. Nothing here touches a server.
+//! `redis-operator policy …`: questions about a policy, for any component file, and its way to and from registries. Nothing here
+//! touches a Redis.
 
 use clap::Subcommand;
 
 use super::{Stop, Surroundings};
+use crate::policy::COMPONENT_BYTES_MAX;
+use crate::registry::{FetchError, Remote};
 
 mod bench;
 mod check;
 mod decide;
 mod export;
 mod inspect;
+mod pull;
+mod push;
 mod wrap;
 
-/// Look at a policy, ask it, check it, measure it, make one
+/// Look at a policy, ask it, check it, measure it, make one, push and pull it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  redis-operator policy decide observation.json --policy mine.wasm\n\n\
     A policy is a WebAssembly component that exports redis-failover:policy/policy@0.1.0 (wit/failover.wit) and imports nothing.")]
@@ -28,9 +33,11 @@ enum Command {
     Bench(bench::Args),
     Wrap(wrap::Args),
     Export(export::Args),
+    Push(push::Args),
+    Pull(pull::Args),
 }
 
-pub(super) fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+pub(super) async fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     match &arguments.command {
         Command::Inspect(arguments) => inspect::run(arguments, surroundings),
         Command::Decide(arguments) => decide::run(arguments, surroundings),
@@ -38,5 +45,28 @@ pub(super) fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, S
         Command::Bench(arguments) => bench::run(arguments, surroundings),
         Command::Wrap(arguments) => wrap::run(arguments, surroundings),
         Command::Export(arguments) => export::run(arguments),
+        Command::Push(arguments) => push::run(arguments, surroundings).await,
+        Command::Pull(arguments) => pull::run(arguments, surroundings).await,
+    }
+}
+
+/// A registry, as the user of this program is known there.
+fn remote(surroundings: &Surroundings) -> Result<Remote, Stop> {
+    Remote::new(surroundings.logins.clone(), COMPONENT_BYTES_MAX).map_err(|error| stop(&error))
+}
+
+/// What a registry says: whether the names were wrong, or the way there.
+fn stop(error: &FetchError) -> Stop {
+    match error {
+        FetchError::NoTls(_) | FetchError::TimedOut { .. } | FetchError::Refused { .. } | FetchError::Unreachable { .. } => {
+            Stop::Failed(error.to_string())
+        }
+        FetchError::Address(_)
+        | FetchError::TooLarge { .. }
+        | FetchError::Unauthorized { .. }
+        | FetchError::NotFound { .. }
+        | FetchError::Digest { .. }
+        | FetchError::NoComponent(_)
+        | FetchError::Logins { .. } => Stop::Input(error.to_string()),
     }
 }

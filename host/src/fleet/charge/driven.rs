@@ -1,12 +1,13 @@
 //! The group of a resource, running. What it should know goes to it at once, and waits for no API call.
 
+use super::super::policies::{Serving, Shadow};
 use super::super::{Access, Common, Door, Driver, Seats};
 use super::picture::Picture;
-use crate::group::{Event, Moment, Record, Report};
-use crate::kubernetes::crd::Redis;
+use crate::group::{Decided, Event, Moment, Record, Report};
+use crate::kubernetes::crd::{Redis, ShadowStatus};
 use crate::kubernetes::{pods, wishes};
+use crate::policy::Line;
 use crate::policy::contract::Group as Wanted;
-use crate::policy::{Component, Line, Policy};
 use crate::redis::Logins;
 use crate::report::{GroupNames, Reporter};
 use k8s_openapi::jiff::Timestamp;
@@ -21,7 +22,11 @@ pub struct Driven {
     reports: Receiver<(Moment, Report)>,
     records: UnboundedReceiver<Record>,
     pub reporter: Reporter,
-    policy: Arc<Component>,
+    line: Arc<Line>,
+    /// Who was in front of it.
+    in_front: String,
+    shadow: Option<Shadow>,
+    names: GroupNames,
     wanted: (Wanted, String),
     logins: Logins,
     members: Vec<(String, Option<String>, String)>,
@@ -43,11 +48,12 @@ pub enum Told {
 
 impl Driven {
     /// Starts it, from what was made known before.
-    pub fn start(common: &Common, picture: &Picture, logins: Logins) -> Self {
+    pub fn start(common: &Common, picture: &Picture, logins: Logins, serving: &Serving) -> Self {
         let mut settings = wishes::settings(&picture.redis, Timestamp::now());
         settings.record = picture.record.as_ref().map(|(record, _)| record.clone()).or(settings.record);
-        let policy: Arc<dyn Policy> = common.policy.clone();
-        let line = Arc::new(Line::new(policy));
+        settings.parameters.clone_from(&serving.parameters);
+        let line = Arc::clone(&serving.line);
+        let in_front = line.live().digest().to_owned();
         let wanted = (settings.wanted.clone(), settings.parameters.clone());
         let hang_limit = Duration::from_millis(u64::from(wanted.0.hang_limit_ms));
         let access = Access { logins: logins.clone(), tls: None, hang_limit, wants: line.wants(wanted.0.topology) };
@@ -55,17 +61,43 @@ impl Driven {
         // Nobody is left to be told when this fails.
         let publish = move |_: Moment, record: Record| drop(records_in.send(record));
         let names = GroupNames { namespace: wanted.0.namespace.clone(), name: wanted.0.name.clone(), topology: wanted.0.topology };
-        let (driver, reports) = Driver::new(settings, move |events| Seats::new(access, events), line, publish, common.start);
-        let reporter = Reporter::new(names, Arc::clone(&common.metrics), Arc::clone(&common.health), None);
+        let (driver, reports) = Driver::new(settings, move |events| Seats::new(access, events), Arc::clone(&line), publish, common.start);
+        let reporter = Reporter::new(names.clone(), Arc::clone(&common.metrics), Arc::clone(&common.health), None);
         let door = driver.door();
         let task = common.groups.spawn(driver.run()).abort_handle();
-        let policy = Arc::clone(&common.policy);
-        Self { door, reports, records, reporter, policy, wanted, logins, members: Vec::new(), may_act: false, task }
+        let (shadow, members) = (None, Vec::new());
+        Self { door, reports, records, reporter, line, in_front, shadow, names, wanted, logins, members, may_act: false, task }
     }
 
-    /// Who decides, for people.
-    pub fn title(&self) -> String {
-        format!("{} {:.12}", self.policy.title(), self.policy.digest())
+    /// Who decided, for people.
+    pub fn title(&self, decided: &Decided) -> String {
+        let line = self.line.line();
+        let title = line.iter().find(|policy| policy.digest() == decided.digest).map(|policy| policy.title());
+        format!("{} {:.12}", title.unwrap_or("policy"), decided.digest)
+    }
+
+    /// Has the shadow asked the same, if there is one.
+    pub fn shadow(&self, decided: &Decided) {
+        if let Some(shadow) = &self.shadow {
+            shadow.follow(decided);
+        }
+    }
+
+    /// How the shadow has answered so far. None: there is none, or it was not asked yet.
+    pub fn shadow_status(&self) -> Option<ShadowStatus> {
+        self.shadow.as_ref().and_then(Shadow::shown)
+    }
+
+    /// Tells it who decides, and who is asked beside.
+    pub fn serve(&mut self, common: &Common, serving: Serving) {
+        let in_front = serving.line.live().digest().to_owned();
+        if !Arc::ptr_eq(&self.line, &serving.line) || self.in_front != in_front {
+            (self.line, self.in_front) = (serving.line, in_front);
+            self.door.decide_by(Arc::clone(&self.line));
+        }
+        if self.shadow.as_ref().map(|shadow| shadow.beside().name()) != serving.shadow.as_ref().map(|beside| beside.name()) {
+            self.shadow = serving.shadow.map(|beside| Shadow::new(&common.shadows, beside, self.names.clone(), Arc::clone(&common.metrics)));
+        }
     }
 
     /// Whether it has to be started anew: its connections would be others.
@@ -74,9 +106,8 @@ impl Driven {
     }
 
     /// Tells it what is known now.
-    pub fn tell(&mut self, picture: &Picture, logins: Logins) {
-        let settings = wishes::settings(&picture.redis, Timestamp::now());
-        let wanted = (settings.wanted, settings.parameters);
+    pub fn tell(&mut self, picture: &Picture, logins: Logins, parameters: &str) {
+        let wanted = (wishes::settings(&picture.redis, Timestamp::now()).wanted, parameters.to_owned());
         if self.wanted != wanted {
             self.door.send(Event::Wanted { wanted: Box::new(wanted.0.clone()), parameters: wanted.1.clone() });
             self.wanted = wanted;

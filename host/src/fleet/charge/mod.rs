@@ -22,6 +22,7 @@ use kube::{Resource, ResourceExt};
 use picture::{ObjectKey, Picture};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -77,6 +78,8 @@ pub async fn charge(common: Arc<Common>, redis: Arc<Redis>, mut words: Unbounded
     tasks.spawn(upkeep::keep(Arc::clone(&common), newest, found.clone()));
     let mut charge = Charge { common, picture, driven: None, unlisted: BTreeSet::new(), found, reading: JoinSet::new() };
     charge.read_passwords();
+    let mut policies = charge.common.policies.changes();
+    let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
             word = words.recv() => match word {
@@ -84,6 +87,8 @@ pub async fn charge(common: Arc<Common>, redis: Arc<Redis>, mut words: Unbounded
                 None => return,
             },
             changed = authority.changed() => if changed.is_err() { return },
+            changed = policies.changed() => if changed.is_err() { return },
+            _ = looks.tick() => if !charge.has_news_of_the_shadow() { continue },
             told = next(&mut charge.driven) => if !charge.hear(told) { continue },
             Some(find) = finds.recv() => charge.learn(find),
         }
@@ -168,18 +173,24 @@ impl Charge {
             self.common.news.tell(self.picture.redis.object_ref(&()), event);
         }
         match report {
-            Report::Decided(decided) if decided.is_news || self.picture.decided.is_none() => {
-                self.picture.decided = Some((Arc::new(*decided), driven.title(), Timestamp::now()));
-                true
+            Report::Decided(decided) => {
+                driven.shadow(&decided);
+                let is_by_another = self.picture.decided.as_ref().is_none_or(|(before, ..)| before.digest != decided.digest);
+                let is_news = decided.is_news || is_by_another;
+                if is_news {
+                    let title = driven.title(&decided);
+                    self.picture.decided = Some((Arc::new(*decided), title, Timestamp::now()));
+                }
+                is_news
             }
-            Report::Decided(_)
-            | Report::Link { .. }
-            | Report::Fault { .. }
-            | Report::Held
-            | Report::Sent { .. }
-            | Report::Withheld { .. }
-            | Report::Finished { .. } => false,
+            Report::Link { .. } | Report::Fault { .. } | Report::Held | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => {
+                false
+            }
         }
+    }
+
+    fn has_news_of_the_shadow(&self) -> bool {
+        self.driven.as_ref().is_some_and(|driven| driven.shadow_status() != self.picture.shadow)
     }
 
     fn learn(&mut self, find: Found) {
@@ -207,11 +218,15 @@ impl Charge {
         if self.driven.as_ref().is_some_and(|driven| driven.is_outdated(&self.picture.redis)) {
             self.driven = None;
         }
+        let mut serving = self.common.policies.serving(&self.picture.redis);
+        self.picture.troubles.insert(POLICY, serving.trouble.take().into_iter().collect());
         let driven = match &mut self.driven {
             Some(driven) => driven,
-            None => self.driven.insert(Driven::start(&self.common, &self.picture, logins.clone())),
+            None => self.driven.insert(Driven::start(&self.common, &self.picture, logins.clone(), &serving)),
         };
-        driven.tell(&self.picture, logins);
+        driven.tell(&self.picture, logins, &serving.parameters);
+        driven.serve(&self.common, serving);
+        self.picture.shadow = driven.shadow_status();
         self.picture.door = Some(driven.door.clone());
         let request = self.picture.redis.spec.switchover.as_ref();
         if let Some(request) = request.filter(|request| self.picture.may_act && self.picture.switchover_id.as_ref() != Some(&request.id)) {
@@ -224,3 +239,6 @@ impl Charge {
 /// Who finds troubles.
 const SPEC: &str = "spec";
 const PASSWORD: &str = "password";
+const POLICY: &str = "policy";
+/// For what no event tells of: how the shadow answers.
+const LOOK_EVERY: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@
 use super::super::Door;
 use super::password::Passwords;
 use crate::group::{Decided, Record};
-use crate::kubernetes::crd::{Redis, RedisStatus};
+use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus};
 use crate::kubernetes::told::Trouble;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -29,6 +29,8 @@ pub struct Picture {
     pub record: Option<(Record, Timestamp)>,
     /// The newest decision that was news, who made it, and when.
     pub decided: Option<(Arc<Decided>, String, Timestamp)>,
+    /// How the shadow has answered so far.
+    pub shadow: Option<ShadowStatus>,
     /// The newest switchover that was taken up.
     pub switchover_id: Option<String>,
     /// None: not read yet.
@@ -52,6 +54,7 @@ impl Picture {
             missing: BTreeSet::new(),
             record: None,
             decided: None,
+            shadow: None,
             switchover_id,
             passwords: None,
             troubles: BTreeMap::new(),

@@ -58,7 +58,7 @@ async fn label(common: &Common, picture: &Picture) -> Result<(), String> {
 
 fn status(written: Option<&RedisStatus>, picture: &Picture) -> RedisStatus {
     let before = written.cloned().or_else(|| picture.redis.status.clone()).unwrap_or_default();
-    let before = RedisStatus { switchover_id: picture.switchover_id.clone(), ..before };
+    let before = RedisStatus { switchover_id: picture.switchover_id.clone(), shadow: picture.shadow.clone(), ..before };
     let before = match &picture.record {
         Some((record, at)) => told::published(before, record, *at),
         None => before,

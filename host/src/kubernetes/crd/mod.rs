@@ -1,9 +1,14 @@
 //! The Redis resource, `k8s.amaiz.com/v1alpha1`: what a user wants. Every field of amaizfinance/redis-operator with its meaning,
 //! and what it lacked. The custom resource definition in `deploy/` is generated from these types.
 
+mod policy;
 mod schema;
 mod status;
 
+pub use policy::{
+    ActivePolicy, CandidatePolicy, ConfigMapSource, EmbeddedSource, FailoverPolicy, FailoverPolicySpec, FailoverPolicyStatus, FileSource, OciSource,
+    PolicySource, RefusedPolicy, ShadowStatus, UrlSource,
+};
 pub use schema::{definitions, parse};
 pub use status::{Condition, InstanceStatus, LastFailover, PublishedMaster, RedisStatus};
 
@@ -106,6 +111,9 @@ pub struct RedisSpec {
     #[serde(default)]
     #[x_kube(validation = Rule::new("self.prefer != 'Consistency' || self.selfFence").message("Consistency rests on masters that fence themselves: set failover.selfFence to true, or prefer Availability"))]
     pub failover: FailoverSettings,
+    /// Who decides. None: the operator's own policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyChoice>,
     /// Parameters of the policy, as its schema has them (`redis-operator policy inspect`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::any_object")]
@@ -224,6 +232,21 @@ pub enum Prefer {
     Availability,
     /// Replace it once it surely refuses writes by itself.
     Consistency,
+}
+
+/// Who decides, and who is asked beside it. Both are names of FailoverPolicy resources in the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[x_kube(validation = Rule::new("!has(self.name) || !has(self.shadow) || self.name != self.shadow")
+    .message("a shadow that is the policy itself tells nothing: name another, or leave shadow out"))]
+pub struct PolicyChoice {
+    /// Decides. None: the operator's own policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub name: Option<String>,
+    /// Is asked the same, and nothing is done about what it says but to count and to log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub shadow: Option<String>,
 }
 
 /// A planned change of master.

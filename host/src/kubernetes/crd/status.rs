@@ -23,6 +23,9 @@ pub struct RedisStatus {
     pub message: String,
     /// Name, version and digest of the policy that decided.
     pub policy: String,
+    /// How the shadow answered, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<super::ShadowStatus>,
     /// Ready, Progressing, Degraded, Paused, SwitchoverInProgress.
     pub conditions: Vec<Condition>,
     /// One verdict per instance.

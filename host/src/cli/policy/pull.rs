@@ -1,0 +1,34 @@
+//! `policy pull`: a policy out of an OCI registry, into a file.
+
+use super::{remote, stop};
+use crate::cli::{PolicyChoice, Stop, Surroundings, print};
+use crate::policy::{Component, Policy};
+use crate::registry::Reference;
+use std::path::PathBuf;
+
+/// Get a policy from an OCI registry
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  redis-operator policy pull registry.example.com/policies/mine:1.2.0 --output mine.wasm\n\n\
+    Log in with docker login before, or set REDIS_OPERATOR_REGISTRY_USER and REDIS_OPERATOR_REGISTRY_PASSWORD.")]
+pub(super) struct Args {
+    /// What it is called: REGISTRY/REPOSITORY:TAG, or REGISTRY/REPOSITORY@sha256:…
+    #[arg(value_name = "REFERENCE")]
+    image: Reference,
+    /// Where to put the component
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// The registry speaks HTTP without TLS
+    #[arg(long)]
+    plain_http: bool,
+}
+
+pub(super) async fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+    let bytes = remote(surroundings)?.pull(&arguments.image, arguments.plain_http).await.map_err(|error| stop(&error))?;
+    // Loaded before it is written, so that what is no policy leaves no file.
+    let nowhere = PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
+    let policy = Component::load(&nowhere.sandbox(surroundings)?, &bytes).map_err(|error| Stop::Input(format!("{}: {error}", arguments.image)))?;
+    let output = arguments.output.display();
+    std::fs::write(&arguments.output, &bytes).map_err(|error| Stop::Input(format!("{output}: {error}")))?;
+    print(&format!("{output}: {}, {} bytes, sha256:{}\n", policy.title(), bytes.len(), policy.digest()))?;
+    Ok(0)
+}

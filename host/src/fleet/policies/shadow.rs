@@ -1,0 +1,125 @@
+//! Shadows: policies that are asked the same as those that decide, on one thread of their own, later. Nothing waits for them, and
+//! nothing comes of what they say but counts and log lines.
+
+use super::shelf::Shelf;
+use super::tally::Tally;
+use crate::group::Decided;
+use crate::guard;
+use crate::kubernetes::crd::ShadowStatus;
+use crate::policy::PolicyFault;
+use crate::policy::contract::{Decision, Observation};
+use crate::report::{GroupNames, Metrics, ShadowOutcome, ShadowReporter};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// The way to the thread.
+#[derive(Clone)]
+pub struct Shadows(SyncSender<Question>);
+
+/// Who is asked beside whoever decides for a group, and with what parameters.
+pub struct Beside {
+    parameters: String,
+    shelf: Arc<Shelf>,
+}
+
+/// The shadow of one group.
+pub struct Shadow {
+    shadows: Shadows,
+    beside: Arc<Beside>,
+    told: Arc<Told>,
+}
+
+/// What came of the shadow of one group.
+struct Told {
+    reporter: Mutex<ShadowReporter>,
+    tally: Tally,
+}
+
+struct Question {
+    beside: Arc<Beside>,
+    told: Arc<Told>,
+    observation: Arc<Observation>,
+    decision: Decision,
+}
+
+impl Shadows {
+    /// Starts the thread. It ends with the last way to it.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start() -> std::io::Result<Self> {
+        let (ask, asked) = sync_channel(QUESTIONS_MAX);
+        std::thread::Builder::new().name("shadows".into()).spawn(move || answer_all(&asked))?;
+        Ok(Self(ask))
+    }
+}
+
+impl Beside {
+    /// `parameters` are those that it would have if it decided.
+    pub(super) fn new(parameters: String, shelf: Arc<Shelf>) -> Self {
+        Self { parameters, shelf }
+    }
+
+    /// Tells two of them apart.
+    pub fn name(&self) -> (&str, &str) {
+        (&self.shelf.key.1, &self.parameters)
+    }
+}
+
+impl Shadow {
+    /// Of a group that has not decided anything yet.
+    pub fn new(shadows: &Shadows, beside: Beside, names: GroupNames, metrics: Arc<Metrics>) -> Self {
+        let policy = beside.shelf.key.1.clone();
+        let told = Told { reporter: Mutex::new(ShadowReporter::new(names, policy.clone(), metrics)), tally: Tally::new(policy) };
+        Self { shadows: shadows.clone(), beside: Arc::new(beside), told: Arc::new(told) }
+    }
+
+    /// Whom it asks.
+    pub fn beside(&self) -> &Beside {
+        &self.beside
+    }
+
+    /// Has the same asked, if there is room. Never waits.
+    pub fn follow(&self, decided: &Decided) {
+        let (beside, told) = (Arc::clone(&self.beside), Arc::clone(&self.told));
+        let question = Question { beside, told, observation: Arc::clone(&decided.observation), decision: decided.decision.clone() };
+        if self.shadows.0.try_send(question).is_err() {
+            self.told.tell(&self.beside.shelf, |reporter| reporter.dropped());
+        }
+    }
+
+    /// How it has answered. None: it was not asked yet.
+    pub fn shown(&self) -> Option<ShadowStatus> {
+        self.told.tally.shown()
+    }
+}
+
+impl Told {
+    fn tell(&self, shelf: &Shelf, tell: impl FnOnce(&mut ShadowReporter) -> ShadowOutcome) {
+        let outcome = tell(&mut self.reporter.lock().unwrap_or_else(PoisonError::into_inner));
+        self.tally.count(&outcome);
+        shelf.tally.count(&outcome);
+    }
+}
+
+fn answer_all(asked: &Receiver<Question>) {
+    let start = Instant::now();
+    while let Ok(Question { beside, told, observation, decision }) = asked.recv() {
+        let shelf = &beside.shelf;
+        let Some(policy) = shelf.candidate() else { continue };
+        // As it would be asked if it decided.
+        let observation = Observation { parameters: beside.parameters.clone(), ..Observation::clone(&observation) };
+        let answer = policy.decide(&observation).and_then(|answer| match guard::judge(&observation, &answer) {
+            Ok(()) => Ok(answer),
+            Err(breaches) => Err(PolicyFault::Breach(breaches.iter().map(ToString::to_string).collect())),
+        });
+        if let Err(fault) = &answer {
+            shelf.shadow_fault(start.elapsed(), policy.digest(), fault);
+        }
+        told.tell(shelf, |reporter| reporter.answered(&decision, policy.digest(), &answer));
+    }
+}
+
+/// An answer takes a tenth of a millisecond, so this is a burst of all groups of a large fleet, and 20 MB at most.
+const QUESTIONS_MAX: usize = 1024;

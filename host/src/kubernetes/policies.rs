@@ -1,0 +1,144 @@
+//! What happens to FailoverPolicy resources and to what they name, and how a policy's fate is made known. Never chooses.
+
+use super::crd::{Condition, ConfigMapSource, FailoverPolicy, FailoverPolicyStatus};
+use super::watch::Key;
+use futures_util::stream::{BoxStream, StreamExt};
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watch_object, watcher};
+use kube::{Client, ResourceExt};
+use serde_json::json;
+use std::future::ready;
+
+/// What happened to a policy.
+#[derive(Debug)]
+pub enum PolicyHappening {
+    /// It is there, or has changed. It may not be what it should be.
+    Wanted(Key, Box<Result<FailoverPolicy, String>>),
+    /// It is gone.
+    Unwanted(Key),
+    /// The watch began anew: whatever is not told until [`PolicyHappening::Listed`] is gone.
+    Listing,
+    /// Everything that is there has been told.
+    Listed,
+}
+
+/// Watches the policies of one namespace, or of all. Ends never: what fails is tried again, ever more slowly.
+pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'static, PolicyHappening> {
+    let resource = ApiResource::erase::<FailoverPolicy>(&());
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let key = |object: &DynamicObject| (object.namespace().unwrap_or_default(), object.name_any());
+    let told = watcher(api, watcher::Config::default()).default_backoff().filter_map(move |event| {
+        ready(match event {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => {
+                let policy = serde_json::to_value(&object).and_then(serde_json::from_value).map_err(|error| error.to_string());
+                Some(PolicyHappening::Wanted(key(&object), Box::new(policy)))
+            }
+            Ok(Event::Delete(object)) => Some(PolicyHappening::Unwanted(key(&object))),
+            Ok(Event::Init) => Some(PolicyHappening::Listing),
+            Ok(Event::InitDone) => Some(PolicyHappening::Listed),
+            Err(error) => {
+                tracing::warn!(kind = "FailoverPolicy", %error, "watch interrupted; it is tried again");
+                None
+            }
+        })
+    });
+    told.boxed()
+}
+
+/// Watches one key of a ConfigMap. An error is a sentence that says what is not there.
+pub fn watch_config_map(client: &Client, namespace: &str, source: ConfigMapSource) -> BoxStream<'static, Result<Vec<u8>, String>> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let found = watch_object(api, &source.name).default_backoff().filter_map(move |map| {
+        ready(match map {
+            Ok(map) => Some(bytes(map, &source)),
+            Err(error) => {
+                tracing::warn!(kind = "ConfigMap", name = source.name, %error, "watch interrupted; it is tried again");
+                None
+            }
+        })
+    });
+    found.boxed()
+}
+
+fn bytes(map: Option<ConfigMap>, ConfigMapSource { name, key }: &ConfigMapSource) -> Result<Vec<u8>, String> {
+    let map = map.ok_or_else(|| format!("ConfigMap {name} is not there: create it with kubectl create configmap {name} --from-file={key}=FILE"))?;
+    let is_text = map.data.is_some_and(|data| data.contains_key(key));
+    match map.binary_data.and_then(|mut data| data.remove(key)) {
+        Some(bytes) => Ok(bytes.0),
+        None if is_text => Err(format!("key {key} of ConfigMap {name} is text, and a component is binaryData: use kubectl create --from-file")),
+        None => Err(format!("ConfigMap {name} has no key {key} in its binaryData")),
+    }
+}
+
+/// Makes a policy's fate known.
+///
+/// # Errors
+/// The API server's words, and those of the way to it.
+pub async fn write_status(client: &Client, (namespace, name): &Key, status: &FailoverPolicyStatus) -> Result<(), kube::Error> {
+    let api: Api<FailoverPolicy> = Api::namespaced(client.clone(), namespace);
+    // What is not there any more is taken away, which a patch does only where it says so.
+    let mut whole = json!({ "active": null, "candidate": null, "refused": null, "shadow": null });
+    if let (Some(whole), serde_json::Value::Object(status)) = (whole.as_object_mut(), json!(status)) {
+        whole.extend(status);
+    }
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&json!({ "status": whole }))).await?;
+    Ok(())
+}
+
+/// A condition that keeps the moment of its last change. `now` is whole seconds, as Kubernetes writes them.
+pub fn condition(before: &[Condition], type_: &str, (holds, reason, message): (bool, &str, String), generation: Option<i64>) -> Condition {
+    let status = if holds { "True" } else { "False" };
+    let unchanged = before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
+    Condition {
+        type_: type_.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message,
+        last_transition_time: unchanged.map_or_else(now, |condition| condition.last_transition_time.clone()),
+        observed_generation: generation,
+    }
+}
+
+/// The time, in whole seconds, as Kubernetes writes it.
+pub fn now() -> String {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::ByteString;
+
+    fn map(binary: &[(&str, &[u8])], text: &[(&str, &str)]) -> Option<ConfigMap> {
+        Some(ConfigMap {
+            binary_data: Some(binary.iter().map(|(key, bytes)| ((*key).to_owned(), ByteString(bytes.to_vec()))).collect()),
+            data: Some(text.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
+            ..ConfigMap::default()
+        })
+    }
+
+    #[test]
+    fn a_key_of_a_config_map_is_its_bytes_and_what_is_missing_is_named() {
+        let source = ConfigMapSource { name: "mine".into(), key: "policy.wasm".into() };
+        assert_eq!(bytes(map(&[("policy.wasm", b"\0asm")], &[]), &source), Ok(b"\0asm".to_vec()));
+        assert!(bytes(None, &source).unwrap_err().contains("ConfigMap mine is not there"));
+        assert!(bytes(map(&[("other", b"")], &[]), &source).unwrap_err().contains("no key policy.wasm"));
+        assert!(bytes(map(&[], &[("policy.wasm", "AGFzbQ==")]), &source).unwrap_err().contains("is text"));
+    }
+
+    #[test]
+    fn a_condition_keeps_the_moment_of_its_change() {
+        let mut before = condition(&[], "Ready", (true, "Active", "it decides".into()), Some(1));
+        before.last_transition_time = "2026-01-01T00:00:00Z".into();
+        let same = condition(std::slice::from_ref(&before), "Ready", (true, "Other", "still".into()), Some(2));
+        assert_eq!((same.last_transition_time.as_str(), same.reason.as_str(), same.observed_generation), ("2026-01-01T00:00:00Z", "Other", Some(2)));
+        assert_ne!(condition(&[before], "Ready", (false, "Gone", String::new()), None).last_transition_time, "2026-01-01T00:00:00Z");
+    }
+}

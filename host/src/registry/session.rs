@@ -1,0 +1,177 @@
+//! One repository of one registry: the requests of the OCI distribution specification, and who we are there.
+
+use super::http::{Answer, Ask, FetchError, Http, absolute};
+use super::{Login, Reference, artifact, digest};
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION, WWW_AUTHENTICATE};
+use hyper::{Method, StatusCode};
+use serde::Deserialize;
+
+pub struct Session<'a> {
+    http: &'a Http,
+    image: &'a Reference,
+    login: Option<Login>,
+    plain_http: bool,
+    /// Once the registry has said how it wants it.
+    authorization: Option<String>,
+}
+
+impl<'a> Session<'a> {
+    pub fn new(http: &'a Http, image: &'a Reference, login: Option<Login>, plain_http: bool) -> Self {
+        Self { http, image, login, plain_http, authorization: None }
+    }
+
+    /// The manifest that the reference names.
+    pub async fn manifest(&mut self) -> Result<Vec<u8>, FetchError> {
+        let address = self.address(&format!("manifests/{}", self.image.version()));
+        let accept = (ACCEPT, artifact::MANIFEST_TYPE.to_owned());
+        let answer = self.ask(Method::GET, &address, &[accept], Bytes::new(), artifact::MANIFEST_BYTES_MAX).await?;
+        if answer.status != StatusCode::OK {
+            return Err(answer.refused(&self.image.to_string()));
+        }
+        self.image.digest.as_ref().map_or(Ok(()), |wanted| is_what_was_asked_for("the manifest", wanted, &answer.body))?;
+        Ok(answer.body)
+    }
+
+    /// A blob of that digest, and not one byte more than it should have.
+    pub async fn blob(&mut self, wanted: &str, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
+        let address = self.address(&format!("blobs/{wanted}"));
+        let answer = self.ask(Method::GET, &address, &[], Bytes::new(), bytes_max).await?;
+        if answer.status != StatusCode::OK {
+            return Err(answer.refused(&address));
+        }
+        is_what_was_asked_for("the component", wanted, &answer.body)?;
+        Ok(answer.body)
+    }
+
+    /// Sends a blob, unless it is there.
+    pub async fn put_blob(&mut self, blob: Bytes) -> Result<(), FetchError> {
+        let digest = digest(&blob);
+        let known = self.ask(Method::HEAD, &self.address(&format!("blobs/{digest}")), &[], Bytes::new(), ANSWER_BYTES_MAX).await?;
+        if known.status == StatusCode::OK {
+            return Ok(());
+        }
+        let uploads = self.address("blobs/uploads/");
+        let opened = self.ask(Method::POST, &uploads, &[], Bytes::new(), ANSWER_BYTES_MAX).await?;
+        let location = opened.header(LOCATION).filter(|_| opened.status == StatusCode::ACCEPTED).ok_or_else(|| opened.refused(&uploads))?;
+        let mark = if location.contains('?') { '&' } else { '?' };
+        let address = format!("{}{mark}digest={digest}", absolute(&uploads, location));
+        let octets = (CONTENT_TYPE, "application/octet-stream".to_owned());
+        let put = self.ask(Method::PUT, &address, &[octets], blob, ANSWER_BYTES_MAX).await?;
+        if put.status == StatusCode::CREATED { Ok(()) } else { Err(put.refused(&uploads)) }
+    }
+
+    /// Gives the manifest its tag. Returns its digest.
+    pub async fn put_manifest(&mut self, manifest: Bytes) -> Result<String, FetchError> {
+        let digest = digest(&manifest);
+        let address = self.address(&format!("manifests/{}", self.image.tag.as_deref().unwrap_or(&digest)));
+        let kind = (CONTENT_TYPE, artifact::MANIFEST_TYPE.to_owned());
+        let put = self.ask(Method::PUT, &address, &[kind], manifest, ANSWER_BYTES_MAX).await?;
+        if put.status == StatusCode::CREATED { Ok(digest) } else { Err(put.refused(&address)) }
+    }
+
+    fn address(&self, rest: &str) -> String {
+        let scheme = if self.plain_http { "http" } else { "https" };
+        // The name that people know is not the host that serves it.
+        let host = if self.image.registry == "docker.io" { "registry-1.docker.io" } else { &self.image.registry };
+        format!("{scheme}://{host}/v2/{}/{rest}", self.image.repository)
+    }
+
+    /// Asks, and if the registry wants to know who asks, says so and asks again.
+    async fn ask(
+        &mut self,
+        method: Method,
+        address: &str,
+        headers: &[(HeaderName, String)],
+        body: Bytes,
+        bytes_max: usize,
+    ) -> Result<Answer, FetchError> {
+        // Error texts are longer than a blob may be.
+        let bytes_max = bytes_max.max(ANSWER_BYTES_MAX);
+        let first = self.send(&method, address, headers, body.clone(), bytes_max).await?;
+        let is_answered = first.status != StatusCode::UNAUTHORIZED || self.authorization.is_some();
+        let Some(challenge) = first.header(WWW_AUTHENTICATE).filter(|_| !is_answered) else { return Ok(first) };
+        self.authorization = self.answer(challenge).await?;
+        if self.authorization.is_none() { Ok(first) } else { self.send(&method, address, headers, body, bytes_max).await }
+    }
+
+    async fn send(
+        &self,
+        method: &Method,
+        address: &str,
+        headers: &[(HeaderName, String)],
+        body: Bytes,
+        bytes_max: usize,
+    ) -> Result<Answer, FetchError> {
+        let mut headers = headers.to_vec();
+        headers.extend(self.authorization.clone().map(|value| (AUTHORIZATION, value)));
+        if *method == Method::GET {
+            return self.http.get(address, &headers, bytes_max).await;
+        }
+        self.http.ask(address, Ask { method: method.clone(), headers: &headers, body, bytes_max }).await
+    }
+
+    /// What to say to a challenge. None: we have nothing to say.
+    async fn answer(&self, challenge: &str) -> Result<Option<String>, FetchError> {
+        let Some((scheme, rest)) = challenge.split_once(' ') else { return Ok(None) };
+        if scheme.eq_ignore_ascii_case("basic") {
+            return Ok(self.login.as_ref().map(Login::basic));
+        }
+        let value = |name: &str| parameter(rest, name);
+        let Some(realm) = value("realm").filter(|_| scheme.eq_ignore_ascii_case("bearer")) else { return Ok(None) };
+        if !self.plain_http && !realm.starts_with("https://") {
+            return Err(FetchError::Unreachable { address: realm.into(), why: "the registry sends us there for a token, without TLS".into() });
+        }
+        let query = ["service", "scope"].into_iter().filter_map(|name| Some(format!("{name}={}", escaped(value(name)?))));
+        let mark = if realm.contains('?') { "&" } else { "?" };
+        let address = format!("{realm}{mark}{}", query.collect::<Vec<_>>().join("&"));
+        let headers: Vec<_> = self.login.iter().map(|login| (AUTHORIZATION, login.basic())).collect();
+        let answer = self.http.get(&address, &headers, ANSWER_BYTES_MAX).await?;
+        let token = serde_json::from_slice::<Token>(&answer.body).ok().and_then(|token| token.token.or(token.access_token));
+        match token.filter(|_| answer.status == StatusCode::OK) {
+            Some(token) => Ok(Some(format!("Bearer {token}"))),
+            None => Err(answer.refused(realm)),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Token {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+fn is_what_was_asked_for(what: &'static str, wanted: &str, bytes: &[u8]) -> Result<(), FetchError> {
+    let found = digest(bytes);
+    if found == wanted { Ok(()) } else { Err(FetchError::Digest { what, wanted: wanted.into(), found }) }
+}
+
+/// One of `realm="https://…",service="…",scope="a:b:pull,push"`. Values have commas, but no quotation marks.
+fn parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let at =
+        text.match_indices(name).find(|(at, _)| text[at + name.len()..].starts_with("=\"") && (*at == 0 || text[..*at].ends_with([',', ' '])))?.0;
+    text[at + name.len() + 2..].split('"').next()
+}
+
+/// A value of a query.
+fn escaped(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:,".contains(&byte);
+    value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// Tokens and the words of refusals.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_is_read_although_its_values_have_commas() {
+        let challenge = r#"realm="https://auth.example.com/token",service="registry.example.com",scope="repository:a/b:pull,push""#;
+        assert_eq!(parameter(challenge, "scope"), Some("repository:a/b:pull,push"));
+        assert_eq!(parameter(challenge, "service"), Some("registry.example.com"));
+        assert_eq!(parameter(challenge, "error"), None);
+        assert_eq!(escaped("a b&c=d/e:f"), "a%20b%26c%3Dd/e:f");
+    }
+}

@@ -1,0 +1,217 @@
+//! Policies into and out of a real OCI registry, by the program that its users have.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+use redis_operator::policy::{EMBEDDED, digest_of};
+use redis_operator::registry::{FetchError, Login, Logins, Remote};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output};
+use tests::policies::noted;
+use tests::real::build_program;
+use tests::registry::{PASSWORD, Registry, USER};
+
+/// The program, with no login but what is in `docker_config`.
+fn operator(docker_config: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(build_program());
+    command.args(arguments).env("DOCKER_CONFIG", docker_config);
+    for name in ["REDIS_OPERATOR_REGISTRY_USER", "REDIS_OPERATOR_REGISTRY_PASSWORD", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The one line of what was wrong, and the exit code.
+fn complaint(output: &Output) -> (i32, String) {
+    let line = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(output.stdout.is_empty() && line.lines().count() == 1, "{line}");
+    (output.status.code().unwrap(), line)
+}
+
+async fn or_skipped(closed: bool) -> Option<Registry> {
+    if !Registry::is_possible() {
+        println!("skipped: docker-registry is missing: tests/setup/setup.sh registry");
+        return None;
+    }
+    Some(if closed { Registry::start_closed().await } else { Registry::start().await })
+}
+
+#[tokio::test]
+async fn what_is_pushed_is_pulled_by_its_tag_and_by_its_digest() {
+    let Some(registry) = or_skipped(false).await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(path("mine.wasm"), noted(1)).unwrap();
+    let tag = format!("{}/policies/mine:1.0.0", registry.address);
+    let pushed = said(&operator(dir.path(), &["policy", "push", &path("mine.wasm"), &tag, "--plain-http"]));
+    assert!(pushed.contains(&digest_of(&noted(1))), "{pushed}");
+    let pinned = pushed.lines().last().unwrap().to_owned();
+    assert!(pinned.contains("/policies/mine@sha256:"), "{pinned}");
+    for (place, reference) in [("by-tag.wasm", &tag), ("by-digest.wasm", &pinned)] {
+        said(&operator(dir.path(), &["policy", "pull", reference, "--output", &path(place), "--plain-http"]));
+        assert_eq!(digest_of(&std::fs::read(path(place)).unwrap()), digest_of(&noted(1)));
+    }
+    // Again: the same artifact. Another component: the tag moves, the digest does not.
+    assert_eq!(said(&operator(dir.path(), &["policy", "push", &path("mine.wasm"), &tag, "--plain-http"])), pushed);
+    std::fs::write(path("mine.wasm"), noted(2)).unwrap();
+    said(&operator(dir.path(), &["policy", "push", &path("mine.wasm"), &tag, "--plain-http"]));
+    said(&operator(dir.path(), &["policy", "pull", &tag, "--output", &path("by-tag.wasm"), "--plain-http"]));
+    said(&operator(dir.path(), &["policy", "pull", &pinned, "--output", &path("by-digest.wasm"), "--plain-http"]));
+    assert_eq!((std::fs::read(path("by-tag.wasm")).unwrap(), std::fs::read(path("by-digest.wasm")).unwrap()), (noted(2), noted(1)));
+}
+
+#[tokio::test]
+async fn the_artifact_has_the_layout_that_other_tools_read() {
+    let Some(registry) = or_skipped(false).await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mine.wasm");
+    std::fs::write(&file, EMBEDDED).unwrap();
+    let tag = format!("{}/mine:1", registry.address);
+    said(&operator(dir.path(), &["policy", "push", file.to_str().unwrap(), &tag, "--plain-http"]));
+    let ask = |path: &str| {
+        let mut stream = TcpStream::connect(&registry.address).unwrap();
+        write!(stream, "GET /v2/mine/{path} HTTP/1.0\r\nAccept: application/vnd.oci.image.manifest.v1+json\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        serde_json::from_str::<Value>(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    let manifest = ask("manifests/1");
+    let (config, layer) = (&manifest["config"], &manifest["layers"][0]);
+    assert_eq!((&config["mediaType"], &layer["mediaType"]), (&json!("application/vnd.wasm.config.v0+json"), &json!("application/wasm")));
+    assert_eq!((&layer["digest"], &layer["size"]), (&json!(format!("sha256:{}", digest_of(EMBEDDED))), &json!(EMBEDDED.len())));
+    let config = ask(&format!("blobs/{}", config["digest"].as_str().unwrap()));
+    assert_eq!((&config["architecture"], &config["layerDigests"][0]), (&json!("wasm"), &layer["digest"]));
+    assert!(config["component"]["exports"][0].as_str().unwrap().starts_with("redis-failover:policy/"));
+}
+
+#[tokio::test]
+async fn a_closed_registry_wants_a_login_and_takes_docker_s_and_the_environment_s() {
+    let Some(registry) = or_skipped(true).await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mine.wasm");
+    std::fs::write(&file, EMBEDDED).unwrap();
+    let tag = format!("{}/mine:1", registry.address);
+    let push = ["policy", "push", file.to_str().unwrap(), &tag, "--plain-http"];
+    let (code, line) = complaint(&operator(dir.path(), &push));
+    assert!(code == 2 && line.contains("401") && line.contains("docker login"), "{line}");
+    let login = json!({ "auths": { &registry.address: { "username": USER, "password": PASSWORD } } });
+    std::fs::write(dir.path().join("config.json"), login.to_string()).unwrap();
+    said(&operator(dir.path(), &push));
+    let output = dir.path().join("pulled.wasm");
+    let mut command = Command::new(build_program());
+    command.args(["policy", "pull", &tag, "--plain-http", "--output"]).arg(&output).env("DOCKER_CONFIG", "/nowhere");
+    command.env("REDIS_OPERATOR_REGISTRY_USER", USER).env("REDIS_OPERATOR_REGISTRY_PASSWORD", PASSWORD);
+    said(&command.output().unwrap());
+    assert_eq!(std::fs::read(&output).unwrap(), EMBEDDED);
+    let (code, line) = complaint(&command.env("REDIS_OPERATOR_REGISTRY_PASSWORD", "wrong").output().unwrap());
+    assert!(code == 2 && line.contains("401") && !line.contains("wrong"), "{line}");
+}
+
+#[tokio::test]
+async fn bad_input_is_one_line_with_the_way_out_and_leaves_no_file() {
+    let Some(registry) = or_skipped(false).await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(path("none.wasm"), "no wasm").unwrap();
+    std::fs::write(path("mine.wasm"), EMBEDDED).unwrap();
+    let tag = format!("{}/mine:1", registry.address);
+    let digest = format!("{}/mine@sha256:{}", registry.address, "0".repeat(64));
+    let (none, mine, output) = (path("none.wasm"), path("mine.wasm"), path("output.wasm"));
+    for (arguments, words) in [
+        (["policy", "push", &none, &tag, "--plain-http", "--log-format=text"], "no WebAssembly component"),
+        (["policy", "push", "/nowhere.wasm", &tag, "--plain-http", "--log-format=text"], "/nowhere.wasm: No such file"),
+        (["policy", "push", &mine, "mine:1", "--plain-http", "--log-format=text"], "REGISTRY/REPOSITORY:TAG"),
+        (["policy", "push", &mine, &digest, "--plain-http", "--log-format=text"], "no tag"),
+        (["policy", "pull", &tag, "--output", &output, "--plain-http"], "not found"),
+        (["policy", "pull", "localhost/Mine:1", "--output", &output, "--plain-http"], "lower-case"),
+    ] {
+        let (code, line) = complaint(&operator(dir.path(), &arguments));
+        assert!(code == 2 && line.contains(words), "{arguments:?}: {line}");
+    }
+    let (code, line) = complaint(&operator(dir.path(), &["policy", "pull", "127.0.0.1:9/mine:1", "--output", &output, "--plain-http"]));
+    assert!(code == 1 && line.contains("127.0.0.1:9"), "{line}");
+    assert!(!Path::new(&output).exists());
+}
+
+/// A registry as the large ones are: it wants a token, which somebody else gives, and keeps its blobs elsewhere. Returns its address.
+fn token_registry() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let own = address.clone();
+    let serve = move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read(&mut byte).unwrap() == 0 {
+                    break;
+                }
+                head.push(char::from(byte[0]));
+            }
+            let port = own.rsplit(':').next().unwrap();
+            let (status, headers, body) = answer(&head, &own, port);
+            write!(stream, "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len()).unwrap();
+            stream.write_all(&body).unwrap();
+        }
+    };
+    // It ends with the test program.
+    std::thread::spawn(serve);
+    address
+}
+
+fn answer(head: &str, own: &str, port: &str) -> (&'static str, String, Vec<u8>) {
+    let is_for = |path: &str| head.starts_with(&format!("GET {path} "));
+    let says = |authorization: &str| head.to_ascii_lowercase().contains(&format!("authorization: {}\r\n", authorization.to_ascii_lowercase()));
+    let digest = format!("sha256:{}", digest_of(EMBEDDED));
+    if is_for("/token?service=here&scope=repository:mine:pull") {
+        // keeper:sesame
+        return if says("Basic a2VlcGVyOnNlc2FtZQ==") {
+            ("200 OK", String::new(), br#"{"token": "T"}"#.to_vec())
+        } else {
+            ("401 Unauthorized", String::new(), vec![])
+        };
+    }
+    // Who we are at the registry is nothing to whoever keeps its blobs.
+    if is_for("/elsewhere") {
+        return if head.to_ascii_lowercase().contains("authorization") {
+            ("400 Bad Request", String::new(), vec![])
+        } else {
+            ("200 OK", String::new(), EMBEDDED.to_vec())
+        };
+    }
+    if !says("Bearer T") {
+        let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{own}/token\",service=\"here\",scope=\"repository:mine:pull\"\r\n");
+        return ("401 Unauthorized", challenge, vec![]);
+    }
+    if is_for("/v2/mine/manifests/1") {
+        let layer = json!({ "mediaType": "application/wasm", "digest": digest, "size": EMBEDDED.len() });
+        return ("200 OK", String::new(), json!({ "schemaVersion": 2, "layers": [layer] }).to_string().into_bytes());
+    }
+    if is_for(&format!("/v2/mine/blobs/{digest}")) {
+        return ("307 Temporary Redirect", format!("Location: http://localhost:{port}/elsewhere\r\n"), vec![]);
+    }
+    ("404 Not Found", String::new(), vec![])
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_with_the_login_and_goes_nowhere_else() {
+    let address = token_registry();
+    let image = format!("{address}/mine:1").parse().unwrap();
+    let remote = |password: &str, bytes_max| {
+        let given = Some(Login { user: USER.into(), password: password.into() });
+        Remote::new(Logins { docker_config: None, given }, bytes_max).unwrap()
+    };
+    assert_eq!(remote(PASSWORD, 1 << 20).pull(&image, true).await.unwrap(), EMBEDDED);
+    assert!(matches!(remote("wrong", 1 << 20).pull(&image, true).await, Err(FetchError::Unauthorized { .. })));
+    assert!(matches!(remote(PASSWORD, 1000).pull(&image, true).await, Err(FetchError::NoComponent(_))));
+    // Over TLS nobody is sent to a place without it, and nobody who is not trusted is asked.
+    assert!(matches!(remote(PASSWORD, 1 << 20).pull(&image, false).await, Err(FetchError::Unreachable { .. })));
+}
