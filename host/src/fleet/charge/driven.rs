@@ -8,6 +8,7 @@ use crate::kubernetes::{pods, wishes};
 use crate::policy::contract::Group as Wanted;
 use crate::policy::{Component, Line, Policy};
 use crate::redis::Logins;
+use super::secrets::Secrets;
 use crate::report::{GroupNames, Reporter};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub struct Driven {
     policy: Arc<Component>,
     wanted: (Wanted, String),
     logins: Logins,
+    certificate: Option<String>,
     members: Vec<(String, Option<String>, String)>,
     may_act: bool,
     task: AbortHandle,
@@ -43,14 +45,15 @@ pub enum Told {
 
 impl Driven {
     /// Starts it, from what was made known before.
-    pub fn start(common: &Common, picture: &Picture, logins: Logins) -> Self {
+    pub fn start(common: &Common, picture: &Picture, secrets: &Secrets) -> Self {
+        let logins = secrets.passwords.logins();
         let mut settings = wishes::settings(&picture.redis, Timestamp::now());
         settings.record = picture.record.as_ref().map(|(record, _)| record.clone()).or(settings.record);
         let policy: Arc<dyn Policy> = common.policy.clone();
         let line = Arc::new(Line::new(policy));
         let wanted = (settings.wanted.clone(), settings.parameters.clone());
         let hang_limit = Duration::from_millis(u64::from(wanted.0.hang_limit_ms));
-        let access = Access { logins: logins.clone(), tls: None, hang_limit, wants: line.wants(wanted.0.topology) };
+        let access = Access { logins: logins.clone(), tls: secrets.tls.as_ref().map(|identity| identity.tls.clone()), hang_limit, wants: line.wants(wanted.0.topology) };
         let (records_in, records) = unbounded_channel();
         // Nobody is left to be told when this fails.
         let publish = move |_: Moment, record: Record| drop(records_in.send(record));
@@ -60,7 +63,8 @@ impl Driven {
         let door = driver.door();
         let task = common.groups.spawn(driver.run()).abort_handle();
         let policy = Arc::clone(&common.policy);
-        Self { door, reports, records, reporter, policy, wanted, logins, members: Vec::new(), may_act: false, task }
+        let certificate = secrets.tls.as_ref().map(|identity| identity.digest.clone());
+        Self { door, reports, records, reporter, policy, wanted, logins, certificate, members: Vec::new(), may_act: false, task }
     }
 
     /// Who decides, for people.
@@ -69,8 +73,9 @@ impl Driven {
     }
 
     /// Whether it has to be started anew: its connections would be others.
-    pub fn is_outdated(&self, redis: &Redis) -> bool {
-        self.wanted.0.hang_limit_ms != redis.spec.failover.down_after_milliseconds
+    pub fn is_outdated(&self, redis: &Redis, secrets: &Secrets) -> bool {
+        let certificate = secrets.tls.as_ref().map(|identity| &identity.digest);
+        self.wanted.0.hang_limit_ms != redis.spec.failover.down_after_milliseconds || self.certificate.as_ref() != certificate
     }
 
     /// Tells it what is known now.

@@ -3,10 +3,10 @@
 
 mod driven;
 mod objects;
-mod password;
 mod picture;
 mod publish;
 mod rollout;
+mod secrets;
 mod tune;
 mod upkeep;
 
@@ -45,13 +45,13 @@ pub enum Word {
     Listing(&'static str),
     /// Those that were not told since are gone.
     Listed(&'static str),
-    /// The user's Secret was changed, made or deleted.
+    /// A Secret that the resource names was changed, made or deleted.
     Secret,
 }
 
 /// What the tasks of a charge find out.
 enum Found {
-    Passwords(password::Read),
+    Secrets(secrets::Read),
     /// By whom, and all of it.
     Troubles(&'static str, Vec<Trouble>),
 }
@@ -76,7 +76,7 @@ pub async fn charge(common: Arc<Common>, redis: Arc<Redis>, mut words: Unbounded
     tasks.spawn(publish::keep(Arc::clone(&common), newest.clone()));
     tasks.spawn(upkeep::keep(Arc::clone(&common), newest, found.clone()));
     let mut charge = Charge { common, picture, driven: None, unlisted: BTreeSet::new(), found, reading: JoinSet::new() };
-    charge.read_passwords();
+    charge.read_secrets();
     loop {
         tokio::select! {
             word = words.recv() => match word {
@@ -108,11 +108,11 @@ impl Charge {
         let picture = &mut self.picture;
         match word {
             Word::Wanted(redis) => {
-                let is_elsewhere = redis.spec.password != picture.redis.spec.password;
+                let is_elsewhere = (&redis.spec.password, &redis.spec.tls) != (&picture.redis.spec.password, &picture.redis.spec.tls);
                 picture.redis = redis;
                 picture.troubles.remove(SPEC);
                 if is_elsewhere {
-                    self.read_passwords();
+                    self.read_secrets();
                 }
             }
             Word::NotUnderstood(message) => {
@@ -146,7 +146,7 @@ impl Charge {
                 picture.seen.retain(|key, _| !gone.contains(key));
                 picture.missing.extend(gone);
             }
-            Word::Secret => self.read_passwords(),
+            Word::Secret => self.read_secrets(),
         }
     }
 
@@ -184,9 +184,9 @@ impl Charge {
 
     fn learn(&mut self, find: Found) {
         match find {
-            Found::Passwords((passwords, trouble)) => {
-                self.picture.passwords = passwords.map(Arc::new).or(self.picture.passwords.take());
-                self.picture.troubles.insert(PASSWORD, trouble.into_iter().collect());
+            Found::Secrets((secrets, trouble)) => {
+                self.picture.secrets = secrets.map(Arc::new).or(self.picture.secrets.take());
+                self.picture.troubles.insert(SECRETS, trouble.into_iter().collect());
             }
             Found::Troubles(finder, troubles) => {
                 self.picture.troubles.insert(finder, troubles);
@@ -194,24 +194,23 @@ impl Charge {
         }
     }
 
-    fn read_passwords(&mut self) {
+    fn read_secrets(&mut self) {
         let (client, redis, found) = (self.common.client.clone(), Arc::clone(&self.picture.redis), self.found.clone());
         self.reading.abort_all();
-        self.reading.spawn(async move { drop(found.send(Found::Passwords(password::read(&client, &redis).await))) });
+        self.reading.spawn(async move { drop(found.send(Found::Secrets(secrets::read(&client, &redis).await))) });
     }
 
     /// Starts the group as soon as it is known how to log in, and tells it what there is now.
     fn drive(&mut self) {
-        let Some(passwords) = &self.picture.passwords else { return };
-        let logins = passwords.logins();
-        if self.driven.as_ref().is_some_and(|driven| driven.is_outdated(&self.picture.redis)) {
+        let Some(secrets) = self.picture.secrets.clone() else { return };
+        if self.driven.as_ref().is_some_and(|driven| driven.is_outdated(&self.picture.redis, &secrets)) {
             self.driven = None;
         }
         let driven = match &mut self.driven {
             Some(driven) => driven,
-            None => self.driven.insert(Driven::start(&self.common, &self.picture, logins.clone())),
+            None => self.driven.insert(Driven::start(&self.common, &self.picture, &secrets)),
         };
-        driven.tell(&self.picture, logins);
+        driven.tell(&self.picture, secrets.passwords.logins());
         self.picture.door = Some(driven.door.clone());
         let request = self.picture.redis.spec.switchover.as_ref();
         if let Some(request) = request.filter(|request| self.picture.may_act && self.picture.switchover_id.as_ref() != Some(&request.id)) {
@@ -223,4 +222,4 @@ impl Charge {
 
 /// Who finds troubles.
 const SPEC: &str = "spec";
-const PASSWORD: &str = "password";
+const SECRETS: &str = "secrets";
