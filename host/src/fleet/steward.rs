@@ -27,8 +27,8 @@ struct Steward {
 
 struct InCharge {
     words: UnboundedSender<Word>,
-    /// The Secret that its password is in.
-    secret: Option<String>,
+    /// The Secrets that it names.
+    secrets: Vec<String>,
 }
 
 /// Looks after the resources of one namespace, or of all, until dropped.
@@ -73,7 +73,7 @@ impl Steward {
             }
             Happening::Object(key, kind, name, version) => self.tell(&key, Word::Object(kind, name, version)),
             Happening::Secret((namespace, name)) => {
-                let of = |(key, charge): &(&Key, &InCharge)| key.0 == namespace && charge.secret.as_ref() == Some(&name);
+                let of = |(key, charge): &(&Key, &InCharge)| key.0 == namespace && charge.secrets.contains(&name);
                 self.charges.iter().filter(of).for_each(|(_, charge)| drop(charge.words.send(Word::Secret)));
             }
             Happening::Listing("Redis") => self.listed = Some(BTreeSet::new()),
@@ -107,9 +107,10 @@ impl Steward {
             self.charges.remove(&key);
             return;
         }
-        let secret = redis.spec.password.as_ref().map(|password| password.secret_key_ref.name.clone());
+        let password = redis.spec.password.as_ref().map(|password| password.secret_key_ref.name.clone());
+        let secrets = password.into_iter().chain(redis.spec.tls.as_ref().map(|tls| tls.secret_name.clone())).collect();
         if let Some(charge) = self.charges.get_mut(&key) {
-            charge.secret = secret;
+            charge.secrets = secrets;
             return self.tell(&key, Word::Wanted(redis));
         }
         let (words, heard) = unbounded_channel();
@@ -120,7 +121,7 @@ impl Steward {
         if let Some(revision) = self.revisions.get(&key) {
             drop(words.send(Word::Revision(revision.clone())));
         }
-        self.charges.insert(key, InCharge { words, secret });
+        self.charges.insert(key, InCharge { words, secrets });
     }
 
     fn forget_pod(&mut self, key: &Key, name: String) {

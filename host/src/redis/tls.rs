@@ -40,6 +40,34 @@ impl Tls {
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), server_name })
     }
 
+    /// The same from PEM text that is not in files: authorities, then our own chain and key.
+    ///
+    /// # Errors
+    /// One sentence that names the part and what is wrong with it.
+    pub fn from_pem(ca: &[u8], client: Option<(&[u8], &[u8])>, server_name: &str) -> Result<Self, String> {
+        let chain = |what: &str, pem: &[u8]| {
+            let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| format!("{what}: {error}"))?;
+            if found.is_empty() { Err(format!("{what} contains no certificate")) } else { Ok(found) }
+        };
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in chain("ca.crt", ca)? {
+            roots.add(certificate).map_err(|error| format!("ca.crt: {error}"))?;
+        }
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots);
+        let config = match client {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let private = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("tls.key: {error}"))?;
+                builder.with_client_auth_cert(chain("tls.crt", certificate)?, private).map_err(|error| format!("tls.crt and tls.key: {error}"))?
+            }
+        };
+        let server_name = named(server_name).ok_or_else(|| format!("{server_name:?} is no name that a certificate can have"))?;
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), server_name: Some(server_name) })
+    }
+
     /// What a handshake needs. None when the host is no name that a certificate could have.
     pub(super) fn for_endpoint(&self, endpoint: &Endpoint) -> Option<(&TlsConnector, ServerName<'static>)> {
         self.server_name.clone().or_else(|| named(&endpoint.host)).map(|name| (&self.connector, name))

@@ -3,12 +3,14 @@
 use super::super::policies::{Serving, Shadow};
 use super::super::{Access, Common, Door, Driver, Seats};
 use super::picture::Picture;
+use super::secrets::Secrets;
 use crate::group::{Decided, Event, Moment, Record, Report};
 use crate::kubernetes::crd::{Redis, ShadowStatus};
 use crate::kubernetes::{pods, wishes};
 use crate::policy::Line;
 use crate::policy::contract::Group as Wanted;
 use crate::redis::Logins;
+
 use crate::report::{GroupNames, Reporter};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ pub struct Driven {
     names: GroupNames,
     wanted: (Wanted, String),
     logins: Logins,
+    certificate: Option<String>,
     members: Vec<(String, Option<String>, String)>,
     may_act: bool,
     task: AbortHandle,
@@ -48,7 +51,8 @@ pub enum Told {
 
 impl Driven {
     /// Starts it, from what was made known before.
-    pub fn start(common: &Common, picture: &Picture, logins: Logins, serving: &Serving) -> Self {
+    pub fn start(common: &Common, picture: &Picture, secrets: &Secrets, serving: &Serving) -> Self {
+        let logins = secrets.passwords.logins();
         let mut settings = wishes::settings(&picture.redis, Timestamp::now());
         settings.record = picture.record.as_ref().map(|(record, _)| record.clone()).or(settings.record);
         settings.parameters.clone_from(&serving.parameters);
@@ -56,7 +60,7 @@ impl Driven {
         let in_front = line.live().digest().to_owned();
         let wanted = (settings.wanted.clone(), settings.parameters.clone());
         let hang_limit = Duration::from_millis(u64::from(wanted.0.hang_limit_ms));
-        let access = Access { logins: logins.clone(), tls: None, hang_limit, wants: line.wants(wanted.0.topology) };
+        let access = Access { logins: logins.clone(), tls: secrets.tls.as_ref().map(|identity| identity.tls.clone()), hang_limit, wants: line.wants(wanted.0.topology) };
         let (records_in, records) = unbounded_channel();
         // Nobody is left to be told when this fails.
         let publish = move |_: Moment, record: Record| drop(records_in.send(record));
@@ -65,8 +69,9 @@ impl Driven {
         let reporter = Reporter::new(names.clone(), Arc::clone(&common.metrics), Arc::clone(&common.health), None);
         let door = driver.door();
         let task = common.groups.spawn(driver.run()).abort_handle();
+        let certificate = secrets.tls.as_ref().map(|identity| identity.digest.clone());
         let (shadow, members) = (None, Vec::new());
-        Self { door, reports, records, reporter, line, in_front, shadow, names, wanted, logins, members, may_act: false, task }
+        Self { door, reports, records, reporter, line, in_front, shadow, names, wanted, logins, certificate, members, may_act: false, task }
     }
 
     /// Who decided, for people.
@@ -101,8 +106,9 @@ impl Driven {
     }
 
     /// Whether it has to be started anew: its connections would be others.
-    pub fn is_outdated(&self, redis: &Redis) -> bool {
-        self.wanted.0.hang_limit_ms != redis.spec.failover.down_after_milliseconds
+    pub fn is_outdated(&self, redis: &Redis, secrets: &Secrets) -> bool {
+        let certificate = secrets.tls.as_ref().map(|identity| &identity.digest);
+        self.wanted.0.hang_limit_ms != redis.spec.failover.down_after_milliseconds || self.certificate.as_ref() != certificate
     }
 
     /// Tells it what is known now.

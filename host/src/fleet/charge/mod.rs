@@ -3,10 +3,10 @@
 
 mod driven;
 mod objects;
-mod password;
 mod picture;
 mod publish;
 mod rollout;
+mod secrets;
 mod tune;
 mod upkeep;
 
@@ -46,13 +46,13 @@ pub enum Word {
     Listing(&'static str),
     /// Those that were not told since are gone.
     Listed(&'static str),
-    /// The user's Secret was changed, made or deleted.
+    /// A Secret that the resource names was changed, made or deleted.
     Secret,
 }
 
 /// What the tasks of a charge find out.
 enum Found {
-    Passwords(password::Read),
+    Secrets(secrets::Read),
     /// By whom, and all of it.
     Troubles(&'static str, Vec<Trouble>),
 }
@@ -77,7 +77,7 @@ pub async fn charge(common: Arc<Common>, redis: Arc<Redis>, mut words: Unbounded
     tasks.spawn(publish::keep(Arc::clone(&common), newest.clone()));
     tasks.spawn(upkeep::keep(Arc::clone(&common), newest, found.clone()));
     let mut charge = Charge { common, picture, driven: None, unlisted: BTreeSet::new(), found, reading: JoinSet::new() };
-    charge.read_passwords();
+    charge.read_secrets();
     let mut policies = charge.common.policies.changes();
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
@@ -113,11 +113,11 @@ impl Charge {
         let picture = &mut self.picture;
         match word {
             Word::Wanted(redis) => {
-                let is_elsewhere = redis.spec.password != picture.redis.spec.password;
+                let is_elsewhere = (&redis.spec.password, &redis.spec.tls) != (&picture.redis.spec.password, &picture.redis.spec.tls);
                 picture.redis = redis;
                 picture.troubles.remove(SPEC);
                 if is_elsewhere {
-                    self.read_passwords();
+                    self.read_secrets();
                 }
             }
             Word::NotUnderstood(message) => {
@@ -151,7 +151,7 @@ impl Charge {
                 picture.seen.retain(|key, _| !gone.contains(key));
                 picture.missing.extend(gone);
             }
-            Word::Secret => self.read_passwords(),
+            Word::Secret => self.read_secrets(),
         }
     }
 
@@ -195,9 +195,9 @@ impl Charge {
 
     fn learn(&mut self, find: Found) {
         match find {
-            Found::Passwords((passwords, trouble)) => {
-                self.picture.passwords = passwords.map(Arc::new).or(self.picture.passwords.take());
-                self.picture.troubles.insert(PASSWORD, trouble.into_iter().collect());
+            Found::Secrets((secrets, trouble)) => {
+                self.picture.secrets = secrets.map(Arc::new).or(self.picture.secrets.take());
+                self.picture.troubles.insert(SECRETS, trouble.into_iter().collect());
             }
             Found::Troubles(finder, troubles) => {
                 self.picture.troubles.insert(finder, troubles);
@@ -205,26 +205,25 @@ impl Charge {
         }
     }
 
-    fn read_passwords(&mut self) {
+    fn read_secrets(&mut self) {
         let (client, redis, found) = (self.common.client.clone(), Arc::clone(&self.picture.redis), self.found.clone());
         self.reading.abort_all();
-        self.reading.spawn(async move { drop(found.send(Found::Passwords(password::read(&client, &redis).await))) });
+        self.reading.spawn(async move { drop(found.send(Found::Secrets(secrets::read(&client, &redis).await))) });
     }
 
     /// Starts the group as soon as it is known how to log in, and tells it what there is now.
     fn drive(&mut self) {
-        let Some(passwords) = &self.picture.passwords else { return };
-        let logins = passwords.logins();
-        if self.driven.as_ref().is_some_and(|driven| driven.is_outdated(&self.picture.redis)) {
+        let Some(secrets) = self.picture.secrets.clone() else { return };
+        if self.driven.as_ref().is_some_and(|driven| driven.is_outdated(&self.picture.redis, &secrets)) {
             self.driven = None;
         }
         let mut serving = self.common.policies.serving(&self.picture.redis);
         self.picture.troubles.insert(POLICY, serving.trouble.take().into_iter().collect());
         let driven = match &mut self.driven {
             Some(driven) => driven,
-            None => self.driven.insert(Driven::start(&self.common, &self.picture, logins.clone(), &serving)),
+            None => self.driven.insert(Driven::start(&self.common, &self.picture, &secrets, &serving)),
         };
-        driven.tell(&self.picture, logins, &serving.parameters);
+        driven.tell(&self.picture, secrets.passwords.logins(), &serving.parameters);
         driven.serve(&self.common, serving);
         self.picture.shadow = driven.shadow_status();
         self.picture.door = Some(driven.door.clone());
@@ -238,7 +237,7 @@ impl Charge {
 
 /// Who finds troubles.
 const SPEC: &str = "spec";
-const PASSWORD: &str = "password";
+const SECRETS: &str = "secrets";
 const POLICY: &str = "policy";
 /// For what no event tells of: how the shadow answers.
 const LOOK_EVERY: Duration = Duration::from_secs(10);

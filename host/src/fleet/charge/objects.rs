@@ -17,7 +17,8 @@ impl Objects {
     /// Makes them as they should be.
     pub async fn settle(&mut self, common: &Common, picture: &Picture, mover: &mut Mover) -> Step {
         // Nobody starts without the password that is wanted.
-        let Some(passwords) = &picture.passwords else { return Step::done() };
+        let Some(secrets) = &picture.secrets else { return Step::done() };
+        let passwords = &secrets.passwords;
         let mut step = Step::done();
         let (replicas, in_the_way) = replicas(picture);
         if in_the_way {
@@ -30,6 +31,7 @@ impl Objects {
             master: master.as_deref(),
             password: passwords.wanted.as_deref(),
             previous: passwords.before(),
+            certificate: secrets.tls.as_ref().map(|identity| identity.digest.as_str()),
         };
         let all = match objects(&wanted) {
             Ok(all) => all,

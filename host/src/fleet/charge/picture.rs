@@ -2,7 +2,7 @@
 //! in between does not matter.
 
 use super::super::Door;
-use super::password::Passwords;
+use super::secrets::Secrets;
 use crate::group::{Decided, Record};
 use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus};
 use crate::kubernetes::told::Trouble;
@@ -34,7 +34,7 @@ pub struct Picture {
     /// The newest switchover that was taken up.
     pub switchover_id: Option<String>,
     /// None: not read yet.
-    pub passwords: Option<Arc<Passwords>>,
+    pub secrets: Option<Arc<Secrets>>,
     /// What stands in the way, by who found it.
     pub troubles: BTreeMap<&'static str, Vec<Trouble>>,
     pub may_act: bool,
@@ -56,7 +56,7 @@ impl Picture {
             decided: None,
             shadow: None,
             switchover_id,
-            passwords: None,
+            secrets: None,
             troubles: BTreeMap::new(),
             may_act: false,
             door: None,

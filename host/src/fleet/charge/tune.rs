@@ -3,7 +3,7 @@
 
 use super::super::Common;
 use super::objects::in_short;
-use super::password::Passwords;
+use super::secrets::Passwords;
 use super::picture::Picture;
 use super::upkeep::Step;
 use crate::kubernetes::objects::{PORT, live_directives};
@@ -25,7 +25,7 @@ pub struct Tuned(BTreeMap<String, Told>);
 struct Told {
     start: Start,
     directives: BTreeMap<String, String>,
-    passwords: Arc<Passwords>,
+    passwords: Passwords,
     /// What it refused.
     refused: Vec<String>,
     needs_a_start: bool,
@@ -57,7 +57,8 @@ impl Tuned {
     /// Tells those who were not told yet.
     pub async fn settle(&mut self, common: &Common, picture: &Picture) -> Step {
         self.0.retain(|name, _| picture.pods.contains_key(name));
-        let Some(passwords) = &picture.passwords else { return Step::done() };
+        let Some(secrets) = &picture.secrets else { return Step::done() };
+        let (passwords, tls) = (&secrets.passwords, secrets.tls.as_ref().map(|identity| &identity.tls));
         let directives = live_directives(&picture.redis);
         let is_news = |name: &str, start: &Start| {
             self.0.get(name).is_none_or(|told| told.start != *start || told.directives != directives || told.passwords != *passwords)
@@ -70,7 +71,7 @@ impl Tuned {
             .collect();
         let sessions = join_all(due.into_iter().map(async |(name, pod, start)| {
             let endpoint = Endpoint { host: picture.address(name).unwrap_or_default(), port: PORT as u16 };
-            (name, pod, start, Session::open(&endpoint, &passwords.logins(), None, SESSION_LIMIT).await)
+            (name, pod, start, Session::open(&endpoint, &passwords.logins(), tls, SESSION_LIMIT).await)
         }))
         .await;
         let mut step = Step::done();
@@ -91,7 +92,7 @@ impl Tuned {
         for (name, pod, start, session) in open {
             match give(common, picture, pod, &session, &directives).await {
                 Ok((refused, needs_a_start)) => {
-                    let told = Told { start, directives: directives.clone(), passwords: Arc::clone(passwords), refused, needs_a_start };
+                    let told = Told { start, directives: directives.clone(), passwords: passwords.clone(), refused, needs_a_start };
                     self.0.insert(name.clone(), told);
                 }
                 Err(error) => {

@@ -40,7 +40,8 @@ use std::collections::BTreeMap;
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", description = "Why the last decision was made", priority = 1),
     printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy", description = "Who decides", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("size(self.metadata.name) <= 44").message("a name of 44 characters at most: Pods and Services get longer ones made of it")
+    validation = Rule::new("size(self.metadata.name) <= 44").message("a name of 44 characters at most: Pods and Services get longer ones made of it"),
+    validation = Rule::new("has(self.spec.tls) == has(oldSelf.spec.tls)").message("TLS cannot be switched on or off while the group runs: make another resource, and move the data")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RedisSpec {
@@ -58,6 +59,9 @@ pub struct RedisSpec {
     /// Where the password is. None: no password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Password>,
+    /// Redis speaks TLS, with clients and among its instances. None: in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSettings>,
     /// Annotations of the Pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -132,6 +136,22 @@ pub struct RedisSpec {
 pub struct Password {
     /// A key of a Secret in the same namespace.
     pub secret_key_ref: SecretKeySelector,
+}
+
+/// The certificate of all instances. Another one in the Secret is taken into use by a rollout, without loss.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsSettings {
+    /// A Secret in the same namespace with `tls.crt`, `tls.key` and `ca.crt`, as cert-manager writes them.
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_name: String,
+    /// A name that the certificate is made out to. None: `redis-NAME-master.NAMESPACE.svc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub server_name: Option<String>,
+    /// Clients need a certificate that `ca.crt` signed.
+    #[serde(default)]
+    pub client_certificates: bool,
 }
 
 /// A claim as a StatefulSet's template has it.

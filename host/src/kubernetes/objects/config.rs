@@ -108,7 +108,19 @@ const READ_AT_START: &[&str] = &[
 /// redis.conf, without what a failover changes. The user's directives come last, in the order of their names.
 pub fn config(redis: &Redis) -> String {
     let spec = &redis.spec;
-    let mut lines = vec!["dir /data".to_owned(), format!("port {PORT}"), "protected-mode no".to_owned()];
+    let mut lines = vec!["dir /data".to_owned(), "protected-mode no".to_owned()];
+    match &spec.tls {
+        None => lines.push(format!("port {PORT}")),
+        Some(tls) => lines.extend([
+            "port 0".to_owned(),
+            format!("tls-port {PORT}"),
+            "tls-cert-file /tls/tls.crt".to_owned(),
+            "tls-key-file /tls/tls.key".to_owned(),
+            "tls-ca-cert-file /tls/ca.crt".to_owned(),
+            "tls-replication yes".to_owned(),
+            format!("tls-auth-clients {}", if tls.client_certificates { "yes" } else { "no" }),
+        ]),
+    }
     // How fast a silent master is told from a silent operator on an idle group.
     // And how soon a copy starts, beside how many share it.
     for (name, value) in [("repl-ping-replica-period", "1"), ("repl-diskless-sync-delay", "1")] {

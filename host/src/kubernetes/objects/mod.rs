@@ -28,6 +28,8 @@ pub struct Wanted<'a> {
     pub password: Option<&'a str>,
     /// What the password was before, while some may still have it.
     pub previous: Option<&'a str>,
+    /// Tells one certificate from the next. None: no TLS.
+    pub certificate: Option<&'a str>,
 }
 
 /// The kinds that are made.

@@ -1,24 +1,29 @@
 //! One instance as a Pod: Redis, booting as a replica, and its exporter.
 
-use super::config::{CONFIG_FILE, MASTER_FILE, SECRET_FILE, start_directives};
+use super::config::{CONFIG_FILE, MASTER_FILE, PASSWORD_KEY, SECRET_FILE, start_directives};
 use super::services::EXPORTER_PORT;
-use super::{PORT, label_selector, name, selector};
+use super::{PORT, Wanted, label_selector, name, selector};
 use crate::kubernetes::crd::{ContainerSettings, PullPolicy, Redis};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction, HTTPGetAction, Lifecycle,
-    LifecycleHandler, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretVolumeSource, Volume, VolumeMount, WeightedPodAffinityTerm,
+    LifecycleHandler, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretKeySelector, SecretVolumeSource, Volume, VolumeMount, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
-pub fn template(redis: &Redis) -> PodTemplateSpec {
+pub fn template(wanted: &Wanted<'_>) -> PodTemplateSpec {
+    let redis = wanted.redis;
     let spec = &redis.spec;
     let mut labels = spec.labels.clone();
     labels.extend(selector(redis));
     let mut annotations = spec.annotations.clone();
     // What a running Redis cannot be given makes other Pods; everything else it is given while it runs.
     annotations.insert(CONFIG_ANNOTATION.into(), digest(&format!("{:?}", start_directives(redis))));
+    if let (Some(tls), Some(certificate)) = (&spec.tls, wanted.certificate) {
+        annotations.insert(CERTIFICATE_ANNOTATION.into(), digest(&format!("{tls:?} {certificate}")));
+    }
     let some = |list: &[_]| (!list.is_empty()).then(|| list.to_vec());
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }),
@@ -76,6 +81,10 @@ fn volumes(redis: &Redis) -> Vec<Volume> {
     if redis.spec.data_volume_claim_template.is_none() {
         volumes.push(Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..named(&data_volume(redis)) });
     }
+    if let Some(tls) = &redis.spec.tls {
+        let source = SecretVolumeSource { secret_name: Some(tls.secret_name.clone()), ..SecretVolumeSource::default() };
+        volumes.push(Volume { secret: Some(source), ..named("tls") });
+    }
     volumes.extend(redis.spec.volumes.iter().cloned());
     volumes
 }
@@ -92,16 +101,21 @@ fn redis_container(redis: &Redis) -> Container {
     if redis.spec.password.is_some() {
         mounts.push(mount("secret", "/secret", true));
     }
+    if redis.spec.tls.is_some() {
+        mounts.push(mount("tls", "/tls", true));
+    }
     let address = EnvVarSource {
         field_ref: Some(ObjectFieldSelector { field_path: "status.podIP".into(), ..ObjectFieldSelector::default() }),
         ..EnvVarSource::default()
     };
-    // A replica of itself, unless a master is known: one that comes back empty can never wipe its replicas.
+    // A replica of itself, unless a master is known: one that comes back empty can never wipe its replicas. With TLS of nobody, since
+    // Redis 7 stands still while it shakes hands with itself.
+    let (host, port_of) = if redis.spec.tls.is_some() { ("127.0.0.1", "1".to_owned()) } else { ("$(POD_IP)", PORT.to_string()) };
     let arguments = [
         format!("/config/{CONFIG_FILE}"),
         "--replicaof".into(),
-        "$(POD_IP)".into(),
-        PORT.to_string(),
+        host.into(),
+        port_of,
         "--include".into(),
         format!("/config/{MASTER_FILE}"),
     ];
@@ -128,11 +142,34 @@ fn exporter(redis: &Redis) -> Option<Container> {
     Some(Container {
         name: "exporter".into(),
         args: Some(vec![format!("--web.listen-address=:{EXPORTER_PORT}")]),
+        env: Some(exporter_env(redis)),
         ports: Some(vec![port("exporter", EXPORTER_PORT)]),
+        volume_mounts: redis.spec.tls.is_some().then(|| {
+            vec![VolumeMount { name: "tls".into(), mount_path: "/tls".into(), read_only: Some(true), ..VolumeMount::default() }]
+        }),
         // Alive, not ready: whether it is ready must not decide whether Redis is reached.
         liveness_probe: Some(alive),
         ..container(settings)
     })
+}
+
+/// Where the Redis beside it is, and its password as of the start of the exporter.
+fn exporter_env(redis: &Redis) -> Vec<EnvVar> {
+    let value = |name: &str, value: String| EnvVar { name: name.into(), value: Some(value), ..EnvVar::default() };
+    let scheme = if redis.spec.tls.is_some() { "rediss" } else { "redis" };
+    let mut env = vec![value("REDIS_ADDR", format!("{scheme}://localhost:{PORT}")), value("REDIS_ALIAS", redis.name_any())];
+    if redis.spec.password.is_some() {
+        let key = SecretKeySelector { key: PASSWORD_KEY.into(), name: name(redis), ..SecretKeySelector::default() };
+        let source = EnvVarSource { secret_key_ref: Some(key), ..EnvVarSource::default() };
+        env.push(EnvVar { name: "REDIS_PASSWORD".into(), value_from: Some(source), ..EnvVar::default() });
+    }
+    if redis.spec.tls.is_some() {
+        // Its own loopback; the certificate is made out to other names.
+        env.push(value("REDIS_EXPORTER_SKIP_TLS_VERIFICATION", "true".into()));
+        env.push(value("REDIS_EXPORTER_TLS_CLIENT_CERT_FILE", "/tls/tls.crt".into()));
+        env.push(value("REDIS_EXPORTER_TLS_CLIENT_KEY_FILE", "/tls/tls.key".into()));
+    }
+    env
 }
 
 fn container(settings: &ContainerSettings) -> Container {
@@ -172,19 +209,18 @@ fn exec_handler(script: &str) -> LifecycleHandler {
 
 /// Puts the password where redis-cli looks for it: as it is now, not as it was when the container started.
 fn authorised(redis: &Redis) -> String {
-    match &redis.spec.password {
-        Some(_) => {
-            format!("r() {{ (sed -n 's/^requirepass /AUTH /p' /secret/{SECRET_FILE}; echo INFO replication; echo INFO persistence) | redis-cli; }};")
-        }
-        None => "r() { (echo INFO replication; echo INFO persistence) | redis-cli; };".into(),
-    }
+    let login = if redis.spec.password.is_some() { format!("sed -n 's/^requirepass /AUTH /p' /secret/{SECRET_FILE}; ") } else { String::new() };
+    let tls = if redis.spec.tls.is_some() { " --tls --cacert /tls/ca.crt --cert /tls/tls.crt --key /tls/tls.key" } else { "" };
+    format!("r() {{ ({login}echo INFO replication; echo INFO persistence) | redis-cli{tls}; }};")
 }
 
-/// Data loaded, and in sync: a master, or a replica whose link is up.
-const READY: &str = "i=$(r) && echo \"$i\" | grep -q '^loading:0' && echo \"$i\" | grep -qE '^(role:master|master_link_status:up)'";
+/// Data loaded, and in sync: a master, or a replica whose link is up. The password in here may be older than that of the server, for as
+/// long as the kubelet takes: one that cannot be asked stays in service.
+const READY: &str = "i=$(r) && { echo \"$i\" | grep -q '^NOAUTH' || { echo \"$i\" | grep -q '^loading:0' && echo \"$i\" | grep -qE '^(role:master|master_link_status:up)'; }; }";
 /// It says anything at all: loading and busy are life.
 const ALIVE: &str = "test -n \"$(r)\"";
 /// A master that is asked to stop waits for its handover, as long as its grace allows and somebody is there to take over.
-const HANDED_OVER: &str = "n=0; while [ $n -lt 100 ] && i=$(r) && echo \"$i\" | grep -q '^role:master' && ! echo \"$i\" | grep -q '^connected_slaves:0'; do sleep 0.2; n=$((n+1)); done";
+const HANDED_OVER: &str = "n=0; while [ $n -lt 100 ] && i=$(r) && echo \"$i\" | grep -qE '^(role:master|NOAUTH)' && ! echo \"$i\" | grep -q '^connected_slaves:0'; do sleep 0.2; n=$((n+1)); done";
 const GRACE_S: i64 = 30;
 const CONFIG_ANNOTATION: &str = "k8s.amaiz.com/config";
+const CERTIFICATE_ANNOTATION: &str = "k8s.amaiz.com/certificate";

@@ -11,7 +11,7 @@ pub fn stateful_set(wanted: &Wanted<'_>) -> StatefulSet {
         replicas: Some(wanted.replicas),
         selector: label_selector(redis),
         service_name: Some(name(redis) + "-headless"),
-        template: pod::template(redis),
+        template: pod::template(wanted),
         // All at once: after the loss of all, nobody waits for one that may never become ready.
         pod_management_policy: Some("Parallel".into()),
         // The operator replaces Pods, replicas first, each in sync again before the next, the master last and by handover.

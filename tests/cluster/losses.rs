@@ -1,0 +1,214 @@
+//! What is lost: processes, Pods, nodes, links, all at once; and what becomes of the data.
+
+use super::rig::{Customer, Operator, another_master, example, pods, redis, say, settled};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{DeleteParams, EvictParams};
+use std::time::Instant;
+use tests::cluster::{Cluster, Cut, HOME, Signal, until};
+
+const ALL: [&str; 3] = ["redis-example-0", "redis-example-1", "redis-example-2"];
+
+async fn has(cluster: &Cluster, namespace: &str, pod: &str, key: &str) -> bool {
+    say(cluster, namespace, pod, &["GET", key]).await.is_some()
+}
+
+/// Written, and at both replicas.
+async fn store(cluster: &Cluster, namespace: &str, master: &str, key: &str) {
+    say(cluster, namespace, master, &["SET", key, "woot"]).await.unwrap();
+    until("both replicas have it", async || {
+        for pod in ALL {
+            say(cluster, namespace, pod, &["GET", key]).await?;
+        }
+        Some(())
+    })
+    .await;
+}
+
+pub async fn a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes(cluster: &mut Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    let customer = Customer::start(cluster, namespace, None).await;
+    let began = Instant::now();
+    cluster.running(namespace, &master).signal("redis", Signal::Stop);
+    let next = another_master(cluster, namespace, &master).await;
+    customer.first_elsewhere(&cluster.running(namespace, &master).address().to_string(), began).await;
+    cluster.running(namespace, &master).signal("redis", Signal::Continue);
+    assert_eq!(settled(cluster, namespace, 3).await, next);
+    assert_eq!(customer.lost(cluster, namespace, &next).await.1, 0);
+}
+
+pub async fn a_deleted_master_hands_over_before_it_goes(cluster: &mut Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    let customer = Customer::start(cluster, namespace, None).await;
+    Api::<Pod>::namespaced(cluster.client(), namespace).delete(&master, &DeleteParams::default()).await.unwrap();
+    let next = another_master(cluster, namespace, &master).await;
+    assert_eq!(settled(cluster, namespace, 3).await, next);
+    customer.go_on(100).await;
+    assert_eq!(customer.lost(cluster, namespace, &next).await, (0, 0));
+}
+
+pub async fn a_drained_node_loses_no_write(cluster: &mut Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    let customer = Customer::start(cluster, namespace, None).await;
+    let api = Api::<Pod>::namespaced(cluster.client(), namespace);
+    until("the budget grants it", async || api.evict(&master, &EvictParams::default()).await.ok()).await;
+    let next = another_master(cluster, namespace, &master).await;
+    settled(cluster, namespace, 3).await;
+    customer.go_on(100).await;
+    assert_eq!(customer.lost(cluster, namespace, &next).await, (0, 0));
+}
+
+pub async fn a_lost_node_takes_the_master_with_it_and_another_one_takes_over(cluster: &mut Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    store(cluster, namespace, &master, "lol").await;
+    let node = cluster.pod(namespace, &master).await.unwrap().spec.unwrap().node_name.unwrap();
+    cluster.lose_node(&node);
+    let next = another_master(cluster, namespace, &master).await;
+    assert!(has(cluster, namespace, &next, "lol").await);
+    say(cluster, namespace, &next, &["SET", "later", "woot"]).await;
+    cluster.find_node(&node);
+    let last = settled(cluster, namespace, 3).await;
+    assert!(has(cluster, namespace, &last, "lol").await);
+}
+
+pub async fn all_but_one_are_lost_and_the_data_survives(cluster: &mut Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    for survivor in 0..3 {
+        let master = settled(cluster, namespace, 3).await;
+        let key = format!("survivor-{survivor}");
+        store(cluster, namespace, &master, &key).await;
+        for pod in ALL.iter().filter(|pod| **pod != ALL[survivor]) {
+            cluster.running(namespace, pod).signal("redis", Signal::Kill);
+        }
+        let restarts = |pod: &Pod| pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()).map(|of| of.restart_count).sum::<i32>();
+        let before: i32 = 2 * i32::try_from(survivor).unwrap();
+        until("the killed ones run again", async || {
+            let restarts: i32 = pods(cluster, namespace).await.iter().map(restarts).sum();
+            (restarts >= before + 2).then_some(())
+        })
+        .await;
+        let master = settled(cluster, namespace, 3).await;
+        assert!(has(cluster, namespace, &master, &key).await, "{} was left, and {master} has lost {key}", ALL[survivor]);
+    }
+}
+
+pub async fn all_are_lost_at_once_and_the_group_comes_back_empty_or_from_its_claims(cluster: &mut Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    let claim = "  config: {appendonly: \"yes\"}\n  dataVolumeClaimTemplate:\n    metadata: {name: data}\n    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n";
+    cluster.apply(&example(namespace, 3, claim)).await;
+    let master = settled(cluster, namespace, 3).await;
+    store(cluster, namespace, &master, "lol").await;
+    for pod in ALL {
+        cluster.running(namespace, pod).signal("redis", Signal::Kill);
+    }
+    until("all were killed", async || redis(cluster, namespace).await?.status.filter(|status| status.reason != "healthy").map(drop)).await;
+    let master = settled(cluster, namespace, 3).await;
+    assert!(has(cluster, namespace, &master, "lol").await);
+}
+
+pub async fn a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself(cluster: &mut Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "  failover: {selfFenceLagSeconds: 2}\n")).await;
+    let master = settled(cluster, namespace, 3).await;
+    store(cluster, namespace, &master, "lol").await;
+    let running = cluster.running(namespace, &master);
+    for other in ALL.iter().filter(|other| **other != master) {
+        running.cut(Cut::with(cluster.running(namespace, other).address()));
+    }
+    until("it refuses writes", async || match say(cluster, namespace, &master, &["SET", "alone", "x"]).await {
+        None => Some(()),
+        Some(_) => None,
+    })
+    .await;
+    // It is seen, and alive: nobody takes its place.
+    assert_eq!(redis(cluster, namespace).await.unwrap().status.unwrap().master.as_ref(), Some(&master));
+    running.heal();
+    assert_eq!(settled(cluster, namespace, 3).await, master);
+    assert!(say(cluster, namespace, &master, &["SET", "together", "x"]).await.is_some());
+}
+
+pub async fn a_master_that_the_operator_cannot_reach_is_left_alone_while_its_replicas_hear_it(cluster: &mut Cluster, namespace: &str) {
+    let operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    let running = cluster.running(namespace, &master);
+    running.cut(Cut::with(HOME));
+    until("its replicas hear it", async || operator.log().contains("master-still-heard").then_some(())).await;
+    let seen = Instant::now();
+    // The hang limit several times over.
+    until("some seconds", async || (seen.elapsed().as_secs() >= 4).then_some(())).await;
+    assert!(!operator.log().contains("master-silent"), "its replicas hear it");
+    running.heal();
+    assert_eq!(settled(cluster, namespace, 3).await, master);
+}
+
+pub async fn a_third_of_all_packets_lost_changes_no_master(cluster: &mut Cluster, namespace: &str) {
+    let operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    for pod in ALL {
+        cluster.running(namespace, pod).cut(Cut::all().losing_percent(30));
+    }
+    let began = Instant::now();
+    until("some seconds of it", async || (began.elapsed().as_secs() >= 8).then_some(())).await;
+    for pod in ALL {
+        cluster.running(namespace, pod).heal();
+    }
+    let last = settled(cluster, namespace, 3).await;
+    if last != master {
+        assert!(operator.log().contains("master-silent"), "a master was replaced that answered");
+    }
+    assert!(say(cluster, namespace, &last, &["SET", "healed", "x"]).await.is_some());
+}
+
+pub async fn a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its(cluster: &mut Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    cluster.running(namespace, &master).signal("redis", Signal::Kill);
+    cluster.kubectl(&["delete", "redis", "example", "-n", namespace]).await.unwrap();
+    until("nothing is left", async || {
+        let left = cluster.kubectl(&["get", "pod,statefulset,service,configmap,secret,pdb", "-l", "redis=example", "-o", "name", "-n", namespace]).await;
+        left.is_ok_and(|left| left.trim().is_empty()).then_some(())
+    })
+    .await;
+    cluster.apply(&example(namespace, 3, "")).await;
+    settled(cluster, namespace, 3).await;
+}
+
+pub async fn what_others_edit_is_made_right_and_harms_nobody(cluster: &mut Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    settled(cluster, namespace, 3).await;
+    let customer = Customer::start(cluster, namespace, None).await;
+    let edits: [&[&str]; 5] = [
+        &["label", "redis", "example", "team=cart", "redis=other"],
+        &["annotate", "redis", "example", "note=hello"],
+        &["patch", "statefulset", "redis-example", "--type", "merge", "-p", r#"{"spec": {"replicas": 1}}"#],
+        &["patch", "service", "redis-example-master", "--type", "merge", "-p", r#"{"spec": {"selector": {"role": "replica"}}}"#],
+        &["patch", "configmap", "redis-example", "--type", "merge", "-p", r#"{"data": {"redis.conf": "port 1"}}"#],
+    ];
+    for edit in edits {
+        cluster.kubectl(&[edit, &["-n", namespace]].concat()).await.unwrap();
+    }
+    until("all is as it was", async || {
+        let path = "-o=jsonpath={.spec.replicas}";
+        let replicas = cluster.kubectl(&["get", "statefulset", "redis-example", path, "-n", namespace]).await.ok()?;
+        let role = cluster.kubectl(&["get", "service", "redis-example-master", "-o=jsonpath={.spec.selector.role}", "-n", namespace]).await.ok()?;
+        let config = cluster.kubectl(&["get", "configmap", "redis-example", "-o=jsonpath={.data}", "-n", namespace]).await.ok()?;
+        (replicas == "3" && role == "master" && config.contains("port 6379")).then_some(())
+    })
+    .await;
+    let last = settled(cluster, namespace, 3).await;
+    customer.go_on(100).await;
+    assert_eq!(customer.lost(cluster, namespace, &last).await.1, 0);
+}
