@@ -11,6 +11,8 @@ mod faults;
 mod operator;
 #[path = "cluster/outage.rs"]
 mod outage;
+#[path = "cluster/plugin.rs"]
+mod plugin;
 #[path = "cluster/pods.rs"]
 mod pods;
 #[path = "cluster/rig.rs"]
@@ -24,7 +26,8 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
-use tests::cluster::{self, Cluster, Settings};
+use tests::cluster::{self, Cluster, Image, Settings};
+use tests::real::build_program;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A test: it has the cluster to itself, and a namespace of its own by its name.
@@ -69,6 +72,8 @@ cases![
     outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
     outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
     outage::an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes,
+    plugin::a_group_is_shown_explained_and_observed_through_the_operator,
+    plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
 ];
 
 fn main() -> ExitCode {
@@ -98,7 +103,9 @@ async fn run(filter: &str) -> ExitCode {
     let chosen: Vec<_> = CASES.iter().filter(|(name, _)| name.contains(filter)).collect();
     println!("\nrunning {} tests", chosen.len());
     let began = Instant::now();
-    let mut cluster = match Cluster::start(Path::new("/run/cluster"), Settings { first: vec![CRDS.into()], ..Settings::default() }).await {
+    let mut settings = Settings { first: vec![CRDS.into()], ..Settings::default() };
+    settings.images.push(Image::of_program("redis-operator", "/redis-operator", build_program().to_owned()));
+    let mut cluster = match Cluster::start(Path::new("/run/cluster"), settings).await {
         Ok(cluster) => cluster,
         Err(error) => {
             println!("the cluster does not start: {error:#}");

@@ -4,7 +4,7 @@ use super::{PolicyChoice, Stop, Surroundings};
 use crate::fleet::{Common, look_after_all};
 use crate::kubernetes::lease::{Candidate, campaign, release};
 use crate::kubernetes::news::News;
-use crate::report::{Health, Listen, Metrics};
+use crate::report::{Health, Listen, Metrics, Views};
 use kube::{Client, Config};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub struct Args {
     /// Who asks for the Lease: unique for each process
     #[arg(long, env = "POD_NAME", value_name = "TEXT")]
     identity: Option<String>,
-    /// Serve /metrics, /healthz and /readyz here [default: nowhere]
+    /// Serve /metrics, /healthz, /readyz and /groups/NAMESPACE/NAME here [default: nowhere]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
     #[command(flatten)]
@@ -43,17 +43,17 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let policy = Arc::new(args.policy.load_proven(&sandbox)?);
     let (client, watches) = clients().await.map_err(|error| Stop::Input(format!("no cluster: {error}; set KUBECONFIG, or run in a Pod")))?;
     let start = Instant::now();
-    let (metrics, health) = (Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), Arc::new(Health::new(STALE_US)));
+    let (metrics, health, views) = (Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), Arc::new(Health::new(STALE_US)), Arc::new(Views::default()));
     if let Some(address) = args.listen {
         let listen = Listen::bind(address, Arc::clone(&metrics), Arc::clone(&health), start).await.map_err(|error| Stop::Input(error.to_string()))?;
-        tokio::spawn(listen.run());
+        tokio::spawn(listen.showing(Arc::clone(&views)).run());
     }
     let identity = args.identity.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), start_of_process()));
     let news = News::start(client.clone(), identity.clone());
     let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
     let (authority, told) = tokio::sync::watch::channel(false);
     let groups = Groups::start()?;
-    let common = Common { client: client.clone(), watches, policy, groups: groups.handle.clone(), metrics, health, news, start };
+    let common = Common { client: client.clone(), watches, policy, groups: groups.handle.clone(), metrics, health, views, news, start };
     let failed = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;

@@ -7,6 +7,8 @@ pub mod lease;
 pub mod news;
 pub mod objects;
 pub mod pods;
+pub mod takeover;
 pub mod told;
+pub mod verdicts;
 pub mod watch;
 pub mod wishes;

@@ -9,7 +9,8 @@
 //! | `metrics` | what is counted and measured |
 //! | `recording` | decisions as JSON lines, to be decided again |
 //! | `health` | whether the loop runs |
-//! | `listen` | metrics and health over HTTP |
+//! | `views` | the newest look at every group |
+//! | `listen` | metrics, health and views over HTTP |
 
 mod health;
 mod listen;
@@ -19,6 +20,7 @@ mod recording;
 #[cfg(test)]
 mod script;
 mod timeline;
+mod views;
 pub(crate) mod words;
 
 pub use health::Health;
@@ -26,6 +28,7 @@ pub use listen::{Listen, ListenError};
 pub use metrics::Metrics;
 pub use recording::{Recording, RecordingError};
 pub use timeline::{Phase, Takeover, Timeline};
+pub use views::{Views, Window};
 
 use crate::group::{Moment, Report};
 use crate::policy::contract::{Topology, Verdict};

@@ -5,7 +5,7 @@ mod schema;
 mod status;
 
 pub use schema::{definitions, parse};
-pub use status::{Condition, InstanceStatus, LastFailover, PublishedMaster, RedisStatus};
+pub use status::{Condition, InstanceStatus, LastFailover, PublishedMaster, RedisStatus, Timeline};
 
 use k8s_openapi::api::core::v1::{
     Affinity, Container, LocalObjectReference, PersistentVolumeClaimSpec, PodSecurityContext, ResourceRequirements, SecretKeySelector,
