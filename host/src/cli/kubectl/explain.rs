@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 /// Explain why this one is master, why there is no failover now, and who could take over
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  kubectl redis explain example\n\n\
-    The reasons are those of wit/REASONS.md. The newest look comes from the operator that holds the Lease, through the API server;\n\
+    The reasons are those of wit/REASONS.md. The newest look comes from the operator that holds the Lease, through the API server; \
     without the rights to get leases and pods/proxy in its namespace the resource's status is explained.")]
 pub struct Args {
     /// The Redis

@@ -44,7 +44,7 @@ enum Command {
     Observe(observe::Args),
 }
 
-/// The plugin as a program of its own.
+// As a program of its own, which has the help of the arguments.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-redis", bin_name = "kubectl redis", version, max_term_width = 120)]
 pub struct Plugin {

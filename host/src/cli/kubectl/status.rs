@@ -10,8 +10,8 @@ use k8s_openapi::jiff::Timestamp;
 /// Show a Redis on one screen: who is master, how everybody is, the last failover; without a name, a line for each
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kubectl redis status example\n  kubectl redis status -A\n  kubectl redis status example -o json\n\n\
-    Lags and offsets come from the operator that holds the Lease, through the API server; without the rights to get leases and\n\
-    pods/proxy in its namespace the rest is shown all the same.")]
+    Lags and offsets come from the operator that holds the Lease, through the API server; without the rights to get leases and pods/proxy in its \
+    namespace the rest is shown all the same.")]
 pub struct Args {
     /// The Redis [default: all of the namespace]
     name: Option<String>,
