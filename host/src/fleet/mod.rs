@@ -16,8 +16,8 @@ pub use steward::look_after_all;
 
 use crate::group::{Effect, Event, Group, Moment, Record, Report, Request, Settings};
 use crate::kubernetes::news::News;
-use crate::policy::{Component, Line};
 use crate::policy::contract::Topology;
+use crate::policy::{Component, Line};
 use crate::redis::{LinkEvent, Logins};
 use crate::report::{Health, Metrics, Views};
 use kube::Client;
@@ -111,7 +111,21 @@ impl<P: Publish> Driver<P> {
         let (reports, reported) = channel(REPORTS_MAX);
         let topology = settings.wanted.topology;
         let group = Group::new(settings, moment(start, Instant::now()));
-        (Self { group, seats: seats(link_events), line, topology, publish, reports, start, queue: unbounded_channel(), links, logins: unbounded_channel() }, reported)
+        (
+            Self {
+                group,
+                seats: seats(link_events),
+                line,
+                topology,
+                publish,
+                reports,
+                start,
+                queue: unbounded_channel(),
+                links,
+                logins: unbounded_channel(),
+            },
+            reported,
+        )
     }
 
     /// The way in.
@@ -138,7 +152,13 @@ impl<P: Publish> Driver<P> {
             match &event {
                 Event::Members(members) => self.seats.seat(members),
                 Event::Policy => self.seats.want(self.line.wants(self.topology)),
-                Event::Tick | Event::Reply(_) | Event::Closed { .. } | Event::Finished { .. } | Event::Authority { .. } | Event::Request(_) | Event::Wanted { .. } => {}
+                Event::Tick
+                | Event::Reply(_)
+                | Event::Closed { .. }
+                | Event::Finished { .. }
+                | Event::Authority { .. }
+                | Event::Request(_)
+                | Event::Wanted { .. } => {}
             }
             let now = moment(self.start, Instant::now());
             for effect in self.group.on(now, event, &self.line) {

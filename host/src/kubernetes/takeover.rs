@@ -6,8 +6,19 @@ use crate::report::Takeover;
 
 /// The status after a change of master has ended. Another one than the last is none of its business.
 pub fn taken_over(before: RedisStatus, takeover: &Takeover) -> RedisStatus {
-    let Takeover { source, target, meant_for: _, evidence: _, is_handover: _, known_loss_bytes, detect_us, decide_us, promote_us, repoint_us, pause_us } =
-        takeover;
+    let Takeover {
+        source,
+        target,
+        meant_for: _,
+        evidence: _,
+        is_handover: _,
+        known_loss_bytes,
+        detect_us,
+        decide_us,
+        promote_us,
+        repoint_us,
+        pause_us,
+    } = takeover;
     let number = |number: &u64| i64::try_from(*number).unwrap_or(i64::MAX);
     let timeline = Timeline {
         detect_microseconds: detect_us.as_ref().map(number),

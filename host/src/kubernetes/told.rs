@@ -148,7 +148,14 @@ pub fn pods_in_trouble<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<Trouble> 
 pub async fn refuse(client: Client, (namespace, name): (String, String), error: String) {
     let condition = |type_: &str, status: &str| {
         let (reason, message) = ("InvalidSpec".into(), error.clone());
-        Condition { type_: type_.into(), status: status.into(), reason, message, last_transition_time: text(Timestamp::now()), observed_generation: None }
+        Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason,
+            message,
+            last_transition_time: text(Timestamp::now()),
+            observed_generation: None,
+        }
     };
     let patch = serde_json::json!({ "status": { "conditions": [condition("Ready", "False"), condition("Degraded", "True")] } });
     let resource = ApiResource::erase::<Redis>(&());

@@ -187,12 +187,9 @@ impl Charge {
                 self.picture.decided = Some((decided, driven.title(), Timestamp::now()));
                 true
             }
-            Report::Link { .. }
-            | Report::Fault { .. }
-            | Report::Held
-            | Report::Sent { .. }
-            | Report::Withheld { .. }
-            | Report::Finished { .. } => has_ended,
+            Report::Link { .. } | Report::Fault { .. } | Report::Held | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => {
+                has_ended
+            }
         }
     }
 

@@ -26,7 +26,7 @@ pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
         let is_done = !picture.may_act || {
             let status = status(written.as_ref(), &picture, measured);
             let (labelled, stored) = tokio::join!(label(&common, &picture), store(&common, &picture, &mut written, status));
-            for error in [&labelled, &stored].into_iter().filter_map(|result| result.as_ref().err()) {
+            for error in [labelled.as_ref().err(), stored.as_ref().err()].into_iter().flatten() {
                 tracing::warn!(namespace = picture.namespace(), name = picture.redis.name_any(), error, "not made known; it is tried again");
             }
             if let (Ok(true), Some((record, told))) = (&labelled, &picture.record) {

@@ -6,7 +6,8 @@ use super::{PORT, label_selector, name, selector};
 use crate::kubernetes::crd::{ContainerSettings, PullPolicy, Redis};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction, HTTPGetAction, Lifecycle,
-    LifecycleHandler, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretVolumeSource, Volume, VolumeMount, WeightedPodAffinityTerm,
+    LifecycleHandler, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretVolumeSource, Volume,
+    VolumeMount, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -44,11 +45,8 @@ pub fn template(redis: &Redis) -> PodTemplateSpec {
 
 /// On nodes of their own, where there are enough of them.
 fn apart(redis: &Redis) -> Affinity {
-    let pod_affinity_term = PodAffinityTerm {
-        label_selector: Some(label_selector(redis)),
-        topology_key: "kubernetes.io/hostname".into(),
-        ..PodAffinityTerm::default()
-    };
+    let pod_affinity_term =
+        PodAffinityTerm { label_selector: Some(label_selector(redis)), topology_key: "kubernetes.io/hostname".into(), ..PodAffinityTerm::default() };
     let preferred = vec![WeightedPodAffinityTerm { weight: 100, pod_affinity_term }];
     let apart = PodAntiAffinity { preferred_during_scheduling_ignored_during_execution: Some(preferred), ..PodAntiAffinity::default() };
     Affinity { pod_anti_affinity: Some(apart), ..Affinity::default() }
