@@ -7,12 +7,14 @@
 mod changes;
 #[path = "cluster/faults.rs"]
 mod faults;
-#[path = "cluster/operator.rs"]
-mod operator;
 #[path = "cluster/losses.rs"]
 mod losses;
+#[path = "cluster/operator.rs"]
+mod operator;
 #[path = "cluster/outage.rs"]
 mod outage;
+#[path = "cluster/plugin.rs"]
+mod plugin;
 #[path = "cluster/pods.rs"]
 mod pods;
 #[path = "cluster/policies.rs"]
@@ -30,7 +32,8 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
-use tests::cluster::{self, Cluster, Settings};
+use tests::cluster::{self, Cluster, Image, Settings};
+use tests::real::build_program;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A test: it has the cluster to itself, and a namespace of its own by its name.
@@ -92,6 +95,8 @@ cases![
     policies::a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody,
     policies::a_shadow_is_counted_and_changes_nothing,
     policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
+    plugin::a_group_is_shown_explained_and_observed_through_the_operator,
+    plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
 ];
 
 fn main() -> ExitCode {
@@ -121,7 +126,9 @@ async fn run(filter: &str) -> ExitCode {
     let chosen: Vec<_> = CASES.iter().filter(|(name, _)| name.contains(filter)).collect();
     println!("\nrunning {} tests", chosen.len());
     let began = Instant::now();
-    let mut cluster = match Cluster::start(Path::new("/run/cluster"), Settings { first: vec![CRDS.into()], ..Settings::default() }).await {
+    let mut settings = Settings { first: vec![CRDS.into()], ..Settings::default() };
+    settings.images.push(Image::of_program("redis-operator", "/redis-operator", build_program().to_owned()));
+    let mut cluster = match Cluster::start(Path::new("/run/cluster"), settings).await {
         Ok(cluster) => cluster,
         Err(error) => {
             println!("the cluster does not start: {error:#}");

@@ -148,6 +148,30 @@ fn a_failed_check_shows_and_saves_what_decide_takes() {
 }
 
 #[test]
+fn under_the_plugins_name_it_is_the_plugin_and_without_a_cluster_it_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugin = dir.path().join("kubectl-redis");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_redis-operator"), &plugin).unwrap();
+    let run = |program: &Path, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).env("KUBECONFIG", "/nowhere/config").env_remove("RUST_LOG").output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    for command in ["status", "explain", "switchover", "pause", "resume", "observe"] {
+        let (code, help, _) = run(&plugin, &[command, "--help"]);
+        assert_eq!(code, Some(0));
+        assert!(help.contains(&format!("Usage: kubectl redis {command} ")) && help.contains(&format!("kubectl redis {command} ")), "{help}");
+        assert!(help.contains("Example"), "{help}");
+    }
+    let operator = Path::new(env!("CARGO_BIN_EXE_redis-operator"));
+    for (program, arguments) in [(plugin.as_path(), &["observe", "cart"][..]), (operator, &["kubectl", "observe", "cart"])] {
+        let (code, out, why) = run(program, arguments);
+        assert_eq!((code, out.as_str(), why.lines().count()), (Some(2), "", 1), "{why}");
+        assert!(why.starts_with("error: no cluster: ") && why.contains("--kubeconfig"), "{why}");
+    }
+}
+
+#[test]
 fn scenarios_that_cannot_be_read_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let check = |path: &Path| complaint(&["policy", "check", "--scenarios", path.to_str().unwrap()], "");

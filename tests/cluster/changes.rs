@@ -112,10 +112,8 @@ pub async fn scaling_down_moves_the_master_first_and_loses_nothing(cluster: &mut
     settled(cluster, namespace, 4).await;
     let customer = Customer::start(cluster, namespace, None).await;
     patch(cluster, namespace, r#"{"spec": {"switchover": {"id": "away", "to": "redis-example-3"}}}"#).await;
-    until("the last one is master", async || {
-        redis(cluster, namespace).await?.status?.master.filter(|master| master == "redis-example-3").map(drop)
-    })
-    .await;
+    until("the last one is master", async || redis(cluster, namespace).await?.status?.master.filter(|master| master == "redis-example-3").map(drop))
+        .await;
     assert_eq!(settled(cluster, namespace, 4).await, "redis-example-3");
     cluster.kubectl(&["scale", "redis", "example", "--replicas", "2", "-n", namespace]).await.unwrap();
     let master = settled(cluster, namespace, 2).await;

@@ -89,7 +89,8 @@ pub async fn all_but_one_are_lost_and_the_data_survives(cluster: &mut Cluster, n
         for pod in ALL.iter().filter(|pod| **pod != ALL[survivor]) {
             cluster.running(namespace, pod).signal("redis", Signal::Kill);
         }
-        let restarts = |pod: &Pod| pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()).map(|of| of.restart_count).sum::<i32>();
+        let restarts =
+            |pod: &Pod| pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()).map(|of| of.restart_count).sum::<i32>();
         let before: i32 = 2 * i32::try_from(survivor).unwrap();
         until("the killed ones run again", async || {
             let restarts: i32 = pods(cluster, namespace).await.iter().map(restarts).sum();
@@ -177,7 +178,8 @@ pub async fn a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is
     cluster.running(namespace, &master).signal("redis", Signal::Kill);
     cluster.kubectl(&["delete", "redis", "example", "-n", namespace]).await.unwrap();
     until("nothing is left", async || {
-        let left = cluster.kubectl(&["get", "pod,statefulset,service,configmap,secret,pdb", "-l", "redis=example", "-o", "name", "-n", namespace]).await;
+        let left =
+            cluster.kubectl(&["get", "pod,statefulset,service,configmap,secret,pdb", "-l", "redis=example", "-o", "name", "-n", namespace]).await;
         left.is_ok_and(|left| left.trim().is_empty()).then_some(())
     })
     .await;

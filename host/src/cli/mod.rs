@@ -11,6 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 mod choice;
 mod completions;
 mod demo;
+mod kubectl;
 mod local;
 mod observation;
 mod observe;
@@ -53,6 +54,7 @@ enum Command {
     Local(Box<local::Args>),
     Demo(demo::Args),
     Policy(policy::Args),
+    Kubectl(Box<kubectl::Args>),
     /// Print the custom resource definitions, as `deploy/` has them
     Crds,
     Completions(completions::Args),
@@ -106,13 +108,23 @@ pub enum Stop {
     Input(String),
 }
 
-/// Parses the arguments, the program's name first. Shows help and version by itself.
+/// Parses the arguments, the program's name first: under the name of the kubectl plugin it is that. Shows help and version by
+/// itself.
 ///
 /// # Errors
 /// [`Stop`], when there is no command to run.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
     use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
-    Cli::try_parse_from(arguments).map_err(|error| match error.kind() {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = if kubectl::Plugin::is_meant_by(&arguments) {
+        kubectl::Plugin::try_parse_from(arguments).map(|plugin| {
+            let (args, log_format) = plugin.into_parts();
+            Cli { command: Command::Kubectl(Box::new(args)), log_format }
+        })
+    } else {
+        Cli::try_parse_from(arguments)
+    };
+    parsed.map_err(|error| match error.kind() {
         DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
             // Nobody may be left to read it.
             drop(error.print());
@@ -145,6 +157,7 @@ impl Cli {
             | Command::Observe(_)
             | Command::Demo(_)
             | Command::Policy(_)
+            | Command::Kubectl(_)
             | Command::Crds
             | Command::Completions(_) => "warn",
         }
@@ -169,6 +182,7 @@ pub async fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Stop> {
         Command::Local(arguments) => local::run(&arguments, surroundings).await,
         Command::Demo(arguments) => demo::run(&arguments, surroundings).await,
         Command::Policy(arguments) => policy::run(&arguments, surroundings).await,
+        Command::Kubectl(arguments) => kubectl::run(&arguments, surroundings).await,
         Command::Crds => print(&crate::kubernetes::crd::definitions().map_err(|error| Stop::Failed(error.to_string()))?).map(|()| 0),
         Command::Completions(arguments) => completions::run(&arguments),
     }

@@ -7,7 +7,7 @@ use crate::kubernetes::lease::{Candidate, campaign, release};
 use crate::kubernetes::news::News;
 use crate::policy::{COMPONENT_BYTES_MAX, embedded};
 use crate::registry::Remote;
-use crate::report::{Health, Listen, Metrics};
+use crate::report::{Health, Listen, Metrics, Views};
 use kube::{Client, Config};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct Args {
     /// Who asks for the Lease: unique for each process
     #[arg(long, env = "POD_NAME", value_name = "TEXT")]
     identity: Option<String>,
-    /// Serve /metrics, /healthz and /readyz here [default: nowhere]
+    /// Serve /metrics, /healthz, /readyz and /groups/NAMESPACE/NAME here [default: nowhere]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
     #[command(flatten)]
@@ -49,10 +49,10 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let shadows = Shadows::start().map_err(|error| Stop::Failed(format!("no thread: {error}")))?;
     let (client, watches) = clients().await.map_err(|error| Stop::Input(format!("no cluster: {error}; set KUBECONFIG, or run in a Pod")))?;
     let start = Instant::now();
-    let (metrics, health) = (Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), Arc::new(Health::new(STALE_US)));
+    let (metrics, health, views) = (Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), Arc::new(Health::new(STALE_US)), Arc::new(Views::default()));
     if let Some(address) = args.listen {
         let listen = Listen::bind(address, Arc::clone(&metrics), Arc::clone(&health), start).await.map_err(|error| Stop::Input(error.to_string()))?;
-        tokio::spawn(listen.run());
+        tokio::spawn(listen.showing(Arc::clone(&views)).run());
     }
     let identity = args.identity.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), start_of_process()));
     let news = News::start(client.clone(), identity.clone());
@@ -64,7 +64,7 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let namespace = args.watch_namespace.as_deref().filter(|name| !name.is_empty());
     let groups_of = groups.handle.clone();
     let common =
-        Common { client: client.clone(), watches, policies: Arc::clone(&policies), shadows, groups: groups_of, metrics, health, news, start };
+        Common { client: client.clone(), watches, policies: Arc::clone(&policies), shadows, groups: groups_of, metrics, health, views, news, start };
     let failed = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;

@@ -78,7 +78,8 @@ impl GroupSettings {
 }
 
 /// `500us`, `300ms`, `1s`, `1.5s`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
+/// A time as options have it.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|letter: char| letter.is_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor = match unit {

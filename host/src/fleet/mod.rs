@@ -20,7 +20,7 @@ use crate::kubernetes::news::News;
 use crate::policy::Line;
 use crate::policy::contract::Topology;
 use crate::redis::{LinkEvent, Logins};
-use crate::report::{Health, Metrics};
+use crate::report::{Health, Metrics, Views};
 use kube::Client;
 use policies::{Policies, Shadows};
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub struct Common {
     pub metrics: Arc<Metrics>,
     /// For all groups.
     pub health: Arc<Health>,
+    /// For all groups.
+    pub views: Arc<Views>,
     /// For all groups.
     pub news: News,
     /// The zero of all moments.

@@ -38,7 +38,9 @@ pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bo
             let is_news = authority.send_if_modified(|is_ours| std::mem::replace(is_ours, now < ours_until) != (now < ours_until));
             match (is_news, now < ours_until) {
                 (true, true) => tracing::info!(lease = candidate.lease, identity = candidate.identity, "authority gained"),
-                (true, false) => tracing::warn!(lease = candidate.lease, identity = candidate.identity, "authority lost: nothing is done until it is back"),
+                (true, false) => {
+                    tracing::warn!(lease = candidate.lease, identity = candidate.identity, "authority lost: nothing is done until it is back")
+                }
                 (false, _) => {}
             }
             if now >= next {

@@ -8,6 +8,8 @@ pub mod news;
 pub mod objects;
 pub mod pods;
 pub mod policies;
+pub mod takeover;
 pub mod told;
+pub mod verdicts;
 pub mod watch;
 pub mod wishes;

@@ -60,7 +60,12 @@ pub fn of_report(report: &Report) -> Option<Event> {
 pub fn of_takeover(takeover: &Takeover) -> Event {
     let Takeover { source, target, evidence, known_loss_bytes, decide_us, promote_us, repoint_us, pause_us, .. } = takeover;
     let ms = |us: u64| format!("{:.1} ms", us as f64 / 1000.0);
-    let phases = [("decided in", decide_us.map(ms)), ("promoted in", Some(ms(*promote_us))), ("re-pointed in", repoint_us.map(ms)), ("writes paused for", pause_us.map(ms))];
+    let phases = [
+        ("decided in", decide_us.map(ms)),
+        ("promoted in", Some(ms(*promote_us))),
+        ("re-pointed in", repoint_us.map(ms)),
+        ("writes paused for", pause_us.map(ms)),
+    ];
     let phases: Vec<String> = phases.into_iter().filter_map(|(what, time)| Some(format!("{what} {}", time?))).collect();
     let from = source.as_ref().map(|source| format!(" in place of {source}")).unwrap_or_default();
     let loss = known_loss_bytes.filter(|bytes| *bytes > 0).map(|bytes| format!("; {bytes} bytes are known to be lost")).unwrap_or_default();

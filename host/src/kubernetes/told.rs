@@ -1,9 +1,10 @@
 //! A decision as the status of its resource.
 
-use super::crd::{Condition, InstanceStatus, LastFailover, PublishedMaster, Redis, RedisStatus};
+use super::crd::{Condition, LastFailover, PublishedMaster, Redis, RedisStatus};
 use super::objects::GROUP_LABEL;
+use super::verdicts::instances;
 use crate::group::Record;
-use crate::policy::contract::{Decision, Health, Role, Verdict};
+use crate::policy::contract::{Decision, Health, Verdict};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
@@ -30,15 +31,9 @@ pub struct State<'a> {
     pub troubles: Vec<Trouble>,
 }
 
-/// The status after a decision.
-pub fn decided(before: RedisStatus, redis: &Redis, decision: &Decision, policy: &str) -> RedisStatus {
+/// The status after a decision of that time.
+pub fn decided(before: RedisStatus, redis: &Redis, decision: &Decision, policy: &str, at: Timestamp) -> RedisStatus {
     let answers = |health: Health| !matches!(health, Health::Dead | Health::Silent | Health::Suspect);
-    let instances = decision.members.iter().map(|member| InstanceStatus {
-        name: member.id.clone(),
-        role: word(&member.role),
-        health: word(&member.health),
-        ineligible: member.ineligible.clone().filter(|_| member.role != Role::Master),
-    });
     RedisStatus {
         master: decision.master.clone(),
         replicas: i32::try_from(decision.members.iter().filter(|member| answers(member.health)).count()).unwrap_or(i32::MAX),
@@ -46,7 +41,7 @@ pub fn decided(before: RedisStatus, redis: &Redis, decision: &Decision, policy: 
         reason: decision.reason.clone(),
         message: decision.explanation.clone(),
         policy: policy.to_owned(),
-        instances: instances.collect(),
+        instances: instances(&before.instances, decision, at),
         ..before
     }
 }
@@ -60,6 +55,8 @@ pub fn published(before: RedisStatus, record: &Record, now: Timestamp) -> RedisS
         to: last.target.clone(),
         meant_for: last.meant_for.clone(),
         evidence: word(&last.evidence),
+        timeline: None,
+        publish_microseconds: None,
     });
     let published = &record.published;
     let master = PublishedMaster {
@@ -151,7 +148,14 @@ pub fn pods_in_trouble<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<Trouble> 
 pub async fn refuse(client: Client, (namespace, name): (String, String), error: String) {
     let condition = |type_: &str, status: &str| {
         let (reason, message) = ("InvalidSpec".into(), error.clone());
-        Condition { type_: type_.into(), status: status.into(), reason, message, last_transition_time: text(Timestamp::now()), observed_generation: None }
+        Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason,
+            message,
+            last_transition_time: text(Timestamp::now()),
+            observed_generation: None,
+        }
     };
     let patch = serde_json::json!({ "status": { "conditions": [condition("Ready", "False"), condition("Degraded", "True")] } });
     let resource = ApiResource::erase::<Redis>(&());
@@ -165,7 +169,7 @@ pub async fn refuse(client: Client, (namespace, name): (String, String), error: 
 pub fn as_patch(status: &RedisStatus) -> serde_json::Value {
     let mut patch = serde_json::to_value(status).unwrap_or_default();
     if let serde_json::Value::Object(fields) = &mut patch {
-        for field in ["observedGeneration", "master", "shadow", "lastFailover", "published", "switchoverId"] {
+        for field in ["observedGeneration", "master", "shadow", "lastFailover", "published", "switchoverId", "switchoverRefused"] {
             fields.entry(field).or_insert(serde_json::Value::Null);
         }
     }
@@ -202,7 +206,7 @@ pub fn camel(reason: &str) -> String {
 }
 
 /// Whole seconds, as Kubernetes writes them.
-fn text(at: Timestamp) -> String {
+pub(super) fn text(at: Timestamp) -> String {
     Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
 
@@ -216,7 +220,7 @@ mod tests {
     use super::*;
     use crate::group::{Changed, Moment};
     use crate::kubernetes::crd::parse;
-    use crate::policy::contract::{Evidence, Member, Published};
+    use crate::policy::contract::{Evidence, Member, Published, Role};
     use serde_json::json;
 
     fn redis() -> Redis {
@@ -249,7 +253,7 @@ mod tests {
     fn a_decision_is_told_with_its_reason_and_conditions_keep_the_time_of_their_change() {
         let told = |before: RedisStatus, decision: &Decision, second| {
             let state = State { redis: &redis(), decision: Some(decision), is_switching: false, troubles: vec![] };
-            standing(decided(before, &redis(), decision, "default"), &state, at(second))
+            standing(decided(before, &redis(), decision, "default", at(second)), &state, at(second))
         };
         let first = told(RedisStatus::default(), &decision(Verdict::Wait, "replica-missing", Some("a")), 10);
         assert_eq!(

@@ -9,11 +9,11 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, ApiResource, DynamicObject};
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::watcher;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::watcher;
+use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -163,9 +163,7 @@ const PACE_DOUBLINGS_MAX: u32 = 4;
 
 fn object<K: Resource>(kind: &'static str, event: Result<Event<K>, watcher::Error>) -> Option<Happening> {
     match event {
-        Ok(Event::Apply(object) | Event::InitApply(object)) => {
-            Some(Happening::Object(group(&object)?, kind, object.name_any(), version(&object)))
-        }
+        Ok(Event::Apply(object) | Event::InitApply(object)) => Some(Happening::Object(group(&object)?, kind, object.name_any(), version(&object))),
         Ok(Event::Delete(object)) => Some(Happening::Object(group(&object)?, kind, object.name_any(), None)),
         Ok(Event::Init) => Some(Happening::Listing(kind)),
         Ok(Event::InitDone) => Some(Happening::Listed(kind)),

@@ -85,7 +85,8 @@ impl Session {
             return Ok(Set::Refused(error));
         }
         let replies = self.connection.ask(&Question::new(&[["CONFIG", "GET", directive]]), self.deadline).await.map_err(|why| why.to_string())?;
-        let is_so = matches!(replies.first(), Some(Value::Array(pair)) if matches!(pair.get(1), Some(Value::BulkString(is)) if is == value.as_bytes()));
+        let is_so =
+            matches!(replies.first(), Some(Value::Array(pair)) if matches!(pair.get(1), Some(Value::BulkString(is)) if is == value.as_bytes()));
         Ok(if is_so { Set::Done } else { Set::AtStart })
     }
 

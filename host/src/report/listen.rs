@@ -1,7 +1,7 @@
-//! Metrics and health over HTTP: `GET /metrics`, `/healthz`, `/readyz`. Answers from what is known at that moment; asks nothing
-//! of the loop, and no peer can hold it up.
+//! Metrics and health over HTTP: `GET /metrics`, `/healthz`, `/readyz`, and the newest look at a group at
+//! `/groups/NAMESPACE/NAME`. Answers from what is known at that moment; asks nothing of the loop, and no peer can hold it up.
 
-use super::{Health, Metrics};
+use super::{Health, Metrics, Views};
 use crate::group::Moment;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 /// A bound address, not served yet.
 pub struct Listen {
     socket: TcpListener,
-    pages: Arc<Pages>,
+    pages: Pages,
     header_timeout: Duration,
 }
 
@@ -47,6 +47,7 @@ pub enum ListenError {
 struct Pages {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    views: Arc<Views>,
     /// Moment zero.
     start: Instant,
 }
@@ -61,7 +62,13 @@ impl Listen {
             std::io::ErrorKind::AddrInUse => ListenError::Taken { address },
             _ => ListenError::Bind { address, source },
         })?;
-        Ok(Self { socket, pages: Arc::new(Pages { metrics, health, start }), header_timeout: HEADER_TIMEOUT })
+        Ok(Self { socket, pages: Pages { metrics, health, views: Arc::default(), start }, header_timeout: HEADER_TIMEOUT })
+    }
+
+    /// Serves the newest look at each of these groups, too.
+    #[must_use]
+    pub fn showing(self, views: Arc<Views>) -> Self {
+        Self { pages: Pages { views, ..self.pages }, ..self }
     }
 
     /// Where it is bound: the port that the system chose, if it was asked to.
@@ -71,14 +78,15 @@ impl Listen {
 
     /// Serves until dropped.
     pub async fn run(self) {
+        let (pages, header_timeout) = (Arc::new(self.pages), self.header_timeout);
         let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let seat = Arc::clone(&seats).acquire_owned().await.expect("the semaphore is never closed");
             match self.socket.accept().await {
                 Ok((stream, _)) => {
-                    let pages = Arc::clone(&self.pages);
+                    let pages = Arc::clone(&pages);
                     tokio::spawn(async move {
-                        serve(stream, pages, self.header_timeout).await;
+                        serve(stream, pages, header_timeout).await;
                         drop(seat);
                     });
                 }
@@ -112,18 +120,27 @@ async fn serve(stream: TcpStream, pages: Arc<Pages>, header_timeout: Duration) {
 
 impl Pages {
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        let page: fn(&Self) -> Response<Full<Bytes>> = match path {
-            "/metrics" => |pages| response(StatusCode::OK, OPEN_METRICS, pages.metrics.text()),
-            "/healthz" => |pages| verdict(pages.health.alive(pages.now())),
-            "/readyz" => |pages| verdict(pages.health.ready(pages.now())),
-            _ => return response(StatusCode::NOT_FOUND, PLAIN, "not here; see /metrics, /healthz, /readyz\n".into()),
+        let page: fn(&Self, &str) -> Response<Full<Bytes>> = match path {
+            "/metrics" => |pages, _| response(StatusCode::OK, OPEN_METRICS, pages.metrics.text()),
+            "/healthz" => |pages, _| verdict(pages.health.alive(pages.now())),
+            "/readyz" => |pages, _| verdict(pages.health.ready(pages.now())),
+            _ if path.starts_with(GROUPS) => Self::group,
+            _ => return response(StatusCode::NOT_FOUND, PLAIN, "not here; see /metrics, /healthz, /readyz, /groups/NAMESPACE/NAME\n".into()),
         };
         if method == Method::GET {
-            return page(self);
+            return page(self, path);
         }
         let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".into());
         refusal.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET"));
         refusal
+    }
+
+    fn group(&self, path: &str) -> Response<Full<Bytes>> {
+        let group = path.strip_prefix(GROUPS).and_then(|group| group.split_once('/'));
+        match group.and_then(|(namespace, name)| self.views.json(namespace, name, self.now())) {
+            Some(json) => response(StatusCode::OK, JSON, json),
+            None => response(StatusCode::NOT_FOUND, PLAIN, "no such group is looked after here, or nothing was decided yet\n".into()),
+        }
     }
 
     fn now(&self) -> Moment {
@@ -146,6 +163,8 @@ fn response(status: StatusCode, content_type: &'static str, text: String) -> Res
 }
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const JSON: &str = "application/json";
+const GROUPS: &str = "/groups/";
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// A scraper, two probes and a person, many times over. More wait in the system's queue.
 const CONNECTIONS_MAX: usize = 64;
@@ -231,6 +250,24 @@ mod tests {
             assert_eq!(ask(address, method, path).await.0, expected, "{method} {path}");
         }
         assert!(ask(address, "PUT", "/metrics").await.1.contains("\r\nallow: GET\r\n"));
+    }
+
+    #[tokio::test]
+    async fn the_newest_look_at_a_group_is_served_and_an_unknown_group_is_404() {
+        let (views, any) = (Arc::new(Views::default()), SocketAddr::from(([127, 0, 0, 1], 0)));
+        let (metrics, health) = (Arc::new(Metrics::new("1.2.3")), Arc::new(Health::new(1_000_000)));
+        let listen = Listen::bind(any, metrics, health, Instant::now()).await.unwrap().showing(Arc::clone(&views));
+        let address = listen.address().unwrap();
+        tokio::spawn(listen.run());
+        let window = views.open("shop", "cart");
+        assert_eq!(ask(address, "GET", "/groups/shop/cart").await.0, 404);
+        let Report::Decided(decided) = decided(Verdict::Healthy, "healthy", "cart-0000", vec![]) else { unreachable!() };
+        window.show(Moment(0), Arc::from(decided));
+        let (status, text) = ask(address, "GET", "/groups/shop/cart").await;
+        assert_eq!(status, 200);
+        assert!(text.contains("application/json") && text.contains(r#""reason":"healthy""#), "{text}");
+        assert_eq!(ask(address, "GET", "/groups/shop/other").await.0, 404);
+        assert_eq!(ask(address, "POST", "/groups/shop/cart").await.0, 405);
     }
 
     #[tokio::test]

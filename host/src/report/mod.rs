@@ -10,7 +10,8 @@
 //! | `metrics` | what is counted and measured |
 //! | `recording` | decisions as JSON lines, to be decided again |
 //! | `health` | whether the loop runs |
-//! | `listen` | metrics and health over HTTP |
+//! | `views` | the newest look at every group |
+//! | `listen` | metrics, health and views over HTTP |
 
 mod health;
 mod listen;
@@ -21,6 +22,7 @@ mod recording;
 mod script;
 mod shadow;
 mod timeline;
+mod views;
 pub(crate) mod words;
 
 pub use health::Health;
@@ -29,6 +31,7 @@ pub use metrics::Metrics;
 pub use recording::{Recording, RecordingError};
 pub use shadow::{ShadowOutcome, ShadowReporter};
 pub use timeline::{Phase, Takeover, Timeline};
+pub use views::{Views, Window};
 
 use crate::group::{Moment, Report};
 use crate::policy::contract::{Topology, Verdict};

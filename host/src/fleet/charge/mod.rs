@@ -11,10 +11,13 @@ mod tune;
 mod upkeep;
 
 use super::Common;
-use crate::group::{Moment, Report};
+use crate::group::{Decided, Moment, Report};
 use crate::kubernetes::crd::Redis;
 use crate::kubernetes::news;
+use crate::kubernetes::takeover::refusal;
 use crate::kubernetes::told::Trouble;
+use crate::kubernetes::verdicts::differs;
+use crate::report::Window;
 use driven::{Driven, Told};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -61,6 +64,8 @@ struct Charge {
     common: Arc<Common>,
     picture: Picture,
     driven: Option<Driven>,
+    /// Where everybody can see what it decides.
+    window: Window,
     /// Objects that were known when a listing began, and were not told since.
     unlisted: BTreeSet<ObjectKey>,
     found: UnboundedSender<Found>,
@@ -76,7 +81,8 @@ pub async fn charge(common: Arc<Common>, redis: Arc<Redis>, mut words: Unbounded
     let mut tasks = JoinSet::new();
     tasks.spawn(publish::keep(Arc::clone(&common), newest.clone()));
     tasks.spawn(upkeep::keep(Arc::clone(&common), newest, found.clone()));
-    let mut charge = Charge { common, picture, driven: None, unlisted: BTreeSet::new(), found, reading: JoinSet::new() };
+    let window = common.views.open(&picture.namespace(), &picture.redis.name_any());
+    let mut charge = Charge { common, picture, driven: None, window, unlisted: BTreeSet::new(), found, reading: JoinSet::new() };
     charge.read_secrets();
     let mut policies = charge.common.policies.changes();
     let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -172,19 +178,25 @@ impl Charge {
         for event in [news::of_report(&report), takeover.as_ref().map(news::of_takeover)].into_iter().flatten() {
             self.common.news.tell(self.picture.redis.object_ref(&()), event);
         }
+        let has_ended = takeover.is_some();
+        self.picture.takeover = takeover.map(Arc::new).or(self.picture.takeover.take());
         match report {
             Report::Decided(decided) => {
+                let decided = Arc::<Decided>::from(decided);
                 driven.shadow(&decided);
+                self.window.show(now, Arc::clone(&decided));
                 let is_by_another = self.picture.decided.as_ref().is_none_or(|(before, ..)| before.digest != decided.digest);
-                let is_news = decided.is_news || is_by_another;
-                if is_news {
-                    let title = driven.title(&decided);
-                    self.picture.decided = Some((Arc::new(*decided), title, Timestamp::now()));
+                let is_told = |before: &Decided| !decided.is_news && !differs(&before.decision, &decided.decision);
+                if !is_by_another && self.picture.decided.as_ref().is_some_and(|(before, ..)| is_told(before)) {
+                    return has_ended;
                 }
-                is_news
+                self.picture.switchover_refused = refusal(&decided.decision).or(self.picture.switchover_refused.take());
+                let title = driven.title(&decided);
+                self.picture.decided = Some((decided, title, Timestamp::now()));
+                true
             }
             Report::Link { .. } | Report::Fault { .. } | Report::Held | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => {
-                false
+                has_ended
             }
         }
     }
@@ -231,6 +243,7 @@ impl Charge {
         if let Some(request) = request.filter(|request| self.picture.may_act && self.picture.switchover_id.as_ref() != Some(&request.id)) {
             driven.door.switch_over(request.to.clone());
             self.picture.switchover_id = Some(request.id.clone());
+            self.picture.switchover_refused = None;
         }
     }
 }

@@ -6,6 +6,7 @@ use super::secrets::Secrets;
 use crate::group::{Decided, Record};
 use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus};
 use crate::kubernetes::told::Trouble;
+use crate::report::Takeover;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -27,12 +28,16 @@ pub struct Picture {
     pub missing: BTreeSet<ObjectKey>,
     /// The group's truth, and when it was told. None: nothing new since the status was read.
     pub record: Option<(Record, Timestamp)>,
-    /// The newest decision that was news, who made it, and when.
+    /// The newest decision that was news, or that found an instance in another state; who made it, and when.
     pub decided: Option<(Arc<Decided>, String, Timestamp)>,
     /// How the shadow has answered so far.
     pub shadow: Option<ShadowStatus>,
+    /// The newest change of master that has ended.
+    pub takeover: Option<Arc<Takeover>>,
     /// The newest switchover that was taken up.
     pub switchover_id: Option<String>,
+    /// Why it cannot be done.
+    pub switchover_refused: Option<String>,
     /// None: not read yet.
     pub secrets: Option<Arc<Secrets>>,
     /// What stands in the way, by who found it.
@@ -45,7 +50,8 @@ pub struct Picture {
 impl Picture {
     /// Of a resource that has just been told of.
     pub fn new(redis: Arc<Redis>) -> Self {
-        let switchover_id = redis.status.as_ref().and_then(|status| status.switchover_id.clone());
+        let before = |of: fn(&RedisStatus) -> &Option<String>| redis.status.as_ref().and_then(|status| of(status).clone());
+        let (switchover_id, switchover_refused) = (before(|status| &status.switchover_id), before(|status| &status.switchover_refused));
         Self {
             redis,
             pods: BTreeMap::new(),
@@ -55,7 +61,9 @@ impl Picture {
             record: None,
             decided: None,
             shadow: None,
+            takeover: None,
             switchover_id,
+            switchover_refused,
             secrets: None,
             troubles: BTreeMap::new(),
             may_act: false,

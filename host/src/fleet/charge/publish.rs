@@ -5,7 +5,7 @@ use super::super::Common;
 use super::picture::Picture;
 use crate::kubernetes::crd::{Redis, RedisStatus};
 use crate::kubernetes::objects::{MASTER, REPLICA, ROLE_LABEL};
-use crate::kubernetes::told;
+use crate::kubernetes::{takeover, told};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -19,13 +19,21 @@ use tokio::sync::watch::Receiver;
 pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
     // As last written.
     let mut written: Option<RedisStatus> = None;
+    // How long it took until the labels told of an epoch, in microseconds.
+    let mut measured: Option<(u64, i64)> = None;
     loop {
         let picture = pictures.borrow_and_update().clone();
         let is_done = !picture.may_act || {
-            let status = status(written.as_ref(), &picture);
+            let status = status(written.as_ref(), &picture, measured);
             let (labelled, stored) = tokio::join!(label(&common, &picture), store(&common, &picture, &mut written, status));
-            for error in [&labelled, &stored].into_iter().filter_map(|result| result.as_ref().err()) {
+            for error in [labelled.as_ref().err(), stored.as_ref().err()].into_iter().flatten() {
                 tracing::warn!(namespace = picture.namespace(), name = picture.redis.name_any(), error, "not made known; it is tried again");
+            }
+            if let (Ok(true), Some((record, told))) = (&labelled, &picture.record) {
+                let epoch = record.published.epoch;
+                let us = Timestamp::now().as_microsecond().saturating_sub(told.as_microsecond()).max(0);
+                // The end of the change is told after this, and this with it.
+                measured = measured.filter(|(known, _)| *known == epoch).or(Some((epoch, us)));
             }
             labelled.is_ok() && stored.is_ok()
         };
@@ -37,8 +45,9 @@ pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
     }
 }
 
-async fn label(common: &Common, picture: &Picture) -> Result<(), String> {
-    let Some(master) = picture.master() else { return Ok(()) };
+/// Whether there was anything to do.
+async fn label(common: &Common, picture: &Picture) -> Result<bool, String> {
+    let Some(master) = picture.master() else { return Ok(false) };
     let api: Api<Pod> = Api::namespaced(common.client.clone(), &picture.namespace());
     let wrong = picture.pods.iter().filter_map(|(name, pod)| {
         let role = if name == master { MASTER } else { REPLICA };
@@ -47,24 +56,34 @@ async fn label(common: &Common, picture: &Picture) -> Result<(), String> {
     let patches = wrong.map(async |(name, role)| {
         let patch = json!({ "metadata": { "labels": { ROLE_LABEL: role } } });
         match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             // It went away meanwhile.
-            Err(kube::Error::Api(error)) if error.code == 404 => Ok(()),
+            Err(kube::Error::Api(error)) if error.code == 404 => Ok(false),
             Err(error) => Err(format!("label of {name}: {error}")),
         }
     });
-    futures_util::future::join_all(patches).await.into_iter().collect()
+    let patched: Vec<bool> = futures_util::future::join_all(patches).await.into_iter().collect::<Result<_, _>>()?;
+    Ok(patched.contains(&true))
 }
 
-fn status(written: Option<&RedisStatus>, picture: &Picture) -> RedisStatus {
+fn status(written: Option<&RedisStatus>, picture: &Picture, measured: Option<(u64, i64)>) -> RedisStatus {
     let before = written.cloned().or_else(|| picture.redis.status.clone()).unwrap_or_default();
-    let before = RedisStatus { switchover_id: picture.switchover_id.clone(), shadow: picture.shadow.clone(), ..before };
+    let (switchover_id, switchover_refused) = (picture.switchover_id.clone(), picture.switchover_refused.clone());
+    let before = RedisStatus { switchover_id, switchover_refused, shadow: picture.shadow.clone(), ..before };
     let before = match &picture.record {
         Some((record, at)) => told::published(before, record, *at),
         None => before,
     };
     let before = match &picture.decided {
-        Some((decided, title, _)) => told::decided(before, &picture.redis, &decided.decision, title),
+        Some((decided, title, at)) => told::decided(before, &picture.redis, &decided.decision, title, *at),
+        None => before,
+    };
+    let before = match &picture.takeover {
+        Some(takeover) => takeover::taken_over(before, takeover),
+        None => before,
+    };
+    let before = match measured {
+        Some((epoch, us)) => takeover::labelled(before, epoch, us),
         None => before,
     };
     let troubles = picture.troubles.values().flatten().cloned().chain(told::pods_in_trouble(picture.pods.values().map(AsRef::as_ref))).collect();

@@ -45,13 +45,21 @@ pub async fn roll(common: &Common, picture: &Picture, tuned: &Tuned, mover: &mut
 /// Whether its Redis runs, whatever it answers.
 fn runs(pod: &Pod) -> bool {
     let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    containers.into_iter().flatten().any(|container| container.name == "redis" && container.state.as_ref().is_some_and(|state| state.running.is_some()))
+    containers
+        .into_iter()
+        .flatten()
+        .any(|container| container.name == "redis" && container.state.as_ref().is_some_and(|state| state.running.is_some()))
 }
 
 async fn replace(common: &Common, picture: &Picture, pod: &Pod) -> Step {
     let api: Api<Pod> = Api::namespaced(common.client.clone(), &picture.namespace());
     let preconditions = Some(Preconditions { uid: pod.uid(), resource_version: None });
-    tracing::info!(namespace = picture.namespace(), name = picture.redis.name_any(), pod = pod.name_any(), "replaced: it runs with what was wanted before");
+    tracing::info!(
+        namespace = picture.namespace(),
+        name = picture.redis.name_any(),
+        pod = pod.name_any(),
+        "replaced: it runs with what was wanted before"
+    );
     match api.delete(&pod.name_any(), &DeleteParams { preconditions, ..DeleteParams::default() }).await {
         Ok(_) => Step::done(),
         // It went by itself, or another has its name.

@@ -3,8 +3,8 @@
 
 use super::super::Common;
 use super::objects::in_short;
-use super::secrets::Passwords;
 use super::picture::Picture;
+use super::secrets::Passwords;
 use super::upkeep::Step;
 use crate::kubernetes::objects::{PORT, live_directives};
 use crate::kubernetes::told::Trouble;

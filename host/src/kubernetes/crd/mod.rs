@@ -10,7 +10,7 @@ pub use policy::{
     PolicySource, RefusedPolicy, ShadowStatus, UrlSource,
 };
 pub use schema::{definitions, parse};
-pub use status::{Condition, InstanceStatus, LastFailover, PublishedMaster, RedisStatus};
+pub use status::{Condition, InstanceStatus, LastFailover, PublishedMaster, RedisStatus, Timeline};
 
 use k8s_openapi::api::core::v1::{
     Affinity, Container, LocalObjectReference, PersistentVolumeClaimSpec, PodSecurityContext, ResourceRequirements, SecretKeySelector,

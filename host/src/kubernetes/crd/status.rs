@@ -39,6 +39,9 @@ pub struct RedisStatus {
     /// The `id` of the last switchover that was taken up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub switchover_id: Option<String>,
+    /// Why that switchover cannot be done. None: it is done, or on its way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub switchover_refused: Option<String>,
 }
 
 /// As Kubernetes has it for all its resources.
@@ -61,7 +64,8 @@ pub struct Condition {
     pub observed_generation: Option<i64>,
 }
 
-/// What is known of one instance.
+/// What is known of one instance, as of the last time that a decision, a role or somebody's health changed. Numbers that change
+/// all the time are not here: `kubectl redis status` asks the operator for them.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceStatus {
@@ -71,6 +75,15 @@ pub struct InstanceStatus {
     pub role: String,
     /// InSync, Syncing, Alive, Suspect, Silent, Dead, Abdicated, Amnesic.
     pub health: String,
+    /// Since when it has had this health, RFC 3339.
+    #[serde(default)]
+    pub since: String,
+    /// What its health rests on, as one sentence.
+    #[serde(default)]
+    pub proof: String,
+    /// Its place in the order of succession, from 1. None: it is the master, or cannot become it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<u16>,
     /// Why it could not become master. None: it could.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ineligible: Option<String>,
@@ -83,7 +96,7 @@ pub struct LastFailover {
     /// When, RFC 3339.
     pub at: String,
     /// The Pod that was master, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub from: Option<String>,
     /// The Pod that became master.
     pub to: String,
@@ -91,6 +104,31 @@ pub struct LastFailover {
     pub meant_for: String,
     /// Dead, Silent, Abdicated, Amnesic, Requested, Bootstrap.
     pub evidence: String,
+    /// How long each part of it took. None: it is under way, or the operator that carried it out ended before it did.
+    #[serde(default)]
+    pub timeline: Option<Timeline>,
+    /// From the confirmed promotion until the Pods' labels told of it.
+    #[serde(default)]
+    pub publish_microseconds: Option<i64>,
+}
+
+/// The parts of a change of master, in microseconds, because most of them take less than a millisecond. They follow one another;
+/// that it is made known runs beside the last.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Timeline {
+    /// From the fault to its first sign. None: nobody knows when the fault was.
+    pub detect_microseconds: Option<i64>,
+    /// From there to the order to promote.
+    pub decide_microseconds: Option<i64>,
+    /// From there to its confirmation.
+    pub promote_microseconds: i64,
+    /// From there until the last of the others follows. None: there was none.
+    pub repoint_microseconds: Option<i64>,
+    /// For how long a handover paused writes.
+    pub pause_microseconds: Option<i64>,
+    /// Bytes that the old master is known to have had and the new one has not. None: unknown.
+    pub known_loss_bytes: Option<i64>,
 }
 
 /// The master as last made known.

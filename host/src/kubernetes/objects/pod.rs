@@ -6,7 +6,8 @@ use super::{PORT, Wanted, label_selector, name, selector};
 use crate::kubernetes::crd::{ContainerSettings, PullPolicy, Redis};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction, HTTPGetAction, Lifecycle,
-    LifecycleHandler, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretKeySelector, SecretVolumeSource, Volume, VolumeMount, WeightedPodAffinityTerm,
+    LifecycleHandler, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretKeySelector, SecretVolumeSource,
+    Volume, VolumeMount, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -49,11 +50,8 @@ pub fn template(wanted: &Wanted<'_>) -> PodTemplateSpec {
 
 /// On nodes of their own, where there are enough of them.
 fn apart(redis: &Redis) -> Affinity {
-    let pod_affinity_term = PodAffinityTerm {
-        label_selector: Some(label_selector(redis)),
-        topology_key: "kubernetes.io/hostname".into(),
-        ..PodAffinityTerm::default()
-    };
+    let pod_affinity_term =
+        PodAffinityTerm { label_selector: Some(label_selector(redis)), topology_key: "kubernetes.io/hostname".into(), ..PodAffinityTerm::default() };
     let preferred = vec![WeightedPodAffinityTerm { weight: 100, pod_affinity_term }];
     let apart = PodAntiAffinity { preferred_during_scheduling_ignored_during_execution: Some(preferred), ..PodAntiAffinity::default() };
     Affinity { pod_anti_affinity: Some(apart), ..Affinity::default() }
@@ -111,14 +109,8 @@ fn redis_container(redis: &Redis) -> Container {
     // A replica of itself, unless a master is known: one that comes back empty can never wipe its replicas. With TLS of nobody, since
     // Redis 7 stands still while it shakes hands with itself.
     let (host, port_of) = if redis.spec.tls.is_some() { ("127.0.0.1", "1".to_owned()) } else { ("$(POD_IP)", PORT.to_string()) };
-    let arguments = [
-        format!("/config/{CONFIG_FILE}"),
-        "--replicaof".into(),
-        host.into(),
-        port_of,
-        "--include".into(),
-        format!("/config/{MASTER_FILE}"),
-    ];
+    let arguments =
+        [format!("/config/{CONFIG_FILE}"), "--replicaof".into(), host.into(), port_of, "--include".into(), format!("/config/{MASTER_FILE}")];
     Container {
         name: "redis".into(),
         args: Some(arguments.into()),
@@ -144,9 +136,11 @@ fn exporter(redis: &Redis) -> Option<Container> {
         args: Some(vec![format!("--web.listen-address=:{EXPORTER_PORT}")]),
         env: Some(exporter_env(redis)),
         ports: Some(vec![port("exporter", EXPORTER_PORT)]),
-        volume_mounts: redis.spec.tls.is_some().then(|| {
-            vec![VolumeMount { name: "tls".into(), mount_path: "/tls".into(), read_only: Some(true), ..VolumeMount::default() }]
-        }),
+        volume_mounts: redis
+            .spec
+            .tls
+            .is_some()
+            .then(|| vec![VolumeMount { name: "tls".into(), mount_path: "/tls".into(), read_only: Some(true), ..VolumeMount::default() }]),
         // Alive, not ready: whether it is ready must not decide whether Redis is reached.
         liveness_probe: Some(alive),
         ..container(settings)

@@ -1,0 +1,210 @@
+//! The cluster of a kubeconfig: its resources, and through the API server's Pod proxy what the operator sees of a group. Every
+//! failure is one sentence that says which right is missing, or what to look at.
+
+use super::Stop;
+use crate::kubernetes::crd::{Redis, parse};
+use crate::kubernetes::objects::GROUP_LABEL;
+use crate::policy::contract::{Decision, Observation};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config, ResourceExt};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which cluster, and where its operator is.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Namespace of the resource [default: that of the context]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Context of the kubeconfig [default: its current one]
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
+    /// The kubeconfig [default: those of KUBECONFIG, or ~/.kube/config]
+    #[arg(long, global = true, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Where the operator's Lease and Pods are
+    #[arg(long, global = true, default_value = "redis-operator", value_name = "NAME")]
+    operator_namespace: String,
+    /// What the operator's Lease is called
+    #[arg(long, global = true, default_value = "redis-operator", value_name = "NAME")]
+    operator_lease: String,
+    /// The port that the operator listens on [default: the first one that its Pod declares]
+    #[arg(long, global = true, value_name = "PORT")]
+    operator_port: Option<u16>,
+}
+
+/// A connected cluster.
+pub struct Cluster {
+    client: Client,
+    /// Where resources are looked for.
+    pub namespace: String,
+    operator_namespace: String,
+    operator_lease: String,
+    operator_port: Option<u16>,
+}
+
+/// The operator's newest look at a group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct View {
+    /// Since it was decided.
+    pub age_ms: u64,
+    /// SHA-256 of the policy that decided.
+    pub policy: String,
+    /// What it was asked.
+    pub observation: Observation,
+    /// What it said.
+    pub decision: Decision,
+    /// The Pod that told.
+    #[serde(default)]
+    pub operator: String,
+}
+
+impl Options {
+    /// Reads the kubeconfig. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`Stop::Input`], for a kubeconfig that names no cluster.
+    pub async fn connect(&self) -> Result<Cluster, Stop> {
+        let no_cluster = |error: &dyn std::fmt::Display| Stop::Input(format!("no cluster: {error}; set KUBECONFIG or --kubeconfig, and --context"));
+        let mut config = if self.kubeconfig.is_none() && self.context.is_none() {
+            Config::infer().await.map_err(|error| no_cluster(&error))?
+        } else {
+            let kubeconfig = self.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from).map_err(|error| no_cluster(&error))?;
+            let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| no_cluster(&error))?
+        };
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.default_retry = false;
+        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(|error| no_cluster(&error))?;
+        Ok(Cluster {
+            client,
+            namespace,
+            operator_namespace: self.operator_namespace.clone(),
+            operator_lease: self.operator_lease.clone(),
+            operator_port: self.operator_port,
+        })
+    }
+}
+
+impl Cluster {
+    /// The resource of that name.
+    ///
+    /// # Errors
+    /// [`Stop`]: there is none, or it may not be read.
+    pub async fn redis(&self, name: &str) -> Result<Redis, Stop> {
+        let found = self.all_in(Some(&self.namespace)).get_opt(name).await.map_err(|error| refused("get redis.k8s.amaiz.com", &error))?;
+        let namespace = &self.namespace;
+        found.map_or_else(|| Err(Stop::Input(format!("no Redis {name} in namespace {namespace}; kubectl redis status -A shows all"))), understood)
+    }
+
+    /// All resources of the namespace, or of all; those that nobody understands left out.
+    ///
+    /// # Errors
+    /// [`Stop`]: they may not be read.
+    pub async fn all(&self, everywhere: bool) -> Result<Vec<Redis>, Stop> {
+        let namespace = Some(self.namespace.as_str()).filter(|_| !everywhere);
+        let list = self.all_in(namespace).list(&ListParams::default()).await.map_err(|error| refused("list redis.k8s.amaiz.com", &error))?;
+        Ok(list.items.into_iter().filter_map(|object| understood(object).ok()).collect())
+    }
+
+    /// Changes the spec of a resource, and returns what became of it.
+    ///
+    /// # Errors
+    /// [`Stop`]: it may not be changed, or not so.
+    pub async fn change(&self, name: &str, spec: Value) -> Result<Redis, Stop> {
+        let patch = Patch::Merge(serde_json::json!({ "spec": spec }));
+        let params = PatchParams { field_manager: Some("kubectl-redis".into()), ..PatchParams::default() };
+        let changed = self.all_in(Some(&self.namespace)).patch(name, &params, &patch).await;
+        understood(changed.map_err(|error| refused("patch redis.k8s.amaiz.com", &error))?)
+    }
+
+    /// The Pods of a resource. Empty when they may not be listed: the columns that need them stay so, too.
+    pub async fn pods(&self, redis: &Redis) -> Vec<Pod> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &redis.namespace().unwrap_or_default());
+        let ours = ListParams::default().labels(&format!("{GROUP_LABEL}={}", redis.name_any()));
+        pods.list(&ours).await.map_or_else(|_| Vec::new(), |list| list.items)
+    }
+
+    /// What the operator that acts sees of a group.
+    ///
+    /// # Errors
+    /// Why it could not be asked: one sentence.
+    pub async fn view(&self, namespace: &str, name: &str) -> Result<View, String> {
+        let operator = self.leader().await?;
+        let (port, theirs) = (self.operator_port.map_or_else(String::new, |port| format!(":{port}")), &self.operator_namespace);
+        let path = format!("/api/v1/namespaces/{theirs}/pods/{operator}{port}/proxy/groups/{namespace}/{name}");
+        let request = hyper::Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
+        let told = self.client.request_text(request).await.map_err(|error| match &error {
+            kube::Error::Api(status) if status.code == 403 => {
+                format!("the right to get pods/proxy in namespace {theirs} is missing: {}", status.message)
+            }
+            kube::Error::Api(status) if status.code == 404 => {
+                format!("Pod {operator} of namespace {theirs} is not there, or knows no group {namespace}/{name} (yet); see --operator-namespace and --operator-port")
+            }
+            _ => format!("Pod {operator} of namespace {theirs} does not answer: {}; it needs --listen, and see --operator-port", sentence(&error)),
+        })?;
+        let view: View =
+            serde_json::from_str(&told).map_err(|error| format!("Pod {operator} of namespace {theirs} speaks another version: {error}"))?;
+        Ok(View { operator, ..view })
+    }
+
+    /// The Pod that holds the Lease.
+    async fn leader(&self) -> Result<String, String> {
+        let (theirs, lease) = (&self.operator_namespace, &self.operator_lease);
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), theirs);
+        let found = leases.get_opt(lease).await.map_err(|error| match &error {
+            kube::Error::Api(status) if status.code == 403 => {
+                format!("the right to get leases.coordination.k8s.io in namespace {theirs} is missing: {}", status.message)
+            }
+            _ => format!("lease {theirs}/{lease}: {}", sentence(&error)),
+        })?;
+        let found =
+            found.ok_or_else(|| format!("no operator has a Lease {lease} in namespace {theirs}; see --operator-namespace and --operator-lease"))?;
+        let holder = found.spec.and_then(|spec| spec.holder_identity).filter(|holder| !holder.is_empty());
+        holder.ok_or_else(|| format!("no operator holds the Lease {theirs}/{lease}: none runs, or none has taken over yet"))
+    }
+
+    fn all_in(&self, namespace: Option<&str>) -> Api<DynamicObject> {
+        let resource = ApiResource::erase::<Redis>(&());
+        match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+}
+
+fn understood(object: DynamicObject) -> Result<Redis, Stop> {
+    let object = serde_json::to_value(object).map_err(|error| error.to_string());
+    object.and_then(parse).map_err(|error| Stop::Failed(format!("not understood, it is of another version: {error}")))
+}
+
+/// What the API server said to a request.
+fn refused(verb: &str, error: &kube::Error) -> Stop {
+    Stop::Failed(match error {
+        kube::Error::Api(status) if status.code == 403 => format!("the right to {verb} is missing: {}", status.message),
+        kube::Error::Api(status) if status.code == 401 => "the API server does not know who you are: renew the credentials of the kubeconfig".into(),
+        kube::Error::Api(status) if status.code == 404 => format!("{}: are the definitions applied? kubectl apply -k deploy", status.message),
+        kube::Error::Api(status) => status.message.clone(),
+        _ => format!("the API server does not answer: {}", sentence(error)),
+    })
+}
+
+/// The last cause is the one that says it.
+fn sentence(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return status.message.trim().to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

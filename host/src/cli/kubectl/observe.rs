@@ -1,0 +1,21 @@
+//! `kubectl redis observe`: the live Observation of a group, as its operator has it.
+
+use super::cluster::Cluster;
+use crate::cli::{Stop, print_json};
+
+/// Print the live Observation of a Redis as JSON, ready for `redis-operator policy decide`; touches nothing
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  kubectl redis observe example | redis-operator policy decide -\n\n\
+    It comes from the operator that holds the Lease, through the API server: this needs the rights to get leases and pods/proxy \
+    in the operator's namespace.")]
+pub struct Args {
+    /// The Redis
+    name: String,
+}
+
+pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Stop> {
+    cluster.redis(&args.name).await?;
+    let view = cluster.view(&cluster.namespace, &args.name).await.map_err(Stop::Failed)?;
+    print_json(&view.observation)?;
+    Ok(0)
+}

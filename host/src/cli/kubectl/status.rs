@@ -1,0 +1,156 @@
+//! `kubectl redis status`: one resource on one screen, or a line for each.
+
+use super::cluster::Cluster;
+use super::facts::{Facts, Row};
+use super::text::{Paint, Tone, age, or_dash, plain};
+use super::timeline::timeline;
+use crate::cli::{Format, Stop, Surroundings, print, print_json};
+use k8s_openapi::jiff::Timestamp;
+
+/// Show a Redis on one screen: who is master, how everybody is, the last failover; without a name, a line for each
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  kubectl redis status example\n  kubectl redis status -A\n  kubectl redis status example -o json\n\n\
+    Lags and offsets come from the operator that holds the Lease, through the API server; without the rights to get leases and pods/proxy in its \
+    namespace the rest is shown all the same.")]
+pub struct Args {
+    /// The Redis [default: all of the namespace]
+    name: Option<String>,
+    /// Of all namespaces
+    #[arg(short = 'A', long, conflicts_with = "name")]
+    all_namespaces: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    output: Format,
+}
+
+pub async fn run(args: &Args, cluster: &Cluster, surroundings: &Surroundings) -> Result<u8, Stop> {
+    let (paint, now) = (Paint(surroundings.has_colour), Timestamp::now());
+    if let Some(name) = &args.name {
+        let facts = Facts::gather(cluster, name).await?;
+        match args.output {
+            Format::Json => print_json(&facts)?,
+            Format::Table => print(&screen(&facts, paint, now))?,
+        }
+        return Ok(0);
+    }
+    let all: Vec<Facts> = cluster.all(args.all_namespaces).await?.into_iter().map(|redis| Facts::new(redis, &[], Err(String::new()))).collect();
+    match args.output {
+        Format::Json => print_json(&all)?,
+        Format::Table if all.is_empty() => print("no Redis here; kubectl redis status -A shows those of all namespaces\n")?,
+        Format::Table => print(&lines(&all, args.all_namespaces, paint, now))?,
+    }
+    Ok(0)
+}
+
+/// Everything about one.
+pub(super) fn screen(facts: &Facts, paint: Paint, now: Timestamp) -> String {
+    let (reason, explanation) = facts.decision();
+    let mut text = format!("{} {}/{}: {}\n", paint.tone(Tone::Head, "Redis"), facts.namespace, facts.name, paint.tone(tone(facts), &plain(reason)));
+    text += &format!("{}\n\n", if explanation.is_empty() { "No operator has said anything of it yet.".into() } else { plain(explanation) });
+    let mut tell = |head: &str, what: String| text += &format!("{} {what}\n", paint.tone(Tone::Head, &format!("{head:<11}")));
+    let published = facts.status.published.as_ref().filter(|published| Some(published.name.as_str()) == facts.master());
+    let since = published
+        .map_or_else(String::new, |published| format!(" since {} ({} ago), epoch {}", published.at, age(&published.at, now), published.epoch));
+    tell("Master", facts.master().map_or_else(|| paint.tone(Tone::Bad, "none"), |master| format!("{}{since}", plain(master))));
+    tell("Replicas", format!("{} answer of {} that are wanted, the master included", facts.status.replicas, facts.desired));
+    tell("Conditions", conditions(facts, paint, now));
+    tell("Policy", or_dash(Some(facts.status.policy.as_str()).filter(|policy| !policy.is_empty())));
+    if facts.paused {
+        tell("Paused", paint.tone(Tone::Warn, &format!("yes: nothing is done about it; kubectl redis resume {}", facts.name)));
+    }
+    if let Some((to, why)) = facts.pending() {
+        let why = why.map_or_else(String::new, |why| format!(", {why}"));
+        tell("Switchover", paint.tone(Tone::Warn, &format!("asked for, to {}{why}", to.map_or_else(|| "the best replica in sync".into(), plain))));
+    } else if let Some(why) = &facts.status.switchover_refused {
+        tell("Switchover", paint.tone(Tone::Warn, &format!("the last one was refused: {}", plain(why))));
+    }
+    text += "\n";
+    text += &instances(facts, paint, now);
+    if let Some(last) = &facts.status.last_failover {
+        text += &format!("\n{}", timeline(last, paint, now));
+    }
+    let source = match (&facts.view, &facts.no_view) {
+        (Some(view), _) => format!("As {} saw it {} ms ago.", plain(&view.operator), view.age_ms),
+        (None, why) => format!("From the resource's status; lags and offsets are not known: {}.", plain(why.as_deref().unwrap_or_default())),
+    };
+    text + &format!("\n{}\n", paint.tone(Tone::Faint, &source))
+}
+
+fn instances(facts: &Facts, paint: Paint, now: Timestamp) -> String {
+    let row = |row: &Row| {
+        let ready = row.ready.map(|ready| if ready { "yes" } else { "no" });
+        let master = if facts.master() == Some(&row.name) { Tone::Head } else { Tone::Plain };
+        vec![
+            (master, plain(&row.name)),
+            (master, row.role.to_lowercase()),
+            (health_tone(&row.health), row.health.clone()),
+            (Tone::Plain, or_dash(row.since.as_ref().map(|since| age(since, now)))),
+            (Tone::Plain, or_dash(row.lag_bytes)),
+            (Tone::Plain, or_dash(row.offset)),
+            (if row.ready == Some(false) { Tone::Warn } else { Tone::Plain }, or_dash(ready)),
+            (Tone::Plain, or_dash(row.node.as_deref())),
+            (Tone::Plain, or_dash(row.created.as_ref().map(|created| age(created, now)))),
+        ]
+    };
+    let rows: Vec<_> = facts.instances.iter().map(row).collect();
+    paint.table(&["INSTANCE", "ROLE", "HEALTH", "FOR", "LAG", "OFFSET", "READY", "NODE", "AGE"], &rows)
+}
+
+/// Those that hold, with the time; a group that is not ready says so.
+fn conditions(facts: &Facts, paint: Paint, now: Timestamp) -> String {
+    let all = facts.status.conditions.iter().filter_map(|condition| {
+        let (is_ready, holds) = (condition.type_ == "Ready", condition.status == "True");
+        let tone = match (is_ready, holds) {
+            (true, true) => Tone::Good,
+            (true, false) => Tone::Bad,
+            (false, true) => Tone::Warn,
+            (false, false) => return None,
+        };
+        let word = if holds { condition.type_.clone() } else { format!("not {}", condition.type_) };
+        Some(format!("{} for {}", paint.tone(tone, &word), age(&condition.last_transition_time, now)))
+    });
+    let all: Vec<String> = all.collect();
+    if all.is_empty() { "-".into() } else { all.join(", ") }
+}
+
+/// One line each.
+pub(super) fn lines(all: &[Facts], everywhere: bool, paint: Paint, now: Timestamp) -> String {
+    let row = |facts: &Facts| {
+        let since = facts.status.published.as_ref().map(|published| age(&published.at, now));
+        let failover = facts.status.last_failover.as_ref().map(|last| format!("{} ago, {}", age(&last.at, now), last.evidence.to_lowercase()));
+        let mut cells = vec![
+            (Tone::Plain, facts.name.clone()),
+            (Tone::Plain, or_dash(facts.master())),
+            (Tone::Plain, or_dash(since)),
+            (Tone::Plain, format!("{}/{}", facts.status.replicas, facts.desired)),
+            (tone(facts), or_dash(Some(facts.decision().0).filter(|reason| !reason.is_empty()))),
+            (Tone::Plain, or_dash(failover)),
+        ];
+        if everywhere {
+            cells.insert(0, (Tone::Plain, facts.namespace.clone()));
+        }
+        cells
+    };
+    let mut heads = vec!["NAME", "MASTER", "SINCE", "REPLICAS", "REASON", "LAST CHANGE"];
+    if everywhere {
+        heads.insert(0, "NAMESPACE");
+    }
+    paint.table(&heads, &all.iter().map(row).collect::<Vec<_>>())
+}
+
+fn tone(facts: &Facts) -> Tone {
+    match (facts.master(), facts.decision().0) {
+        (Some(_), "healthy") => Tone::Good,
+        (Some(_), _) => Tone::Warn,
+        (None, _) => Tone::Bad,
+    }
+}
+
+pub(super) fn health_tone(health: &str) -> Tone {
+    match health {
+        "InSync" => Tone::Good,
+        "Dead" | "Silent" | "Abdicated" | "Amnesic" => Tone::Bad,
+        // What is under way, and what nobody knows.
+        _ => Tone::Warn,
+    }
+}

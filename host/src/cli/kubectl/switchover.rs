@@ -1,0 +1,247 @@
+//! `kubectl redis switchover`: asks for a planned change of master, and follows it to its end.
+
+use super::cluster::Cluster;
+use super::facts::Facts;
+use super::pause::LOOK_EVERY;
+use super::text::{ms, plain};
+use super::timeline::story;
+use super::words;
+use crate::cli::settings::duration;
+use crate::cli::{Stop, print};
+use crate::kubernetes::crd::RedisStatus;
+use serde_json::json;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Hand the role of master over to a replica, under load and without a loss
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  kubectl redis switchover example\n  kubectl redis switchover example --to redis-example-2 --timeout 2m\n\n\
+    Exit codes: 0 done (or asked for, with --no-wait), 1 refused, not possible, or not done in time, 2 bad input.")]
+pub struct Args {
+    /// The Redis
+    name: String,
+    /// The Pod that is to be master [default: the best replica in sync]
+    #[arg(long, value_name = "POD")]
+    to: Option<String>,
+    /// Follow it to its end, which is the default
+    #[arg(long, overrides_with = "no_wait")]
+    wait: bool,
+    /// Only ask for it
+    #[arg(long, overrides_with = "wait")]
+    no_wait: bool,
+    /// How long to wait for its end
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
+    timeout: Duration,
+}
+
+pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Stop> {
+    let facts = Facts::gather(cluster, &args.name).await?;
+    let to = args.to.as_deref().map(|to| to.trim_start_matches("pod/"));
+    let source = match check(&facts, to)? {
+        Ready::From(source) => source,
+        Ready::Done(master) => {
+            print(&format!("{master} is master already\n"))?;
+            return Ok(0);
+        }
+    };
+    let id = fresh_id();
+    cluster.change(&args.name, json!({ "switchover": { "id": id, "to": to } })).await?;
+    let heir = to.map_or_else(|| "the best replica in sync".to_owned(), plain);
+    print(&format!("{source} is master; it is asked to hand over to {heir}\n"))?;
+    if args.no_wait {
+        return Ok(0);
+    }
+    follow(args, cluster, &Asked { id, source, to, epoch: epoch(&facts.status) }).await
+}
+
+/// What was found before asking.
+#[derive(Debug, PartialEq, Eq)]
+enum Ready {
+    /// This master can be asked.
+    From(String),
+    /// This one has the role already.
+    Done(String),
+}
+
+/// A request, and how things stood.
+struct Asked<'a> {
+    id: String,
+    source: String,
+    to: Option<&'a str>,
+    epoch: i64,
+}
+
+/// Whether it can be asked for at all: what the operator would refuse or wait for in vain is said at once, and nothing is touched.
+fn check(facts: &Facts, to: Option<&str>) -> Result<Ready, Stop> {
+    let name = &facts.name;
+    let no = |why: String| Err(Stop::Failed(why));
+    let Some(master) = facts.master() else {
+        return no(format!("there is no master that could hand over: {}", facts.decision().1));
+    };
+    if let Some(to) = to {
+        let Some(row) = facts.row(to) else {
+            let there: Vec<&str> = facts.instances.iter().map(|row| row.name.as_str()).collect();
+            return Err(Stop::Input(format!("--to: {} is no instance of {name}; it has {}", plain(to), there.join(", "))));
+        };
+        if to == master {
+            return Ok(Ready::Done(master.to_owned()));
+        }
+        if let Some(why) = row.ineligible.as_ref().filter(|why| !words::is_passing(why)) {
+            return no(format!("{to} cannot become master, {why}: {}", words::ineligible(why).unwrap_or(&row.proof)));
+        }
+    } else if !facts.instances.iter().any(|row| row.name != master && row.ineligible.as_ref().is_none_or(|why| words::is_passing(why))) {
+        return no(format!("nobody else of {name} can become master; kubectl redis explain {name} says why"));
+    }
+    if facts.paused {
+        return no(format!("{name} is paused, so nothing would happen: kubectl redis resume {name}"));
+    }
+    Ok(Ready::From(master.to_owned()))
+}
+
+/// Tells what changes until it is done, refused, or too late.
+async fn follow(args: &Args, cluster: &Cluster, asked: &Asked<'_>) -> Result<u8, Stop> {
+    let deadline = Instant::now() + args.timeout;
+    let mut told = String::new();
+    let mut done: Option<Instant> = None;
+    while Instant::now() < deadline {
+        tokio::time::sleep(LOOK_EVERY).await;
+        // An API server that is away for a moment ends nothing.
+        let Ok(redis) = cluster.redis(&args.name).await else { continue };
+        let status = redis.status.unwrap_or_default();
+        match progress(&status, asked) {
+            Progress::NotSeen => {}
+            Progress::Refused(why) => return Err(Stop::Failed(plain(&why))),
+            Progress::UnderWay(now) if now != told => {
+                print(&format!("{}\n", plain(&now)))?;
+                told = now;
+            }
+            Progress::UnderWay(_) => {}
+            Progress::Done { master, pause_us } => {
+                // Its measurements are written when the other replicas follow, too.
+                let since = *done.get_or_insert_with(Instant::now);
+                if pause_us.is_some() || since.elapsed() >= MEASURED_WITHIN {
+                    let pause = pause_us.map_or_else(|| "how long writes paused is not known".into(), |us| format!("writes paused for {}", ms(us)));
+                    print(&format!("{master} is master; {pause}, nothing lost\n"))?;
+                    return Ok(0);
+                }
+            }
+        }
+    }
+    let why = if told.is_empty() { "no operator has taken it up; does one run, and look after this namespace?".to_owned() } else { plain(&told) };
+    Err(Stop::Failed(format!("not done within {} s, and still asked for: {why}", args.timeout.as_secs())))
+}
+
+/// How far a request has got, by the resource's status.
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    /// No operator has taken it up.
+    NotSeen,
+    /// It cannot be done, or need not be done any more.
+    Refused(String),
+    /// What is decided meanwhile.
+    UnderWay(String),
+    /// This one is master now.
+    Done { master: String, pause_us: Option<i64> },
+}
+
+fn progress(status: &RedisStatus, asked: &Asked<'_>) -> Progress {
+    if status.switchover_id.as_ref() != Some(&asked.id) {
+        return Progress::NotSeen;
+    }
+    if let Some(why) = &status.switchover_refused {
+        return Progress::Refused(why.clone());
+    }
+    let published = status.published.as_ref().filter(|published| published.epoch > asked.epoch && published.name != asked.source);
+    match published.filter(|published| asked.to.is_none_or(|to| to == published.name)) {
+        Some(published) => {
+            let last = status.last_failover.as_ref().filter(|last| last.to == published.name && last.from.as_ref() == Some(&asked.source));
+            if let Some(last) = last.filter(|last| last.evidence != "Requested") {
+                return Progress::Refused(format!("a failover came first: {}", story(last)));
+            }
+            let pause_us = last.and_then(|last| last.timeline.as_ref()?.pause_microseconds);
+            Progress::Done { master: published.name.clone(), pause_us }
+        }
+        None => Progress::UnderWay(status.message.clone()),
+    }
+}
+
+fn epoch(status: &RedisStatus) -> i64 {
+    status.published.as_ref().map_or(0, |published| published.epoch)
+}
+
+/// Unlike every other that a person could have made.
+fn fresh_id() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    format!("kubectl-{now:x}-{:x}", std::process::id())
+}
+
+/// From the promotion until the last of the others follows takes milliseconds; whoever does not follow is no matter of ours.
+const MEASURED_WITHIN: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{facts, no_view};
+    use super::*;
+    use crate::kubernetes::crd::{LastFailover, PublishedMaster, Timeline};
+
+    fn said(result: Result<Ready, Stop>) -> String {
+        match result {
+            Ok(ready) => format!("{ready:?}"),
+            Err(Stop::Failed(why) | Stop::Input(why)) => why,
+            Err(Stop::Done | Stop::Usage) => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_said_before_anything_is_asked_for() {
+        let mut facts = facts();
+        assert_eq!(said(check(&facts, None)), r#"From("redis-example-0")"#);
+        assert_eq!(said(check(&facts, Some("redis-example-1"))), r#"From("redis-example-0")"#);
+        assert_eq!(said(check(&facts, Some("redis-example-0"))), r#"Done("redis-example-0")"#);
+        let unknown = said(check(&facts, Some("redis-example-7")));
+        assert_eq!(unknown, "--to: redis-example-7 is no instance of example; it has redis-example-0, redis-example-1, redis-example-2");
+        let never = said(check(&facts, Some("redis-example-2")));
+        assert!(never.starts_with("redis-example-2 cannot become master, priority-zero: ") && never.contains("spec.config"), "{never}");
+        facts.paused = true;
+        assert!(said(check(&facts, None)).contains("kubectl redis resume example"));
+        let mut headless = no_view();
+        headless.status.master = None;
+        assert!(said(check(&headless, None)).starts_with("there is no master"));
+    }
+
+    #[test]
+    fn a_request_is_done_when_its_own_id_is_taken_up_and_the_role_has_moved() {
+        let asked = Asked { id: "new".into(), source: "a".into(), to: Some("b"), epoch: 4 };
+        let published = |name: &str, epoch| {
+            let (run_id, replication_id, at) = (String::new(), String::new(), String::new());
+            Some(PublishedMaster { name: name.into(), run_id, replication_id, offset: 0, epoch, at })
+        };
+        let mut status = RedisStatus { switchover_id: Some("old".into()), published: published("b", 5), ..RedisStatus::default() };
+        assert_eq!(progress(&status, &asked), Progress::NotSeen);
+        status.switchover_id = Some("new".into());
+        assert_eq!(progress(&status, &asked), Progress::Done { master: "b".into(), pause_us: None });
+        let timeline = Timeline { pause_microseconds: Some(1_250), ..Timeline::default() };
+        let handed = LastFailover {
+            at: String::new(),
+            from: Some("a".into()),
+            to: "b".into(),
+            meant_for: "b".into(),
+            evidence: "Requested".into(),
+            timeline: Some(timeline),
+            publish_microseconds: None,
+        };
+        status.last_failover = Some(handed.clone());
+        assert_eq!(progress(&status, &asked), Progress::Done { master: "b".into(), pause_us: Some(1_250) });
+        status.last_failover = Some(LastFailover { evidence: "Dead".into(), ..handed });
+        assert!(matches!(progress(&status, &asked), Progress::Refused(why) if why.contains("a was dead")));
+        (status.published, status.message) = (published("a", 4), "b is not ready".into());
+        assert_eq!(progress(&status, &asked), Progress::UnderWay("b is not ready".into()));
+        status.switchover_refused = Some("no".into());
+        assert_eq!(progress(&status, &asked), Progress::Refused("no".into()));
+    }
+
+    #[test]
+    fn two_requests_have_two_ids_that_the_schema_takes() {
+        let (one, other) = (fresh_id(), fresh_id());
+        assert!(one != other && one.len() <= 63, "{one} {other}");
+    }
+}
