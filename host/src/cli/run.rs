@@ -1,7 +1,7 @@
 //! `run`: looks after the Redis resources of a Kubernetes cluster.
 
 use super::{PolicyChoice, Stop, Surroundings};
-use crate::fleet::{Common, look_after_all};
+use crate::fleet::{Common, Crowd, look_after_all};
 use crate::kubernetes::lease::{Candidate, campaign, release};
 use crate::report::{Health, Listen, Metrics};
 use std::net::SocketAddr;
@@ -50,7 +50,7 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
     let (authority, told) = tokio::sync::watch::channel(false);
     let groups = Groups::start()?;
-    let common = Common { client: client.clone(), policy, groups: groups.handle.clone(), metrics, health, start };
+    let common = Common { client: client.clone(), policy, groups: groups.handle.clone(), crowd: Crowd::default(), metrics, health, start };
     let failed = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;

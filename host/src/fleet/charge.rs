@@ -1,7 +1,7 @@
 //! One Redis resource in our charge: its objects, its group, and its truth made known. Whatever happens, what should be is worked
 //! out anew and what differs is mended; the group goes on by itself meanwhile and waits for nothing here.
 
-use super::{Access, Door, Driver, Seats};
+use super::{Access, Crowd, Door, Driver, Reports, Seats};
 use crate::group::{Event, Moment, Record, Report};
 use crate::kubernetes::apply::apply;
 use crate::kubernetes::crd::{Redis, RedisStatus};
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{Receiver, UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -32,6 +32,8 @@ pub struct Common {
     pub policy: Arc<Component>,
     /// Where groups run: apart from what speaks with the API server.
     pub groups: Handle,
+    /// How many they are.
+    pub crowd: Crowd,
     /// For all groups.
     pub metrics: Arc<Metrics>,
     /// For all groups.
@@ -73,8 +75,8 @@ struct Charge {
 /// The group, running.
 struct Driven {
     door: Door,
-    reports: Receiver<(Moment, Report)>,
-    records: UnboundedReceiver<Record>,
+    reports: Reports,
+    records: UnboundedReceiver<Box<Record>>,
     reporter: Reporter,
     title: String,
     /// What it was made from: when that changes, it is made anew.
@@ -140,7 +142,7 @@ async fn next(driven: &mut Option<Driven>) -> Told {
     let Some(driven) = driven else { return std::future::pending().await };
     tokio::select! {
         biased;
-        Some(record) = driven.records.recv() => Told::Record(record),
+        Some(record) = driven.records.recv() => Told::Record(*record),
         Some((now, report)) = driven.reports.recv() => Told::Report(now, report),
         else => std::future::pending().await,
     }
@@ -229,13 +231,13 @@ impl Charge {
             let access = Access { credentials, tls: None, hang_limit, wants: line.wants(settings.wanted.topology) };
             let (records_in, records) = unbounded_channel();
             // Nobody is left to be told when this fails.
-            let publish = move |_: Moment, record: Record| drop(records_in.send(record));
+            let publish = move |_: Moment, record: Record| drop(records_in.send(Box::new(record)));
             let names =
                 GroupNames { namespace: settings.wanted.namespace.clone(), name: settings.wanted.name.clone(), topology: settings.wanted.topology };
             let (driver, reports) = Driver::new(settings, move |events| Seats::new(access, events), line, publish, self.common.start);
             let reporter = Reporter::new(names, Arc::clone(&self.common.metrics), Arc::clone(&self.common.health), None);
             let door = driver.door();
-            let task = self.common.groups.spawn(driver.run()).abort_handle();
+            let task = self.common.groups.spawn(driver.among(&self.common.crowd).run()).abort_handle();
             let title = format!("{} {:.12}", self.common.policy.title(), self.common.policy.digest());
             self.driven = Some(Driven { door, reports, records, reporter, title, made_from, members: Vec::new(), may_act: false, task });
         }

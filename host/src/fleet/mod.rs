@@ -6,22 +6,28 @@
 
 mod act;
 mod charge;
+mod crowd;
 mod record;
+mod reports;
 mod seats;
 mod steward;
 
 pub use charge::Common;
+pub use crowd::Crowd;
 pub use record::{RecordError, RecordFile};
+pub use reports::Reports;
 pub use seats::{Access, Seats, member};
 pub use steward::look_after_all;
 
-use crate::group::{Effect, Event, Group, Moment, Record, Report, Request, Settings};
+use crate::group::{Effect, Event, Group, Moment, Record, Request, Settings};
 use crate::policy::Line;
 use crate::policy::contract::Topology;
 use crate::redis::LinkEvent;
+use crowd::Counted;
+use reports::Reporting;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Where a group's truth is made known beside its plan.
 pub trait Publish {
@@ -42,20 +48,21 @@ pub struct Driver<P> {
     line: Arc<Line>,
     topology: Topology,
     publish: P,
-    reports: Sender<(Moment, Report)>,
+    reports: Reporting,
     start: Instant,
-    queue: (UnboundedSender<Event>, UnboundedReceiver<Event>),
-    links: UnboundedReceiver<LinkEvent>,
+    queue: (UnboundedSender<Box<Event>>, UnboundedReceiver<Box<Event>>),
+    links: UnboundedReceiver<Box<LinkEvent>>,
+    crowd: Option<Counted>,
 }
 
 /// Sends events to a driven group from elsewhere: members, requests, authority, a changed policy.
 #[derive(Clone, Debug)]
-pub struct Door(UnboundedSender<Event>);
+pub struct Door(UnboundedSender<Box<Event>>);
 
 impl Door {
     /// Sends one. Nothing happens if the group has ended.
     pub fn send(&self, event: Event) {
-        drop(self.0.send(event));
+        drop(self.0.send(Box::new(event)));
     }
 
     /// Asks for a planned change of master.
@@ -68,16 +75,35 @@ impl<P: Publish> Driver<P> {
     /// A group on its start, and the reports that it will make. `start` is the zero of all its moments.
     pub fn new(
         settings: Settings,
-        seats: impl FnOnce(UnboundedSender<LinkEvent>) -> Seats,
+        seats: impl FnOnce(UnboundedSender<Box<LinkEvent>>) -> Seats,
         line: Arc<Line>,
         publish: P,
         start: Instant,
-    ) -> (Self, Receiver<(Moment, Report)>) {
+    ) -> (Self, Reports) {
         let (link_events, links) = unbounded_channel();
-        let (reports, reported) = channel(REPORTS_MAX);
+        let (reporting, reports) = reports::reports();
         let topology = settings.wanted.topology;
         let group = Group::new(settings, moment(start, Instant::now()));
-        (Self { group, seats: seats(link_events), line, topology, publish, reports, start, queue: unbounded_channel(), links }, reported)
+        (
+            Self {
+                group,
+                seats: seats(link_events),
+                line,
+                topology,
+                publish,
+                reports: reporting,
+                start,
+                queue: unbounded_channel(),
+                links,
+                crowd: None,
+            },
+            reports,
+        )
+    }
+
+    /// Counts it among those that share a thread: many of them look less often.
+    pub fn among(self, crowd: &Crowd) -> Self {
+        Self { crowd: Some(Counted::new(crowd)), ..self }
     }
 
     /// The way in.
@@ -93,8 +119,8 @@ impl<P: Publish> Driver<P> {
         loop {
             let event = tokio::select! {
                 biased;
-                Some(event) = self.queue.1.recv() => event,
-                Some(event) = self.links.recv() => self.seats.event(event, |at| moment(self.start, at)),
+                Some(event) = self.queue.1.recv() => *event,
+                Some(event) = self.links.recv() => self.seats.event(*event, |at| moment(self.start, at)),
                 () = &mut timer => Event::Tick,
             };
             match &event {
@@ -103,14 +129,16 @@ impl<P: Publish> Driver<P> {
                 Event::Tick | Event::Reply(_) | Event::Closed { .. } | Event::Finished { .. } | Event::Authority { .. } | Event::Request(_) => {}
             }
             let now = moment(self.start, Instant::now());
+            if let Some(crowd) = &self.crowd {
+                self.group.among(crowd.groups());
+            }
             for effect in self.group.on(now, event, &self.line) {
                 match effect {
                     Effect::Probe { member } => self.seats.probe(&member),
-                    Effect::Act(order) => act::carry_out(&self.seats, order, self.queue.0.clone()),
+                    Effect::Act(order) => act::carry_out(&self.seats, order, self.door()),
                     Effect::Publish(record) => self.publish.publish(now, record),
                     Effect::WakeAt(at) => wake = at,
-                    // Whoever does not read in time misses some; a failover never waits for a terminal.
-                    Effect::Report(report) => drop(self.reports.try_send((now, report))),
+                    Effect::Report(report) => self.reports.send(now, report),
                 }
             }
             // Anew: a timer that is put off wakes at its old time all the same.
@@ -118,9 +146,6 @@ impl<P: Publish> Driver<P> {
         }
     }
 }
-
-/// Reports that nobody has read yet: some seconds of them, and 40 MB at most.
-const REPORTS_MAX: usize = 4096;
 
 fn moment(start: Instant, at: Instant) -> Moment {
     Moment(u64::try_from(at.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX))
