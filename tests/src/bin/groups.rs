@@ -2,7 +2,7 @@
 //! on the threads that `run` has. Told on its input when to start; says how many groups are healthy. For measuring from outside.
 
 use anyhow::{Context, Result, bail};
-use redis_operator::fleet::{Access, Driver, Seats};
+use redis_operator::fleet::{Access, Crowd, Driver, Seats};
 use redis_operator::group::{Event, Member, Record, Report, Settings};
 use redis_operator::policy::contract::{Address, Group, InstanceKind, Preference, Topology, Verdict};
 use redis_operator::policy::{Component, Line, Policy, Sandbox, embedded};
@@ -21,6 +21,7 @@ const USAGE: &str = "usage: groups GROUPS NETWORK PORT; then lines: start, healt
 struct Common {
     policy: Arc<Component>,
     groups: Handle,
+    crowd: Crowd,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     start: Instant,
@@ -36,6 +37,7 @@ fn main() -> Result<()> {
     let common = Common {
         policy: Arc::new(embedded(&sandbox)?),
         groups: groups.handle().clone(),
+        crowd: Crowd::default(),
         metrics: Arc::new(Metrics::new("bench")),
         health: Arc::new(Health::new(10_000_000)),
         start: Instant::now(),
@@ -78,11 +80,11 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
     let access = Access { credentials: None, tls: None, hang_limit: Duration::from_millis(1000), wants: line.wants(wanted.topology) };
     let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, record: None };
     let (records_in, mut records) = unbounded_channel();
-    let publish = move |_, record: Record| drop(records_in.send(record));
+    let publish = move |_, record: Record| drop(records_in.send(Box::new(record)));
     let (driver, mut reports) = Driver::new(settings, move |events| Seats::new(access, events), line, publish, common.start);
     let mut reporter = Reporter::new(names, Arc::clone(&common.metrics), Arc::clone(&common.health), None);
     let door = driver.door();
-    common.groups.spawn(driver.run());
+    common.groups.spawn(driver.among(&common.crowd).run());
     door.send(Event::Members((0..MEMBERS).map(|index| member(number, index, place(index))).collect()));
     door.send(Event::Authority { may_act: true, silent_groups_permille: 0 });
     let healthy = Arc::clone(&common.healthy);

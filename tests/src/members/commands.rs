@@ -22,7 +22,8 @@ impl Session {
                 let queued = std::mem::take(queued);
                 self.queued = None;
                 put(reply, format_args!("*{}", queued.len()));
-                return queued.iter().fold(false, |changed, words| carry_out(group, index, words, now, reply) || changed);
+                let changes: Vec<bool> = queued.iter().map(|words| carry_out(group, index, words, now, reply)).collect();
+                return changes.contains(&true);
             }
             (Some(_), "DISCARD") => self.queued = None,
             (Some(queued), _) => {
@@ -93,7 +94,9 @@ fn carry_out(group: &mut Group, index: usize, words: &[String], now: Instant, re
         ["WAIT", _, _] => put(reply, format_args!(":{}", group.attached(index).count())),
         ["AUTH", ..] => put(
             reply,
-            format_args!("-ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"),
+            format_args!(
+                "-ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
+            ),
         ),
         _ => put(reply, format_args!("-ERR unknown command '{}', with args beginning with: ", words.first().map_or("", String::as_str))),
     }

@@ -84,7 +84,21 @@ impl Group {
             let config = CONFIG.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
             let (run_id, replid) = (id40(&format!("run {at}")), id40(&format!("history {}", places[0])));
             let (former, paused) = (None, None);
-            Member { at: *at, is_up: true, started: now, run_id, role, replid, former, keys: 1000, config, offset: 100_000, since: now, paused, lives: 0 }
+            Member {
+                at: *at,
+                is_up: true,
+                started: now,
+                run_id,
+                role,
+                replid,
+                former,
+                keys: 1000,
+                config,
+                offset: 100_000,
+                since: now,
+                paused,
+                lives: 0,
+            }
         };
         Self { members: places.iter().enumerate().map(member).collect(), written, promotions: 0 }
     }
@@ -110,7 +124,9 @@ impl Group {
     /// Replicas whose links to it are up.
     pub fn attached(&self, index: usize) -> impl Iterator<Item = usize> {
         (0..self.members.len()).filter(move |other| {
-            self.members[*other].is_up && matches!(self.members[*other].role, Role::Replica { link: Link::Up, .. }) && self.named_by(*other) == Some(index)
+            self.members[*other].is_up
+                && matches!(self.members[*other].role, Role::Replica { link: Link::Up, .. })
+                && self.named_by(*other) == Some(index)
         })
     }
 
