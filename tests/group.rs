@@ -62,6 +62,11 @@ impl Stage {
         self.after(110).answer_asked_at(id, sent);
     }
 
+    fn survivors_answer(&mut self) {
+        self.answer("redis-2");
+        self.answer("redis-3");
+    }
+
     fn answer_asked_at(&mut self, id: &str, sent: Moment) {
         let instance = self.instances().into_iter().find(|instance| instance.id == id).expect("a member");
         let replies = instance.replies.into_iter().filter_map(|reply| Some((reply.command, Ok(reply.newest?.value)))).collect();
@@ -178,12 +183,21 @@ fn a_killed_master_is_replaced_on_the_connection_that_reported_and_published_bes
 }
 
 #[test]
+fn a_crowd_delays_no_failover() {
+    let mut stage = Stage::healthy(true);
+    stage.group.among(1_000);
+    stage.kill_master();
+    stage.survivors_answer();
+    stage.refuse("redis-1");
+    assert_eq!(stage.orders().iter().map(promoted).collect::<Vec<_>>(), ["redis-2"]);
+}
+
+#[test]
 fn without_authority_it_decides_and_neither_acts_nor_publishes() {
     let mut stage = Stage::healthy(false);
     assert!(stage.published().is_empty());
     stage.kill_master();
-    stage.answer("redis-2");
-    stage.answer("redis-3");
+    stage.survivors_answer();
     stage.refuse("redis-1");
     assert_eq!(stage.verdict(), Some((Verdict::Act, "master-dead".into())));
     assert_eq!((stage.orders().len(), stage.published()), (0, vec![]));
@@ -228,16 +242,14 @@ fn the_first_sign_of_life_of_a_replaced_master_fences_it() {
     let mut stage = Stage::healthy(true);
     let last_words = stage.now;
     stage.kill_master();
-    stage.answer("redis-2");
-    stage.answer("redis-3");
+    stage.survivors_answer();
     stage.refuse("redis-1");
     let number = stage.orders()[0].number;
     let server = stage.world.at("redis-2");
     server.speaks = tests::world::Speaks::Master;
     server.grown("b", 1000, "a", 1000);
     stage.after(300).on(Event::Finished { order: number, outcome: Outcome::Done { note: String::new(), pause_us: None } });
-    stage.answer("redis-2");
-    stage.answer("redis-3");
+    stage.survivors_answer();
     stage.refuse("redis-1");
     let follows: Vec<Action> = stage.orders().into_iter().map(|order| order.action).collect();
     assert!(matches!(&follows[..], [Action::Follow(follow)] if follow.id == "redis-3" && follow.master == "redis-2"), "{follows:?}");
@@ -245,8 +257,7 @@ fn the_first_sign_of_life_of_a_replaced_master_fences_it() {
     stage.world.at("redis-3").follow("10.0.0.2", 6379);
     stage.world.at("redis-3").grown("b", 1000, "a", 1000);
     stage.after(300).on(Event::Finished { order: number, outcome: Outcome::Done { note: String::new(), pause_us: None } });
-    stage.answer("redis-2");
-    stage.answer("redis-3");
+    stage.survivors_answer();
     stage.refuse("redis-1");
     assert_eq!(stage.verdict().map(|(_, reason)| reason), Some("replica-missing".into()));
     // The old one was only stopped: it answers the question that it already has, with 40 bytes of its own.
@@ -264,8 +275,7 @@ fn the_first_sign_of_life_of_a_replaced_master_fences_it() {
 fn an_action_without_an_answer_is_in_doubt_until_its_target_is_seen_again() {
     let mut stage = Stage::healthy(true);
     stage.kill_master();
-    stage.answer("redis-2");
-    stage.answer("redis-3");
+    stage.survivors_answer();
     stage.refuse("redis-1");
     let number = stage.orders()[0].number;
     assert_eq!(stage.group.observation(stage.now).in_doubt.len(), 1, "on its way is in doubt, too");
@@ -281,8 +291,7 @@ fn an_action_without_an_answer_is_in_doubt_until_its_target_is_seen_again() {
 fn a_stage_under_way_is_not_planned_again() {
     let mut stage = Stage::healthy(true);
     stage.kill_master();
-    stage.answer("redis-2");
-    stage.answer("redis-3");
+    stage.survivors_answer();
     stage.refuse("redis-1");
     assert_eq!(stage.orders().len(), 1);
     stage.after(10_000).on(Event::Tick);
@@ -367,8 +376,7 @@ fn a_paused_group_is_explained_and_left_alone() {
         stage.answer(id);
     }
     stage.kill_master();
-    stage.answer("redis-2");
-    stage.answer("redis-3");
+    stage.survivors_answer();
     stage.refuse("redis-1");
     assert_eq!((stage.verdict(), stage.orders().len()), (Some((Verdict::Wait, "paused".into())), 0));
 }

@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark: a failure ends it where it happens")]
 
+#[path = "failover/fleet.rs"]
+mod fleet;
 #[path = "failover/footprint.rs"]
 mod footprint;
 #[path = "failover/hang.rs"]
@@ -45,7 +47,7 @@ impl Plan {
     }
 }
 
-const PARTS: [&str; 5] = ["kill", "stop", "planned", "decisions", "footprint"];
+const PARTS: [&str; 6] = ["kill", "stop", "planned", "decisions", "footprint", "fleet"];
 
 /// One thread: the servers die with the thread that started them.
 #[tokio::main(flavor = "current_thread")]
@@ -68,5 +70,8 @@ async fn main() {
     }
     if plan.has("footprint") {
         footprint::run().await;
+    }
+    if plan.has("fleet") {
+        fleet::run();
     }
 }

@@ -20,7 +20,7 @@ async fn a_probe_brings_the_standard_replies_and_the_wanted_ones() {
     assert!(replies.text("INFO replication").contains("role:slave"), "it booted as a replica of itself");
     assert!(matches!(&replies.0[4].1, Ok(redis_operator::policy::contract::Value::Nested(nested)) if nested.resp.starts_with("*4\r\n")));
     assert_eq!(replies.0[5].1.as_ref().unwrap_err().kind, FailureKind::ErrorReply);
-    it.link.want(Vec::new());
+    it.link.want(&[]);
     let (second, replies) = it.answer().await;
     assert_eq!((first, replies.0.len()), (second, 4), "the connection is kept, the wants are not");
 }
@@ -53,7 +53,7 @@ async fn the_outstanding_probe_of_a_hung_server_is_its_first_sign_of_life() {
     server.signal(Signal::Stop).unwrap();
     it.link.probe();
     let asked = Instant::now();
-    assert!(tokio::time::timeout(Duration::from_millis(700), it.events.recv()).await.is_err(), "no answer, no failure, no end");
+    assert!(tokio::time::timeout(Duration::from_millis(700), it.next()).await.is_err(), "no answer, no failure, no end");
     it.link.probe();
     let resumed = Instant::now();
     server.signal(Signal::Continue).unwrap();
@@ -82,7 +82,7 @@ async fn a_hung_server_is_dialled_anew_and_its_accepted_connection_proves_nothin
     // The hang limit has to pass: time itself is the condition.
     let failure = loop {
         it.link.probe();
-        match tokio::time::timeout(Duration::from_millis(5), it.events.recv()).await {
+        match tokio::time::timeout(Duration::from_millis(5), it.next()).await {
             Ok(Some(event)) => break event,
             Ok(None) | Err(_) => assert!(Instant::now() < deadline, "never dialled anew"),
         }
@@ -112,7 +112,7 @@ async fn a_connection_that_died_without_a_sound_gives_way_to_a_new_one() {
     let deadline = Instant::now() + SOON;
     let new = loop {
         it.link.probe();
-        match tokio::time::timeout(Duration::from_millis(5), it.events.recv()).await {
+        match tokio::time::timeout(Duration::from_millis(5), it.next()).await {
             Ok(Some(LinkEvent::Answered { link, .. })) => break link,
             Ok(other) => panic!("{other:?}"),
             Err(_) => assert!(Instant::now() < deadline, "never dialled anew"),

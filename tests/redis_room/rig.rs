@@ -81,7 +81,7 @@ impl Rig {
 /// A link with its events.
 pub struct Probed {
     pub link: Link,
-    pub events: UnboundedReceiver<LinkEvent>,
+    events: UnboundedReceiver<Box<LinkEvent>>,
 }
 
 pub fn link_settings(endpoint: &Endpoint) -> LinkSettings {
@@ -111,7 +111,11 @@ impl Probed {
     }
 
     pub async fn event(&mut self) -> LinkEvent {
-        tokio::time::timeout(SOON, self.events.recv()).await.expect("no event").expect("the link lives")
+        tokio::time::timeout(SOON, self.next()).await.expect("no event").expect("the link lives")
+    }
+
+    pub async fn next(&mut self) -> Option<LinkEvent> {
+        self.events.recv().await.map(|event| *event)
     }
 
     /// Probes, and returns the connection's number and its replies.

@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod faults;
 pub mod info;
+pub mod members;
 pub mod model;
 pub mod policies;
 pub mod real;

@@ -2,7 +2,7 @@
 
 use super::{PolicyChoice, Stop, Surroundings};
 use crate::fleet::policies::{Chosen, Policies, Shadows};
-use crate::fleet::{Common, look_after_all};
+use crate::fleet::{Common, Crowd, look_after_all};
 use crate::kubernetes::lease::{Candidate, campaign, release};
 use crate::kubernetes::news::News;
 use crate::policy::{COMPONENT_BYTES_MAX, embedded};
@@ -62,9 +62,9 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let chosen = Chosen { embedded, own };
     let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, chosen, remote));
     let namespace = args.watch_namespace.as_deref().filter(|name| !name.is_empty());
-    let groups_of = groups.handle.clone();
+    let (groups_of, crowd, of_groups) = (groups.handle.clone(), Crowd::default(), Arc::clone(&policies));
     let common =
-        Common { client: client.clone(), watches, policies: Arc::clone(&policies), shadows, groups: groups_of, metrics, health, views, news, start };
+        Common { client: client.clone(), watches, policies: of_groups, shadows, groups: groups_of, crowd, metrics, health, views, news, start };
     let failed = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;

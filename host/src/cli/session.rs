@@ -3,13 +3,12 @@
 
 use super::outcome::{Pass, check_input};
 use super::{PolicyChoice, Stop, Surroundings};
-use crate::fleet::{Access, Door, Driver, Publish, Seats};
+use crate::fleet::{Access, Door, Driver, Publish, Reports, Seats};
 use crate::group::{Decided, Event, Member, Moment, Report, Settings};
 use crate::policy::{Line, Policy, Sandbox};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
 /// A driven group.
@@ -17,7 +16,7 @@ pub struct Session {
     /// The way in.
     pub door: Door,
     /// What happens, in order.
-    pub reports: Receiver<(Moment, Report)>,
+    pub reports: Reports,
     /// Who decides.
     pub line: Arc<Line>,
     /// Where policies run.

@@ -1,16 +1,16 @@
 //! Carries out one order on the connections that it names, and sends what came of it. Never retries: a failure leads to a new
 //! look, and the policy chooses anew.
 
+use super::Door;
 use super::seats::Seats;
 use crate::group::{Event, Order, Outcome};
 use crate::policy::contract::Action;
 use crate::redis::act::{ActFailure, HandoverTerms, command, configure, fence, follow, handover, kick_clients, promote, unfence};
 use crate::redis::{Connection, Endpoint};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::UnboundedSender;
 
 /// Starts it.
-pub fn carry_out(seats: &Seats, order: Order, events: UnboundedSender<Event>) {
+pub fn carry_out(seats: &Seats, order: Order, door: Door) {
     let Order { number, action, links, place } = order;
     let connections: Option<Vec<Connection>> = links.iter().map(|(id, link)| seats.connection(id, *link)).collect();
     tokio::spawn(async move {
@@ -20,7 +20,7 @@ pub fn carry_out(seats: &Seats, order: Order, events: UnboundedSender<Event>) {
             }
             Some([]) | None => Outcome::Failed("not sent: the connection that reported what it rests on has ended".into()),
         };
-        drop(events.send(Event::Finished { order: number, outcome }));
+        door.send(Event::Finished { order: number, outcome });
     });
 }
 

@@ -6,27 +6,33 @@
 
 mod act;
 mod charge;
+mod crowd;
 pub mod policies;
 mod record;
+mod reports;
 mod seats;
 mod steward;
 
+pub use crowd::Crowd;
 pub use record::{RecordError, RecordFile};
+pub use reports::Reports;
 pub use seats::{Access, Seats, member};
 pub use steward::look_after_all;
 
-use crate::group::{Effect, Event, Group, Moment, Record, Report, Request, Settings};
+use crate::group::{Effect, Event, Group, Moment, Record, Request, Settings};
 use crate::kubernetes::news::News;
 use crate::policy::Line;
 use crate::policy::contract::Topology;
 use crate::redis::{LinkEvent, Logins};
 use crate::report::{Health, Metrics, Views};
+use crowd::Counted;
 use kube::Client;
 use policies::{Policies, Shadows};
+use reports::Reporting;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// What all groups of one cluster share.
 pub struct Common {
@@ -40,6 +46,8 @@ pub struct Common {
     pub shadows: Shadows,
     /// Where groups run: apart from what speaks with the API server.
     pub groups: Handle,
+    /// How many they are.
+    pub crowd: Crowd,
     /// For all groups.
     pub metrics: Arc<Metrics>,
     /// For all groups.
@@ -71,36 +79,38 @@ pub struct Driver<P> {
     line: Arc<Line>,
     topology: Topology,
     publish: P,
-    reports: Sender<(Moment, Report)>,
+    reports: Reporting,
     start: Instant,
-    queue: (UnboundedSender<Event>, UnboundedReceiver<Event>),
-    links: UnboundedReceiver<LinkEvent>,
-    logins: (UnboundedSender<Logins>, UnboundedReceiver<Logins>),
-    lines: (UnboundedSender<Arc<Line>>, UnboundedReceiver<Arc<Line>>),
+    queue: (UnboundedSender<Box<Word>>, UnboundedReceiver<Box<Word>>),
+    links: UnboundedReceiver<Box<LinkEvent>>,
+    crowd: Option<Counted>,
 }
 
-/// Sends events to a driven group from elsewhere: members, requests, authority, a changed policy.
-#[derive(Clone)]
-pub struct Door {
-    events: UnboundedSender<Event>,
-    logins: UnboundedSender<Logins>,
-    lines: UnboundedSender<Arc<Line>>,
+/// What a driver is told.
+enum Word {
+    Event(Event),
+    Logins(Logins),
+    Line(Arc<Line>),
 }
+
+/// Tells a driven group from elsewhere: members, requests, authority, another policy, another password.
+#[derive(Clone)]
+pub struct Door(UnboundedSender<Box<Word>>);
 
 impl Door {
     /// Sends one. Nothing happens if the group has ended.
     pub fn send(&self, event: Event) {
-        drop(self.events.send(event));
+        drop(self.0.send(Box::new(Word::Event(event))));
     }
 
     /// How to log in from the next connection on.
     pub fn log_in_as(&self, logins: Logins) {
-        drop(self.logins.send(logins));
+        drop(self.0.send(Box::new(Word::Logins(logins))));
     }
 
     /// Who decides from now on: another line, or the same with another policy in front.
     pub fn decide_by(&self, line: Arc<Line>) {
-        drop(self.lines.send(line));
+        drop(self.0.send(Box::new(Word::Line(line))));
     }
 
     /// Asks for a planned change of master.
@@ -113,13 +123,13 @@ impl<P: Publish> Driver<P> {
     /// A group on its start, and the reports that it will make. `start` is the zero of all its moments.
     pub fn new(
         settings: Settings,
-        seats: impl FnOnce(UnboundedSender<LinkEvent>) -> Seats,
+        seats: impl FnOnce(UnboundedSender<Box<LinkEvent>>) -> Seats,
         line: Arc<Line>,
         publish: P,
         start: Instant,
-    ) -> (Self, Receiver<(Moment, Report)>) {
+    ) -> (Self, Reports) {
         let (link_events, links) = unbounded_channel();
-        let (reports, reported) = channel(REPORTS_MAX);
+        let (reporting, reports) = reports::reports();
         let topology = settings.wanted.topology;
         let group = Group::new(settings, moment(start, Instant::now()));
         (
@@ -129,20 +139,24 @@ impl<P: Publish> Driver<P> {
                 line,
                 topology,
                 publish,
-                reports,
+                reports: reporting,
                 start,
                 queue: unbounded_channel(),
                 links,
-                logins: unbounded_channel(),
-                lines: unbounded_channel(),
+                crowd: None,
             },
-            reported,
+            reports,
         )
+    }
+
+    /// Counts it among those that share a thread: many of them look less often.
+    pub fn among(self, crowd: &Crowd) -> Self {
+        Self { crowd: Some(Counted::new(crowd)), ..self }
     }
 
     /// The way in.
     pub fn door(&self) -> Door {
-        Door { events: self.queue.0.clone(), logins: self.logins.0.clone(), lines: self.lines.0.clone() }
+        Door(self.queue.0.clone())
     }
 
     /// Runs until dropped.
@@ -153,16 +167,18 @@ impl<P: Publish> Driver<P> {
         loop {
             let event = tokio::select! {
                 biased;
-                Some(logins) = self.logins.1.recv() => {
-                    self.seats.log_in_as(logins);
-                    continue;
-                }
-                Some(line) = self.lines.1.recv() => {
-                    self.line = line;
-                    Event::Policy
-                }
-                Some(event) = self.queue.1.recv() => event,
-                Some(event) = self.links.recv() => self.seats.event(event, |at| moment(self.start, at)),
+                Some(word) = self.queue.1.recv() => match *word {
+                    Word::Event(event) => event,
+                    Word::Logins(logins) => {
+                        self.seats.log_in_as(logins);
+                        continue;
+                    }
+                    Word::Line(line) => {
+                        self.line = line;
+                        Event::Policy
+                    }
+                },
+                Some(event) = self.links.recv() => self.seats.event(*event, |at| moment(self.start, at)),
                 () = &mut timer => Event::Tick,
             };
             match &event {
@@ -177,14 +193,16 @@ impl<P: Publish> Driver<P> {
                 | Event::Wanted { .. } => {}
             }
             let now = moment(self.start, Instant::now());
+            if let Some(crowd) = &self.crowd {
+                self.group.among(crowd.groups());
+            }
             for effect in self.group.on(now, event, &self.line) {
                 match effect {
                     Effect::Probe { member } => self.seats.probe(&member),
-                    Effect::Act(order) => act::carry_out(&self.seats, order, self.queue.0.clone()),
+                    Effect::Act(order) => act::carry_out(&self.seats, order, self.door()),
                     Effect::Publish(record) => self.publish.publish(now, record),
                     Effect::WakeAt(at) => wake = at,
-                    // Whoever does not read in time misses some; a failover never waits for a terminal.
-                    Effect::Report(report) => drop(self.reports.try_send((now, report))),
+                    Effect::Report(report) => self.reports.send(now, report),
                 }
             }
             // Anew: a timer that is put off wakes at its old time all the same.
@@ -192,9 +210,6 @@ impl<P: Publish> Driver<P> {
         }
     }
 }
-
-/// Reports that nobody has read yet: some seconds of them, and 40 MB at most.
-const REPORTS_MAX: usize = 4096;
 
 fn moment(start: Instant, at: Instant) -> Moment {
     Moment(u64::try_from(at.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX))

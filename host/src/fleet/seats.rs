@@ -24,13 +24,13 @@ pub struct Access {
 /// The links.
 pub struct Seats {
     access: Access,
-    events: UnboundedSender<LinkEvent>,
+    events: UnboundedSender<Box<LinkEvent>>,
     links: BTreeMap<String, (Endpoint, Link)>,
 }
 
 impl Seats {
     /// Without members.
-    pub fn new(access: Access, events: UnboundedSender<LinkEvent>) -> Self {
+    pub fn new(access: Access, events: UnboundedSender<Box<LinkEvent>>) -> Self {
         Self { access, events, links: BTreeMap::new() }
     }
 
@@ -54,7 +54,7 @@ impl Seats {
     /// Another policy wants other commands.
     pub fn want(&mut self, wants: Vec<Vec<String>>) {
         for (_, link) in self.links.values() {
-            link.want(wants.clone());
+            link.want(&wants);
         }
         self.access.wants = wants;
     }

@@ -13,6 +13,7 @@
 mod event;
 mod judge;
 mod look;
+mod pace;
 mod seat;
 mod stage;
 
@@ -32,7 +33,8 @@ pub struct Settings {
     pub wanted: Wanted,
     /// JSON text for the policy.
     pub parameters: String,
-    /// Between two looks when nothing is wrong, in microseconds; up to four times that while nothing is written.
+    /// Between two looks when nothing is wrong, in microseconds; up to four times that while nothing is written, and longer in a crowd
+    /// ([`Group::among`]).
     pub interval_us: u64,
     /// What a predecessor made known.
     pub record: Option<Record>,
@@ -52,6 +54,9 @@ pub struct Group {
     last: Option<Decision>,
     /// Since when every decision has been for a promotion because the master abdicated.
     abdicated: Option<Moment>,
+    /// How many groups share our thread, and our place among them.
+    groups: u64,
+    phase: u64,
     /// What the last look showed, and until when the last decision stands if nothing else is shown.
     gist: Vec<u64>,
     quiet_until: Moment,
@@ -63,6 +68,7 @@ impl Group {
         let (published, last_failover) = settings.record.clone().map_or((None, None), |record| (Some((record.published, now)), record.last_failover));
         let (look, stage) = (Look::new(now), Stage::default());
         let (seats, may_act, silent_groups_permille) = (BTreeMap::new(), false, 0);
+        let phase = pace::phase(&settings.wanted);
         Self {
             settings,
             seats,
@@ -75,6 +81,8 @@ impl Group {
             last_failover,
             last: None,
             abdicated: None,
+            groups: 1,
+            phase,
             gist: Vec::new(),
             quiet_until: now,
         }
@@ -105,18 +113,9 @@ impl Group {
         let is_quiet = is_healthy && now < self.quiet_until && gist == self.gist && self.stage.is_empty();
         self.gist = gist;
         if is_quiet {
-            self.look.decided(now, self.rest_us());
+            self.look.decided(now, self.rest_us(now));
         }
         is_quiet
-    }
-
-    /// How long to rest. How long a stream has stood still is known as exactly as it is looked at, and one that has stood still
-    /// since the look before needs fewer looks.
-    fn rest_us(&self) -> u64 {
-        let hang_limit_us = u64::from(self.settings.wanted.hang_limit_ms) * 1000;
-        let is_idle = self.seats.values().all(Seat::stands_still);
-        let longest_us = if is_idle { (hang_limit_us / 2).min(self.settings.interval_us * IDLE_INTERVALS) } else { 0 };
-        longest_us.max(self.settings.interval_us)
     }
 
     /// What would be handed to the policy now.
@@ -214,7 +213,5 @@ impl Changed {
     }
 }
 
-/// Between two looks while nothing is written.
-const IDLE_INTERVALS: u64 = 4;
 /// No policy gave a usable answer: ask again soon, with a newer observation.
 const HELD_LOOK_US: u64 = 100_000;

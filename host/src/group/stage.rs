@@ -55,8 +55,8 @@ impl Group {
     /// Reports a decision, makes its truth known, carries out its first stage.
     pub(super) fn follow_up(&mut self, now: Moment, decided: Decided, effects: &mut Vec<Effect>) {
         let decision = decided.decision.clone();
-        self.look.decided(now, decision.next_look_us.min(self.settings.interval_us));
-        self.quiet_until = now.after_us(decision.next_look_us);
+        self.look.decided(now, decision.next_look_us.min(self.next_us(now)));
+        self.quiet_until = now.after_us(self.quiet_us(&decision));
         self.settle_request(&decision);
         if let Some(master) = &decision.master {
             self.publish_master(now, master, effects);

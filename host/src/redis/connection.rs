@@ -1,16 +1,24 @@
 //! One established connection: questions and answers. Its identity is the only atomic check of a run id that Redis offers,
 //! because a process that restarts takes its connections with it.
+//!
+//! A thousand groups have three thousand of them, so one at rest keeps nothing but its socket: what arrives is read into a buffer on the
+//! stack and kept only while an answer is not whole.
 
-use super::meter::{End, Meter};
-use redis::aio::MultiplexedConnection;
+use super::meter::{End, Meter, Metered};
+use super::wire::{Scan, replies};
+use redis::Value;
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 /// A connection to one server process. Clones share it; questions of several clones queue up in order and never mix.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    redis: MultiplexedConnection,
-    meter: Meter,
-}
+#[derive(Clone)]
+pub struct Connection(Arc<Shared>);
 
 /// Why a question has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,58 +35,222 @@ pub enum AskFailure {
 }
 
 /// Commands that travel together and are answered together.
-pub(super) struct Question(redis::Pipeline);
+#[derive(Debug)]
+pub(super) struct Question {
+    packed: Vec<u8>,
+    replies: usize,
+}
 
 impl Question {
     /// Each command as its words.
     pub(super) fn new<'a>(commands: &[impl AsRef<[&'a str]>]) -> Self {
-        let mut pipeline = redis::Pipeline::with_capacity(commands.len());
-        for words in commands {
-            let mut command = redis::Cmd::new();
-            command.arg(words.as_ref());
-            pipeline.add_command(command);
-        }
-        Self(pipeline)
+        let packed = commands.iter().flat_map(|words| redis::Cmd::new().arg(words.as_ref()).get_packed_command()).collect();
+        Self { packed, replies: commands.len() }
+    }
+
+    /// The same after another command.
+    pub(super) fn after(&self, first: &[&str]) -> Self {
+        let Self { mut packed, replies } = Self::new(&[first]);
+        packed.extend_from_slice(&self.packed);
+        Self { packed, replies: replies + self.replies }
     }
 }
 
+struct Shared {
+    meter: Meter,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Nobody carries it any more.
+    is_over: bool,
+    outgoing: Vec<u8>,
+    /// In the order of their answers.
+    asked: VecDeque<Asked>,
+    carrier: Option<Waker>,
+}
+
+struct Asked {
+    replies: usize,
+    take: Box<dyn FnOnce(Vec<Value>) + Send>,
+}
+
 impl Connection {
-    pub(super) fn new(redis: MultiplexedConnection, meter: Meter) -> Self {
-        Self { redis, meter }
+    /// A connection, and what carries it: it moves only while that is polled, and ends when the socket does.
+    pub(super) fn new<S>(stream: Metered<S>, meter: Meter) -> (Self, Carrier<S>) {
+        let shared = Arc::new(Shared { meter, state: Mutex::default() });
+        let carrier = Carrier { stream, shared: Arc::clone(&shared), outgoing: Vec::new(), sent: 0, incoming: Vec::new(), scan: None };
+        (Self(shared), carrier)
     }
 
     /// Whether the socket is still open, as far as this end knows.
     pub fn is_open(&self) -> bool {
-        self.meter.end().is_none()
+        self.0.meter.end().is_none()
     }
 
     /// Sends the commands as one pipeline and waits for all replies until `deadline`. Error replies are replies.
-    pub(super) async fn ask(&self, question: &Question, deadline: Instant) -> Result<Vec<redis::Value>, AskFailure> {
-        match tokio::time::timeout_at(deadline.into(), self.ask_patiently(question)).await {
-            Ok(answer) => answer,
+    pub(super) async fn ask(&self, question: &Question, deadline: Instant) -> Result<Vec<Value>, AskFailure> {
+        let (answered, answer) = oneshot::channel();
+        // Whoever asked may have stopped waiting.
+        self.send(question, move |replies| drop(answered.send(replies)))?;
+        match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(answer) => answer.map_err(|_| AskFailure::Ended),
             Err(_) => Err(AskFailure::Late),
         }
     }
 
-    /// The same without a deadline: ends with the connection at the latest.
-    pub(super) async fn ask_patiently(&self, question: &Question) -> Result<Vec<redis::Value>, AskFailure> {
+    /// Sends the commands; `take` gets the replies when all have come, and is dropped if the connection ends before.
+    pub(super) fn send(&self, question: &Question, take: impl FnOnce(Vec<Value>) + Send + 'static) -> Result<(), AskFailure> {
         if !self.is_open() {
             return Err(AskFailure::Gone);
         }
-        self.meter.note_question();
-        self.redis.clone().send_packed_commands(&question.0, 0, question.0.len()).await.map_err(|_| AskFailure::Ended)
+        let mut state = self.0.state();
+        if state.is_over {
+            return Err(AskFailure::Gone);
+        }
+        self.0.meter.note_question();
+        state.outgoing.extend_from_slice(&question.packed);
+        state.asked.push_back(Asked { replies: question.replies, take: Box::new(take) });
+        if let Some(carrier) = &state.carrier {
+            carrier.wake_by_ref();
+        }
+        Ok(())
     }
 
     pub(super) fn end(&self) -> Option<End> {
-        self.meter.end()
+        self.0.meter.end()
     }
 
     /// The first line that the server ever said, for people.
     pub(super) fn opening(&self) -> String {
-        self.meter.opening()
+        self.0.meter.opening()
     }
 
     pub(super) fn first_byte(&self) -> Option<u8> {
-        self.meter.first_byte()
+        self.0.meter.first_byte()
     }
 }
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("is_open", &self.is_open()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while holding it: moves only")
+    }
+}
+
+/// Carries a connection to its end.
+pub(super) struct Carrier<S> {
+    stream: Metered<S>,
+    shared: Arc<Shared>,
+    /// Of it, `sent` bytes are gone.
+    outgoing: Vec<u8>,
+    sent: usize,
+    /// The beginning of an answer, and how far it was looked at.
+    incoming: Vec<u8>,
+    scan: Option<Scan>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Carrier<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.take_outgoing(context.waker());
+        if this.poll_send(context).is_err() {
+            return Poll::Ready(());
+        }
+        let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut space);
+            match Pin::new(&mut this.stream).poll_read(context, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() && this.take(buffer.filled()) => {}
+                // The meter knows how it ended; what is no RESP, nobody goes on with.
+                Poll::Ready(Ok(()) | Err(_)) => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
+    fn take_outgoing(&mut self, waker: &Waker) {
+        let mut state = self.shared.state();
+        if self.outgoing.is_empty() {
+            self.outgoing = std::mem::take(&mut state.outgoing);
+        }
+        if !state.carrier.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            state.carrier = Some(waker.clone());
+        }
+    }
+
+    /// Sends until all is sent, or the socket is full: then it wakes us.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Result<(), std::io::Error> {
+        while !self.outgoing.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(context, &self.outgoing[self.sent..]) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(written) => self.sent += written?,
+            }
+            if self.sent == self.outgoing.len() {
+                self.sent = 0;
+                self.outgoing = std::mem::take(&mut self.shared.state().outgoing);
+            }
+        }
+        // TLS holds back what it was given; in the clear it does nothing.
+        match Pin::new(&mut self.stream).poll_flush(context) {
+            Poll::Ready(flushed) => flushed,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Hands out the answers that are whole. False: this is no answer to anything.
+    fn take(&mut self, bytes: &[u8]) -> bool {
+        let kept = if self.incoming.is_empty() { None } else { Some(std::mem::take(&mut self.incoming)) };
+        let joined = kept.map(|mut kept| {
+            kept.extend_from_slice(bytes);
+            kept
+        });
+        let mut rest = joined.as_deref().unwrap_or(bytes);
+        while !rest.is_empty() {
+            let Some(wanted) = self.shared.state().asked.front().map(|asked| asked.replies) else { return false };
+            let mut scan = self.scan.take().unwrap_or_else(|| Scan::new(wanted));
+            let Ok(length) = scan.go_on(rest) else { return false };
+            let Some(length) = length else {
+                self.scan = Some(scan);
+                break;
+            };
+            let Ok(values) = replies(&rest[..length]) else { return false };
+            rest = &rest[length..];
+            let asked = self.shared.state().asked.pop_front();
+            if let Some(Asked { take, .. }) = asked {
+                take(values);
+            }
+        }
+        self.incoming = match joined {
+            // Only its beginning is gone.
+            Some(joined) if rest.len() == joined.len() => joined,
+            Some(_) | None => rest.to_vec(),
+        };
+        true
+    }
+}
+
+impl<S> Drop for Carrier<S> {
+    fn drop(&mut self) {
+        let asked = {
+            let mut state = self.shared.state();
+            state.is_over = true;
+            state.carrier = None;
+            std::mem::take(&mut state.asked)
+        };
+        drop(asked);
+    }
+}
+
+/// A probe's answer is 2 KB, with hundreds of replicas in it 60.
+const READ_BYTES: usize = 16 * 1024;

@@ -1,15 +1,14 @@
-//! One attempt to connect: resolve, TCP, TLS, the protocol. Bounded by its caller; never tries again.
+//! One attempt to connect: resolve, TCP, TLS. Bounded by its caller; never tries again.
 
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::meter::{Meter, Metered};
 use super::tls::Tls;
 use crate::policy::contract::FailureKind;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisConnectionInfo};
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// Carries a connection: it moves only while this is polled, and ends when the socket does.
@@ -31,7 +30,7 @@ pub(super) async fn dial(endpoint: &Endpoint, tls: Option<&Tls>, deadline: Durat
     let until = tokio::time::Instant::now() + deadline;
     let stream = tokio::time::timeout_at(until, connect(endpoint)).await.map_err(|_| late("not connected"))??;
     let meter = Meter::default();
-    let Some(tls) = tls else { return speak(Metered::new(stream, meter.clone()), meter).await };
+    let Some(tls) = tls else { return Ok(carried(stream, meter)) };
     let (connector, name) = tls.for_endpoint(endpoint).ok_or_else(|| DialFailure {
         kind: FailureKind::Unauthorized,
         text: format!("{endpoint}: no certificate can be made out to this host: give the server name to expect"),
@@ -40,7 +39,7 @@ pub(super) async fn dial(endpoint: &Endpoint, tls: Option<&Tls>, deadline: Durat
     // Redis takes our first words for a command that goes on, and waits for the rest of it.
     let secured = handshake.map_err(|_| late("connected, and no TLS handshake (is it a plain port?)"))?;
     let stream = secured.map_err(|error| handshake_failure(endpoint, &error))?;
-    speak(Metered::new(stream, meter.clone()), meter).await
+    Ok(carried(stream, meter))
 }
 
 /// The first address that takes the connection, in the resolver's order. A refusal says more than a missing route, as with
@@ -70,19 +69,14 @@ async fn connect(endpoint: &Endpoint) -> Result<TcpStream, DialFailure> {
     Err(DialFailure { kind: kind(error.kind()), text: format!("{endpoint}: {error}") })
 }
 
-async fn speak<S>(stream: Metered<S>, meter: Meter) -> Result<(Connection, Driver), DialFailure>
+fn carried<S>(stream: S, meter: Meter) -> (Connection, Driver)
 where
-    Metered<S>: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // RESP2, which every version speaks. Without a user, database and library name the crate sends nothing by itself:
-    // AUTH travels with the first probe, one round trip less, and its error text is ours to show.
-    let info = RedisConnectionInfo::default().set_skip_set_lib_name();
-    // The default of 500 ms would drop the late answer of a hung master, the first sign that it is back.
-    let config = AsyncConnectionConfig::new().set_response_timeout(None);
-    let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
-        .await
-        .map_err(|error| DialFailure { kind: FailureKind::ProtocolError, text: error.to_string() })?;
-    Ok((Connection::new(connection, meter), Box::pin(driver)))
+    // RESP2, which every version speaks without a word. AUTH travels with the first probe: one round trip less, and its error
+    // text is ours to show.
+    let (connection, carrier) = Connection::new(Metered::new(stream, meter.clone()), meter);
+    (connection, Box::pin(carrier))
 }
 
 fn kind(kind: ErrorKind) -> FailureKind {

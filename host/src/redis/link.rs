@@ -14,12 +14,11 @@ use super::meter::{ANSWER_BYTES_MAX, End};
 use super::probe::{CommandFailure, STANDARD_COMMANDS, error_kind, error_text, reply};
 use super::tls::Tls;
 use crate::policy::contract::{FailureKind, Value};
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::AbortHandle;
 
 /// What happened on a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,9 +78,9 @@ pub struct Link(Arc<Shared>);
 
 impl Link {
     /// Dials nobody yet: that is what the first probe does. `events` get everything that happens.
-    pub fn new(member: Arc<str>, settings: LinkSettings, events: UnboundedSender<LinkEvent>) -> Self {
-        let (wants, logins) = (settings.wants.clone(), settings.logins.clone());
-        let state = State { wants, logins, refused: 0, lines: Vec::new(), silent_challengers: 0 };
+    pub fn new(member: Arc<str>, settings: LinkSettings, events: UnboundedSender<Box<LinkEvent>>) -> Self {
+        let (probe, logins) = (Arc::new(Probe::new(&settings.wants)), settings.logins.clone());
+        let state = State { probe, logins, refused: 0, lines: Vec::new(), silent_challengers: 0 };
         Self(Arc::new(Shared { member, settings, events, state: Mutex::new(state) }))
     }
 
@@ -100,7 +99,7 @@ impl Link {
             None => shared.dial(state),
             Some(Line { connection: None, .. }) => {}
             Some(line) => match line.asked {
-                None => shared.ask(line, &state.wants, state.logins.turn(state.refused)),
+                None => shared.ask(line, &state.probe, state.logins.turn(state.refused)),
                 Some(since) if since.elapsed() < patience => {}
                 Some(_) => {
                     state.silent_challengers += u32::from(has_challenger);
@@ -112,8 +111,8 @@ impl Link {
     }
 
     /// From the next probe on, these commands are asked beyond the standard ones.
-    pub fn want(&self, wants: Vec<Vec<String>>) {
-        self.0.state().wants = wants;
+    pub fn want(&self, wants: &[Vec<String>]) {
+        self.0.state().probe = Arc::new(Probe::new(wants));
     }
 
     /// From the next connection on, these are the ways to log in.
@@ -152,13 +151,13 @@ fn next_number() -> u64 {
 struct Shared {
     member: Arc<str>,
     settings: LinkSettings,
-    events: UnboundedSender<LinkEvent>,
+    events: UnboundedSender<Box<LinkEvent>>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    wants: Vec<Vec<String>>,
+    probe: Arc<Probe>,
     logins: Logins,
     /// Logins that were refused: the next one has its turn.
     refused: usize,
@@ -179,8 +178,6 @@ struct Line {
     number: Option<u64>,
     /// When the open question was sent.
     asked: Option<Instant>,
-    /// Waits for the newest answer.
-    asker: Option<JoinHandle<()>>,
     /// Dials, then carries the connection.
     carrier: AbortHandle,
 }
@@ -201,13 +198,14 @@ impl Shared {
         let shared = Arc::clone(self);
         let carrier = tokio::spawn(async move {
             let LinkSettings { endpoint, tls, dial_deadline, .. } = &shared.settings;
-            match dial(endpoint, tls.as_ref(), *dial_deadline).await {
+            // In a box, which is gone when the connection stands: a handshake is large, and connections are many.
+            match Box::pin(dial(endpoint, tls.as_ref(), *dial_deadline)).await {
                 Ok((connection, driver)) => shared.carry(id, connection, driver).await,
                 Err(failure) => shared.give_up(id, failure.kind, failure.text),
             }
         });
         let carrier = carrier.abort_handle();
-        state.lines.push(Line { id, began: Instant::now(), connection: None, number: None, asked: None, asker: None, carrier });
+        state.lines.push(Line { id, began: Instant::now(), connection: None, number: None, asked: None, carrier });
     }
 
     /// Asks the first question and keeps the connection going to its end.
@@ -217,59 +215,52 @@ impl Shared {
             let state = &mut *guard;
             let Some(line) = state.lines.iter_mut().find(|line| line.id == id) else { return };
             line.connection = Some(connection.clone());
-            self.ask(line, &state.wants, state.logins.turn(state.refused));
+            self.ask(line, &state.probe, state.logins.turn(state.refused));
         }
+        // An answer may come right before the end: the last words of a dead master are what its losses are counted from.
         driver.await;
-        // An answer may have come right before the end: the last words of a dead master are what its losses are counted from.
-        let asker = self.state().lines.iter_mut().find(|line| line.id == id).and_then(|line| line.asker.take());
-        if let Some(asker) = asker {
-            // It ends now, with the connection that it waits on; how is all the same.
-            let _ = asker.await;
-        }
         self.note_end(id, &connection);
     }
 
     /// One pipeline. A first question logs in as well, in the same round trip.
-    fn ask(self: &Arc<Self>, line: &mut Line, wants: &[Vec<String>], login: Option<&Credentials>) {
-        let Some(connection) = line.connection.clone() else { return };
-        let (id, began, is_first) = (line.id, line.began, line.number.is_none());
+    fn ask(self: &Arc<Self>, line: &mut Line, probe: &Arc<Probe>, login: Option<&Credentials>) {
+        let Some(connection) = line.connection.as_ref() else { return };
+        let (id, is_first, sent) = (line.id, line.number.is_none(), Instant::now());
         let login = login.filter(|_| is_first).map(Credentials::auth);
-        let standard = STANDARD_COMMANDS.iter().map(|command| command.split(' ').collect());
-        let wanted = wants.iter().map(|words| words.iter().map(String::as_str).collect());
-        let question = Question::new(&login.into_iter().chain(standard).chain(wanted).collect::<Vec<Vec<&str>>>());
-        let names: Vec<String> = STANDARD_COMMANDS.iter().map(ToString::to_string).chain(wants.iter().map(|words| words.join(" "))).collect();
-        let sent = Instant::now();
+        let with_login = login.map(|login| probe.question.after(&login));
+        let (shared, asked) = (Arc::clone(self), Arc::clone(probe));
+        let take = move |values| shared.note_answer(id, sent, &asked, values);
+        // Without an answer the connection has ended, and its carrier reports that.
+        let _ = connection.send(with_login.as_ref().unwrap_or(&probe.question), take);
         line.asked = Some(sent);
-        let shared = Arc::clone(self);
-        line.asker = Some(tokio::spawn(async move {
-            let mut answer = pin!(connection.ask_patiently(&question));
-            let deadline = shared.settings.dial_deadline;
-            let in_time = if is_first { tokio::time::timeout(deadline, &mut answer).await.ok() } else { None };
-            if is_first && in_time.is_none() {
-                let text = format!("{}: connected, and no reply within {} ms", shared.settings.endpoint, deadline.as_millis());
-                shared.fail(began, FailureKind::TimedOut, text);
-            }
-            let answer = match in_time {
-                Some(answer) => answer,
-                None => answer.await,
-            };
-            // Without an answer the connection has ended, and its carrier reports that.
-            if let Ok(values) = answer {
-                shared.note_answer(id, sent, names, &values);
-            }
-        }));
+        if is_first {
+            let shared = Arc::downgrade(self);
+            tokio::spawn(async move { Self::doubt(shared, id).await });
+        }
     }
 
-    fn note_answer(&self, id: u64, sent: Instant, names: Vec<String>, values: &[redis::Value]) {
+    /// A connection that says nothing within the deadline is reported, and kept.
+    async fn doubt(shared: Weak<Self>, id: u64) {
+        let Some(deadline) = shared.upgrade().map(|shared| shared.settings.dial_deadline) else { return };
+        tokio::time::sleep(deadline).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let silent = shared.state().lines.iter().find(|line| line.id == id && line.number.is_none()).map(|line| line.began);
+        if let Some(began) = silent {
+            let text = format!("{}: connected, and no reply within {} ms", shared.settings.endpoint, deadline.as_millis());
+            shared.fail(began, FailureKind::TimedOut, text);
+        }
+    }
+
+    fn note_answer(&self, id: u64, sent: Instant, probe: &Probe, mut values: Vec<redis::Value>) {
         // The login, if there was one, stands in front.
-        let (login, values) = values.split_at(values.len().saturating_sub(names.len()));
-        let refusal = login.iter().chain(values).filter_map(error_text).enumerate();
+        let login: Vec<redis::Value> = values.drain(..values.len().saturating_sub(probe.names.len())).collect();
+        let refusal = login.iter().chain(&values).filter_map(error_text).enumerate();
         let is_refusal = |place: usize, text: &str| (place == 0 && login.first().and_then(error_text).is_some()) || text.starts_with("NOAUTH");
         if let Some((_, text)) = refusal.into_iter().find(|(place, text)| is_refusal(*place, text)) {
             self.state().refused += 1;
             return self.give_up(id, FailureKind::Unauthorized, format!("{}: {}", self.settings.endpoint, with_way_out(&text)));
         }
-        let replies = names.into_iter().zip(values.iter().map(reply)).collect();
+        let replies = probe.names.iter().cloned().zip(values.into_iter().map(reply)).collect();
         let mut state = self.state();
         let Some(place) = state.lines.iter().position(|line| line.id == id) else { return };
         let mut line = state.lines.swap_remove(place);
@@ -307,7 +298,23 @@ impl Shared {
     /// Called with the state locked where order matters, so that no `Closed` overtakes the `Answered` before it.
     fn report(&self, event: LinkEvent) {
         // Whoever does not listen any more is about to drop the link.
-        let _ = self.events.send(event);
+        let _ = self.events.send(Box::new(event));
+    }
+}
+
+/// What is asked each time, and its words in the observation.
+#[derive(Debug)]
+struct Probe {
+    question: Question,
+    names: Vec<String>,
+}
+
+impl Probe {
+    fn new(wants: &[Vec<String>]) -> Self {
+        let standard = STANDARD_COMMANDS.iter().map(|command| command.split(' ').collect());
+        let wanted = wants.iter().map(|words| words.iter().map(String::as_str).collect());
+        let commands: Vec<Vec<&str>> = standard.chain(wanted).collect();
+        Self { question: Question::new(&commands), names: commands.iter().map(|words| words.join(" ")).collect() }
     }
 }
 

@@ -6,13 +6,15 @@
 //! | `tls` | how an encrypted connection is made |
 //! | `dial` | one attempt to connect, and why it failed |
 //! | `meter` | what came over a connection: its limit, its first words, its end |
+//! | `wire` | where an answer ends, and the replies in it |
 //! | `connection` | one established connection: questions and answers |
 //! | `probe` | the commands of a probe; replies to contract values |
 //! | `link` | the connection to one server over time: probes, late answers, redials, the end |
 //! | `act` | one function per action |
 //! | `session` | a connection of its own for directives and passwords, which are no failover |
 //!
-//! The only place that knows the `redis` crate, which speaks RESP for us; deadlines, limits and reconnection are ours.
+//! The only place that knows the `redis` crate, whose values and commands these are. Its connections are not used: each keeps 16 KB of
+//! buffers and a queue, which a thousand groups cannot afford, and deadlines, limits and reconnection were ours anyway.
 
 pub mod act;
 mod connection;
@@ -23,6 +25,7 @@ mod meter;
 mod probe;
 mod session;
 mod tls;
+mod wire;
 
 pub use connection::{AskFailure, Connection};
 pub use dial::DialFailure;

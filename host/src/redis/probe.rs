@@ -20,22 +20,26 @@ pub struct CommandFailure {
 }
 
 /// A reply as the contract has it, or the error reply in its class.
-pub(super) fn reply(value: &redis::Value) -> Result<Value, CommandFailure> {
-    if let Some(text) = error_text(value) {
+pub(super) fn reply(value: redis::Value) -> Result<Value, CommandFailure> {
+    if let Some(text) = error_text(&value) {
         return Err(CommandFailure { kind: error_kind(&text), text });
     }
     Ok(match value {
         redis::Value::Nil => Value::Nil(Nil { of: "bulk".into() }),
-        redis::Value::Int(number) => Value::Integer(Integer { number: *number }),
-        redis::Value::Boolean(flag) => Value::Integer(Integer { number: i64::from(*flag) }),
-        nested if is_nested(nested) => {
+        redis::Value::Int(number) => Value::Integer(Integer { number }),
+        redis::Value::Boolean(flag) => Value::Integer(Integer { number: i64::from(flag) }),
+        nested if is_nested(&nested) => {
             let mut resp = String::new();
-            write_resp(nested, &mut resp);
+            write_resp(&nested, &mut resp);
             let truncated = cut(&mut resp);
             Value::Nested(Nested { resp, truncated })
         }
         scalar => {
-            let mut text = words(scalar);
+            let mut text = match scalar {
+                // INFO, in the bytes that it came in.
+                redis::Value::BulkString(bytes) => String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into()),
+                other => words(&other),
+            };
             let truncated = cut(&mut text);
             Value::Text(Text { text, truncated })
         }
@@ -121,7 +125,7 @@ mod tests {
     use super::*;
 
     fn parsed(resp: &[u8]) -> Result<Value, CommandFailure> {
-        reply(&redis::parse_redis_value(resp).unwrap())
+        reply(redis::parse_redis_value(resp).unwrap())
     }
 
     #[test]
@@ -145,9 +149,9 @@ mod tests {
     #[test]
     fn long_replies_are_cut_between_characters_and_say_so() {
         let long = "é".repeat(TEXT_BYTES_MAX);
-        let Ok(Value::Text(text)) = reply(&redis::Value::BulkString(format!("a{long}").into_bytes())) else { panic!("no text") };
+        let Ok(Value::Text(text)) = reply(redis::Value::BulkString(format!("a{long}").into_bytes())) else { panic!("no text") };
         assert!(text.truncated && text.text.len() == TEXT_BYTES_MAX - 1);
-        let Ok(Value::Nested(nested)) = reply(&redis::Value::Array(vec![redis::Value::Int(1); TEXT_BYTES_MAX])) else { panic!("not nested") };
+        let Ok(Value::Nested(nested)) = reply(redis::Value::Array(vec![redis::Value::Int(1); TEXT_BYTES_MAX])) else { panic!("not nested") };
         assert!(nested.truncated && nested.resp.len() == TEXT_BYTES_MAX);
     }
 

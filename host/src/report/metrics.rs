@@ -5,9 +5,10 @@ use super::GroupNames;
 use super::timeline::Takeover;
 use super::words::{self, short};
 use crate::group::{Decided, Outcome, Report};
-use prometheus_client::encoding::text;
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder, text};
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info};
 use prometheus_client::registry::{Registry, Unit};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,7 +31,21 @@ pub struct Metrics {
     reasons: Mutex<BTreeSet<String>>,
 }
 
-type Labels = Vec<(&'static str, String)>;
+/// Of one series. There are 17 for each group, so they share its names, and words are not copied.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Labels {
+    group: Arc<Named>,
+    more: Vec<(&'static str, Cow<'static, str>)>,
+}
+
+type Named = [(&'static str, String); 2];
+
+impl EncodeLabelSet for Labels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> std::fmt::Result {
+        self.group.as_ref().encode(encoder)?;
+        self.more.encode(encoder)
+    }
+}
 
 impl Metrics {
     /// Metrics of which nothing has been counted. `version` is the operator's.
@@ -99,7 +114,7 @@ impl Metrics {
 
 /// The metrics of one group.
 pub struct GroupMetrics {
-    names: GroupNames,
+    names: Arc<Named>,
     all: Arc<Metrics>,
     /// Whose lag is shown.
     lagging: BTreeSet<String>,
@@ -109,7 +124,8 @@ pub struct GroupMetrics {
 
 impl GroupMetrics {
     pub fn new(names: GroupNames, all: Arc<Metrics>) -> Self {
-        Self { names, all, lagging: BTreeSet::new(), policy: None }
+        let GroupNames { namespace, name, topology: _ } = names;
+        Self { names: Arc::new([("namespace", namespace), ("name", name)]), all, lagging: BTreeSet::new(), policy: None }
     }
 
     pub fn report(&mut self, report: &Report) {
@@ -134,7 +150,8 @@ impl GroupMetrics {
 
     /// `policy` is the name of a resource, so a user has named it.
     pub fn shadow(&self, policy: &str, outcome: &'static str) {
-        self.all.shadows.get_or_create(&self.labels([("policy", policy), ("outcome", outcome)])).inc();
+        let labels = self.with([("policy", Cow::Owned(policy.to_owned())), ("outcome", Cow::Borrowed(outcome))]);
+        self.all.shadows.get_or_create(&labels).inc();
     }
 
     pub fn takeover(&self, takeover: &Takeover) {
@@ -153,7 +170,7 @@ impl GroupMetrics {
     fn decided(&mut self, decided: &Decided) {
         let Decided { observation: _, decision, digest, is_news: _ } = decided;
         let reason = self.all.reason(&decision.reason);
-        self.all.decisions.get_or_create(&self.labels([("reason", &reason), ("verdict", words::verdict(decision.verdict))])).inc();
+        self.all.decisions.get_or_create(&self.with([("reason", reason.into()), ("verdict", words::verdict(decision.verdict).into())])).inc();
         for verdict in words::VERDICTS {
             let labels = self.labels([("verdict", words::verdict(verdict))]);
             self.all.verdicts.get_or_create(&labels).set(i64::from(verdict == decision.verdict));
@@ -165,29 +182,37 @@ impl GroupMetrics {
         let lags = decision.members.iter().filter_map(|member| Some((member.id.as_str(), member.lag_bytes?)));
         let lagging: BTreeSet<String> = lags
             .map(|(id, lag_bytes)| {
-                self.all.lags.get_or_create(&self.labels([("instance", id)])).set(whole(lag_bytes));
+                self.all.lags.get_or_create(&self.labels_of("instance", id)).set(whole(lag_bytes));
                 id.to_owned()
             })
             .collect();
         for gone in self.lagging.difference(&lagging) {
-            self.all.lags.remove(&self.labels([("instance", gone)]));
+            self.all.lags.remove(&self.labels_of("instance", gone));
         }
         self.lagging = lagging;
         if self.policy.as_ref() != Some(digest) {
             if let Some(before) = self.policy.replace(digest.clone()) {
-                self.all.policies.remove(&self.labels([("policy", short(&before))]));
+                self.all.policies.remove(&self.labels_of("policy", short(&before)));
             }
-            self.all.policies.get_or_create(&self.labels([("policy", short(digest))])).set(1);
+            self.all.policies.get_or_create(&self.labels_of("policy", short(digest))).set(1);
         }
     }
 
-    fn action(&self, action: &str, outcome: &str) {
+    fn action(&self, action: &'static str, outcome: &'static str) {
         self.all.actions.get_or_create(&self.labels([("action", action), ("outcome", outcome)])).inc();
     }
 
-    fn labels<const N: usize>(&self, more: [(&'static str, &str); N]) -> Labels {
-        let names = [("namespace", self.names.namespace.as_str()), ("name", self.names.name.as_str())];
-        names.into_iter().chain(more).map(|(key, value)| (key, value.to_owned())).collect()
+    fn labels<const N: usize>(&self, more: [(&'static str, &'static str); N]) -> Labels {
+        self.with(more.map(|(key, word)| (key, Cow::Borrowed(word))))
+    }
+
+    /// With a label that is no word of ours.
+    fn labels_of(&self, key: &'static str, value: &str) -> Labels {
+        self.with([(key, Cow::Owned(value.to_owned()))])
+    }
+
+    fn with<const N: usize>(&self, more: [(&'static str, Cow<'static, str>); N]) -> Labels {
+        Labels { group: Arc::clone(&self.names), more: more.into() }
     }
 }
 

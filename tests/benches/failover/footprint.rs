@@ -13,11 +13,7 @@ pub async fn run() {
     let (began, busy) = (Instant::now(), busy(program.pid()));
     tokio::time::sleep(Duration::from_secs(8)).await;
     let percent = (self::busy(program.pid()) - busy).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
-    let row = |name: &str| -> f64 {
-        let row = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        row.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
-    };
+    let row = |name| row_mib(program.pid(), name);
     println!(
         "  resident {:.1} MiB, of it {:.1} MiB of files (program, compiled policy) and {:.1} MiB of its own",
         row("VmRSS"),
@@ -28,8 +24,15 @@ pub async fn run() {
     verdict("idle % of a core", percent, 1.0);
 }
 
+/// A row of what the kernel says of a process' memory.
+pub fn row_mib(pid: u32, name: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let row = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    row.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+}
+
 /// Processor time so far, of all threads.
-fn busy(pid: u32) -> Duration {
+pub fn busy(pid: u32) -> Duration {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let nanoseconds = threads.map(|thread| {
         // Nanoseconds on a processor come first. A thread that has just ended has used next to nothing.

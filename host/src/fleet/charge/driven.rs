@@ -1,7 +1,7 @@
 //! The group of a resource, running. What it should know goes to it at once, and waits for no API call.
 
 use super::super::policies::{Serving, Shadow};
-use super::super::{Access, Common, Door, Driver, Seats};
+use super::super::{Access, Common, Door, Driver, Reports, Seats};
 use super::picture::Picture;
 use super::secrets::Secrets;
 use crate::group::{Decided, Event, Moment, Record, Report};
@@ -15,14 +15,14 @@ use crate::report::{GroupNames, Reporter};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc::{Receiver, UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::AbortHandle;
 
 /// What it was told last: it is told anew when that changes.
 pub struct Driven {
     pub door: Door,
-    reports: Receiver<(Moment, Report)>,
-    records: UnboundedReceiver<Record>,
+    reports: Reports,
+    records: UnboundedReceiver<Box<Record>>,
     pub reporter: Reporter,
     line: Arc<Line>,
     /// Who was in front of it.
@@ -68,12 +68,12 @@ impl Driven {
         };
         let (records_in, records) = unbounded_channel();
         // Nobody is left to be told when this fails.
-        let publish = move |_: Moment, record: Record| drop(records_in.send(record));
+        let publish = move |_: Moment, record: Record| drop(records_in.send(Box::new(record)));
         let names = GroupNames { namespace: wanted.0.namespace.clone(), name: wanted.0.name.clone(), topology: wanted.0.topology };
         let (driver, reports) = Driver::new(settings, move |events| Seats::new(access, events), Arc::clone(&line), publish, common.start);
         let reporter = Reporter::new(names.clone(), Arc::clone(&common.metrics), Arc::clone(&common.health), None);
         let door = driver.door();
-        let task = common.groups.spawn(driver.run()).abort_handle();
+        let task = common.groups.spawn(driver.among(&common.crowd).run()).abort_handle();
         let certificate = secrets.tls.as_ref().map(|identity| identity.digest.clone());
         let (shadow, members) = (None, Vec::new());
         Self { door, reports, records, reporter, line, in_front, shadow, names, wanted, logins, certificate, members, may_act: false, task }
@@ -144,7 +144,7 @@ impl Driven {
     pub async fn next(&mut self) -> Told {
         tokio::select! {
             biased;
-            Some(record) = self.records.recv() => Told::Record(record),
+            Some(record) = self.records.recv() => Told::Record(*record),
             Some((now, report)) = self.reports.recv() => Told::Report(now, report),
             else => std::future::pending().await,
         }

@@ -1,0 +1,44 @@
+//! The way of a group's reports to whoever tells people. Carries; reads nothing.
+//!
+//! A queue of tokio has room for 32 from its start, twice that when it moves, and a report is large: boxes keep a thousand groups small.
+
+use crate::group::{Moment, Report};
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// The reports of one group, in order.
+#[derive(Debug)]
+pub struct Reports(Receiver<Box<(Moment, Report)>>);
+
+/// Where they come from.
+pub(super) struct Reporting(Sender<Box<(Moment, Report)>>);
+
+pub(super) fn reports() -> (Reporting, Reports) {
+    let (reporting, reports) = channel(REPORTS_MAX);
+    (Reporting(reporting), Reports(reports))
+}
+
+impl Reporting {
+    /// Whoever does not read in time misses some; a failover never waits for a terminal.
+    pub(super) fn send(&self, now: Moment, report: Report) {
+        drop(self.0.try_send(Box::new((now, report))));
+    }
+}
+
+impl Reports {
+    /// The next one. None: the group has ended.
+    pub async fn recv(&mut self) -> Option<(Moment, Report)> {
+        self.0.recv().await.map(|told| *told)
+    }
+
+    /// The next one, if there is one already.
+    ///
+    /// # Errors
+    /// There is none, yet or for ever.
+    pub fn try_recv(&mut self) -> Result<(Moment, Report), TryRecvError> {
+        self.0.try_recv().map(|told| *told)
+    }
+}
+
+/// Some seconds of them, and 40 MB at most.
+const REPORTS_MAX: usize = 4096;

@@ -1,0 +1,191 @@
+//! Failover and repair on a Kubernetes cluster: a real control plane, Pods as processes (`tests::cluster`), and the operator as a process
+//! with a kubeconfig. A program of its own, since it starts itself again in namespaces of its own. `cargo bench -p tests -- cluster` runs
+//! this part only.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark: a failure ends it where it happens")]
+
+#[path = "failover/sample.rs"]
+mod sample;
+
+use futures_util::TryStreamExt;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::DeleteParams;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Resource};
+use redis_operator::kubernetes::crd::Redis;
+use sample::{Sample, verdict};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tests::cluster::{self, Cluster, HOME, Settings, Signal, until};
+use tests::real::build_program;
+use tokio::process::{Child, Command};
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word.chars().all(char::is_alphabetic)).collect();
+    if !words.is_empty() && !words.iter().any(|word| word == "cluster") {
+        return;
+    }
+    println!("\n== on a Kubernetes cluster: SIGKILL of the master's process, and a deleted Service");
+    if let Err(why) = Cluster::is_possible().and_then(|()| cluster::enter(|| Ok(None))) {
+        println!("  skipped: {why:#}");
+        return;
+    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run());
+}
+
+async fn run() {
+    // Killed again and again: restarts are no part of what is measured.
+    let settings = Settings { first: vec![CRDS.into()], back_off: Duration::from_millis(100), ..Settings::default() };
+    let cluster = Cluster::start(Path::new("/run/cluster"), settings).await.unwrap();
+    cluster.create_namespace(NAMESPACE).await;
+    let _operator = operator(&cluster);
+    cluster.apply(EXAMPLE).await;
+    let seen = Seen::watch(&cluster);
+    let (mut to_write, mut hop, mut repaired) = (Sample::default(), Sample::default(), Sample::default());
+    for _ in 0..RUNS {
+        let master = settled(&cluster).await;
+        let (old, killed) = (cluster.running(NAMESPACE, &master).address().to_string(), Instant::now());
+        cluster.running(NAMESPACE, &master).signal("redis", Signal::Kill);
+        let written = first_write_elsewhere(&seen, &old).await;
+        to_write.add(written - killed);
+        let (labelled, shown) = until("both watches", async || seen.of(&old)).await;
+        hop.add(shown.saturating_duration_since(labelled));
+    }
+    for _ in 0..RUNS {
+        settled(&cluster).await;
+        repaired.add(repair(&cluster).await);
+    }
+    to_write.print("death -> write at the slice's address", "");
+    hop.print("label seen -> EndpointSlice seen", "");
+    repaired.print("deleted Service -> back", "");
+    verdict("median ms to a write by the Service", to_write.median(), 100.0);
+    verdict("worst ms of repair", repaired.max(), 2000.0);
+}
+
+/// Until the API has the Service again under another uid.
+async fn repair(cluster: &Cluster) -> Duration {
+    let services: Api<Service> = Api::namespaced(cluster.client(), NAMESPACE);
+    let uid = async || services.get_opt(SERVICE).await.unwrap().and_then(|service| service.metadata.uid);
+    let before = uid().await;
+    services.delete(SERVICE, &DeleteParams::default()).await.unwrap();
+    let deleted = Instant::now();
+    until("the service is back", async || uid().await.filter(|now| before.as_ref() != Some(now))).await;
+    deleted.elapsed()
+}
+
+/// Writes to whom the Service names, as soon as it names another than the dead.
+async fn first_write_elsewhere(seen: &Seen, old: &str) -> Instant {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let at = seen.0.lock().unwrap().slice.clone().map(|(address, _)| address).filter(|address| address != old);
+        if let Some(address) = at
+            && set(&address).await.is_some()
+        {
+            return Instant::now();
+        }
+        assert!(Instant::now() < deadline, "never a write");
+        // The pace of asking, not a wait for time to pass.
+        tokio::time::sleep(Duration::from_micros(500)).await;
+    }
+}
+
+async fn set(address: &str) -> Option<String> {
+    let mut connection = redis::Client::open(format!("redis://{address}:6379/")).ok()?.get_multiplexed_async_connection().await.ok()?;
+    redis::cmd("SET").arg("lol").arg("woot").query_async(&mut connection).await.ok()
+}
+
+/// What the watches of a client have told last, and when.
+#[derive(Clone)]
+struct Seen(Arc<Mutex<Told>>);
+
+#[derive(Default)]
+struct Told {
+    /// The address of the Pod with the label of a master.
+    label: Option<(String, Instant)>,
+    /// The address in the EndpointSlice of the master Service.
+    slice: Option<(String, Instant)>,
+}
+
+impl Seen {
+    fn watch(cluster: &Cluster) -> Self {
+        let seen = Self(Arc::default());
+        let (pods, slices) = (seen.clone(), seen.clone());
+        let by = |labels: &str| watcher::Config::default().labels(labels);
+        let pods_of = watcher(Api::<Pod>::namespaced(cluster.client(), NAMESPACE), by("redis=example,role=master"));
+        tokio::spawn(follow(pods_of, move |pod: Pod| {
+            if let Some(address) = pod.status.and_then(|status| status.pod_ip) {
+                note(&mut pods.0.lock().unwrap().label, address);
+            }
+        }));
+        let slices_of = watcher(Api::<EndpointSlice>::namespaced(cluster.client(), NAMESPACE), by(&format!("kubernetes.io/service-name={SERVICE}")));
+        tokio::spawn(follow(slices_of, move |slice: EndpointSlice| {
+            // While two have the label there are two; the newer one is what is waited for.
+            let addresses: Vec<String> = slice.endpoints.into_iter().flat_map(|endpoint| endpoint.addresses).collect();
+            if let [address] = &addresses[..] {
+                note(&mut slices.0.lock().unwrap().slice, address.clone());
+            }
+        }));
+        seen
+    }
+
+    /// When label and slice came to name another.
+    fn of(&self, old: &str) -> Option<(Instant, Instant)> {
+        let told = self.0.lock().unwrap();
+        let ((label, labelled), (slice, shown)) = (told.label.clone()?, told.slice.clone()?);
+        (label == slice && label != old).then_some((labelled, shown))
+    }
+}
+
+fn note(known: &mut Option<(String, Instant)>, address: String) {
+    if known.as_ref().is_none_or(|(before, _)| *before != address) {
+        *known = Some((address, Instant::now()));
+    }
+}
+
+async fn follow<K: Clone + Resource>(stream: impl futures_util::Stream<Item = Result<watcher::Event<K>, watcher::Error>>, take: impl Fn(K)) {
+    let mut objects = pin!(stream.default_backoff().applied_objects());
+    loop {
+        match objects.try_next().await {
+            Ok(Some(object)) => take(object),
+            Ok(None) => return,
+            // It begins anew by itself.
+            Err(_) => {}
+        }
+    }
+}
+
+fn operator(cluster: &Cluster) -> Child {
+    let kubeconfig = cluster.admin_kubeconfig(SocketAddr::from((HOME, 6443)));
+    let log = std::fs::File::create("/run/cluster/operator.log").unwrap();
+    let mut command = Command::new(build_program());
+    command.args(["run", "--watch-namespace", NAMESPACE, "--namespace", NAMESPACE]).env("KUBECONFIG", kubeconfig);
+    command.stderr(log).kill_on_drop(true).spawn().unwrap()
+}
+
+/// Waits until all three are ready, and healthy by the operator's word. Returns the master's name.
+async fn settled(cluster: &Cluster) -> String {
+    let (all, pods): (Api<Redis>, Api<Pod>) = (Api::namespaced(cluster.client(), NAMESPACE), Api::namespaced(cluster.client(), NAMESPACE));
+    until("a master and its replicas, all ready", async || {
+        let master = all.get_opt("example").await.ok()??.status.filter(|status| status.reason == "healthy")?.master?;
+        let pods = pods.list(&kube::api::ListParams::default().labels("redis=example")).await.ok()?;
+        (pods.items.len() == 3 && pods.items.iter().all(cluster::is_ready)).then_some(master)
+    })
+    .await
+}
+
+const NAMESPACE: &str = "bench";
+const SERVICE: &str = "redis-example-master";
+const RUNS: usize = 11;
+const EXAMPLE: &str = "apiVersion: k8s.amaiz.com/v1alpha1
+kind: Redis
+metadata: {name: example, namespace: bench}
+spec:
+  replicas: 3
+  redis: {image: redis:7}
+";
+/// As `deploy/` has them.
+const CRDS: &str = include_str!("../../deploy/crds.yaml");

@@ -1,0 +1,115 @@
+//! What `run` makes of each Redis resource but for its objects, for so many groups of simulated members: driver, links, line, reporter,
+//! on the threads that `run` has. Told on its input when to start; says how many groups are healthy. For measuring from outside.
+
+use anyhow::{Context, Result, bail};
+use redis_operator::fleet::{Access, Crowd, Driver, Seats};
+use redis_operator::group::{Event, Member, Record, Report, Settings};
+use redis_operator::policy::contract::{Address, Group, InstanceKind, Preference, Topology, Verdict};
+use redis_operator::policy::{Component, Line, Policy, Sandbox, embedded};
+use redis_operator::report::{GroupNames, Health, Metrics, Reporter};
+use std::collections::BTreeSet;
+use std::net::SocketAddrV4;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tests::members::{MEMBERS, place};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc::unbounded_channel;
+
+const USAGE: &str = "usage: groups GROUPS NETWORK PORT; then lines: start, healthy";
+
+/// What the groups of one process share.
+struct Common {
+    policy: Arc<Component>,
+    groups: Handle,
+    crowd: Crowd,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    start: Instant,
+    healthy: Arc<Mutex<BTreeSet<usize>>>,
+}
+
+fn main() -> Result<()> {
+    let numbers: Vec<usize> = std::env::args().skip(1).map(|word| word.parse()).collect::<Result<_, _>>().context(USAGE)?;
+    let [count, network, port] = numbers[..] else { bail!(USAGE) };
+    let (network, port) = (network.try_into()?, port.try_into()?);
+    let sandbox = Arc::new(Sandbox::new(None)?);
+    let groups = Builder::new_current_thread().enable_all().build()?;
+    let common = Common {
+        policy: Arc::new(embedded(&sandbox)?),
+        groups: groups.handle().clone(),
+        crowd: Crowd::default(),
+        metrics: Arc::new(Metrics::new("bench")),
+        health: Arc::new(Health::new(10_000_000)),
+        start: Instant::now(),
+        healthy: Arc::default(),
+    };
+    std::thread::Builder::new().name("groups".into()).spawn(move || groups.block_on(std::future::pending::<()>()))?;
+    let (lines_in, mut lines) = unbounded_channel();
+    std::thread::spawn(move || std::io::stdin().lines().map_while(Result::ok).try_for_each(|line| lines_in.send(line)));
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        println!("ready");
+        while let Some(line) = lines.recv().await {
+            match line.as_str() {
+                "start" => (0..count).for_each(|number| look_after(&common, number, |member| place(network, port, number, member))),
+                "healthy" => {}
+                _ => bail!(USAGE),
+            }
+            println!("{}", common.healthy.lock().map_or(0, |healthy| healthy.len()));
+        }
+        Ok(())
+    })
+}
+
+/// As `run` does it.
+fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAddrV4) {
+    let wanted = Group {
+        namespace: "bench".into(),
+        name: format!("group-{number}"),
+        topology: Topology::Replication,
+        members_desired: 3,
+        members_min: None,
+        prefer: Preference::Availability,
+        paused: false,
+        hang_limit_ms: 1000,
+        self_fence_lag_s: None,
+    };
+    let names = GroupNames { namespace: wanted.namespace.clone(), name: wanted.name.clone(), topology: wanted.topology };
+    let policy: Arc<dyn Policy> = common.policy.clone();
+    let line = Arc::new(Line::new(policy));
+    let access = Access { credentials: None, tls: None, hang_limit: Duration::from_millis(1000), wants: line.wants(wanted.topology) };
+    let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, record: None };
+    let (records_in, mut records) = unbounded_channel();
+    let publish = move |_, record: Record| drop(records_in.send(Box::new(record)));
+    let (driver, mut reports) = Driver::new(settings, move |events| Seats::new(access, events), line, publish, common.start);
+    let mut reporter = Reporter::new(names, Arc::clone(&common.metrics), Arc::clone(&common.health), None);
+    let door = driver.door();
+    common.groups.spawn(driver.among(&common.crowd).run());
+    door.send(Event::Members((0..MEMBERS).map(|index| member(number, index, place(index))).collect()));
+    door.send(Event::Authority { may_act: true, silent_groups_permille: 0 });
+    let healthy = Arc::clone(&common.healthy);
+    tokio::spawn(async move {
+        loop {
+            let (now, report) = tokio::select! {
+                biased;
+                Some(_) = records.recv() => continue,
+                Some(told) = reports.recv() => told,
+                else => return,
+            };
+            reporter.take(now, &report);
+            if let Report::Decided(decided) = &report
+                && let Ok(mut healthy) = healthy.lock()
+            {
+                match decided.decision.verdict {
+                    Verdict::Healthy => healthy.insert(number),
+                    Verdict::Act | Verdict::Wait | Verdict::Refuse => healthy.remove(&number),
+                };
+            }
+        }
+    });
+}
+
+fn member(group: usize, index: usize, at: SocketAddrV4) -> Member {
+    let address = Address { host: at.ip().to_string(), port: at.port() };
+    Member { id: format!("redis-group-{group}-{index}"), kind: InstanceKind::Redis, address, aliases: Vec::new(), pod: None }
+}
