@@ -1,7 +1,7 @@
 //! `run`: looks after the Redis resources of a Kubernetes cluster.
 
 use super::{PolicyChoice, Stop, Surroundings};
-use crate::fleet::{Common, look_after_all};
+use crate::fleet::{Common, look_after_all, moment};
 use crate::kubernetes::lease::{Candidate, campaign, release};
 use crate::kubernetes::news::News;
 use crate::report::{Health, Listen, Metrics};
@@ -53,12 +53,14 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
     let (authority, told) = tokio::sync::watch::channel(false);
     let groups = Groups::start()?;
+    let lease = health.contact(format!("the Lease {}/{}", args.namespace, args.lease), LEASE_US);
+    let answered = move || lease.heard(moment(start, Instant::now()));
     let common = Common { client: client.clone(), watches, policy, groups: groups.handle.clone(), metrics, health, news, start };
     let failed = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     tokio::select! {
-        () = campaign(client.clone(), candidate.clone(), authority) => {}
+        () = campaign(client.clone(), candidate.clone(), authority, answered) => {}
         () = look_after_all(common, args.watch_namespace.as_deref().filter(|name| !name.is_empty()), told) => {}
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
@@ -111,5 +113,7 @@ fn start_of_process() -> u128 {
 
 /// An API server that takes longer is away.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// As long as a Lease lasts: who has not heard of it for longer cannot know whose it is.
+const LEASE_US: u64 = 15_000_000;
 /// A group that says nothing for ten times this is stuck.
 const STALE_US: u64 = 10_000_000;

@@ -19,7 +19,7 @@ use crate::kubernetes::news::News;
 use crate::policy::{Component, Line};
 use crate::policy::contract::Topology;
 use crate::redis::{LinkEvent, Logins};
-use crate::report::{Health, Metrics};
+use crate::report::{Health, Metrics, Pulse};
 use kube::Client;
 use std::sync::Arc;
 use std::time::Instant;
@@ -70,6 +70,7 @@ pub struct Driver<P> {
     queue: (UnboundedSender<Event>, UnboundedReceiver<Event>),
     links: UnboundedReceiver<LinkEvent>,
     logins: (UnboundedSender<Logins>, UnboundedReceiver<Logins>),
+    pulse: Option<Pulse>,
 }
 
 /// Sends events to a driven group from elsewhere: members, requests, authority, a changed policy.
@@ -109,7 +110,12 @@ impl<P: Publish> Driver<P> {
         let (reports, reported) = channel(REPORTS_MAX);
         let topology = settings.wanted.topology;
         let group = Group::new(settings, moment(start, Instant::now()));
-        (Self { group, seats: seats(link_events), line, topology, publish, reports, start, queue: unbounded_channel(), links, logins: unbounded_channel() }, reported)
+        (Self { group, seats: seats(link_events), line, topology, publish, reports, start, queue: unbounded_channel(), links, logins: unbounded_channel(), pulse: None }, reported)
+    }
+
+    /// Gives its signs of life there, whoever reads its reports, and when.
+    pub fn with_pulse(self, pulse: Pulse) -> Self {
+        Self { pulse: Some(pulse), ..self }
     }
 
     /// The way in.
@@ -139,6 +145,9 @@ impl<P: Publish> Driver<P> {
                 Event::Tick | Event::Reply(_) | Event::Closed { .. } | Event::Finished { .. } | Event::Authority { .. } | Event::Request(_) | Event::Wanted { .. } => {}
             }
             let now = moment(self.start, Instant::now());
+            if let Some(pulse) = &self.pulse {
+                pulse.beat(now);
+            }
             for effect in self.group.on(now, event, &self.line) {
                 match effect {
                     Effect::Probe { member } => self.seats.probe(&member),
@@ -146,7 +155,12 @@ impl<P: Publish> Driver<P> {
                     Effect::Publish(record) => self.publish.publish(now, record),
                     Effect::WakeAt(at) => wake = at,
                     // Whoever does not read in time misses some; a failover never waits for a terminal.
-                    Effect::Report(report) => drop(self.reports.try_send((now, report))),
+                    Effect::Report(report) => {
+                        if let Some(pulse) = &self.pulse {
+                            pulse.report(now, &report);
+                        }
+                        drop(self.reports.try_send((now, report)));
+                    }
                 }
             }
             // Anew: a timer that is put off wakes at its old time all the same.
@@ -158,6 +172,7 @@ impl<P: Publish> Driver<P> {
 /// Reports that nobody has read yet: some seconds of them, and 40 MB at most.
 const REPORTS_MAX: usize = 4096;
 
-fn moment(start: Instant, at: Instant) -> Moment {
+/// A moment of all that share a start.
+pub fn moment(start: Instant, at: Instant) -> Moment {
     Moment(u64::try_from(at.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX))
 }

@@ -91,7 +91,7 @@ impl Story {
             drop(changed.send((Instant::now(), change)));
         }));
         let names = GroupNames { namespace: String::new(), name: NAME.into(), topology: Topology::Replication };
-        let reporter = Reporter::new(names, Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), Arc::new(report::Health::new(u64::MAX)), None);
+        let reporter = Reporter::new(names, Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), None);
         Ok(Self {
             group,
             screen,
