@@ -5,6 +5,8 @@
 
 #[path = "cluster/changes.rs"]
 mod changes;
+#[path = "cluster/deployed.rs"]
+mod deployed;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/operator.rs"]
@@ -24,7 +26,8 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
-use tests::cluster::{self, Cluster, Settings};
+use tests::cluster::{self, Cluster, Image, Settings};
+use tests::real::build_program;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A test: it has the cluster to itself, and a namespace of its own by its name.
@@ -69,6 +72,12 @@ cases![
     outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
     outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
     outage::an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes,
+    // Last: what is deployed looks after all namespaces.
+    deployed::every_example_fits_the_schema,
+    deployed::deployed_for_one_namespace_it_has_no_rights_in_another,
+    deployed::what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more,
+    deployed::an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other,
+    deployed::a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready,
 ];
 
 fn main() -> ExitCode {
@@ -98,7 +107,9 @@ async fn run(filter: &str) -> ExitCode {
     let chosen: Vec<_> = CASES.iter().filter(|(name, _)| name.contains(filter)).collect();
     println!("\nrunning {} tests", chosen.len());
     let began = Instant::now();
-    let mut cluster = match Cluster::start(Path::new("/run/cluster"), Settings { first: vec![CRDS.into()], ..Settings::default() }).await {
+    let mut settings = Settings { first: vec![CRDS.into()], ..Settings::default() };
+    settings.images.push(Image::of_program("redis-operator", "/redis-operator", build_program().to_owned()));
+    let mut cluster = match Cluster::start(Path::new("/run/cluster"), settings).await {
         Ok(cluster) => cluster,
         Err(error) => {
             println!("the cluster does not start: {error:#}");

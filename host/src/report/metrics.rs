@@ -108,8 +108,8 @@ impl GroupMetrics {
     pub fn new(names: GroupNames, all: Arc<Metrics>) -> Self {
         let group = Self { names, all, lagging: BTreeSet::new(), policy: None };
         // What alerts rest on is there from the start: the increase of a series that begins at its first event is none.
-        group.all.held.get_or_create(&group.labels([]));
-        group.all.known_loss.get_or_create(&group.labels([]));
+        drop(group.all.held.get_or_create(&group.labels([])));
+        drop(group.all.known_loss.get_or_create(&group.labels([])));
         group
     }
 

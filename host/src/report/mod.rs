@@ -15,6 +15,8 @@ mod health;
 mod listen;
 mod log;
 mod metrics;
+#[cfg(test)]
+mod monitoring;
 mod recording;
 #[cfg(test)]
 mod script;

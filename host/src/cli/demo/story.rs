@@ -13,7 +13,7 @@ use crate::policy::check::prove;
 use crate::policy::contract::{Action, Health, Role, Topology, Verdict};
 use crate::policy::{self, Watch};
 use crate::redis::Endpoint;
-use crate::report::{self, GroupNames, Metrics, Reporter, Takeover, Timeline, words};
+use crate::report::{GroupNames, Metrics, Reporter, Takeover, Timeline, words};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
