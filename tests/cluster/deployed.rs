@@ -45,6 +45,11 @@ async fn deploy(cluster: &Cluster) {
         cluster.kubectl(&["delete", "redis", "--all", "-n", namespace]).await.unwrap();
     }
     cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", of_the_clone("deploy").to_str().unwrap()]).await.unwrap();
+    rolled_out(cluster).await;
+}
+
+async fn rolled_out(cluster: &Cluster) {
+    cluster.kubectl(&["rollout", "status", "deployment/redis-operator", "-n", HOME, "--timeout=120s"]).await.unwrap();
     all_ready(cluster).await;
 }
 
@@ -62,6 +67,10 @@ async fn operators(cluster: &Cluster) -> Vec<Pod> {
     Api::<Pod>::namespaced(cluster.client(), HOME).list(&ours).await.unwrap().items
 }
 
+fn is_running(pod: &Pod) -> bool {
+    pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"))
+}
+
 /// Which Pod acts. None: nobody.
 async fn leader(cluster: &Cluster) -> Option<String> {
     let lease = Api::<Lease>::namespaced(cluster.client(), HOME).get_opt("redis-operator").await.unwrap();
@@ -71,7 +80,11 @@ async fn leader(cluster: &Cluster) -> Option<String> {
 /// Everything that the operators have said so far.
 async fn said(cluster: &Cluster) -> String {
     let pods = operators(cluster).await;
-    pods.iter().filter_map(|pod| pod.metadata.name.as_deref()).map(|name| cluster.running(HOME, name).log("redis-operator")).collect()
+    pods.iter()
+        .filter(|pod| is_running(pod))
+        .filter_map(|pod| pod.metadata.name.as_deref())
+        .map(|name| cluster.running(HOME, name).log("redis-operator"))
+        .collect()
 }
 
 /// Verb, group and resource of every right of the service account.
@@ -242,7 +255,6 @@ pub async fn a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_n
     let before: BTreeSet<_> = operators(cluster).await.into_iter().filter_map(|pod| pod.metadata.name).collect();
     let leading = leader(cluster).await.unwrap();
     cluster.kubectl(&["delete", "pod", &leading, "-n", HOME]).await.unwrap();
-    let is_running = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
     let new = until("a new operator", async || {
         let names = operators(cluster).await.into_iter().filter(is_running).filter_map(|pod| pod.metadata.name);
         names.into_iter().find(|name| !before.contains(name))
@@ -265,10 +277,55 @@ async fn page(address: SocketAddr, path: &str) -> Option<String> {
     Some(text)
 }
 
+/// With everything that the annotated example of the predecessor has, what Kubernetes does not know there included.
+const PREDECESSOR: &str = r#"
+apiVersion: k8s.amaiz.com/v1alpha1
+kind: Redis
+metadata: {name: predecessor, labels: {lol: woot}}
+spec:
+  replicas: 3
+  config: {repl-ping-replica-period: "10"}
+  password: {secretKeyRef: {key: password, name: redis-password-secret}}
+  affinity:
+    podAntiAffinity:
+      preferredDuringSchedulingIgnoredDuringExecution:
+      - podAffinityTerm:
+          labelSelector: {matchExpressions: [{key: lol, operator: In, values: [woot]}]}
+          topologyKey: kubernetes.io/hostname
+        weight: 70
+  annotations: {seccomp.security.alpha.kubernetes.io/pod: runtime/default}
+  dataVolumeClaimTemplate:
+    metadata: {name: redis-data}
+    spec: {storageClassName: standard, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+  redis:
+    image: redis:5-alpine
+    initialDelaySeconds: 10
+    resources: {limits: {cpu: 100m, memory: 200Mi}}
+    securityContext: &security
+      allowPrivilegeEscalation: false
+      capabilities: {drop: [all]}
+      readOnlyRootFilesystem: true
+      runAsUser: 7777777
+      runAsGroup: 7777777
+      fsGroup: 7777777
+      runAsNonRoot: true
+  exporter: {image: "oliver006/redis_exporter:v1.2.1", securityContext: *security}
+  volumes: [{name: sys, hostPath: {path: /sys}}]
+  initContainers:
+  - name: disable-thp
+    image: busybox
+    command: [sh, -c]
+    args: [echo never > /rootfs/sys/kernel/mm/transparent_hugepage/enabled]
+    volumeMounts: [{name: sys, mountPath: /rootfs/sys, type: Directory}]
+"#;
+
 pub async fn every_example_fits_the_schema(cluster: &mut Cluster, namespace: &str) {
     let mut files = vec![of_the_clone("example/k8s_v1alpha1_redis_cr.yaml")];
     files.extend(std::fs::read_dir(of_the_clone("example/redis")).unwrap().map(|entry| entry.unwrap().path()));
     assert!(files.len() > 3);
+    let predecessor = std::env::temp_dir().join("predecessor.yaml");
+    std::fs::write(&predecessor, PREDECESSOR).unwrap();
+    files.push(predecessor);
     for file in files {
         cluster.kubectl(&["apply", "--dry-run=server", "--validate=strict", "-n", namespace, "-f", file.to_str().unwrap()]).await.unwrap();
     }
@@ -278,7 +335,7 @@ pub async fn deployed_for_one_namespace_it_has_no_rights_in_another(cluster: &mu
     let yaml = Cluster::kustomize(&of_the_clone("deploy/namespaced")).await.unwrap();
     cluster.kubectl(&["delete", "clusterrolebinding", "redis-operator", "--ignore-not-found"]).await.unwrap();
     cluster.apply(&yaml).await;
-    all_ready(cluster).await;
+    rolled_out(cluster).await;
     let may = async |verb: &str, what: &str, namespace: &str| {
         let account = format!("system:serviceaccount:{HOME}:redis-operator");
         cluster.kubectl(&["auth", "can-i", verb, what, "-n", namespace, "--as", &account]).await.is_ok()
