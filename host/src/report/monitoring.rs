@@ -52,7 +52,8 @@ fn dashboard_and_alerts_name_metrics_that_are_exposed_and_leave_none_out() {
 
 /// `label="word"` and `label=~"word|word"` in queries, for one label.
 fn values<'a>(text: &'a str, label: &str) -> Vec<&'a str> {
-    let starts = text.match_indices(label).map(|(at, _)| text[at + label.len()..].trim_start_matches(['=', '~', '!', '\\']));
+    let after = text.match_indices(label).map(|(at, _)| &text[at + label.len()..]);
+    let starts = after.filter(|rest| rest.starts_with(['=', '!'])).map(|rest| rest.trim_start_matches(['=', '~', '!', '\\']));
     starts.filter_map(|rest| rest.strip_prefix('"')?.split(['"', '\\']).next()).flat_map(|words| words.split('|')).collect()
 }
 
