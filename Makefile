@@ -1,7 +1,7 @@
 # Everything runs from a clone on a machine with rustup's Rust, gcc, Python 3, Node and Go: each target sets up what it needs first.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster build test test-cluster check bench policies hosts clean
+.PHONY: help demo cluster build image-layout test test-cluster check bench policies hosts clean
 
 CARGO ?= cargo
 SETUP := tests/setup/setup.sh
@@ -23,6 +23,10 @@ cluster: ## a Kubernetes cluster with Pods as processes, and kubectl for it, unt
 build: ## the operator, at target/release/redis-operator
 	@$(SETUP) rust
 	$(CARGO) build --locked --release
+
+image-layout: ## what the container image holds, in target/image: a static program, tried in a root of its own
+	@$(SETUP) rust image
+	CARGO='$(CARGO)' deploy/image.sh
 
 test: ## everything: unit, scenario, property and real-Redis tests, then the same component in Python and JavaScript
 	@$(SETUP) rust redis python node servers registry

@@ -5,6 +5,8 @@
 
 #[path = "cluster/changes.rs"]
 mod changes;
+#[path = "cluster/deployed.rs"]
+mod deployed;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/losses.rs"]
@@ -97,6 +99,12 @@ cases![
     policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
     plugin::a_group_is_shown_explained_and_observed_through_the_operator,
     plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
+    // Last: what is deployed looks after all namespaces.
+    deployed::every_example_fits_the_schema,
+    deployed::deployed_for_one_namespace_it_has_no_rights_in_another,
+    deployed::what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more,
+    deployed::an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other,
+    deployed::a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready,
 ];
 
 fn main() -> ExitCode {

@@ -140,6 +140,31 @@ fn no_file_is_longer_than_it_can_be_read() {
     assert!(long.is_empty(), "{long:?}");
 }
 
+/// What no container engine is there to try: the image's layout is tried by `make image-layout`, and is what is copied and started.
+#[test]
+fn the_image_is_what_image_layout_makes_and_what_is_deployed() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let value = |path: &str, key: &str| {
+        let text = read(path);
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap_or_else(|| panic!("no {key} in {path}"));
+        line.trim().trim_matches('"').to_owned()
+    };
+    let docker = "deploy/Dockerfile";
+    assert!(value(docker, "RUN ").ends_with(" make image-layout") && read("Makefile").contains("\n\tCARGO='$(CARGO)' deploy/image.sh\n"));
+    let (built, at) = (value("deploy/image.sh", "root="), value("deploy/image.sh", "program="));
+    assert_eq!(value(docker, "COPY --from=build "), format!("/src/{built}/ /"));
+    assert_eq!(value(docker, "ENTRYPOINT "), format!(r#"["{}"]"#, at.trim_start_matches("$root")));
+    let (user, group) = (value("deploy/operator/deployment.yaml", "runAsUser:"), value("deploy/operator/deployment.yaml", "runAsGroup:"));
+    assert_eq!(value(docker, "USER "), format!("{user}:{group}"));
+    let version = value("Cargo.toml", "version = ");
+    assert_eq!(value("deploy/operator/deployment.yaml", "image:"), format!("redis-operator:{version}"));
+    for kustomization in ["deploy/kustomization.yaml", "deploy/namespaced/kustomization.yaml"] {
+        assert_eq!(value(kustomization, "newTag:"), version, "{kustomization}");
+    }
+    let compiler = value("rust-toolchain.toml", "channel = ");
+    assert!(value(docker, "FROM ").starts_with(&format!("rust:{}", compiler.trim_matches('"').rsplit_once('.').unwrap().0)));
+}
+
 /// Redis' old word for a replica is read in one place. Tests that speak with real servers, or write what they say, use theirs.
 /// Directives have it too, and the scripts of probes.
 #[test]

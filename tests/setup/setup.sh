@@ -2,7 +2,7 @@
 # Brings a machine that has rustup's Rust, gcc, Python 3 and Node to where the tests run. Installs what is missing and nothing
 # else; run again, it does nothing, in a moment. What has to be made is stamped with a hash of what it was made from.
 #
-#   setup.sh rust | redis | python | node | servers | registry | cluster …      the parts that are wanted
+#   setup.sh rust | redis | python | node | servers | registry | cluster | image …      the parts that are wanted
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -72,6 +72,16 @@ cluster() { # A Kubernetes control plane, and what runs Pods as processes
   has_assets || tests/setup/cluster.sh target/cluster
 }
 
+image() { # What deploy/image.sh needs: the static C library, as Rust's target and for what is written in C
+  local target missing=()
+  target=$(uname -m)-unknown-linux-musl
+  has musl-gcc || missing+=(musl-tools)
+  has readelf || missing+=(binutils)
+  [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+  [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+  [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] || rustup target add "$target"
+}
+
 has_assets() { # Whether a complete control plane is there already, as tests/src/cluster/programs.rs asks too
   local component
   for component in etcd kube-apiserver kube-controller-manager kube-scheduler kubectl; do
@@ -96,7 +106,7 @@ die() { echo "setup: $*" >&2; exit 1; }
 
 for part; do
   case $part in
-    rust | redis | python | node | servers | registry | cluster) "$part" ;;
+    rust | redis | python | node | servers | registry | cluster | image) "$part" ;;
     *) die "no part is called $part" ;;
   esac
 done

@@ -2,7 +2,7 @@
 
 use super::{PolicyChoice, Stop, Surroundings};
 use crate::fleet::policies::{Chosen, Policies, Shadows};
-use crate::fleet::{Common, Crowd, look_after_all};
+use crate::fleet::{Common, Crowd, look_after_all, moment};
 use crate::kubernetes::lease::{Candidate, campaign, release};
 use crate::kubernetes::news::News;
 use crate::policy::{COMPONENT_BYTES_MAX, embedded};
@@ -59,6 +59,8 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
     let (authority, told) = tokio::sync::watch::channel(false);
     let groups = Groups::start()?;
+    let lease = health.contact(format!("the Lease {}/{}", args.namespace, args.lease), LEASE_US);
+    let answered = move || lease.heard(moment(start, Instant::now()));
     let chosen = Chosen { embedded, own };
     let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, chosen, remote));
     let namespace = args.watch_namespace.as_deref().filter(|name| !name.is_empty());
@@ -69,7 +71,7 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     tokio::select! {
-        () = campaign(client.clone(), candidate.clone(), authority) => {}
+        () = campaign(client.clone(), candidate.clone(), authority, answered) => {}
         () = policies.look_after(namespace, told.clone()) => {}
         () = look_after_all(common, namespace, told) => {}
         _ = interrupted.recv() => {}
@@ -123,5 +125,7 @@ fn start_of_process() -> u128 {
 
 /// An API server that takes longer is away.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// As long as a Lease lasts: who has not heard of it for longer cannot know whose it is.
+const LEASE_US: u64 = 15_000_000;
 /// A group that says nothing for ten times this is stuck.
 const STALE_US: u64 = 10_000_000;

@@ -5,7 +5,7 @@ use crate::group::{Event, Moment, Report};
 use crate::policy::check::prove;
 use crate::policy::contract::Topology;
 use crate::policy::{Change, Component, Prove, Watch};
-use crate::report::{GroupNames, Health, Listen, Metrics, Recording, Reporter};
+use crate::report::{GroupNames, Health, Listen, Metrics, Pulse, Recording, Reporter};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ pub struct Telling {
 /// Everything that is told of one group.
 pub struct Watching {
     reporter: Reporter,
+    pulse: Pulse,
 }
 
 impl Telling {
@@ -50,15 +51,21 @@ impl Telling {
             tokio::spawn(listen.run());
         }
         let names = GroupNames { namespace: String::new(), name: name.to_owned(), topology: Topology::Replication };
-        Ok(Watching { reporter: Reporter::new(names, metrics, health, recording) })
+        let pulse = health.group(name.to_owned(), Moment::default());
+        Ok(Watching { reporter: Reporter::new(names, metrics, recording), pulse })
     }
 }
 
 impl Watching {
+    fn take(&mut self, now: Moment, report: &Report) {
+        self.pulse.report(now, report);
+        self.reporter.take(now, report);
+    }
+
     /// Tells of what happened before.
     pub fn catch_up(&mut self, seen: &[(Moment, Report)]) {
         for (now, report) in seen {
-            self.reporter.take(*now, report);
+            self.take(*now, report);
         }
     }
 
@@ -76,7 +83,7 @@ impl Watching {
             tokio::select! {
                 report = session.reports.recv() => {
                     let Some((now, report)) = report else { return Ok(false) };
-                    self.reporter.take(now, &report);
+                    self.take(now, &report);
                     if done(now, &report) {
                         return Ok(true);
                     }

@@ -24,7 +24,7 @@ use crate::kubernetes::news::News;
 use crate::policy::Line;
 use crate::policy::contract::Topology;
 use crate::redis::{LinkEvent, Logins};
-use crate::report::{Health, Metrics, Views};
+use crate::report::{Health, Metrics, Pulse, Views};
 use crowd::Counted;
 use kube::Client;
 use policies::{Policies, Shadows};
@@ -84,6 +84,7 @@ pub struct Driver<P> {
     queue: (UnboundedSender<Box<Word>>, UnboundedReceiver<Box<Word>>),
     links: UnboundedReceiver<Box<LinkEvent>>,
     crowd: Option<Counted>,
+    pulse: Option<Pulse>,
 }
 
 /// What a driver is told.
@@ -144,6 +145,7 @@ impl<P: Publish> Driver<P> {
                 queue: unbounded_channel(),
                 links,
                 crowd: None,
+                pulse: None,
             },
             reports,
         )
@@ -152,6 +154,11 @@ impl<P: Publish> Driver<P> {
     /// Counts it among those that share a thread: many of them look less often.
     pub fn among(self, crowd: &Crowd) -> Self {
         Self { crowd: Some(Counted::new(crowd)), ..self }
+    }
+
+    /// Gives its signs of life there, whoever reads its reports, and when.
+    pub fn with_pulse(self, pulse: Pulse) -> Self {
+        Self { pulse: Some(pulse), ..self }
     }
 
     /// The way in.
@@ -196,13 +203,21 @@ impl<P: Publish> Driver<P> {
             if let Some(crowd) = &self.crowd {
                 self.group.among(crowd.groups());
             }
+            if let Some(pulse) = &self.pulse {
+                pulse.beat(now);
+            }
             for effect in self.group.on(now, event, &self.line) {
                 match effect {
                     Effect::Probe { member } => self.seats.probe(&member),
                     Effect::Act(order) => act::carry_out(&self.seats, order, self.door()),
                     Effect::Publish(record) => self.publish.publish(now, record),
                     Effect::WakeAt(at) => wake = at,
-                    Effect::Report(report) => self.reports.send(now, report),
+                    Effect::Report(report) => {
+                        if let Some(pulse) = &self.pulse {
+                            pulse.report(now, &report);
+                        }
+                        self.reports.send(now, report);
+                    }
                 }
             }
             // Anew: a timer that is put off wakes at its old time all the same.
@@ -211,6 +226,7 @@ impl<P: Publish> Driver<P> {
     }
 }
 
-fn moment(start: Instant, at: Instant) -> Moment {
+/// A moment of all that share a start.
+pub fn moment(start: Instant, at: Instant) -> Moment {
     Moment(u64::try_from(at.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX))
 }

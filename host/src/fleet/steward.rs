@@ -1,14 +1,16 @@
 //! Looks after all Redis resources: one task for each, so that one that is stuck delays nobody. The only one that sees all.
 
-use super::Common;
 use super::charge::{Word, charge};
+use super::{Common, moment};
 use crate::kubernetes::crd::Redis;
 use crate::kubernetes::told::refuse;
-use crate::kubernetes::watch::{Happening, Key, watch};
+use crate::kubernetes::watch::{Happening, KINDS, Key, watch};
+use crate::report::Contact;
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch::Receiver;
 
@@ -23,6 +25,8 @@ struct Steward {
     /// What a watch that began anew has told so far: resources, and Pods.
     listed: Option<BTreeSet<Key>>,
     listed_pods: Option<BTreeSet<(Key, String)>>,
+    /// Who has not seen all of these yet, cannot take over.
+    lists: Vec<(&'static str, Contact)>,
 }
 
 struct InCharge {
@@ -35,7 +39,8 @@ struct InCharge {
 pub async fn look_after_all(common: Common, namespace: Option<&str>, authority: Receiver<bool>) {
     let mut happenings = watch(&common.watches, namespace);
     let (charges, pods, revisions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let mut steward = Steward { common: Arc::new(common), authority, charges, pods, revisions, listed: None, listed_pods: None };
+    let lists = KINDS.iter().map(|kind| (*kind, common.health.contact(format!("the list of {kind} objects"), u64::MAX))).collect();
+    let mut steward = Steward { common: Arc::new(common), authority, charges, pods, revisions, listed: None, listed_pods: None, lists };
     while let Some(happening) = happenings.next().await {
         steward.take(happening);
     }
@@ -79,19 +84,27 @@ impl Steward {
             Happening::Listing("Redis") => self.listed = Some(BTreeSet::new()),
             Happening::Listing("Pod") => self.listed_pods = Some(BTreeSet::new()),
             Happening::Listing(kind) => self.tell_all(&Word::Listing(kind)),
-            Happening::Listed("Redis") => {
+            Happening::Listed(kind) => self.all_listed(kind),
+        }
+    }
+
+    fn all_listed(&mut self, kind: &'static str) {
+        let now = moment(self.common.start, Instant::now());
+        self.lists.iter().filter(|(of, _)| *of == kind).for_each(|(_, list)| list.heard(now));
+        match kind {
+            "Redis" => {
                 if let Some(listed) = self.listed.take() {
                     self.charges.retain(|key, _| listed.contains(key));
                 }
             }
-            Happening::Listed("Pod") => {
+            "Pod" => {
                 let Some(listed) = self.listed_pods.take() else { return };
                 let known = self.pods.iter().flat_map(|(key, pods)| pods.keys().map(|name| (key.clone(), name.clone())));
                 for (key, name) in known.filter(|pod| !listed.contains(pod)).collect::<Vec<_>>() {
                     self.forget_pod(&key, name);
                 }
             }
-            Happening::Listed(kind) => self.tell_all(&Word::Listed(kind)),
+            _ => self.tell_all(&Word::Listed(kind)),
         }
     }
 

@@ -19,16 +19,19 @@ pub struct Candidate {
     pub identity: String,
 }
 
-/// Asks for the Lease and keeps it, for ever: tells `authority` whether it surely is ours.
-pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bool>) {
+/// Asks for the Lease and keeps it, for ever: tells `authority` whether it surely is ours, and `answered` that the API server
+/// has said whose it is.
+pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bool>, answered: impl Fn()) {
     let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let mut seen: Option<(Option<String>, Instant)> = None;
     let mut ours_until = Instant::now();
     loop {
         let asked = Instant::now();
         match tokio::time::timeout(RENEW_EVERY, ask(&api, &candidate, &mut seen)).await {
-            Ok(Ok(true)) => ours_until = asked + OURS_FOR,
-            Ok(Ok(false)) => ours_until = asked,
+            Ok(Ok(is_ours)) => {
+                ours_until = if is_ours { asked + OURS_FOR } else { asked };
+                answered();
+            }
             Ok(Err(error)) => tracing::warn!(%error, lease = candidate.lease, "lease not renewed"),
             Err(_) => tracing::warn!(lease = candidate.lease, "lease not renewed: the API server gave no answer"),
         }

@@ -49,6 +49,9 @@ pub enum Happening {
     Listed(&'static str),
 }
 
+/// Of which there are lists, each of which is [`Happening::Listed`] in the end if the API server gives it.
+pub const KINDS: [&str; 7] = ["Redis", "Pod", "StatefulSet", "Service", "ConfigMap", "Secret", "PodDisruptionBudget"];
+
 /// Watches one namespace, or all. Ends never: what fails is tried again.
 pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Happening> {
     let resource = ApiResource::erase::<Redis>(&());

@@ -1,61 +1,157 @@
-//! Whether the loop runs, from the age of its newest report. Told by reporters, asked over HTTP; shared by the groups of a process.
+//! Whether this process does what it is there for: its groups' loops go round, and those whom it needs answer. Told by the loops
+//! themselves, asked over HTTP. Alive is about us alone: a restart mends no API server, and would cost the groups their operator.
 
 use crate::group::{Moment, Report};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is known of the loop. All moments count from one start.
+/// What is known of the groups, and of those whom they need. All moments count from one start.
 #[derive(Debug)]
 pub struct Health {
     stale_us: u64,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    next: u64,
+    groups: BTreeMap<u64, Arc<Signs>>,
+    contacts: Vec<Arc<Answers>>,
+}
+
+/// Of one group.
+#[derive(Debug)]
+struct Signs {
+    name: String,
     newest_us: AtomicU64,
     has_decided: AtomicBool,
     is_held: AtomicBool,
 }
 
+/// Of somebody else.
+#[derive(Debug)]
+struct Answers {
+    name: String,
+    within_us: u64,
+    /// [`NEVER`], or the moment of the newest.
+    newest_us: AtomicU64,
+}
+
 impl Health {
-    /// Of a loop that starts now, at moment zero, and looks at least once in an interval.
+    /// Without groups, and so healthy. The loop of each comes round at least once in an interval.
     pub fn new(interval_us: u64) -> Self {
-        let (newest_us, has_decided, is_held) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        Self { stale_us: interval_us.saturating_mul(INTERVALS), newest_us, has_decided, is_held }
+        Self { stale_us: interval_us.saturating_mul(INTERVALS), known: Mutex::default() }
     }
 
-    /// Takes in a sign of life.
-    pub fn report(&self, now: Moment, report: &Report) {
-        self.newest_us.fetch_max(now.0, Ordering::Relaxed);
-        match report {
-            Report::Decided(_) => {
-                self.has_decided.store(true, Ordering::Relaxed);
-                self.is_held.store(false, Ordering::Relaxed);
-            }
-            Report::Held => self.is_held.store(true, Ordering::Relaxed),
-            Report::Link { .. } | Report::Fault { .. } | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => {}
-        }
+    /// A group is looked after from now on, until what is returned is dropped.
+    pub fn group(self: &Arc<Self>, name: String, now: Moment) -> Pulse {
+        let signs = Signs { name, newest_us: AtomicU64::new(now.0), has_decided: AtomicBool::new(false), is_held: AtomicBool::new(false) };
+        let signs = Arc::new(signs);
+        let mut known = self.known();
+        let number = known.next;
+        known.next += 1;
+        known.groups.insert(number, Arc::clone(&signs));
+        Pulse { health: Arc::clone(self), number, signs }
     }
 
-    /// The loop runs: its newest report, or its start, is younger than ten intervals.
+    /// Somebody else is needed from now on, and answers at least so often.
+    pub fn contact(&self, name: String, within_us: u64) -> Contact {
+        let answers = Arc::new(Answers { name, within_us, newest_us: AtomicU64::new(NEVER) });
+        self.known().contacts.push(Arc::clone(&answers));
+        Contact(answers)
+    }
+
+    /// The loops run: the newest sign of each group, or its start, is younger than ten intervals.
     ///
     /// # Errors
-    /// One line that says otherwise.
+    /// One line that says otherwise, of the first group of which it is not so.
     pub fn alive(&self, now: Moment) -> Result<(), String> {
-        let age_us = Moment(self.newest_us.load(Ordering::Relaxed)).age_us(now);
-        if age_us < self.stale_us { Ok(()) } else { Err(format!("the loop has said nothing for {} ms", age_us / 1000)) }
+        self.known().groups.values().try_for_each(|signs| {
+            let age_us = Moment(signs.newest_us.load(Ordering::Relaxed)).age_us(now);
+            if age_us < self.stale_us { Ok(()) } else { Err(format!("the loop of {} has said nothing for {} ms", signs.name, age_us / 1000)) }
+        })
     }
 
-    /// It runs, has decided, and its policies give usable answers.
+    /// They run, each has decided, their policies give usable answers, and everybody else who is needed answers. Whether there is
+    /// authority to act is no matter: who waits for it is able to take over.
     ///
     /// # Errors
     /// One line that says what is missing.
     pub fn ready(&self, now: Moment) -> Result<(), String> {
         self.alive(now)?;
-        if !self.has_decided.load(Ordering::Relaxed) {
-            return Err("no decision has been made yet".into());
+        let known = self.known();
+        known.contacts.iter().try_for_each(|answers| match answers.newest_us.load(Ordering::Relaxed) {
+            NEVER => Err(format!("{}: no answer yet", answers.name)),
+            newest_us => match Moment(newest_us).age_us(now) {
+                age_us if age_us < answers.within_us => Ok(()),
+                age_us => Err(format!("{}: no answer for {} ms", answers.name, age_us / 1000)),
+            },
+        })?;
+        known.groups.values().try_for_each(|signs| {
+            if signs.is_held.load(Ordering::Relaxed) {
+                return Err(format!("no policy gives a usable answer for {}", signs.name));
+            }
+            if signs.has_decided.load(Ordering::Relaxed) { Ok(()) } else { Err(format!("no decision has been made yet for {}", signs.name)) }
+        })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The signs of life of one group. Given by whoever drives it, and nothing has to be read for them to count.
+#[derive(Debug)]
+pub struct Pulse {
+    health: Arc<Health>,
+    number: u64,
+    signs: Arc<Signs>,
+}
+
+impl Pulse {
+    /// The loop has come round.
+    pub fn beat(&self, now: Moment) {
+        self.signs.newest_us.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    /// The loop has said something.
+    pub fn report(&self, now: Moment, report: &Report) {
+        self.beat(now);
+        match report {
+            Report::Decided(_) => {
+                self.signs.has_decided.store(true, Ordering::Relaxed);
+                self.signs.is_held.store(false, Ordering::Relaxed);
+            }
+            Report::Held => self.signs.is_held.store(true, Ordering::Relaxed),
+            Report::Link { .. } | Report::Fault { .. } | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => {}
         }
-        if self.is_held.load(Ordering::Relaxed) { Err("no policy gives a usable answer".into()) } else { Ok(()) }
+    }
+}
+
+impl Drop for Pulse {
+    /// The group is let go. One whose loop panicked is not: it falls silent, and that is told.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.health.known().groups.remove(&self.number);
+        }
+    }
+}
+
+/// Somebody else's answers.
+#[derive(Debug)]
+pub struct Contact(Arc<Answers>);
+
+impl Contact {
+    /// They have answered.
+    pub fn heard(&self, now: Moment) {
+        self.0.newest_us.store(now.0.min(NEVER - 1), Ordering::Relaxed);
     }
 }
 
 /// A look may take as long as a hung server's deadline; ten of them in a row do not.
 const INTERVALS: u64 = 10;
+const NEVER: u64 = u64::MAX;
 
 #[cfg(test)]
 mod tests {
@@ -63,25 +159,82 @@ mod tests {
     use super::*;
     use crate::policy::contract::Verdict;
 
-    #[test]
-    fn the_loop_is_alive_while_its_newest_report_is_younger_than_ten_intervals() {
-        let health = Health::new(100);
-        assert_eq!(health.alive(Moment(999)), Ok(()));
-        assert!(health.alive(Moment(1_000)).is_err());
-        health.report(Moment(1_000), &lost("cart-0000"));
-        assert_eq!(health.alive(Moment(1_999)), Ok(()));
-        assert_eq!(health.alive(Moment(2_000_000)), Err("the loop has said nothing for 1999 ms".into()));
+    fn health(interval_us: u64) -> Arc<Health> {
+        Arc::new(Health::new(interval_us))
+    }
+
+    fn decision() -> Report {
+        decided(Verdict::Refuse, "nobody-eligible", "cart-0000", vec![])
     }
 
     #[test]
-    fn it_is_ready_once_it_has_decided_and_while_policies_answer() {
-        let health = Health::new(1_000);
-        health.report(Moment(1), &lost("cart-0000"));
-        assert_eq!(health.ready(Moment(2)), Err("no decision has been made yet".into()));
-        health.report(Moment(2), &decided(Verdict::Refuse, "nobody-eligible", "cart-0000", vec![]));
+    fn who_looks_after_nothing_is_alive_and_ready() {
+        let health = health(100);
+        assert_eq!((health.alive(Moment(1 << 40)), health.ready(Moment(1 << 40))), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn a_loop_is_alive_while_its_newest_sign_is_younger_than_ten_intervals() {
+        let health = health(100);
+        let cart = health.group("shop/cart".into(), Moment(1_000));
+        assert_eq!(health.alive(Moment(1_999)), Ok(()));
+        assert!(health.alive(Moment(2_000)).is_err());
+        cart.report(Moment(2_000), &lost("cart-0000"));
+        assert_eq!(health.alive(Moment(2_999)), Ok(()));
+        cart.beat(Moment(3_000));
+        assert_eq!(health.alive(Moment(3_999)), Ok(()));
+        assert_eq!(health.alive(Moment(2_003_000)), Err("the loop of shop/cart has said nothing for 2000 ms".into()));
+    }
+
+    #[test]
+    fn a_group_that_talks_does_not_hide_one_that_is_stuck_and_one_that_was_let_go_is_no_matter() {
+        let health = health(100);
+        let (stuck, well) = (health.group("shop/stuck".into(), Moment(0)), health.group("shop/well".into(), Moment(0)));
+        well.beat(Moment(5_000));
+        assert!(health.alive(Moment(5_001)).unwrap_err().contains("shop/stuck"));
+        drop(stuck);
+        assert_eq!(health.alive(Moment(5_001)), Ok(()));
+    }
+
+    #[test]
+    fn a_loop_that_panicked_is_missed() {
+        let health = health(100);
+        let pulse = health.group("shop/cart".into(), Moment(0));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _pulse = pulse;
+            panic!("a bug, for the test");
+        }));
+        assert!(panicked.is_err() && health.alive(Moment(999)).is_ok() && health.alive(Moment(1_000)).is_err());
+    }
+
+    #[test]
+    fn it_is_ready_once_each_group_has_decided_and_while_policies_answer() {
+        let health = health(1_000);
+        let (cart, till) = (health.group("shop/cart".into(), Moment(0)), health.group("shop/till".into(), Moment(0)));
+        cart.report(Moment(1), &decision());
+        till.report(Moment(1), &lost("till-0000"));
+        assert_eq!(health.ready(Moment(2)), Err("no decision has been made yet for shop/till".into()));
+        till.report(Moment(2), &decision());
         assert_eq!(health.ready(Moment(3)), Ok(()));
-        health.report(Moment(3), &Report::Held);
-        assert_eq!(health.ready(Moment(4)), Err("no policy gives a usable answer".into()));
-        assert!(health.ready(Moment(20_000)).is_err());
+        cart.report(Moment(3), &Report::Held);
+        till.report(Moment(3), &decision());
+        assert_eq!(health.ready(Moment(4)), Err("no policy gives a usable answer for shop/cart".into()));
+        cart.report(Moment(4), &decision());
+        assert_eq!((health.ready(Moment(5)), health.ready(Moment(20_000)).is_err()), (Ok(()), true));
+    }
+
+    #[test]
+    fn who_cannot_reach_whom_it_needs_is_not_ready_and_yet_alive() {
+        let health = health(1_000);
+        let (api, list) = (health.contact("the API server".into(), 500), health.contact("the list of Redis objects".into(), u64::MAX));
+        assert_eq!(health.ready(Moment(0)), Err("the API server: no answer yet".into()));
+        api.heard(Moment(0));
+        assert_eq!(health.ready(Moment(1)), Err("the list of Redis objects: no answer yet".into()));
+        list.heard(Moment(1));
+        assert_eq!(health.ready(Moment(499)), Ok(()));
+        assert_eq!(health.ready(Moment(5_000)), Err("the API server: no answer for 5 ms".into()));
+        assert_eq!(health.alive(Moment(1 << 40)), Ok(()));
+        api.heard(Moment(1 << 40));
+        assert_eq!(health.ready(Moment(1 << 40)), Ok(()));
     }
 }

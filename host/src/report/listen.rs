@@ -220,19 +220,21 @@ mod tests {
     #[tokio::test]
     async fn health_and_readiness_are_statuses_with_one_line() {
         let (address, health) = served(Health::new(600_000_000)).await;
+        let cart = health.group("cart".into(), Moment(0));
         assert_eq!(ask(address, "GET", "/healthz").await.0, 200);
         let (status, text) = ask(address, "GET", "/readyz").await;
-        assert_eq!((status, text.lines().last()), (503, Some("no decision has been made yet")));
-        health.report(Moment(1), &decided(Verdict::Healthy, "healthy", "cart-0000", vec![]));
+        assert_eq!((status, text.lines().last()), (503, Some("no decision has been made yet for cart")));
+        cart.report(Moment(1), &decided(Verdict::Healthy, "healthy", "cart-0000", vec![]));
         assert_eq!(ask(address, "GET", "/readyz?verbose").await.0, 200);
-        health.report(Moment(2), &Report::Held);
+        cart.report(Moment(2), &Report::Held);
         assert_eq!(ask(address, "GET", "/readyz").await.0, 503);
     }
 
     #[tokio::test]
     async fn a_loop_that_says_nothing_is_not_healthy() {
         let (address, health) = served(Health::new(0)).await;
-        health.report(Moment(0), &lost("cart-0000"));
+        let cart = health.group("cart".into(), Moment(0));
+        cart.report(Moment(0), &lost("cart-0000"));
         assert_eq!(ask(address, "GET", "/healthz").await.0, 503);
     }
 

@@ -125,7 +125,11 @@ pub struct GroupMetrics {
 impl GroupMetrics {
     pub fn new(names: GroupNames, all: Arc<Metrics>) -> Self {
         let GroupNames { namespace, name, topology: _ } = names;
-        Self { names: Arc::new([("namespace", namespace), ("name", name)]), all, lagging: BTreeSet::new(), policy: None }
+        let group = Self { names: Arc::new([("namespace", namespace), ("name", name)]), all, lagging: BTreeSet::new(), policy: None };
+        // What alerts rest on is there from the start: the increase of a series that begins at its first event is none.
+        drop(group.all.held.get_or_create(&group.labels([])));
+        drop(group.all.known_loss.get_or_create(&group.labels([])));
+        group
     }
 
     pub fn report(&mut self, report: &Report) {
@@ -213,6 +217,24 @@ impl GroupMetrics {
 
     fn with<const N: usize>(&self, more: [(&'static str, Cow<'static, str>); N]) -> Labels {
         Labels { group: Arc::clone(&self.names), more: more.into() }
+    }
+}
+
+impl Drop for GroupMetrics {
+    /// A group that is let go is in no state. What was counted of it stays.
+    fn drop(&mut self) {
+        for verdict in words::VERDICTS {
+            self.all.verdicts.remove(&self.labels([("verdict", words::verdict(verdict))]));
+        }
+        for health in words::HEALTHS {
+            self.all.instances.remove(&self.labels([("health", words::health(health))]));
+        }
+        for instance in &self.lagging {
+            self.all.lags.remove(&self.labels_of("instance", instance));
+        }
+        if let Some(digest) = &self.policy {
+            self.all.policies.remove(&self.labels_of("policy", short(digest)));
+        }
     }
 }
 
@@ -317,6 +339,17 @@ mod tests {
         let text = metrics.all.text();
         assert!(text.contains(r#"instance="cart-0001""#) && !text.contains(r#"instance="cart-0002""#), "{text}");
         assert!(text.contains(r#"policy="ffffffffffff""#) && !text.contains(r#"policy="0123456789ab""#), "{text}");
+    }
+
+    #[test]
+    fn a_group_begins_with_nothing_lost_and_leaves_its_counts_and_no_state() {
+        let mut metrics = group();
+        assert_eq!(value(&metrics, r#"redis_operator_known_loss_bytes_total{namespace="shop",name="cart"}"#).as_deref(), Some("0"));
+        metrics.report(&decided(Verdict::Healthy, "healthy", "cart-0000", vec![]));
+        let all = Arc::clone(&metrics.all);
+        drop(metrics);
+        let left: Vec<String> = all.text().lines().filter(|line| line.contains("shop")).map(|line| line[..line.find('{').unwrap()].into()).collect();
+        assert_eq!(left, ["redis_operator_decisions_total", "redis_operator_held_total", "redis_operator_known_loss_bytes_total"]);
     }
 
     #[test]

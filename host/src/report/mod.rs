@@ -9,7 +9,7 @@
 //! | `log` | one event a report |
 //! | `metrics` | what is counted and measured |
 //! | `recording` | decisions as JSON lines, to be decided again |
-//! | `health` | whether the loop runs |
+//! | `health` | whether the loops run, and who else is needed |
 //! | `views` | the newest look at every group |
 //! | `listen` | metrics, health and views over HTTP |
 
@@ -17,6 +17,8 @@ mod health;
 mod listen;
 mod log;
 mod metrics;
+#[cfg(test)]
+mod monitoring;
 mod recording;
 #[cfg(test)]
 mod script;
@@ -25,7 +27,7 @@ mod timeline;
 mod views;
 pub(crate) mod words;
 
-pub use health::Health;
+pub use health::{Contact, Health, Pulse};
 pub use listen::{Listen, ListenError};
 pub use metrics::Metrics;
 pub use recording::{Recording, RecordingError};
@@ -54,7 +56,6 @@ pub struct GroupNames {
 pub struct Reporter {
     log: Log,
     metrics: GroupMetrics,
-    health: Arc<Health>,
     recording: Option<Recording>,
     timeline: Timeline,
     news: News,
@@ -62,9 +63,9 @@ pub struct Reporter {
 
 impl Reporter {
     /// Of a group that has reported nothing yet.
-    pub fn new(names: GroupNames, metrics: Arc<Metrics>, health: Arc<Health>, recording: Option<Recording>) -> Self {
+    pub fn new(names: GroupNames, metrics: Arc<Metrics>, recording: Option<Recording>) -> Self {
         let (log, metrics) = (Log::new(names.clone()), GroupMetrics::new(names, metrics));
-        Self { log, metrics, health, recording, timeline: Timeline::default(), news: News::default() }
+        Self { log, metrics, recording, timeline: Timeline::default(), news: News::default() }
     }
 
     /// Tells of one report. Reports come in the order in which they were made. Never on the group's own thread: a terminal that
@@ -74,7 +75,6 @@ impl Reporter {
         let is_news = self.news.is_news(report);
         self.log.report(report, is_news);
         self.metrics.report(report);
-        self.health.report(now, report);
         if let Some(recording) = self.recording.as_mut().filter(|_| is_news) {
             recording.report(now, report);
         }
@@ -149,15 +149,14 @@ mod tests {
     #[test]
     fn a_failover_reaches_every_sink() {
         let path = std::env::temp_dir().join(format!("redis-operator-reporter-{}.jsonl", std::process::id()));
-        let (metrics, health) = (Arc::new(Metrics::new("1.2.3")), Arc::new(Health::new(1_000_000)));
+        let metrics = Arc::new(Metrics::new("1.2.3"));
         let recording = Recording::open(&path, SystemTime::UNIX_EPOCH).unwrap();
-        let mut reporter = Reporter::new(names(), Arc::clone(&metrics), Arc::clone(&health), Some(recording));
+        let mut reporter = Reporter::new(names(), Arc::clone(&metrics), Some(recording));
         for (at, report) in failover(5_000) {
             reporter.take(Moment(at), &report);
         }
         assert!(metrics.text().contains(r#"redis_operator_master_changes_total{namespace="",name="cart",evidence="dead"} 1"#));
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 4);
-        assert_eq!(health.ready(Moment(9_000)), Ok(()));
         std::fs::remove_file(path).unwrap();
     }
 }

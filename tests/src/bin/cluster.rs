@@ -1,5 +1,5 @@
-//! `make cluster`: the cluster of the tests to play with, the operator in it once `deploy/` says how, and kubectl for it from any
-//! shell. Runs until Ctrl-C, and leaves nothing.
+//! `make cluster`: the cluster of the tests to play with, the operator in it as `deploy/` has it, and kubectl for it from any shell.
+//! Runs until Ctrl-C, and leaves nothing.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::File;
@@ -58,8 +58,7 @@ async fn play(dir: &Path, nodes: usize) -> Result<()> {
     let door = cluster::listener()?;
     let at = door.local_addr()?;
     let deploy = workspace().join("deploy");
-    let is_deployed = deploy.join("kustomization.yaml").is_file();
-    let first = if is_deployed { definitions(&Cluster::kustomize(&deploy).await?) } else { Vec::new() };
+    let first = definitions(&Cluster::kustomize(&deploy).await?);
     let mut settings = Settings { nodes, first, ..Settings::default() };
     let operator = std::env::current_exe()?.with_file_name("redis-operator");
     ensure!(operator.is_file(), "{} is not built", operator.display());
@@ -67,13 +66,13 @@ async fn play(dir: &Path, nodes: usize) -> Result<()> {
     eprintln!("starting {nodes} nodes");
     let cluster = Cluster::start(dir, settings).await?;
     let kubeconfig = cluster.admin_kubeconfig(at);
-    if is_deployed {
-        print!("{}", cluster.kubectl(&["apply", "-k", &deploy.display().to_string()]).await?);
-    }
+    print!("{}", cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &deploy.display().to_string()]).await?);
+    print!("{}", cluster.kubectl(&["-n", "redis-operator", "rollout", "status", "deployment", "--timeout=120s"]).await?);
     println!("\nThe cluster is up, until Ctrl-C. In another shell:\n");
     println!("  export KUBECONFIG={}", kubeconfig.display());
     println!("  export PATH={}:$PATH", cluster.kubectl_dir().display());
-    println!("  kubectl get nodes\n");
+    println!("  kubectl apply -f example/k8s_v1alpha1_redis_cr.yaml");
+    println!("  kubectl get redis --watch\n");
     println!("What containers print is in {}/pods, the control plane's logs beside it.", dir.display());
     if let Some(pid) = cluster::outside_pid() {
         println!("Pods are dialled from inside: nsenter --net --target {pid} redis-cli -h 10.77.0.10");

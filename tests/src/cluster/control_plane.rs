@@ -49,6 +49,8 @@ impl ControlPlane {
     /// Starts the API server and waits until it is ready.
     pub(super) async fn start_api_server(&mut self) -> Result<()> {
         let file = |name| self.pki.file(name).display().to_string();
+        let audited = self.dir.join("audit-policy.yaml");
+        std::fs::write(&audited, AUDIT_POLICY)?;
         let arguments = [
             "--etcd-servers=http://127.0.0.1:2379".into(),
             "--bind-address=0.0.0.0".into(),
@@ -59,6 +61,10 @@ impl ControlPlane {
             format!("--client-ca-file={}", file("ca.crt")),
             format!("--cert-dir={}", self.dir.join("pki").display()),
             "--authorization-mode=Node,RBAC".into(),
+            // Some clusters have it on: what holds here holds there too.
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".into(),
+            format!("--audit-policy-file={}", audited.display()),
+            format!("--audit-log-path={}", self.audit_log().display()),
             "--service-cluster-ip-range=10.96.0.0/16".into(),
             "--allow-privileged=true".into(),
             "--service-account-issuer=https://kubernetes.default.svc".into(),
@@ -97,6 +103,11 @@ impl ControlPlane {
         self.others.push(self.programs.start("kube-controller-manager", &[&alone[..], &manager].concat(), &self.dir)?);
         self.others.push(self.programs.start("kube-scheduler", &alone, &self.dir)?);
         Ok(())
+    }
+
+    /// Where the API server writes what service accounts ask for, one JSON object a line.
+    pub(super) fn audit_log(&self) -> PathBuf {
+        self.dir.join("audit.log")
     }
 
     /// Where kubectl is.
@@ -145,6 +156,13 @@ pub(super) async fn client_of(kubeconfig: Kubeconfig) -> Result<Client> {
 }
 
 pub(super) const API_PORT: u16 = 6443;
+
+/// Those that a test may have made; the controllers are of kube-system.
+const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
+    {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+    {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+    {"level": "None"}
+]}"#;
 
 const ADMIN: &str = "admin.kubeconfig";
 

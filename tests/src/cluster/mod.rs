@@ -141,6 +141,15 @@ impl Cluster {
         path
     }
 
+    /// What a service account has asked the API server for until now, as the audit log has it: allowed or not.
+    pub fn asked_by(&self, namespace: &str, account: &str) -> Vec<serde_json::Value> {
+        let log = std::fs::read_to_string(self.plane.audit_log()).unwrap_or_default();
+        let user = format!("system:serviceaccount:{namespace}:{account}");
+        // The last line may be half written.
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.filter(|line| line["user"]["username"] == user.as_str()).collect()
+    }
+
     /// A client with just the rights of a service account.
     pub async fn account_client(&self, namespace: &str, account: &str) -> Client {
         let token = self.token(namespace, account).await;

@@ -13,7 +13,7 @@ use crate::policy::check::prove;
 use crate::policy::contract::{Action, Health, Role, Topology, Verdict};
 use crate::policy::{self, Watch};
 use crate::redis::Endpoint;
-use crate::report::{self, GroupNames, Metrics, Reporter, Takeover, Timeline, words};
+use crate::report::{GroupNames, Metrics, Reporter, Takeover, Timeline, words};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -91,7 +91,7 @@ impl Story {
             drop(changed.send((Instant::now(), change)));
         }));
         let names = GroupNames { namespace: String::new(), name: NAME.into(), topology: Topology::Replication };
-        let reporter = Reporter::new(names, Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), Arc::new(report::Health::new(u64::MAX)), None);
+        let reporter = Reporter::new(names, Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), None);
         Ok(Self {
             group,
             screen,

@@ -1,7 +1,7 @@
 //! The group of a resource, running. What it should know goes to it at once, and waits for no API call.
 
 use super::super::policies::{Serving, Shadow};
-use super::super::{Access, Common, Door, Driver, Reports, Seats};
+use super::super::{Access, Common, Door, Driver, Reports, Seats, moment};
 use super::picture::Picture;
 use super::secrets::Secrets;
 use crate::group::{Decided, Event, Moment, Record, Report};
@@ -14,7 +14,7 @@ use crate::redis::Logins;
 use crate::report::{GroupNames, Reporter};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::AbortHandle;
 
@@ -71,7 +71,9 @@ impl Driven {
         let publish = move |_: Moment, record: Record| drop(records_in.send(Box::new(record)));
         let names = GroupNames { namespace: wanted.0.namespace.clone(), name: wanted.0.name.clone(), topology: wanted.0.topology };
         let (driver, reports) = Driver::new(settings, move |events| Seats::new(access, events), Arc::clone(&line), publish, common.start);
-        let reporter = Reporter::new(names.clone(), Arc::clone(&common.metrics), Arc::clone(&common.health), None);
+        let pulse = common.health.group(format!("{}/{}", names.namespace, names.name), moment(common.start, Instant::now()));
+        let driver = driver.with_pulse(pulse);
+        let reporter = Reporter::new(names.clone(), Arc::clone(&common.metrics), None);
         let door = driver.door();
         let task = common.groups.spawn(driver.among(&common.crowd).run()).abort_handle();
         let certificate = secrets.tls.as_ref().map(|identity| identity.digest.clone());

@@ -1,5 +1,7 @@
 //! The FailoverPolicy resource, `k8s.amaiz.com/v1alpha1`: where a policy comes from, and what has become of it.
 
+#![allow(clippy::duplicated_attributes, reason = "printed columns have properties of one name")]
+
 use super::Condition;
 use super::schema::any_object;
 use kube::{CustomResource, KubeSchema};
