@@ -50,8 +50,8 @@ check: ## the quick part, under a minute when warm: format, lints, docs, engine,
 	$(CARGO) test --locked --quiet --lib -p failover-core -p classic-policy -p redis-operator
 	$(CARGO) test --locked --quiet -p tests --test scenarios
 
-bench: ## decisions a second, and failover beside Redis Sentinel
-	@$(SETUP) rust redis
+bench: ## decisions a second, failover beside Redis Sentinel, a thousand groups, failover on a Kubernetes cluster
+	@$(SETUP) rust redis cluster
 	$(CARGO) bench --locked -p tests
 
 policies: ## the engine and every example policy as components, in target/policies

@@ -82,6 +82,13 @@ impl Look {
         self.next = now.after_us(next_look_us.max(LOOK_MIN_US));
     }
 
+    /// We were held up for so long, in which nobody could answer us.
+    fn put_off(&mut self, us: u64) {
+        if let Some((started, _)) = &mut self.round {
+            *started = started.after_us(us);
+        }
+    }
+
     /// When to be woken if nothing happens.
     pub fn wake(&self, now: Moment, overdue: Option<Moment>, stage: &Stage) -> Moment {
         let round = self.round.as_ref().map_or(self.next, |(started, _)| started.after_us(PATIENCE_US));
@@ -95,6 +102,18 @@ fn is_hung(seats: &BTreeMap<String, Seat>, id: &str, now: Moment) -> bool {
 }
 
 impl Group {
+    /// Answers that came while we were held up (by other groups on the thread, by a machine that stood still) are read only now: until
+    /// then that time counts against nobody. Taken for silence, it would make us look and decide more often when we can least.
+    pub(super) fn forgive_delay(&mut self, now: Moment) {
+        let late_us = self.wake.age_us(now);
+        if late_us > LATE_US {
+            self.look.put_off(late_us);
+            for sent in self.seats.values_mut().filter_map(|seat| seat.probing.as_mut()) {
+                *sent = sent.after_us(late_us);
+            }
+        }
+    }
+
     /// A probe without an answer for this long makes its server suspect, and nothing more.
     fn overdue_us(&self) -> u64 {
         u64::from(self.settings.wanted.hang_limit_ms) * 1000 / 4
@@ -134,6 +153,8 @@ impl Group {
     }
 }
 
+/// Later than asked for is every wake: timers count milliseconds.
+const LATE_US: u64 = 5_000;
 /// A round waits this long for those that have not answered. Ten times a slow round trip within a zone.
 const PATIENCE_US: u64 = 10_000;
 /// A member that an action changed is waited for this long: it answered the action just now, so it answers this, or it hangs.
