@@ -204,12 +204,12 @@ impl Writer {
                         match redis::cmd("SET").arg("written").arg(next).query_async::<String>(connection).await {
                             Ok(_) => acknowledged.store(next, Ordering::Relaxed),
                             // A replica says no; a master that hands over ends its clients' connections.
-                            Err(error) if error.is_connection_dropped() || error.is_io_error() => {
+                            Err(error) if error.code() == Some("READONLY") => {}
+                            Err(_) => {
                                 if let Ok(fresh) = client.get_multiplexed_async_connection().await {
                                     *connection = fresh;
                                 }
                             }
-                            Err(_) => {}
                         }
                     }
                     // The pace of writing.

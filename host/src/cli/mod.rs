@@ -116,6 +116,9 @@ pub enum Stop {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
     use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if kubectl::complete::is_meant_by(&arguments) {
+        return print(&kubectl::complete::candidates(&arguments)).and(Err(Stop::Done));
+    }
     let parsed = if kubectl::Plugin::is_meant_by(&arguments) {
         kubectl::Plugin::try_parse_from(arguments).map(|plugin| {
             let (args, log_format) = plugin.into_parts();

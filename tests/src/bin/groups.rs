@@ -2,11 +2,11 @@
 //! on the threads that `run` has. Told on its input when to start; says how many groups are healthy. For measuring from outside.
 
 use anyhow::{Context, Result, bail};
-use redis_operator::fleet::{Access, Crowd, Driver, Seats};
+use redis_operator::fleet::{Access, Crowd, Driver, Seats, moment};
 use redis_operator::group::{Event, Member, Record, Report, Settings};
 use redis_operator::policy::contract::{Address, Group, InstanceKind, Preference, Topology, Verdict};
 use redis_operator::policy::{Component, Line, Policy, Sandbox, embedded};
-use redis_operator::report::{GroupNames, Health, Metrics, Reporter};
+use redis_operator::report::{GroupNames, Health, Metrics, Reporter, Views};
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex};
@@ -24,6 +24,7 @@ struct Common {
     crowd: Crowd,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    views: Arc<Views>,
     start: Instant,
     healthy: Arc<Mutex<BTreeSet<usize>>>,
 }
@@ -40,6 +41,7 @@ fn main() -> Result<()> {
         crowd: Crowd::default(),
         metrics: Arc::new(Metrics::new("bench")),
         health: Arc::new(Health::new(10_000_000)),
+        views: Arc::default(),
         start: Instant::now(),
         healthy: Arc::default(),
     };
@@ -77,17 +79,18 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
     let names = GroupNames { namespace: wanted.namespace.clone(), name: wanted.name.clone(), topology: wanted.topology };
     let policy: Arc<dyn Policy> = common.policy.clone();
     let line = Arc::new(Line::new(policy));
-    let access = Access { credentials: None, tls: None, hang_limit: Duration::from_millis(1000), wants: line.wants(wanted.topology) };
+    let access = Access { logins: None.into(), tls: None, hang_limit: Duration::from_millis(1000), wants: line.wants(wanted.topology) };
     let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, record: None };
     let (records_in, mut records) = unbounded_channel();
     let publish = move |_, record: Record| drop(records_in.send(Box::new(record)));
     let (driver, mut reports) = Driver::new(settings, move |events| Seats::new(access, events), line, publish, common.start);
-    let mut reporter = Reporter::new(names, Arc::clone(&common.metrics), Arc::clone(&common.health), None);
+    let mut reporter = Reporter::new(names.clone(), Arc::clone(&common.metrics), None);
     let door = driver.door();
-    common.groups.spawn(driver.among(&common.crowd).run());
+    let pulse = common.health.group(format!("{}/{}", names.namespace, names.name), moment(common.start, Instant::now()));
+    common.groups.spawn(driver.with_pulse(pulse).among(&common.crowd).run());
     door.send(Event::Members((0..MEMBERS).map(|index| member(number, index, place(index))).collect()));
     door.send(Event::Authority { may_act: true, silent_groups_permille: 0 });
-    let healthy = Arc::clone(&common.healthy);
+    let (healthy, window) = (Arc::clone(&common.healthy), common.views.open(&names.namespace, &names.name));
     tokio::spawn(async move {
         loop {
             let (now, report) = tokio::select! {
@@ -96,14 +99,16 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
                 Some(told) = reports.recv() => told,
                 else => return,
             };
-            reporter.take(now, &report);
-            if let Report::Decided(decided) = &report
+            // What became of a change is for the charge's events.
+            let _ = reporter.take(now, &report);
+            if let Report::Decided(decided) = report
                 && let Ok(mut healthy) = healthy.lock()
             {
                 match decided.decision.verdict {
                     Verdict::Healthy => healthy.insert(number),
                     Verdict::Act | Verdict::Wait | Verdict::Refuse => healthy.remove(&number),
                 };
+                window.show(now, Arc::from(decided));
             }
         }
     });

@@ -2,6 +2,7 @@
 //! `kubectl-redis`, or as `redis-operator kubectl …`. Asks the API server, and through it the operator; never a Redis.
 
 mod cluster;
+pub mod complete;
 mod explain;
 mod facts;
 mod observe;
@@ -23,7 +24,7 @@ use std::path::Path;
 #[derive(Debug, clap::Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Example:\n  kubectl redis status example\n\n\
-    As a plugin: ln -s \"$(which redis-operator)\" ~/.local/bin/kubectl-redis\n\
+    As a plugin: ln -s \"$(which redis-operator)\" ~/.local/bin/kubectl-redis; its completions: the same as kubectl_complete-redis\n\
     Exit codes: 0 done, 1 the answer is no, 2 bad input (one line on standard error says what, and nothing was touched).")]
 pub struct Args {
     #[command(subcommand)]
