@@ -78,7 +78,7 @@ pub async fn a_group_is_shown_explained_and_observed_through_the_operator(cluste
 
     let screen = kubectl.says(&format!("redis status example {here}")).await;
     assert!(screen.starts_with(&format!("Redis {namespace}/example: healthy\n")), "{screen}");
-    let row = screen.lines().find(|line| line.starts_with(&master) && line.contains("master")).unwrap_or_else(|| panic!("{screen}"));
+    let row = screen.lines().find(|line| line.starts_with(&master) && line.contains("   master    ")).unwrap_or_else(|| panic!("{screen}"));
     let cells: Vec<&str> = row.split_whitespace().collect();
     assert_eq!((cells[2], cells[6]), ("InSync", "yes"), "{screen}");
     assert!(cells[5].parse::<u64>().is_ok() && cells[7].starts_with("node-"), "{screen}");

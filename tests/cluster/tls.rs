@@ -1,12 +1,14 @@
 //! Redis that speaks TLS only: with clients, among its instances, and with the operator.
 
 use super::rig::{Operator, another_master, example, settled};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tests::cluster::{Cluster, Signal, until};
 
 /// A Secret as cert-manager writes it.
 fn secret(namespace: &str) -> String {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    // Other than the certificate's, or it would be taken for one that signed itself.
+    authority.distinguished_name.push(DnType::CommonName, "an authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate().unwrap();
     let ca = authority.self_signed(&authority_key).unwrap().pem();

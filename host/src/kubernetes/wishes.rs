@@ -87,7 +87,7 @@ mod tests {
         let settings = settings(&redis(&json!({}), &json!({})), now());
         let Group { namespace, name, members_desired, members_min, hang_limit_ms, self_fence_lag_s, .. } = settings.wanted;
         assert_eq!((namespace.as_str(), name.as_str(), members_desired, members_min), ("shop", "example", 3, None));
-        assert_eq!((hang_limit_ms, self_fence_lag_s, settings.parameters.as_str(), settings.record), (1000, None, "{}", None));
+        assert_eq!((hang_limit_ms, self_fence_lag_s, settings.parameters.as_str(), settings.record), (1500, None, "{}", None));
     }
 
     #[test]

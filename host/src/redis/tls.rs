@@ -21,51 +21,32 @@ impl Tls {
     /// # Errors
     /// [`TlsError`] names the file and what is wrong with it.
     pub fn new(ca: &Path, client: Option<(&Path, &Path)>, server_name: Option<&str>) -> Result<Self, TlsError> {
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in certificates(ca)? {
-            roots.add(certificate).map_err(|source| TlsError::Unusable { path: ca.into(), source })?;
-        }
-        let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|source| TlsError::Unusable { path: ca.into(), source })?
-            .with_root_certificates(roots);
-        let config = match client {
-            None => builder.with_no_client_auth(),
-            Some((chain, key)) => {
-                let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Unreadable { path: key.into(), source })?;
-                builder.with_client_auth_cert(certificates(chain)?, private).map_err(|source| TlsError::Unusable { path: chain.into(), source })?
-            }
-        };
+        let own = client.map(|(chain, key)| {
+            let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Unreadable { path: key.into(), source })?;
+            Ok((certificates(chain)?, private))
+        });
+        let connector = connector(certificates(ca)?, own.transpose()?).map_err(|(part, source)| {
+            let path = client.filter(|_| part == Part::Own).map_or(ca, |(chain, _)| chain).into();
+            TlsError::Unusable { path, source }
+        })?;
         let server_name = server_name.map(|name| named(name).ok_or_else(|| TlsError::BadName(name.into()))).transpose()?;
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), server_name })
+        Ok(Self { connector, server_name })
     }
 
-    /// The same from PEM text that is not in files: authorities, then our own chain and key.
+    /// The same from PEM text that is not in files: authorities, our own chain, our own key.
     ///
     /// # Errors
-    /// One sentence that names the part and what is wrong with it.
-    pub fn from_pem(ca: &[u8], client: Option<(&[u8], &[u8])>, server_name: &str) -> Result<Self, String> {
-        let chain = |what: &str, pem: &[u8]| {
+    /// One sentence that names the part, as a Secret of Kubernetes does, and what is wrong with it.
+    pub fn from_pem(ca: &[u8], chain: &[u8], key: &[u8], server_name: &str) -> Result<Self, String> {
+        let certificates = |what: &str, pem: &[u8]| {
             let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| format!("{what}: {error}"))?;
             if found.is_empty() { Err(format!("{what} contains no certificate")) } else { Ok(found) }
         };
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in chain("ca.crt", ca)? {
-            roots.add(certificate).map_err(|error| format!("ca.crt: {error}"))?;
-        }
-        let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots);
-        let config = match client {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let private = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("tls.key: {error}"))?;
-                builder.with_client_auth_cert(chain("tls.crt", certificate)?, private).map_err(|error| format!("tls.crt and tls.key: {error}"))?
-            }
-        };
+        let private = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("tls.key: {error}"))?;
+        let connector = connector(certificates("ca.crt", ca)?, Some((certificates("tls.crt", chain)?, private)));
+        let connector = connector.map_err(|(part, error)| format!("{}: {error}", if part == Part::Own { "tls.crt" } else { "ca.crt" }))?;
         let server_name = named(server_name).ok_or_else(|| format!("{server_name:?} is no name that a certificate can have"))?;
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), server_name: Some(server_name) })
+        Ok(Self { connector, server_name: Some(server_name) })
     }
 
     /// What a handshake needs. None when the host is no name that a certificate could have.
@@ -105,6 +86,31 @@ pub enum TlsError {
     /// The override is no host name and no address.
     #[error("{0:?} is no name that a certificate can have")]
     BadName(String),
+}
+
+/// What of it does not serve.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Authorities,
+    Own,
+}
+
+type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn connector(authorities: Vec<CertificateDer<'static>>, own: Option<Own>) -> Result<TlsConnector, (Part, rustls::Error)> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in authorities {
+        roots.add(certificate).map_err(|error| (Part::Authorities, error))?;
+    }
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| (Part::Authorities, error))?
+        .with_root_certificates(roots);
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| (Part::Own, error))?,
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -259,9 +259,9 @@ pub fn is_ready(pod: &Pod) -> bool {
 /// Asks until `ask` gives something: what a cluster does may take longer than what Redis does.
 ///
 /// # Panics
-/// After two minutes, with what was waited for.
+/// After four minutes, with what was waited for.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + Duration::from_secs(240);
     loop {
         if let Some(found) = ask().await {
             return found;

@@ -131,7 +131,7 @@ fn identity(redis: &Redis, settings: &TlsSettings, secret: Option<Secret>) -> Re
     let (ca, certificate, key) = (part("ca.crt")?, part("tls.crt")?, part("tls.key")?);
     let server_name =
         settings.server_name.clone().unwrap_or_else(|| format!("redis-{}-master.{}.svc", redis.name_any(), redis.namespace().unwrap_or_default()));
-    let tls = Tls::from_pem(ca, Some((certificate, key)), &server_name);
+    let tls = Tls::from_pem(ca, certificate, key, &server_name);
     let tls = tls.map_err(|why| Trouble { reason: "SecretInvalid", message: format!("secret {name}: {why}") })?;
     let digest = Sha256::new().chain_update(ca).chain_update(certificate).chain_update(key).finalize();
     Ok(Identity { tls, digest: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect() })

@@ -221,7 +221,9 @@ pub struct ServiceSettings {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FailoverSettings {
-    /// A server without a valid reply for this many milliseconds hangs.
+    /// A server without a valid reply for this many milliseconds hangs. While nobody writes, a master that hangs is told from one that the
+    /// operator cannot reach by its heartbeat to its replicas, which comes once a second: with less than that, an idle master that is
+    /// only out of the operator's sight is replaced.
     #[schemars(range(min = 100, max = 600_000))]
     pub down_after_milliseconds: u32,
     /// Do nothing while fewer instances answer. None: 2, or 1 in a group of two.
@@ -241,7 +243,7 @@ pub struct FailoverSettings {
 
 impl Default for FailoverSettings {
     fn default() -> Self {
-        Self { down_after_milliseconds: 1000, min_size: None, prefer: Prefer::Availability, self_fence: true, self_fence_lag_seconds: 10 }
+        Self { down_after_milliseconds: 1500, min_size: None, prefer: Prefer::Availability, self_fence: true, self_fence_lag_seconds: 10 }
     }
 }
 
