@@ -31,12 +31,11 @@ image-layout: ## what the container image holds, in target/image: a static progr
 test: ## everything: unit, scenario, property, real-Redis and cluster tests, then the same component in Python and JavaScript
 	@$(SETUP) rust redis python node servers registry cluster
 	$(CARGO) test --locked --workspace
-	$(CARGO) test --locked --workspace --test cluster
 	@$(MAKE) --no-print-directory hosts
 
 test-cluster: ## the operator on a real Kubernetes control plane, Pods as processes; builds the control plane once, with Go
 	@$(SETUP) rust redis registry cluster
-	$(CARGO) test --locked --workspace --test cluster
+	$(CARGO) test --locked -p tests --test cluster
 
 hosts: policies ## every scenario in the Python and the JavaScript host
 	@$(SETUP) python node

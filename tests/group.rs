@@ -1,6 +1,9 @@
 //! The loop of one group under a virtual clock: real policy, real guard, scripted servers. What is asked for, sent and published,
 //! and when.
 
+#[path = "group/crowd.rs"]
+mod crowd;
+
 use redis_operator::group::{Answer, Effect, Event, Failed, Group, Member, Moment, Order, Outcome, Reply, Report, Request, Settings};
 use redis_operator::policy::contract::{Action, FailureKind, Group as Wanted, Instance, Observation, Value, Verdict};
 use redis_operator::policy::{Line, Sandbox, embedded};
@@ -180,16 +183,6 @@ fn a_killed_master_is_replaced_on_the_connection_that_reported_and_published_bes
     assert_eq!(orders.iter().map(promoted).collect::<Vec<_>>(), ["redis-2"]);
     assert_eq!(orders[0].links, [("redis-2".to_owned(), link("redis-2"))]);
     assert_eq!(stage.published(), [("redis-2".to_owned(), 2)]);
-}
-
-#[test]
-fn a_crowd_delays_no_failover() {
-    let mut stage = Stage::healthy(true);
-    stage.group.among(1_000);
-    stage.kill_master();
-    stage.survivors_answer();
-    stage.refuse("redis-1");
-    assert_eq!(stage.orders().iter().map(promoted).collect::<Vec<_>>(), ["redis-2"]);
 }
 
 #[test]

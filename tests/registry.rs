@@ -158,8 +158,9 @@ fn token_registry() -> String {
             }
             let port = own.rsplit(':').next().unwrap();
             let (status, headers, body) = answer(&head, &own, port);
-            write!(stream, "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len()).unwrap();
-            stream.write_all(&body).unwrap();
+            let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            // Who has read enough hangs up.
+            drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)));
         }
     };
     // It ends with the test program.

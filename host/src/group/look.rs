@@ -13,12 +13,20 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Look {
     /// When the next round starts.
     next: Moment,
-    /// The round under way: when it started, and who has yet to answer.
-    round: Option<(Moment, BTreeSet<String>)>,
+    round: Option<Round>,
     /// Somebody's facts changed outside of a round.
     is_due: bool,
     /// Whose state an action changed, and when it ended: what they said before does not hold any more.
     changed: BTreeMap<String, Moment>,
+}
+
+/// The round under way.
+struct Round {
+    started: Moment,
+    /// Who has not answered by then is not waited for.
+    ends: Moment,
+    /// Who has yet to answer.
+    waiting: BTreeSet<String>,
 }
 
 impl Look {
@@ -59,8 +67,8 @@ impl Look {
             return false;
         }
         match &mut self.round {
-            Some((started, waiting)) if asked < *started && waiting.contains(member) => return true,
-            Some((_, waiting)) => self.is_due |= !waiting.remove(member),
+            Some(Round { started, waiting, .. }) if asked < *started && waiting.contains(member) => return true,
+            Some(Round { waiting, .. }) => self.is_due |= !waiting.remove(member),
             None => self.is_due = true,
         }
         false
@@ -68,9 +76,7 @@ impl Look {
 
     /// It is time to decide.
     pub fn is_complete(&self, now: Moment, seats: &BTreeMap<String, Seat>) -> bool {
-        let over = |(started, waiting): &(Moment, BTreeSet<String>)| {
-            waiting.is_empty() || started.age_us(now) >= PATIENCE_US || waiting.iter().all(|id| is_hung(seats, id, now))
-        };
+        let over = |Round { ends, waiting, .. }: &Round| waiting.is_empty() || *ends <= now || waiting.iter().all(|id| is_hung(seats, id, now));
         let is_awaited = self.changed.iter().any(|(id, ended)| seats.contains_key(id) && ended.age_us(now) < CHANGED_US);
         !is_awaited && (self.is_due || self.round.as_ref().is_some_and(over))
     }
@@ -82,16 +88,16 @@ impl Look {
         self.next = now.after_us(next_look_us.max(LOOK_MIN_US));
     }
 
-    /// We were held up for so long, in which nobody could answer us.
-    fn put_off(&mut self, us: u64) {
-        if let Some((started, _)) = &mut self.round {
-            *started = started.after_us(us);
+    /// We were held up for so long, in which nobody could answer us: the round ends later, but not later than this after its start.
+    fn put_off(&mut self, us: u64, at_most_us: u64) {
+        if let Some(Round { started, ends, .. }) = &mut self.round {
+            *ends = ends.after_us(us).min(started.after_us(at_most_us)).max(*ends);
         }
     }
 
     /// When to be woken if nothing happens.
     pub fn wake(&self, now: Moment, overdue: Option<Moment>, stage: &Stage) -> Moment {
-        let round = self.round.as_ref().map_or(self.next, |(started, _)| started.after_us(PATIENCE_US));
+        let round = self.round.as_ref().map_or(self.next, |round| round.ends);
         let awaited = self.changed.values().map(|ended| ended.after_us(CHANGED_US)).filter(|end| *end > now).min();
         [Some(round), overdue, awaited, stage.patience_ends(now)].into_iter().flatten().min().unwrap_or(round).max(now.after_us(1))
     }
@@ -105,18 +111,20 @@ impl Group {
     /// Answers that came while we were held up (by other groups on the thread, by a machine that stood still) are read only now: until
     /// then that time counts against nobody. Taken for silence, it would make us look and decide more often when we can least.
     pub(super) fn forgive_delay(&mut self, now: Moment) {
-        let late_us = self.wake.age_us(now);
-        if late_us > LATE_US {
-            self.look.put_off(late_us);
-            for sent in self.seats.values_mut().filter_map(|seat| seat.probing.as_mut()) {
-                *sent = sent.after_us(late_us);
-            }
+        let (late_us, hang_limit_us) = (self.wake.age_us(now), self.hang_limit_us());
+        if late_us <= LATE_US {
+            return;
+        }
+        self.look.put_off(late_us, self.overdue_us());
+        // Somebody who was not heard for a whole hang limit is not given more time: we may be late for ever.
+        for seat in self.seats.values_mut().filter(|seat| seat.is_heard_within(now, hang_limit_us)) {
+            seat.probing = seat.probing.map(|sent| sent.after_us(late_us).min(now));
         }
     }
 
     /// A probe without an answer for this long makes its server suspect, and nothing more.
     fn overdue_us(&self) -> u64 {
-        u64::from(self.settings.wanted.hang_limit_ms) * 1000 / 4
+        self.hang_limit_us() / 4
     }
 
     /// When to be woken if nothing happens.
@@ -149,7 +157,7 @@ impl Group {
                 waiting.insert(id.clone());
             }
         }
-        self.look.round = Some((now, waiting));
+        self.look.round = Some(Round { started: now, ends: now.after_us(PATIENCE_US), waiting });
     }
 }
 

@@ -37,7 +37,8 @@ impl Scan {
             let (behind, more) = match mark {
                 b'$' => (length(line)?.map_or(0, |length| length + 2), 0),
                 b'*' => (0, length(line)?.unwrap_or(0)),
-                b'+' | b'-' | b':' => (0, 0),
+                b':' => (0, number(line).map(|_| 0)?),
+                b'+' | b'-' => (0, 0),
                 _ => return Err(NoReply),
             };
             if bytes.len() < end + 1 + behind {

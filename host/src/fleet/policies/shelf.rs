@@ -256,6 +256,7 @@ mod tests {
     #[test]
     fn faults_beside_another_silence_the_shadow_and_not_the_one_that_decides() {
         let (shelf, other) = shelf();
+        shelf.found();
         shelf.activate(Arc::clone(&other), Map::new(), None).unwrap();
         (0..3).for_each(|at| shelf.shadow_fault(Duration::from_secs(at), other.digest(), &PolicyFault::Trap("unreachable".into())));
         assert!(shelf.candidate().is_none());
