@@ -218,7 +218,9 @@ impl Customer {
         let (mut lost, mut lost_replicated) = (0, 0);
         for some in writes.chunks(1000) {
             let mut pipeline = redis::pipe();
-            some.iter().for_each(|write| drop(pipeline.cmd("EXISTS").arg(write.number)));
+            for write in some {
+                pipeline.cmd("EXISTS").arg(write.number);
+            }
             let held: Vec<bool> = pipeline.query_async(&mut connection).await.unwrap();
             lost += held.iter().filter(|held| !**held).count();
             lost_replicated += some.iter().zip(&held).filter(|(write, held)| write.is_replicated && !**held).count();
