@@ -137,6 +137,8 @@ async fn bad_input_is_one_line_with_the_way_out_and_leaves_no_file() {
     }
     let (code, line) = complaint(&operator(dir.path(), &["policy", "pull", "127.0.0.1:9/mine:1", "--output", &output, "--plain-http"]));
     assert!(code == 1 && line.contains("127.0.0.1:9"), "{line}");
+    let (code, line) = complaint(&operator(dir.path(), &["policy", "pull", &tag, "--output", &output]));
+    assert!(code == 1 && line.contains("needs --plain-http"), "{line}");
     assert!(!Path::new(&output).exists());
 }
 

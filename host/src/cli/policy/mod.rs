@@ -52,12 +52,13 @@ pub(super) async fn run(arguments: &Args, surroundings: &Surroundings) -> Result
 
 /// A registry, as the user of this program is known there.
 fn remote(surroundings: &Surroundings) -> Result<Remote, Stop> {
-    Remote::new(surroundings.logins.clone(), COMPONENT_BYTES_MAX).map_err(|error| stop(&error))
+    Remote::new(surroundings.logins.clone(), COMPONENT_BYTES_MAX).map_err(|error| stop(&error, true))
 }
 
 /// What a registry says: whether the names were wrong, or the way there.
-fn stop(error: &FetchError) -> Stop {
+fn stop(error: &FetchError, plain_http: bool) -> Stop {
     match error {
+        FetchError::Unreachable { .. } if !plain_http => Stop::Failed(format!("{error}; a registry without TLS needs --plain-http")),
         FetchError::NoTls(_) | FetchError::TimedOut { .. } | FetchError::Refused { .. } | FetchError::Unreachable { .. } => {
             Stop::Failed(error.to_string())
         }

@@ -23,7 +23,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
-    let bytes = remote(surroundings)?.pull(&arguments.image, arguments.plain_http).await.map_err(|error| stop(&error))?;
+    let bytes = remote(surroundings)?.pull(&arguments.image, arguments.plain_http).await.map_err(|error| stop(&error, arguments.plain_http))?;
     // Loaded before it is written, so that what is no policy leaves no file.
     let nowhere = PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
     let policy = Component::load(&nowhere.sandbox(surroundings)?, &bytes).map_err(|error| Stop::Input(format!("{}: {error}", arguments.image)))?;

@@ -31,7 +31,7 @@ pub(super) async fn run(arguments: &Args, surroundings: &Surroundings) -> Result
     let nowhere = PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
     let policy = Component::load(&nowhere.sandbox(surroundings)?, &bytes).map_err(|error| bad(error.to_string()))?;
     let pushed = remote(surroundings)?.push(&bytes, policy.exports(), &arguments.image, arguments.plain_http).await;
-    let pushed = pushed.map_err(|error| stop(&error))?;
+    let pushed = pushed.map_err(|error| stop(&error, arguments.plain_http))?;
     print(&format!("{}: {}, sha256 {}\n{}\n", arguments.image, policy.title(), policy.digest(), pushed.pinned))?;
     Ok(0)
 }
