@@ -2,10 +2,14 @@
 
 import http.server
 import os
+import signal
 import socket
 import sys
 
 address = next((word.split("=", 1)[1] for word in sys.argv if word.startswith("--web.listen-address=")), ":9121")
+
+# The first process of a container is deaf to what it does not handle.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 def up():

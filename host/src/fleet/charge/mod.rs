@@ -175,7 +175,9 @@ impl Charge {
     fn hear_report(&mut self, now: Moment, report: Report) -> bool {
         let Some(driven) = &mut self.driven else { return false };
         let takeover = driven.reporter.take(now, &report);
-        for event in [news::of_report(&report), takeover.as_ref().map(news::of_takeover)].into_iter().flatten() {
+        let events = [news::of_report(&report), takeover.as_ref().map(news::of_takeover)].into_iter().flatten();
+        // Who only looks on has nothing to tell: the one that acts says it, once.
+        for event in events.filter(|_| self.picture.may_act) {
             self.common.news.tell(self.picture.redis.object_ref(&()), event);
         }
         let has_ended = takeover.is_some();
