@@ -157,6 +157,10 @@ fn token_registry() -> String {
                     break;
                 }
                 head.push(char::from(byte[0]));
+                // TLS, which it does not speak: it hangs up.
+                if !head.starts_with(char::is_alphabetic) {
+                    break;
+                }
             }
             let port = own.rsplit(':').next().unwrap();
             let (status, headers, body) = answer(&head, &own, port);

@@ -13,20 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Look {
     /// When the next round starts.
     next: Moment,
-    round: Option<Round>,
+    /// The round under way: when it started, and who has yet to answer.
+    round: Option<(Moment, BTreeSet<String>)>,
     /// Somebody's facts changed outside of a round.
     is_due: bool,
     /// Whose state an action changed, and when it ended: what they said before does not hold any more.
     changed: BTreeMap<String, Moment>,
-}
-
-/// The round under way.
-struct Round {
-    started: Moment,
-    /// Who has not answered by then is not waited for.
-    ends: Moment,
-    /// Who has yet to answer.
-    waiting: BTreeSet<String>,
 }
 
 impl Look {
@@ -67,8 +59,8 @@ impl Look {
             return false;
         }
         match &mut self.round {
-            Some(Round { started, waiting, .. }) if asked < *started && waiting.contains(member) => return true,
-            Some(Round { waiting, .. }) => self.is_due |= !waiting.remove(member),
+            Some((started, waiting)) if asked < *started && waiting.contains(member) => return true,
+            Some((_, waiting)) => self.is_due |= !waiting.remove(member),
             None => self.is_due = true,
         }
         false
@@ -76,7 +68,9 @@ impl Look {
 
     /// It is time to decide.
     pub fn is_complete(&self, now: Moment, seats: &BTreeMap<String, Seat>) -> bool {
-        let over = |Round { ends, waiting, .. }: &Round| waiting.is_empty() || *ends <= now || waiting.iter().all(|id| is_hung(seats, id, now));
+        let over = |(started, waiting): &(Moment, BTreeSet<String>)| {
+            waiting.is_empty() || started.age_us(now) >= PATIENCE_US || waiting.iter().all(|id| is_hung(seats, id, now))
+        };
         let is_awaited = self.changed.iter().any(|(id, ended)| seats.contains_key(id) && ended.age_us(now) < CHANGED_US);
         !is_awaited && (self.is_due || self.round.as_ref().is_some_and(over))
     }
@@ -88,16 +82,9 @@ impl Look {
         self.next = now.after_us(next_look_us.max(LOOK_MIN_US));
     }
 
-    /// We were held up for so long, in which nobody could answer us: the round ends later, but not later than this after its start.
-    fn put_off(&mut self, us: u64, at_most_us: u64) {
-        if let Some(Round { started, ends, .. }) = &mut self.round {
-            *ends = ends.after_us(us).min(started.after_us(at_most_us)).max(*ends);
-        }
-    }
-
     /// When to be woken if nothing happens.
     pub fn wake(&self, now: Moment, overdue: Option<Moment>, stage: &Stage) -> Moment {
-        let round = self.round.as_ref().map_or(self.next, |round| round.ends);
+        let round = self.round.as_ref().map_or(self.next, |(started, _)| started.after_us(PATIENCE_US));
         let awaited = self.changed.values().map(|ended| ended.after_us(CHANGED_US)).filter(|end| *end > now).min();
         [Some(round), overdue, awaited, stage.patience_ends(now)].into_iter().flatten().min().unwrap_or(round).max(now.after_us(1))
     }
@@ -108,23 +95,9 @@ fn is_hung(seats: &BTreeMap<String, Seat>, id: &str, now: Moment) -> bool {
 }
 
 impl Group {
-    /// Answers that came while we were held up (by other groups on the thread, by a machine that stood still) are read only now: until
-    /// then that time counts against nobody. Taken for silence, it would make us look and decide more often when we can least.
-    pub(super) fn forgive_delay(&mut self, now: Moment) {
-        let (late_us, hang_limit_us) = (self.wake.age_us(now), self.hang_limit_us());
-        if late_us <= LATE_US {
-            return;
-        }
-        self.look.put_off(late_us, self.overdue_us());
-        // Somebody who was not heard for a whole hang limit is not given more time: we may be late for ever.
-        for seat in self.seats.values_mut().filter(|seat| seat.is_heard_within(now, hang_limit_us)) {
-            seat.probing = seat.probing.map(|sent| sent.after_us(late_us).min(now));
-        }
-    }
-
     /// A probe without an answer for this long makes its server suspect, and nothing more.
     fn overdue_us(&self) -> u64 {
-        self.hang_limit_us() / 4
+        u64::from(self.settings.wanted.hang_limit_ms) * 1000 / 4
     }
 
     /// When to be woken if nothing happens.
@@ -157,12 +130,10 @@ impl Group {
                 waiting.insert(id.clone());
             }
         }
-        self.look.round = Some(Round { started: now, ends: now.after_us(PATIENCE_US), waiting });
+        self.look.round = Some((now, waiting));
     }
 }
 
-/// Later than asked for is every wake: timers count milliseconds.
-const LATE_US: u64 = 5_000;
 /// A round waits this long for those that have not answered. Ten times a slow round trip within a zone.
 const PATIENCE_US: u64 = 10_000;
 /// A member that an action changed is waited for this long: it answered the action just now, so it answers this, or it hangs.

@@ -60,8 +60,6 @@ pub struct Group {
     /// What the last look showed, and until when the last decision stands if nothing else is shown.
     gist: Vec<u64>,
     quiet_until: Moment,
-    /// When it asked to be woken.
-    wake: Moment,
 }
 
 impl Group {
@@ -87,14 +85,12 @@ impl Group {
             phase,
             gist: Vec::new(),
             quiet_until: now,
-            wake: now,
         }
     }
 
     /// The loop.
     pub fn on(&mut self, now: Moment, event: Event, policies: &Line) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.forgive_delay(now);
         let states: Vec<_> = self.seats.values().map(Seat::state).collect();
         self.take_in(now, event, &mut effects);
         self.report_links(&states, &mut effects);
@@ -106,8 +102,7 @@ impl Group {
                 None => self.look.decided(now, HELD_LOOK_US),
             }
         }
-        self.wake = self.wake(now);
-        effects.push(Effect::WakeAt(self.wake));
+        effects.push(Effect::WakeAt(self.wake(now)));
         effects
     }
 

@@ -52,7 +52,7 @@ impl Group {
         decision.next_look_us.max(self.interval_us() * DECISION_LOOKS)
     }
 
-    pub(super) fn hang_limit_us(&self) -> u64 {
+    fn hang_limit_us(&self) -> u64 {
         u64::from(self.settings.wanted.hang_limit_ms) * 1000
     }
 }

@@ -84,11 +84,6 @@ impl Seat {
         self.enter(now, LinkState::TimedOut);
     }
 
-    /// Its last sign of life is no older than this.
-    pub fn is_heard_within(&self, now: Moment, us: u64) -> bool {
-        self.alive.is_some_and(|at| at.age_us(now) <= us)
-    }
-
     pub fn state(&self) -> LinkState {
         self.state
     }
