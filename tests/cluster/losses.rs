@@ -82,23 +82,23 @@ pub async fn a_lost_node_takes_the_master_with_it_and_another_one_takes_over(clu
 pub async fn all_but_one_are_lost_and_the_data_survives(cluster: &mut Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
-    for survivor in 0..3 {
+    for (place, survivor) in ALL.iter().enumerate() {
         let master = settled(cluster, namespace, 3).await;
-        let key = format!("survivor-{survivor}");
+        let key = format!("survivor-{place}");
         store(cluster, namespace, &master, &key).await;
-        for pod in ALL.iter().filter(|pod| **pod != ALL[survivor]) {
+        for pod in ALL.iter().filter(|pod| *pod != survivor) {
             cluster.running(namespace, pod).signal("redis", Signal::Kill);
         }
         let restarts =
             |pod: &Pod| pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()).map(|of| of.restart_count).sum::<i32>();
-        let before: i32 = 2 * i32::try_from(survivor).unwrap();
+        let before: i32 = 2 * i32::try_from(place).unwrap();
         until("the killed ones run again", async || {
             let restarts: i32 = pods(cluster, namespace).await.iter().map(restarts).sum();
             (restarts >= before + 2).then_some(())
         })
         .await;
         let master = settled(cluster, namespace, 3).await;
-        assert!(has(cluster, namespace, &master, &key).await, "{} was left, and {master} has lost {key}", ALL[survivor]);
+        assert!(has(cluster, namespace, &master, &key).await, "{survivor} was left, and {master} has lost {key}");
     }
 }
 

@@ -10,7 +10,7 @@ pub const CONFIG_FILE: &str = "redis.conf";
 /// Beside the configuration, because it changes with every failover and restarts nobody.
 pub const MASTER_FILE: &str = "master.conf";
 pub const SECRET_FILE: &str = "auth.conf";
-/// In our Secret: what [`SECRET_FILE`] says.
+/// In our Secret: what `auth.conf` says.
 pub const PASSWORD_KEY: &str = "password";
 /// And what it said before.
 pub const PREVIOUS_KEY: &str = "previous";
