@@ -71,7 +71,7 @@ cases![
     changes::a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled_out_without_loss,
     changes::a_directive_that_redis_refuses_is_told_and_restarts_nobody,
     changes::a_password_is_changed_live_without_restart_or_loss,
-    tls::with_tls_a_killed_master_is_replaced_and_a_new_certificate_is_rolled_out,
+    tls::with_tls_a_killed_master_is_replaced_and_a_new_authority_is_taken_without_restart,
     changes::scaling_down_moves_the_master_first_and_loses_nothing,
     changes::other_resources_are_rolled_out_replicas_first_and_the_master_by_handover,
     trouble::a_missing_secret_is_told_and_starts_nobody_without_a_password,

@@ -23,7 +23,7 @@ use crate::group::{Effect, Event, Group, Moment, Record, Request, Settings};
 use crate::kubernetes::news::News;
 use crate::policy::Line;
 use crate::policy::contract::Topology;
-use crate::redis::{LinkEvent, Logins};
+use crate::redis::{LinkEvent, Logins, Tls};
 use crate::report::{Health, Metrics, Pulse, Views};
 use crowd::Counted;
 use kube::Client;
@@ -90,7 +90,7 @@ pub struct Driver<P> {
 /// What a driver is told.
 enum Word {
     Event(Event),
-    Logins(Logins),
+    Access(Logins, Option<Tls>),
     Line(Arc<Line>),
 }
 
@@ -104,9 +104,9 @@ impl Door {
         drop(self.0.send(Box::new(Word::Event(event))));
     }
 
-    /// How to log in from the next connection on.
-    pub fn log_in_as(&self, logins: Logins) {
-        drop(self.0.send(Box::new(Word::Logins(logins))));
+    /// How to log in and to encrypt from the next connection on.
+    pub fn log_in_as(&self, logins: Logins, tls: Option<Tls>) {
+        drop(self.0.send(Box::new(Word::Access(logins, tls))));
     }
 
     /// Who decides from now on: another line, or the same with another policy in front.
@@ -176,8 +176,8 @@ impl<P: Publish> Driver<P> {
                 biased;
                 Some(word) = self.queue.1.recv() => match *word {
                     Word::Event(event) => event,
-                    Word::Logins(logins) => {
-                        self.seats.log_in_as(logins);
+                    Word::Access(logins, tls) => {
+                        self.seats.log_in_as(logins, tls);
                         continue;
                     }
                     Word::Line(line) => {

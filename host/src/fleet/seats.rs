@@ -59,12 +59,12 @@ impl Seats {
         self.access.wants = wants;
     }
 
-    /// They have another password, or are about to.
-    pub fn log_in_as(&mut self, logins: Logins) {
+    /// They have another password or certificate, or are about to.
+    pub fn log_in_as(&mut self, logins: Logins, tls: Option<Tls>) {
         for (_, link) in self.links.values() {
-            link.log_in_as(logins.clone());
+            link.log_in_as(logins.clone(), tls.clone());
         }
-        self.access.logins = logins;
+        (self.access.logins, self.access.tls) = (logins, tls);
     }
 
     /// Asks a member.

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// Carries a connection: it moves only while this is polled, and ends when the socket does.
 pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -24,22 +25,52 @@ pub struct DialFailure {
     pub text: String,
 }
 
-/// Connects within `deadline`. Nothing was asked yet, so nothing is proven yet: a hung server's kernel accepts too.
-pub(super) async fn dial(endpoint: &Endpoint, tls: Option<&Tls>, deadline: Duration) -> Result<(Connection, Driver), DialFailure> {
-    let late = |what: &str| DialFailure { kind: FailureKind::TimedOut, text: format!("{endpoint}: {what} within {} ms", deadline.as_millis()) };
+/// Connects within `deadline`; with TLS in the way whose turn it is. Nothing was asked yet, so nothing is proven yet: a hung server's
+/// kernel accepts too.
+pub(super) async fn dial(endpoint: &Endpoint, tls: Option<&Tls>, turn: usize, deadline: Duration) -> Result<(Connection, Driver), DialFailure> {
     let until = tokio::time::Instant::now() + deadline;
-    let stream = tokio::time::timeout_at(until, connect(endpoint)).await.map_err(|_| late("not connected"))??;
+    let late = || late(endpoint, "not connected", deadline);
+    let stream = tokio::time::timeout_at(until, connect(endpoint)).await.map_err(|_| late())??;
     let meter = Meter::default();
     let Some(tls) = tls else { return Ok(carried(stream, meter)) };
-    let (connector, name) = tls.for_endpoint(endpoint).ok_or_else(|| DialFailure {
+    Ok(carried(secure(stream, endpoint, tls, turn, deadline, until).await?, meter))
+}
+
+/// Whether a new connection to a server is shown the newest of our own certificates, as by servers that share it with us.
+///
+/// # Errors
+/// Why there is no such connection: one sentence that names the server.
+pub async fn shows_ours(endpoint: &Endpoint, tls: &Tls, limit: Duration) -> Result<bool, String> {
+    let until = tokio::time::Instant::now() + limit;
+    let shown = async {
+        let stream = connect(endpoint).await?;
+        let stream = secure(stream, endpoint, tls, 0, limit, until).await?;
+        Ok(tls.is_ours(stream.get_ref().1.peer_certificates().and_then(<[_]>::first)))
+    };
+    let shown = tokio::time::timeout_at(until, shown).await;
+    shown.unwrap_or_else(|_| Err(late(endpoint, "not connected", limit))).map_err(|failure: DialFailure| failure.text)
+}
+
+fn late(endpoint: &Endpoint, what: &str, limit: Duration) -> DialFailure {
+    DialFailure { kind: FailureKind::TimedOut, text: format!("{endpoint}: {what} within {} ms", limit.as_millis()) }
+}
+
+async fn secure(
+    stream: TcpStream,
+    endpoint: &Endpoint,
+    tls: &Tls,
+    turn: usize,
+    limit: Duration,
+    until: tokio::time::Instant,
+) -> Result<TlsStream<TcpStream>, DialFailure> {
+    let (connector, name) = tls.for_endpoint(endpoint, turn).ok_or_else(|| DialFailure {
         kind: FailureKind::Unauthorized,
         text: format!("{endpoint}: no certificate can be made out to this host: give the server name to expect"),
     })?;
     let handshake = tokio::time::timeout_at(until, connector.connect(name, stream)).await;
     // Redis takes our first words for a command that goes on, and waits for the rest of it.
-    let secured = handshake.map_err(|_| late("connected, and no TLS handshake (is it a plain port?)"))?;
-    let stream = secured.map_err(|error| handshake_failure(endpoint, &error))?;
-    Ok(carried(stream, meter))
+    let secured = handshake.map_err(|_| late(endpoint, "connected, and no TLS handshake (is it a plain port?)", limit))?;
+    secured.map_err(|error| handshake_failure(endpoint, &error))
 }
 
 /// The first address that takes the connection, in the resolver's order. A refusal says more than a missing route, as with

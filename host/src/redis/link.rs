@@ -62,7 +62,7 @@ pub struct LinkSettings {
     pub endpoint: Endpoint,
     /// How to log in.
     pub logins: Logins,
-    /// None: in the clear.
+    /// How to encrypt. None: in the clear.
     pub tls: Option<Tls>,
     /// For connecting, and again for the first answer.
     pub dial_deadline: Duration,
@@ -79,9 +79,10 @@ pub struct Link(Arc<Shared>);
 impl Link {
     /// Dials nobody yet: that is what the first probe does. `events` get everything that happens.
     pub fn new(member: Arc<str>, settings: LinkSettings, events: UnboundedSender<Box<LinkEvent>>) -> Self {
-        let (probe, logins) = (Arc::new(Probe::new(&settings.wants)), settings.logins.clone());
-        let state = State { probe, logins, refused: 0, lines: Vec::new(), silent_challengers: 0 };
-        Self(Arc::new(Shared { member, settings, events, state: Mutex::new(state) }))
+        let LinkSettings { endpoint, logins, tls, dial_deadline, redial_after, wants } = settings;
+        let probe = Arc::new(Probe::new(&wants));
+        let state = State { probe, logins, refused: 0, tls, mistrusted: 0, lines: Vec::new(), silent_challengers: 0 };
+        Self(Arc::new(Shared { member, endpoint, dial_deadline, redial_after, events, state: Mutex::new(state) }))
     }
 
     /// Asks once more, unless a question is open or a connection under way. Returns at once; the answer is an event.
@@ -94,7 +95,7 @@ impl Link {
         // A challenger that was accepted and stays silent is left in peace ever longer: a hung server's kernel queues every
         // connection, and the server works through that queue when it wakes.
         let doublings = if has_challenger { state.silent_challengers.min(CHALLENGE_DOUBLINGS_MAX) } else { 0 };
-        let patience = shared.settings.redial_after.saturating_mul(1 << doublings);
+        let patience = shared.redial_after.saturating_mul(1 << doublings);
         match state.lines.last_mut() {
             None => shared.dial(state),
             Some(Line { connection: None, .. }) => {}
@@ -115,12 +116,11 @@ impl Link {
         self.0.state().probe = Arc::new(Probe::new(wants));
     }
 
-    /// From the next connection on, these are the ways to log in.
-    pub fn log_in_as(&self, logins: Logins) {
+    /// From the next connection on, these are the ways to log in and to encrypt.
+    pub fn log_in_as(&self, logins: Logins, tls: Option<Tls>) {
         let mut state = self.0.state();
-        if state.logins != logins {
-            (state.logins, state.refused) = (logins, 0);
-        }
+        (state.logins, state.refused) = (logins, 0);
+        (state.tls, state.mistrusted) = (tls, 0);
     }
 
     /// The very connection with this number, if it still lives.
@@ -150,7 +150,9 @@ fn next_number() -> u64 {
 #[derive(Debug)]
 struct Shared {
     member: Arc<str>,
-    settings: LinkSettings,
+    endpoint: Endpoint,
+    dial_deadline: Duration,
+    redial_after: Duration,
     events: UnboundedSender<Box<LinkEvent>>,
     state: Mutex<State>,
 }
@@ -161,6 +163,9 @@ struct State {
     logins: Logins,
     /// Logins that were refused: the next one has its turn.
     refused: usize,
+    tls: Option<Tls>,
+    /// Ways to encrypt that came to nothing, on their side or on ours: the next one has its turn.
+    mistrusted: usize,
     /// The eldest first, then a challenger.
     lines: Vec<Line>,
     /// In a row, since the last answer.
@@ -196,12 +201,15 @@ impl Shared {
     fn dial(self: &Arc<Self>, state: &mut State) {
         let id = next_number();
         let shared = Arc::clone(self);
+        let (tls, turn) = (state.tls.clone(), state.mistrusted);
         let carrier = tokio::spawn(async move {
-            let LinkSettings { endpoint, tls, dial_deadline, .. } = &shared.settings;
             // In a box, which is gone when the connection stands: a handshake is large, and connections are many.
-            match Box::pin(dial(endpoint, tls.as_ref(), *dial_deadline)).await {
+            match Box::pin(async { dial(&shared.endpoint, tls.as_ref(), turn, shared.dial_deadline).await }).await {
                 Ok((connection, driver)) => shared.carry(id, connection, driver).await,
-                Err(failure) => shared.give_up(id, failure.kind, failure.text),
+                Err(failure) => {
+                    shared.state().mistrusted += usize::from(failure.kind == FailureKind::Unauthorized);
+                    shared.give_up(id, failure.kind, failure.text);
+                }
             }
         });
         let carrier = carrier.abort_handle();
@@ -241,12 +249,12 @@ impl Shared {
 
     /// A connection that says nothing within the deadline is reported, and kept.
     async fn doubt(shared: Weak<Self>, id: u64) {
-        let Some(deadline) = shared.upgrade().map(|shared| shared.settings.dial_deadline) else { return };
+        let Some(deadline) = shared.upgrade().map(|shared| shared.dial_deadline) else { return };
         tokio::time::sleep(deadline).await;
         let Some(shared) = shared.upgrade() else { return };
         let silent = shared.state().lines.iter().find(|line| line.id == id && line.number.is_none()).map(|line| line.began);
         if let Some(began) = silent {
-            let text = format!("{}: connected, and no reply within {} ms", shared.settings.endpoint, deadline.as_millis());
+            let text = format!("{}: connected, and no reply within {} ms", shared.endpoint, deadline.as_millis());
             shared.fail(began, FailureKind::TimedOut, text);
         }
     }
@@ -258,7 +266,7 @@ impl Shared {
         let is_refusal = |place: usize, text: &str| (place == 0 && login.first().and_then(error_text).is_some()) || text.starts_with("NOAUTH");
         if let Some((_, text)) = refusal.into_iter().find(|(place, text)| is_refusal(*place, text)) {
             self.state().refused += 1;
-            return self.give_up(id, FailureKind::Unauthorized, format!("{}: {}", self.settings.endpoint, with_way_out(&text)));
+            return self.give_up(id, FailureKind::Unauthorized, format!("{}: {}", self.endpoint, with_way_out(&text)));
         }
         let replies = probe.names.iter().cloned().zip(values.into_iter().map(reply)).collect();
         let mut state = self.state();
@@ -278,9 +286,10 @@ impl Shared {
             self.report(LinkEvent::Closed { member: Arc::clone(&self.member), link });
         }
         let (kind, text) = last_words(connection);
+        state.mistrusted += usize::from(matches!(connection.end(), Some(End::Tls(_))));
         // That an established connection was closed says it all; that we had to close it needs the reason.
         if line.number.is_none() || kind == FailureKind::ProtocolError {
-            self.fail(line.began, kind, format!("{}: {text}", self.settings.endpoint));
+            self.fail(line.began, kind, format!("{}: {text}", self.endpoint));
         }
     }
 

@@ -33,4 +33,5 @@ pub use endpoint::{Credentials, CredentialsError, Endpoint, EndpointError, Login
 pub use link::{Link, LinkEvent, LinkSettings};
 pub use probe::{CommandFailure, STANDARD_COMMANDS, TEXT_BYTES_MAX};
 pub use session::{Session, Set};
+pub use dial::shows_ours;
 pub use tls::{Tls, TlsError};

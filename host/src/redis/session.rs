@@ -28,12 +28,23 @@ pub enum Set {
 }
 
 impl Session {
-    /// Connects, and tries the logins in their order. All that follows has to be done within `limit`, too.
+    /// Connects, and tries the ways to encrypt and the logins in their order. All that follows has to be done within `limit`, too.
     ///
     /// # Errors
     /// Why there is no session: one sentence that names the server.
     pub async fn open(endpoint: &Endpoint, logins: &Logins, tls: Option<&Tls>, limit: Duration) -> Result<Self, String> {
-        let (connection, driver) = dial(endpoint, tls, limit).await.map_err(|failure| failure.to_string())?;
+        let mut refusal = String::new();
+        for turn in 0..tls.map_or(1, Tls::ways) {
+            match Self::open_in_turn(endpoint, logins, tls, turn, limit).await {
+                Ok(session) => return Ok(session),
+                Err(why) => refusal = why,
+            }
+        }
+        Err(refusal)
+    }
+
+    async fn open_in_turn(endpoint: &Endpoint, logins: &Logins, tls: Option<&Tls>, turn: usize, limit: Duration) -> Result<Self, String> {
+        let (connection, driver) = dial(endpoint, tls, turn, limit).await.map_err(|failure| failure.to_string())?;
         let session = Self { connection, carrier: tokio::spawn(driver).abort_handle(), deadline: Instant::now() + limit };
         let mut refusal = String::new();
         for turn in 0..logins.count() {
@@ -88,6 +99,15 @@ impl Session {
         let is_so =
             matches!(replies.first(), Some(Value::Array(pair)) if matches!(pair.get(1), Some(Value::BulkString(is)) if is == value.as_bytes()));
         Ok(if is_so { Set::Done } else { Set::AtStart })
+    }
+
+    /// Reads its certificate, key and authorities anew: naming one of the files does it for all, even by the name that it had. Who is
+    /// connected stays so.
+    ///
+    /// # Errors
+    /// As [`Session::take_also`].
+    pub async fn read_certificates(&self, authorities: &str) -> Result<(), String> {
+        self.ask(&["CONFIG", "SET", "tls-ca-cert-file", authorities]).await?.map_or(Ok(()), Err)
     }
 
     /// The error that it answers, if it does.

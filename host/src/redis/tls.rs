@@ -1,4 +1,5 @@
-//! How an encrypted connection is made: whom we trust, who we are. Reads its files once; never dials.
+//! How an encrypted connection is made: whom we trust, who we are; and how it was made before, for servers that do not know the new
+//! way yet. Reads its files once; never dials.
 
 use super::endpoint::Endpoint;
 use rustls::pki_types::pem::PemObject;
@@ -10,8 +11,16 @@ use tokio_rustls::TlsConnector;
 /// The TLS of a group's servers (`rediss`).
 #[derive(Clone)]
 pub struct Tls {
-    connector: TlsConnector,
+    /// The newest first.
+    ways: Vec<Way>,
     server_name: Option<ServerName<'static>>,
+}
+
+/// Whom we trust, and who we are.
+#[derive(Clone)]
+struct Way {
+    connector: TlsConnector,
+    own: Option<CertificateDer<'static>>,
 }
 
 impl Tls {
@@ -25,12 +34,12 @@ impl Tls {
             let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Unreadable { path: key.into(), source })?;
             Ok((certificates(chain)?, private))
         });
-        let connector = connector(certificates(ca)?, own.transpose()?).map_err(|(part, source)| {
+        let way = way(certificates(ca)?, own.transpose()?).map_err(|(part, source)| {
             let path = client.filter(|_| part == Part::Own).map_or(ca, |(chain, _)| chain).into();
             TlsError::Unusable { path, source }
         })?;
         let server_name = server_name.map(|name| named(name).ok_or_else(|| TlsError::BadName(name.into()))).transpose()?;
-        Ok(Self { connector, server_name })
+        Ok(Self { ways: vec![way], server_name })
     }
 
     /// The same from PEM text that is not in files: authorities, our own chain, our own key.
@@ -43,17 +52,39 @@ impl Tls {
             if found.is_empty() { Err(format!("{what} contains no certificate")) } else { Ok(found) }
         };
         let private = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("tls.key: {error}"))?;
-        let connector = connector(certificates("ca.crt", ca)?, Some((certificates("tls.crt", chain)?, private)));
-        let connector = connector.map_err(|(part, error)| format!("{}: {error}", if part == Part::Own { "tls.crt" } else { "ca.crt" }))?;
+        let way = way(certificates("ca.crt", ca)?, Some((certificates("tls.crt", chain)?, private)));
+        let way = way.map_err(|(part, error)| format!("{}: {error}", if part == Part::Own { "tls.crt" } else { "ca.crt" }))?;
         let server_name = named(server_name).ok_or_else(|| format!("{server_name:?} is no name that a certificate can have"))?;
-        Ok(Self { connector, server_name: Some(server_name) })
+        Ok(Self { ways: vec![way], server_name: Some(server_name) })
     }
 
-    /// What a handshake needs. None when the host is no name that a certificate could have.
-    pub(super) fn for_endpoint(&self, endpoint: &Endpoint) -> Option<(&TlsConnector, ServerName<'static>)> {
-        self.server_name.clone().or_else(|| named(&endpoint.host)).map(|name| (&self.connector, name))
+    /// The same, and the ways of `earlier` after its own.
+    #[must_use]
+    pub fn or(mut self, earlier: &Self) -> Self {
+        self.ways.extend(earlier.ways.iter().cloned());
+        self.ways.truncate(WAYS_MAX);
+        self
+    }
+
+    /// How many ways there are to try.
+    pub(super) fn ways(&self) -> usize {
+        self.ways.len()
+    }
+
+    /// What a handshake needs, of the way whose turn it is. None when the host is no name that a certificate could have.
+    pub(super) fn for_endpoint(&self, endpoint: &Endpoint, turn: usize) -> Option<(&TlsConnector, ServerName<'static>)> {
+        let way = self.ways.get(turn % self.ways.len())?;
+        self.server_name.clone().or_else(|| named(&endpoint.host)).map(|name| (&way.connector, name))
+    }
+
+    /// Whether a server that shows this certificate has the newest of our own, as servers have that share it with us.
+    pub(super) fn is_ours(&self, shown: Option<&CertificateDer<'_>>) -> bool {
+        shown.is_some() && self.ways.first().and_then(|way| way.own.as_ref()) == shown
     }
 }
+
+/// A server that did not follow so many changes is not coming along.
+const WAYS_MAX: usize = 3;
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -97,7 +128,7 @@ enum Part {
 
 type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn connector(authorities: Vec<CertificateDer<'static>>, own: Option<Own>) -> Result<TlsConnector, (Part, rustls::Error)> {
+fn way(authorities: Vec<CertificateDer<'static>>, own: Option<Own>) -> Result<Way, (Part, rustls::Error)> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in authorities {
         roots.add(certificate).map_err(|error| (Part::Authorities, error))?;
@@ -106,11 +137,12 @@ fn connector(authorities: Vec<CertificateDer<'static>>, own: Option<Own>) -> Res
         .with_safe_default_protocol_versions()
         .map_err(|error| (Part::Authorities, error))?
         .with_root_certificates(roots);
+    let leaf = own.as_ref().and_then(|(chain, _)| chain.first().cloned());
     let config = match own {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| (Part::Own, error))?,
     };
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(Way { connector: TlsConnector::from(Arc::new(config)), own: leaf })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

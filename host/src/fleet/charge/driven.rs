@@ -31,6 +31,7 @@ pub struct Driven {
     names: GroupNames,
     wanted: (Wanted, String),
     logins: Logins,
+    /// None: in the clear.
     certificate: Option<String>,
     members: Vec<(String, Option<String>, String)>,
     may_act: bool,
@@ -114,20 +115,20 @@ impl Driven {
 
     /// Whether it has to be started anew: its connections would be others.
     pub fn is_outdated(&self, redis: &Redis, secrets: &Secrets) -> bool {
-        let certificate = secrets.tls.as_ref().map(|identity| &identity.digest);
-        self.wanted.0.hang_limit_ms != redis.spec.failover.down_after_milliseconds || self.certificate.as_ref() != certificate
+        self.wanted.0.hang_limit_ms != redis.spec.failover.down_after_milliseconds || self.certificate.is_some() != secrets.tls.is_some()
     }
 
     /// Tells it what is known now.
-    pub fn tell(&mut self, picture: &Picture, logins: Logins, parameters: &str) {
+    pub fn tell(&mut self, picture: &Picture, secrets: &Secrets, parameters: &str) {
         let wanted = (wishes::settings(&picture.redis, Timestamp::now()).wanted, parameters.to_owned());
         if self.wanted != wanted {
             self.door.send(Event::Wanted { wanted: Box::new(wanted.0.clone()), parameters: wanted.1.clone() });
             self.wanted = wanted;
         }
-        if self.logins != logins {
-            self.door.log_in_as(logins.clone());
-            self.logins = logins;
+        let (logins, certificate) = (secrets.passwords.logins(), secrets.tls.as_ref().map(|identity| &identity.digest));
+        if self.logins != logins || self.certificate.as_ref() != certificate {
+            self.door.log_in_as(logins.clone(), secrets.tls.as_ref().map(|identity| identity.tls.clone()));
+            (self.logins, self.certificate) = (logins, certificate.cloned());
         }
         let now = SystemTime::now();
         let version = |pod: &k8s_openapi::api::core::v1::Pod| pod.metadata.resource_version.clone();

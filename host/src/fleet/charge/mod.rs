@@ -210,7 +210,8 @@ impl Charge {
     fn learn(&mut self, find: Found) {
         match find {
             Found::Secrets((secrets, trouble)) => {
-                self.picture.secrets = secrets.map(Arc::new).or(self.picture.secrets.take());
+                let before = self.picture.secrets.take();
+                self.picture.secrets = secrets.map(|secrets| Arc::new(secrets.after(before.as_deref()))).or(before);
                 self.picture.troubles.insert(SECRETS, trouble.into_iter().collect());
             }
             Found::Troubles(finder, troubles) => {
@@ -237,7 +238,7 @@ impl Charge {
             Some(driven) => driven,
             None => self.driven.insert(Driven::start(&self.common, &self.picture, &secrets, &serving)),
         };
-        driven.tell(&self.picture, secrets.passwords.logins(), &serving.parameters);
+        driven.tell(&self.picture, &secrets, &serving.parameters);
         driven.serve(&self.common, serving);
         self.picture.shadow = driven.shadow_status();
         self.picture.door = Some(driven.door.clone());

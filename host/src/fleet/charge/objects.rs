@@ -31,7 +31,6 @@ impl Objects {
             master: master.as_deref(),
             password: passwords.wanted.as_deref(),
             previous: passwords.before(),
-            certificate: secrets.tls.as_ref().map(|identity| identity.digest.as_str()),
         };
         let all = match objects(&wanted) {
             Ok(all) => all,

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// None: no password.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -56,10 +56,35 @@ pub struct Secrets {
     pub tls: Option<Identity>,
 }
 
+impl Secrets {
+    /// Tells one certificate from the next.
+    pub fn certificate(&self) -> Option<String> {
+        self.tls.as_ref().map(|identity| identity.digest.clone())
+    }
+
+    /// The same, where what was read before still opens the servers that do not know the new certificate yet.
+    pub fn after(mut self, before: Option<&Self>) -> Self {
+        if let (Some(now), Some(before)) = (&mut self.tls, before.and_then(|before| before.tls.as_ref())) {
+            if now.digest == before.digest {
+                now.clone_from(before);
+            } else {
+                now.tls = now.tls.clone().or(&before.tls);
+                now.is_another = true;
+            }
+        }
+        self
+    }
+}
+
 /// How the instances prove who they are, and we to them.
 #[derive(Clone)]
 pub struct Identity {
+    /// In this way first, then in those before.
     pub tls: Tls,
+    /// When it was seen first.
+    pub since: Instant,
+    /// Another one was seen before it.
+    pub is_another: bool,
     /// Tells one certificate from the next.
     pub digest: String,
 }
@@ -134,7 +159,7 @@ fn identity(redis: &Redis, settings: &TlsSettings, secret: Option<Secret>) -> Re
     let tls = Tls::from_pem(ca, certificate, key, &server_name);
     let tls = tls.map_err(|why| Trouble { reason: "SecretInvalid", message: format!("secret {name}: {why}") })?;
     let digest = Sha256::new().chain_update(ca).chain_update(certificate).chain_update(key).finalize();
-    Ok(Identity { tls, digest: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect() })
+    Ok(Identity { tls, since: Instant::now(), is_another: false, digest: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect() })
 }
 
 const AGAIN_AFTER: Duration = Duration::from_secs(1);

@@ -1,14 +1,14 @@
-//! Directives and passwords of running servers, changed without a restart. Each start of each Pod is told once; a server that
-//! cannot take a directive while it runs is left to the rollout.
+//! Directives, passwords and certificates of running servers, changed without a restart. Each start of each Pod is told once; a
+//! server that cannot take a directive while it runs is left to the rollout.
 
 use super::super::Common;
 use super::objects::in_short;
 use super::picture::Picture;
-use super::secrets::Passwords;
+use super::secrets::{Identity, Passwords};
 use super::upkeep::Step;
-use crate::kubernetes::objects::{PORT, live_directives};
+use crate::kubernetes::objects::{AUTHORITIES_FILE, PORT, live_directives};
 use crate::kubernetes::told::Trouble;
-use crate::redis::{Endpoint, Session, Set};
+use crate::redis::{Endpoint, Session, Set, shows_ours};
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -26,6 +26,8 @@ struct Told {
     start: Start,
     directives: BTreeMap<String, String>,
     passwords: Passwords,
+    /// The digest of the certificate that it uses.
+    certificate: Option<String>,
     /// What it refused.
     refused: Vec<String>,
     needs_a_start: bool,
@@ -61,7 +63,8 @@ impl Tuned {
         let (passwords, tls) = (&secrets.passwords, secrets.tls.as_ref().map(|identity| &identity.tls));
         let directives = live_directives(&picture.redis);
         let is_news = |name: &str, start: &Start| {
-            self.0.get(name).is_none_or(|told| told.start != *start || told.directives != directives || told.passwords != *passwords)
+            let is_so = |told: &Told| told.directives == directives && told.passwords == *passwords && told.certificate == secrets.certificate();
+            self.0.get(name).is_none_or(|told| told.start != *start || !is_so(told))
         };
         let due: Vec<(&String, &Arc<Pod>, Start)> = picture
             .pods
@@ -71,14 +74,14 @@ impl Tuned {
             .collect();
         let sessions = join_all(due.into_iter().map(async |(name, pod, start)| {
             let endpoint = Endpoint { host: picture.address(name).unwrap_or_default(), port: PORT as u16 };
-            (name, pod, start, Session::open(&endpoint, &passwords.logins(), tls, SESSION_LIMIT).await)
+            (name, pod, start, endpoint.clone(), Session::open(&endpoint, &passwords.logins(), tls, SESSION_LIMIT).await)
         }))
         .await;
         let mut step = Step::done();
         let (mut open, mut closed) = (Vec::new(), Vec::new());
-        for (name, pod, start, session) in sessions {
+        for (name, pod, start, endpoint, session) in sessions {
             match session {
-                Ok(session) => open.push((name, pod, start, session)),
+                Ok(session) => open.push((name, pod, start, endpoint, session)),
                 Err(error) => closed.push(error),
             }
         }
@@ -89,10 +92,21 @@ impl Tuned {
         {
             return Step::hindered("PasswordNotChanged", error);
         }
-        for (name, pod, start, session) in open {
+        for (name, pod, start, endpoint, session) in open {
+            let certificate = match &secrets.tls {
+                None => None,
+                Some(identity) => match renew(&session, &endpoint, identity).await {
+                    Ok(()) => Some(identity.digest.clone()),
+                    Err(why) => {
+                        step.is_done = false;
+                        step.troubles.extend(why.map(|why| Trouble { reason: "CertificateNotTaken", message: format!("{name}: {why}") }));
+                        None
+                    }
+                },
+            };
             match give(common, picture, pod, &session, &directives).await {
                 Ok((refused, needs_a_start)) => {
-                    let told = Told { start, directives: directives.clone(), passwords: passwords.clone(), refused, needs_a_start };
+                    let told = Told { start, directives: directives.clone(), passwords: passwords.clone(), certificate, refused, needs_a_start };
                     self.0.insert(name.clone(), told);
                 }
                 Err(error) => {
@@ -104,6 +118,20 @@ impl Tuned {
         let refusals = self.0.iter().flat_map(|(name, told)| told.refused.iter().map(move |refusal| format!("{name}: {refusal}")));
         step.troubles.extend(refusals.map(|message| Trouble { reason: "DirectiveRefused", message }));
         step
+    }
+}
+
+/// Has it read its files anew, once they are there: the kubelet brings them when it does. None: it takes its time, as usual.
+async fn renew(session: &Session, endpoint: &Endpoint, identity: &Identity) -> Result<(), Option<String>> {
+    let is_time = identity.since.elapsed() >= KUBELET_TIME_MAX;
+    let late = |why: String| is_time.then_some(why);
+    session.read_certificates(AUTHORITIES_FILE).await.map_err(late)?;
+    match shows_ours(endpoint, &identity.tls, SESSION_LIMIT).await {
+        // Other authorities under the same certificate cannot be told from the old ones.
+        Ok(true) if is_time || !identity.is_another => Ok(()),
+        Ok(true) => Err(None),
+        Ok(false) => Err(late("it shows another certificate than the Secret's: delete the Pod, and it starts with the new one".into())),
+        Err(why) => Err(late(why)),
     }
 }
 
@@ -154,3 +182,5 @@ pub fn names_given(pod: &Pod) -> Vec<&str> {
 const NAMES_ANNOTATION: &str = "k8s.amaiz.com/directives";
 /// For the connection, the login and all that is set.
 const SESSION_LIMIT: Duration = Duration::from_secs(2);
+/// Until a changed Secret is in the Pods that mount it: its sync period and the time to live of its cache, a minute each.
+const KUBELET_TIME_MAX: Duration = Duration::from_secs(120);

@@ -138,7 +138,7 @@ pub struct Password {
     pub secret_key_ref: SecretKeySelector,
 }
 
-/// The certificate of all instances. Another one in the Secret is taken into use by a rollout, without loss.
+/// The certificate of all instances. Another one in the Secret is taken into use while they run, without restart or loss.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct TlsSettings {

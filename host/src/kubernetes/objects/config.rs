@@ -10,6 +10,8 @@ pub const CONFIG_FILE: &str = "redis.conf";
 /// Beside the configuration, because it changes with every failover and restarts nobody.
 pub const MASTER_FILE: &str = "master.conf";
 pub const SECRET_FILE: &str = "auth.conf";
+/// Whom a Redis with TLS trusts.
+pub const AUTHORITIES_FILE: &str = "/tls/ca.crt";
 /// In our Secret: what `auth.conf` says.
 pub const PASSWORD_KEY: &str = "password";
 /// And what it said before.
@@ -36,7 +38,12 @@ pub fn secret(wanted: &Wanted<'_>, password: &str) -> Secret {
 /// The directives that a running Redis can be given.
 pub fn live_directives(redis: &Redis) -> BTreeMap<String, String> {
     let of_the_user = redis.spec.config.iter().filter(|(name, _)| !is_read_at_start(name)).map(|(name, value)| (name.clone(), unquoted(value)));
-    of_the_user.chain(fence(redis)).collect()
+    of_the_user.chain(fence(redis)).chain(client_certificates(redis)).collect()
+}
+
+/// Whether clients have to show a certificate.
+fn client_certificates(redis: &Redis) -> Option<(String, String)> {
+    redis.spec.tls.as_ref().map(|tls| ("tls-auth-clients".to_owned(), if tls.client_certificates { "yes" } else { "no" }.to_owned()))
 }
 
 /// How a master fences itself, where the user does not say otherwise. One of two must not stop when the other one does.
@@ -111,14 +118,13 @@ pub fn config(redis: &Redis) -> String {
     let mut lines = vec!["dir /data".to_owned(), "protected-mode no".to_owned()];
     match &spec.tls {
         None => lines.push(format!("port {PORT}")),
-        Some(tls) => lines.extend([
+        Some(_) => lines.extend([
             "port 0".to_owned(),
             format!("tls-port {PORT}"),
             "tls-cert-file /tls/tls.crt".to_owned(),
             "tls-key-file /tls/tls.key".to_owned(),
-            "tls-ca-cert-file /tls/ca.crt".to_owned(),
+            format!("tls-ca-cert-file {AUTHORITIES_FILE}"),
             "tls-replication yes".to_owned(),
-            format!("tls-auth-clients {}", if tls.client_certificates { "yes" } else { "no" }),
         ]),
     }
     // How fast a silent master is told from a silent operator on an idle group.
@@ -128,7 +134,7 @@ pub fn config(redis: &Redis) -> String {
             lines.push(format!("{name} {value}"));
         }
     }
-    lines.extend(fence(redis).into_iter().map(|(name, value)| format!("{name} {value}")));
+    lines.extend(fence(redis).into_iter().chain(client_certificates(redis)).map(|(name, value)| format!("{name} {value}")));
     if spec.password.is_some() {
         lines.push(format!("include /secret/{SECRET_FILE}"));
     }

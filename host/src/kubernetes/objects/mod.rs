@@ -7,7 +7,7 @@ mod pod;
 mod services;
 mod stateful_set;
 
-pub use config::{PASSWORD_KEY, PREVIOUS_KEY, live_directives};
+pub use config::{AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, live_directives};
 
 use super::crd::Redis;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
@@ -28,8 +28,6 @@ pub struct Wanted<'a> {
     pub password: Option<&'a str>,
     /// What the password was before, while some may still have it.
     pub previous: Option<&'a str>,
-    /// Tells one certificate from the next. None: no TLS.
-    pub certificate: Option<&'a str>,
 }
 
 /// The kinds that are made.

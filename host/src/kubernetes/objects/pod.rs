@@ -22,9 +22,6 @@ pub fn template(wanted: &Wanted<'_>) -> PodTemplateSpec {
     let mut annotations = spec.annotations.clone();
     // What a running Redis cannot be given makes other Pods; everything else it is given while it runs.
     annotations.insert(CONFIG_ANNOTATION.into(), digest(&format!("{:?}", start_directives(redis))));
-    if let (Some(tls), Some(certificate)) = (&spec.tls, wanted.certificate) {
-        annotations.insert(CERTIFICATE_ANNOTATION.into(), digest(&format!("{tls:?} {certificate}")));
-    }
     let some = |list: &[_]| (!list.is_empty()).then(|| list.to_vec());
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }),
@@ -208,13 +205,12 @@ fn authorised(redis: &Redis) -> String {
     format!("r() {{ ({login}echo INFO replication; echo INFO persistence) | redis-cli{tls}; }};")
 }
 
-/// Data loaded, and in sync: a master, or a replica whose link is up. The password in here may be older than that of the server, for as
-/// long as the kubelet takes: one that cannot be asked stays in service.
-const READY: &str = "i=$(r) && { echo \"$i\" | grep -q '^NOAUTH' || { echo \"$i\" | grep -q '^loading:0' && echo \"$i\" | grep -qE '^(role:master|master_link_status:up)'; }; }";
-/// It says anything at all: loading and busy are life.
-const ALIVE: &str = "test -n \"$(r)\"";
+/// Data loaded, and in sync: a master, or a replica whose link is up. The password and the certificate in here may be older or newer than
+/// those of the server, for as long as the kubelet takes: one that cannot be asked for that reason stays in service.
+const READY: &str = "i=$(r 2>&1); echo \"$i\" | grep -qE '^NOAUTH|SSL|closed the connection' || { echo \"$i\" | grep -q '^loading:0' && echo \"$i\" | grep -qE '^(role:master|master_link_status:up)'; }";
+/// It says anything at all: loading, busy, and a certificate that is not trusted are life.
+const ALIVE: &str = "i=$(r 2>&1); test -n \"$i\" && ! echo \"$i\" | grep -q refused";
 /// A master that is asked to stop waits for its handover, as long as its grace allows and somebody is there to take over.
 const HANDED_OVER: &str = "n=0; while [ $n -lt 100 ] && i=$(r) && echo \"$i\" | grep -qE '^(role:master|NOAUTH)' && ! echo \"$i\" | grep -q '^connected_slaves:0'; do sleep 0.2; n=$((n+1)); done";
 const GRACE_S: i64 = 30;
 const CONFIG_ANNOTATION: &str = "k8s.amaiz.com/config";
-const CERTIFICATE_ANNOTATION: &str = "k8s.amaiz.com/certificate";
