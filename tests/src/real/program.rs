@@ -34,7 +34,13 @@ pub fn build_program() -> &'static Path {
         };
         // The same packages as for this program, so that no dependency is built twice with other features.
         let words = ["build", "--quiet", "--locked", "--profile", profile, "-p", "tests", "-p", "redis-operator", "--bin", "redis-operator"];
-        let built = Command::new(env!("CARGO")).args(words).current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+        let mut cargo = Command::new(env!("CARGO"));
+        // Dependencies are built anew when what cargo tells a program of its package is not what they were built with.
+        let of_a_package = |name: &str| name == "OUT_DIR" || name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_a_package)) {
+            cargo.env_remove(name);
+        }
+        let built = cargo.args(words).current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
         assert!(built.success(), "redis-operator is not built");
         profile_dir.join("redis-operator")
     })
