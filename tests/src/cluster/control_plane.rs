@@ -92,7 +92,9 @@ impl ControlPlane {
 
     fn start_controllers(&mut self) -> Result<()> {
         let kubeconfig = format!("--kubeconfig={}", self.dir.join(ADMIN).display());
-        let alone = [kubeconfig, "--bind-address=127.0.0.1".into(), "--secure-port=0".into(), "--leader-elect=false".into()];
+        let mut alone = vec![kubeconfig, "--bind-address=127.0.0.1".into(), "--secure-port=0".into(), "--leader-elect=false".into()];
+        // One test after the other leaves behind more than a quiet cluster does, and must not hold up the next one.
+        alone.extend(["--kube-api-qps=500".into(), "--kube-api-burst=1000".into()]);
         let manager = [
             format!("--service-account-private-key-file={}", self.pki.file("sa.key").display()),
             format!("--root-ca-file={}", self.pki.file("ca.crt").display()),
