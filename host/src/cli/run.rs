@@ -64,7 +64,7 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let chosen = Chosen { embedded, own };
     let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, chosen, remote));
     let namespace = args.watch_namespace.as_deref().filter(|name| !name.is_empty());
-    let (groups_of, crowd, of_groups) = (groups.handle.clone(), Crowd::default(), Arc::clone(&policies));
+    let (groups_of, crowd, of_groups, shown) = (groups.handle.clone(), Crowd::default(), Arc::clone(&policies), Arc::clone(&metrics));
     let common =
         Common { client: client.clone(), watches, policies: of_groups, shadows, groups: groups_of, crowd, metrics, health, views, news, start };
     let failed = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
@@ -73,7 +73,8 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     tokio::select! {
         () = campaign(client.clone(), candidate.clone(), authority, answered) => {}
         () = policies.look_after(namespace, told.clone()) => {}
-        () = look_after_all(common, namespace, told) => {}
+        () = look_after_all(common, namespace, told.clone()) => {}
+        () = show_authority(shown, told) => {}
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
     }
@@ -83,6 +84,16 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
         tracing::warn!(%error, "lease not given back");
     }
     Ok(0)
+}
+
+/// Until the one that campaigns for it has ended.
+async fn show_authority(metrics: Arc<Metrics>, mut authority: tokio::sync::watch::Receiver<bool>) {
+    loop {
+        metrics.may_act(*authority.borrow_and_update());
+        if authority.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// One for calls, which are answered soon or fail and are made anew by who wants them; one for watches, which are silent for minutes.

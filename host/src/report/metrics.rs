@@ -28,6 +28,9 @@ pub struct Metrics {
     instances: Family<Labels, Gauge>,
     lags: Family<Labels, Gauge>,
     policies: Family<Labels, Gauge>,
+    authority: Family<NoLabels, Gauge>,
+    stale_roles: Family<Labels, Gauge>,
+    role_staleness: Family<Labels, Histogram>,
     reasons: Mutex<BTreeSet<String>>,
 }
 
@@ -39,6 +42,7 @@ struct Labels {
 }
 
 type Named = [(&'static str, String); 2];
+type NoLabels = [(&'static str, &'static str); 0];
 
 impl EncodeLabelSet for Labels {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> std::fmt::Result {
@@ -68,6 +72,9 @@ impl Metrics {
             instances: Family::default(),
             lags: Family::default(),
             policies: Family::default(),
+            authority: Family::default(),
+            stale_roles: Family::default(),
+            role_staleness: histogram(),
             reasons: Mutex::default(),
         };
         metrics.register();
@@ -90,6 +97,15 @@ impl Metrics {
         all.register("instances", "Instances by health", self.instances.clone());
         all.register_with_unit("instance_lag", "Behind the most advanced of the same history", Unit::Bytes, self.lags.clone());
         all.register("policy_info", "1 for the policy that gave the newest decision", self.policies.clone());
+        all.register("authority", "1 while this operator may act, 0 while another one may", self.authority.clone());
+        all.register("roles_stale", "1 while the labels of the Pods do not say who is master", self.stale_roles.clone());
+        let help = "From a change of master until the labels of the Pods told of it";
+        all.register_with_unit("role_staleness", help, Unit::Seconds, self.role_staleness.clone());
+    }
+
+    /// Whether this operator may act now. Told by one of several operators only: without it there is no such series.
+    pub fn may_act(&self, may_act: bool) {
+        self.authority.get_or_create(&[]).set(i64::from(may_act));
     }
 
     /// Everything, as OpenMetrics text.
@@ -217,6 +233,35 @@ impl GroupMetrics {
 
     fn with<const N: usize>(&self, more: [(&'static str, Cow<'static, str>); N]) -> Labels {
         Labels { group: Arc::clone(&self.names), more: more.into() }
+    }
+}
+
+/// How well clients are told who is master: the Services of Kubernetes rest on labels of Pods.
+pub struct RoleMetrics {
+    labels: Labels,
+    all: Arc<Metrics>,
+}
+
+impl RoleMetrics {
+    /// Of one group.
+    pub fn new(namespace: String, name: String, all: Arc<Metrics>) -> Self {
+        Self { labels: Labels { group: Arc::new([("namespace", namespace), ("name", name)]), more: Vec::new() }, all }
+    }
+
+    /// Whether the labels say something else than what is known.
+    pub fn are_stale(&self, are_stale: bool) {
+        self.all.stale_roles.get_or_create(&self.labels).set(i64::from(are_stale));
+    }
+
+    /// A change was told so many microseconds after it was made.
+    pub fn told(&self, after_us: u64) {
+        self.all.role_staleness.get_or_create(&self.labels).observe(seconds(after_us));
+    }
+}
+
+impl Drop for RoleMetrics {
+    fn drop(&mut self) {
+        self.all.stale_roles.remove(&self.labels);
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) mod words;
 
 pub use health::{Contact, Health, Pulse};
 pub use listen::{Listen, ListenError};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, RoleMetrics};
 pub use recording::{Recording, RecordingError};
 pub use shadow::{ShadowOutcome, ShadowReporter};
 pub use timeline::{Phase, Takeover, Timeline};

@@ -6,6 +6,7 @@ use super::picture::Picture;
 use crate::kubernetes::crd::{Redis, RedisStatus};
 use crate::kubernetes::objects::{MASTER, REPLICA, ROLE_LABEL};
 use crate::kubernetes::{takeover, told};
+use crate::report::RoleMetrics;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -21,6 +22,10 @@ pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
     let mut written: Option<RedisStatus> = None;
     // How long it took until the labels told of an epoch, in microseconds.
     let mut measured: Option<(u64, i64)> = None;
+    let roles = {
+        let picture = pictures.borrow();
+        RoleMetrics::new(picture.namespace(), picture.redis.name_any(), Arc::clone(&common.metrics))
+    };
     loop {
         let picture = pictures.borrow_and_update().clone();
         let is_done = !picture.may_act || {
@@ -33,8 +38,12 @@ pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
                 let epoch = record.published.epoch;
                 let us = Timestamp::now().as_microsecond().saturating_sub(told.as_microsecond()).max(0);
                 // The end of the change is told after this, and this with it.
-                measured = measured.filter(|(known, _)| *known == epoch).or(Some((epoch, us)));
+                if measured.is_none_or(|(known, _)| known != epoch) {
+                    measured = Some((epoch, us));
+                    roles.told(us.unsigned_abs());
+                }
             }
+            roles.are_stale(labelled.is_err());
             labelled.is_ok() && stored.is_ok()
         };
         let again = async { if is_done { std::future::pending().await } else { tokio::time::sleep(AGAIN_AFTER).await } };
