@@ -5,6 +5,8 @@
 
 #[path = "cluster/changes.rs"]
 mod changes;
+#[path = "cluster/crowd.rs"]
+mod crowd;
 #[path = "cluster/deployed.rs"]
 mod deployed;
 #[path = "cluster/faults.rs"]
@@ -80,6 +82,7 @@ cases![
     trouble::what_happened_can_be_read_as_events,
     outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
     outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
+    outage::an_operator_that_is_killed_after_any_step_leaves_nothing_half_done,
     losses::a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes,
     losses::a_deleted_master_hands_over_before_it_goes,
     losses::a_drained_node_loses_no_write,
@@ -97,6 +100,7 @@ cases![
     policies::a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody,
     policies::a_shadow_is_counted_and_changes_nothing,
     policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
+    crowd::fifty_resources_fail_together_and_each_changes_its_master_once,
     plugin::a_group_is_shown_explained_and_observed_through_the_operator,
     plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
     // Last: what is deployed looks after all namespaces.

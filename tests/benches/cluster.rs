@@ -15,6 +15,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use redis_operator::kubernetes::crd::Redis;
 use sample::{Sample, verdict};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
@@ -29,15 +30,15 @@ fn main() {
     if !words.is_empty() && !words.iter().any(|word| word == "cluster") {
         return;
     }
-    println!("\n== on a Kubernetes cluster: SIGKILL of the master's process, and a deleted Service");
     if let Err(why) = Cluster::is_possible().and_then(|()| cluster::enter(|| Ok(None))) {
-        println!("  skipped: {why:#}");
+        println!("{TITLE}\n  skipped: {why:#}");
         return;
     }
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run());
 }
 
 async fn run() {
+    println!("{TITLE}");
     // Killed again and again: restarts are no part of what is measured.
     let settings = Settings { first: vec![CRDS.into()], back_off: Duration::from_millis(100), ..Settings::default() };
     let cluster = Cluster::start(Path::new("/run/cluster"), settings).await.unwrap();
@@ -115,15 +116,22 @@ impl Seen {
         let seen = Self(Arc::default());
         let (pods, slices) = (seen.clone(), seen.clone());
         let by = |labels: &str| watcher::Config::default().labels(labels);
-        let pods_of = watcher(Api::<Pod>::namespaced(cluster.client(), NAMESPACE), by("redis=example,role=master"));
+        let pods_of = watcher(Api::<Pod>::namespaced(cluster.client(), NAMESPACE), by("redis=example"));
+        let mut labelled = BTreeSet::new();
         tokio::spawn(follow(pods_of, move |pod: Pod| {
-            if let Some(address) = pod.status.and_then(|status| status.pod_ip) {
-                note(&mut pods.0.lock().unwrap().label, address);
+            let is_master = pod.metadata.labels.as_ref().and_then(|labels| labels.get("role")).is_some_and(|role| role == "master");
+            let Some(address) = pod.status.and_then(|status| status.pod_ip) else { return };
+            if is_master {
+                labelled.insert(address);
+            } else {
+                labelled.remove(&address);
+            }
+            if labelled.len() == 1 {
+                note(&mut pods.0.lock().unwrap().label, labelled.first().unwrap().clone());
             }
         }));
         let slices_of = watcher(Api::<EndpointSlice>::namespaced(cluster.client(), NAMESPACE), by(&format!("kubernetes.io/service-name={SERVICE}")));
         tokio::spawn(follow(slices_of, move |slice: EndpointSlice| {
-            // While two have the label there are two; the newer one is what is waited for.
             let addresses: Vec<String> = slice.endpoints.into_iter().flat_map(|endpoint| endpoint.addresses).collect();
             if let [address] = &addresses[..] {
                 note(&mut slices.0.lock().unwrap().slice, address.clone());
@@ -146,7 +154,7 @@ fn note(known: &mut Option<(String, Instant)>, address: String) {
     }
 }
 
-async fn follow<K: Clone + Resource>(stream: impl futures_util::Stream<Item = Result<watcher::Event<K>, watcher::Error>>, take: impl Fn(K)) {
+async fn follow<K: Clone + Resource>(stream: impl futures_util::Stream<Item = Result<watcher::Event<K>, watcher::Error>>, mut take: impl FnMut(K)) {
     let mut objects = pin!(stream.default_backoff().applied_objects());
     loop {
         match objects.try_next().await {
@@ -177,6 +185,7 @@ async fn settled(cluster: &Cluster) -> String {
     .await
 }
 
+const TITLE: &str = "\n== on a Kubernetes cluster: SIGKILL of the master's process, and a deleted Service";
 const NAMESPACE: &str = "bench";
 const SERVICE: &str = "redis-example-master";
 const RUNS: usize = 11;

@@ -62,6 +62,27 @@ pub async fn a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on
     second.stop().await;
 }
 
+pub async fn an_operator_that_is_killed_after_any_step_leaves_nothing_half_done(cluster: &mut Cluster, namespace: &str) {
+    let mut operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    for step in [r#"verdict="act""#, " sent ", " finished ", " published ", r#"action="follow""#, "failover finished"] {
+        let master = settled(cluster, namespace, 3).await;
+        let customer = Customer::start(cluster, namespace, None).await;
+        // Under the same name, so that the Lease is still its own; and with a log that begins here.
+        operator.kill().await;
+        operator = Operator::start(cluster, namespace);
+        until("it looks on", async || operator.log().contains(r#"verdict="healthy""#).then_some(())).await;
+        cluster.kubectl(&["delete", "pod", &master, "-n", namespace, "--grace-period=0", "--force"]).await.unwrap();
+        until(&format!("the log says {step}"), async || operator.log().contains(step).then_some(())).await;
+        operator.kill().await;
+        operator = Operator::start(cluster, namespace);
+        let next = settled(cluster, namespace, 3).await;
+        customer.go_on(50).await;
+        assert_eq!(customer.lost(cluster, namespace, &next).await.1, 0, "killed after {step}");
+    }
+    operator.stop().await;
+}
+
 pub async fn an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes(cluster: &mut Cluster, namespace: &str) {
     let first = Operator::named(cluster, namespace, "first");
     cluster.apply(&example(namespace, 3, "")).await;

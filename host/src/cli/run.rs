@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Look after the Redis resources of a Kubernetes cluster
 #[derive(Debug, clap::Args)]
@@ -65,8 +65,20 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, chosen, remote));
     let namespace = args.watch_namespace.as_deref().filter(|name| !name.is_empty());
     let (groups_of, crowd, of_groups, shown) = (groups.handle.clone(), Crowd::default(), Arc::clone(&policies), Arc::clone(&metrics));
-    let common =
-        Common { client: client.clone(), watches, policies: of_groups, shadows, groups: groups_of, crowd, metrics, health, views, news, start };
+    let common = Common {
+        client: client.clone(),
+        watches,
+        policies: of_groups,
+        shadows,
+        groups: groups_of,
+        crowd,
+        turns: Semaphore::new(APPLIED_AT_ONCE),
+        metrics,
+        health,
+        views,
+        news,
+        start,
+    };
     let failed = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
@@ -134,6 +146,8 @@ fn start_of_process() -> u128 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |age| age.as_millis())
 }
 
+/// Objects that are applied at one moment, of all resources.
+const APPLIED_AT_ONCE: usize = 16;
 /// An API server that takes longer is away.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// As long as a Lease lasts: who has not heard of it for longer cannot know whose it is.

@@ -32,6 +32,7 @@ use reports::Reporting;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// What all groups of one cluster share.
@@ -48,6 +49,8 @@ pub struct Common {
     pub groups: Handle,
     /// How many they are.
     pub crowd: Crowd,
+    /// Whoever applies an object takes its turn: a thousand resources at once must not keep the API server from what is urgent.
+    pub turns: Semaphore,
     /// For all groups.
     pub metrics: Arc<Metrics>,
     /// For all groups.

@@ -3,6 +3,7 @@
 use super::charge::{Word, charge};
 use super::{Common, moment};
 use crate::kubernetes::crd::Redis;
+use crate::kubernetes::nodes::Place;
 use crate::kubernetes::told::refuse;
 use crate::kubernetes::watch::{Happening, KINDS, Key, watch};
 use crate::report::Contact;
@@ -22,6 +23,7 @@ struct Steward {
     /// Pods may be told of before what they belong to.
     pods: BTreeMap<Key, BTreeMap<String, Arc<Pod>>>,
     revisions: BTreeMap<Key, String>,
+    nodes: BTreeMap<String, Place>,
     /// What a watch that began anew has told so far: resources, and Pods.
     listed: Option<BTreeSet<Key>>,
     listed_pods: Option<BTreeSet<(Key, String)>>,
@@ -38,9 +40,9 @@ struct InCharge {
 /// Looks after the resources of one namespace, or of all, until dropped.
 pub async fn look_after_all(common: Common, namespace: Option<&str>, authority: Receiver<bool>) {
     let mut happenings = watch(&common.watches, namespace);
-    let (charges, pods, revisions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let (charges, pods, revisions, nodes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let lists = KINDS.iter().map(|kind| (*kind, common.health.contact(format!("the list of {kind} objects"), u64::MAX))).collect();
-    let mut steward = Steward { common: Arc::new(common), authority, charges, pods, revisions, listed: None, listed_pods: None, lists };
+    let mut steward = Steward { common: Arc::new(common), authority, charges, pods, revisions, nodes, listed: None, listed_pods: None, lists };
     while let Some(happening) = happenings.next().await {
         steward.take(happening);
     }
@@ -69,7 +71,7 @@ impl Steward {
                     listed.insert((key.clone(), name.clone()));
                 }
                 self.pods.entry(key.clone()).or_default().insert(name, Arc::clone(&pod));
-                self.tell(&key, Word::Pod(pod));
+                self.words_of(&pod).into_iter().for_each(|word| self.tell(&key, word));
             }
             Happening::PodGone(key, name) => self.forget_pod(&key, name),
             Happening::Revision(key, revision) => {
@@ -81,6 +83,7 @@ impl Steward {
                 let of = |(key, charge): &(&Key, &InCharge)| key.0 == namespace && charge.secrets.contains(&name);
                 self.charges.iter().filter(of).for_each(|(_, charge)| drop(charge.words.send(Word::Secret)));
             }
+            Happening::Node(name, place) => self.see_node(name, place),
             Happening::Listing("Redis") => self.listed = Some(BTreeSet::new()),
             Happening::Listing("Pod") => self.listed_pods = Some(BTreeSet::new()),
             Happening::Listing(kind) => self.tell_all(&Word::Listing(kind)),
@@ -129,12 +132,30 @@ impl Steward {
         let (words, heard) = unbounded_channel();
         tokio::spawn(charge(Arc::clone(&self.common), redis, heard, self.authority.clone()));
         for pod in self.pods.get(&key).into_iter().flat_map(BTreeMap::values) {
-            drop(words.send(Word::Pod(Arc::clone(pod))));
+            self.words_of(pod).into_iter().for_each(|word| drop(words.send(word)));
         }
         if let Some(revision) = self.revisions.get(&key) {
             drop(words.send(Word::Revision(revision.clone())));
         }
         self.charges.insert(key, InCharge { words, secrets });
+    }
+
+    /// A Pod, after the node that it runs on.
+    fn words_of(&self, pod: &Arc<Pod>) -> Vec<Word> {
+        let known = node(pod).and_then(|name| self.nodes.get_key_value(name));
+        let place = known.map(|(name, place)| Word::Node(name.clone(), place.clone()));
+        place.into_iter().chain([Word::Pod(Arc::clone(pod))]).collect()
+    }
+
+    fn see_node(&mut self, name: String, place: Place) {
+        if self.nodes.get(&name) == Some(&place) {
+            return;
+        }
+        let runs_there = |pods: &BTreeMap<String, Arc<Pod>>| pods.values().any(|pod| node(pod) == Some(&name));
+        for key in self.pods.iter().filter(|(_, pods)| runs_there(pods)).map(|(key, _)| key) {
+            self.tell(key, Word::Node(name.clone(), place.clone()));
+        }
+        self.nodes.insert(name, place);
     }
 
     fn forget_pod(&mut self, key: &Key, name: String) {
@@ -157,4 +178,9 @@ impl Steward {
     fn tell_all(&self, word: &Word) {
         self.charges.keys().for_each(|key| self.tell(key, word.clone()));
     }
+}
+
+/// The node that a Pod runs on.
+fn node(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
 }

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod crd;
 pub mod lease;
 pub mod news;
+pub mod nodes;
 pub mod objects;
 pub mod pods;
 pub mod policies;

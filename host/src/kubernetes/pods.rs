@@ -1,5 +1,6 @@
 //! A Pod as a member of a group.
 
+use super::nodes::Place;
 use super::objects::{GROUP_LABEL, PORT};
 use crate::group::Member;
 use crate::policy::contract::{Address, InstanceKind, Pod as Facts};
@@ -14,8 +15,8 @@ pub fn owner(pod: &Pod) -> Option<&str> {
 }
 
 /// The member that a Pod is. None: it has no address, so there is nobody to dial, or it has ended for good. `revision` is the
-/// one that its StatefulSet wants.
-pub fn member(pod: &Pod, revision: &str, now: SystemTime) -> Option<Member> {
+/// one that its StatefulSet wants, `place` what is known of its node.
+pub fn member(pod: &Pod, revision: &str, place: Option<&Place>, now: SystemTime) -> Option<Member> {
     let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
     let has_ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
     let host = status.pod_ip.clone().filter(|host| !host.is_empty() && !has_ended)?;
@@ -33,8 +34,8 @@ pub fn member(pod: &Pod, revision: &str, now: SystemTime) -> Option<Member> {
         restarts: container.and_then(|container| u32::try_from(container.restart_count).ok()).unwrap_or(0),
         started_age_us: started.and_then(age_us),
         node: spec.node_name.clone(),
-        node_ready: None,
-        zone: None,
+        node_ready: place.and_then(|place| place.is_ready),
+        zone: place.and_then(|place| place.zone.clone()),
         revision: pod.labels().get(REVISION_LABEL).cloned().unwrap_or_default(),
         revision_target: revision.to_owned(),
     };
@@ -77,7 +78,8 @@ mod tests {
     }
 
     fn seen(pod: &Pod) -> Option<Member> {
-        member(pod, "r-2", SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_767_225_610))
+        let place = Place { is_ready: Some(false), zone: Some("a".into()) };
+        member(pod, "r-2", Some(&place), SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_767_225_610))
     }
 
     #[test]
@@ -88,6 +90,7 @@ mod tests {
         assert_eq!(member.aliases[0].host, "redis-example-0.redis-example-headless.shop.svc");
         let facts = member.pod.unwrap();
         assert_eq!((facts.ready, facts.running, facts.terminating, facts.restarts), (true, true, false, 2));
+        assert_eq!((facts.node.as_deref(), facts.node_ready, facts.zone.as_deref()), (Some("n1"), Some(false), Some("a")));
         assert_eq!((facts.started_age_us, facts.revision.as_str(), facts.revision_target.as_str()), (Some(10_000_000), "r-1", "r-2"));
     }
 

@@ -2,11 +2,12 @@
 
 use super::apply::version;
 use super::crd::{Redis, parse};
+use super::nodes::{Place, place};
 use super::objects::GROUP_LABEL;
 use super::pods::owner;
 use futures_util::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
@@ -43,6 +44,8 @@ pub enum Happening {
     Object(Key, &'static str, String, Option<u64>),
     /// Any Secret was made, changed or deleted: its namespace and name. Nothing that is in it is read here.
     Secret(Key),
+    /// A node is there, or has changed.
+    Node(String, Place),
     /// The watch of a kind began anew: whatever is not told until [`Happening::Listed`] is gone.
     Listing(&'static str),
     /// Everything of the kind that is there has been told.
@@ -98,6 +101,7 @@ pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Hap
         objects::<ConfigMap>(client, namespace, "ConfigMap"),
         secrets(client, namespace),
         objects::<PodDisruptionBudget>(client, namespace, "PodDisruptionBudget"),
+        nodes(client),
     ])
     .boxed()
 }
@@ -135,6 +139,17 @@ fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Happe
             Ok(Event::Init | Event::InitDone) | Err(_) => None,
         };
         futures_util::stream::iter([object("Secret", event), any].into_iter().flatten())
+    });
+    told.boxed()
+}
+
+/// Facts for policies, and nothing that anything waits for: what is gone is not told, and what fails is tried again at leisure.
+fn nodes(client: &Client) -> BoxStream<'static, Happening> {
+    let watched = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let told = watched.filter_map(async |event| match event {
+        Ok(Event::Apply(node) | Event::InitApply(node)) => Some(Happening::Node(node.name_any(), place(&node))),
+        Ok(Event::Delete(_) | Event::Init | Event::InitDone) => None,
+        Err(error) => trouble("Node", &error),
     });
     told.boxed()
 }

@@ -29,9 +29,9 @@ mod wire;
 
 pub use connection::{AskFailure, Connection};
 pub use dial::DialFailure;
+pub use dial::shows_ours;
 pub use endpoint::{Credentials, CredentialsError, Endpoint, EndpointError, Logins};
 pub use link::{Link, LinkEvent, LinkSettings};
 pub use probe::{CommandFailure, STANDARD_COMMANDS, TEXT_BYTES_MAX};
 pub use session::{Session, Set};
-pub use dial::shows_ours;
 pub use tls::{Tls, TlsError};

@@ -6,6 +6,7 @@ use super::picture::Picture;
 use super::secrets::Secrets;
 use crate::group::{Decided, Event, Moment, Record, Report};
 use crate::kubernetes::crd::{Redis, ShadowStatus};
+use crate::kubernetes::nodes::Place;
 use crate::kubernetes::{pods, wishes};
 use crate::policy::Line;
 use crate::policy::contract::Group as Wanted;
@@ -33,7 +34,7 @@ pub struct Driven {
     logins: Logins,
     /// None: in the clear.
     certificate: Option<String>,
-    members: Vec<(String, Option<String>, String)>,
+    members: Vec<(String, (Option<String>, String, Option<Place>))>,
     may_act: bool,
     task: AbortHandle,
 }
@@ -132,9 +133,12 @@ impl Driven {
         }
         let now = SystemTime::now();
         let version = |pod: &k8s_openapi::api::core::v1::Pod| pod.metadata.resource_version.clone();
-        let members: Vec<_> = picture.pods.iter().map(|(name, pod)| (name.clone(), version(pod), picture.revision.clone())).collect();
+        let so_far = |pod: &k8s_openapi::api::core::v1::Pod| (version(pod), picture.revision.clone(), picture.place(pod).cloned());
+        let members: Vec<_> = picture.pods.iter().map(|(name, pod)| (name.clone(), so_far(pod))).collect();
         if self.members != members {
-            self.door.send(Event::Members(picture.pods.values().filter_map(|pod| pods::member(pod, &picture.revision, now)).collect()));
+            self.door.send(Event::Members(
+                picture.pods.values().filter_map(|pod| pods::member(pod, &picture.revision, picture.place(pod), now)).collect(),
+            ));
             self.members = members;
         }
         if self.may_act != picture.may_act {

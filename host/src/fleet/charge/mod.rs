@@ -1,6 +1,7 @@
 //! One Redis resource in our charge. What is heard of it becomes a picture; the group is told at once, and two tasks make the newest
 //! picture true in the cluster: what clients and successors rest on, and everything else. No API call holds up any of the others.
 
+mod bridge;
 mod driven;
 mod objects;
 mod picture;
@@ -14,6 +15,7 @@ use super::Common;
 use crate::group::{Decided, Moment, Report};
 use crate::kubernetes::crd::Redis;
 use crate::kubernetes::news;
+use crate::kubernetes::nodes::Place;
 use crate::kubernetes::takeover::refusal;
 use crate::kubernetes::told::Trouble;
 use crate::kubernetes::verdicts::differs;
@@ -41,6 +43,8 @@ pub enum Word {
     Pod(Arc<Pod>),
     /// It is gone.
     PodGone(String),
+    /// A node that a Pod runs on, as it is now.
+    Node(String, Place),
     /// The revision that Pods should have.
     Revision(String),
     /// An object was changed, maybe by us: its kind, its name, its version now. None: it was deleted.
@@ -134,6 +138,10 @@ impl Charge {
             }
             Word::PodGone(name) => {
                 picture.pods.remove(&name);
+                picture.nodes.retain(|node, _| picture.pods.values().any(|pod| runs_on(pod, node)));
+            }
+            Word::Node(name, place) => {
+                picture.nodes.insert(name, place);
             }
             Word::Revision(revision) => picture.revision = revision,
             Word::Object(kind, name, version) => {
@@ -223,7 +231,7 @@ impl Charge {
     fn read_secrets(&mut self) {
         let (client, redis, found) = (self.common.client.clone(), Arc::clone(&self.picture.redis), self.found.clone());
         self.reading.abort_all();
-        self.reading.spawn(async move { drop(found.send(Found::Secrets(secrets::read(&client, &redis).await))) });
+        self.reading.spawn(async move { secrets::read(&client, &redis, |read| drop(found.send(Found::Secrets(read)))).await });
     }
 
     /// Starts the group as soon as it is known how to log in, and tells it what there is now.
@@ -249,6 +257,10 @@ impl Charge {
             self.picture.switchover_refused = None;
         }
     }
+}
+
+fn runs_on(pod: &Pod, node: &str) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node)
 }
 
 /// Who finds troubles.

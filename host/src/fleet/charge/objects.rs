@@ -43,6 +43,7 @@ impl Objects {
             if self.is_so(picture, &key, &object) {
                 continue;
             }
+            let _turn = common.turns.acquire().await;
             match apply(&common.client, &picture.namespace(), &object).await {
                 Ok(version) => {
                     self.0.insert(key, (object, version));

@@ -5,6 +5,7 @@ use super::super::Door;
 use super::secrets::Secrets;
 use crate::group::{Decided, Record};
 use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus};
+use crate::kubernetes::nodes::Place;
 use crate::kubernetes::told::Trouble;
 use crate::report::Takeover;
 use k8s_openapi::api::core::v1::Pod;
@@ -20,6 +21,8 @@ pub type ObjectKey = (&'static str, String);
 pub struct Picture {
     pub redis: Arc<Redis>,
     pub pods: BTreeMap<String, Arc<Pod>>,
+    /// Those that the Pods run on.
+    pub nodes: BTreeMap<String, Place>,
     /// The one that Pods should have.
     pub revision: String,
     /// The newest version of each object that was seen.
@@ -55,6 +58,7 @@ impl Picture {
         Self {
             redis,
             pods: BTreeMap::new(),
+            nodes: BTreeMap::new(),
             revision: String::new(),
             seen: BTreeMap::new(),
             missing: BTreeSet::new(),
@@ -90,6 +94,11 @@ impl Picture {
     /// A switchover was asked for, and is not done.
     pub fn is_switching(&self) -> bool {
         self.decided.as_ref().is_some_and(|(decided, ..)| decided.observation.switchover.is_some())
+    }
+
+    /// What is known of the node that a Pod runs on.
+    pub fn place(&self, pod: &Pod) -> Option<&Place> {
+        self.nodes.get(pod.spec.as_ref()?.node_name.as_ref()?)
     }
 
     /// Where a Pod's Redis is dialled. None: nowhere, it does not run.

@@ -1,10 +1,13 @@
-//! Makes known who is master: the Pods' labels, which the Services select on, and the status, which is also what a successor
-//! starts from. Waits for nothing else, and repeats it until it holds.
+//! Makes known who is master: the Pods' labels, which the Services select on, a bridge until they do, and the status, which is also
+//! what a successor starts from. Waits for nothing else, and repeats it until it holds.
 
 use super::super::Common;
+use super::bridge::Bridge;
+use super::objects::in_short;
 use super::picture::Picture;
 use crate::kubernetes::crd::{Redis, RedisStatus};
 use crate::kubernetes::objects::{MASTER, REPLICA, ROLE_LABEL};
+use crate::kubernetes::told::Trouble;
 use crate::kubernetes::{takeover, told};
 use crate::report::RoleMetrics;
 use k8s_openapi::api::core::v1::Pod;
@@ -22,6 +25,9 @@ pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
     let mut written: Option<RedisStatus> = None;
     // How long it took until the labels told of an epoch, in microseconds.
     let mut measured: Option<(u64, i64)> = None;
+    // Why the labels could not be written, where it is more than an API server that is away.
+    let mut refused: Option<Trouble> = None;
+    let mut bridge = Bridge::new();
     let roles = {
         let picture = pictures.borrow();
         RoleMetrics::new(picture.namespace(), picture.redis.name_any(), Arc::clone(&common.metrics))
@@ -29,8 +35,16 @@ pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
     loop {
         let picture = pictures.borrow_and_update().clone();
         let is_done = !picture.may_act || {
-            let status = status(written.as_ref(), &picture, measured);
-            let (labelled, stored) = tokio::join!(label(&common, &picture), store(&common, &picture, &mut written, status));
+            let status = status(written.as_ref(), &picture, measured, refused.clone());
+            let (labelled, stored, ()) =
+                tokio::join!(label(&common, &picture), store(&common, &picture, &mut written, status), bridge.settle(&common, &picture));
+            let labelled = labelled.map_err(|Unlabelled { why, is_refusal }| {
+                refused = is_refusal.then(|| Trouble { reason: "LabelsRefused", message: why.clone() });
+                why
+            });
+            if labelled.is_ok() {
+                refused = None;
+            }
             for error in [labelled.as_ref().err(), stored.as_ref().err()].into_iter().flatten() {
                 tracing::warn!(namespace = picture.namespace(), name = picture.redis.name_any(), error, "not made known; it is tried again");
             }
@@ -44,7 +58,7 @@ pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
                 }
             }
             roles.are_stale(labelled.is_err());
-            labelled.is_ok() && stored.is_ok()
+            labelled.is_ok() && stored.is_ok() && !bridge.stands()
         };
         let again = async { if is_done { std::future::pending().await } else { tokio::time::sleep(AGAIN_AFTER).await } };
         tokio::select! {
@@ -54,8 +68,15 @@ pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
     }
 }
 
+/// Why the labels are not as they should be.
+struct Unlabelled {
+    why: String,
+    /// By the API server: it will not pass by itself.
+    is_refusal: bool,
+}
+
 /// Whether there was anything to do.
-async fn label(common: &Common, picture: &Picture) -> Result<bool, String> {
+async fn label(common: &Common, picture: &Picture) -> Result<bool, Unlabelled> {
     let Some(master) = picture.master() else { return Ok(false) };
     let api: Api<Pod> = Api::namespaced(common.client.clone(), &picture.namespace());
     let wrong = picture.pods.iter().filter_map(|(name, pod)| {
@@ -68,14 +89,17 @@ async fn label(common: &Common, picture: &Picture) -> Result<bool, String> {
             Ok(_) => Ok(true),
             // It went away meanwhile.
             Err(kube::Error::Api(error)) if error.code == 404 => Ok(false),
-            Err(error) => Err(format!("label of {name}: {error}")),
+            Err(error) => {
+                let is_refusal = matches!(error, kube::Error::Api(_));
+                Err(Unlabelled { why: format!("label of {name}: {}", in_short(&error)), is_refusal })
+            }
         }
     });
     let patched: Vec<bool> = futures_util::future::join_all(patches).await.into_iter().collect::<Result<_, _>>()?;
     Ok(patched.contains(&true))
 }
 
-fn status(written: Option<&RedisStatus>, picture: &Picture, measured: Option<(u64, i64)>) -> RedisStatus {
+fn status(written: Option<&RedisStatus>, picture: &Picture, measured: Option<(u64, i64)>, refused: Option<Trouble>) -> RedisStatus {
     let before = written.cloned().or_else(|| picture.redis.status.clone()).unwrap_or_default();
     let (switchover_id, switchover_refused) = (picture.switchover_id.clone(), picture.switchover_refused.clone());
     let before = RedisStatus { switchover_id, switchover_refused, shadow: picture.shadow.clone(), ..before };
@@ -95,7 +119,8 @@ fn status(written: Option<&RedisStatus>, picture: &Picture, measured: Option<(u6
         Some((epoch, us)) => takeover::labelled(before, epoch, us),
         None => before,
     };
-    let troubles = picture.troubles.values().flatten().cloned().chain(told::pods_in_trouble(picture.pods.values().map(AsRef::as_ref))).collect();
+    let troubles =
+        picture.troubles.values().flatten().cloned().chain(refused).chain(told::pods_in_trouble(picture.pods.values().map(AsRef::as_ref))).collect();
     let state = told::State {
         redis: &picture.redis,
         decision: picture.decided.as_ref().map(|(decided, ..)| &decided.decision),

@@ -1,5 +1,6 @@
 //! What the Secrets of a resource say: the password that is wanted, those that a Redis may still have, and the certificate.
 
+use super::objects::in_short;
 use crate::kubernetes::crd::{Redis, TlsSettings};
 use crate::kubernetes::objects::{PASSWORD_KEY, PREVIOUS_KEY, name};
 use crate::kubernetes::told::Trouble;
@@ -92,12 +93,17 @@ pub struct Identity {
 /// What came of reading: nothing, if nobody may start without what is missing; and what the user has to do.
 pub type Read = (Option<Secrets>, Option<Trouble>);
 
-/// Reads them, as often as it takes.
-pub async fn read(client: &Client, redis: &Redis) -> Read {
+/// Reads them, as often as it takes. Tells what came of it, and what the API server refuses.
+pub async fn read(client: &Client, redis: &Redis, tell: impl Fn(Read)) {
     loop {
         match try_read(client, redis).await {
-            Ok(read) => return read,
-            Err(error) => tracing::warn!(name = redis.name_any(), %error, "secrets not read; it is tried again"),
+            Ok(read) => return tell(read),
+            Err(error) => {
+                tracing::warn!(name = redis.name_any(), %error, "secrets not read; it is tried again");
+                if matches!(error, kube::Error::Api(_)) {
+                    tell((None, Some(Trouble { reason: "SecretRefused", message: in_short(&error) })));
+                }
+            }
         }
         tokio::time::sleep(AGAIN_AFTER).await;
     }

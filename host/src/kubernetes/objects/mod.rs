@@ -1,12 +1,14 @@
 //! The objects that a Redis resource asks for, as they should be: one file per kind, no client. The same resource gives the same
 //! objects, byte for byte, so that applying them again changes nothing.
 
+mod bridge;
 mod config;
 mod disruption;
 mod pod;
 mod services;
 mod stateful_set;
 
+pub use bridge::{SERVICE_LABEL, bridge, bridge_name, lead_to};
 pub use config::{AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, live_directives};
 
 use super::crd::Redis;

@@ -18,23 +18,24 @@ pub fn services(redis: &Redis) -> Vec<Service> {
     vec![service(redis, "", None), headless, service(redis, "-master", Some(MASTER)), service(redis, "-replicas", Some(REPLICA))]
 }
 
+/// What every Service offers, by name.
+pub fn ports(redis: &Redis) -> impl Iterator<Item = (&'static str, i32)> {
+    [("redis", PORT)].into_iter().chain(redis.spec.exporter.as_ref().map(|_| ("exporter", EXPORTER_PORT)))
+}
+
 fn service(redis: &Redis, suffix: &str, role: Option<&str>) -> Service {
     let mut selector = selector(redis);
     selector.extend(role.map(|role| (ROLE_LABEL.to_owned(), role.to_owned())));
-    let port = |name: &str, port: i32| ServicePort {
+    let port = |(name, port): (&str, i32)| ServicePort {
         name: Some(name.to_owned()),
         port,
         protocol: Some("TCP".into()),
         target_port: Some(IntOrString::Int(port)),
         ..ServicePort::default()
     };
-    let mut ports = vec![port("redis", PORT)];
-    if redis.spec.exporter.is_some() {
-        ports.push(port("exporter", EXPORTER_PORT));
-    }
     let mut metadata = metadata(redis, suffix);
     metadata.annotations = redis.spec.service.as_ref().map(|settings| settings.annotations.clone());
-    let spec = ServiceSpec { ports: Some(ports), selector: Some(selector), ..ServiceSpec::default() };
+    let spec = ServiceSpec { ports: Some(ports(redis).map(port).collect()), selector: Some(selector), ..ServiceSpec::default() };
     Service { metadata, spec: Some(spec), ..Service::default() }
 }
 

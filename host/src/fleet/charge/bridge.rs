@@ -1,0 +1,78 @@
+//! Leads clients of the master Service to a new master at once: Kubernetes' own controller takes a second where two of its Pods have
+//! changed within milliseconds, as they do when a master dies. Stands for as long as that takes, and never longer than a few seconds.
+
+use super::super::Common;
+use super::objects::in_short;
+use super::picture::Picture;
+use crate::kubernetes::apply::FIELD_MANAGER;
+use crate::kubernetes::objects::{MASTER, ROLE_LABEL, SERVICE_LABEL, bridge, bridge_name, lead_to};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use std::time::{Duration, Instant};
+
+/// Of one group.
+pub struct Bridge {
+    /// The change of master that was bridged, or that needed no bridge.
+    epoch: Option<u64>,
+    /// None: there is none.
+    stands_until: Option<Instant>,
+}
+
+impl Bridge {
+    /// Whoever was here before may have left one.
+    pub fn new() -> Self {
+        Self { epoch: None, stands_until: Some(Instant::now()) }
+    }
+
+    /// Whether it has to be looked at again.
+    pub fn stands(&self) -> bool {
+        self.stands_until.is_some()
+    }
+
+    /// Builds it where a master is news, and takes it down when it is not needed any more.
+    pub async fn settle(&mut self, common: &Common, picture: &Picture) {
+        let api: Api<EndpointSlice> = Api::namespaced(common.client.clone(), &picture.namespace());
+        let done = match picture.record.as_ref().map(|(record, _)| record.published.epoch).filter(|epoch| self.epoch != Some(*epoch)) {
+            Some(epoch) => {
+                self.epoch = Some(epoch);
+                self.build(&api, picture).await
+            }
+            None => self.take_down(&api, picture).await,
+        };
+        if let Err(error) = done {
+            // Kubernetes leads them there as well, and later.
+            tracing::warn!(namespace = picture.namespace(), name = picture.redis.name_any(), error = in_short(&error), "clients not led at once");
+        }
+    }
+
+    async fn build(&mut self, api: &Api<EndpointSlice>, picture: &Picture) -> Result<(), kube::Error> {
+        let is_news = |pod: &&std::sync::Arc<k8s_openapi::api::core::v1::Pod>| pod.labels().get(ROLE_LABEL).is_none_or(|role| role != MASTER);
+        let master = picture.master().and_then(|master| picture.pods.get(master));
+        let Some(slice) = master.filter(is_news).and_then(|pod| bridge(&picture.redis, pod)) else { return Ok(()) };
+        api.patch(&slice.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&slice)).await?;
+        self.stands_until = Some(Instant::now() + STANDS_AT_MOST);
+        Ok(())
+    }
+
+    async fn take_down(&mut self, api: &Api<EndpointSlice>, picture: &Picture) -> Result<(), kube::Error> {
+        let Some(until) = self.stands_until else { return Ok(()) };
+        let name = bridge_name(&picture.redis);
+        if Instant::now() < until {
+            let slices = api.list(&ListParams::default().labels(&format!("{SERVICE_LABEL}={name}"))).await?;
+            let address = picture.master().and_then(|master| picture.address(master));
+            if !address.is_some_and(|address| lead_to(&slices.items, &name, &address)) {
+                return Ok(());
+            }
+        }
+        match api.delete(&name, &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(error)) if error.code == 404 => {}
+            Err(error) => return Err(error),
+        }
+        self.stands_until = None;
+        Ok(())
+    }
+}
+
+const STANDS_AT_MOST: Duration = Duration::from_secs(10);
