@@ -30,7 +30,7 @@ image-layout: ## what the container image holds, in target/image: a static progr
 
 test: ## everything: unit, scenario, property, real-Redis and cluster tests, then the same component in Python and JavaScript
 	@$(SETUP) rust redis python node servers registry cluster
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --no-fail-fast
 	@$(MAKE) --no-print-directory hosts
 
 test-cluster: ## the operator on a real Kubernetes control plane, Pods as processes; builds the control plane once, with Go

@@ -4,7 +4,8 @@ use super::proxy::Proxy;
 use super::rig::{Probed, Rig, SOON, free_port, link_settings};
 use redis_operator::local::Signal;
 use redis_operator::policy::contract::FailureKind;
-use redis_operator::redis::{Endpoint, LinkEvent, LinkSettings, STANDARD_COMMANDS, Tls};
+use redis_operator::redis::{Endpoint, LinkEvent, LinkSettings, Probe, STANDARD_COMMANDS, Tls};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
@@ -12,7 +13,7 @@ async fn a_probe_brings_the_standard_replies_and_the_wanted_ones() {
     let rig = Rig::new();
     let server = rig.idle(&[]).await;
     let wants = vec![vec!["CONFIG".to_string(), "GET".to_string(), "min-replicas-*".to_string()], vec!["NONSENSE".to_string()]];
-    let mut it = Probed::with(LinkSettings { wants, ..link_settings(server.endpoint()) });
+    let mut it = Probed::with(LinkSettings { probe: Arc::new(Probe::new(&wants)), ..link_settings(server.endpoint()) });
     let (first, replies) = it.answer().await;
     let commands: Vec<_> = replies.0.iter().map(|(command, _)| command.as_str()).collect();
     assert_eq!(commands, [&STANDARD_COMMANDS[..], &["CONFIG GET min-replicas-*", "NONSENSE"]].concat());
@@ -20,7 +21,7 @@ async fn a_probe_brings_the_standard_replies_and_the_wanted_ones() {
     assert!(replies.text("INFO replication").contains("role:slave"), "it booted as a replica of itself");
     assert!(matches!(&replies.0[4].1, Ok(redis_operator::policy::contract::Value::Nested(nested)) if nested.resp.starts_with("*4\r\n")));
     assert_eq!(replies.0[5].1.as_ref().unwrap_err().kind, FailureKind::ErrorReply);
-    it.link.want(&[]);
+    it.link.ask_for(Arc::new(Probe::new(&[])));
     let (second, replies) = it.answer().await;
     assert_eq!((first, replies.0.len()), (second, 4), "the connection is kept, the wants are not");
 }

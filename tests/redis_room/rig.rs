@@ -2,8 +2,9 @@
 
 use redis_operator::local::{Boot, Server, ServerSettings, free_ports};
 use redis_operator::policy::contract::{FailureKind, Value};
-use redis_operator::redis::{Connection, Credentials, Endpoint, Link, LinkEvent, LinkSettings, Tls, act};
+use redis_operator::redis::{Connection, Credentials, Endpoint, Link, LinkEvent, LinkSettings, Probe, Tls, act};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -91,7 +92,7 @@ pub fn link_settings(endpoint: &Endpoint) -> LinkSettings {
         tls: None,
         dial_deadline: Duration::from_secs(2),
         redial_after: SOON,
-        wants: Vec::new(),
+        probe: Arc::new(Probe::new(&[])),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::group::{Answer, Event, Failed, Member, Moment, Reply};
 use crate::policy::contract::{Address, InstanceKind};
-use crate::redis::{Connection, Endpoint, Link, LinkEvent, LinkSettings, Logins, Tls};
+use crate::redis::{Connection, Endpoint, Link, LinkEvent, LinkSettings, Logins, Probe, Tls};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ pub struct Access {
 /// The links.
 pub struct Seats {
     access: Access,
+    /// One for all of them.
+    probe: Arc<Probe>,
     events: UnboundedSender<Box<LinkEvent>>,
     links: BTreeMap<String, (Endpoint, Link)>,
 }
@@ -31,7 +33,7 @@ pub struct Seats {
 impl Seats {
     /// Without members.
     pub fn new(access: Access, events: UnboundedSender<Box<LinkEvent>>) -> Self {
-        Self { access, events, links: BTreeMap::new() }
+        Self { probe: Arc::new(Probe::new(&access.wants)), access, events, links: BTreeMap::new() }
     }
 
     /// Keeps the links of those that stay where they are, drops the others, makes new ones.
@@ -46,15 +48,17 @@ impl Seats {
     }
 
     fn link(&self, id: &str, endpoint: Endpoint) -> Link {
-        let Access { logins, tls, hang_limit, wants } = self.access.clone();
-        let settings = LinkSettings { endpoint, logins, tls, dial_deadline: hang_limit, redial_after: hang_limit, wants };
+        let Access { logins, tls, hang_limit, wants: _ } = &self.access;
+        let (logins, tls, probe) = (logins.clone(), tls.clone(), Arc::clone(&self.probe));
+        let settings = LinkSettings { endpoint, logins, tls, dial_deadline: *hang_limit, redial_after: *hang_limit, probe };
         Link::new(Arc::from(id), settings, self.events.clone())
     }
 
     /// Another policy wants other commands.
     pub fn want(&mut self, wants: Vec<Vec<String>>) {
+        self.probe = Arc::new(Probe::new(&wants));
         for (_, link) in self.links.values() {
-            link.want(&wants);
+            link.ask_for(Arc::clone(&self.probe));
         }
         self.access.wants = wants;
     }

@@ -67,7 +67,7 @@ impl Look {
     }
 
     /// It is time to decide.
-    pub fn is_complete(&self, now: Moment, seats: &BTreeMap<String, Seat>) -> bool {
+    pub fn is_complete(&self, now: Moment, seats: &BTreeMap<String, Box<Seat>>) -> bool {
         let over = |(started, waiting): &(Moment, BTreeSet<String>)| {
             waiting.is_empty() || started.age_us(now) >= PATIENCE_US || waiting.iter().all(|id| is_hung(seats, id, now))
         };
@@ -90,7 +90,7 @@ impl Look {
     }
 }
 
-fn is_hung(seats: &BTreeMap<String, Seat>, id: &str, now: Moment) -> bool {
+fn is_hung(seats: &BTreeMap<String, Box<Seat>>, id: &str, now: Moment) -> bool {
     seats.get(id).is_none_or(|seat| seat.probing.is_some_and(|sent| sent.age_us(now) >= PATIENCE_US))
 }
 

@@ -43,7 +43,8 @@ pub struct Settings {
 /// The state of one group.
 pub struct Group {
     settings: Settings,
-    seats: BTreeMap<String, Seat>,
+    /// In boxes: a tree's node has room for eleven.
+    seats: BTreeMap<String, Box<Seat>>,
     look: Look,
     stage: Stage,
     may_act: bool,
@@ -91,7 +92,7 @@ impl Group {
     /// The loop.
     pub fn on(&mut self, now: Moment, event: Event, policies: &Line) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let states: Vec<_> = self.seats.values().map(Seat::state).collect();
+        let states: Vec<_> = self.seats.values().map(|seat| seat.state()).collect();
         self.take_in(now, event, &mut effects);
         self.report_links(&states, &mut effects);
         self.look_around(now, &mut effects);
@@ -108,7 +109,7 @@ impl Group {
 
     /// A look at a healthy group that shows what the last decision was made from: nothing is decided until the policy's own time.
     fn is_quiet(&mut self, now: Moment) -> bool {
-        let gist: Vec<u64> = self.seats.values().map(Seat::gist).collect();
+        let gist: Vec<u64> = self.seats.values().map(|seat| seat.gist()).collect();
         let is_healthy = self.last.as_ref().is_some_and(|last| last.verdict == Verdict::Healthy);
         let is_quiet = is_healthy && now < self.quiet_until && gist == self.gist && self.stage.is_empty();
         self.gist = gist;
@@ -175,7 +176,7 @@ impl Group {
                 Some(seat) => seat.renamed(member),
                 None => Seat::new(member, now),
             };
-            self.seats.insert(id, seat);
+            self.seats.insert(id, Box::new(seat));
         }
         self.demand(now);
     }

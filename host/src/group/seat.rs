@@ -6,7 +6,6 @@ use crate::policy::contract::{Failure, FailureKind, Instance, Link, LinkState, R
 use failover_core::facts::{
     History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER, PersistenceFacts, ReplicationFacts, ServerFacts, Speaks, keys,
 };
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A member and what was seen of it.
@@ -21,22 +20,26 @@ pub struct Seat {
     closed: Option<Moment>,
     refusals: Option<(u16, Moment, Moment)>,
     alive: Option<Moment>,
-    replies: BTreeMap<String, Known>,
+    /// By command, sorted. No tree: its node has room for eleven, and groups are many.
+    replies: Vec<Known>,
 }
 
-#[derive(Default)]
 struct Known {
+    command: String,
     newest: Option<(Value, Moment)>,
     /// The first reply with the position of `newest`.
     unmoved: Option<(Value, Moment)>,
     failure: Option<(Failed, Moment)>,
+    /// Of `newest`: what a decision may turn on in it, and the place in the stream that it shows.
+    gist: u64,
+    offset: Option<u64>,
 }
 
 impl Seat {
     pub fn new(member: Member, now: Moment) -> Self {
         let (closed, refusals, alive) = (None, None, None);
         // Standard replies stand in every observation: also of a server that never gave one there is a failure to tell.
-        let replies = STANDARD.map(|command| (command.to_owned(), Known::default())).into();
+        let replies = STANDARD.map(|command| Known::new(command.to_owned())).into();
         Self { member, link: None, probing: None, state: LinkState::Unknown, state_since: now, closed, refusals, alive, replies }
     }
 
@@ -61,7 +64,7 @@ impl Seat {
                     self.alive = Some(now);
                 }
                 self.enter(now, state_of(failed.kind));
-                for known in self.replies.values_mut() {
+                for known in &mut self.replies {
                     known.fail(now, &failed);
                 }
             }
@@ -102,10 +105,9 @@ impl Seat {
             .flatten();
         self.enter(now, failed.map_or(LinkState::Answering, |failed| state_of(failed.kind)));
         for (command, reply) in answer.replies {
-            let is_replication = command == INFO_REPLICATION;
-            let known = self.replies.entry(command).or_default();
+            let known = self.known_of(command);
             match reply {
-                Ok(value) => known.renew(value, sent, is_replication),
+                Ok(value) => known.renew(value, sent),
                 Err(failed) => known.fail(now, &failed),
             }
         }
@@ -130,7 +132,7 @@ impl Seat {
 
     /// Its newest reply shows the same place in the stream as the one before.
     pub fn stands_still(&self) -> bool {
-        self.replies.get(INFO_REPLICATION).is_some_and(|known| known.unmoved.is_some())
+        self.known(INFO_REPLICATION).is_some_and(|known| known.unmoved.is_some())
     }
 
     /// Its connection answers, and said master.
@@ -139,24 +141,30 @@ impl Seat {
     }
 
     fn text(&self, command: &str) -> Option<&str> {
-        text(&self.replies.get(command)?.newest.as_ref()?.0)
+        text(&self.known(command)?.newest.as_ref()?.0)
+    }
+
+    fn known(&self, command: &str) -> Option<&Known> {
+        self.replies.iter().find(|known| known.command == command)
+    }
+
+    fn known_of(&mut self, command: String) -> &mut Known {
+        let place = match self.replies.binary_search_by(|known| known.command.cmp(&command)) {
+            Ok(place) => place,
+            Err(place) => {
+                self.replies.insert(place, Known::new(command));
+                place
+            }
+        };
+        &mut self.replies[place]
     }
 
     /// What a decision turns on, in one number: everything that it may turn on but for offsets, lags and ages, which move all the
     /// time in a healthy group.
     pub fn gist(&self) -> u64 {
         let mut gist = DefaultHasher::new();
-        (self.state as u8, self.run_id()).hash(&mut gist);
-        if let Some(facts) = self.replication() {
-            (facts.role as u8, facts.link_up, facts.is_syncing, facts.priority, facts.is_announced, facts.in_failover).hash(&mut gist);
-            facts.master.map(|place| place.to_string()).hash(&mut gist);
-            facts.history.map(|history| (history.replid, history.former)).hash(&mut gist);
-            for row in facts.attached {
-                (row.place.to_string(), row.online).hash(&mut gist);
-            }
-        }
-        self.text(INFO_PERSISTENCE).and_then(|text| PersistenceFacts::parse(text).loading).hash(&mut gist);
-        self.text(INFO_KEYSPACE).and_then(keys).map(|keys| keys == 0).hash(&mut gist);
+        (self.state as u8).hash(&mut gist);
+        self.replies.iter().for_each(|known| known.gist.hash(&mut gist));
         gist.finish()
     }
 
@@ -183,8 +191,8 @@ impl Seat {
             replies: self
                 .replies
                 .iter()
-                .map(|(command, known)| KnownReply {
-                    command: command.clone(),
+                .map(|known| KnownReply {
+                    command: known.command.clone(),
                     newest: known.newest.as_ref().map(sample),
                     earlier: known.unmoved.as_ref().map(sample),
                     failure: known.failure.as_ref().map(|(failed, since)| Failure {
@@ -201,12 +209,17 @@ impl Seat {
 }
 
 impl Known {
-    fn renew(&mut self, value: Value, sent: Moment, is_replication: bool) {
-        if is_replication {
-            let stands_still = self.newest.as_ref().is_some_and(|(before, _)| position(before).is_some() && position(before) == position(&value));
-            self.unmoved = if stands_still { self.unmoved.take().or_else(|| self.newest.take()) } else { None };
-        }
-        self.newest = Some((value, sent));
+    fn new(command: String) -> Self {
+        Self { command, newest: None, unmoved: None, failure: None, gist: 0, offset: None }
+    }
+
+    /// Each reply is read once, when it comes: looks are many.
+    fn renew(&mut self, value: Value, sent: Moment) {
+        let (gist, offset) = text(&value).map_or((0, None), |text| gist(&self.command, text));
+        let is_unmoved = |before: &Value| offset.is_some() && offset == self.offset && position(before) == position(&value);
+        let stands_still = self.newest.as_ref().is_some_and(|(before, _)| is_unmoved(before));
+        self.unmoved = if stands_still { self.unmoved.take().or_else(|| self.newest.take()) } else { None };
+        (self.newest, self.gist, self.offset) = (Some((value, sent)), gist, offset);
         self.failure = None;
     }
 
@@ -221,6 +234,28 @@ fn text(value: &Value) -> Option<&str> {
         Value::Text(text) => Some(&text.text),
         Value::Integer(_) | Value::Nil(_) | Value::Nested(_) => None,
     }
+}
+
+/// What a decision may turn on in this reply, in one number, and the place in the stream that it shows.
+fn gist(command: &str, text: &str) -> (u64, Option<u64>) {
+    let (mut gist, mut offset) = (DefaultHasher::new(), None);
+    match command {
+        INFO_REPLICATION => {
+            let facts = ReplicationFacts::parse(text);
+            offset = facts.history.map(|history| history.offset);
+            (facts.role as u8, facts.link_up, facts.is_syncing, facts.priority, facts.is_announced, facts.in_failover).hash(&mut gist);
+            facts.master.map(|place| place.to_string()).hash(&mut gist);
+            facts.history.map(|history| (history.replid, history.former)).hash(&mut gist);
+            for row in facts.attached {
+                (row.place.to_string(), row.online).hash(&mut gist);
+            }
+        }
+        INFO_SERVER => ServerFacts::parse(text).run_id.hash(&mut gist),
+        INFO_PERSISTENCE => PersistenceFacts::parse(text).loading.hash(&mut gist),
+        INFO_KEYSPACE => keys(text).map(|keys| keys == 0).hash(&mut gist),
+        _ => {}
+    }
+    (gist.finish(), offset)
 }
 
 fn position(value: &Value) -> Option<(&str, u64)> {

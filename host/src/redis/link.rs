@@ -68,8 +68,8 @@ pub struct LinkSettings {
     pub dial_deadline: Duration,
     /// The hang limit: an outstanding probe older than this no longer keeps a further one from dialling anew.
     pub redial_after: Duration,
-    /// Read-only commands beyond the standard ones, as words.
-    pub wants: Vec<Vec<String>>,
+    /// What is asked.
+    pub probe: Arc<Probe>,
 }
 
 /// The connection to one server. Dropping it drops its connections, silently.
@@ -79,8 +79,7 @@ pub struct Link(Arc<Shared>);
 impl Link {
     /// Dials nobody yet: that is what the first probe does. `events` get everything that happens.
     pub fn new(member: Arc<str>, settings: LinkSettings, events: UnboundedSender<Box<LinkEvent>>) -> Self {
-        let LinkSettings { endpoint, logins, tls, dial_deadline, redial_after, wants } = settings;
-        let probe = Arc::new(Probe::new(&wants));
+        let LinkSettings { endpoint, logins, tls, dial_deadline, redial_after, probe } = settings;
         let state = State { probe, logins, refused: 0, tls, mistrusted: 0, lines: Vec::new(), silent_challengers: 0 };
         Self(Arc::new(Shared { member, endpoint, dial_deadline, redial_after, events, state: Mutex::new(state) }))
     }
@@ -111,9 +110,9 @@ impl Link {
         }
     }
 
-    /// From the next probe on, these commands are asked beyond the standard ones.
-    pub fn want(&self, wants: &[Vec<String>]) {
-        self.0.state().probe = Arc::new(Probe::new(wants));
+    /// From the next probe on, this is asked.
+    pub fn ask_for(&self, probe: Arc<Probe>) {
+        self.0.state().probe = probe;
     }
 
     /// From the next connection on, these are the ways to log in and to encrypt.
@@ -313,13 +312,14 @@ impl Shared {
 
 /// What is asked each time, and its words in the observation.
 #[derive(Debug)]
-struct Probe {
+pub struct Probe {
     question: Question,
     names: Vec<String>,
 }
 
 impl Probe {
-    fn new(wants: &[Vec<String>]) -> Self {
+    /// The standard commands, and read-only ones beyond them, as words.
+    pub fn new(wants: &[Vec<String>]) -> Self {
         let standard = STANDARD_COMMANDS.iter().map(|command| command.split(' ').collect());
         let wanted = wants.iter().map(|words| words.iter().map(String::as_str).collect());
         let commands: Vec<Vec<&str>> = standard.chain(wanted).collect();

@@ -15,6 +15,8 @@ use tests::members::{MEMBERS, place};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc::unbounded_channel;
 
+/// The default of the resource.
+const HANG_LIMIT_MS: u32 = 1500;
 const USAGE: &str = "usage: groups GROUPS NETWORK PORT; then lines: start, healthy";
 
 /// What the groups of one process share.
@@ -73,13 +75,14 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
         members_min: None,
         prefer: Preference::Availability,
         paused: false,
-        hang_limit_ms: 1000,
+        hang_limit_ms: HANG_LIMIT_MS,
         self_fence_lag_s: None,
     };
     let names = GroupNames { namespace: wanted.namespace.clone(), name: wanted.name.clone(), topology: wanted.topology };
     let policy: Arc<dyn Policy> = common.policy.clone();
     let line = Arc::new(Line::new(policy));
-    let access = Access { logins: None.into(), tls: None, hang_limit: Duration::from_millis(1000), wants: line.wants(wanted.topology) };
+    let access =
+        Access { logins: None.into(), tls: None, hang_limit: Duration::from_millis(HANG_LIMIT_MS.into()), wants: line.wants(wanted.topology) };
     let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, record: None };
     let (records_in, mut records) = unbounded_channel();
     let publish = move |_, record: Record| drop(records_in.send(Box::new(record)));

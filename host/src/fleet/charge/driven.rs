@@ -34,7 +34,7 @@ pub struct Driven {
     logins: Logins,
     /// None: in the clear.
     certificate: Option<String>,
-    members: Vec<(String, (Option<String>, String, Option<Place>))>,
+    members: Vec<(String, Standing)>,
     may_act: bool,
     task: AbortHandle,
 }
@@ -44,6 +44,9 @@ impl Drop for Driven {
         self.task.abort();
     }
 }
+
+/// What makes a Pod another member than before: its version, the revision that it should have, and its node.
+type Standing = (Option<String>, String, Option<Place>);
 
 /// What a group says.
 pub enum Told {
