@@ -22,7 +22,7 @@ pub use steward::look_after_all;
 use crate::group::{Effect, Event, Group, Moment, Record, Request, Settings};
 use crate::kubernetes::news::News;
 use crate::policy::Line;
-use crate::policy::contract::Topology;
+use crate::policy::contract::{Observation, Topology};
 use crate::redis::{LinkEvent, Logins, Tls};
 use crate::report::{Health, Metrics, Pulse, Views};
 use crowd::Counted;
@@ -32,8 +32,8 @@ use reports::Reporting;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Semaphore, oneshot};
 
 /// What all groups of one cluster share.
 pub struct Common {
@@ -95,6 +95,7 @@ enum Word {
     Event(Event),
     Access(Logins, Option<Tls>),
     Line(Arc<Line>),
+    Look(oneshot::Sender<Observation>),
 }
 
 /// Tells a driven group from elsewhere: members, requests, authority, another policy, another password.
@@ -110,6 +111,11 @@ impl Door {
     /// How to log in and to encrypt from the next connection on.
     pub fn log_in_as(&self, logins: Logins, tls: Option<Tls>) {
         drop(self.0.send(Box::new(Word::Access(logins, tls))));
+    }
+
+    /// What would be handed to the policy now, for people.
+    pub fn look(&self, asking: oneshot::Sender<Observation>) {
+        drop(self.0.send(Box::new(Word::Look(asking))));
     }
 
     /// Who decides from now on: another line, or the same with another policy in front.
@@ -181,6 +187,11 @@ impl<P: Publish> Driver<P> {
                     Word::Event(event) => event,
                     Word::Access(logins, tls) => {
                         self.seats.log_in_as(logins, tls);
+                        continue;
+                    }
+                    Word::Look(asking) => {
+                        // Whoever asked may have gone.
+                        drop(asking.send(self.group.observation(moment(self.start, Instant::now()))));
                         continue;
                     }
                     Word::Line(line) => {

@@ -28,8 +28,8 @@ struct Known {
     command: String,
     newest: Option<(Value, Moment)>,
     /// The first reply with the position of `newest`.
-    unmoved: Option<(Value, Moment)>,
-    failure: Option<(Failed, Moment)>,
+    unmoved: Option<Box<(Value, Moment)>>,
+    failure: Option<Box<(Failed, Moment)>>,
     /// Of `newest`: what a decision may turn on in it, and the place in the stream that it shows.
     gist: u64,
     offset: Option<u64>,
@@ -194,8 +194,8 @@ impl Seat {
                 .map(|known| KnownReply {
                     command: known.command.clone(),
                     newest: known.newest.as_ref().map(sample),
-                    earlier: known.unmoved.as_ref().map(sample),
-                    failure: known.failure.as_ref().map(|(failed, since)| Failure {
+                    earlier: known.unmoved.as_deref().map(sample),
+                    failure: known.failure.as_deref().map(|(failed, since)| Failure {
                         kind: failed.kind,
                         text: failed.text.clone(),
                         age_us: since.age_us(now),
@@ -218,14 +218,14 @@ impl Known {
         let (gist, offset) = text(&value).map_or((0, None), |text| gist(&self.command, text));
         let is_unmoved = |before: &Value| offset.is_some() && offset == self.offset && position(before) == position(&value);
         let stands_still = self.newest.as_ref().is_some_and(|(before, _)| is_unmoved(before));
-        self.unmoved = if stands_still { self.unmoved.take().or_else(|| self.newest.take()) } else { None };
+        self.unmoved = if stands_still { self.unmoved.take().or_else(|| self.newest.take().map(Box::new)) } else { None };
         (self.newest, self.gist, self.offset) = (Some((value, sent)), gist, offset);
         self.failure = None;
     }
 
     fn fail(&mut self, now: Moment, failed: &Failed) {
-        let since = self.failure.as_ref().filter(|(before, _)| before.kind == failed.kind).map_or(now, |(_, since)| *since);
-        self.failure = Some((failed.clone(), since));
+        let since = self.failure.as_deref().filter(|(before, _)| before.kind == failed.kind).map_or(now, |(_, since)| *since);
+        self.failure = Some(Box::new((failed.clone(), since)));
     }
 }
 

@@ -1,5 +1,5 @@
 //! Metrics and health over HTTP: `GET /metrics`, `/healthz`, `/readyz`, and the newest look at a group at
-//! `/groups/NAMESPACE/NAME`. Answers from what is known at that moment; asks nothing of the loop, and no peer can hold it up.
+//! `/groups/NAMESPACE/NAME`. All but the look is answered from what is known at that moment; no peer can hold up the loop.
 
 use super::{Health, Metrics, Views};
 use crate::group::Moment;
@@ -102,8 +102,8 @@ impl Listen {
 /// One request a connection, and so much time for all of it: whoever is slow loses their seat.
 async fn serve(stream: TcpStream, pages: Arc<Pages>, header_timeout: Duration) {
     let answer = service_fn(move |request: Request<Incoming>| {
-        let response = pages.answer(request.method(), request.uri().path());
-        async move { Ok::<_, Infallible>(response) }
+        let pages = Arc::clone(&pages);
+        async move { Ok::<_, Infallible>(pages.answer(request.method(), request.uri().path()).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -119,25 +119,30 @@ async fn serve(stream: TcpStream, pages: Arc<Pages>, header_timeout: Duration) {
 }
 
 impl Pages {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        let page: fn(&Self, &str) -> Response<Full<Bytes>> = match path {
-            "/metrics" => |pages, _| response(StatusCode::OK, OPEN_METRICS, pages.metrics.text()),
-            "/healthz" => |pages, _| verdict(pages.health.alive(pages.now())),
-            "/readyz" => |pages, _| verdict(pages.health.ready(pages.now())),
-            _ if path.starts_with(GROUPS) => Self::group,
-            _ => return response(StatusCode::NOT_FOUND, PLAIN, "not here; see /metrics, /healthz, /readyz, /groups/NAMESPACE/NAME\n".into()),
-        };
-        if method == Method::GET {
-            return page(self, path);
+    async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        let group = path.strip_prefix(GROUPS);
+        if group.is_none() && !["/metrics", "/healthz", "/readyz"].contains(&path) {
+            return response(StatusCode::NOT_FOUND, PLAIN, "not here; see /metrics, /healthz, /readyz, /groups/NAMESPACE/NAME\n".into());
         }
-        let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".into());
-        refusal.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET"));
-        refusal
+        if method != Method::GET {
+            let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".into());
+            refusal.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET"));
+            return refusal;
+        }
+        match (group, path) {
+            (Some(group), _) => self.group(group).await,
+            (None, "/metrics") => response(StatusCode::OK, OPEN_METRICS, self.metrics.text()),
+            (None, "/healthz") => verdict(self.health.alive(self.now())),
+            (None, _) => verdict(self.health.ready(self.now())),
+        }
     }
 
-    fn group(&self, path: &str) -> Response<Full<Bytes>> {
-        let group = path.strip_prefix(GROUPS).and_then(|group| group.split_once('/'));
-        match group.and_then(|(namespace, name)| self.views.json(namespace, name, self.now())) {
+    async fn group(&self, group: &str) -> Response<Full<Bytes>> {
+        let shown = match group.split_once('/') {
+            Some((namespace, name)) => self.views.json(namespace, name, self.now()).await,
+            None => None,
+        };
+        match shown {
             Some(json) => response(StatusCode::OK, JSON, json),
             None => response(StatusCode::NOT_FOUND, PLAIN, "no such group is looked after here, or nothing was decided yet\n".into()),
         }
@@ -178,7 +183,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
-    use super::super::script::{decided, lost};
+    use super::super::script::{decided, lost, show};
     use super::*;
     use crate::group::Report;
     use crate::policy::contract::Verdict;
@@ -263,8 +268,7 @@ mod tests {
         tokio::spawn(listen.run());
         let window = views.open("shop", "cart");
         assert_eq!(ask(address, "GET", "/groups/shop/cart").await.0, 404);
-        let Report::Decided(decided) = decided(Verdict::Healthy, "healthy", "cart-0000", vec![]) else { unreachable!() };
-        window.show(Moment(0), Arc::from(decided));
+        show(&window, 0, "healthy");
         let (status, text) = ask(address, "GET", "/groups/shop/cart").await;
         assert_eq!(status, 200);
         assert!(text.contains("application/json") && text.contains(r#""reason":"healthy""#), "{text}");

@@ -29,20 +29,27 @@ pub struct Metrics {
     lags: Family<Labels, Gauge>,
     policies: Family<Labels, Gauge>,
     authority: Family<NoLabels, Gauge>,
-    stale_roles: Family<Labels, Gauge>,
-    role_staleness: Family<Labels, Histogram>,
+    pub(super) stale_roles: Family<Labels, Gauge>,
+    pub(super) role_staleness: Family<Labels, Histogram>,
     reasons: Mutex<BTreeSet<String>>,
 }
 
 /// Of one series. There are 17 for each group, so they share its names, and words are not copied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Labels {
+pub(super) struct Labels {
     group: Arc<Named>,
     more: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 type Named = [(&'static str, String); 2];
 type NoLabels = [(&'static str, &'static str); 0];
+
+impl Labels {
+    /// Those of a group, and no more.
+    pub(super) fn of(namespace: String, name: String) -> Self {
+        Self { group: Arc::new([("namespace", namespace), ("name", name)]), more: Vec::new() }
+    }
+}
 
 impl EncodeLabelSet for Labels {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> std::fmt::Result {
@@ -236,35 +243,6 @@ impl GroupMetrics {
     }
 }
 
-/// How well clients are told who is master: the Services of Kubernetes rest on labels of Pods.
-pub struct RoleMetrics {
-    labels: Labels,
-    all: Arc<Metrics>,
-}
-
-impl RoleMetrics {
-    /// Of one group.
-    pub fn new(namespace: String, name: String, all: Arc<Metrics>) -> Self {
-        Self { labels: Labels { group: Arc::new([("namespace", namespace), ("name", name)]), more: Vec::new() }, all }
-    }
-
-    /// Whether the labels say something else than what is known.
-    pub fn are_stale(&self, are_stale: bool) {
-        self.all.stale_roles.get_or_create(&self.labels).set(i64::from(are_stale));
-    }
-
-    /// A change was told so many microseconds after it was made.
-    pub fn told(&self, after_us: u64) {
-        self.all.role_staleness.get_or_create(&self.labels).observe(seconds(after_us));
-    }
-}
-
-impl Drop for RoleMetrics {
-    fn drop(&mut self) {
-        self.all.stale_roles.remove(&self.labels);
-    }
-}
-
 impl Drop for GroupMetrics {
     /// A group that is let go is in no state. What was counted of it stays.
     fn drop(&mut self) {
@@ -289,7 +267,7 @@ fn whole(number: impl TryInto<i64>) -> i64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "durations stay far below 2^53 microseconds, which is 285 years")]
-fn seconds(us: u64) -> f64 {
+pub(super) fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 

@@ -8,9 +8,10 @@
 //! | `timeline` | how long each phase of a change of master took |
 //! | `log` | one event a report |
 //! | `metrics` | what is counted and measured |
+//! | `roles` | whether the labels of Pods say who is master |
 //! | `recording` | decisions as JSON lines, to be decided again |
 //! | `health` | whether the loops run, and who else is needed |
-//! | `views` | the newest look at every group |
+//! | `views` | a look at any group |
 //! | `listen` | metrics, health and views over HTTP |
 
 mod health;
@@ -20,6 +21,7 @@ mod metrics;
 #[cfg(test)]
 mod monitoring;
 mod recording;
+mod roles;
 #[cfg(test)]
 mod script;
 mod shadow;
@@ -29,11 +31,12 @@ pub(crate) mod words;
 
 pub use health::{Contact, Health, Pulse};
 pub use listen::{Listen, ListenError};
-pub use metrics::{Metrics, RoleMetrics};
+pub use metrics::Metrics;
 pub use recording::{Recording, RecordingError};
+pub use roles::RoleMetrics;
 pub use shadow::{ShadowOutcome, ShadowReporter};
 pub use timeline::{Phase, Takeover, Timeline};
-pub use views::{Views, Window};
+pub use views::{Look, Ruling, Views, Window};
 
 use crate::group::{Moment, Report};
 use crate::policy::contract::{Topology, Verdict};

@@ -1,9 +1,9 @@
 //! Holds `deploy/monitoring` to what this room exposes: a dashboard or an alert on a metric that is not there stays silent for ever.
 
-use super::metrics::{GroupMetrics, Metrics, RoleMetrics};
+use super::metrics::{GroupMetrics, Metrics};
 use super::script::{decided, failover, fault, follow, handed_over};
 use super::timeline::Timeline;
-use super::{GroupNames, words};
+use super::{GroupNames, RoleMetrics, words};
 use crate::group::{Moment, Report};
 use crate::policy::contract::{Topology, Verdict};
 use std::collections::BTreeSet;

@@ -1,11 +1,13 @@
 //! Reports as a group of three makes them, for the tests of this room: `cart-0000` is lost, `cart-0001` takes over.
 
-use crate::group::{Decided, Outcome, Report};
+use super::views::{Ruling, Window};
+use crate::group::{Decided, Moment, Outcome, Report};
 use crate::policy::contract::{
     Action, Decision, Evidence, Expectation, Follow, Handover, Health, LinkState, Member, Observation, Promote, Role, Stage, Verdict,
 };
 use crate::policy::{PolicyFault, healthy_group};
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 pub const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -129,4 +131,12 @@ pub fn handover() -> Action {
 
 fn expect(role: Role) -> Expectation {
     Expectation { run_id: "a".repeat(40), role, replid: None }
+}
+
+/// As a group that has decided for health shows itself.
+pub fn show(window: &Window, at: u64, reason: &str) {
+    let Report::Decided(decided) = decided(Verdict::Healthy, reason, "cart-0000", vec![]) else { unreachable!() };
+    let Decided { observation, decision, digest, is_news: _ } = *decided;
+    let look = move |asking: oneshot::Sender<Observation>| drop(asking.send(observation.as_ref().clone()));
+    window.show(Moment(at), Arc::new(Ruling { decision, digest }), Arc::new(look));
 }

@@ -1,11 +1,24 @@
-//! The newest look at every group: what was seen, what was decided on it, and by whom. For people who ask; nothing is kept but
-//! the newest, and nothing is written anywhere. An observation holds no secrets, since the host asks the servers for none.
+//! A look at any group: what it sees, what was decided last, and by whom. For people who ask, and made when they ask: an observation
+//! is large, so nobody keeps one. It holds no secrets, since the host asks the servers for none.
 
-use crate::group::{Decided, Moment};
+use crate::group::Moment;
 use crate::policy::contract::{Decision, Observation};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Asks a group what it sees now. Nothing comes of it when the group has ended.
+pub type Look = Arc<dyn Fn(oneshot::Sender<Observation>) + Send + Sync>;
+
+/// What was decided, without what it was decided from.
+pub struct Ruling {
+    /// What the policy said.
+    pub decision: Decision,
+    /// SHA-256 of the policy that decided.
+    pub digest: String,
+}
 
 /// Of all groups of one process.
 #[derive(Default)]
@@ -13,7 +26,14 @@ pub struct Views(Mutex<BTreeMap<Key, Arc<Slot>>>);
 
 /// Namespace and name.
 type Key = (String, String);
-type Slot = Mutex<Option<(Moment, Arc<Decided>)>>;
+type Slot = Mutex<Option<Shown>>;
+
+#[derive(Clone)]
+struct Shown {
+    at: Moment,
+    ruling: Arc<Ruling>,
+    look: Look,
+}
 
 /// Where one group shows itself, until this is dropped.
 pub struct Window {
@@ -41,21 +61,30 @@ impl Views {
         Window { views: Arc::clone(self), key, slot }
     }
 
-    /// The newest look at a group as JSON. None: there is no such group, or nothing was decided yet.
-    pub fn json(&self, namespace: &str, name: &str, now: Moment) -> Option<String> {
+    /// A look at a group as JSON. None: there is no such group, or nothing was decided yet.
+    pub async fn json(&self, namespace: &str, name: &str, now: Moment) -> Option<String> {
+        let Shown { at, ruling, look } = self.shown(namespace, name)?;
+        let (asking, answer) = oneshot::channel();
+        look(asking);
+        let observation = &tokio::time::timeout(LOOK_LIMIT, answer).await.ok()?.ok()?;
+        let Ruling { decision, digest } = ruling.as_ref();
+        serde_json::to_string(&View { age_ms: at.age_us(now) / 1000, policy: digest, observation, decision }).ok()
+    }
+
+    fn shown(&self, namespace: &str, name: &str) -> Option<Shown> {
         let key = (namespace.to_owned(), name.to_owned());
         let slot = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key)?);
-        let shown = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, decided) = shown.as_ref()?;
-        let Decided { observation, decision, digest, is_news: _ } = decided.as_ref();
-        serde_json::to_string(&View { age_ms: at.age_us(now) / 1000, policy: digest, observation, decision }).ok()
+        slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
+/// A group that takes longer is held up by something worse.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
+
 impl Window {
-    /// Shows what was decided.
-    pub fn show(&self, now: Moment, decided: Arc<Decided>) {
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, decided));
+    /// Shows what was decided, and whom to ask for the rest.
+    pub fn show(&self, at: Moment, ruling: Arc<Ruling>, look: Look) {
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Shown { at, ruling, look });
     }
 }
 
@@ -70,38 +99,31 @@ impl Drop for Window {
 
 #[cfg(test)]
 mod tests {
-    use super::super::script::{DIGEST, decided};
+    use super::super::script::{DIGEST, show};
     use super::*;
-    use crate::group::Report;
-    use crate::policy::contract::Verdict;
     use serde_json::Value;
 
-    fn show(window: &Window, at: u64, reason: &str) {
-        let Report::Decided(decided) = decided(Verdict::Healthy, reason, "cart-0000", vec![]) else { unreachable!() };
-        window.show(Moment(at), Arc::from(decided));
-    }
-
-    #[test]
-    fn the_newest_look_is_shown_with_its_age_and_an_unknown_group_is_none() {
+    #[tokio::test]
+    async fn the_newest_look_is_shown_with_its_age_and_an_unknown_group_is_none() {
         let views = Arc::new(Views::default());
         let window = views.open("shop", "cart");
-        assert_eq!(views.json("shop", "cart", Moment(0)), None);
+        assert_eq!(views.json("shop", "cart", Moment(0)).await, None);
         show(&window, 1_000, "before");
         show(&window, 2_000, "healthy");
-        let json: Value = serde_json::from_str(&views.json("shop", "cart", Moment(9_000)).unwrap()).unwrap();
+        let json: Value = serde_json::from_str(&views.json("shop", "cart", Moment(9_000)).await.unwrap()).unwrap();
         assert_eq!((&json["age_ms"], &json["policy"], &json["decision"]["reason"]), (&7.into(), &DIGEST.into(), &"healthy".into()));
         assert_eq!(json["observation"]["instances"].as_array().unwrap().len(), 3);
-        assert_eq!(views.json("other", "cart", Moment(0)), None);
+        assert_eq!(views.json("other", "cart", Moment(0)).await, None);
     }
 
-    #[test]
-    fn a_group_that_ended_is_not_shown_and_does_not_take_its_successor_along() {
+    #[tokio::test]
+    async fn a_group_that_ended_is_not_shown_and_does_not_take_its_successor_along() {
         let views = Arc::new(Views::default());
         let (old, new) = (views.open("shop", "cart"), views.open("shop", "cart"));
         show(&new, 0, "healthy");
         drop(old);
-        assert!(views.json("shop", "cart", Moment(0)).is_some());
+        assert!(views.json("shop", "cart", Moment(0)).await.is_some());
         drop(new);
-        assert_eq!(views.json("shop", "cart", Moment(0)), None);
+        assert_eq!(views.json("shop", "cart", Moment(0)).await, None);
     }
 }

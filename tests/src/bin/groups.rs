@@ -6,7 +6,7 @@ use redis_operator::fleet::{Access, Crowd, Driver, Seats, moment};
 use redis_operator::group::{Event, Member, Record, Report, Settings};
 use redis_operator::policy::contract::{Address, Group, InstanceKind, Preference, Topology, Verdict};
 use redis_operator::policy::{Component, Line, Policy, Sandbox, embedded};
-use redis_operator::report::{GroupNames, Health, Metrics, Reporter, Views};
+use redis_operator::report::{GroupNames, Health, Metrics, Reporter, Ruling, Views};
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex};
@@ -111,7 +111,9 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
                     Verdict::Healthy => healthy.insert(number),
                     Verdict::Act | Verdict::Wait | Verdict::Refuse => healthy.remove(&number),
                 };
-                window.show(now, Arc::from(decided));
+                let door = door.clone();
+                let ruling = Ruling { decision: decided.decision, digest: decided.digest };
+                window.show(now, Arc::new(ruling), Arc::new(move |asking| door.look(asking)));
             }
         }
     });

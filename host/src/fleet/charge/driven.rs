@@ -12,7 +12,7 @@ use crate::policy::Line;
 use crate::policy::contract::Group as Wanted;
 use crate::redis::Logins;
 
-use crate::report::{GroupNames, Reporter};
+use crate::report::{GroupNames, Look, Reporter};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -87,10 +87,16 @@ impl Driven {
     }
 
     /// Who decided, for people.
-    pub fn title(&self, decided: &Decided) -> String {
+    pub fn title(&self, digest: &str) -> String {
         let line = self.line.line();
-        let title = line.iter().find(|policy| policy.digest() == decided.digest).map(|policy| policy.title());
-        format!("{} {:.12}", title.unwrap_or("policy"), decided.digest)
+        let title = line.iter().find(|policy| policy.digest() == digest).map(|policy| policy.title());
+        format!("{} {digest:.12}", title.unwrap_or("policy"))
+    }
+
+    /// Asks it what it sees.
+    pub fn look(&self) -> Look {
+        let door = self.door.clone();
+        Arc::new(move |asking| door.look(asking))
     }
 
     /// Has the shadow asked the same, if there is one.

@@ -19,7 +19,7 @@ use crate::kubernetes::nodes::Place;
 use crate::kubernetes::takeover::refusal;
 use crate::kubernetes::told::Trouble;
 use crate::kubernetes::verdicts::differs;
-use crate::report::Window;
+use crate::report::{Ruling, Window};
 use driven::{Driven, Told};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -192,17 +192,19 @@ impl Charge {
         self.picture.takeover = takeover.map(Arc::new).or(self.picture.takeover.take());
         match report {
             Report::Decided(decided) => {
-                let decided = Arc::<Decided>::from(decided);
                 driven.shadow(&decided);
-                self.window.show(now, Arc::clone(&decided));
-                let is_by_another = self.picture.decided.as_ref().is_none_or(|(before, ..)| before.digest != decided.digest);
-                let is_told = |before: &Decided| !decided.is_news && !differs(&before.decision, &decided.decision);
-                if !is_by_another && self.picture.decided.as_ref().is_some_and(|(before, ..)| is_told(before)) {
+                let Decided { observation, decision, digest, is_news } = *decided;
+                let ruling = Arc::new(Ruling { decision, digest });
+                self.window.show(now, Arc::clone(&ruling), driven.look());
+                let is_switching = observation.switchover.is_some();
+                let is_same = std::mem::replace(&mut self.picture.is_switching, is_switching) == is_switching && !is_news;
+                let is_told = |before: &Ruling| before.digest == ruling.digest && !differs(&before.decision, &ruling.decision);
+                if is_same && self.picture.decided.as_ref().is_some_and(|(before, ..)| is_told(before)) {
                     return has_ended;
                 }
-                self.picture.switchover_refused = refusal(&decided.decision).or(self.picture.switchover_refused.take());
-                let title = driven.title(&decided);
-                self.picture.decided = Some((decided, title, Timestamp::now()));
+                self.picture.switchover_refused = refusal(&ruling.decision).or(self.picture.switchover_refused.take());
+                let title = driven.title(&ruling.digest);
+                self.picture.decided = Some((ruling, title, Timestamp::now()));
                 true
             }
             Report::Link { .. } | Report::Fault { .. } | Report::Held | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => {

@@ -3,11 +3,11 @@
 
 use super::super::Door;
 use super::secrets::Secrets;
-use crate::group::{Decided, Record};
+use crate::group::Record;
 use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus};
 use crate::kubernetes::nodes::Place;
 use crate::kubernetes::told::Trouble;
-use crate::report::Takeover;
+use crate::report::{Ruling, Takeover};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -32,7 +32,9 @@ pub struct Picture {
     /// The group's truth, and when it was told. None: nothing new since the status was read.
     pub record: Option<(Record, Timestamp)>,
     /// The newest decision that was news, or that found an instance in another state; who made it, and when.
-    pub decided: Option<(Arc<Decided>, String, Timestamp)>,
+    pub decided: Option<(Arc<Ruling>, String, Timestamp)>,
+    /// A switchover was asked for, and is not done.
+    pub is_switching: bool,
     /// How the shadow has answered so far.
     pub shadow: Option<ShadowStatus>,
     /// The newest change of master that has ended.
@@ -64,6 +66,7 @@ impl Picture {
             missing: BTreeSet::new(),
             record: None,
             decided: None,
+            is_switching: false,
             shadow: None,
             takeover: None,
             switchover_id,
@@ -89,11 +92,6 @@ impl Picture {
     pub fn is_healthy(&self) -> bool {
         let is_whole = self.pods.len() == usize::try_from(self.redis.spec.replicas).unwrap_or(usize::MAX);
         is_whole && self.decided.as_ref().is_some_and(|(decided, ..)| decided.decision.verdict == crate::policy::contract::Verdict::Healthy)
-    }
-
-    /// A switchover was asked for, and is not done.
-    pub fn is_switching(&self) -> bool {
-        self.decided.as_ref().is_some_and(|(decided, ..)| decided.observation.switchover.is_some())
     }
 
     /// What is known of the node that a Pod runs on.

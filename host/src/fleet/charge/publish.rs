@@ -124,7 +124,7 @@ fn status(written: Option<&RedisStatus>, picture: &Picture, measured: Option<(u6
     let state = told::State {
         redis: &picture.redis,
         decision: picture.decided.as_ref().map(|(decided, ..)| &decided.decision),
-        is_switching: picture.is_switching(),
+        is_switching: picture.is_switching,
         troubles,
     };
     told::standing(before, &state, Timestamp::now())

@@ -19,7 +19,7 @@ pub async fn roll(common: &Common, picture: &Picture, tuned: &Tuned, mover: &mut
     let is_going = picture.pods.values().any(|pod| pod.metadata.deletion_timestamp.is_some());
     let old: Vec<(&String, &Pod)> = picture.pods.iter().map(|(name, pod)| (name, pod.as_ref())).filter(|(_, pod)| is_old(pod)).collect();
     let Some(master) = picture.master() else { return Step::done() };
-    if picture.revision.is_empty() || old.is_empty() || is_going || picture.redis.spec.paused || picture.is_switching() {
+    if picture.revision.is_empty() || old.is_empty() || is_going || picture.redis.spec.paused || picture.is_switching {
         return Step::done();
     }
     // One that does not run has nothing to lose, and may be what holds everything up.

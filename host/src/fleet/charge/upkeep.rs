@@ -89,7 +89,7 @@ impl Mover {
     /// Asks the group, if it is time. What came of it is seen in the next picture.
     pub fn move_master(&mut self, picture: &Picture, to: Option<String>) -> Step {
         let is_time = self.0.is_none_or(|at| at.elapsed() >= MOVE_AGAIN_AFTER);
-        if let Some(door) = picture.door.as_ref().filter(|_| is_time && !picture.is_switching() && !picture.redis.spec.paused) {
+        if let Some(door) = picture.door.as_ref().filter(|_| is_time && !picture.is_switching && !picture.redis.spec.paused) {
             door.switch_over(to);
             self.0 = Some(Instant::now());
         }
