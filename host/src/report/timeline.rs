@@ -8,9 +8,8 @@
 //! A change begins when its promotion is sent and ends with the first decision after it that wants nothing more.
 
 use crate::group::{Decided, Moment, Outcome, Report};
-use crate::policy::contract::{Action, Evidence, LinkState, Observation, Verdict};
+use crate::policy::contract::{Action, Evidence, Instance, LinkState, Verdict};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Follows the reports of one group.
 #[derive(Default)]
@@ -19,8 +18,10 @@ pub struct Timeline {
     /// Since when a member is not what it was: its connection left [`LinkState::Answering`], and no decision named it as an
     /// answering master since.
     lost: BTreeMap<String, Moment>,
-    /// What was decided last: on what, and at what price.
-    basis: Option<(Arc<Observation>, Option<u64>)>,
+    /// When each member last gave a sign of life, by what was decided on last.
+    lived: Vec<(String, Moment)>,
+    /// What the newest decision costs.
+    known_loss_bytes: Option<u64>,
     open: Option<Open>,
 }
 
@@ -108,7 +109,9 @@ impl Timeline {
             let is_master = decision.master.as_ref() == Some(id) && state == Some(LinkState::Answering);
             state.is_some() && !is_master
         });
-        self.basis = Some((Arc::clone(observation), decision.known_loss_bytes));
+        let lived = |instance: &Instance| Some((instance.id.clone(), Moment(now.0.checked_sub(instance.link.alive_age_us?)?)));
+        self.lived = observation.instances.iter().filter_map(lived).collect();
+        self.known_loss_bytes = decision.known_loss_bytes;
         let open = self.open.as_mut()?;
         if open.promoted.is_none() && decision.master.as_ref() == Some(&open.takeover.target) {
             // It was in doubt, and happened.
@@ -137,6 +140,11 @@ impl Timeline {
             | Action::Restart(_)
             | Action::Command(_) => return None,
         };
+        let is_it = |open: &Open| open.promoted.is_some() && open.takeover.target == *target && open.takeover.source == source;
+        if !is_handover && self.open.as_ref().is_some_and(is_it) {
+            // Told once more, because it was in doubt whether it had been heard.
+            return None;
+        }
         let before = self.open.take();
         let fault = if is_handover { None } else { self.fault.take() };
         let first_sign = source.as_ref().and_then(|source| self.lost.get(source)).copied().filter(|_| !is_handover);
@@ -144,7 +152,10 @@ impl Timeline {
         let retried = before.as_ref().filter(|open| open.promoted.is_none() && open.takeover.source == source);
         let ordered = retried.map_or(now, |open| open.ordered);
         let detect_us = retried.and_then(|open| open.takeover.detect_us).or_else(|| {
-            let last_life = || self.last_life(now, source.as_ref().filter(|_| evidence == Evidence::Silent)?);
+            let last_life = || {
+                let source = source.as_ref().filter(|_| evidence == Evidence::Silent)?;
+                self.lived.iter().find(|(id, _)| id == source).map(|(_, at)| *at)
+            };
             let (began, sign) = fault.or_else(last_life).zip(first_sign)?;
             sign.0.checked_sub(began.0)
         });
@@ -153,7 +164,7 @@ impl Timeline {
             meant_for: meant_for.clone(),
             evidence,
             is_handover,
-            known_loss_bytes: self.basis.as_ref().and_then(|(_, loss)| *loss),
+            known_loss_bytes: self.known_loss_bytes,
             detect_us,
             decide_us: first_sign.map(|sign| sign.age_us(ordered)),
             promote_us: 0,
@@ -163,13 +174,6 @@ impl Timeline {
         };
         self.open = Some(Open { takeover, ordered, promoted: None });
         before.filter(|open| open.promoted.is_some()).map(|open| open.takeover)
-    }
-
-    /// When the source last answered.
-    fn last_life(&self, now: Moment, source: &str) -> Option<Moment> {
-        let (observation, _) = self.basis.as_ref()?;
-        let age_us = observation.instances.iter().find(|instance| instance.id == source)?.link.alive_age_us?;
-        now.0.checked_sub(age_us).map(Moment)
     }
 
     fn finished(&mut self, now: Moment, action: &Action, outcome: &Outcome) {
@@ -203,8 +207,10 @@ impl Timeline {
 
 impl Open {
     fn promote(&mut self, now: Moment) {
-        self.promoted = Some(now);
-        self.takeover.promote_us = self.ordered.age_us(now);
+        if self.promoted.is_none() {
+            self.promoted = Some(now);
+            self.takeover.promote_us = self.ordered.age_us(now);
+        }
     }
 }
 
@@ -280,6 +286,16 @@ mod tests {
         ];
         let ended = run(&mut Timeline::default(), &script);
         assert_eq!(phases(&ended[0]), [Some(250_000), Some(750_000), Some(400), None]);
+    }
+
+    #[test]
+    fn a_promotion_that_is_sent_once_more_is_one_change() {
+        let sent = || sent(promote(Evidence::Dead));
+        let done = || done(promote(Evidence::Dead));
+        let healthy = decided(Verdict::Healthy, "healthy", "cart-0001", vec![]);
+        let script = [(10, lost("cart-0000")), (20, sent()), (30, done()), (40, sent()), (50, done()), (60, healthy)];
+        let ended = run(&mut Timeline::default(), &script);
+        assert_eq!(ended.iter().map(phases).collect::<Vec<_>>(), [[None, Some(10), Some(10), None]]);
     }
 
     #[test]

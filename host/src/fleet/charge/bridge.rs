@@ -6,9 +6,11 @@ use super::objects::in_short;
 use super::picture::Picture;
 use crate::kubernetes::apply::FIELD_MANAGER;
 use crate::kubernetes::objects::{MASTER, ROLE_LABEL, SERVICE_LABEL, bridge, bridge_name, lead_to};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Of one group.
@@ -47,12 +49,12 @@ impl Bridge {
     }
 
     async fn build(&mut self, api: &Api<EndpointSlice>, picture: &Picture) -> Result<(), kube::Error> {
-        let is_news = |pod: &&std::sync::Arc<k8s_openapi::api::core::v1::Pod>| pod.labels().get(ROLE_LABEL).is_none_or(|role| role != MASTER);
+        let is_news = |pod: &&Arc<Pod>| pod.labels().get(ROLE_LABEL).is_none_or(|role| role != MASTER);
         let master = picture.master().and_then(|master| picture.pods.get(master));
         let Some(slice) = master.filter(is_news).and_then(|pod| bridge(&picture.redis, pod)) else { return Ok(()) };
-        api.patch(&slice.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&slice)).await?;
+        // Whatever the answer: it may have been lost on its way back.
         self.stands_until = Some(Instant::now() + STANDS_AT_MOST);
-        Ok(())
+        api.patch(&slice.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&slice)).await.map(drop)
     }
 
     async fn take_down(&mut self, api: &Api<EndpointSlice>, picture: &Picture) -> Result<(), kube::Error> {
@@ -65,13 +67,13 @@ impl Bridge {
                 return Ok(());
             }
         }
-        match api.delete(&name, &DeleteParams::default()).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(error)) if error.code == 404 => {}
-            Err(error) => return Err(error),
+        let deleted = api.delete(&name, &DeleteParams::default()).await.map(drop);
+        let code = if let Err(kube::Error::Api(error)) = &deleted { error.code } else { 0 };
+        // What is not allowed will not be later; anything else that fails is tried again.
+        if deleted.is_ok() || [403, 404].contains(&code) {
+            self.stands_until = None;
         }
-        self.stands_until = None;
-        Ok(())
+        if code == 404 { Ok(()) } else { deleted }
     }
 }
 
