@@ -36,8 +36,8 @@ pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
         let picture = pictures.borrow_and_update().clone();
         let is_done = !picture.may_act || {
             let status = status(written.as_ref(), &picture, measured, refused.clone());
-            let (labelled, stored, ()) =
-                tokio::join!(label(&common, &picture), store(&common, &picture, &mut written, status), bridge.settle(&common, &picture));
+            let ((), labelled, stored) =
+                tokio::join!(bridge.settle(&common, &picture), label(&common, &picture), store(&common, &picture, &mut written, status));
             let labelled = labelled.map_err(|Unlabelled { why, is_refusal }| {
                 refused = is_refusal.then(|| Trouble { reason: "LabelsRefused", message: why.clone() });
                 why
