@@ -5,8 +5,6 @@
 
 #[path = "cluster/changes.rs"]
 mod changes;
-#[path = "cluster/crowd.rs"]
-mod crowd;
 #[path = "cluster/deployed.rs"]
 mod deployed;
 #[path = "cluster/faults.rs"]
@@ -100,7 +98,6 @@ cases![
     policies::a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody,
     policies::a_shadow_is_counted_and_changes_nothing,
     policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
-    crowd::fifty_resources_fail_together_and_each_changes_its_master_once,
     plugin::a_group_is_shown_explained_and_observed_through_the_operator,
     plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
     // Last: what is deployed looks after all namespaces.
