@@ -3,7 +3,7 @@
 use super::charge::{Word, charge};
 use super::{Common, moment};
 use crate::kubernetes::crd::Redis;
-use crate::kubernetes::nodes::Place;
+use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::told::refuse;
 use crate::kubernetes::watch::{Happening, KINDS, Key, watch};
 use crate::report::Contact;
@@ -178,9 +178,4 @@ impl Steward {
     fn tell_all(&self, word: &Word) {
         self.charges.keys().for_each(|key| self.tell(key, word.clone()));
     }
-}
-
-/// The node that a Pod runs on.
-fn node(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref()
 }

@@ -1,6 +1,6 @@
 //! What is told of the nodes that Pods run on.
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 
 /// One node, as far as a policy may want to know it.
@@ -17,6 +17,11 @@ pub fn place(node: &Node) -> Place {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let is_ready = conditions.filter(|condition| condition.type_ == "Ready").map(|condition| condition.status == "True").next();
     Place { is_ready, zone: node.labels().get(ZONE_LABEL).cloned() }
+}
+
+/// The node that a Pod runs on. None: nowhere yet.
+pub fn node(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
 }
 
 /// A node without it is in no zone that is known.

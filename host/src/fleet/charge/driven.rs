@@ -142,8 +142,8 @@ impl Driven {
         }
         let now = SystemTime::now();
         let version = |pod: &k8s_openapi::api::core::v1::Pod| pod.metadata.resource_version.clone();
-        let so_far = |pod: &k8s_openapi::api::core::v1::Pod| (version(pod), picture.revision.clone(), picture.place(pod).cloned());
-        let members: Vec<_> = picture.pods.iter().map(|(name, pod)| (name.clone(), so_far(pod))).collect();
+        let standing = |pod: &k8s_openapi::api::core::v1::Pod| (version(pod), picture.revision.clone(), picture.place(pod).cloned());
+        let members: Vec<_> = picture.pods.iter().map(|(name, pod)| (name.clone(), standing(pod))).collect();
         if self.members != members {
             self.door.send(Event::Members(
                 picture.pods.values().filter_map(|pod| pods::member(pod, &picture.revision, picture.place(pod), now)).collect(),

@@ -15,7 +15,7 @@ use super::Common;
 use crate::group::{Decided, Moment, Report};
 use crate::kubernetes::crd::Redis;
 use crate::kubernetes::news;
-use crate::kubernetes::nodes::Place;
+use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::takeover::refusal;
 use crate::kubernetes::told::Trouble;
 use crate::kubernetes::verdicts::differs;
@@ -138,7 +138,7 @@ impl Charge {
             }
             Word::PodGone(name) => {
                 picture.pods.remove(&name);
-                picture.nodes.retain(|node, _| picture.pods.values().any(|pod| runs_on(pod, node)));
+                picture.nodes.retain(|name, _| picture.pods.values().any(|pod| node(pod) == Some(name)));
             }
             Word::Node(name, place) => {
                 picture.nodes.insert(name, place);
@@ -259,10 +259,6 @@ impl Charge {
             self.picture.switchover_refused = None;
         }
     }
-}
-
-fn runs_on(pod: &Pod, node: &str) -> bool {
-    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node)
 }
 
 /// Who finds troubles.

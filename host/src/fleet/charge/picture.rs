@@ -5,7 +5,7 @@ use super::super::Door;
 use super::secrets::Secrets;
 use crate::group::Record;
 use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus};
-use crate::kubernetes::nodes::Place;
+use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::told::Trouble;
 use crate::report::{Ruling, Takeover};
 use k8s_openapi::api::core::v1::Pod;
@@ -96,7 +96,7 @@ impl Picture {
 
     /// What is known of the node that a Pod runs on.
     pub fn place(&self, pod: &Pod) -> Option<&Place> {
-        self.nodes.get(pod.spec.as_ref()?.node_name.as_ref()?)
+        self.nodes.get(node(pod)?)
     }
 
     /// Where a Pod's Redis is dialled. None: nowhere, it does not run.
