@@ -66,7 +66,7 @@ pub fn phase(wanted: &Wanted) -> u64 {
 
 /// Three probes with their answers cost 0.1 to 0.15 ms of a processor (measured): a fifth of it is spent on looks at the most.
 const GROUP_US: u64 = 750;
-/// Twenty of a thousand groups look together, which takes them a millisecond or two.
+/// A dozen of a thousand groups look together, which takes them a millisecond or two.
 const STEP_US: u64 = 10_000;
 /// A decision costs three times what a look does (measured).
 const DECISION_LOOKS: u64 = 10;

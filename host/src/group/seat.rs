@@ -264,6 +264,7 @@ fn position(value: &Value) -> Option<(&str, u64)> {
 }
 
 /// What every member is asked for.
+/// Sorted, as the replies of a seat are.
 const STANDARD: [&str; 4] = [INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER];
 
 fn state_of(kind: FailureKind) -> LinkState {

@@ -1,5 +1,5 @@
 //! Leads clients of the master Service to a new master at once: Kubernetes' own controller takes a second where two of its Pods have
-//! changed within milliseconds, as they do when a master dies. Stands for as long as that takes, and never longer than a few seconds.
+//! changed within milliseconds, as they do when a master dies. Stands for as long as that takes, and never longer than ten seconds while the API server answers.
 
 use super::super::Common;
 use super::objects::in_short;
