@@ -5,6 +5,8 @@
 
 #[path = "cluster/changes.rs"]
 mod changes;
+#[path = "cluster/crowd.rs"]
+mod crowd;
 #[path = "cluster/deployed.rs"]
 mod deployed;
 #[path = "cluster/faults.rs"]
@@ -48,6 +50,8 @@ macro_rules! cases {
 }
 
 cases![
+    // First: nothing else runs yet.
+    crowd::fifty_resources_fail_together_and_each_changes_its_master_once,
     pods::a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_address,
     pods::what_the_spec_says_reaches_the_process,
     pods::init_containers_run_first_and_a_job_of_a_pod_ends,
@@ -153,7 +157,10 @@ async fn run(filter: &str) -> ExitCode {
         let ended = AssertUnwindSafe(case(&mut cluster, &namespace)).catch_unwind().await;
         let outcome = if ended.is_ok() { "ok" } else { "FAILED" };
         println!("test {name} ... {outcome} ({:.1} s)", began.elapsed().as_secs_f32());
-        if ended.is_err() {
+        if ended.is_ok() {
+            // What it started would run on beside the next ones.
+            cluster.delete_namespace(&namespace).await;
+        } else {
             failed.push(name);
             println!("{}", cluster.kubectl(&["get", "pods,events", "-o", "wide", "-n", &namespace]).await.unwrap_or_default());
         }

@@ -72,7 +72,7 @@ impl Stage {
 
     fn answer_asked_at(&mut self, id: &str, sent: Moment) {
         let instance = self.instances().into_iter().find(|instance| instance.id == id).expect("a member");
-        let replies = instance.replies.into_iter().filter_map(|reply| Some((reply.command, Ok(reply.newest?.value)))).collect();
+        let replies = instance.replies.into_iter().filter_map(|reply| Some((reply.command.into(), Ok(reply.newest?.value)))).collect();
         let answer = Ok(Answer { link: link(id), replies });
         self.on(Event::Reply(Reply { member: id.into(), sent, answer }));
     }

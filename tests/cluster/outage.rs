@@ -65,7 +65,8 @@ pub async fn a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on
 pub async fn an_operator_that_is_killed_after_any_step_leaves_nothing_half_done(cluster: &mut Cluster, namespace: &str) {
     let mut operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
-    for step in [r#"verdict="act""#, " sent ", " finished ", " published ", r#"action="follow""#, "failover finished"] {
+    // Whether it sees the Pod asked to stop or dead is a matter of milliseconds, so the end may be that of a handover.
+    for step in [r#"verdict="act""#, " sent ", " finished ", " published ", r#"action="follow""#, "over finished"] {
         let master = settled(cluster, namespace, 3).await;
         let customer = Customer::start(cluster, namespace, None).await;
         // Under the same name, so that the Lease is still its own; and with a log that begins here.

@@ -15,7 +15,7 @@ async fn a_probe_brings_the_standard_replies_and_the_wanted_ones() {
     let wants = vec![vec!["CONFIG".to_string(), "GET".to_string(), "min-replicas-*".to_string()], vec!["NONSENSE".to_string()]];
     let mut it = Probed::with(LinkSettings { probe: Arc::new(Probe::new(&wants)), ..link_settings(server.endpoint()) });
     let (first, replies) = it.answer().await;
-    let commands: Vec<_> = replies.0.iter().map(|(command, _)| command.as_str()).collect();
+    let commands: Vec<_> = replies.0.iter().map(|(command, _)| command.as_ref()).collect();
     assert_eq!(commands, [&STANDARD_COMMANDS[..], &["CONFIG GET min-replicas-*", "NONSENSE"]].concat());
     assert!(replies.text("INFO server").contains("run_id:"));
     assert!(replies.text("INFO replication").contains("role:slave"), "it booted as a replica of itself");

@@ -82,7 +82,7 @@ impl Rig {
 /// A link with its events.
 pub struct Probed {
     pub link: Link,
-    events: UnboundedReceiver<Box<LinkEvent>>,
+    events: UnboundedReceiver<LinkEvent>,
 }
 
 pub fn link_settings(endpoint: &Endpoint) -> LinkSettings {
@@ -103,7 +103,7 @@ impl Probed {
 
     pub fn with(settings: LinkSettings) -> Self {
         let (sender, events) = unbounded_channel();
-        Self { link: Link::new("it".into(), settings, sender), events }
+        Self { link: Link::new("it".into(), settings, Arc::new(move |event| drop(sender.send(event)))), events }
     }
 
     pub fn logged_in(endpoint: &Endpoint, user: Option<&str>, password: &str, tls: Option<Tls>) -> Self {
@@ -116,7 +116,7 @@ impl Probed {
     }
 
     pub async fn next(&mut self) -> Option<LinkEvent> {
-        self.events.recv().await.map(|event| *event)
+        self.events.recv().await
     }
 
     /// Probes, and returns the connection's number and its replies.
@@ -156,11 +156,11 @@ impl Probed {
     }
 }
 
-pub struct Replies(pub Vec<(String, Result<Value, redis_operator::redis::CommandFailure>)>);
+pub struct Replies(pub Vec<(Arc<str>, Result<Value, redis_operator::redis::CommandFailure>)>);
 
 impl Replies {
     pub fn text(&self, command: &str) -> String {
-        match self.0.iter().find(|(name, _)| name == command).map(|(_, reply)| reply) {
+        match self.0.iter().find(|(name, _)| **name == *command).map(|(_, reply)| reply) {
             Some(Ok(Value::Text(text))) => text.text.clone(),
             other => panic!("{command}: {other:?}"),
         }

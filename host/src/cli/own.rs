@@ -77,7 +77,7 @@ impl OwnServers {
         for endpoint in &endpoints {
             members.push(member(endpoint).await.map_err(Stop::Failed)?);
         }
-        let access = Access { logins: None.into(), tls: None, hang_limit: group.down_after, wants: Vec::new() };
+        let access = Access { logins: None.into(), tls: None, hang_limit: group.down_after };
         // First, because a policy that is none must end this before any server starts.
         let session = Session::open(settings, members, access, policy, publish, surroundings)?;
         let servers = endpoints.iter().map(|endpoint| ServerSettings {

@@ -50,7 +50,7 @@ impl Servers {
             }
             members.push(member);
         }
-        Ok((members, Access { logins: self.credentials(surroundings)?.into(), tls: self.tls()?, hang_limit, wants: Vec::new() }))
+        Ok((members, Access { logins: self.credentials(surroundings)?.into(), tls: self.tls()?, hang_limit }))
     }
 
     fn credentials(&self, surroundings: &Surroundings) -> Result<Option<Credentials>, Stop> {

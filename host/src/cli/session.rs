@@ -3,7 +3,7 @@
 
 use super::outcome::{Pass, check_input};
 use super::{PolicyChoice, Stop, Surroundings};
-use crate::fleet::{Access, Door, Driver, Publish, Reports, Seats};
+use crate::fleet::{Access, Door, Driver, Publish, Reports};
 use crate::group::{Decided, Event, Member, Moment, Report, Settings};
 use crate::policy::{Line, Policy, Sandbox};
 use std::sync::Arc;
@@ -61,8 +61,7 @@ impl Session {
         }
         line.swap(Arc::new(chosen)).map_err(|error| Stop::Input(error.to_string()))?;
         let start = Instant::now();
-        let access = Access { wants: line.wants(topology), ..access };
-        let (driver, reports) = Driver::new(settings, move |events| Seats::new(access, events), Arc::clone(&line), publish, start);
+        let (driver, reports) = Driver::new(settings, access, Arc::clone(&line), publish, start);
         let door = driver.door();
         door.send(Event::Members(members));
         let runtime =

@@ -2,7 +2,8 @@
 //! nothing.
 //!
 //! One task a group. Everything that happens to the group comes through one queue, in order; everything that it wants done is
-//! done beside it, so nothing that hangs can hold it up.
+//! done beside it, so nothing that hangs can hold it up. Queues of groups are of the `futures` crate: an empty one of tokio's has a
+//! KiB, and groups are many.
 
 mod act;
 mod charge;
@@ -16,23 +17,25 @@ mod steward;
 pub use crowd::Crowd;
 pub use record::{RecordError, RecordFile};
 pub use reports::Reports;
-pub use seats::{Access, Seats, member};
+pub use seats::{Access, member};
 pub use steward::look_after_all;
 
 use crate::group::{Effect, Event, Group, Moment, Record, Request, Settings};
 use crate::kubernetes::news::News;
 use crate::policy::Line;
 use crate::policy::contract::{Observation, Topology};
-use crate::redis::{LinkEvent, Logins, Tls};
+use crate::redis::{Logins, Tls};
 use crate::report::{Health, Metrics, Pulse, Views};
 use crowd::Counted;
+use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures_util::StreamExt;
 use kube::Client;
 use policies::{Policies, Shadows};
 use reports::Reporting;
+use seats::Seats;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Semaphore, oneshot};
 
 /// What all groups of one cluster share.
@@ -84,8 +87,8 @@ pub struct Driver<P> {
     publish: P,
     reports: Reporting,
     start: Instant,
-    queue: (UnboundedSender<Box<Word>>, UnboundedReceiver<Box<Word>>),
-    links: UnboundedReceiver<Box<LinkEvent>>,
+    door: Door,
+    queue: UnboundedReceiver<Word>,
     crowd: Option<Counted>,
     pulse: Option<Pulse>,
 }
@@ -100,27 +103,27 @@ enum Word {
 
 /// Tells a driven group from elsewhere: members, requests, authority, another policy, another password.
 #[derive(Clone)]
-pub struct Door(UnboundedSender<Box<Word>>);
+pub struct Door(UnboundedSender<Word>);
 
 impl Door {
     /// Sends one. Nothing happens if the group has ended.
     pub fn send(&self, event: Event) {
-        drop(self.0.send(Box::new(Word::Event(event))));
+        drop(self.0.unbounded_send(Word::Event(event)));
     }
 
     /// How to log in and to encrypt from the next connection on.
     pub fn log_in_as(&self, logins: Logins, tls: Option<Tls>) {
-        drop(self.0.send(Box::new(Word::Access(logins, tls))));
+        drop(self.0.unbounded_send(Word::Access(logins, tls)));
     }
 
     /// What would be handed to the policy now, for people.
     pub fn look(&self, asking: oneshot::Sender<Observation>) {
-        drop(self.0.send(Box::new(Word::Look(asking))));
+        drop(self.0.unbounded_send(Word::Look(asking)));
     }
 
     /// Who decides from now on: another line, or the same with another policy in front.
     pub fn decide_by(&self, line: Arc<Line>) {
-        drop(self.0.send(Box::new(Word::Line(line))));
+        drop(self.0.unbounded_send(Word::Line(line)));
     }
 
     /// Asks for a planned change of master.
@@ -133,26 +136,31 @@ impl<P: Publish> Driver<P> {
     /// A group on its start, and the reports that it will make. `start` is the zero of all its moments.
     pub fn new(
         settings: Settings,
-        seats: impl FnOnce(UnboundedSender<Box<LinkEvent>>) -> Seats,
+        access: Access,
         line: Arc<Line>,
         publish: P,
         start: Instant,
     ) -> (Self, Reports) {
-        let (link_events, links) = unbounded_channel();
+        let (words, queue) = unbounded();
+        let door = Door(words);
+        let told = door.clone();
+        let listener = Arc::new(move |event| told.send(seats::event(event, |at| moment(start, at))));
         let (reporting, reports) = reports::reports();
         let topology = settings.wanted.topology;
+        let mut seats = Seats::new(access, listener);
+        seats.want(&line.wants(topology));
         let group = Group::new(settings, moment(start, Instant::now()));
         (
             Self {
                 group,
-                seats: seats(link_events),
+                seats,
                 line,
                 topology,
                 publish,
                 reports: reporting,
                 start,
-                queue: unbounded_channel(),
-                links,
+                door,
+                queue,
                 crowd: None,
                 pulse: None,
             },
@@ -172,70 +180,72 @@ impl<P: Publish> Driver<P> {
 
     /// The way in.
     pub fn door(&self) -> Door {
-        Door(self.queue.0.clone())
+        self.door.clone()
     }
 
     /// Runs until dropped.
-    pub async fn run(mut self) {
-        let mut wake = Moment::default();
-        let timer = tokio::time::sleep_until(self.start.into());
-        tokio::pin!(timer);
-        loop {
-            let event = tokio::select! {
-                biased;
-                Some(word) = self.queue.1.recv() => match *word {
-                    Word::Event(event) => event,
-                    Word::Access(logins, tls) => {
-                        self.seats.log_in_as(logins, tls);
-                        continue;
-                    }
-                    Word::Look(asking) => {
-                        // Whoever asked may have gone.
-                        drop(asking.send(self.group.observation(moment(self.start, Instant::now()))));
-                        continue;
-                    }
-                    Word::Line(line) => {
-                        self.line = line;
-                        Event::Policy
-                    }
-                },
-                Some(event) = self.links.recv() => self.seats.event(*event, |at| moment(self.start, at)),
-                () = &mut timer => Event::Tick,
-            };
-            match &event {
-                Event::Members(members) => self.seats.seat(members),
-                Event::Policy => self.seats.want(self.line.wants(self.topology)),
-                Event::Tick
-                | Event::Reply(_)
-                | Event::Closed { .. }
-                | Event::Finished { .. }
-                | Event::Authority { .. }
-                | Event::Request(_)
-                | Event::Wanted { .. } => {}
-            }
-            let now = moment(self.start, Instant::now());
-            if let Some(crowd) = &self.crowd {
-                self.group.among(crowd.groups());
-            }
-            if let Some(pulse) = &self.pulse {
-                pulse.beat(now);
-            }
-            for effect in self.group.on(now, event, &self.line) {
-                match effect {
-                    Effect::Probe { member } => self.seats.probe(&member),
-                    Effect::Act(order) => act::carry_out(&self.seats, order, self.door()),
-                    Effect::Publish(record) => self.publish.publish(now, record),
-                    Effect::WakeAt(at) => wake = at,
-                    Effect::Report(report) => {
-                        if let Some(pulse) = &self.pulse {
-                            pulse.report(now, &report);
+    #[expect(clippy::manual_async_fn, reason = "an async function has room for its argument twice, and groups are many")]
+    pub fn run(mut self) -> impl Future<Output = ()> {
+        async move {
+            let mut wake = Moment::default();
+            let timer = tokio::time::sleep_until(self.start.into());
+            tokio::pin!(timer);
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    Some(word) = self.queue.next() => match word {
+                        Word::Event(event) => event,
+                        Word::Access(logins, tls) => {
+                            self.seats.log_in_as(logins, tls);
+                            continue;
                         }
-                        self.reports.send(now, report);
+                        Word::Look(asking) => {
+                            // Whoever asked may have gone.
+                            drop(asking.send(self.group.observation(moment(self.start, Instant::now()))));
+                            continue;
+                        }
+                        Word::Line(line) => {
+                            self.line = line;
+                            Event::Policy
+                        }
+                    },
+                    () = &mut timer => Event::Tick,
+                };
+                match &event {
+                    Event::Members(members) => self.seats.seat(members),
+                    Event::Policy => self.seats.want(&self.line.wants(self.topology)),
+                    Event::Tick
+                    | Event::Reply(_)
+                    | Event::Closed { .. }
+                    | Event::Finished { .. }
+                    | Event::Authority { .. }
+                    | Event::Request(_)
+                    | Event::Wanted { .. } => {}
+                }
+                let now = moment(self.start, Instant::now());
+                if let Some(crowd) = &self.crowd {
+                    self.group.among(crowd.groups());
+                }
+                if let Some(pulse) = &self.pulse {
+                    pulse.beat(now);
+                }
+                for effect in self.group.on(now, event, &self.line) {
+                    match effect {
+                        Effect::Probe { member } => self.seats.probe(&member),
+                        Effect::Act(order) => act::carry_out(&self.seats, order, self.door.clone()),
+                        Effect::Publish(record) => self.publish.publish(now, record),
+                        Effect::WakeAt(at) => wake = at,
+                        Effect::Report(report) => {
+                            if let Some(pulse) = &self.pulse {
+                                pulse.report(now, &report);
+                            }
+                            self.reports.send(now, report);
+                        }
                     }
                 }
+                // Anew: a timer that is put off wakes at its old time all the same.
+                timer.set(tokio::time::sleep_until((self.start + std::time::Duration::from_micros(wake.0)).into()));
             }
-            // Anew: a timer that is put off wakes at its old time all the same.
-            timer.set(tokio::time::sleep_until((self.start + std::time::Duration::from_micros(wake.0)).into()));
         }
     }
 }

@@ -1,17 +1,15 @@
 //! The way of a group's reports to whoever tells people. Carries; reads nothing.
-//!
-//! A queue of tokio has room for 32 from its start, twice that when it moves, and a report is large: boxes keep a thousand groups small.
 
 use crate::group::{Moment, Report};
-use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use futures_channel::mpsc::{Receiver, Sender, TryRecvError, channel};
+use futures_util::StreamExt;
 
 /// The reports of one group, in order.
 #[derive(Debug)]
-pub struct Reports(Receiver<Box<(Moment, Report)>>);
+pub struct Reports(Receiver<(Moment, Report)>);
 
 /// Where they come from.
-pub(super) struct Reporting(Sender<Box<(Moment, Report)>>);
+pub(super) struct Reporting(Sender<(Moment, Report)>);
 
 pub(super) fn reports() -> (Reporting, Reports) {
     let (reporting, reports) = channel(REPORTS_MAX);
@@ -20,15 +18,15 @@ pub(super) fn reports() -> (Reporting, Reports) {
 
 impl Reporting {
     /// Whoever does not read in time misses some; a failover never waits for a terminal.
-    pub(super) fn send(&self, now: Moment, report: Report) {
-        drop(self.0.try_send(Box::new((now, report))));
+    pub(super) fn send(&mut self, now: Moment, report: Report) {
+        drop(self.0.try_send((now, report)));
     }
 }
 
 impl Reports {
     /// The next one. None: the group has ended.
     pub async fn recv(&mut self) -> Option<(Moment, Report)> {
-        self.0.recv().await.map(|told| *told)
+        self.0.next().await
     }
 
     /// The next one, if there is one already.
@@ -36,7 +34,7 @@ impl Reports {
     /// # Errors
     /// There is none, yet or for ever.
     pub fn try_recv(&mut self) -> Result<(Moment, Report), TryRecvError> {
-        self.0.try_recv().map(|told| *told)
+        self.0.try_recv()
     }
 }
 

@@ -2,11 +2,9 @@
 
 use crate::group::{Answer, Event, Failed, Member, Moment, Reply};
 use crate::policy::contract::{Address, InstanceKind};
-use crate::redis::{Connection, Endpoint, Link, LinkEvent, LinkSettings, Logins, Probe, Tls};
-use std::collections::BTreeMap;
+use crate::redis::{CommandFailure, Connection, Endpoint, Link, LinkEvent, LinkSettings, Listener, Logins, Probe, Tls};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::UnboundedSender;
 
 /// How all members of a group are reached.
 #[derive(Clone, Debug)]
@@ -17,8 +15,6 @@ pub struct Access {
     pub tls: Option<Tls>,
     /// The hang limit: the deadline of a dial, and when a hung connection is dialled beside.
     pub hang_limit: Duration,
-    /// The commands that the policy wants beyond the standard ones.
-    pub wants: Vec<Vec<String>>,
 }
 
 /// The links.
@@ -26,46 +22,48 @@ pub struct Seats {
     access: Access,
     /// One for all of them.
     probe: Arc<Probe>,
-    events: UnboundedSender<Box<LinkEvent>>,
-    links: BTreeMap<String, (Endpoint, Link)>,
+    listener: Listener,
+    /// Sorted by member.
+    links: Vec<Link>,
 }
 
 impl Seats {
-    /// Without members.
-    pub fn new(access: Access, events: UnboundedSender<Box<LinkEvent>>) -> Self {
-        Self { probe: Arc::new(Probe::new(&access.wants)), access, events, links: BTreeMap::new() }
+    /// Without members, asked for what every member is.
+    pub fn new(access: Access, listener: Listener) -> Self {
+        Self { access, probe: Arc::new(Probe::new(&[])), listener, links: Vec::new() }
     }
 
     /// Keeps the links of those that stay where they are, drops the others, makes new ones.
     pub fn seat(&mut self, members: &[Member]) {
         let mut before = std::mem::take(&mut self.links);
-        for member in members {
+        let link = |member: &Member| {
             let endpoint = Endpoint { host: member.address.host.clone(), port: member.address.port };
-            let kept = before.remove(&member.id).filter(|(dialled, _)| *dialled == endpoint);
-            let link = kept.map_or_else(|| self.link(&member.id, endpoint.clone()), |(_, link)| link);
-            self.links.insert(member.id.clone(), (endpoint, link));
-        }
+            let kept = place(&before, &member.id).map(|place| before.remove(place)).filter(|link| *link.endpoint() == endpoint);
+            kept.unwrap_or_else(|| self.link(&member.id, endpoint))
+        };
+        let mut links: Vec<Link> = members.iter().map(link).collect();
+        links.sort_by(|one, other| one.member().cmp(other.member()));
+        self.links = links;
     }
 
     fn link(&self, id: &str, endpoint: Endpoint) -> Link {
-        let Access { logins, tls, hang_limit, wants: _ } = &self.access;
+        let Access { logins, tls, hang_limit } = &self.access;
         let (logins, tls, probe) = (logins.clone(), tls.clone(), Arc::clone(&self.probe));
         let settings = LinkSettings { endpoint, logins, tls, dial_deadline: *hang_limit, redial_after: *hang_limit, probe };
-        Link::new(Arc::from(id), settings, self.events.clone())
+        Link::new(Arc::from(id), settings, Arc::clone(&self.listener))
     }
 
-    /// Another policy wants other commands.
-    pub fn want(&mut self, wants: Vec<Vec<String>>) {
-        self.probe = Arc::new(Probe::new(&wants));
-        for (_, link) in self.links.values() {
+    /// The read-only commands that the policy wants beyond the standard ones.
+    pub fn want(&mut self, wants: &[Vec<String>]) {
+        self.probe = Arc::new(Probe::new(wants));
+        for link in &self.links {
             link.ask_for(Arc::clone(&self.probe));
         }
-        self.access.wants = wants;
     }
 
     /// They have another password or certificate, or are about to.
     pub fn log_in_as(&mut self, logins: Logins, tls: Option<Tls>) {
-        for (_, link) in self.links.values() {
+        for link in &self.links {
             link.log_in_as(logins.clone(), tls.clone());
         }
         (self.access.logins, self.access.tls) = (logins, tls);
@@ -73,29 +71,33 @@ impl Seats {
 
     /// Asks a member.
     pub fn probe(&self, id: &str) {
-        if let Some((_, link)) = self.links.get(id) {
-            link.probe();
+        if let Some(place) = place(&self.links, id) {
+            self.links[place].probe();
         }
     }
 
     /// The very connection of that number.
     pub fn connection(&self, id: &str, number: u64) -> Option<Connection> {
-        self.links.get(id)?.1.connection(number)
+        self.links[place(&self.links, id)?].connection(number)
     }
+}
 
-    /// In the group's words.
-    pub fn event(&self, event: LinkEvent, moment: impl Fn(Instant) -> Moment) -> Event {
-        match event {
-            LinkEvent::Answered { member, link, sent, replies } => {
-                let failed = |failure: crate::redis::CommandFailure| Failed { kind: failure.kind, text: failure.text };
-                let replies = replies.into_iter().map(|(command, reply)| (command, reply.map_err(failed))).collect();
-                Event::Reply(Reply { member: member.to_string(), sent: moment(sent), answer: Ok(Answer { link, replies }) })
-            }
-            LinkEvent::Failed { member, sent, kind, text } => {
-                Event::Reply(Reply { member: member.to_string(), sent: moment(sent), answer: Err(Failed { kind, text }) })
-            }
-            LinkEvent::Closed { member, link } => Event::Closed { member: member.to_string(), link },
+fn place(links: &[Link], id: &str) -> Option<usize> {
+    links.binary_search_by(|link| link.member().cmp(id)).ok()
+}
+
+/// What happened on a link, in the group's words.
+pub(super) fn event(event: LinkEvent, moment: impl Fn(Instant) -> Moment) -> Event {
+    match event {
+        LinkEvent::Answered { member, link, sent, replies } => {
+            let failed = |failure: CommandFailure| Failed { kind: failure.kind, text: failure.text };
+            let replies = replies.into_iter().map(|(command, reply)| (command, reply.map_err(failed))).collect();
+            Event::Reply(Reply { member: member.to_string(), sent: moment(sent), answer: Ok(Answer { link, replies }) })
         }
+        LinkEvent::Failed { member, sent, kind, text } => {
+            Event::Reply(Reply { member: member.to_string(), sent: moment(sent), answer: Err(Failed { kind, text }) })
+        }
+        LinkEvent::Closed { member, link } => Event::Closed { member: member.to_string(), link },
     }
 }
 

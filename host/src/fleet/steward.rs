@@ -7,12 +7,12 @@ use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::told::refuse;
 use crate::kubernetes::watch::{Happening, KINDS, Key, watch};
 use crate::report::Contact;
+use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch::Receiver;
 
 /// Everything that is known of the cluster, by resource.
@@ -81,7 +81,7 @@ impl Steward {
             Happening::Object(key, kind, name, version) => self.tell(&key, Word::Object(kind, name, version)),
             Happening::Secret((namespace, name)) => {
                 let of = |(key, charge): &(&Key, &InCharge)| key.0 == namespace && charge.secrets.contains(&name);
-                self.charges.iter().filter(of).for_each(|(_, charge)| drop(charge.words.send(Word::Secret)));
+                self.charges.iter().filter(of).for_each(|(_, charge)| drop(charge.words.unbounded_send(Word::Secret)));
             }
             Happening::Node(name, place) => self.see_node(name, place),
             Happening::Listing("Redis") => self.listed = Some(BTreeSet::new()),
@@ -129,13 +129,13 @@ impl Steward {
             charge.secrets = secrets;
             return self.tell(&key, Word::Wanted(redis));
         }
-        let (words, heard) = unbounded_channel();
+        let (words, heard) = unbounded();
         tokio::spawn(charge(Arc::clone(&self.common), redis, heard, self.authority.clone()));
         for pod in self.pods.get(&key).into_iter().flat_map(BTreeMap::values) {
-            self.words_of(pod).into_iter().for_each(|word| drop(words.send(word)));
+            self.words_of(pod).into_iter().for_each(|word| drop(words.unbounded_send(word)));
         }
         if let Some(revision) = self.revisions.get(&key) {
-            drop(words.send(Word::Revision(revision.clone())));
+            drop(words.unbounded_send(Word::Revision(revision.clone())));
         }
         self.charges.insert(key, InCharge { words, secrets });
     }
@@ -171,7 +171,7 @@ impl Steward {
     fn tell(&self, key: &Key, word: Word) {
         if let Some(charge) = self.charges.get(key) {
             // A charge that has ended is about to be dropped here, too.
-            drop(charge.words.send(word));
+            drop(charge.words.unbounded_send(word));
         }
     }
 

@@ -96,7 +96,7 @@ pub struct Answer {
     /// The number of the connection: actions go out on the one that reported what they rest on.
     pub link: u64,
     /// Per command, as sent.
-    pub replies: Vec<(String, Result<Value, Failed>)>,
+    pub replies: Vec<(Arc<str>, Result<Value, Failed>)>,
 }
 
 /// Why there is no good reply.
@@ -244,7 +244,7 @@ pub struct Decided {
     /// What it was asked.
     pub observation: Arc<Observation>,
     /// What it said.
-    pub decision: Decision,
+    pub decision: Arc<Decision>,
     /// SHA-256 of who said it.
     pub digest: String,
     /// Verdict, reason, master or plan differ from the last one.

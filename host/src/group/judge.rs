@@ -18,7 +18,7 @@ pub fn judge(now: Moment, line: &Line, observation: Observation, last: Option<&D
         match answer {
             Ok(decision) => {
                 let is_news = last.is_none_or(|last| differs(last, &decision));
-                return Some(Decided { observation, decision, digest: policy.digest().to_owned(), is_news });
+                return Some(Decided { observation, decision: Arc::new(decision), digest: policy.digest().to_owned(), is_news });
             }
             Err(fault) => {
                 line.fault(Duration::from_micros(now.0), policy.digest(), &fault);

@@ -25,6 +25,7 @@ use look::Look;
 use seat::Seat;
 use stage::Stage;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a group starts from.
 #[derive(Clone, Debug)]
@@ -52,7 +53,7 @@ pub struct Group {
     switchover: Option<(Option<String>, Moment)>,
     published: Option<(Published, Moment)>,
     last_failover: Option<Changed>,
-    last: Option<Decision>,
+    last: Option<Arc<Decision>>,
     /// Since when every decision has been for a promotion because the master abdicated.
     abdicated: Option<Moment>,
     /// How many groups share our thread, and our place among them.
@@ -98,7 +99,7 @@ impl Group {
         self.look_around(now, &mut effects);
         if self.look.is_complete(now, &self.seats) && !self.stage.is_running(now) && !self.is_quiet(now) {
             let observation = self.observation(now);
-            match judge::judge(now, policies, observation, self.last.as_ref(), &mut effects) {
+            match judge::judge(now, policies, observation, self.last.as_deref(), &mut effects) {
                 Some(decided) => self.follow_up(now, decided, &mut effects),
                 None => self.look.decided(now, HELD_LOOK_US),
             }

@@ -7,6 +7,7 @@ use failover_core::facts::{
     History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER, PersistenceFacts, ReplicationFacts, ServerFacts, Speaks, keys,
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 /// A member and what was seen of it.
 pub struct Seat {
@@ -25,7 +26,7 @@ pub struct Seat {
 }
 
 struct Known {
-    command: String,
+    command: Arc<str>,
     newest: Option<(Value, Moment)>,
     /// The first reply with the position of `newest`.
     unmoved: Option<Box<(Value, Moment)>>,
@@ -39,7 +40,7 @@ impl Seat {
     pub fn new(member: Member, now: Moment) -> Self {
         let (closed, refusals, alive) = (None, None, None);
         // Standard replies stand in every observation: also of a server that never gave one there is a failure to tell.
-        let replies = STANDARD.map(|command| Known::new(command.to_owned())).into();
+        let replies = STANDARD.map(|command| Known::new(command.into())).into();
         Self { member, link: None, probing: None, state: LinkState::Unknown, state_since: now, closed, refusals, alive, replies }
     }
 
@@ -145,13 +146,18 @@ impl Seat {
     }
 
     fn known(&self, command: &str) -> Option<&Known> {
-        self.replies.iter().find(|known| known.command == command)
+        self.replies.iter().find(|known| *known.command == *command)
     }
 
-    fn known_of(&mut self, command: String) -> &mut Known {
+    fn known_of(&mut self, command: Arc<str>) -> &mut Known {
         let place = match self.replies.binary_search_by(|known| known.command.cmp(&command)) {
-            Ok(place) => place,
+            Ok(place) => {
+                // The words of a probe, which all members share.
+                self.replies[place].command = command;
+                place
+            }
             Err(place) => {
+                self.replies.reserve_exact(1);
                 self.replies.insert(place, Known::new(command));
                 place
             }
@@ -192,7 +198,7 @@ impl Seat {
                 .replies
                 .iter()
                 .map(|known| KnownReply {
-                    command: known.command.clone(),
+                    command: known.command.to_string(),
                     newest: known.newest.as_ref().map(sample),
                     earlier: known.unmoved.as_deref().map(sample),
                     failure: known.failure.as_deref().map(|(failed, since)| Failure {
@@ -209,14 +215,16 @@ impl Seat {
 }
 
 impl Known {
-    fn new(command: String) -> Self {
+    fn new(command: Arc<str>) -> Self {
         Self { command, newest: None, unmoved: None, failure: None, gist: 0, offset: None }
     }
 
-    /// Each reply is read once, when it comes: looks are many.
+    /// Each reply is read once, when it comes, and one that says the same as before is not read at all: looks are many.
     fn renew(&mut self, value: Value, sent: Moment) {
-        let (gist, offset) = text(&value).map_or((0, None), |text| gist(&self.command, text));
-        let is_unmoved = |before: &Value| offset.is_some() && offset == self.offset && position(before) == position(&value);
+        let is_same = self.newest.as_ref().is_some_and(|(before, _)| *before == value);
+        let read = || text(&value).map_or((0, None), |text| gist(&self.command, text));
+        let (gist, offset) = if is_same { (self.gist, self.offset) } else { read() };
+        let is_unmoved = |before: &Value| offset.is_some() && offset == self.offset && (is_same || position(before) == position(&value));
         let stands_still = self.newest.as_ref().is_some_and(|(before, _)| is_unmoved(before));
         self.unmoved = if stands_still { self.unmoved.take().or_else(|| self.newest.take().map(Box::new)) } else { None };
         (self.newest, self.gist, self.offset) = (Some((value, sent)), gist, offset);

@@ -5,6 +5,7 @@ use super::event::{Changed, Decided, Effect, Moment, Order, Outcome, Record, Rep
 use crate::policy::contract::{Action, Decision, Evidence, Expectation, InDoubt, Published, Verdict};
 use failover_core::facts::Speaks;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What was sent and is not settled.
 #[derive(Default)]
@@ -54,7 +55,7 @@ impl Stage {
 impl Group {
     /// Reports a decision, makes its truth known, carries out its first stage.
     pub(super) fn follow_up(&mut self, now: Moment, decided: Decided, effects: &mut Vec<Effect>) {
-        let decision = decided.decision.clone();
+        let decision = Arc::clone(&decided.decision);
         self.look.decided(now, decision.next_look_us.min(self.next_us(now)));
         self.quiet_until = now.after_us(self.quiet_us(&decision));
         self.settle_request(&decision);

@@ -17,7 +17,6 @@ use crate::policy::contract::{FailureKind, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
 /// What happened on a link.
@@ -33,7 +32,7 @@ pub enum LinkEvent {
         /// When the probe was sent: whatever the replies show was true since then.
         sent: Instant,
         /// Every command in the words of the observation, with its reply.
-        replies: Vec<(String, Result<Value, CommandFailure>)>,
+        replies: Vec<(Arc<str>, Result<Value, CommandFailure>)>,
     },
     /// An attempt to get a first answer out of a new connection came to nothing.
     Failed {
@@ -55,6 +54,9 @@ pub enum LinkEvent {
     },
 }
 
+/// Who is told of everything that happens on a link, in order. Returns at once, and calls no link.
+pub type Listener = Arc<dyn Fn(LinkEvent) + Send + Sync>;
+
 /// What a link needs to know.
 #[derive(Clone, Debug)]
 pub struct LinkSettings {
@@ -73,15 +75,24 @@ pub struct LinkSettings {
 }
 
 /// The connection to one server. Dropping it drops its connections, silently.
-#[derive(Debug)]
 pub struct Link(Arc<Shared>);
 
 impl Link {
-    /// Dials nobody yet: that is what the first probe does. `events` get everything that happens.
-    pub fn new(member: Arc<str>, settings: LinkSettings, events: UnboundedSender<Box<LinkEvent>>) -> Self {
+    /// Dials nobody yet: that is what the first probe does.
+    pub fn new(member: Arc<str>, settings: LinkSettings, listener: Listener) -> Self {
         let LinkSettings { endpoint, logins, tls, dial_deadline, redial_after, probe } = settings;
         let state = State { probe, logins, refused: 0, tls, mistrusted: 0, lines: Vec::new(), silent_challengers: 0 };
-        Self(Arc::new(Shared { member, endpoint, dial_deadline, redial_after, events, state: Mutex::new(state) }))
+        Self(Arc::new(Shared { member, endpoint, dial_deadline, redial_after, listener, state: Mutex::new(state) }))
+    }
+
+    /// Whose it is.
+    pub fn member(&self) -> &str {
+        &self.0.member
+    }
+
+    /// Whom it dials.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.0.endpoint
     }
 
     /// Asks once more, unless a question is open or a connection under way. Returns at once; the answer is an event.
@@ -146,13 +157,12 @@ fn next_number() -> u64 {
     NEXT_NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
-#[derive(Debug)]
 struct Shared {
     member: Arc<str>,
     endpoint: Endpoint,
     dial_deadline: Duration,
     redial_after: Duration,
-    events: UnboundedSender<Box<LinkEvent>>,
+    listener: Listener,
     state: Mutex<State>,
 }
 
@@ -305,8 +315,7 @@ impl Shared {
 
     /// Called with the state locked where order matters, so that no `Closed` overtakes the `Answered` before it.
     fn report(&self, event: LinkEvent) {
-        // Whoever does not listen any more is about to drop the link.
-        let _ = self.events.send(Box::new(event));
+        (self.listener)(event);
     }
 }
 
@@ -314,7 +323,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Probe {
     question: Question,
-    names: Vec<String>,
+    names: Vec<Arc<str>>,
 }
 
 impl Probe {
@@ -323,7 +332,7 @@ impl Probe {
         let standard = STANDARD_COMMANDS.iter().map(|command| command.split(' ').collect());
         let wanted = wants.iter().map(|words| words.iter().map(String::as_str).collect());
         let commands: Vec<Vec<&str>> = standard.chain(wanted).collect();
-        Self { question: Question::new(&commands), names: commands.iter().map(|words| words.join(" ")).collect() }
+        Self { question: Question::new(&commands), names: commands.iter().map(|words| words.join(" ").into()).collect() }
     }
 }
 

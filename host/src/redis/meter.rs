@@ -34,6 +34,7 @@ pub(super) struct Meter(Arc<Mutex<Reading>>);
 #[derive(Debug, Default)]
 struct Reading {
     bytes_since_question: usize,
+    /// The first line, or its beginning.
     opening: Vec<u8>,
     end: Option<End>,
 }
@@ -68,8 +69,11 @@ impl Meter {
     /// Counts what was read. Returns whether it is still within the limit.
     fn note_read(&self, bytes: &[u8]) -> bool {
         let mut reading = self.reading();
-        let room = OPENING_BYTES_MAX.saturating_sub(reading.opening.len());
-        reading.opening.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if !reading.opening.ends_with(b"\n") {
+            let room = OPENING_BYTES_MAX.saturating_sub(reading.opening.len());
+            let line = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
+            reading.opening.extend_from_slice(&bytes[..line.min(room)]);
+        }
         reading.bytes_since_question = reading.bytes_since_question.saturating_add(bytes.len());
         reading.bytes_since_question <= ANSWER_BYTES_MAX
     }

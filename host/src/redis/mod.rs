@@ -31,7 +31,7 @@ pub use connection::{AskFailure, Connection};
 pub use dial::DialFailure;
 pub use dial::shows_ours;
 pub use endpoint::{Credentials, CredentialsError, Endpoint, EndpointError, Logins};
-pub use link::{Link, LinkEvent, LinkSettings, Probe};
+pub use link::{Link, LinkEvent, LinkSettings, Listener, Probe};
 pub use probe::{CommandFailure, STANDARD_COMMANDS, TEXT_BYTES_MAX};
 pub use session::{Session, Set};
 pub use tls::{Tls, TlsError};

@@ -2,6 +2,7 @@
 
 use crate::policy::contract::{FailureKind, Integer, Nested, Nil, Text, Value};
 use failover_core::facts;
+use std::fmt::Write;
 
 /// What every probe asks first, in the words of the observation.
 pub const STANDARD_COMMANDS: [&str; 4] = [facts::INFO_REPLICATION, facts::INFO_SERVER, facts::INFO_PERSISTENCE, facts::INFO_KEYSPACE];
@@ -89,7 +90,7 @@ fn write_resp(value: &redis::Value, out: &mut String) {
         return;
     }
     let mut list = |length: usize, items: &mut dyn Iterator<Item = &redis::Value>| {
-        out.push_str(&format!("*{length}\r\n"));
+        put(out, format_args!("*{length}\r\n"));
         items.for_each(|item| write_resp(item, out));
     };
     match value {
@@ -97,18 +98,23 @@ fn write_resp(value: &redis::Value, out: &mut String) {
         redis::Value::Map(pairs) => list(pairs.len() * 2, &mut pairs.iter().flat_map(|(key, value)| [key, value])),
         redis::Value::Attribute { data, .. } => write_resp(data, out),
         redis::Value::Nil => out.push_str("$-1\r\n"),
-        redis::Value::Int(number) => out.push_str(&format!(":{number}\r\n")),
-        redis::Value::Boolean(flag) => out.push_str(&format!(":{}\r\n", u8::from(*flag))),
-        redis::Value::SimpleString(text) => out.push_str(&format!("+{text}\r\n")),
+        redis::Value::Int(number) => put(out, format_args!(":{number}\r\n")),
+        redis::Value::Boolean(flag) => put(out, format_args!(":{}\r\n", u8::from(*flag))),
+        redis::Value::SimpleString(text) => put(out, format_args!("+{text}\r\n")),
         redis::Value::Okay => out.push_str("+OK\r\n"),
         scalar => match error_text(scalar) {
-            Some(text) => out.push_str(&format!("-{text}\r\n")),
+            Some(text) => put(out, format_args!("-{text}\r\n")),
             None => {
                 let text = words(scalar);
-                out.push_str(&format!("${}\r\n{text}\r\n", text.len()));
+                put(out, format_args!("${}\r\n{text}\r\n", text.len()));
             }
         },
     }
+}
+
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Strings take everything.
+    let _ = out.write_fmt(text);
 }
 
 /// Cuts at the limit, between characters. Returns whether it did.

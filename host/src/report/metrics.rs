@@ -355,7 +355,7 @@ mod tests {
         let mut report = decided(Verdict::Healthy, "healthy", "cart-0000", vec![]);
         metrics.report(&report);
         if let Report::Decided(decided) = &mut report {
-            decided.decision.members.pop();
+            Arc::make_mut(&mut decided.decision).members.pop();
             decided.digest = "f".repeat(64);
         }
         metrics.report(&report);

@@ -132,7 +132,7 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(lines[1]).unwrap();
         assert_eq!(serde_json::from_value::<Observation>(json["observation"].clone()).unwrap(), *asked.observation);
         assert_eq!((&json["unix_ms"], &json["policy"]), (&3_500.into(), &DIGEST.into()));
-        assert_eq!(serde_json::from_value::<Decision>(json["decision"].clone()).unwrap(), asked.decision);
+        assert_eq!(serde_json::from_value::<Decision>(json["decision"].clone()).unwrap(), *asked.decision);
         std::fs::remove_dir_all(folder).unwrap();
     }
 

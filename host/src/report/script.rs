@@ -53,7 +53,7 @@ pub fn decided(verdict: Verdict, reason: &str, master: &str, stages: Vec<Stage>)
         known_loss_bytes: (verdict == Verdict::Act).then_some(42),
         next_look_us: 1_000,
     };
-    Report::Decided(Box::new(Decided { observation: Arc::new(observation), decision, digest: DIGEST.into(), is_news: true }))
+    Report::Decided(Box::new(Decided { observation: Arc::new(observation), decision: Arc::new(decision), digest: DIGEST.into(), is_news: true }))
 }
 
 pub fn act(actions: Vec<Action>) -> Report {

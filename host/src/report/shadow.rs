@@ -124,7 +124,7 @@ mod tests {
 
     fn decision(report: Report) -> Decision {
         let Report::Decided(decided) = report else { unreachable!("the script decides") };
-        decided.decision
+        decided.decision.as_ref().clone()
     }
 
     fn reporter() -> (ShadowReporter, Arc<Metrics>) {

@@ -15,7 +15,7 @@ pub type Look = Arc<dyn Fn(oneshot::Sender<Observation>) + Send + Sync>;
 /// What was decided, without what it was decided from.
 pub struct Ruling {
     /// What the policy said.
-    pub decision: Decision,
+    pub decision: Arc<Decision>,
     /// SHA-256 of the policy that decided.
     pub digest: String,
 }

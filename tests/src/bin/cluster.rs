@@ -62,7 +62,10 @@ async fn play(dir: &Path, nodes: usize) -> Result<()> {
     let mut settings = Settings { nodes, first, ..Settings::default() };
     let operator = std::env::current_exe()?.with_file_name("redis-operator");
     ensure!(operator.is_file(), "{} is not built", operator.display());
-    settings.images.push(Image::of_program("redis-operator", "/redis-operator", operator));
+    settings.images.push(Image::of_program("redis-operator", "/redis-operator", operator.clone()));
+    let bin = dir.join("bin");
+    std::fs::create_dir_all(&bin)?;
+    std::os::unix::fs::symlink(operator, bin.join("kubectl-redis"))?;
     eprintln!("starting {nodes} nodes");
     let cluster = Cluster::start(dir, settings).await?;
     let kubeconfig = cluster.admin_kubeconfig(at);
@@ -70,9 +73,10 @@ async fn play(dir: &Path, nodes: usize) -> Result<()> {
     print!("{}", cluster.kubectl(&["-n", "redis-operator", "rollout", "status", "deployment", "--timeout=120s"]).await?);
     println!("\nThe cluster is up, until Ctrl-C. In another shell:\n");
     println!("  export KUBECONFIG={}", kubeconfig.display());
-    println!("  export PATH={}:$PATH", cluster.kubectl_dir().display());
+    println!("  export PATH={}:{}:$PATH", bin.display(), cluster.kubectl_dir().display());
     println!("  kubectl apply -f example/k8s_v1alpha1_redis_cr.yaml");
-    println!("  kubectl get redis --watch\n");
+    println!("  kubectl get redis --watch");
+    println!("  kubectl redis status example\n");
     println!("What containers print is in {}/pods, the control plane's logs beside it.", dir.display());
     if let Some(pid) = cluster::outside_pid() {
         println!("Pods are dialled from inside: nsenter --net --target {pid} redis-cli -h 10.77.0.10");

@@ -2,7 +2,9 @@
 //! on the threads that `run` has. Told on its input when to start; says how many groups are healthy. For measuring from outside.
 
 use anyhow::{Context, Result, bail};
-use redis_operator::fleet::{Access, Crowd, Driver, Seats, moment};
+use futures_channel::mpsc::unbounded;
+use futures_util::StreamExt;
+use redis_operator::fleet::{Access, Crowd, Driver, moment};
 use redis_operator::group::{Event, Member, Record, Report, Settings};
 use redis_operator::policy::contract::{Address, Group, InstanceKind, Preference, Topology, Verdict};
 use redis_operator::policy::{Component, Line, Policy, Sandbox, embedded};
@@ -81,12 +83,11 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
     let names = GroupNames { namespace: wanted.namespace.clone(), name: wanted.name.clone(), topology: wanted.topology };
     let policy: Arc<dyn Policy> = common.policy.clone();
     let line = Arc::new(Line::new(policy));
-    let access =
-        Access { logins: None.into(), tls: None, hang_limit: Duration::from_millis(HANG_LIMIT_MS.into()), wants: line.wants(wanted.topology) };
+    let access = Access { logins: None.into(), tls: None, hang_limit: Duration::from_millis(HANG_LIMIT_MS.into()) };
     let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, record: None };
-    let (records_in, mut records) = unbounded_channel();
-    let publish = move |_, record: Record| drop(records_in.send(Box::new(record)));
-    let (driver, mut reports) = Driver::new(settings, move |events| Seats::new(access, events), line, publish, common.start);
+    let (records_in, mut records) = unbounded();
+    let publish = move |_, record: Record| drop(records_in.unbounded_send(record));
+    let (driver, mut reports) = Driver::new(settings, access, line, publish, common.start);
     let mut reporter = Reporter::new(names.clone(), Arc::clone(&common.metrics), None);
     let door = driver.door();
     let pulse = common.health.group(format!("{}/{}", names.namespace, names.name), moment(common.start, Instant::now()));
@@ -98,7 +99,7 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
         loop {
             let (now, report) = tokio::select! {
                 biased;
-                Some(_) = records.recv() => continue,
+                Some(_) = records.next() => continue,
                 Some(told) = reports.recv() => told,
                 else => return,
             };

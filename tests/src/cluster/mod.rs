@@ -122,6 +122,11 @@ impl Cluster {
         until("its service account", async || accounts.get("default").await.ok()).await;
     }
 
+    /// Has a namespace deleted with all that is in it, and waits for none of it.
+    pub async fn delete_namespace(&self, name: &str) {
+        self.kubectl(&["delete", "namespace", name, "--wait=false"]).await.unwrap();
+    }
+
     /// Applies documents, by the server.
     pub async fn apply(&self, yaml: &str) {
         self.plane.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], yaml).await.unwrap();
@@ -260,7 +265,15 @@ pub fn is_ready(pod: &Pod) -> bool {
 ///
 /// # Panics
 /// After four minutes, with what was waited for.
-pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    until_at(Duration::from_millis(20), what, ask).await
+}
+
+/// The same, for what is dear to ask.
+///
+/// # Panics
+/// As [`until`].
+pub async fn until_at<T>(pace: Duration, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(240);
     loop {
         if let Some(found) = ask().await {
@@ -268,6 +281,6 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
         }
         assert!(Instant::now() < deadline, "never: {what}");
         // The pace of asking, not a wait for time to pass.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(pace).await;
     }
 }

@@ -2,7 +2,7 @@
 //! at any report, which leaves what a crash leaves.
 
 use super::{Servers, until};
-use redis_operator::fleet::{Access, Door, Driver, RecordFile, Seats, member};
+use redis_operator::fleet::{Access, Door, Driver, RecordFile, member};
 use redis_operator::group::{Decided, Event, Moment, Report, Settings};
 use redis_operator::policy::contract::{Group, Preference, Topology, Verdict};
 use redis_operator::policy::{Component, Line, Sandbox, embedded};
@@ -70,7 +70,7 @@ fn policy() -> Arc<Component> {
 /// How servers without TLS are reached.
 pub fn access_of(terms: &Terms, login: Option<(&str, &str)>) -> Access {
     let credentials = login.map(|(user, password)| Credentials::new(Some(user.into()), password).unwrap());
-    Access { logins: credentials.into(), tls: None, hang_limit: terms.hang_limit, wants: Vec::new() }
+    Access { logins: credentials.into(), tls: None, hang_limit: terms.hang_limit }
 }
 
 impl Operator {
@@ -85,9 +85,8 @@ impl Operator {
         let (record_file, record) = RecordFile::open(terms.state.clone()).unwrap();
         let settings = Settings { record, ..settings(servers.count(), &terms) };
         let line = Arc::new(Line::new(policy()));
-        let access = Access { wants: line.wants(Topology::Replication), ..access };
         let start = Instant::now();
-        let (driver, mut told) = Driver::new(settings, move |events| Seats::new(access, events), Arc::clone(&line), record_file, start);
+        let (driver, mut told) = Driver::new(settings, access, Arc::clone(&line), record_file, start);
         let door = driver.door();
         let mut members = Vec::new();
         for place in 0..servers.count() {

@@ -1,7 +1,7 @@
 //! The group of a resource, running. What it should know goes to it at once, and waits for no API call.
 
 use super::super::policies::{Serving, Shadow};
-use super::super::{Access, Common, Door, Driver, Reports, Seats, moment};
+use super::super::{Access, Common, Door, Driver, Reports, moment};
 use super::picture::Picture;
 use super::secrets::Secrets;
 use crate::group::{Decided, Event, Moment, Record, Report};
@@ -11,19 +11,19 @@ use crate::kubernetes::{pods, wishes};
 use crate::policy::Line;
 use crate::policy::contract::Group as Wanted;
 use crate::redis::Logins;
-
 use crate::report::{GroupNames, Look, Reporter};
+use futures_channel::mpsc::{UnboundedReceiver, unbounded};
+use futures_util::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::AbortHandle;
 
 /// What it was told last: it is told anew when that changes.
 pub struct Driven {
     pub door: Door,
     reports: Reports,
-    records: UnboundedReceiver<Box<Record>>,
+    records: UnboundedReceiver<Record>,
     pub reporter: Reporter,
     line: Arc<Line>,
     /// Who was in front of it.
@@ -69,13 +69,12 @@ impl Driven {
             logins: logins.clone(),
             tls: secrets.tls.as_ref().map(|identity| identity.tls.clone()),
             hang_limit,
-            wants: line.wants(wanted.0.topology),
         };
-        let (records_in, records) = unbounded_channel();
+        let (records_in, records) = unbounded();
         // Nobody is left to be told when this fails.
-        let publish = move |_: Moment, record: Record| drop(records_in.send(Box::new(record)));
+        let publish = move |_: Moment, record: Record| drop(records_in.unbounded_send(record));
         let names = GroupNames { namespace: wanted.0.namespace.clone(), name: wanted.0.name.clone(), topology: wanted.0.topology };
-        let (driver, reports) = Driver::new(settings, move |events| Seats::new(access, events), Arc::clone(&line), publish, common.start);
+        let (driver, reports) = Driver::new(settings, access, Arc::clone(&line), publish, common.start);
         let pulse = common.health.group(format!("{}/{}", names.namespace, names.name), moment(common.start, Instant::now()));
         let driver = driver.with_pulse(pulse);
         let reporter = Reporter::new(names.clone(), Arc::clone(&common.metrics), None);
@@ -160,7 +159,7 @@ impl Driven {
     pub async fn next(&mut self) -> Told {
         tokio::select! {
             biased;
-            Some(record) = self.records.recv() => Told::Record(*record),
+            Some(record) = self.records.next() => Told::Record(record),
             Some((now, report)) = self.reports.recv() => Told::Report(now, report),
             else => std::future::pending().await,
         }

@@ -21,6 +21,8 @@ use crate::kubernetes::told::Trouble;
 use crate::kubernetes::verdicts::differs;
 use crate::report::{Ruling, Window};
 use driven::{Driven, Told};
+use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -28,7 +30,6 @@ use picture::{ObjectKey, Picture};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -79,7 +80,7 @@ struct Charge {
 
 /// Looks after one resource until no word can come any more.
 pub async fn charge(common: Arc<Common>, redis: Arc<Redis>, mut words: UnboundedReceiver<Word>, mut authority: watch::Receiver<bool>) {
-    let (found, mut finds) = unbounded_channel();
+    let (found, mut finds) = unbounded();
     let picture = Picture::new(redis);
     let (pictures, newest) = watch::channel(picture.clone());
     let mut tasks = JoinSet::new();
@@ -92,7 +93,7 @@ pub async fn charge(common: Arc<Common>, redis: Arc<Redis>, mut words: Unbounded
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
-            word = words.recv() => match word {
+            word = words.next() => match word {
                 Some(word) => charge.take(word),
                 None => return,
             },
@@ -100,7 +101,7 @@ pub async fn charge(common: Arc<Common>, redis: Arc<Redis>, mut words: Unbounded
             changed = policies.changed() => if changed.is_err() { return },
             _ = looks.tick() => if !charge.has_news_of_the_shadow() { continue },
             told = next(&mut charge.driven) => if !charge.hear(told) { continue },
-            Some(find) = finds.recv() => charge.learn(find),
+            Some(find) = finds.next() => charge.learn(find),
         }
         while let Ok(word) = words.try_recv() {
             charge.take(word);
@@ -233,7 +234,7 @@ impl Charge {
     fn read_secrets(&mut self) {
         let (client, redis, found) = (self.common.client.clone(), Arc::clone(&self.picture.redis), self.found.clone());
         self.reading.abort_all();
-        self.reading.spawn(async move { secrets::read(&client, &redis, |read| drop(found.send(Found::Secrets(read)))).await });
+        self.reading.spawn(async move { secrets::read(&client, &redis, |read| drop(found.unbounded_send(Found::Secrets(read)))).await });
     }
 
     /// Starts the group as soon as it is known how to log in, and tells it what there is now.

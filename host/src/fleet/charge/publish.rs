@@ -123,7 +123,7 @@ fn status(written: Option<&RedisStatus>, picture: &Picture, measured: Option<(u6
         picture.troubles.values().flatten().cloned().chain(refused).chain(told::pods_in_trouble(picture.pods.values().map(AsRef::as_ref))).collect();
     let state = told::State {
         redis: &picture.redis,
-        decision: picture.decided.as_ref().map(|(decided, ..)| &decided.decision),
+        decision: picture.decided.as_ref().map(|(decided, ..)| &*decided.decision),
         is_switching: picture.is_switching,
         troubles,
     };

@@ -8,10 +8,10 @@ use super::picture::Picture;
 use super::rollout::roll;
 use super::tune::Tuned;
 use crate::kubernetes::told::Trouble;
+use futures_channel::mpsc::UnboundedSender;
 use kube::ResourceExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch::Receiver;
 
 /// For ever. Troubles are told when they change.
@@ -37,7 +37,7 @@ pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>, found: U
                     tracing::warn!(namespace = picture.namespace(), name = picture.redis.name_any(), reason, message, "not as it should be");
                 }
                 told.clone_from(&troubles);
-                drop(found.send(Found::Troubles("upkeep", troubles)));
+                drop(found.unbounded_send(Found::Troubles("upkeep", troubles)));
             }
         }
         wait = if is_done { AGAIN_AFTER } else { (wait * 2).min(AGAIN_AT_LAST) };

@@ -40,7 +40,7 @@ struct Question {
     beside: Arc<Beside>,
     told: Arc<Told>,
     observation: Arc<Observation>,
-    decision: Decision,
+    decision: Arc<Decision>,
 }
 
 impl Shadows {
@@ -83,7 +83,7 @@ impl Shadow {
     /// Has the same asked, if there is room. Never waits.
     pub fn follow(&self, decided: &Decided) {
         let (beside, told) = (Arc::clone(&self.beside), Arc::clone(&self.told));
-        let question = Question { beside, told, observation: Arc::clone(&decided.observation), decision: decided.decision.clone() };
+        let question = Question { beside, told, observation: Arc::clone(&decided.observation), decision: Arc::clone(&decided.decision) };
         if self.shadows.0.try_send(question).is_err() {
             self.told.tell(&self.beside.shelf, |reporter| reporter.dropped());
         }
