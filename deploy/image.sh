@@ -22,8 +22,8 @@ cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 if readelf --wide --program-headers "$program" | grep -q INTERP; then die "$program wants an interpreter: it is not static"; fi
 if readelf --wide --dynamic "$program" | grep -q NEEDED; then die "$program wants libraries: it is not static"; fi
 
-# In a root of its own, as in the container: it starts, and its policy compiles and answers.
+# In a root of its own, as in the container: it starts, and its policy compiles and answers. Without a home it leaves nothing there.
 if [ "$(id -u)" -eq 0 ]; then inside=(chroot); else inside=(unshare --map-root-user chroot); fi
-"${inside[@]}" "$root" /redis-operator policy inspect >/dev/null || die "$program does not run by itself"
+env -u HOME -u XDG_CACHE_HOME "${inside[@]}" "$root" /redis-operator policy inspect >/dev/null || die "$program does not run by itself"
 
 (cd "$root" && find . -type f -printf '%P\t%s bytes\n' | sort)

@@ -262,7 +262,7 @@ pub async fn a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_n
     .await;
     log_says("secrets is forbidden").await;
     let page = async |path: &str| page(SocketAddr::from((cluster.running(HOME, &new).address(), 8080)), path).await;
-    let why = "the list of Secret objects: no answer yet";
+    let why = "the list of Secret objects: refused; the log says which right is missing";
     let answer = until("an answer that names the list", async || page("/readyz").await.filter(|page| page.contains(why))).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(page("/healthz").await.is_some_and(|page| page.starts_with("HTTP/1.1 200 ")));

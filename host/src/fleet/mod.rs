@@ -134,13 +134,7 @@ impl Door {
 
 impl<P: Publish> Driver<P> {
     /// A group on its start, and the reports that it will make. `start` is the zero of all its moments.
-    pub fn new(
-        settings: Settings,
-        access: Access,
-        line: Arc<Line>,
-        publish: P,
-        start: Instant,
-    ) -> (Self, Reports) {
+    pub fn new(settings: Settings, access: Access, line: Arc<Line>, publish: P, start: Instant) -> (Self, Reports) {
         let (words, queue) = unbounded();
         let door = Door(words);
         let told = door.clone();
@@ -150,22 +144,7 @@ impl<P: Publish> Driver<P> {
         let mut seats = Seats::new(access, listener);
         seats.want(&line.wants(topology));
         let group = Group::new(settings, moment(start, Instant::now()));
-        (
-            Self {
-                group,
-                seats,
-                line,
-                topology,
-                publish,
-                reports: reporting,
-                start,
-                door,
-                queue,
-                crowd: None,
-                pulse: None,
-            },
-            reports,
-        )
+        (Self { group, seats, line, topology, publish, reports: reporting, start, door, queue, crowd: None, pulse: None }, reports)
     }
 
     /// Counts it among those that share a thread: many of them look less often.

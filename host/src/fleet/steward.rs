@@ -2,6 +2,7 @@
 
 use super::charge::{Word, charge};
 use super::{Common, moment};
+use crate::group::Moment;
 use crate::kubernetes::crd::Redis;
 use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::told::refuse;
@@ -88,12 +89,12 @@ impl Steward {
             Happening::Listing("Pod") => self.listed_pods = Some(BTreeSet::new()),
             Happening::Listing(kind) => self.tell_all(&Word::Listing(kind)),
             Happening::Listed(kind) => self.all_listed(kind),
+            Happening::Refused(kind) => self.lists_of(kind, Contact::refused),
         }
     }
 
     fn all_listed(&mut self, kind: &'static str) {
-        let now = moment(self.common.start, Instant::now());
-        self.lists.iter().filter(|(of, _)| *of == kind).for_each(|(_, list)| list.heard(now));
+        self.lists_of(kind, Contact::heard);
         match kind {
             "Redis" => {
                 if let Some(listed) = self.listed.take() {
@@ -109,6 +110,11 @@ impl Steward {
             }
             _ => self.tell_all(&Word::Listed(kind)),
         }
+    }
+
+    fn lists_of(&self, kind: &'static str, say: impl Fn(&Contact, Moment)) {
+        let now = moment(self.common.start, Instant::now());
+        self.lists.iter().filter(|(of, _)| *of == kind).for_each(|(_, list)| say(list, now));
     }
 
     fn note_listed(&mut self, key: &Key) {

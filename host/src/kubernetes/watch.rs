@@ -50,6 +50,8 @@ pub enum Happening {
     Listing(&'static str),
     /// Everything of the kind that is there has been told.
     Listed(&'static str),
+    /// The right to list or to watch a kind is missing. Told again with each try.
+    Refused(&'static str),
 }
 
 /// Of which there are lists, each of which is [`Happening::Listed`] in the end if the API server gives it.
@@ -189,9 +191,13 @@ fn object<K: Resource>(kind: &'static str, event: Result<Event<K>, watcher::Erro
     }
 }
 
-fn trouble(kind: &str, error: &watcher::Error) -> Option<Happening> {
+fn trouble(kind: &'static str, error: &watcher::Error) -> Option<Happening> {
     tracing::warn!(kind, %error, "watch interrupted; it is tried again");
-    None
+    let refusal = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
+    match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => refusal(error).then_some(Happening::Refused(kind)),
+        watcher::Error::WatchError(_) | watcher::Error::WatchFailed(_) | watcher::Error::NoResourceVersion => None,
+    }
 }
 
 fn group(object: &impl ResourceExt) -> Option<Key> {

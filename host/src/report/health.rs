@@ -36,6 +36,8 @@ struct Answers {
     within_us: u64,
     /// [`NEVER`], or the moment of the newest.
     newest_us: AtomicU64,
+    /// The same, of the newest refusal.
+    refused_us: AtomicU64,
 }
 
 impl Health {
@@ -57,7 +59,7 @@ impl Health {
 
     /// Somebody else is needed from now on, and answers at least so often.
     pub fn contact(&self, name: String, within_us: u64) -> Contact {
-        let answers = Arc::new(Answers { name, within_us, newest_us: AtomicU64::new(NEVER) });
+        let answers = Arc::new(Answers { name, within_us, newest_us: AtomicU64::new(NEVER), refused_us: AtomicU64::new(NEVER) });
         self.known().contacts.push(Arc::clone(&answers));
         Contact(answers)
     }
@@ -81,6 +83,11 @@ impl Health {
     pub fn ready(&self, now: Moment) -> Result<(), String> {
         self.alive(now)?;
         let known = self.known();
+        known.contacts.iter().try_for_each(|answers| {
+            let refused_us = answers.refused_us.load(Ordering::Relaxed);
+            let is_refused = refused_us != NEVER && Moment(refused_us).age_us(now) < REFUSED_US;
+            if is_refused { Err(format!("{}: refused; the log says which right is missing", answers.name)) } else { Ok(()) }
+        })?;
         known.contacts.iter().try_for_each(|answers| match answers.newest_us.load(Ordering::Relaxed) {
             NEVER => Err(format!("{}: no answer yet", answers.name)),
             newest_us => match Moment(newest_us).age_us(now) {
@@ -147,11 +154,18 @@ impl Contact {
     pub fn heard(&self, now: Moment) {
         self.0.newest_us.store(now.0.min(NEVER - 1), Ordering::Relaxed);
     }
+
+    /// They have said no. Asked again and again, they say so again and again, or it was the last time.
+    pub fn refused(&self, now: Moment) {
+        self.0.refused_us.store(now.0.min(NEVER - 1), Ordering::Relaxed);
+    }
 }
 
 /// A look may take as long as a hung server's deadline; ten of them in a row do not.
 const INTERVALS: u64 = 10;
 const NEVER: u64 = u64::MAX;
+/// Several times the slowest pace of asking again.
+const REFUSED_US: u64 = 10_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -236,5 +250,16 @@ mod tests {
         assert_eq!(health.alive(Moment(1 << 40)), Ok(()));
         api.heard(Moment(1 << 40));
         assert_eq!(health.ready(Moment(1 << 40)), Ok(()));
+    }
+
+    #[test]
+    fn who_was_listed_and_is_refused_since_is_missed_until_the_refusals_end() {
+        let health = health(1_000);
+        let list = health.contact("the list of Redis objects".into(), u64::MAX);
+        list.heard(Moment(0));
+        list.refused(Moment(1));
+        let why = "the list of Redis objects: refused; the log says which right is missing";
+        assert_eq!(health.ready(Moment(REFUSED_US)), Err(why.into()));
+        assert_eq!(health.ready(Moment(1 + REFUSED_US)), Ok(()));
     }
 }

@@ -65,11 +65,7 @@ impl Driven {
         let in_front = line.live().digest().to_owned();
         let wanted = (settings.wanted.clone(), settings.parameters.clone());
         let hang_limit = Duration::from_millis(u64::from(wanted.0.hang_limit_ms));
-        let access = Access {
-            logins: logins.clone(),
-            tls: secrets.tls.as_ref().map(|identity| identity.tls.clone()),
-            hang_limit,
-        };
+        let access = Access { logins: logins.clone(), tls: secrets.tls.as_ref().map(|identity| identity.tls.clone()), hang_limit };
         let (records_in, records) = unbounded();
         // Nobody is left to be told when this fails.
         let publish = move |_: Moment, record: Record| drop(records_in.unbounded_send(record));
