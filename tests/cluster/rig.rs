@@ -139,6 +139,14 @@ pub async fn say_as(cluster: &Cluster, namespace: &str, pod: &str, password: Opt
     redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.ok()
 }
 
+/// Writes, and waits until a replica has it: on one connection, since Redis waits for what the same client wrote.
+pub async fn write_through(cluster: &Cluster, namespace: &str, pod: &str, key: &str, value: &str) -> bool {
+    let Some(mut connection) = connect(&cluster.running(namespace, pod).address().to_string(), None).await else { return false };
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("SET").arg(key).arg(value).cmd("WAIT").arg(1).arg(2000);
+    pipeline.query_async::<(String, u64)>(&mut connection).await.is_ok_and(|(_, replicas)| replicas > 0)
+}
+
 async fn connect(address: &str, password: Option<&str>) -> Option<MultiplexedConnection> {
     let login = password.map(|password| format!(":{password}@")).unwrap_or_default();
     let client = redis::Client::open(format!("redis://{login}{address}:6379/")).ok()?;
