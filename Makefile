@@ -34,7 +34,7 @@ test: ## everything: unit, scenario, property, real-Redis and cluster tests, the
 	@$(MAKE) --no-print-directory hosts
 
 test-cluster: ## the operator on a real Kubernetes control plane, Pods as processes; builds the control plane once, with Go
-	@$(SETUP) rust redis registry cluster
+	@$(SETUP) rust redis servers registry cluster
 	$(CARGO) test --locked -p tests --test cluster
 
 hosts: policies ## every scenario in the Python and the JavaScript host

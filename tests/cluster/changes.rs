@@ -3,7 +3,7 @@
 use super::rig::{Customer, Operator, example, patch, pods, redis, say, say_as, settled};
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeMap;
-use tests::cluster::{Cluster, until};
+use tests::cluster::{Cluster, Image, until};
 
 /// Which Pods there are, by name: another uid is another Pod, more restarts another process.
 async fn lives(cluster: &Cluster, namespace: &str) -> BTreeMap<String, (String, i32)> {
@@ -106,7 +106,7 @@ pub async fn a_password_is_changed_live_without_restart_or_loss(cluster: &mut Cl
     assert_eq!(customer.lost(cluster, namespace, &next).await.1, 0);
 }
 
-pub async fn scaling_down_moves_the_master_first_and_loses_nothing(cluster: &mut Cluster, namespace: &str) {
+pub async fn scaling_down_to_one_and_up_again_moves_the_master_first_and_loses_nothing(cluster: &mut Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 4, "")).await;
     settled(cluster, namespace, 4).await;
@@ -115,11 +115,62 @@ pub async fn scaling_down_moves_the_master_first_and_loses_nothing(cluster: &mut
     until("the last one is master", async || redis(cluster, namespace).await?.status?.master.filter(|master| master == "redis-example-3").map(drop))
         .await;
     assert_eq!(settled(cluster, namespace, 4).await, "redis-example-3");
-    cluster.kubectl(&["scale", "redis", "example", "--replicas", "2", "-n", namespace]).await.unwrap();
-    let master = settled(cluster, namespace, 2).await;
-    customer.go_on(100).await;
+    let mut master = String::new();
+    // One that is alone takes writes as well: there is nobody whom it could have lost.
+    for size in [2, 1, 3] {
+        cluster.kubectl(&["scale", "redis", "example", "--replicas", &size.to_string(), "-n", namespace]).await.unwrap();
+        master = settled(cluster, namespace, size).await;
+        customer.go_on(100).await;
+    }
     assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
     assert_eq!(say(cluster, namespace, &master, &["PING"]).await.as_deref(), Some("PONG"));
+}
+
+pub async fn an_image_of_a_newer_redis_is_rolled_out_under_load_and_loses_nothing(cluster: &mut Cluster, namespace: &str) {
+    if Image::redis_8().is_none() {
+        return println!("skipped: Redis 8 is not here: tests/setup/servers.sh sets it up");
+    }
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let first = settled(cluster, namespace, 3).await;
+    let customer = Customer::start(cluster, namespace, None).await;
+    patch(cluster, namespace, r#"{"spec": {"redis": {"image": "redis:8"}}}"#).await;
+    until("all are newer", async || {
+        for pod in pods(cluster, namespace).await {
+            let server = say(cluster, namespace, pod.metadata.name.as_ref()?, &["INFO", "server"]).await?;
+            server.contains("redis_version:8.").then_some(())?;
+        }
+        Some(())
+    })
+    .await;
+    let master = settled(cluster, namespace, 3).await;
+    assert_ne!(master, first, "replicas first, and then the master's role moves on");
+    customer.go_on(100).await;
+    assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
+}
+
+pub async fn a_version_that_cannot_copy_from_the_master_stops_the_rollout_at_one_until_it_is_taken_back(cluster: &mut Cluster, namespace: &str) {
+    if Image::redis_8().is_none() {
+        return println!("skipped: Redis 8 is not here: tests/setup/servers.sh sets it up");
+    }
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "").replace("redis:7", "redis:8")).await;
+    let master = settled(cluster, namespace, 3).await;
+    let customer = Customer::start(cluster, namespace, None).await;
+    let before = lives(cluster, namespace).await;
+    patch(cluster, namespace, r#"{"spec": {"redis": {"image": "redis:7"}}}"#).await;
+    let older = until("one that cannot copy", async || {
+        let now = lives(cluster, namespace).await;
+        let other = now.into_iter().find(|(name, life)| before[name].0 != life.0).map(|(name, _)| name)?;
+        cluster.runs(namespace, &other)?.log("redis").contains("Can't handle RDB format").then_some(other)
+    })
+    .await;
+    patch(cluster, namespace, r#"{"spec": {"redis": {"image": "redis:8"}}}"#).await;
+    assert_eq!(settled(cluster, namespace, 3).await, master);
+    let is_as_before = |(name, life): (&String, &(String, i32))| (*name != older) == (before[name] == *life);
+    assert!(lives(cluster, namespace).await.iter().all(is_as_before), "{older} only was replaced");
+    customer.go_on(100).await;
+    assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
 }
 
 pub async fn other_resources_are_rolled_out_replicas_first_and_the_master_by_handover(cluster: &mut Cluster, namespace: &str) {

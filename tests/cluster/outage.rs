@@ -84,6 +84,41 @@ pub async fn an_operator_that_is_killed_after_any_step_leaves_nothing_half_done(
     operator.stop().await;
 }
 
+pub async fn a_stolen_lease_stops_the_first_and_the_second_goes_on(cluster: &mut Cluster, namespace: &str) {
+    let (first, second) = (Operator::named(cluster, namespace, "first"), Operator::named(cluster, namespace, "second"));
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    let customer = Customer::start(cluster, namespace, None).await;
+    let holder = cluster.kubectl(&["get", "lease", "redis-operator", "-o=jsonpath={.spec.holderIdentity}", "-n", namespace]).await.unwrap();
+    let (robbed, robber, thief) = if holder == "first" { (first, second, "second") } else { (second, first, "first") };
+    let theft = format!(r#"{{"spec": {{"holderIdentity": "{thief}"}}}}"#);
+    cluster.kubectl(&["patch", "lease", "redis-operator", "--type", "merge", "-p", &theft, "-n", namespace]).await.unwrap();
+    cluster.running(namespace, &master).signal("redis", Signal::Kill);
+    until("it knows that it is not the one", async || robbed.log().contains("authority lost").then_some(())).await;
+    another_master(cluster, namespace, &master).await;
+    let next = settled(cluster, namespace, 3).await;
+    let later = robbed.log().split_once("authority lost").map(|(_, later)| later.contains(" sent ")).unwrap();
+    assert!(!later, "it has nothing more to say to anybody");
+    customer.go_on(100).await;
+    assert_eq!(customer.lost(cluster, namespace, &next).await.1, 0);
+    robber.stop().await;
+}
+
+pub async fn a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody(cluster: &mut Cluster, namespace: &str) {
+    let operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    let customer = Customer::start(cluster, namespace, None).await;
+    operator.stop().await;
+    cluster.running(namespace, &master).signal("redis", Signal::Kill);
+    until("it is back, empty", async || say(cluster, namespace, &master, &["DBSIZE"]).await.filter(|size| size == "0")).await;
+    let _operator = Operator::start(cluster, namespace);
+    let next = another_master(cluster, namespace, &master).await;
+    assert_eq!(settled(cluster, namespace, 3).await, next);
+    customer.go_on(100).await;
+    assert_eq!(customer.lost(cluster, namespace, &next).await.1, 0);
+}
+
 pub async fn an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes(cluster: &mut Cluster, namespace: &str) {
     let first = Operator::named(cluster, namespace, "first");
     cluster.apply(&example(namespace, 3, "")).await;

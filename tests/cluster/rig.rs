@@ -135,7 +135,7 @@ pub async fn say(cluster: &Cluster, namespace: &str, pod: &str, words: &[&str]) 
 
 /// The same, with a password.
 pub async fn say_as(cluster: &Cluster, namespace: &str, pod: &str, password: Option<&str>, words: &[&str]) -> Option<String> {
-    let mut connection = connect(&cluster.running(namespace, pod).address().to_string(), password).await?;
+    let mut connection = connect(&cluster.runs(namespace, pod)?.address().to_string(), password).await?;
     redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.ok()
 }
 

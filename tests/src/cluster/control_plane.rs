@@ -20,7 +20,8 @@ pub(super) struct ControlPlane {
     programs: Programs,
     dir: PathBuf,
     api_server: Option<Child>,
-    others: Vec<Child>,
+    controllers: Vec<Child>,
+    _etcd: Child,
 }
 
 impl ControlPlane {
@@ -32,7 +33,7 @@ impl ControlPlane {
         write_kubeconfig(&dir.join(ADMIN), &admin)?;
         let client = client_of(admin).await?;
         let etcd = programs.start("etcd", &ETCD, dir)?;
-        let mut plane = Self { client, pki, programs, dir: dir.to_owned(), api_server: None, others: vec![etcd] };
+        let mut plane = Self { client, pki, programs, dir: dir.to_owned(), api_server: None, controllers: Vec::new(), _etcd: etcd };
         plane.start_api_server().await?;
         for document in first {
             plane.kubectl(&["apply", "--server-side", "-f", "-"], document).await?;
@@ -84,13 +85,17 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Kills the API server: it is gone when this returns.
+    /// Kills the API server: it is gone when this returns. The controllers go with it, as those do that cannot renew their Leases.
     pub(super) async fn stop_api_server(&mut self) -> Result<()> {
+        for mut controller in self.controllers.drain(..) {
+            controller.kill().await?;
+        }
         let mut process = self.api_server.take().context("the API server does not run")?;
         Ok(process.kill().await?)
     }
 
-    fn start_controllers(&mut self) -> Result<()> {
+    /// Starts the controllers. They have no Leases, since nobody is beside them.
+    pub(super) fn start_controllers(&mut self) -> Result<()> {
         let kubeconfig = format!("--kubeconfig={}", self.dir.join(ADMIN).display());
         let mut alone = vec![kubeconfig, "--bind-address=127.0.0.1".into(), "--secure-port=0".into(), "--leader-elect=false".into()];
         // One test after the other leaves behind more than a quiet cluster does, and must not hold up the next one.
@@ -102,8 +107,8 @@ impl ControlPlane {
             "--node-monitor-period=1s".into(),
             "--node-monitor-grace-period=6s".into(),
         ];
-        self.others.push(self.programs.start("kube-controller-manager", &[&alone[..], &manager].concat(), &self.dir)?);
-        self.others.push(self.programs.start("kube-scheduler", &alone, &self.dir)?);
+        self.controllers.push(self.programs.start("kube-controller-manager", &[&alone[..], &manager].concat(), &self.dir)?);
+        self.controllers.push(self.programs.start("kube-scheduler", &alone, &self.dir)?);
         Ok(())
     }
 

@@ -1,12 +1,12 @@
 //! Which programs of this machine stand for which container image. What is not in the table cannot be pulled.
 
-use super::programs::in_path;
+use super::programs::{in_path, workspace};
 use std::path::PathBuf;
 
 /// An image: programs, and what it starts when a container does not say.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// The last part of its name, without tag: `redis` is `docker.io/library/redis:7`.
+    /// The last part of its name: `redis` is `docker.io/library/redis:7`. With a tag it is that one only.
     pub name: String,
     /// Path in the container, path on this machine. Beside them a container sees this machine's `/usr`.
     pub programs: Vec<(String, PathBuf)>,
@@ -22,9 +22,19 @@ impl Image {
     /// The official image of Redis: `REDIS_SERVER`, or the system's.
     pub fn redis() -> Self {
         let server = std::env::var_os("REDIS_SERVER").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(|| in_path("redis-server"));
+        Self::of_server("redis", server)
+    }
+
+    /// A later version of it. None: it has not been set up here, or could not be.
+    pub fn redis_8() -> Option<Self> {
+        let server = workspace().join("target/servers/redis-8.0/redis-server");
+        server.exists().then(|| Self::of_server("redis:8", Some(server)))
+    }
+
+    fn of_server(name: &str, server: Option<PathBuf>) -> Self {
         let programs = [("/usr/local/bin/redis-server", server), ("/usr/local/bin/redis-cli", in_path("redis-cli"))];
         Self {
-            name: "redis".into(),
+            name: name.into(),
             programs: programs.into_iter().filter_map(|(inside, path)| Some((inside.into(), path?))).collect(),
             entrypoint: ["/bin/sh", "-c", REDIS_ENTRYPOINT, "docker-entrypoint.sh"].map(str::to_owned).into(),
             command: vec!["redis-server".into()],
@@ -53,8 +63,9 @@ impl Image {
     /// Whether a container's `image` means this one. A tag `nowhere` is in no registry.
     pub(super) fn is_meant_by(&self, reference: &str) -> bool {
         let last = reference.rsplit('/').next().unwrap_or(reference);
-        let name = last.split(['@', ':']).next();
-        name == Some(&self.name) && !last.ends_with(":nowhere")
+        let name = last.split('@').next().unwrap_or(last);
+        let without_tag = name.split(':').next();
+        (name == self.name || without_tag == Some(&self.name)) && !last.ends_with(":nowhere")
     }
 }
 

@@ -52,7 +52,8 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let images = vec![Image::redis(), Image::redis_exporter(), Image::busybox()];
+        // The first that is meant is taken.
+        let images = Image::redis_8().into_iter().chain([Image::redis(), Image::redis_exporter(), Image::busybox()]).collect();
         // The kubelet's back-off.
         Self { nodes: 3, images, first: Vec::new(), back_off: Duration::from_secs(10) }
     }
@@ -187,19 +188,24 @@ impl Cluster {
     /// # Panics
     /// When none does.
     pub fn running(&self, namespace: &str, name: &str) -> Running {
-        let seats = self.agent.shared.seats.lock().unwrap();
-        let seat = seats.get(&(namespace.to_owned(), name.to_owned()));
-        Running(Arc::clone(seat.unwrap_or_else(|| panic!("no Pod runs as {namespace}/{name}"))))
+        self.runs(namespace, name).unwrap_or_else(|| panic!("no Pod runs as {namespace}/{name}"))
     }
 
-    /// Kills the API server.
+    /// The same. None: none does.
+    pub fn runs(&self, namespace: &str, name: &str) -> Option<Running> {
+        let seats = self.agent.shared.seats.lock().unwrap();
+        seats.get(&(namespace.to_owned(), name.to_owned())).map(|seat| Running(Arc::clone(seat)))
+    }
+
+    /// Kills the API server, and with it the controllers.
     pub async fn stop_api_server(&mut self) {
         self.plane.stop_api_server().await.unwrap();
     }
 
-    /// Starts it again; it is ready when this returns.
+    /// Starts them again; the API server is ready when this returns.
     pub async fn start_api_server(&mut self) {
         self.plane.start_api_server().await.unwrap();
+        self.plane.start_controllers().unwrap();
     }
 
     /// Cuts a node off: its Pods run on unreached, and it is not heard of any more.

@@ -7,6 +7,7 @@ use crate::group::Record;
 use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus};
 use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::told::Trouble;
+use crate::policy::contract::{Health, Verdict};
 use crate::report::{Ruling, Takeover};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -88,10 +89,20 @@ impl Picture {
         self.record.as_ref().map(|(record, _)| record.published.master.as_str()).or(known.map(|published| published.name.as_str()))
     }
 
+    /// As many are there as are wanted.
+    pub fn is_whole(&self) -> bool {
+        self.pods.len() == usize::try_from(self.redis.spec.replicas).unwrap_or(usize::MAX)
+    }
+
     /// Everybody is there and in sync.
     pub fn is_healthy(&self) -> bool {
-        let is_whole = self.pods.len() == usize::try_from(self.redis.spec.replicas).unwrap_or(usize::MAX);
-        is_whole && self.decided.as_ref().is_some_and(|(decided, ..)| decided.decision.verdict == crate::policy::contract::Verdict::Healthy)
+        self.is_whole() && self.decided.as_ref().is_some_and(|(decided, ..)| decided.decision.verdict == Verdict::Healthy)
+    }
+
+    /// How one is. None: it has not been decided on.
+    pub fn health(&self, pod: &str) -> Option<Health> {
+        let (decided, ..) = self.decided.as_ref()?;
+        decided.decision.members.iter().find(|member| member.id == pod).map(|member| member.health)
     }
 
     /// What is known of the node that a Pod runs on.

@@ -5,9 +5,11 @@ use super::super::Common;
 use super::picture::Picture;
 use super::tune::{Tuned, names_given};
 use super::upkeep::{Mover, Step};
+use crate::policy::contract::Health;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Preconditions};
+use std::sync::Arc;
 
 /// One step further, if it is time for one.
 pub async fn roll(common: &Common, picture: &Picture, tuned: &Tuned, mover: &mut Mover) -> Step {
@@ -22,10 +24,14 @@ pub async fn roll(common: &Common, picture: &Picture, tuned: &Tuned, mover: &mut
     if picture.revision.is_empty() || old.is_empty() || is_going || picture.redis.spec.paused || picture.is_switching {
         return Step::done();
     }
-    // One that does not run has nothing to lose, and may be what holds everything up.
-    let broken = old.iter().find(|(name, pod)| name.as_str() != master && !runs(pod));
-    let replica = old.iter().find(|(name, _)| name.as_str() != master);
-    match (broken, replica) {
+    let old_replicas = || old.iter().filter(|(name, _)| name.as_str() != master);
+    // Either may be what holds everything up: one that does not run has nothing to lose, and an older version cannot copy from a newer master.
+    let broken = old_replicas().find(|(_, pod)| !runs(pod));
+    let is_new_in_sync = |(name, pod): (&String, &Arc<Pod>)| is_old(pod) || picture.health(name) == Some(Health::InSync);
+    let has_new_master = old_replicas().count() == old.len();
+    let is_held_up = has_new_master && picture.is_whole() && picture.pods.iter().all(is_new_in_sync);
+    let stuck = old_replicas().find(|(name, _)| is_held_up && picture.health(name) == Some(Health::Syncing));
+    match (broken.or(stuck), old_replicas().next()) {
         (Some((_, pod)), _) => replace(common, picture, pod).await,
         _ if !picture.is_healthy() => Step::done(),
         (None, Some((_, pod))) => replace(common, picture, pod).await,
