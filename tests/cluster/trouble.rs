@@ -38,9 +38,35 @@ pub async fn an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one
     assert_eq!(settled(cluster, namespace, 3).await, master);
 }
 
+pub async fn pods_that_cannot_start_or_be_made_are_told_with_the_reason(cluster: &mut Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 2, "  config: {no-such: \"1\"}\n")).await;
+    let message = condition(cluster, namespace, "Degraded", "CrashLoopBackOff").await;
+    assert!(message.contains("Bad directive"), "{message}");
+    cluster.kubectl(&["delete", "redis", "example", "-n", namespace]).await.unwrap();
+    cluster.apply(&example(namespace, 2, "  priorityClassName: nowhere\n")).await;
+    let message = condition(cluster, namespace, "Degraded", "PodsMissing").await;
+    assert!(message.contains("0 of 2 Pods") && message.contains("kubectl describe statefulset redis-example"), "{message}");
+    // What is written for people must be what they find.
+    until("the StatefulSet says it", async || {
+        let told = cluster.kubectl(&["describe", "statefulset", "redis-example", "-n", namespace]).await.ok()?;
+        told.contains("no PriorityClass with name nowhere").then_some(())
+    })
+    .await;
+    patch(cluster, namespace, r#"{"spec": {"priorityClassName": null}}"#).await;
+    settled(cluster, namespace, 2).await;
+}
+
 pub async fn what_the_schema_refuses_says_how_to_write_it(cluster: &mut Cluster, namespace: &str) {
     let bad = [
         ("{\"spec\": {\"config\": {\"port\": \"7000\"}}}", "a directive that the operator owns"),
+        ("{\"spec\": {\"config\": {\"slave-announce-port\": \"7000\"}}}", "a directive that the operator owns"),
+        ("{\"spec\": {\"config\": {\"cluster-enabled\": \"yes\"}}}", "no Redis Cluster"),
+        ("{\"spec\": {\"config\": {\"tls-port\": \"7000\"}}}", "set spec.tls"),
+        ("{\"spec\": {\"config\": {\"user\": \"default off\"}}}", "other names"),
+        ("{\"spec\": {\"config\": {\"\": \"x\"}}}", "one word"),
+        ("{\"spec\": {\"config\": {\"maxmemory 1mb\\nport\": \"7000\"}}}", "one word"),
+        ("{\"spec\": {\"config\": {\"maxmemory\": \"1mb\\nport 7000\"}}}", "one line"),
         ("{\"spec\": {\"replicas\": 0}}", "should be greater than or equal to 1"),
         ("{\"spec\": {\"redis\": {\"image\": \"\"}}}", "should be at least 1 chars long"),
         ("{\"spec\": {\"labels\": {\"role\": \"x\"}}}", "choose other names"),

@@ -1,11 +1,11 @@
 //! A decision as the status of its resource.
 
 use super::crd::{Condition, LastFailover, PublishedMaster, Redis, RedisStatus};
-use super::objects::GROUP_LABEL;
+use super::objects::{self, GROUP_LABEL};
 use super::verdicts::instances;
 use crate::group::Record;
 use crate::policy::contract::{Decision, Health, Verdict};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt};
@@ -126,22 +126,43 @@ fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Co
         .collect()
 }
 
-/// What the Pods themselves complain of.
-pub fn pods_in_trouble<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<Trouble> {
-    let trouble = |pod: &Pod, what: &str, message: &str| {
+/// What the Pods themselves complain of, and that some are not there.
+pub fn pods_in_trouble<'a>(redis: &Redis, pods: impl Iterator<Item = &'a Pod> + Clone) -> Vec<Trouble> {
+    let (count, wanted) = (pods.clone().count(), usize::try_from(redis.spec.replicas).unwrap_or_default());
+    let is_going = pods.clone().any(|pod| pod.metadata.deletion_timestamp.is_some());
+    let missing = (count < wanted && !is_going).then(|| Trouble {
+        reason: "PodsMissing",
+        message: format!("{count} of {wanted} Pods are there: kubectl describe statefulset {} says what hinders the others", objects::name(redis)),
+    });
+    pods.filter_map(pod_in_trouble).chain(missing).collect()
+}
+
+fn pod_in_trouble(pod: &Pod) -> Option<Trouble> {
+    let trouble = |what: &str, message: &str| {
         let reason = WAITING.iter().find(|reason| **reason == what)?;
         Some(Trouble { reason, message: format!("{}: {}", pod.name_any(), if message.is_empty() { what } else { message }) })
     };
-    pods.filter_map(|pod| {
-        let status = pod.status.as_ref()?;
-        let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
-        let mut waiting = containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref());
-        let unschedulable = status.conditions.iter().flatten().find(|condition| condition.reason.as_deref() == Some("Unschedulable"));
-        waiting
-            .find_map(|waiting| trouble(pod, waiting.reason.as_deref()?, waiting.message.as_deref().unwrap_or_default()))
-            .or_else(|| trouble(pod, "Unschedulable", unschedulable?.message.as_deref().unwrap_or_default()))
-    })
-    .collect()
+    let status = pod.status.as_ref()?;
+    let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let mut waiting = containers.filter_map(|container| Some((container, container.state.as_ref()?.waiting.as_ref()?)));
+    let unschedulable = status.conditions.iter().flatten().find(|condition| condition.reason.as_deref() == Some("Unschedulable"));
+    waiting
+        .find_map(|(container, waiting)| {
+            let message = waiting.message.as_deref().unwrap_or_default();
+            trouble(
+                waiting.reason.as_deref()?,
+                &[Some(message), last_words(container).as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": "),
+            )
+        })
+        .or_else(|| trouble("Unschedulable", unschedulable?.message.as_deref().unwrap_or_default()))
+}
+
+/// What a container said last before it ended: Redis says why at the end.
+fn last_words(container: &ContainerStatus) -> Option<String> {
+    let said = container.last_state.as_ref()?.terminated.as_ref()?.message.as_deref()?;
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let words = lines[lines.len().saturating_sub(LAST_LINES)..].join(" ");
+    (!words.is_empty()).then(|| shortened(&words, LAST_WORDS_BYTES_MAX))
 }
 
 /// Tells of a resource that is not understood and that nobody looks after. Tried once: it is told of again when it changes.
@@ -196,6 +217,8 @@ const WAITING: &[&str] = &[
     "InvalidImageName",
     "Unschedulable",
 ];
+const LAST_LINES: usize = 3;
+const LAST_WORDS_BYTES_MAX: usize = 300;
 /// Kubernetes takes 32 KiB; nobody reads more than this.
 const MESSAGE_BYTES_MAX: usize = 2048;
 
@@ -288,16 +311,29 @@ mod tests {
 
     #[test]
     fn a_pod_that_cannot_start_says_why() {
-        let pod: Pod = serde_json::from_value(json!({
-            "metadata": { "name": "p" },
-            "status": { "containerStatuses": [{
-                "name": "redis", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-                "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } }
-            }] }
-        }))
-        .unwrap();
-        assert_eq!(pods_in_trouble([&pod].into_iter()), [Trouble { reason: "ImagePullBackOff", message: "p: no such image".into() }]);
-        assert_eq!(pods_in_trouble([&Pod::default()].into_iter()), []);
+        let pod = |status: serde_json::Value| -> Pod {
+            let mut container = json!({ "name": "redis", "image": "", "imageID": "", "ready": false, "restartCount": 0 });
+            container.as_object_mut().unwrap().extend(status.as_object().unwrap().clone());
+            serde_json::from_value(json!({ "metadata": { "name": "p" }, "status": { "containerStatuses": [container] } })).unwrap()
+        };
+        let of = |pods: &[Pod]| pods_in_trouble(&redis(), pods.iter());
+        let pulled = pod(json!({ "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } } }));
+        assert_eq!(of(&[pulled, Pod::default()]), [Trouble { reason: "ImagePullBackOff", message: "p: no such image".into() }]);
+        let said = "*** FATAL CONFIG FILE ERROR ***\nReading the configuration file, at line 9\n>>> 'no-such 1'\nBad directive\n";
+        let crashed = pod(json!({
+            "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off" } },
+            "lastState": { "terminated": { "exitCode": 1, "message": said } }
+        }));
+        let message = "p: back-off: Reading the configuration file, at line 9 >>> 'no-such 1' Bad directive";
+        assert_eq!(of(&[crashed, Pod::default()]), [Trouble { reason: "CrashLoopBackOff", message: message.into() }]);
+    }
+
+    #[test]
+    fn pods_that_are_not_made_are_missed_and_ones_that_are_going_are_not() {
+        let of = |pods: &[Pod]| pods_in_trouble(&redis(), pods.iter()).into_iter().map(|trouble| trouble.message).collect::<Vec<_>>();
+        let going: Pod = serde_json::from_value(json!({ "metadata": { "name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z" } })).unwrap();
+        assert_eq!((of(&[Pod::default(), Pod::default()]), of(&[going])), (vec![], vec![]));
+        assert_eq!(of(&[]), ["0 of 2 Pods are there: kubectl describe statefulset redis-example says what hinders the others"]);
     }
 
     #[test]

@@ -119,8 +119,8 @@ fn status(written: Option<&RedisStatus>, picture: &Picture, measured: Option<(u6
         Some((epoch, us)) => takeover::labelled(before, epoch, us),
         None => before,
     };
-    let troubles =
-        picture.troubles.values().flatten().cloned().chain(refused).chain(told::pods_in_trouble(picture.pods.values().map(AsRef::as_ref))).collect();
+    let of_pods = told::pods_in_trouble(&picture.redis, picture.pods.values().map(AsRef::as_ref));
+    let troubles = picture.troubles.values().flatten().cloned().chain(refused).chain(of_pods).collect();
     let state = told::State {
         redis: &picture.redis,
         decision: picture.decided.as_ref().map(|(decided, ..)| &*decided.decision),

@@ -40,7 +40,7 @@ use std::collections::BTreeMap;
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", description = "Why the last decision was made", priority = 1),
     printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy", description = "Who decides", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("size(self.metadata.name) <= 44").message("a name of 44 characters at most: Pods and Services get longer ones made of it"),
+    validation = Rule::new("size(self.metadata.name) <= 44 && !self.metadata.name.contains('.')").message("a name of 44 characters at most, without dots: Pods and Services get longer ones made of it"),
     validation = Rule::new("has(self.spec.tls) == has(oldSelf.spec.tls)").message("TLS cannot be switched on or off while the group runs: make another resource, and move the data")
 )]
 #[serde(rename_all = "camelCase")]
@@ -48,13 +48,25 @@ pub struct RedisSpec {
     /// Redis instances, the master included. Three keep the data through the loss of any one while a second one restarts.
     #[schemars(range(min = 1, max = 500))]
     pub replicas: i32,
-    /// Directives of redis.conf, by name. Those that the operator owns are refused: bind, port, dir, include, daemonize,
-    /// replicaof, masterauth, requirepass, rename-command, protected-mode, replica-announce-ip, replica-announce-port.
+    /// Directives of redis.conf, by name. Those that the operator owns, or has a field for, are refused: bind, port, dir, include, daemonize,
+    /// replicaof, masterauth, requirepass, rename-command, protected-mode, replica-announce-ip, replica-announce-port, cluster-enabled,
+    /// those of TLS that `tls` stands for, and a `user default`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[x_kube(validation = Rule::new(
-        "self.all(name, !(name.lowerAscii() in ['include','bind','protected-mode','port','daemonize','dir','replica-announce-ip','replica-announce-port','replicaof','slaveof','masterauth','requirepass','rename-command']))"
+        "self.all(name, !(name.lowerAscii() in ['include','bind','protected-mode','port','daemonize','dir','replica-announce-ip','replica-announce-port','slave-announce-ip','slave-announce-port','replicaof','slaveof','masterauth','requirepass','rename-command']))"
     ).message("a directive that the operator owns: leave out include, bind, protected-mode, port, daemonize, dir, replica-announce-ip, replica-announce-port, replicaof, masterauth, requirepass and rename-command"))]
-    #[schemars(extend("maxProperties" = 200))]
+    #[x_kube(validation = Rule::new("self.all(name, name.lowerAscii() != 'cluster-enabled')")
+        .message("a group has one master and is no Redis Cluster: leave out cluster-enabled"))]
+    #[x_kube(validation = Rule::new(
+        "self.all(name, !(name.lowerAscii() in ['tls-port','tls-cert-file','tls-key-file','tls-ca-cert-file','tls-ca-cert-dir','tls-replication','tls-auth-clients']))"
+    ).message("TLS has a field of its own: leave out tls-port, tls-cert-file, tls-key-file, tls-ca-cert-file, tls-ca-cert-dir, tls-replication and tls-auth-clients, and set spec.tls"))]
+    #[x_kube(validation = Rule::new("self.all(name, name.lowerAscii() != 'user' || !self[name].trim().startsWith('default'))")
+        .message("the operator logs in as the user default: set spec.password, and give your own users other names"))]
+    #[x_kube(validation = Rule::new("self.all(name, name.matches('^[A-Za-z][A-Za-z0-9._-]*$'))")
+        .message("the name of a directive is one word of letters, digits, dots, dashes and underscores"))]
+    #[x_kube(validation = Rule::new("self.all(name, !self[name].trim().matches('[\\x00-\\x08\\x0a-\\x1f]'))")
+        .message("a directive is one line: leave line breaks and control characters out of its value"))]
+    #[schemars(extend("maxProperties" = 200, "additionalProperties" = { "type": "string", "maxLength": 4096 }))]
     pub config: BTreeMap<String, String>,
     /// Where the password is. None: no password.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -66,6 +66,7 @@ fn is_read_at_start(directive: &str) -> bool {
 
 /// As CONFIG SET takes it: one argument, without the quotes of a file.
 fn unquoted(value: &str) -> String {
+    let value = value.trim();
     let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|inner| !inner.contains(['"', '\\']));
     inner.unwrap_or(value).to_owned()
 }
@@ -138,7 +139,12 @@ pub fn config(redis: &Redis) -> String {
     if spec.password.is_some() {
         lines.push(format!("include /secret/{SECRET_FILE}"));
     }
-    lines.extend(spec.config.iter().map(|(name, value)| if value.is_empty() { format!("{name} \"\"") } else { format!("{name} {value}") }));
+    lines.extend(spec.config.iter().map(|(name, value)| match value.trim() {
+        "" => format!("{name} \"\""),
+        // The definition refuses it; one that was stored under an older definition must not become a directive of its own.
+        value if value.contains(char::is_control) => format!("{name} {}", quote(value)),
+        value => format!("{name} {value}"),
+    }));
     lines.join("\n") + "\n"
 }
 

@@ -113,6 +113,8 @@ fn redis_container(redis: &Redis) -> Container {
         args: Some(arguments.into()),
         env: Some(vec![EnvVar { name: "POD_IP".into(), value_from: Some(address), ..EnvVar::default() }]),
         ports: Some(vec![port("redis", PORT)]),
+        // Why it does not start stands in the Pod's status then, and in ours.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
         volume_mounts: Some(mounts),
         readiness_probe: Some(probe(settings, &format!("{} {READY}", authorised(redis)), 2, 3)),
         liveness_probe: Some(probe(settings, &format!("{} {ALIVE}", authorised(redis)), 10, 6)),

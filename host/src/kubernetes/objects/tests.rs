@@ -116,6 +116,14 @@ fn directives_stand_in_the_order_of_their_names_and_a_password_is_quoted() {
 }
 
 #[test]
+fn a_directive_stays_one_line_whatever_its_value() {
+    let redis = redis(json!({ "replicas": 1, "redis": { "image": "redis:7" }, "config": { "save": "900 1\n", "maxmemory": "1mb\nport 7000" } }));
+    let text = super::config::config(&redis);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.ends_with(&[r#"maxmemory "1mb\x0aport 7000""#, "save 900 1"]), "{text}");
+}
+
+#[test]
 fn data_lives_in_memory_unless_a_claim_is_asked_for() {
     let set = made(&minimal(), None, None).pop().unwrap();
     assert_eq!(set["spec"].get("volumeClaimTemplates"), None);

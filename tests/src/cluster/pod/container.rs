@@ -29,7 +29,7 @@ pub(super) async fn keep(seat: &Seat, container: &Container, policy: &str, mut e
         };
         let began = Instant::now();
         let code = run(seat, container, &recipe, &mut ending).await;
-        seat.ledger.ended(name, code);
+        seat.ledger.ended(name, code, last_words(seat, container, code));
         last = Some(code);
         if ending.borrow().is_some() || policy == "Never" || (policy == "OnFailure" && code == 0) {
             return last;
@@ -47,6 +47,13 @@ pub(super) async fn keep(seat: &Seat, container: &Container, policy: &str, mut e
         }
         wait = (wait * 2).clamp(seat.shared.back_off, BACK_OFF_MAX);
     }
+}
+
+/// The end of its log, where the container's policy wants it in the status.
+fn last_words(seat: &Seat, container: &Container, code: i32) -> Option<String> {
+    let is_wanted = code != 0 && container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
+    let said = is_wanted.then(|| std::fs::read(seat.log(&container.name)).ok())??;
+    Some(String::from_utf8_lossy(&said[said.len().saturating_sub(LAST_WORDS_BYTES_MAX)..]).into_owned())
 }
 
 /// What is started, once all of it can be had; says meanwhile why it cannot.
@@ -240,3 +247,5 @@ const CANNOT_RUN: i32 = 128;
 /// The kubelet's: back-off is forgotten after ten minutes of running, and doubles up to five.
 const FORGIVEN: Duration = Duration::from_secs(600);
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
+/// How much of a log it puts into a status.
+const LAST_WORDS_BYTES_MAX: usize = 2048;

@@ -74,15 +74,16 @@ impl Ledger {
         self.change(name, |entry| entry.status.ready = ready);
     }
 
-    /// It ended.
-    pub(super) fn ended(&self, name: &str, exit_code: i32) {
+    /// It ended, with these words.
+    pub(super) fn ended(&self, name: &str, exit_code: i32, message: Option<String>) {
         self.change(name, |entry| {
             entry.pid = None;
             let status = &mut entry.status;
             let started_at = status.state.take().and_then(|state| state.running).and_then(|running| running.started_at);
             let reason = Some(if exit_code == 0 { "Completed" } else { "Error" }.to_owned());
             let container_id = status.container_id.clone();
-            let end = ContainerStateTerminated { container_id, exit_code, finished_at: Some(now()), reason, started_at, ..Default::default() };
+            let end =
+                ContainerStateTerminated { container_id, exit_code, finished_at: Some(now()), message, reason, started_at, ..Default::default() };
             let state = ContainerState { terminated: Some(end), ..Default::default() };
             (status.ready, status.started) = (false, Some(false));
             (status.state, status.last_state) = (Some(state.clone()), Some(state));
