@@ -33,7 +33,7 @@ test: ## everything: unit, scenario, property, real-Redis and cluster tests, the
 	$(CARGO) test --locked --workspace --no-fail-fast
 	@$(MAKE) --no-print-directory hosts
 
-test-cluster: ## the operator on a real Kubernetes control plane, Pods as processes; builds the control plane once, with Go
+test-cluster: ## the operator on a real Kubernetes control plane, Pods as processes; with TEST_KUBECONFIG=FILE in a cluster of yours
 	@$(SETUP) rust redis servers registry cluster
 	$(CARGO) test --locked -p tests --test cluster
 

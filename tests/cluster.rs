@@ -1,5 +1,6 @@
 //! The cluster of the tests is a cluster: what Kubernetes promises of Pods holds here, and the faults are faults. Has a main of its
-//! own, since it starts itself again in namespaces of its own; takes a part of a name as argument, as other tests do.
+//! own, since it starts itself again in namespaces of its own; takes a part of a name as argument, as other tests do. With a cluster of
+//! the user's (`TEST_KUBECONFIG`) it runs there what needs no faults.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
@@ -33,7 +34,7 @@ mod trouble;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 use tests::cluster::{self, Cluster, Image, Settings};
@@ -41,90 +42,102 @@ use tests::real::build_program;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A test: it has the cluster to itself, and a namespace of its own by its name.
-type Case = (&'static str, for<'a> fn(&'a mut Cluster, &'a str) -> LocalBoxFuture<'a, ()>);
+struct Case {
+    name: &'static str,
+    /// `anywhere`: in a cluster that was given, too. `here`: in ours only.
+    place: &'static str,
+    run: for<'a> fn(&'a mut Cluster, &'a str) -> LocalBoxFuture<'a, ()>,
+}
 
 macro_rules! cases {
-    ($($module:ident::$name:ident),* $(,)?) => {
-        const CASES: &[Case] = &[$((stringify!($name), |cluster, namespace| Box::pin($module::$name(cluster, namespace)))),*];
+    ($($place:ident $module:ident::$name:ident),* $(,)?) => {
+        const CASES: &[Case] = &[$(Case {
+            name: stringify!($name),
+            place: stringify!($place),
+            run: |cluster, namespace| Box::pin($module::$name(cluster, namespace)),
+        }),*];
     };
 }
 
 cases![
     // First: nothing else runs yet.
-    crowd::fifty_resources_fail_together_and_each_changes_its_master_once,
-    pods::a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_address,
-    pods::what_the_spec_says_reaches_the_process,
-    pods::init_containers_run_first_and_a_job_of_a_pod_ends,
-    pods::a_deleted_pod_ends_within_its_grace_and_is_made_again,
-    pods::a_pod_that_does_not_hear_is_killed_when_its_grace_is_over,
-    pods::a_config_volume_is_updated_live_but_not_a_sub_path,
-    pods::a_claim_keeps_what_a_pod_wrote,
-    pods::an_unknown_image_is_not_pulled,
-    pods::an_eviction_is_refused_by_a_budget_and_else_granted,
-    pods::a_service_account_has_its_rights_and_no_more,
-    faults::a_killed_container_is_restarted_in_place,
-    faults::a_stopped_process_is_unready_until_it_goes_on,
-    faults::a_process_that_fails_its_liveness_is_restarted,
-    faults::a_cut_pod_is_unreachable_and_heals,
-    faults::a_one_way_cut_is_one_way_and_between_two_only,
-    faults::a_lost_node_is_found_lost_and_comes_back,
-    faults::pods_live_on_while_the_api_server_is_away,
-    operator::the_walk_through_of_the_predecessor_works,
-    operator::a_killed_master_is_replaced_and_comes_back_as_a_replica_without_harm,
-    operator::what_is_deleted_or_edited_is_made_right_again,
-    changes::a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled_out_without_loss,
-    changes::a_directive_that_redis_refuses_is_told_and_restarts_nobody,
-    changes::a_password_is_changed_live_without_restart_or_loss,
-    tls::with_tls_a_killed_master_is_replaced_and_a_new_authority_is_taken_without_restart,
-    changes::scaling_down_to_one_and_up_again_moves_the_master_first_and_loses_nothing,
-    changes::an_image_of_a_newer_redis_is_rolled_out_under_load_and_loses_nothing,
-    changes::a_version_that_cannot_copy_from_the_master_stops_the_rollout_at_one_until_it_is_taken_back,
-    changes::other_resources_are_rolled_out_replicas_first_and_the_master_by_handover,
-    trouble::a_missing_secret_is_told_and_starts_nobody_without_a_password,
-    trouble::an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one,
-    trouble::pods_that_cannot_start_or_be_made_are_told_with_the_reason,
-    trouble::what_the_schema_refuses_says_how_to_write_it,
-    trouble::what_happened_can_be_read_as_events,
-    outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
-    outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
-    outage::an_operator_that_is_killed_after_any_step_leaves_nothing_half_done,
-    losses::a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes,
-    losses::a_deleted_master_hands_over_before_it_goes,
-    losses::a_drained_node_loses_no_write,
-    losses::a_lost_node_takes_the_master_with_it_and_another_one_takes_over,
-    losses::all_but_one_are_lost_and_the_data_survives,
-    losses::all_are_lost_at_once_and_come_back_from_their_claims,
-    losses::all_are_lost_at_once_with_their_memory_and_are_a_group_again,
-    losses::a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself,
-    losses::a_master_that_the_operator_cannot_reach_is_left_alone_while_its_replicas_hear_it,
-    losses::a_third_of_all_packets_lost_changes_no_master,
-    losses::a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its,
-    losses::what_others_edit_is_made_right_and_harms_nobody,
-    outage::a_stolen_lease_stops_the_first_and_the_second_goes_on,
-    outage::a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody,
-    outage::an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes,
-    policies::a_bad_policy_is_refused_by_the_api_with_the_way_out,
-    policies::a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no_replicated_write_is_lost,
-    policies::a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody,
-    policies::a_shadow_is_counted_and_changes_nothing,
-    policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
-    plugin::a_group_is_shown_explained_and_observed_through_the_operator,
-    plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
+    here crowd::fifty_resources_fail_together_and_each_changes_its_master_once,
+    here pods::a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_address,
+    here pods::what_the_spec_says_reaches_the_process,
+    here pods::init_containers_run_first_and_a_job_of_a_pod_ends,
+    here pods::a_deleted_pod_ends_within_its_grace_and_is_made_again,
+    here pods::a_pod_that_does_not_hear_is_killed_when_its_grace_is_over,
+    here pods::a_config_volume_is_updated_live_but_not_a_sub_path,
+    here pods::a_claim_keeps_what_a_pod_wrote,
+    here pods::an_unknown_image_is_not_pulled,
+    here pods::an_eviction_is_refused_by_a_budget_and_else_granted,
+    here pods::a_service_account_has_its_rights_and_no_more,
+    here faults::a_killed_container_is_restarted_in_place,
+    here faults::a_stopped_process_is_unready_until_it_goes_on,
+    here faults::a_process_that_fails_its_liveness_is_restarted,
+    here faults::a_cut_pod_is_unreachable_and_heals,
+    here faults::a_one_way_cut_is_one_way_and_between_two_only,
+    here faults::a_lost_node_is_found_lost_and_comes_back,
+    here faults::pods_live_on_while_the_api_server_is_away,
+    anywhere operator::the_walk_through_of_the_predecessor_works,
+    here operator::a_killed_master_is_replaced_and_comes_back_as_a_replica_without_harm,
+    anywhere operator::what_is_deleted_or_edited_is_made_right_again,
+    anywhere changes::a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled_out_without_loss,
+    anywhere changes::a_directive_that_redis_refuses_is_told_and_restarts_nobody,
+    here changes::a_password_is_changed_live_without_restart_or_loss,
+    here tls::with_tls_a_killed_master_is_replaced_and_a_new_authority_is_taken_without_restart,
+    anywhere changes::scaling_down_to_one_and_up_again_moves_the_master_first_and_loses_nothing,
+    anywhere changes::an_image_of_a_newer_redis_is_rolled_out_under_load_and_loses_nothing,
+    here changes::a_version_that_cannot_copy_from_the_master_stops_the_rollout_at_one_until_it_is_taken_back,
+    anywhere changes::other_resources_are_rolled_out_replicas_first_and_the_master_by_handover,
+    anywhere trouble::a_missing_secret_is_told_and_starts_nobody_without_a_password,
+    anywhere trouble::an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one,
+    anywhere trouble::pods_that_cannot_start_or_be_made_are_told_with_the_reason,
+    anywhere trouble::what_the_schema_refuses_says_how_to_write_it,
+    here trouble::what_happened_can_be_read_as_events,
+    here outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
+    here outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
+    here outage::an_operator_that_is_killed_after_any_step_leaves_nothing_half_done,
+    here losses::a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes,
+    anywhere losses::a_deleted_master_hands_over_before_it_goes,
+    here losses::a_drained_node_loses_no_write,
+    here losses::a_lost_node_takes_the_master_with_it_and_another_one_takes_over,
+    here losses::all_but_one_are_lost_and_the_data_survives,
+    here losses::all_are_lost_at_once_and_come_back_from_their_claims,
+    here losses::all_are_lost_at_once_with_their_memory_and_are_a_group_again,
+    here losses::a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself,
+    here losses::a_master_that_the_operator_cannot_reach_is_left_alone_while_its_replicas_hear_it,
+    here losses::a_third_of_all_packets_lost_changes_no_master,
+    here losses::a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its,
+    anywhere losses::what_others_edit_is_made_right_and_harms_nobody,
+    here outage::a_stolen_lease_stops_the_first_and_the_second_goes_on,
+    here outage::a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody,
+    here outage::an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes,
+    anywhere policies::a_bad_policy_is_refused_by_the_api_with_the_way_out,
+    here policies::a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no_replicated_write_is_lost,
+    here policies::a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody,
+    here policies::a_shadow_is_counted_and_changes_nothing,
+    here policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
+    here plugin::a_group_is_shown_explained_and_observed_through_the_operator,
+    here plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
     // Last: what is deployed looks after all namespaces.
-    deployed::every_example_fits_the_schema,
-    deployed::deployed_for_one_namespace_it_has_no_rights_in_another,
-    deployed::what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more,
-    deployed::an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other,
-    deployed::a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready,
+    anywhere deployed::every_example_fits_the_schema,
+    here deployed::deployed_for_one_namespace_it_has_no_rights_in_another,
+    here deployed::what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more,
+    here deployed::an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other,
+    here deployed::a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready,
 ];
 
 fn main() -> ExitCode {
     let filter = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
     if std::env::args().any(|word| word == "--list") {
-        CASES.iter().for_each(|(name, _)| println!("{name}: test"));
+        CASES.iter().for_each(|case| println!("{}: test", case.name));
         return ExitCode::SUCCESS;
     }
-    if let Err(why) = Cluster::is_possible().and_then(|()| cluster::enter(|| Ok(None))) {
+    let given = std::env::var_os("TEST_KUBECONFIG").map(PathBuf::from);
+    if given.is_none()
+        && let Err(why) = Cluster::is_possible().and_then(|()| cluster::enter(|| Ok(None)))
+    {
         println!("skipped: the cluster: {why:#}");
         return ExitCode::SUCCESS;
     }
@@ -137,30 +150,36 @@ fn main() -> ExitCode {
                 std::process::exit(130);
             });
         }
-        run(&filter).await
+        run(&filter, given.as_deref()).await
     })
 }
 
-async fn run(filter: &str) -> ExitCode {
-    let chosen: Vec<_> = CASES.iter().filter(|(name, _)| name.contains(filter)).collect();
+async fn run(filter: &str, given: Option<&Path>) -> ExitCode {
+    let chosen: Vec<_> = CASES.iter().filter(|case| case.name.contains(filter) && (given.is_none() || case.place == "anywhere")).collect();
     println!("\nrunning {} tests", chosen.len());
     let began = Instant::now();
-    let mut settings = Settings { first: vec![CRDS.into()], ..Settings::default() };
-    settings.images.push(Image::of_program("redis-operator", "/redis-operator", build_program().to_owned()));
-    let mut cluster = match Cluster::start(Path::new("/run/cluster"), settings).await {
+    let started = match given {
+        Some(kubeconfig) => Cluster::given(kubeconfig, &[CRDS]).await,
+        None => {
+            let mut settings = Settings { first: vec![CRDS.into()], ..Settings::default() };
+            settings.images.push(Image::of_program("redis-operator", "/redis-operator", build_program().to_owned()));
+            Cluster::start(Path::new("/run/cluster"), settings).await
+        }
+    };
+    let mut cluster = match started {
         Ok(cluster) => cluster,
         Err(error) => {
-            println!("the cluster does not start: {error:#}");
+            println!("no cluster to test in: {error:#}");
             return ExitCode::FAILURE;
         }
     };
     println!("the cluster was up in {:.1} s", began.elapsed().as_secs_f32());
     let mut failed = Vec::new();
-    for (name, case) in &chosen {
+    for Case { name, run, .. } in &chosen {
         let began = Instant::now();
         let namespace = name.replace('_', "-")[..name.len().min(63)].trim_end_matches('-').to_owned();
         cluster.create_namespace(&namespace).await;
-        let ended = AssertUnwindSafe(case(&mut cluster, &namespace)).catch_unwind().await;
+        let ended = AssertUnwindSafe(run(&mut cluster, &namespace)).catch_unwind().await;
         let outcome = if ended.is_ok() { "ok" } else { "FAILED" };
         println!("test {name} ... {outcome} ({:.1} s)", began.elapsed().as_secs_f32());
         if ended.is_ok() {

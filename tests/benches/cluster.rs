@@ -16,12 +16,11 @@ use kube::{Api, Resource};
 use redis_operator::kubernetes::crd::Redis;
 use sample::{Sample, verdict};
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tests::cluster::{self, Cluster, HOME, Settings, Signal, until};
+use tests::cluster::{self, Cluster, Settings, Signal, until};
 use tests::real::build_program;
 use tokio::process::{Child, Command};
 
@@ -176,7 +175,7 @@ async fn follow<K: Clone + Resource>(stream: impl futures_util::Stream<Item = Re
 }
 
 fn operator(cluster: &Cluster) -> Child {
-    let kubeconfig = cluster.admin_kubeconfig(SocketAddr::from((HOME, 6443)));
+    let kubeconfig = cluster.admin_kubeconfig();
     let log = std::fs::File::create("/run/cluster/operator.log").unwrap();
     let mut command = Command::new(build_program());
     command.args(["run", "--watch-namespace", NAMESPACE, "--namespace", NAMESPACE]).env("KUBECONFIG", kubeconfig);

@@ -13,7 +13,7 @@ async fn lives(cluster: &Cluster, namespace: &str) -> BTreeMap<String, (String, 
 }
 
 async fn directive(cluster: &Cluster, namespace: &str, pod: &str, name: &str) -> Option<String> {
-    let mut connection = redis::Client::open(format!("redis://{}:6379/", cluster.running(namespace, pod).address())).ok()?;
+    let mut connection = redis::Client::open(format!("redis://{}:6379/", cluster.address(namespace, pod).await?)).ok()?;
     let pair: Vec<String> = redis::cmd("CONFIG").arg("GET").arg(name).query(&mut connection).ok()?;
     pair.get(1).cloned()
 }

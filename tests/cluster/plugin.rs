@@ -2,13 +2,12 @@
 
 use redis_operator::kubernetes::crd::Redis;
 use serde_json::Value;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tests::cluster::{Cluster, HOME, until};
+use tests::cluster::{Cluster, until};
 use tests::real::build_program;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -73,7 +72,7 @@ pub async fn a_group_is_shown_explained_and_observed_through_the_operator(cluste
     operator_in_a_pod(cluster, namespace).await;
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
-    let kubectl = Kubectl::new(cluster, cluster.admin_kubeconfig(SocketAddr::from((HOME, 6443))));
+    let kubectl = Kubectl::new(cluster, cluster.admin_kubeconfig());
     let here = format!("-n {namespace} --operator-namespace {namespace}");
 
     let screen = kubectl.says(&format!("redis status example {here}")).await;
@@ -133,7 +132,7 @@ pub async fn a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
     let other = ["redis-example-0", "redis-example-1"].into_iter().find(|name| *name != master).unwrap();
-    let kubectl = Kubectl::new(cluster, cluster.admin_kubeconfig(SocketAddr::from((HOME, 6443))));
+    let kubectl = Kubectl::new(cluster, cluster.admin_kubeconfig());
     let here = format!("-n {namespace} --operator-namespace {namespace}");
 
     let (code, why) = kubectl.complains(&format!("redis switchover example --to redis-example-7 {here}")).await;

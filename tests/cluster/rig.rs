@@ -7,11 +7,10 @@ use kube::Api;
 use kube::api::ListParams;
 use redis::aio::MultiplexedConnection;
 use redis_operator::kubernetes::crd::Redis;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tests::cluster::{Cluster, HOME, is_ready, until};
+use tests::cluster::{Cluster, is_ready, until};
 use tests::real::build_program;
 use tokio::process::{Child, Command};
 use tokio::task::AbortHandle;
@@ -31,7 +30,7 @@ impl Operator {
     /// One of several.
     pub fn named(cluster: &Cluster, namespace: &str, identity: &str) -> Self {
         let log = std::env::temp_dir().join(format!("operator-{namespace}-{identity}.log"));
-        let kubeconfig = cluster.admin_kubeconfig(SocketAddr::from((HOME, 6443)));
+        let kubeconfig = cluster.admin_kubeconfig();
         let mut command = Command::new(build_program());
         command.args(["run", "--watch-namespace", namespace, "--namespace", namespace, "--identity", identity]).env("KUBECONFIG", kubeconfig);
         let child = command.stderr(std::fs::File::create(&log).unwrap()).kill_on_drop(true).spawn().unwrap();
@@ -135,7 +134,7 @@ pub async fn say(cluster: &Cluster, namespace: &str, pod: &str, words: &[&str]) 
 
 /// The same, with a password.
 pub async fn say_as(cluster: &Cluster, namespace: &str, pod: &str, password: Option<&str>, words: &[&str]) -> Option<String> {
-    let mut connection = connect(&cluster.runs(namespace, pod)?.address().to_string(), password).await?;
+    let mut connection = connect(&cluster.address(namespace, pod).await?, password).await?;
     redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.ok()
 }
 
@@ -222,7 +221,8 @@ impl Customer {
             let state = self.state.lock().unwrap();
             (state.acknowledged.clone(), state.password.clone())
         };
-        let mut connection = connect(&cluster.running(namespace, master).address().to_string(), password.as_deref()).await.unwrap();
+        let address = cluster.address(namespace, master).await.unwrap();
+        let mut connection = connect(&address, password.as_deref()).await.unwrap();
         let (mut lost, mut lost_replicated) = (0, 0);
         for some in writes.chunks(1000) {
             let mut pipeline = redis::pipe();

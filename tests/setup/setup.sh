@@ -61,6 +61,7 @@ registry() { # An OCI registry: optional, the tests that need one say so
 
 cluster() { # A Kubernetes control plane, and what runs Pods as processes
   local missing=()
+  if [ -n "${TEST_KUBECONFIG:-}" ]; then has kubectl || die "kubectl is missing, and TEST_KUBECONFIG names a cluster"; return; fi
   has bwrap || missing+=(bubblewrap)
   has ip || missing+=(iproute2)
   has nft || missing+=(nftables)

@@ -68,7 +68,7 @@ async fn play(dir: &Path, nodes: usize) -> Result<()> {
     std::os::unix::fs::symlink(operator, bin.join("kubectl-redis"))?;
     eprintln!("starting {nodes} nodes");
     let cluster = Cluster::start(dir, settings).await?;
-    let kubeconfig = cluster.admin_kubeconfig(at);
+    let kubeconfig = cluster.kubeconfig_at(at);
     print!("{}", cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &deploy.display().to_string()]).await?);
     print!("{}", cluster.kubectl(&["-n", "redis-operator", "rollout", "status", "deployment", "--timeout=120s"]).await?);
     println!("\nThe cluster is up, until Ctrl-C. In another shell:\n");

@@ -1,5 +1,6 @@
 //! etcd, kube-apiserver, kube-controller-manager and kube-scheduler as processes, and their order. Knows no Pod.
 
+use super::kubectl::Kubectl;
 use super::network::HOME;
 use super::pki::Pki;
 use super::programs::Programs;
@@ -9,14 +10,13 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 /// The running processes. They end with it.
 pub(super) struct ControlPlane {
     pub(super) client: Client,
     pub(super) pki: Pki,
+    pub(super) kubectl: Kubectl,
     programs: Programs,
     dir: PathBuf,
     api_server: Option<Child>,
@@ -32,14 +32,15 @@ impl ControlPlane {
         let admin = pki.admin(&api_url())?;
         write_kubeconfig(&dir.join(ADMIN), &admin)?;
         let client = client_of(admin).await?;
+        let kubectl = Kubectl { program: programs.path("kubectl"), kubeconfig: dir.join(ADMIN), home: Some(dir.to_owned()) };
         let etcd = programs.start("etcd", &ETCD, dir)?;
-        let mut plane = Self { client, pki, programs, dir: dir.to_owned(), api_server: None, controllers: Vec::new(), _etcd: etcd };
+        let mut plane = Self { client, pki, kubectl, programs, dir: dir.to_owned(), api_server: None, controllers: Vec::new(), _etcd: etcd };
         plane.start_api_server().await?;
         for document in first {
-            plane.kubectl(&["apply", "--server-side", "-f", "-"], document).await?;
+            plane.kubectl.run(&["apply", "--server-side", "-f", "-"], document).await?;
         }
         if !first.is_empty() {
-            plane.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"], "").await?;
+            plane.kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"], "").await?;
         }
         plane.start_controllers()?;
         let accounts: Api<ServiceAccount> = Api::namespaced(plane.client.clone(), "default");
@@ -81,7 +82,7 @@ impl ControlPlane {
         if !answers.await {
             bail!("kube-apiserver ended: {}", tail(&self.dir.join("kube-apiserver.log")));
         }
-        until("the API server is ready", async || self.kubectl(&["get", "--raw=/readyz"], "").await.ok()).await;
+        until("the API server is ready", async || self.kubectl.run(&["get", "--raw=/readyz"], "").await.ok()).await;
         Ok(())
     }
 
@@ -115,25 +116,6 @@ impl ControlPlane {
     /// Where the API server writes what service accounts ask for, one JSON object a line.
     pub(super) fn audit_log(&self) -> PathBuf {
         self.dir.join("audit.log")
-    }
-
-    /// Where kubectl is.
-    pub(super) fn kubectl_path(&self) -> PathBuf {
-        self.programs.path("kubectl")
-    }
-
-    /// What kubectl prints, as admin.
-    pub(super) async fn kubectl(&self, arguments: &[&str], stdin: &str) -> Result<String> {
-        let mut command = Command::new(self.kubectl_path());
-        command.env("KUBECONFIG", self.dir.join(ADMIN)).env("HOME", &self.dir).args(arguments).kill_on_drop(true);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        child.stdin.take().context("piped")?.write_all(stdin.as_bytes()).await?;
-        let output = child.wait_with_output().await?;
-        if !output.status.success() {
-            bail!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(String::from_utf8(output.stdout)?)
     }
 }
 

@@ -12,8 +12,10 @@
 mod agent;
 mod config;
 mod control_plane;
+mod given;
 mod images;
 mod inside;
+mod kubectl;
 mod network;
 mod node;
 mod pki;
@@ -30,6 +32,7 @@ use anyhow::{Result, ensure};
 use control_plane::{ControlPlane, api_url, client_of, write_kubeconfig};
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::{Api, Client};
+use kubectl::Kubectl;
 use network::Bridge;
 use pod::Seat;
 use programs::Programs;
@@ -59,9 +62,16 @@ impl Default for Settings {
     }
 }
 
-/// A running cluster. Dropping it ends all of it.
+/// A running cluster. Dropping it ends all of it, unless it was given.
 pub struct Cluster {
-    // Dropped in this order: Pods end before the API that they report to.
+    client: Client,
+    kubectl: Kubectl,
+    /// None: it is somebody else's, and there are no faults.
+    own: Option<Own>,
+}
+
+/// What runs for a cluster of ours. Dropped in this order: Pods end before the API that they report to.
+struct Own {
     agent: Agent,
     plane: ControlPlane,
     dir: PathBuf,
@@ -85,12 +95,12 @@ impl Cluster {
         let bridge = Bridge::create(settings.nodes)?;
         let plane = ControlPlane::start(Programs::find()?, dir, &settings.first).await?;
         let agent = Agent::start(plane.client.clone(), bridge, dir.to_owned(), settings).await?;
-        Ok(Self { agent, plane, dir: dir.to_owned() })
+        Ok(Self { client: plane.client.clone(), kubectl: plane.kubectl.clone(), own: Some(Own { agent, plane, dir: dir.to_owned() }) })
     }
 
     /// Someone who may do anything.
     pub fn client(&self) -> Client {
-        self.plane.client.clone()
+        self.client.clone()
     }
 
     /// What kubectl prints, as someone who may do anything.
@@ -98,7 +108,7 @@ impl Cluster {
     /// # Errors
     /// With what kubectl complains of.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        self.plane.kubectl(arguments, "").await
+        self.kubectl.run(arguments, "").await
     }
 
     /// What a folder's kustomization makes.
@@ -113,7 +123,7 @@ impl Cluster {
 
     /// The folder with kubectl.
     pub fn kubectl_dir(&self) -> PathBuf {
-        self.plane.kubectl_path().parent().unwrap().to_owned()
+        self.kubectl.program.parent().unwrap().to_owned()
     }
 
     /// A namespace where Pods can be made.
@@ -130,26 +140,31 @@ impl Cluster {
 
     /// Applies documents, by the server.
     pub async fn apply(&self, yaml: &str) {
-        self.plane.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], yaml).await.unwrap();
+        self.kubectl.run(&["apply", "--server-side", "--force-conflicts", "-f", "-"], yaml).await.unwrap();
     }
 
-    /// A kubeconfig of an admin, for who reaches the API at this address.
-    pub fn admin_kubeconfig(&self, at: SocketAddr) -> PathBuf {
-        let path = self.dir.join("kubeconfig");
-        write_kubeconfig(&path, &self.plane.pki.admin(&format!("https://{at}")).unwrap()).unwrap();
+    /// A kubeconfig of an admin.
+    pub fn admin_kubeconfig(&self) -> PathBuf {
+        self.kubectl.kubeconfig.clone()
+    }
+
+    /// A kubeconfig of an admin, for who reaches the API at another address.
+    pub fn kubeconfig_at(&self, at: SocketAddr) -> PathBuf {
+        let path = self.own().dir.join("kubeconfig");
+        write_kubeconfig(&path, &self.own().plane.pki.admin(&format!("https://{at}")).unwrap()).unwrap();
         path
     }
 
     /// A kubeconfig of a service account, with just its rights: for programs outside of Pods.
     pub async fn account_kubeconfig(&self, namespace: &str, account: &str) -> PathBuf {
-        let path = self.dir.join(format!("{namespace}_{account}.kubeconfig"));
-        write_kubeconfig(&path, &self.plane.pki.bearer(&api_url(), &self.token(namespace, account).await).unwrap()).unwrap();
+        let path = self.own().dir.join(format!("{namespace}_{account}.kubeconfig"));
+        write_kubeconfig(&path, &self.own().plane.pki.bearer(&api_url(), &self.token(namespace, account).await).unwrap()).unwrap();
         path
     }
 
     /// What a service account has asked the API server for until now, as the audit log has it: allowed or not.
     pub fn asked_by(&self, namespace: &str, account: &str) -> Vec<serde_json::Value> {
-        let log = std::fs::read_to_string(self.plane.audit_log()).unwrap_or_default();
+        let log = std::fs::read_to_string(self.own().plane.audit_log()).unwrap_or_default();
         let user = format!("system:serviceaccount:{namespace}:{account}");
         // The last line may be half written.
         let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
@@ -159,7 +174,7 @@ impl Cluster {
     /// A client with just the rights of a service account.
     pub async fn account_client(&self, namespace: &str, account: &str) -> Client {
         let token = self.token(namespace, account).await;
-        client_of(self.plane.pki.bearer(&api_url(), &token).unwrap()).await.unwrap()
+        client_of(self.own().plane.pki.bearer(&api_url(), &token).unwrap()).await.unwrap()
     }
 
     async fn token(&self, namespace: &str, account: &str) -> String {
@@ -183,6 +198,16 @@ impl Cluster {
         self.pod_is(namespace, name, "ready", is_ready).await
     }
 
+    /// Where a Pod is dialled. None: nowhere, it does not run.
+    pub async fn address(&self, namespace: &str, name: &str) -> Option<String> {
+        if self.own.is_some() {
+            // As it is, whatever the API knows of it by now.
+            return self.runs(namespace, name).map(|running| running.address().to_string());
+        }
+        let pods: Api<Pod> = Api::namespaced(self.client(), namespace);
+        pods.get_opt(name).await.ok().flatten()?.status?.pod_ip
+    }
+
     /// The Pod that runs under that name, for faults.
     ///
     /// # Panics
@@ -193,19 +218,19 @@ impl Cluster {
 
     /// The same. None: none does.
     pub fn runs(&self, namespace: &str, name: &str) -> Option<Running> {
-        let seats = self.agent.shared.seats.lock().unwrap();
+        let seats = self.own().agent.shared.seats.lock().unwrap();
         seats.get(&(namespace.to_owned(), name.to_owned())).map(|seat| Running(Arc::clone(seat)))
     }
 
     /// Kills the API server, and with it the controllers.
     pub async fn stop_api_server(&mut self) {
-        self.plane.stop_api_server().await.unwrap();
+        self.own_mut().plane.stop_api_server().await.unwrap();
     }
 
     /// Starts them again; the API server is ready when this returns.
     pub async fn start_api_server(&mut self) {
-        self.plane.start_api_server().await.unwrap();
-        self.plane.start_controllers().unwrap();
+        self.own_mut().plane.start_api_server().await.unwrap();
+        self.own_mut().plane.start_controllers().unwrap();
     }
 
     /// Cuts a node off: its Pods run on unreached, and it is not heard of any more.
@@ -218,14 +243,24 @@ impl Cluster {
         self.set_found(name, true);
     }
 
+    fn own(&self) -> &Own {
+        self.own.as_ref().expect(NOT_OURS)
+    }
+
+    fn own_mut(&mut self) -> &mut Own {
+        self.own.as_mut().expect(NOT_OURS)
+    }
+
     fn set_found(&self, name: &str, found: bool) {
-        let node = self.agent.node(name).unwrap();
-        for seat in self.agent.shared.seats.lock().unwrap().values().filter(|seat| seat.node.name == name) {
+        let node = self.own().agent.node(name).unwrap();
+        for seat in self.own().agent.shared.seats.lock().unwrap().values().filter(|seat| seat.node.name == name) {
             seat.network.plug(found).unwrap();
         }
         node.set_found(found);
     }
 }
+
+const NOT_OURS: &str = "this needs a cluster of ours, and one was given";
 
 /// A Pod as it runs.
 pub struct Running(Arc<Seat>);
