@@ -1,5 +1,5 @@
 //! The cluster of the tests is a cluster: what Kubernetes promises of Pods holds here, and the faults are faults. Has a main of its
-//! own, since it starts itself again in namespaces of its own; takes a part of a name as argument, as other tests do. With a cluster of
+//! own, since it starts itself again in namespaces of its own; takes parts of names as arguments, as other tests do. With a cluster of
 //! the user's (`TEST_KUBECONFIG`) it runs there what needs no faults.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
@@ -31,8 +31,8 @@ mod tls;
 #[path = "cluster/trouble.rs"]
 mod trouble;
 
-use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,12 +41,12 @@ use tests::cluster::{self, Cluster, Image, Settings};
 use tests::real::build_program;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A test: it has the cluster to itself, and a namespace of its own by its name.
+/// A test: it has a namespace of its own by its name.
 struct Case {
     name: &'static str,
-    /// `anywhere`: in a cluster that was given, too. `here`: in ours only.
+    /// `anywhere`: in a cluster that was given, too. `here`: in ours only. `alone`: in ours, with nobody beside it.
     place: &'static str,
-    run: for<'a> fn(&'a mut Cluster, &'a str) -> LocalBoxFuture<'a, ()>,
+    run: for<'a> fn(&'a Cluster, &'a str) -> LocalBoxFuture<'a, ()>,
 }
 
 macro_rules! cases {
@@ -61,7 +61,7 @@ macro_rules! cases {
 
 cases![
     // First: nothing else runs yet.
-    here crowd::fifty_resources_fail_together_and_each_changes_its_master_once,
+    alone crowd::fifty_resources_fail_together_and_each_changes_its_master_once,
     here pods::a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_address,
     here pods::what_the_spec_says_reaches_the_process,
     here pods::init_containers_run_first_and_a_job_of_a_pod_ends,
@@ -77,8 +77,8 @@ cases![
     here faults::a_process_that_fails_its_liveness_is_restarted,
     here faults::a_cut_pod_is_unreachable_and_heals,
     here faults::a_one_way_cut_is_one_way_and_between_two_only,
-    here faults::a_lost_node_is_found_lost_and_comes_back,
-    here faults::pods_live_on_while_the_api_server_is_away,
+    alone faults::a_lost_node_is_found_lost_and_comes_back,
+    alone faults::pods_live_on_while_the_api_server_is_away,
     anywhere operator::the_walk_through_of_the_predecessor_works,
     here operator::a_killed_master_is_replaced_and_comes_back_as_a_replica_without_harm,
     anywhere operator::what_is_deleted_or_edited_is_made_right_again,
@@ -95,13 +95,14 @@ cases![
     anywhere trouble::pods_that_cannot_start_or_be_made_are_told_with_the_reason,
     anywhere trouble::what_the_schema_refuses_says_how_to_write_it,
     here trouble::what_happened_can_be_read_as_events,
-    here outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
+    alone outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
     here outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
     here outage::an_operator_that_is_killed_after_any_step_leaves_nothing_half_done,
     here losses::a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes,
     anywhere losses::a_deleted_master_hands_over_before_it_goes,
-    here losses::a_drained_node_loses_no_write,
-    here losses::a_lost_node_takes_the_master_with_it_and_another_one_takes_over,
+    anywhere losses::all_are_deleted_at_once_and_no_write_is_lost,
+    alone losses::a_drained_node_loses_no_write,
+    alone losses::a_lost_node_takes_the_master_with_it_and_another_one_takes_over,
     here losses::all_but_one_are_lost_and_the_data_survives,
     here losses::all_are_lost_at_once_and_come_back_from_their_claims,
     here losses::all_are_lost_at_once_with_their_memory_and_are_a_group_again,
@@ -122,14 +123,14 @@ cases![
     here plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
     // Last: what is deployed looks after all namespaces.
     anywhere deployed::every_example_fits_the_schema,
-    here deployed::deployed_for_one_namespace_it_has_no_rights_in_another,
-    here deployed::what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more,
-    here deployed::an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other,
-    here deployed::a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready,
+    alone deployed::deployed_for_one_namespace_it_has_no_rights_in_another,
+    alone deployed::what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more,
+    alone deployed::an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other,
+    alone deployed::a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready,
 ];
 
 fn main() -> ExitCode {
-    let filter = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
+    let filters: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     if std::env::args().any(|word| word == "--list") {
         CASES.iter().for_each(|case| println!("{}: test", case.name));
         return ExitCode::SUCCESS;
@@ -150,12 +151,16 @@ fn main() -> ExitCode {
                 std::process::exit(130);
             });
         }
-        run(&filter, given.as_deref()).await
+        run(&filters, given.as_deref()).await
     })
 }
 
-async fn run(filter: &str, given: Option<&Path>) -> ExitCode {
-    let chosen: Vec<_> = CASES.iter().filter(|case| case.name.contains(filter) && (given.is_none() || case.place == "anywhere")).collect();
+async fn run(filters: &[String], given: Option<&Path>) -> ExitCode {
+    let is_chosen = |case: &&Case| {
+        let is_meant = filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter.as_str()));
+        is_meant && (given.is_none() || case.place == "anywhere")
+    };
+    let chosen: Vec<_> = CASES.iter().filter(is_chosen).collect();
     println!("\nrunning {} tests", chosen.len());
     let began = Instant::now();
     let started = match given {
@@ -166,7 +171,7 @@ async fn run(filter: &str, given: Option<&Path>) -> ExitCode {
             Cluster::start(Path::new("/run/cluster"), settings).await
         }
     };
-    let mut cluster = match started {
+    let cluster = match started {
         Ok(cluster) => cluster,
         Err(error) => {
             println!("no cluster to test in: {error:#}");
@@ -175,20 +180,10 @@ async fn run(filter: &str, given: Option<&Path>) -> ExitCode {
     };
     println!("the cluster was up in {:.1} s", began.elapsed().as_secs_f32());
     let mut failed = Vec::new();
-    for Case { name, run, .. } in &chosen {
-        let began = Instant::now();
-        let namespace = name.replace('_', "-")[..name.len().min(63)].trim_end_matches('-').to_owned();
-        cluster.create_namespace(&namespace).await;
-        let ended = AssertUnwindSafe(run(&mut cluster, &namespace)).catch_unwind().await;
-        let outcome = if ended.is_ok() { "ok" } else { "FAILED" };
-        println!("test {name} ... {outcome} ({:.1} s)", began.elapsed().as_secs_f32());
-        if ended.is_ok() {
-            // What it started would run on beside the next ones.
-            cluster.delete_namespace(&namespace).await;
-        } else {
-            failed.push(name);
-            println!("{}", cluster.kubectl(&["get", "pods,events", "-o", "wide", "-n", &namespace]).await.unwrap_or_default());
-        }
+    for some in chosen.chunk_by(|one, next| one.place != "alone" && next.place != "alone") {
+        let ended = futures_util::stream::iter(some).map(async |case| (case.name, ends_well(&cluster, case).await));
+        let ended: Vec<_> = ended.buffer_unordered(AT_ONCE).collect().await;
+        failed.extend(ended.into_iter().filter_map(|(name, is_well)| (!is_well).then_some(name)));
     }
     let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
     let (passed, out) = (chosen.len() - failed.len(), CASES.len() - chosen.len());
@@ -199,6 +194,24 @@ async fn run(filter: &str, given: Option<&Path>) -> ExitCode {
     );
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+async fn ends_well(cluster: &Cluster, Case { name, run, .. }: &Case) -> bool {
+    let began = Instant::now();
+    let namespace = name.replace('_', "-")[..name.len().min(63)].trim_end_matches('-').to_owned();
+    cluster.create_namespace(&namespace).await;
+    let is_well = AssertUnwindSafe(run(cluster, &namespace)).catch_unwind().await.is_ok();
+    println!("test {name} ... {} ({:.1} s)", if is_well { "ok" } else { "FAILED" }, began.elapsed().as_secs_f32());
+    if is_well {
+        // What it started would run on beside the next ones.
+        cluster.delete_namespace(&namespace).await;
+    } else {
+        println!("{}", cluster.kubectl(&["get", "pods,events", "-o", "wide", "-n", &namespace]).await.unwrap_or_default());
+    }
+    is_well
+}
+
+/// They wait for most of their time.
+const AT_ONCE: usize = 2;
 
 /// As `deploy/` has them.
 const CRDS: &str = include_str!("../deploy/crds.yaml");

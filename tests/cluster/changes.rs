@@ -28,7 +28,7 @@ async fn all_have(cluster: &Cluster, namespace: &str, name: &str, value: &str) {
     .await;
 }
 
-pub async fn a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled_out_without_loss(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled_out_without_loss(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "  config: {maxclients: \"500\"}\n")).await;
     settled(cluster, namespace, 3).await;
@@ -52,7 +52,7 @@ pub async fn a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled
     assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
 }
 
-pub async fn a_directive_that_redis_refuses_is_told_and_restarts_nobody(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_directive_that_redis_refuses_is_told_and_restarts_nobody(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     settled(cluster, namespace, 3).await;
@@ -71,7 +71,7 @@ pub async fn a_directive_that_redis_refuses_is_told_and_restarts_nobody(cluster:
     .await;
 }
 
-pub async fn a_password_is_changed_live_without_restart_or_loss(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_password_is_changed_live_without_restart_or_loss(cluster: &Cluster, namespace: &str) {
     let secret = |password: &str| {
         format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: login, namespace: {namespace}}}\nstringData: {{password: {password}}}\n")
     };
@@ -106,7 +106,7 @@ pub async fn a_password_is_changed_live_without_restart_or_loss(cluster: &mut Cl
     assert_eq!(customer.lost(cluster, namespace, &next).await.1, 0);
 }
 
-pub async fn scaling_down_to_one_and_up_again_moves_the_master_first_and_loses_nothing(cluster: &mut Cluster, namespace: &str) {
+pub async fn scaling_down_to_one_and_up_again_moves_the_master_first_and_loses_nothing(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 4, "")).await;
     settled(cluster, namespace, 4).await;
@@ -126,7 +126,7 @@ pub async fn scaling_down_to_one_and_up_again_moves_the_master_first_and_loses_n
     assert_eq!(say(cluster, namespace, &master, &["PING"]).await.as_deref(), Some("PONG"));
 }
 
-pub async fn an_image_of_a_newer_redis_is_rolled_out_under_load_and_loses_nothing(cluster: &mut Cluster, namespace: &str) {
+pub async fn an_image_of_a_newer_redis_is_rolled_out_under_load_and_loses_nothing(cluster: &Cluster, namespace: &str) {
     if Image::redis_8().is_none() {
         return println!("skipped: Redis 8 is not here: tests/setup/servers.sh sets it up");
     }
@@ -149,7 +149,7 @@ pub async fn an_image_of_a_newer_redis_is_rolled_out_under_load_and_loses_nothin
     assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
 }
 
-pub async fn a_version_that_cannot_copy_from_the_master_stops_the_rollout_at_one_until_it_is_taken_back(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_version_that_cannot_copy_from_the_master_stops_the_rollout_at_one_until_it_is_taken_back(cluster: &Cluster, namespace: &str) {
     if Image::redis_8().is_none() {
         return println!("skipped: Redis 8 is not here: tests/setup/servers.sh sets it up");
     }
@@ -173,7 +173,7 @@ pub async fn a_version_that_cannot_copy_from_the_master_stops_the_rollout_at_one
     assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
 }
 
-pub async fn other_resources_are_rolled_out_replicas_first_and_the_master_by_handover(cluster: &mut Cluster, namespace: &str) {
+pub async fn other_resources_are_rolled_out_replicas_first_and_the_master_by_handover(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tests::cluster::{Cluster, Signal, until_at};
 
-pub async fn fifty_resources_fail_together_and_each_changes_its_master_once(cluster: &mut Cluster, namespace: &str) {
+pub async fn fifty_resources_fail_together_and_each_changes_its_master_once(cluster: &Cluster, namespace: &str) {
     let operator = Operator::start(cluster, namespace);
     let manifests: Vec<String> = (0..GROUPS).map(|number| manifest(namespace, number)).collect();
     cluster.apply(&manifests.join("---\n")).await;

@@ -151,7 +151,7 @@ async fn walk_through(cluster: &Cluster, namespace: &str) {
     cluster.kubectl(&[&["get", "-n", namespace], &services[..], &others[..]].concat()).await.unwrap();
 }
 
-pub async fn what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more(cluster: &mut Cluster, namespace: &str) {
+pub async fn what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more(cluster: &Cluster, namespace: &str) {
     deploy(cluster).await;
     walk_through(cluster, namespace).await;
 
@@ -197,7 +197,7 @@ pub async fn what_is_deployed_does_the_walk_through_and_its_rights_are_enough_an
     .await;
 }
 
-pub async fn an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other(cluster: &mut Cluster, namespace: &str) {
+pub async fn an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other(cluster: &Cluster, namespace: &str) {
     deploy(cluster).await;
     let file = of_the_clone("example/redis/minimal.yaml");
     let manifest = std::fs::read_to_string(file).unwrap().replace("name: minimal", "name: example");
@@ -230,7 +230,7 @@ pub async fn an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced
     all_ready(cluster).await;
 }
 
-pub async fn a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready(cluster: &Cluster, namespace: &str) {
     deploy(cluster).await;
     let take_away = async |resource: &str| {
         let role = cluster.kubectl(&["get", "clusterrole", "redis-operator", "-o", "json"]).await.unwrap();
@@ -319,7 +319,7 @@ spec:
     volumeMounts: [{name: sys, mountPath: /rootfs/sys, type: Directory}]
 "#;
 
-pub async fn every_example_fits_the_schema(cluster: &mut Cluster, namespace: &str) {
+pub async fn every_example_fits_the_schema(cluster: &Cluster, namespace: &str) {
     let folders = ["example", "example/redis"].into_iter().flat_map(|folder| std::fs::read_dir(of_the_clone(folder)).unwrap());
     let mut files: Vec<PathBuf> =
         folders.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
@@ -332,7 +332,7 @@ pub async fn every_example_fits_the_schema(cluster: &mut Cluster, namespace: &st
     }
 }
 
-pub async fn deployed_for_one_namespace_it_has_no_rights_in_another(cluster: &mut Cluster, _: &str) {
+pub async fn deployed_for_one_namespace_it_has_no_rights_in_another(cluster: &Cluster, _: &str) {
     let yaml = Cluster::kustomize(&of_the_clone("deploy/namespaced")).await.unwrap();
     cluster.kubectl(&["delete", "clusterrolebinding", "redis-operator", "--ignore-not-found"]).await.unwrap();
     cluster.apply(&yaml).await;

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
 use kube::{Api, ResourceExt};
 use tests::cluster::{Cluster, Cut, Signal, is_ready, until};
 
-pub async fn a_killed_container_is_restarted_in_place(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_killed_container_is_restarted_in_place(cluster: &Cluster, namespace: &str) {
     cluster.apply(&redis(namespace, 1)).await;
     let before = cluster.pod_is_ready(namespace, "redis-0").await;
     let running = cluster.running(namespace, "redis-0");
@@ -16,7 +16,7 @@ pub async fn a_killed_container_is_restarted_in_place(cluster: &mut Cluster, nam
     assert!(answers(running.address()).await);
 }
 
-pub async fn a_stopped_process_is_unready_until_it_goes_on(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_stopped_process_is_unready_until_it_goes_on(cluster: &Cluster, namespace: &str) {
     cluster.apply(&redis(namespace, 1)).await;
     cluster.pod_is_ready(namespace, "redis-0").await;
     let running = cluster.running(namespace, "redis-0");
@@ -28,7 +28,7 @@ pub async fn a_stopped_process_is_unready_until_it_goes_on(cluster: &mut Cluster
     assert_eq!(status(&after).restart_count, 0);
 }
 
-pub async fn a_process_that_fails_its_liveness_is_restarted(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_process_that_fails_its_liveness_is_restarted(cluster: &Cluster, namespace: &str) {
     let probes = "startupProbe: {exec: {command: [redis-cli, ping]}, periodSeconds: 1}
         livenessProbe: {exec: {command: [redis-cli, ping]}, periodSeconds: 1, failureThreshold: 2}";
     let set = redis(namespace, 1).replace("# probes", probes).replace("# pod", "terminationGracePeriodSeconds: 1");
@@ -38,7 +38,7 @@ pub async fn a_process_that_fails_its_liveness_is_restarted(cluster: &mut Cluste
     cluster.pod_is(namespace, "redis-0", "restarted", |pod| status(pod).restart_count == 1 && is_ready(pod)).await;
 }
 
-pub async fn a_cut_pod_is_unreachable_and_heals(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_cut_pod_is_unreachable_and_heals(cluster: &Cluster, namespace: &str) {
     cluster.apply(&redis(namespace, 1)).await;
     cluster.pod_is_ready(namespace, "redis-0").await;
     let running = cluster.running(namespace, "redis-0");
@@ -53,7 +53,7 @@ pub async fn a_cut_pod_is_unreachable_and_heals(cluster: &mut Cluster, namespace
     assert!(is_ready(&pod), "its node reaches it all the time");
 }
 
-pub async fn a_one_way_cut_is_one_way_and_between_two_only(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_one_way_cut_is_one_way_and_between_two_only(cluster: &Cluster, namespace: &str) {
     cluster.apply(&redis(namespace, 2)).await;
     for name in ["redis-0", "redis-1"] {
         cluster.pod_is_ready(namespace, name).await;
@@ -66,7 +66,7 @@ pub async fn a_one_way_cut_is_one_way_and_between_two_only(cluster: &mut Cluster
     assert!(answers(one.address()).await && answers(other.address()).await, "all else is as it was");
 }
 
-pub async fn a_lost_node_is_found_lost_and_comes_back(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_lost_node_is_found_lost_and_comes_back(cluster: &Cluster, namespace: &str) {
     cluster.apply(&redis(namespace, 1)).await;
     let pod = cluster.pod_is_ready(namespace, "redis-0").await;
     let address = cluster.running(namespace, "redis-0").address();
@@ -86,7 +86,7 @@ pub async fn a_lost_node_is_found_lost_and_comes_back(cluster: &mut Cluster, nam
     assert!(answers(address).await);
 }
 
-pub async fn pods_live_on_while_the_api_server_is_away(cluster: &mut Cluster, namespace: &str) {
+pub async fn pods_live_on_while_the_api_server_is_away(cluster: &Cluster, namespace: &str) {
     cluster.apply(&redis(namespace, 1)).await;
     cluster.pod_is_ready(namespace, "redis-0").await;
     let running = cluster.running(namespace, "redis-0");

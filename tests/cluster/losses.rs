@@ -25,7 +25,7 @@ async fn store(cluster: &Cluster, namespace: &str, master: &str, key: &str) {
     .await;
 }
 
-pub async fn a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -39,7 +39,7 @@ pub async fn a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes(clus
     assert_eq!(customer.lost(cluster, namespace, &next).await.1, 0);
 }
 
-pub async fn a_deleted_master_hands_over_before_it_goes(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_deleted_master_hands_over_before_it_goes(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -51,7 +51,20 @@ pub async fn a_deleted_master_hands_over_before_it_goes(cluster: &mut Cluster, n
     assert_eq!(customer.lost(cluster, namespace, &next).await, (0, 0));
 }
 
-pub async fn a_drained_node_loses_no_write(cluster: &mut Cluster, namespace: &str) {
+pub async fn all_are_deleted_at_once_and_no_write_is_lost(cluster: &Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let master = settled(cluster, namespace, 3).await;
+    let customer = Customer::start(cluster, namespace, None).await;
+    cluster.kubectl(&["delete", "pods", "-l", "redis=example", "--wait=false", "-n", namespace]).await.unwrap();
+    // From one that goes to the next one that goes, until those that came in their place have it all.
+    another_master(cluster, namespace, &master).await;
+    let last = settled(cluster, namespace, 3).await;
+    customer.go_on(100).await;
+    assert_eq!(customer.lost(cluster, namespace, &last).await, (0, 0));
+}
+
+pub async fn a_drained_node_loses_no_write(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -66,7 +79,7 @@ pub async fn a_drained_node_loses_no_write(cluster: &mut Cluster, namespace: &st
     assert_eq!(customer.lost(cluster, namespace, &next).await, (0, 0));
 }
 
-pub async fn a_lost_node_takes_the_master_with_it_and_another_one_takes_over(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_lost_node_takes_the_master_with_it_and_another_one_takes_over(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -83,7 +96,7 @@ pub async fn a_lost_node_takes_the_master_with_it_and_another_one_takes_over(clu
     assert_eq!(customer.lost(cluster, namespace, &last).await.1, 0);
 }
 
-pub async fn all_but_one_are_lost_and_the_data_survives(cluster: &mut Cluster, namespace: &str) {
+pub async fn all_but_one_are_lost_and_the_data_survives(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     for (place, survivor) in ALL.iter().enumerate() {
@@ -106,7 +119,7 @@ pub async fn all_but_one_are_lost_and_the_data_survives(cluster: &mut Cluster, n
     }
 }
 
-pub async fn all_are_lost_at_once_and_come_back_from_their_claims(cluster: &mut Cluster, namespace: &str) {
+pub async fn all_are_lost_at_once_and_come_back_from_their_claims(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     let claim = "  config: {appendonly: \"yes\"}\n  dataVolumeClaimTemplate:\n    metadata: {name: data}\n    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n";
     cluster.apply(&example(namespace, 3, claim)).await;
@@ -117,7 +130,7 @@ pub async fn all_are_lost_at_once_and_come_back_from_their_claims(cluster: &mut 
     assert!(has(cluster, namespace, &master, "lol").await);
 }
 
-pub async fn all_are_lost_at_once_with_their_memory_and_are_a_group_again(cluster: &mut Cluster, namespace: &str) {
+pub async fn all_are_lost_at_once_with_their_memory_and_are_a_group_again(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -135,7 +148,7 @@ async fn kill_all(cluster: &Cluster, namespace: &str) {
     until("all were killed", async || redis(cluster, namespace).await?.status.filter(|status| status.reason != "healthy").map(drop)).await;
 }
 
-pub async fn a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "  failover: {selfFenceLagSeconds: 2}\n")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -159,7 +172,7 @@ pub async fn a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself(clu
     assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
 }
 
-pub async fn a_master_that_the_operator_cannot_reach_is_left_alone_while_its_replicas_hear_it(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_master_that_the_operator_cannot_reach_is_left_alone_while_its_replicas_hear_it(cluster: &Cluster, namespace: &str) {
     let operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -181,7 +194,7 @@ pub async fn a_master_that_the_operator_cannot_reach_is_left_alone_while_its_rep
 /// What is lost of a cut link: all of it, what comes in (it is deaf), what goes out (it is mute).
 const WAYS: [fn(Cut) -> Cut; 3] = [|both| both, Cut::inbound, Cut::outbound];
 
-pub async fn a_third_of_all_packets_lost_changes_no_master(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_third_of_all_packets_lost_changes_no_master(cluster: &Cluster, namespace: &str) {
     let operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -203,7 +216,7 @@ pub async fn a_third_of_all_packets_lost_changes_no_master(cluster: &mut Cluster
     assert!(say(cluster, namespace, &last, &["SET", "healed", "x"]).await.is_some());
 }
 
-pub async fn a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -219,7 +232,7 @@ pub async fn a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is
     settled(cluster, namespace, 3).await;
 }
 
-pub async fn what_others_edit_is_made_right_and_harms_nobody(cluster: &mut Cluster, namespace: &str) {
+pub async fn what_others_edit_is_made_right_and_harms_nobody(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     settled(cluster, namespace, 3).await;

@@ -6,7 +6,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use tests::cluster::{Cluster, Signal, until};
 
-pub async fn the_walk_through_of_the_predecessor_works(cluster: &mut Cluster, namespace: &str) {
+pub async fn the_walk_through_of_the_predecessor_works(cluster: &Cluster, namespace: &str) {
     let operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -24,7 +24,7 @@ pub async fn the_walk_through_of_the_predecessor_works(cluster: &mut Cluster, na
     operator.stop().await;
 }
 
-pub async fn a_killed_master_is_replaced_and_comes_back_as_a_replica_without_harm(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_killed_master_is_replaced_and_comes_back_as_a_replica_without_harm(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -39,7 +39,7 @@ pub async fn a_killed_master_is_replaced_and_comes_back_as_a_replica_without_har
     }
 }
 
-pub async fn what_is_deleted_or_edited_is_made_right_again(cluster: &mut Cluster, namespace: &str) {
+pub async fn what_is_deleted_or_edited_is_made_right_again(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;

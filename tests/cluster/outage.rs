@@ -4,7 +4,7 @@ use super::rig::{Customer, Operator, another_master, example, pods, say, settled
 use std::time::Instant;
 use tests::cluster::{Cluster, Signal, until};
 
-pub async fn a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after(cluster: &Cluster, namespace: &str) {
     let operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -47,7 +47,7 @@ pub async fn a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_pu
     }
 }
 
-pub async fn a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on(cluster: &Cluster, namespace: &str) {
     let first = Operator::named(cluster, namespace, "first");
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -62,7 +62,7 @@ pub async fn a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on
     second.stop().await;
 }
 
-pub async fn an_operator_that_is_killed_after_any_step_leaves_nothing_half_done(cluster: &mut Cluster, namespace: &str) {
+pub async fn an_operator_that_is_killed_after_any_step_leaves_nothing_half_done(cluster: &Cluster, namespace: &str) {
     let mut operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     // Whether it sees the Pod asked to stop or dead is a matter of milliseconds, so the end may be that of a handover.
@@ -84,7 +84,7 @@ pub async fn an_operator_that_is_killed_after_any_step_leaves_nothing_half_done(
     operator.stop().await;
 }
 
-pub async fn a_stolen_lease_stops_the_first_and_the_second_goes_on(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_stolen_lease_stops_the_first_and_the_second_goes_on(cluster: &Cluster, namespace: &str) {
     let (first, second) = (Operator::named(cluster, namespace, "first"), Operator::named(cluster, namespace, "second"));
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -104,7 +104,7 @@ pub async fn a_stolen_lease_stops_the_first_and_the_second_goes_on(cluster: &mut
     robber.stop().await;
 }
 
-pub async fn a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody(cluster: &Cluster, namespace: &str) {
     let operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -119,7 +119,7 @@ pub async fn a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody(
     assert_eq!(customer.lost(cluster, namespace, &next).await.1, 0);
 }
 
-pub async fn an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes(cluster: &mut Cluster, namespace: &str) {
+pub async fn an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes(cluster: &Cluster, namespace: &str) {
     let first = Operator::named(cluster, namespace, "first");
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;

@@ -68,7 +68,7 @@ async fn operator_in_a_pod(cluster: &Cluster, namespace: &str) {
     cluster.pod_is_ready(namespace, "operator").await;
 }
 
-pub async fn a_group_is_shown_explained_and_observed_through_the_operator(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_group_is_shown_explained_and_observed_through_the_operator(cluster: &Cluster, namespace: &str) {
     operator_in_a_pod(cluster, namespace).await;
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -127,7 +127,7 @@ pub async fn a_group_is_shown_explained_and_observed_through_the_operator(cluste
     assert!(code == Some(2) && why.contains("no Redis exmaple in namespace"), "{why}");
 }
 
-pub async fn a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back(cluster: &Cluster, namespace: &str) {
     operator_in_a_pod(cluster, namespace).await;
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;

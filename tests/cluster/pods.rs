@@ -9,7 +9,7 @@ use tests::cluster::{Cluster, is_ready, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-pub async fn a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_address(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_address(cluster: &Cluster, namespace: &str) {
     cluster.apply(&redis(namespace, 3)).await;
     for name in ["redis-0", "redis-1", "redis-2"] {
         let pod = cluster.pod_is_ready(namespace, name).await;
@@ -22,7 +22,7 @@ pub async fn a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_addre
     until("three ready endpoints", async || slices().await.filter(|ready| ready.as_str() == "true true true")).await;
 }
 
-pub async fn what_the_spec_says_reaches_the_process(cluster: &mut Cluster, namespace: &str) {
+pub async fn what_the_spec_says_reaches_the_process(cluster: &Cluster, namespace: &str) {
     let script = r#"echo "$WORD $SECRET $NAME $WHERE $1"; cat /config/inner /var/run/secrets/kubernetes.io/serviceaccount/namespace;
         touch /root-is-written 2>/dev/null && echo writable; touch /empty/there && ls /empty; sleep 1000"#;
     cluster
@@ -66,7 +66,7 @@ spec:
     until("what it printed", async || (pod.log("main") == expected).then_some(())).await;
 }
 
-pub async fn init_containers_run_first_and_a_job_of_a_pod_ends(cluster: &mut Cluster, namespace: &str) {
+pub async fn init_containers_run_first_and_a_job_of_a_pod_ends(cluster: &Cluster, namespace: &str) {
     let containers = r#"
   restartPolicy: Never
   initContainers:
@@ -82,7 +82,7 @@ pub async fn init_containers_run_first_and_a_job_of_a_pod_ends(cluster: &mut Clu
     assert_eq!(cluster.running(namespace, "job").log("main"), "made\n");
 }
 
-pub async fn a_deleted_pod_ends_within_its_grace_and_is_made_again(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_deleted_pod_ends_within_its_grace_and_is_made_again(cluster: &Cluster, namespace: &str) {
     let set = redis(namespace, 1).replace("# lifecycle", r#"lifecycle: {preStop: {exec: {command: ["sh", "-c", "echo hook > /proc/1/fd/1"]}}}"#);
     cluster.apply(&set).await;
     let old = cluster.pod_is_ready(namespace, "redis-0").await;
@@ -96,7 +96,7 @@ pub async fn a_deleted_pod_ends_within_its_grace_and_is_made_again(cluster: &mut
     assert!(hook.is_some() && hook < farewell, "preStop, then SIGTERM: {log}");
 }
 
-pub async fn a_pod_that_does_not_hear_is_killed_when_its_grace_is_over(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_pod_that_does_not_hear_is_killed_when_its_grace_is_over(cluster: &Cluster, namespace: &str) {
     let containers = r#"
   terminationGracePeriodSeconds: 2
   containers: [{name: main, image: "busybox:1", command: ["/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]}]"#;
@@ -108,7 +108,7 @@ pub async fn a_pod_that_does_not_hear_is_killed_when_its_grace_is_over(cluster: 
     assert!(began.elapsed() > Duration::from_millis(1900), "{:?}", began.elapsed());
 }
 
-pub async fn a_config_volume_is_updated_live_but_not_a_sub_path(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_config_volume_is_updated_live_but_not_a_sub_path(cluster: &Cluster, namespace: &str) {
     let words = |word| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: words, namespace: {namespace}}}\ndata: {{word: {word}}}\n---\n");
     let containers = r#"
   containers:
@@ -125,7 +125,7 @@ pub async fn a_config_volume_is_updated_live_but_not_a_sub_path(cluster: &mut Cl
     until("the new word", async || reader.log("main").contains("new old").then_some(())).await;
 }
 
-pub async fn a_claim_keeps_what_a_pod_wrote(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_claim_keeps_what_a_pod_wrote(cluster: &Cluster, namespace: &str) {
     let claim = r#"volumeClaimTemplates:
   - metadata: {name: data}
     spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}"#;
@@ -139,14 +139,14 @@ pub async fn a_claim_keeps_what_a_pod_wrote(cluster: &mut Cluster, namespace: &s
     assert_eq!(tell(cluster.running(namespace, "redis-0").address(), "GET kept").await.unwrap(), "$3\r\nyes\r\n");
 }
 
-pub async fn an_unknown_image_is_not_pulled(cluster: &mut Cluster, namespace: &str) {
+pub async fn an_unknown_image_is_not_pulled(cluster: &Cluster, namespace: &str) {
     cluster.apply(&pod(namespace, "lost", "\n  containers: [{name: main, image: \"example.com/absent:1\"}]")).await;
     let reason = |pod: &Pod| pod.status.as_ref()?.container_statuses.as_ref()?[0].state.as_ref()?.waiting.as_ref()?.reason.clone();
     let pod = cluster.pod_is(namespace, "lost", "in back-off", |pod| reason(pod).as_deref() == Some("ImagePullBackOff")).await;
     assert_eq!(pod.status.unwrap().phase.as_deref(), Some("Pending"));
 }
 
-pub async fn an_eviction_is_refused_by_a_budget_and_else_granted(cluster: &mut Cluster, namespace: &str) {
+pub async fn an_eviction_is_refused_by_a_budget_and_else_granted(cluster: &Cluster, namespace: &str) {
     let budget = |least| {
         format!(
             "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {{name: redis, namespace: {namespace}}}\n\
@@ -166,7 +166,7 @@ pub async fn an_eviction_is_refused_by_a_budget_and_else_granted(cluster: &mut C
     cluster.pod_is(namespace, "redis-1", "made again", |pod| pod.uid() != old.uid() && is_ready(pod)).await;
 }
 
-pub async fn a_service_account_has_its_rights_and_no_more(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_service_account_has_its_rights_and_no_more(cluster: &Cluster, namespace: &str) {
     let pods: Api<Pod> = Api::namespaced(cluster.account_client(namespace, "default").await, namespace);
     let list = async || pods.list(&ListParams::default()).await;
     assert!(matches!(list().await, Err(Error::Api(status)) if status.code == 403));

@@ -77,7 +77,7 @@ async fn kill_master(cluster: &Cluster, namespace: &str, master: &str) -> String
     another_master(cluster, namespace, master).await
 }
 
-pub async fn a_bad_policy_is_refused_by_the_api_with_the_way_out(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_bad_policy_is_refused_by_the_api_with_the_way_out(cluster: &Cluster, namespace: &str) {
     for (spec, words) in [
         (json!({ "source": {} }), "exactly one of"),
         (json!({ "source": { "embedded": {}, "file": { "path": "/policy.wasm" } } }), "exactly one of"),
@@ -98,7 +98,7 @@ pub async fn a_bad_policy_is_refused_by_the_api_with_the_way_out(cluster: &mut C
     assert!(refused.contains("name another, or leave shadow out"), "{refused}");
 }
 
-pub async fn a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no_replicated_write_is_lost(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no_replicated_write_is_lost(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     fill(cluster, namespace, &noted(1)).await;
     create(cluster, namespace, "mine", &from_config_map()).await.unwrap();
@@ -123,7 +123,7 @@ pub async fn a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no
     assert_eq!(customer.lost(cluster, namespace, &last).await.1, 0, "writes that a replica had");
 }
 
-pub async fn a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     // Before there is any: the operator's own decides.
     cluster.apply(&group(namespace, "{name: mine}")).await;
@@ -156,7 +156,7 @@ pub async fn a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody(clus
     decided_by(cluster, namespace, &noted(1)).await;
 }
 
-pub async fn a_shadow_is_counted_and_changes_nothing(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_shadow_is_counted_and_changes_nothing(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     create(cluster, namespace, "candidate", &json!({ "source": { "embedded": {} } })).await.unwrap();
     cluster.apply(&group(namespace, "{shadow: candidate}")).await;
@@ -179,7 +179,7 @@ pub async fn a_shadow_is_counted_and_changes_nothing(cluster: &mut Cluster, name
     assert_eq!(settled(cluster, namespace, 3).await, next);
 }
 
-pub async fn a_policy_comes_from_a_registry_and_another_file_is_refused(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_policy_comes_from_a_registry_and_another_file_is_refused(cluster: &Cluster, namespace: &str) {
     if !Registry::is_possible() {
         println!("skipped: docker-registry is missing: tests/setup/setup.sh registry");
         return;

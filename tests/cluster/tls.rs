@@ -68,7 +68,7 @@ async fn cli(cluster: &Cluster, namespace: &str, pod: &str, command: &str) -> bo
     cluster.running(namespace, pod).exec("redis", &["sh".into(), "-c".into(), script]).await
 }
 
-pub async fn with_tls_a_killed_master_is_replaced_and_a_new_authority_is_taken_without_restart(cluster: &mut Cluster, namespace: &str) {
+pub async fn with_tls_a_killed_master_is_replaced_and_a_new_authority_is_taken_without_restart(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     let (first, second) = (Certified::new(namespace), Certified::new(namespace));
     cluster.apply(&first.secret(namespace)).await;

@@ -6,7 +6,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use tests::cluster::{Cluster, until};
 
-pub async fn a_missing_secret_is_told_and_starts_nobody_without_a_password(cluster: &mut Cluster, namespace: &str) {
+pub async fn a_missing_secret_is_told_and_starts_nobody_without_a_password(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "  password: {secretKeyRef: {name: login, key: password}}\n")).await;
     let message = condition(cluster, namespace, "Degraded", "SecretMissing").await;
@@ -22,7 +22,7 @@ pub async fn a_missing_secret_is_told_and_starts_nobody_without_a_password(clust
     assert_eq!(settled(cluster, namespace, 3).await, master);
 }
 
-pub async fn an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one(cluster: &mut Cluster, namespace: &str) {
+pub async fn an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -38,7 +38,7 @@ pub async fn an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one
     assert_eq!(settled(cluster, namespace, 3).await, master);
 }
 
-pub async fn pods_that_cannot_start_or_be_made_are_told_with_the_reason(cluster: &mut Cluster, namespace: &str) {
+pub async fn pods_that_cannot_start_or_be_made_are_told_with_the_reason(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 2, "  config: {no-such: \"1\"}\n")).await;
     let message = condition(cluster, namespace, "Degraded", "CrashLoopBackOff").await;
@@ -57,7 +57,7 @@ pub async fn pods_that_cannot_start_or_be_made_are_told_with_the_reason(cluster:
     settled(cluster, namespace, 2).await;
 }
 
-pub async fn what_the_schema_refuses_says_how_to_write_it(cluster: &mut Cluster, namespace: &str) {
+pub async fn what_the_schema_refuses_says_how_to_write_it(cluster: &Cluster, namespace: &str) {
     let bad = [
         ("{\"spec\": {\"config\": {\"port\": \"7000\"}}}", "a directive that the operator owns"),
         ("{\"spec\": {\"config\": {\"slave-announce-port\": \"7000\"}}}", "a directive that the operator owns"),
@@ -79,7 +79,7 @@ pub async fn what_the_schema_refuses_says_how_to_write_it(cluster: &mut Cluster,
     }
 }
 
-pub async fn what_happened_can_be_read_as_events(cluster: &mut Cluster, namespace: &str) {
+pub async fn what_happened_can_be_read_as_events(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;

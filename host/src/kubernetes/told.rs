@@ -148,19 +148,22 @@ fn pod_in_trouble(pod: &Pod) -> Option<Trouble> {
     let unschedulable = status.conditions.iter().flatten().find(|condition| condition.reason.as_deref() == Some("Unschedulable"));
     waiting
         .find_map(|(container, waiting)| {
-            let message = waiting.message.as_deref().unwrap_or_default();
-            trouble(
-                waiting.reason.as_deref()?,
-                &[Some(message), last_words(container).as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": "),
-            )
+            let (reason, said) = (waiting.reason.as_deref()?, waiting.message.as_deref().unwrap_or_default());
+            match last_words(container).filter(|_| reason == "CrashLoopBackOff") {
+                Some(words) => trouble(reason, &format!("{said}: {words}")),
+                None => trouble(reason, said),
+            }
         })
         .or_else(|| trouble("Unschedulable", unschedulable?.message.as_deref().unwrap_or_default()))
 }
 
-/// What a container said last before it ended: Redis says why at the end.
+/// Why a container ended: Redis says it last.
 fn last_words(container: &ContainerStatus) -> Option<String> {
-    let said = container.last_state.as_ref()?.terminated.as_ref()?.message.as_deref()?;
-    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let ended = container.last_state.as_ref()?.terminated.as_ref()?;
+    if ended.reason.as_deref() == Some("OOMKilled") {
+        return Some("OOMKilled: raise the memory limit of its resources, or set maxmemory below it".into());
+    }
+    let lines: Vec<&str> = ended.message.as_deref()?.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let words = lines[lines.len().saturating_sub(LAST_LINES)..].join(" ");
     (!words.is_empty()).then(|| shortened(&words, LAST_WORDS_BYTES_MAX))
 }
@@ -324,8 +327,13 @@ mod tests {
             "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off" } },
             "lastState": { "terminated": { "exitCode": 1, "message": said } }
         }));
-        let message = "p: back-off: Reading the configuration file, at line 9 >>> 'no-such 1' Bad directive";
-        assert_eq!(of(&[crashed, Pod::default()]), [Trouble { reason: "CrashLoopBackOff", message: message.into() }]);
+        let killed = pod(json!({
+            "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off" } },
+            "lastState": { "terminated": { "exitCode": 137, "reason": "OOMKilled" } }
+        }));
+        let messages: Vec<_> = of(&[crashed, killed]).into_iter().map(|trouble| trouble.message).collect();
+        let read = "p: back-off: Reading the configuration file, at line 9 >>> 'no-such 1' Bad directive";
+        assert_eq!(messages, [read, "p: back-off: OOMKilled: raise the memory limit of its resources, or set maxmemory below it"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use std::path::{Path, PathBuf};
 use tokio::process::Child;
+use tokio::sync::Mutex;
 
 /// The running processes. They end with it.
 pub(super) struct ControlPlane {
@@ -19,8 +20,8 @@ pub(super) struct ControlPlane {
     pub(super) kubectl: Kubectl,
     programs: Programs,
     dir: PathBuf,
-    api_server: Option<Child>,
-    controllers: Vec<Child>,
+    api_server: Mutex<Option<Child>>,
+    controllers: Mutex<Vec<Child>>,
     _etcd: Child,
 }
 
@@ -34,7 +35,8 @@ impl ControlPlane {
         let client = client_of(admin).await?;
         let kubectl = Kubectl { program: programs.path("kubectl"), kubeconfig: dir.join(ADMIN), home: Some(dir.to_owned()) };
         let etcd = programs.start("etcd", &ETCD, dir)?;
-        let mut plane = Self { client, pki, kubectl, programs, dir: dir.to_owned(), api_server: None, controllers: Vec::new(), _etcd: etcd };
+        let plane =
+            Self { client, pki, kubectl, programs, dir: dir.to_owned(), api_server: Mutex::default(), controllers: Mutex::default(), _etcd: etcd };
         plane.start_api_server().await?;
         for document in first {
             plane.kubectl.run(&["apply", "--server-side", "-f", "-"], document).await?;
@@ -42,14 +44,14 @@ impl ControlPlane {
         if !first.is_empty() {
             plane.kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"], "").await?;
         }
-        plane.start_controllers()?;
+        plane.start_controllers().await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(plane.client.clone(), "default");
         until("the controllers at work", async || accounts.get("default").await.ok()).await;
         Ok(plane)
     }
 
     /// Starts the API server and waits until it is ready.
-    pub(super) async fn start_api_server(&mut self) -> Result<()> {
+    pub(super) async fn start_api_server(&self) -> Result<()> {
         let file = |name| self.pki.file(name).display().to_string();
         let audited = self.dir.join("audit-policy.yaml");
         std::fs::write(&audited, AUDIT_POLICY)?;
@@ -73,8 +75,8 @@ impl ControlPlane {
             format!("--service-account-key-file={}", file("sa.pub")),
             format!("--service-account-signing-key-file={}", file("sa.key")),
         ];
-        self.api_server = Some(self.programs.start("kube-apiserver", &arguments, &self.dir)?);
-        let api_server = self.api_server.as_mut().context("just started")?;
+        let mut running = self.api_server.lock().await;
+        let api_server = running.insert(self.programs.start("kube-apiserver", &arguments, &self.dir)?);
         let answers = until("the API server answers", async || match api_server.try_wait() {
             Ok(None) => self.client.apiserver_version().await.ok().map(|_| true),
             Ok(Some(_)) | Err(_) => Some(false),
@@ -87,16 +89,16 @@ impl ControlPlane {
     }
 
     /// Kills the API server: it is gone when this returns. The controllers go with it, as those do that cannot renew their Leases.
-    pub(super) async fn stop_api_server(&mut self) -> Result<()> {
-        for mut controller in self.controllers.drain(..) {
+    pub(super) async fn stop_api_server(&self) -> Result<()> {
+        for mut controller in self.controllers.lock().await.drain(..) {
             controller.kill().await?;
         }
-        let mut process = self.api_server.take().context("the API server does not run")?;
+        let mut process = self.api_server.lock().await.take().context("the API server does not run")?;
         Ok(process.kill().await?)
     }
 
     /// Starts the controllers. They have no Leases, since nobody is beside them.
-    pub(super) fn start_controllers(&mut self) -> Result<()> {
+    pub(super) async fn start_controllers(&self) -> Result<()> {
         let kubeconfig = format!("--kubeconfig={}", self.dir.join(ADMIN).display());
         let mut alone = vec![kubeconfig, "--bind-address=127.0.0.1".into(), "--secure-port=0".into(), "--leader-elect=false".into()];
         // One test after the other leaves behind more than a quiet cluster does, and must not hold up the next one.
@@ -108,8 +110,9 @@ impl ControlPlane {
             "--node-monitor-period=1s".into(),
             "--node-monitor-grace-period=6s".into(),
         ];
-        self.controllers.push(self.programs.start("kube-controller-manager", &[&alone[..], &manager].concat(), &self.dir)?);
-        self.controllers.push(self.programs.start("kube-scheduler", &alone, &self.dir)?);
+        let mut controllers = self.controllers.lock().await;
+        controllers.push(self.programs.start("kube-controller-manager", &[&alone[..], &manager].concat(), &self.dir)?);
+        controllers.push(self.programs.start("kube-scheduler", &alone, &self.dir)?);
         Ok(())
     }
 

@@ -223,14 +223,14 @@ impl Cluster {
     }
 
     /// Kills the API server, and with it the controllers.
-    pub async fn stop_api_server(&mut self) {
-        self.own_mut().plane.stop_api_server().await.unwrap();
+    pub async fn stop_api_server(&self) {
+        self.own().plane.stop_api_server().await.unwrap();
     }
 
     /// Starts them again; the API server is ready when this returns.
-    pub async fn start_api_server(&mut self) {
-        self.own_mut().plane.start_api_server().await.unwrap();
-        self.own_mut().plane.start_controllers().unwrap();
+    pub async fn start_api_server(&self) {
+        self.own().plane.start_api_server().await.unwrap();
+        self.own().plane.start_controllers().await.unwrap();
     }
 
     /// Cuts a node off: its Pods run on unreached, and it is not heard of any more.
@@ -245,10 +245,6 @@ impl Cluster {
 
     fn own(&self) -> &Own {
         self.own.as_ref().expect(NOT_OURS)
-    }
-
-    fn own_mut(&mut self) -> &mut Own {
-        self.own.as_mut().expect(NOT_OURS)
     }
 
     fn set_found(&self, name: &str, found: bool) {

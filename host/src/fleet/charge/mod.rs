@@ -6,6 +6,7 @@ mod driven;
 mod objects;
 mod picture;
 mod publish;
+mod roles;
 mod rollout;
 mod secrets;
 mod tune;

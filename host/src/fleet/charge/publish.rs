@@ -3,14 +3,10 @@
 
 use super::super::Common;
 use super::bridge::Bridge;
-use super::objects::in_short;
 use super::picture::Picture;
+use super::roles::Roles;
 use crate::kubernetes::crd::{Redis, RedisStatus};
-use crate::kubernetes::objects::{MASTER, REPLICA, ROLE_LABEL};
-use crate::kubernetes::told::Trouble;
 use crate::kubernetes::{takeover, told};
-use crate::report::RoleMetrics;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
@@ -23,41 +19,17 @@ use tokio::sync::watch::Receiver;
 pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
     // As last written.
     let mut written: Option<RedisStatus> = None;
-    // How long it took until the labels told of an epoch, in microseconds.
-    let mut measured: Option<(u64, i64)> = None;
-    // Why the labels could not be written, where it is more than an API server that is away.
-    let mut refused: Option<Trouble> = None;
     let mut bridge = Bridge::new();
-    let roles = {
-        let picture = pictures.borrow();
-        RoleMetrics::new(picture.namespace(), picture.redis.name_any(), Arc::clone(&common.metrics))
-    };
+    let mut roles = Roles::new(&common, &pictures.borrow());
     loop {
         let picture = pictures.borrow_and_update().clone();
         let is_done = !picture.may_act || {
-            let status = status(written.as_ref(), &picture, measured, refused.clone());
+            let status = status(written.as_ref(), &picture, &roles);
             let ((), labelled, stored) =
-                tokio::join!(bridge.settle(&common, &picture), label(&common, &picture), store(&common, &picture, &mut written, status));
-            let labelled = labelled.map_err(|Unlabelled { why, is_refusal }| {
-                refused = is_refusal.then(|| Trouble { reason: "LabelsRefused", message: why.clone() });
-                why
-            });
-            if labelled.is_ok() {
-                refused = None;
-            }
+                tokio::join!(bridge.settle(&common, &picture), roles.settle(&common, &picture), store(&common, &picture, &mut written, status));
             for error in [labelled.as_ref().err(), stored.as_ref().err()].into_iter().flatten() {
                 tracing::warn!(namespace = picture.namespace(), name = picture.redis.name_any(), error, "not made known; it is tried again");
             }
-            if let (Ok(true), Some((record, told))) = (&labelled, &picture.record) {
-                let epoch = record.published.epoch;
-                let us = Timestamp::now().as_microsecond().saturating_sub(told.as_microsecond()).max(0);
-                // The end of the change is told after this, and this with it.
-                if measured.is_none_or(|(known, _)| known != epoch) {
-                    measured = Some((epoch, us));
-                    roles.told(us.unsigned_abs());
-                }
-            }
-            roles.are_stale(labelled.is_err());
             labelled.is_ok() && stored.is_ok() && !bridge.stands()
         };
         let again = async { if is_done { std::future::pending().await } else { tokio::time::sleep(AGAIN_AFTER).await } };
@@ -68,38 +40,7 @@ pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
     }
 }
 
-/// Why the labels are not as they should be.
-struct Unlabelled {
-    why: String,
-    /// By the API server: it will not pass by itself.
-    is_refusal: bool,
-}
-
-/// Whether there was anything to do.
-async fn label(common: &Common, picture: &Picture) -> Result<bool, Unlabelled> {
-    let Some(master) = picture.master() else { return Ok(false) };
-    let api: Api<Pod> = Api::namespaced(common.client.clone(), &picture.namespace());
-    let wrong = picture.pods.iter().filter_map(|(name, pod)| {
-        let role = if name == master { MASTER } else { REPLICA };
-        (pod.labels().get(ROLE_LABEL).map(String::as_str) != Some(role)).then_some((name, role))
-    });
-    let patches = wrong.map(async |(name, role)| {
-        let patch = json!({ "metadata": { "labels": { ROLE_LABEL: role } } });
-        match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-            Ok(_) => Ok(true),
-            // It went away meanwhile.
-            Err(kube::Error::Api(error)) if error.code == 404 => Ok(false),
-            Err(error) => {
-                let is_refusal = matches!(error, kube::Error::Api(_));
-                Err(Unlabelled { why: format!("label of {name}: {}", in_short(&error)), is_refusal })
-            }
-        }
-    });
-    let patched: Vec<bool> = futures_util::future::join_all(patches).await.into_iter().collect::<Result<_, _>>()?;
-    Ok(patched.contains(&true))
-}
-
-fn status(written: Option<&RedisStatus>, picture: &Picture, measured: Option<(u64, i64)>, refused: Option<Trouble>) -> RedisStatus {
+fn status(written: Option<&RedisStatus>, picture: &Picture, roles: &Roles) -> RedisStatus {
     let before = written.cloned().or_else(|| picture.redis.status.clone()).unwrap_or_default();
     let (switchover_id, switchover_refused) = (picture.switchover_id.clone(), picture.switchover_refused.clone());
     let before = RedisStatus { switchover_id, switchover_refused, shadow: picture.shadow.clone(), ..before };
@@ -115,12 +56,12 @@ fn status(written: Option<&RedisStatus>, picture: &Picture, measured: Option<(u6
         Some(takeover) => takeover::taken_over(before, takeover),
         None => before,
     };
-    let before = match measured {
+    let before = match roles.told() {
         Some((epoch, us)) => takeover::labelled(before, epoch, us),
         None => before,
     };
     let of_pods = told::pods_in_trouble(&picture.redis, picture.pods.values().map(AsRef::as_ref));
-    let troubles = picture.troubles.values().flatten().cloned().chain(refused).chain(of_pods).collect();
+    let troubles = picture.troubles.values().flatten().cloned().chain(roles.refused()).chain(of_pods).collect();
     let state = told::State {
         redis: &picture.redis,
         decision: picture.decided.as_ref().map(|(decided, ..)| &*decided.decision),

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 pub const CONFIG_FILE: &str = "redis.conf";
 /// Beside the configuration, because it changes with every failover and restarts nobody.
 pub const MASTER_FILE: &str = "master.conf";
+/// How many are wanted: changes, and restarts nobody, either.
+pub const REPLICAS_FILE: &str = "replicas";
 pub const SECRET_FILE: &str = "auth.conf";
 /// Whom a Redis with TLS trusts.
 pub const AUTHORITIES_FILE: &str = "/tls/ca.crt";
@@ -19,7 +21,8 @@ pub const PREVIOUS_KEY: &str = "previous";
 
 pub fn config_map(wanted: &Wanted<'_>) -> ConfigMap {
     let master = wanted.master.map(|host| format!("replicaof {host} {PORT}\n")).unwrap_or_default();
-    let files = BTreeMap::from([(CONFIG_FILE.to_owned(), config(wanted.redis)), (MASTER_FILE.to_owned(), master)]);
+    let files = [(CONFIG_FILE, config(wanted.redis)), (MASTER_FILE, master), (REPLICAS_FILE, wanted.redis.spec.replicas.to_string())];
+    let files = files.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
     ConfigMap { metadata: metadata(wanted.redis, ""), data: Some(files), ..ConfigMap::default() }
 }
 

@@ -1,6 +1,6 @@
 //! One instance as a Pod: Redis, booting as a replica, and its exporter.
 
-use super::config::{CONFIG_FILE, MASTER_FILE, PASSWORD_KEY, SECRET_FILE, start_directives};
+use super::config::{CONFIG_FILE, MASTER_FILE, PASSWORD_KEY, REPLICAS_FILE, SECRET_FILE, start_directives};
 use super::services::EXPORTER_PORT;
 use super::{PORT, Wanted, label_selector, name, selector};
 use crate::kubernetes::crd::{ContainerSettings, PullPolicy, Redis};
@@ -118,7 +118,7 @@ fn redis_container(redis: &Redis) -> Container {
         volume_mounts: Some(mounts),
         readiness_probe: Some(probe(settings, &format!("{} {READY}", authorised(redis)), 2, 3)),
         liveness_probe: Some(probe(settings, &format!("{} {ALIVE}", authorised(redis)), 10, 6)),
-        lifecycle: Some(Lifecycle { pre_stop: Some(exec_handler(&format!("{} {HANDED_OVER}", authorised(redis)))), ..Lifecycle::default() }),
+        lifecycle: Some(Lifecycle { pre_stop: Some(exec_handler(&format!("{} {}", authorised(redis), handed_over()))), ..Lifecycle::default() }),
         ..container(settings)
     }
 }
@@ -207,12 +207,20 @@ fn authorised(redis: &Redis) -> String {
     format!("r() {{ ({login}echo INFO replication; echo INFO persistence) | redis-cli{tls}; }};")
 }
 
+/// A master that is asked to stop waits for its handover, as long as its grace allows and somebody is there to take over; and for eight
+/// seconds for somebody to come, where one is wanted: when all are asked at once, the replicas are gone first and made again at once.
+fn handed_over() -> String {
+    let is_master = "i=$(r) && echo \"$i\" | grep -qE '^(role:master|NOAUTH)'";
+    let is_alone = "echo \"$i\" | grep -q '^connected_slaves:0'";
+    let is_awaited = format!("[ $n -lt 40 ] && [ \"$(cat /config/{REPLICAS_FILE})\" != 1 ]");
+    let turn = format!("if {is_alone}; then {is_awaited} || break; sleep 1; n=$((n+5)); else sleep 0.2; n=$((n+1)); fi");
+    format!("n=0; while [ $n -lt 100 ] && {is_master}; do {turn}; done")
+}
+
 /// Data loaded, and in sync: a master, or a replica whose link is up. The password and the certificate in here may be older or newer than
 /// those of the server, for as long as the kubelet takes: one that cannot be asked for that reason stays in service.
 const READY: &str = "case \"$(r 2>&1)\" in *NOAUTH* | *SSL* | *'closed the connection'*) ;; *role:master*loading:0* | *master_link_status:up*loading:0*) ;; *) false ;; esac";
 /// It says anything at all: loading, busy, and a certificate that is not trusted are life.
 const ALIVE: &str = "case \"$(r 2>&1)\" in '' | *refused*) false ;; esac";
-/// A master that is asked to stop waits for its handover, as long as its grace allows and somebody is there to take over.
-const HANDED_OVER: &str = "n=0; while [ $n -lt 100 ] && i=$(r) && echo \"$i\" | grep -qE '^(role:master|NOAUTH)' && ! echo \"$i\" | grep -q '^connected_slaves:0'; do sleep 0.2; n=$((n+1)); done";
 const GRACE_S: i64 = 30;
 const CONFIG_ANNOTATION: &str = "k8s.amaiz.com/config";

@@ -118,7 +118,7 @@ fn directives_stand_in_the_order_of_their_names_and_a_password_is_quoted() {
 #[test]
 fn a_directive_stays_one_line_whatever_its_value() {
     let redis = redis(json!({ "replicas": 1, "redis": { "image": "redis:7" }, "config": { "save": "900 1\n", "maxmemory": "1mb\nport 7000" } }));
-    let text = super::config::config(&redis);
+    let text = config::config(&redis);
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines.ends_with(&[r#"maxmemory "1mb\x0aport 7000""#, "save 900 1"]), "{text}");
 }
