@@ -41,11 +41,21 @@ use tests::cluster::{self, Cluster, Image, Settings};
 use tests::real::build_program;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Where a test can be run.
+#[derive(PartialEq)]
+enum Place {
+    /// In a cluster that was given, too.
+    Anywhere,
+    /// In ours.
+    Here,
+    /// In ours, with nobody beside it.
+    Alone,
+}
+
 /// A test: it has a namespace of its own by its name.
 struct Case {
     name: &'static str,
-    /// `anywhere`: in a cluster that was given, too. `here`: in ours only. `alone`: in ours, with nobody beside it.
-    place: &'static str,
+    place: Place,
     run: for<'a> fn(&'a Cluster, &'a str) -> LocalBoxFuture<'a, ()>,
 }
 
@@ -53,7 +63,7 @@ macro_rules! cases {
     ($($place:ident $module:ident::$name:ident),* $(,)?) => {
         const CASES: &[Case] = &[$(Case {
             name: stringify!($name),
-            place: stringify!($place),
+            place: Place::$place,
             run: |cluster, namespace| Box::pin($module::$name(cluster, namespace)),
         }),*];
     };
@@ -61,72 +71,72 @@ macro_rules! cases {
 
 cases![
     // First: nothing else runs yet.
-    alone crowd::fifty_resources_fail_together_and_each_changes_its_master_once,
-    here pods::a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_address,
-    here pods::what_the_spec_says_reaches_the_process,
-    here pods::init_containers_run_first_and_a_job_of_a_pod_ends,
-    here pods::a_deleted_pod_ends_within_its_grace_and_is_made_again,
-    here pods::a_pod_that_does_not_hear_is_killed_when_its_grace_is_over,
-    here pods::a_config_volume_is_updated_live_but_not_a_sub_path,
-    here pods::a_claim_keeps_what_a_pod_wrote,
-    here pods::an_unknown_image_is_not_pulled,
-    here pods::an_eviction_is_refused_by_a_budget_and_else_granted,
-    here pods::a_service_account_has_its_rights_and_no_more,
-    here faults::a_killed_container_is_restarted_in_place,
-    here faults::a_stopped_process_is_unready_until_it_goes_on,
-    here faults::a_process_that_fails_its_liveness_is_restarted,
-    here faults::a_cut_pod_is_unreachable_and_heals,
-    here faults::a_one_way_cut_is_one_way_and_between_two_only,
-    alone faults::a_lost_node_is_found_lost_and_comes_back,
-    alone faults::pods_live_on_while_the_api_server_is_away,
-    anywhere operator::the_walk_through_of_the_predecessor_works,
-    here operator::a_killed_master_is_replaced_and_comes_back_as_a_replica_without_harm,
-    anywhere operator::what_is_deleted_or_edited_is_made_right_again,
-    anywhere changes::a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled_out_without_loss,
-    anywhere changes::a_directive_that_redis_refuses_is_told_and_restarts_nobody,
-    here changes::a_password_is_changed_live_without_restart_or_loss,
-    here tls::with_tls_a_killed_master_is_replaced_and_a_new_authority_is_taken_without_restart,
-    anywhere changes::scaling_down_to_one_and_up_again_moves_the_master_first_and_loses_nothing,
-    anywhere changes::an_image_of_a_newer_redis_is_rolled_out_under_load_and_loses_nothing,
-    here changes::a_version_that_cannot_copy_from_the_master_stops_the_rollout_at_one_until_it_is_taken_back,
-    anywhere changes::other_resources_are_rolled_out_replicas_first_and_the_master_by_handover,
-    anywhere trouble::a_missing_secret_is_told_and_starts_nobody_without_a_password,
-    anywhere trouble::an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one,
-    anywhere trouble::pods_that_cannot_start_or_be_made_are_told_with_the_reason,
-    anywhere trouble::what_the_schema_refuses_says_how_to_write_it,
-    here trouble::what_happened_can_be_read_as_events,
-    alone outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
-    here outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
-    here outage::an_operator_that_is_killed_after_any_step_leaves_nothing_half_done,
-    here losses::a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes,
-    anywhere losses::a_deleted_master_hands_over_before_it_goes,
-    anywhere losses::all_are_deleted_at_once_and_no_write_is_lost,
-    alone losses::a_drained_node_loses_no_write,
-    alone losses::a_lost_node_takes_the_master_with_it_and_another_one_takes_over,
-    here losses::all_but_one_are_lost_and_the_data_survives,
-    here losses::all_are_lost_at_once_and_come_back_from_their_claims,
-    here losses::all_are_lost_at_once_with_their_memory_and_are_a_group_again,
-    here losses::a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself,
-    here losses::a_master_that_the_operator_cannot_reach_is_left_alone_while_its_replicas_hear_it,
-    here losses::a_third_of_all_packets_lost_changes_no_master,
-    here losses::a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its,
-    anywhere losses::what_others_edit_is_made_right_and_harms_nobody,
-    here outage::a_stolen_lease_stops_the_first_and_the_second_goes_on,
-    here outage::a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody,
-    here outage::an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes,
-    anywhere policies::a_bad_policy_is_refused_by_the_api_with_the_way_out,
-    here policies::a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no_replicated_write_is_lost,
-    here policies::a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody,
-    here policies::a_shadow_is_counted_and_changes_nothing,
-    here policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
-    here plugin::a_group_is_shown_explained_and_observed_through_the_operator,
-    here plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
+    Alone crowd::fifty_resources_fail_together_and_each_changes_its_master_once,
+    Here pods::a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_address,
+    Here pods::what_the_spec_says_reaches_the_process,
+    Here pods::init_containers_run_first_and_a_job_of_a_pod_ends,
+    Here pods::a_deleted_pod_ends_within_its_grace_and_is_made_again,
+    Here pods::a_pod_that_does_not_hear_is_killed_when_its_grace_is_over,
+    Here pods::a_config_volume_is_updated_live_but_not_a_sub_path,
+    Here pods::a_claim_keeps_what_a_pod_wrote,
+    Here pods::an_unknown_image_is_not_pulled,
+    Here pods::an_eviction_is_refused_by_a_budget_and_else_granted,
+    Here pods::a_service_account_has_its_rights_and_no_more,
+    Here faults::a_killed_container_is_restarted_in_place,
+    Here faults::a_stopped_process_is_unready_until_it_goes_on,
+    Here faults::a_process_that_fails_its_liveness_is_restarted,
+    Here faults::a_cut_pod_is_unreachable_and_heals,
+    Here faults::a_one_way_cut_is_one_way_and_between_two_only,
+    Alone faults::a_lost_node_is_found_lost_and_comes_back,
+    Alone faults::pods_live_on_while_the_api_server_is_away,
+    Anywhere operator::the_walk_through_of_the_predecessor_works,
+    Here operator::a_killed_master_is_replaced_and_comes_back_as_a_replica_without_harm,
+    Anywhere operator::what_is_deleted_or_edited_is_made_right_again,
+    Anywhere changes::a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled_out_without_loss,
+    Anywhere changes::a_directive_that_redis_refuses_is_told_and_restarts_nobody,
+    Here changes::a_password_is_changed_live_without_restart_or_loss,
+    Here tls::with_tls_a_killed_master_is_replaced_and_a_new_authority_is_taken_without_restart,
+    Anywhere changes::scaling_down_to_one_and_up_again_moves_the_master_first_and_loses_nothing,
+    Anywhere changes::an_image_of_a_newer_redis_is_rolled_out_under_load_and_loses_nothing,
+    Here changes::a_version_that_cannot_copy_from_the_master_stops_the_rollout_at_one_until_it_is_taken_back,
+    Anywhere changes::other_resources_are_rolled_out_replicas_first_and_the_master_by_handover,
+    Anywhere trouble::a_missing_secret_is_told_and_starts_nobody_without_a_password,
+    Anywhere trouble::an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one,
+    Anywhere trouble::pods_that_cannot_start_or_be_made_are_told_with_the_reason,
+    Anywhere trouble::what_the_schema_refuses_says_how_to_write_it,
+    Here trouble::what_happened_can_be_read_as_events,
+    Alone outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
+    Here outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
+    Here outage::an_operator_that_is_killed_after_any_step_leaves_nothing_half_done,
+    Here losses::a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes,
+    Anywhere losses::a_deleted_master_hands_over_before_it_goes,
+    Anywhere losses::all_are_deleted_at_once_and_no_write_is_lost,
+    Alone losses::a_drained_node_loses_no_write,
+    Alone losses::a_lost_node_takes_the_master_with_it_and_another_one_takes_over,
+    Here losses::all_but_one_are_lost_and_the_data_survives,
+    Here losses::all_are_lost_at_once_and_come_back_from_their_claims,
+    Here losses::all_are_lost_at_once_with_their_memory_and_are_a_group_again,
+    Here losses::a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself,
+    Here losses::a_master_that_the_operator_cannot_reach_is_left_alone_while_its_replicas_hear_it,
+    Here losses::a_third_of_all_packets_lost_changes_no_master,
+    Here losses::a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its,
+    Anywhere losses::what_others_edit_is_made_right_and_harms_nobody,
+    Here outage::a_stolen_lease_stops_the_first_and_the_second_goes_on,
+    Here outage::a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody,
+    Here outage::an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes,
+    Anywhere policies::a_bad_policy_is_refused_by_the_api_with_the_way_out,
+    Here policies::a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no_replicated_write_is_lost,
+    Here policies::a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody,
+    Here policies::a_shadow_is_counted_and_changes_nothing,
+    Here policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
+    Here plugin::a_group_is_shown_explained_and_observed_through_the_operator,
+    Here plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
     // Last: what is deployed looks after all namespaces.
-    anywhere deployed::every_example_fits_the_schema,
-    alone deployed::deployed_for_one_namespace_it_has_no_rights_in_another,
-    alone deployed::what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more,
-    alone deployed::an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other,
-    alone deployed::a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready,
+    Anywhere deployed::every_example_fits_the_schema,
+    Alone deployed::deployed_for_one_namespace_it_has_no_rights_in_another,
+    Alone deployed::what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more,
+    Alone deployed::an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other,
+    Alone deployed::a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready,
 ];
 
 fn main() -> ExitCode {
@@ -158,7 +168,7 @@ fn main() -> ExitCode {
 async fn run(filters: &[String], given: Option<&Path>) -> ExitCode {
     let is_chosen = |case: &&Case| {
         let is_meant = filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter.as_str()));
-        is_meant && (given.is_none() || case.place == "anywhere")
+        is_meant && (given.is_none() || case.place == Place::Anywhere)
     };
     let chosen: Vec<_> = CASES.iter().filter(is_chosen).collect();
     println!("\nrunning {} tests", chosen.len());
@@ -180,7 +190,7 @@ async fn run(filters: &[String], given: Option<&Path>) -> ExitCode {
     };
     println!("the cluster was up in {:.1} s", began.elapsed().as_secs_f32());
     let mut failed = Vec::new();
-    for some in chosen.chunk_by(|one, next| one.place != "alone" && next.place != "alone") {
+    for some in chosen.chunk_by(|one, next| one.place != Place::Alone && next.place != Place::Alone) {
         let ended = futures_util::stream::iter(some).map(async |case| (case.name, ends_well(&cluster, case).await));
         let ended: Vec<_> = ended.buffer_unordered(AT_ONCE).collect().await;
         failed.extend(ended.into_iter().filter_map(|(name, is_well)| (!is_well).then_some(name)));
