@@ -47,7 +47,8 @@ impl Plan {
     }
 }
 
-const PARTS: [&str; 6] = ["kill", "stop", "planned", "decisions", "footprint", "fleet"];
+/// The last is another program's.
+const PARTS: [&str; 7] = ["kill", "stop", "planned", "decisions", "footprint", "fleet", "cluster"];
 
 /// One thread: the servers die with the thread that started them.
 #[tokio::main(flavor = "current_thread")]
