@@ -19,26 +19,26 @@ pub async fn roll(common: &Common, picture: &Picture, tuned: &Tuned, mover: &mut
         revision.is_some_and(|revision| *revision != picture.revision) || has_lost_a_directive || tuned.needs_a_start(pod)
     };
     let is_going = picture.pods.values().any(|pod| pod.metadata.deletion_timestamp.is_some());
-    let old: Vec<(&String, &Pod)> = picture.pods.iter().map(|(name, pod)| (name, pod.as_ref())).filter(|(_, pod)| is_old(pod)).collect();
     let Some(master) = picture.master() else { return Step::done() };
-    if picture.revision.is_empty() || old.is_empty() || is_going || picture.redis.spec.paused || picture.is_switching {
+    let old = picture.pods.iter().filter(|(_, pod)| is_old(pod));
+    let (old_master, old_replicas): (Vec<_>, Vec<_>) = old.partition(|(name, _)| *name == master);
+    let is_all_new = old_master.is_empty() && old_replicas.is_empty();
+    if picture.revision.is_empty() || is_all_new || is_going || picture.redis.spec.paused || picture.is_switching {
         return Step::done();
     }
-    let old_replicas = || old.iter().filter(|(name, _)| name.as_str() != master);
     // Either may be what holds everything up: one that does not run has nothing to lose, and an older version cannot copy from a newer master.
-    let broken = old_replicas().find(|(_, pod)| !runs(pod));
+    let broken = old_replicas.iter().find(|(_, pod)| !runs(pod));
     let is_new_in_sync = |(name, pod): (&String, &Arc<Pod>)| is_old(pod) || picture.health(name) == Some(Health::InSync);
-    let has_new_master = old_replicas().count() == old.len();
-    let is_held_up = has_new_master && picture.is_whole() && picture.pods.iter().all(is_new_in_sync);
-    let stuck = old_replicas().find(|(name, _)| is_held_up && picture.health(name) == Some(Health::Syncing));
-    match (broken.or(stuck), old_replicas().next()) {
-        (Some((_, pod)), _) => replace(common, picture, pod).await,
+    let is_held_up = old_master.is_empty() && picture.is_whole() && picture.pods.iter().all(is_new_in_sync);
+    let stuck = old_replicas.iter().find(|(name, _)| is_held_up && picture.health(name) == Some(Health::Syncing));
+    match (broken.or(stuck), old_replicas.first(), old_master.first()) {
+        (Some((_, pod)), ..) => replace(common, picture, pod).await,
         _ if !picture.is_healthy() => Step::done(),
-        (None, Some((_, pod))) => replace(common, picture, pod).await,
-        (None, None) if picture.pods.len() > 1 => mover.move_master(picture, None),
+        (None, Some((_, pod)), _) => replace(common, picture, pod).await,
+        (None, None, _) if picture.pods.len() > 1 => mover.move_master(picture, None),
         // The only one: its claim keeps the data.
-        (None, None) if picture.redis.spec.data_volume_claim_template.is_some() => replace(common, picture, old[0].1).await,
-        (None, None) => Step {
+        (None, None, Some((_, pod))) if picture.redis.spec.data_volume_claim_template.is_some() => replace(common, picture, pod).await,
+        (None, None, _) => Step {
             is_done: true,
             troubles: vec![crate::kubernetes::told::Trouble {
                 reason: "RolloutBlocked",
