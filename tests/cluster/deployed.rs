@@ -1,7 +1,7 @@
 //! The operator as a user deploys it: by `deploy/`, as two Pods, with the rights of its service account and no more. These come
 //! last of all, since what is deployed looks after all namespaces.
 
-use super::rig::{another_master, redis, say, settled};
+use super::rig::{another_master, redis, say, settled, write_through};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -205,7 +205,7 @@ pub async fn an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced
     std::fs::write(&path, manifest).unwrap();
     cluster.kubectl(&["apply", "-f", path.to_str().unwrap(), "-n", namespace]).await.unwrap();
     let first = settled(cluster, namespace, 3).await;
-    assert_eq!(say(cluster, namespace, &first, &["SET", "lol", "woot"]).await.as_deref(), Some("OK"));
+    write_through(cluster, namespace, &first, "lol", "woot").await;
 
     let leading = leader(cluster).await.unwrap();
     cluster.running(HOME, &leading).signal("redis-operator", Signal::Kill);

@@ -1,6 +1,6 @@
 //! `redis-operator run` on a cluster: what a user does, and what becomes of the data.
 
-use super::rig::{Customer, Operator, another_master, example, say, settled};
+use super::rig::{Customer, Operator, another_master, example, say, settled, write_through};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::DeleteParams;
@@ -28,7 +28,7 @@ pub async fn a_killed_master_is_replaced_and_comes_back_as_a_replica_without_har
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
-    assert_eq!(say(cluster, namespace, &master, &["SET", "lol", "woot"]).await.as_deref(), Some("OK"));
+    write_through(cluster, namespace, &master, "lol", "woot").await;
     let customer = Customer::start(cluster, namespace, None).await;
     cluster.running(namespace, &master).signal("redis", Signal::Kill);
     let next = another_master(cluster, namespace, &master).await;

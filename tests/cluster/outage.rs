@@ -1,6 +1,6 @@
 //! The API server away, the operator killed, two operators: who may act, and what follows when the others are back.
 
-use super::rig::{Customer, Operator, another_master, example, pods, say, settled};
+use super::rig::{Customer, Operator, another_master, example, pods, say, settled, write_through};
 use std::time::Instant;
 use tests::cluster::{Cluster, Signal, until};
 
@@ -8,7 +8,7 @@ pub async fn a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_pu
     let operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
-    say(cluster, namespace, &master, &["SET", "lol", "woot"]).await.unwrap();
+    write_through(cluster, namespace, &master, "lol", "woot").await;
     let names: Vec<String> = pods(cluster, namespace).await.into_iter().filter_map(|pod| pod.metadata.name).filter(|name| *name != master).collect();
     cluster.stop_api_server().await;
     cluster.running(namespace, &master).signal("redis", Signal::Kill);

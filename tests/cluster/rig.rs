@@ -138,12 +138,18 @@ pub async fn say_as(cluster: &Cluster, namespace: &str, pod: &str, password: Opt
     redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.ok()
 }
 
-/// Writes, and waits until a replica has it: on one connection, since Redis waits for what the same client wrote.
-pub async fn write_through(cluster: &Cluster, namespace: &str, pod: &str, key: &str, value: &str) -> bool {
-    let Some(mut connection) = connect(&cluster.running(namespace, pod).address().to_string(), None).await else { return false };
+/// Writes, and waits until a replica has it: for most of a second after a full copy a replica is in sync by what both sides say, and
+/// gets nothing yet.
+pub async fn write_through(cluster: &Cluster, namespace: &str, pod: &str, key: &str, value: &str) {
     let mut pipeline = redis::pipe();
+    // On one connection, since Redis waits for what the same client wrote.
     pipeline.cmd("SET").arg(key).arg(value).cmd("WAIT").arg(1).arg(2000);
-    pipeline.query_async::<(String, u64)>(&mut connection).await.is_ok_and(|(_, replicas)| replicas > 0)
+    until(&format!("{key} at a replica"), async || {
+        let mut connection = connect(&cluster.address(namespace, pod).await?, None).await?;
+        let (_, replicas) = pipeline.query_async::<(String, u64)>(&mut connection).await.ok()?;
+        (replicas > 0).then_some(())
+    })
+    .await;
 }
 
 async fn connect(address: &str, password: Option<&str>) -> Option<MultiplexedConnection> {
