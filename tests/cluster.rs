@@ -103,6 +103,7 @@ cases![
     Anywhere trouble::a_missing_secret_is_told_and_starts_nobody_without_a_password,
     Anywhere trouble::an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one,
     Anywhere trouble::pods_that_cannot_start_or_be_made_are_told_with_the_reason,
+    Anywhere trouble::what_is_somebody_elses_is_left_alone_and_told,
     Anywhere trouble::what_the_schema_refuses_says_how_to_write_it,
     Here trouble::what_happened_can_be_read_as_events,
     Alone outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,

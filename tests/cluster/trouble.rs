@@ -57,6 +57,47 @@ pub async fn pods_that_cannot_start_or_be_made_are_told_with_the_reason(cluster:
     settled(cluster, namespace, 2).await;
 }
 
+pub async fn what_is_somebody_elses_is_left_alone_and_told(cluster: &Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    let theirs = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: redis-example, namespace: {namespace}}}\ndata: {{theirs: kept}}\n---\n\
+         apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: cart, namespace: {namespace}, labels: {{redis: example}}}}\n\
+         spec:\n  serviceName: cart\n  selector: {{matchLabels: {{redis: example}}}}\n  template:\n\
+         \x20   metadata: {{labels: {{redis: example}}}}\n\
+         \x20   spec: {{containers: [{{name: redis, image: \"redis:7\", args: [--protected-mode, \"no\"]}}]}}\n"
+    );
+    cluster.apply(&theirs).await;
+    cluster.pod_is_ready(namespace, "cart-0").await;
+    until("their Redis answers", async || say(cluster, namespace, "cart-0", &["SET", "theirs", "kept"]).await).await;
+    cluster.apply(&example(namespace, 2, "")).await;
+    let message = condition(cluster, namespace, "Degraded", "NameTaken").await;
+    assert!(message.contains("ConfigMap redis-example") && message.contains("redis=example"), "{message}");
+    assert!(cluster.kubectl(&["get", "statefulset", "redis-example", "-n", namespace]).await.is_err(), "started on what is not ours");
+    let map = cluster.kubectl(&["get", "configmap", "redis-example", "-o", "jsonpath={.data}{.metadata.ownerReferences}", "-n", namespace]).await;
+    assert_eq!(map.unwrap(), r#"{"theirs":"kept"}"#);
+
+    cluster.kubectl(&["delete", "configmap", "redis-example", "-n", namespace]).await.unwrap();
+    let settled = until("a group of its own two", async || {
+        let status = redis(cluster, namespace).await?.status?;
+        status.master.filter(|_| status.reason == "healthy" && status.replicas == 2)
+    })
+    .await;
+    assert!(settled.starts_with("redis-example-"), "{settled}");
+    assert_eq!(say(cluster, namespace, "cart-0", &["GET", "theirs"]).await.as_deref(), Some("kept"));
+    assert!(say(cluster, namespace, "cart-0", &["INFO", "replication"]).await.unwrap().contains("role:master"));
+
+    // Its Service would be our master Service.
+    let other = example(namespace, 1, "").replace("name: example,", "name: example-master,");
+    cluster.apply(&other).await;
+    until("the second of one name is told", async || {
+        let told = cluster.kubectl(&["get", "redis", "example-master", "-o", "jsonpath={.status.conditions}", "-n", namespace]).await.ok()?;
+        told.contains("Service redis-example-master is there").then_some(())
+    })
+    .await;
+    let selector = cluster.kubectl(&["get", "service", "redis-example-master", "-o", "jsonpath={.spec.selector.redis}", "-n", namespace]).await;
+    assert_eq!(selector.unwrap(), "example");
+}
+
 pub async fn what_the_schema_refuses_says_how_to_write_it(cluster: &Cluster, namespace: &str) {
     let bad = [
         ("{\"spec\": {\"config\": {\"port\": \"7000\"}}}", "a directive that the operator owns"),

@@ -1,17 +1,19 @@
 //! A Pod as a member of a group.
 
 use super::nodes::Place;
-use super::objects::{GROUP_LABEL, PORT};
+use super::objects::{GROUP_LABEL, PORT, name_for};
 use crate::group::Member;
 use crate::policy::contract::{Address, InstanceKind, Pod as Facts};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use std::time::SystemTime;
 
-/// Which resource of its namespace a Pod belongs to. None: none of ours.
+/// Which resource of its namespace a Pod belongs to. None: none of ours, whatever its labels say.
 pub fn owner(pod: &Pod) -> Option<&str> {
-    let is_ours = pod.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.kind == "StatefulSet");
-    pod.labels().get(GROUP_LABEL).filter(|_| is_ours).map(String::as_str)
+    let resource = pod.labels().get(GROUP_LABEL)?;
+    let set = name_for(resource);
+    let is_ours = pod.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.kind == "StatefulSet" && owner.name == set);
+    is_ours.then_some(resource)
 }
 
 /// The member that a Pod is. None: it has no address, so there is nobody to dial, or it has ended for good. `revision` is the
@@ -105,5 +107,6 @@ mod tests {
     #[test]
     fn a_pod_that_somebody_labelled_is_not_ours() {
         assert_eq!(owner(&pod(|pod| pod["metadata"]["ownerReferences"] = json!([]))), None);
+        assert_eq!(owner(&pod(|pod| pod["metadata"]["ownerReferences"][0]["name"] = json!("cart"))), None);
     }
 }

@@ -3,7 +3,7 @@
 use super::apply::version;
 use super::crd::{Redis, parse};
 use super::nodes::{Place, place};
-use super::objects::GROUP_LABEL;
+use super::objects::{GROUP_LABEL, name_for};
 use super::pods::owner;
 use futures_util::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -89,7 +89,8 @@ pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Hap
         let revision = match &event {
             Ok(Event::Apply(set) | Event::InitApply(set)) => {
                 let revision = set.status.as_ref().and_then(|status| status.update_revision.clone());
-                group(set).zip(revision).map(|(key, revision)| Happening::Revision(key, revision))
+                let ours = group(set).filter(|(_, resource)| set.name_any() == name_for(resource));
+                ours.zip(revision).map(|(key, revision)| Happening::Revision(key, revision))
             }
             _ => None,
         };

@@ -3,9 +3,10 @@
 use super::super::Common;
 use super::picture::{ObjectKey, Picture};
 use super::upkeep::{Mover, Step};
-use crate::kubernetes::apply::{apply, delete_secret};
-use crate::kubernetes::objects::{KINDS, Wanted, name, objects};
-use kube::ResourceExt;
+use crate::kubernetes::apply::{apply, delete_secret, is_taken};
+use crate::kubernetes::objects::{GROUP_LABEL, KINDS, Wanted, name, objects};
+use crate::kubernetes::told::Trouble;
+use kube::{Client, ResourceExt};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -43,10 +44,18 @@ impl Objects {
             if self.is_so(picture, &key, &object) {
                 continue;
             }
+            // Nobody is started on what is not ours, or not made.
+            if kind == "StatefulSet" && !step.troubles.is_empty() && !picture.seen.contains_key(&key) {
+                break;
+            }
             let _turn = common.turns.acquire().await;
-            match apply(&common.client, &picture.namespace(), &object).await {
-                Ok(version) => {
+            match self.make(&common.client, picture, &key, &object).await {
+                Ok(Some(version)) => {
                     self.0.insert(key, (object, version));
+                }
+                Ok(None) => {
+                    step.is_done = false;
+                    step.troubles.push(name_taken(picture, &key));
                 }
                 Err(error) => {
                     let refused = Step::failed("ObjectRefused", &format!("{} {}", key.0, key.1), &error);
@@ -66,10 +75,28 @@ impl Objects {
         step
     }
 
+    /// The version that it has then. None: it is somebody else's.
+    async fn make(&self, client: &Client, picture: &Picture, key: &ObjectKey, object: &Value) -> Result<Option<u64>, kube::Error> {
+        let namespace = picture.namespace();
+        if !picture.seen.contains_key(key) && is_taken(client, &namespace, object).await? {
+            return Ok(None);
+        }
+        apply(client, &namespace, object).await.map(Some)
+    }
+
     fn is_so(&self, picture: &Picture, key: &ObjectKey, object: &Value) -> bool {
         let is_touched = |version: u64| picture.missing.contains(key) || picture.seen.get(key).is_some_and(|seen| *seen > version);
         self.0.get(key).is_some_and(|(before, version)| before == object && !is_touched(*version))
     }
+}
+
+fn name_taken(picture: &Picture, (kind, name): &ObjectKey) -> Trouble {
+    let resource = picture.redis.name_any();
+    let message = format!(
+        "{kind} {name} is there and not this resource's, so it is left alone: remove it, or give this resource another name; \
+         to hand it over with all that is in it, give it the label {GROUP_LABEL}={resource}"
+    );
+    Trouble { reason: "NameTaken", message }
 }
 
 /// As many as are wanted; as there are, while the master is among those that would go, and so in the way: it hands over first.

@@ -66,7 +66,12 @@ pub fn objects(wanted: &Wanted<'_>) -> Result<Vec<Value>, serde_json::Error> {
 
 /// What everything of one resource is called, or begins with.
 pub fn name(redis: &Redis) -> String {
-    format!("redis-{}", redis.name_any())
+    name_for(&redis.name_any())
+}
+
+/// The same, of the resource of that name.
+pub fn name_for(resource: &str) -> String {
+    format!("redis-{resource}")
 }
 
 /// What selects its Pods.
