@@ -119,6 +119,7 @@ cases![
     Here losses::all_are_lost_at_once_with_their_memory_and_are_a_group_again,
     Here losses::a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself,
     Here losses::a_master_that_the_operator_cannot_reach_is_left_alone_while_its_replicas_hear_it,
+    Here losses::another_group_at_the_former_address_of_a_master_is_not_copied,
     Here losses::a_third_of_all_packets_lost_changes_no_master,
     Here losses::a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its,
     Anywhere losses::what_others_edit_is_made_right_and_harms_nobody,

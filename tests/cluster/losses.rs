@@ -194,6 +194,40 @@ pub async fn a_master_that_the_operator_cannot_reach_is_left_alone_while_its_rep
 /// What is lost of a cut link: all of it, what comes in (it is deaf), what goes out (it is mute).
 const WAYS: [fn(Cut) -> Cut; 3] = [|both| both, Cut::inbound, Cut::outbound];
 
+pub async fn another_group_at_the_former_address_of_a_master_is_not_copied(cluster: &Cluster, namespace: &str) {
+    let operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    cluster.apply(&example(namespace, 2, "").replace("name: example,", "name: other,")).await;
+    let master = settled(cluster, namespace, 3).await;
+    store(cluster, namespace, &master, "ours").await;
+    let stranger = until("both groups let nobody else replicate", async || {
+        redis(cluster, namespace).await?.status?.replication_user?;
+        let told = ["get", "redis", "other", "-o", "jsonpath={.status.replicationUser} {.status.master}", "-n", namespace];
+        let told = cluster.kubectl(&told).await.ok()?;
+        told.strip_prefix("group-")?.split_once(' ').map(|(_, master)| master.to_owned()).filter(|master| !master.is_empty())
+    })
+    .await;
+    say(cluster, namespace, &stranger, &["SET", "theirs", "x"]).await.unwrap();
+    operator.kill().await;
+    // As they do when they start, or look for their master again, and its address is somebody else's by now.
+    let address = cluster.running(namespace, &stranger).address().to_string();
+    for pod in ALL {
+        say(cluster, namespace, pod, &["REPLICAOF", &address, "6379"]).await.unwrap();
+    }
+    for pod in ALL {
+        let running = cluster.running(namespace, pod);
+        until("it is not let in", async || running.log("redis").contains("Unable to AUTH to MASTER").then_some(())).await;
+        assert!(has(cluster, namespace, pod, "ours").await && !has(cluster, namespace, pod, "theirs").await, "{pod}");
+    }
+    let _operator = Operator::start(cluster, namespace);
+    until("a master of their own", async || {
+        let last = settled(cluster, namespace, 3).await;
+        has(cluster, namespace, &last, "ours").await.then_some(())
+    })
+    .await;
+    assert!(has(cluster, namespace, &stranger, "theirs").await);
+}
+
 pub async fn a_third_of_all_packets_lost_changes_no_master(cluster: &Cluster, namespace: &str) {
     let operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;

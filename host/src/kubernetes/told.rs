@@ -193,7 +193,7 @@ pub async fn refuse(client: Client, (namespace, name): (String, String), error: 
 pub fn as_patch(status: &RedisStatus) -> serde_json::Value {
     let mut patch = serde_json::to_value(status).unwrap_or_default();
     if let serde_json::Value::Object(fields) = &mut patch {
-        for field in ["observedGeneration", "master", "shadow", "lastFailover", "published", "switchoverId", "switchoverRefused"] {
+        for field in ["observedGeneration", "master", "shadow", "lastFailover", "published", "replicationUser", "switchoverId", "switchoverRefused"] {
             fields.entry(field).or_insert(serde_json::Value::Null);
         }
     }

@@ -70,12 +70,39 @@ impl Session {
         }
     }
 
-    /// Logs in to its master with this password from now on. Empty: with none.
+    /// Lets a user in who may replicate and nothing else, with this password as well as those that it takes already. Empty: with any.
+    /// False: this server is from before ACLs.
     ///
     /// # Errors
     /// As [`Session::take_also`].
-    pub async fn give(&self, password: &str) -> Result<(), String> {
+    pub async fn admit(&self, user: &str, password: &str) -> Result<bool, String> {
+        let secret = secret(password);
+        match self.ask(&[&["ACL", "SETUSER", user, "on", &secret], REPLICATES].concat()).await? {
+            Some(error) if !error.contains("unknown command") => Err(error),
+            error => Ok(error.is_none()),
+        }
+    }
+
+    /// Logs in to its master with this password from now on, as this user where there is one. Empty: with none.
+    ///
+    /// # Errors
+    /// As [`Session::take_also`].
+    pub async fn give(&self, user: Option<&str>, password: &str) -> Result<(), String> {
+        // Nobody is asked for a name without a password: any will do then.
+        let password = user.filter(|_| password.is_empty()).unwrap_or(password);
+        match self.ask(&["CONFIG", "SET", "masteruser", user.unwrap_or_default()]).await? {
+            Some(error) if user.is_some() => return Err(error),
+            Some(_) | None => {}
+        }
         self.ask(&["CONFIG", "SET", "masterauth", password]).await?.map_or(Ok(()), Err)
+    }
+
+    /// Lets that user in with this password only. Empty: with any.
+    ///
+    /// # Errors
+    /// As [`Session::take_also`].
+    pub async fn admit_only(&self, user: &str, password: &str) -> Result<(), String> {
+        self.ask(&["ACL", "SETUSER", user, "resetpass", &secret(password)]).await?.map_or(Ok(()), Err)
     }
 
     /// Takes no other password than this from now on. Empty: takes any, and none. Who is logged in stays so.
@@ -122,3 +149,11 @@ impl Drop for Session {
         self.carrier.abort();
     }
 }
+
+/// How an ACL rule says that a password is taken.
+fn secret(password: &str) -> String {
+    if password.is_empty() { "nopass".to_owned() } else { format!(">{password}") }
+}
+
+/// What a replica asks of its master.
+pub const REPLICATES: &[&str] = &["+psync", "+sync", "+replconf", "+ping"];

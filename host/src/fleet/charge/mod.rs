@@ -64,6 +64,8 @@ enum Found {
     Secrets(secrets::Read),
     /// By whom, and all of it.
     Troubles(&'static str, Vec<Trouble>),
+    /// All instances let each other in as this user.
+    ReplicationUser(String),
 }
 
 struct Charge {
@@ -229,6 +231,7 @@ impl Charge {
             Found::Troubles(finder, troubles) => {
                 self.picture.troubles.insert(finder, troubles);
             }
+            Found::ReplicationUser(user) => self.picture.replication_user = Some(user),
         }
     }
 

@@ -31,6 +31,7 @@ impl Objects {
             replicas,
             master: master.as_deref(),
             password: passwords.wanted.as_deref(),
+            replication_user: picture.replication_user(),
             previous: passwords.before(),
         };
         let all = match objects(&wanted) {

@@ -6,6 +6,7 @@ use super::secrets::Secrets;
 use crate::group::Record;
 use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus};
 use crate::kubernetes::nodes::{Place, node};
+use crate::kubernetes::objects::replication_user;
 use crate::kubernetes::told::Trouble;
 use crate::policy::contract::{Health, Verdict};
 use crate::report::{Ruling, Takeover};
@@ -44,6 +45,8 @@ pub struct Picture {
     pub switchover_id: Option<String>,
     /// Why it cannot be done.
     pub switchover_refused: Option<String>,
+    /// As whom all instances let each other in, as of the last time that all did.
+    pub replication_user: Option<String>,
     /// None: not read yet.
     pub secrets: Option<Arc<Secrets>>,
     /// What stands in the way, by who found it.
@@ -58,6 +61,7 @@ impl Picture {
     pub fn new(redis: Arc<Redis>) -> Self {
         let before = |of: fn(&RedisStatus) -> &Option<String>| redis.status.as_ref().and_then(|status| of(status).clone());
         let (switchover_id, switchover_refused) = (before(|status| &status.switchover_id), before(|status| &status.switchover_refused));
+        let replication_user = before(|status| &status.replication_user);
         Self {
             redis,
             pods: BTreeMap::new(),
@@ -72,6 +76,7 @@ impl Picture {
             takeover: None,
             switchover_id,
             switchover_refused,
+            replication_user,
             secrets: None,
             troubles: BTreeMap::new(),
             may_act: false,
@@ -87,6 +92,12 @@ impl Picture {
     pub fn master(&self) -> Option<&str> {
         let known = self.redis.status.as_ref().and_then(|status: &RedisStatus| status.published.as_ref());
         self.record.as_ref().map(|(record, _)| record.published.master.as_str()).or(known.map(|published| published.name.as_str()))
+    }
+
+    /// As whom an instance that starts logs in to its master. None: as any client would, until all let each other in.
+    pub fn replication_user(&self) -> Option<&str> {
+        let wanted = replication_user(&self.redis);
+        self.replication_user.as_deref().filter(|known| wanted.as_deref() == Some(known))
     }
 
     /// As many are there as are wanted.

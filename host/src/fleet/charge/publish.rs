@@ -43,7 +43,8 @@ pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>) {
 fn status(written: Option<&RedisStatus>, picture: &Picture, roles: &Roles) -> RedisStatus {
     let before = written.cloned().or_else(|| picture.redis.status.clone()).unwrap_or_default();
     let (switchover_id, switchover_refused) = (picture.switchover_id.clone(), picture.switchover_refused.clone());
-    let before = RedisStatus { switchover_id, switchover_refused, shadow: picture.shadow.clone(), ..before };
+    let replication_user = picture.replication_user().map(str::to_owned);
+    let before = RedisStatus { switchover_id, switchover_refused, replication_user, shadow: picture.shadow.clone(), ..before };
     let before = match &picture.record {
         Some((record, at)) => told::published(before, record, *at),
         None => before,

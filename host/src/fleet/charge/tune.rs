@@ -6,7 +6,7 @@ use super::objects::in_short;
 use super::picture::Picture;
 use super::secrets::{Identity, Passwords};
 use super::upkeep::Step;
-use crate::kubernetes::objects::{AUTHORITIES_FILE, PORT, live_directives};
+use crate::kubernetes::objects::{AUTHORITIES_FILE, PORT, live_directives, replication_user};
 use crate::kubernetes::told::Trouble;
 use crate::redis::{Endpoint, Session, Set, shows_ours};
 use futures_util::future::join_all;
@@ -20,12 +20,18 @@ use std::time::Duration;
 
 /// Who was told what.
 #[derive(Default)]
-pub struct Tuned(BTreeMap<String, Told>);
+pub struct Tuned {
+    told: BTreeMap<String, Told>,
+    /// Somebody is from before ACLs, so nobody has a user for replication.
+    knows_no_users: bool,
+}
 
 struct Told {
     start: Start,
     directives: BTreeMap<String, String>,
     passwords: Passwords,
+    /// As whom it logs in to its master. None: as any client does.
+    user: Option<String>,
     /// The digest of the certificate that it uses.
     certificate: Option<String>,
     /// What it refused.
@@ -53,18 +59,31 @@ impl Start {
 impl Tuned {
     /// Whether a directive waits for the next start of a Pod that runs.
     pub fn needs_a_start(&self, pod: &Pod) -> bool {
-        self.0.get(&pod.name_any()).is_some_and(|told| told.needs_a_start && Start::of(pod).as_ref() == Some(&told.start))
+        self.told.get(&pod.name_any()).is_some_and(|told| told.needs_a_start && Start::of(pod).as_ref() == Some(&told.start))
+    }
+
+    /// As whom all that run log in to their master, if it is the same for all.
+    pub fn replication_user(&self, picture: &Picture) -> Option<String> {
+        let user = self.wanted_user(picture)?;
+        let is_running = |pod: &Arc<Pod>| Start::of(pod).is_some();
+        let is_so = |name: &String| self.told.get(name).is_some_and(|told| told.user.as_ref() == Some(&user));
+        (!self.told.is_empty() && picture.pods.iter().all(|(name, pod)| !is_running(pod) || is_so(name))).then_some(user)
+    }
+
+    fn wanted_user(&self, picture: &Picture) -> Option<String> {
+        replication_user(&picture.redis).filter(|_| !self.knows_no_users)
     }
 
     /// Tells those who were not told yet.
     pub async fn settle(&mut self, common: &Common, picture: &Picture) -> Step {
-        self.0.retain(|name, _| picture.pods.contains_key(name));
+        self.told.retain(|name, _| picture.pods.contains_key(name));
         let Some(secrets) = &picture.secrets else { return Step::done() };
         let (passwords, tls) = (&secrets.passwords, secrets.tls.as_ref().map(|identity| &identity.tls));
         let directives = live_directives(&picture.redis);
+        let user = self.wanted_user(picture);
         let is_news = |name: &str, start: &Start| {
-            let is_so = |told: &Told| told.directives == directives && told.passwords == *passwords && told.certificate == secrets.certificate();
-            self.0.get(name).is_none_or(|told| told.start != *start || !is_so(told))
+            let is_given = |told: &Told| told.directives == directives && told.passwords == *passwords && told.user == user;
+            self.told.get(name).is_none_or(|told| told.start != *start || !is_given(told) || told.certificate != secrets.certificate())
         };
         let due: Vec<(&String, &Arc<Pod>, Start)> = picture
             .pods
@@ -87,11 +106,13 @@ impl Tuned {
         }
         // Starting, loading, hung, cut off: it is told when it answers.
         step.is_done = closed.is_empty();
-        if passwords.matter()
-            && let Err(error) = change_password(open.iter().map(|(.., session)| session).collect(), passwords).await
-        {
-            return Step::hindered("PasswordNotChanged", error);
-        }
+        // Who is not let in by its master does not follow it: nobody asks before all were told once.
+        let user = user.filter(|_| closed.is_empty() || picture.replication_user().is_some());
+        let sessions: Vec<&Session> = open.iter().map(|(.., session)| session).collect();
+        let user = match self.change_login(&sessions, passwords, user).await {
+            Ok(user) => user,
+            Err(error) => return Step::hindered("LoginNotChanged", error),
+        };
         for (name, pod, start, endpoint, session) in open {
             let certificate = match &secrets.tls {
                 None => None,
@@ -106,8 +127,8 @@ impl Tuned {
             };
             match give(common, picture, pod, &session, &directives).await {
                 Ok((refused, needs_a_start)) => {
-                    let told = Told { start, directives: directives.clone(), passwords: passwords.clone(), certificate, refused, needs_a_start };
-                    self.0.insert(name.clone(), told);
+                    let (directives, passwords) = (directives.clone(), passwords.clone());
+                    self.told.insert(name.clone(), Told { start, directives, passwords, user: user.clone(), certificate, refused, needs_a_start });
                 }
                 Err(error) => {
                     tracing::warn!(namespace = picture.namespace(), pod = name, error, "directives not set; it is tried again");
@@ -115,9 +136,31 @@ impl Tuned {
                 }
             }
         }
-        let refusals = self.0.iter().flat_map(|(name, told)| told.refused.iter().map(move |refusal| format!("{name}: {refusal}")));
+        let refusals = self.told.iter().flat_map(|(name, told)| told.refused.iter().map(move |refusal| format!("{name}: {refusal}")));
         step.troubles.extend(refusals.map(|message| Trouble { reason: "DirectiveRefused", message }));
         step
+    }
+
+    /// The password, and as whom the instances log in to their master: all let the new one in beside the old before anybody uses it, and
+    /// use it before anybody refuses the old. Returns the user that it came to.
+    async fn change_login(&mut self, sessions: &[&Session], passwords: &Passwords, user: Option<String>) -> Result<Option<String>, String> {
+        let new = passwords.wanted.as_deref().unwrap_or_default();
+        if !new.is_empty() {
+            join_all(sessions.iter().map(|session| session.take_also(new))).await.into_iter().collect::<Result<(), _>>()?;
+        }
+        if let Some(user) = &user {
+            let let_in = join_all(sessions.iter().map(|session| session.admit(user, new))).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            self.knows_no_users |= let_in.contains(&false);
+        }
+        let user = user.filter(|_| !self.knows_no_users);
+        join_all(sessions.iter().map(|session| session.give(user.as_deref(), new))).await.into_iter().collect::<Result<(), _>>()?;
+        if let Some(user) = &user {
+            join_all(sessions.iter().map(|session| session.admit_only(user, new))).await.into_iter().collect::<Result<(), _>>()?;
+        }
+        if passwords.matter() {
+            join_all(sessions.iter().map(|session| session.take_only(new))).await.into_iter().collect::<Result<(), _>>()?;
+        }
+        Ok(user)
     }
 }
 
@@ -133,16 +176,6 @@ async fn renew(session: &Session, endpoint: &Endpoint, identity: &Identity) -> R
         Ok(false) => Err(late("it shows another certificate than the Secret's: delete the Pod, and it starts with the new one".into())),
         Err(why) => Err(late(why)),
     }
-}
-
-/// All take the new one beside the old before anybody uses it, and use it before anybody refuses the old.
-async fn change_password(sessions: Vec<&Session>, passwords: &Passwords) -> Result<(), String> {
-    let new = passwords.wanted.as_deref().unwrap_or_default();
-    if !new.is_empty() {
-        join_all(sessions.iter().map(|session| session.take_also(new))).await.into_iter().collect::<Result<(), _>>()?;
-    }
-    join_all(sessions.iter().map(|session| session.give(new))).await.into_iter().collect::<Result<(), _>>()?;
-    join_all(sessions.iter().map(|session| session.take_only(new))).await.into_iter().collect()
 }
 
 /// Sets the directives, and notes their names on the Pod: one that is taken away later needs a restart.

@@ -32,6 +32,8 @@ pub async fn keep(common: Arc<Common>, mut pictures: Receiver<Picture>, found: U
                 is_done &= step.is_done;
                 troubles.extend(step.troubles);
             }
+            let user = tuned.replication_user(&picture).filter(|user| picture.replication_user.as_ref() != Some(user));
+            user.into_iter().for_each(|user| drop(found.unbounded_send(Found::ReplicationUser(user))));
             if troubles != told {
                 for Trouble { reason, message } in &troubles {
                     tracing::warn!(namespace = picture.namespace(), name = picture.redis.name_any(), reason, message, "not as it should be");

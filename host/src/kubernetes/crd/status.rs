@@ -36,6 +36,9 @@ pub struct RedisStatus {
     /// The master as last made known. Decisions rest on it: do not edit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<PublishedMaster>,
+    /// As whom the instances log in to their master: they cannot follow another group's, whatever address it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replication_user: Option<String>,
     /// The `id` of the last switchover that was taken up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub switchover_id: Option<String>,

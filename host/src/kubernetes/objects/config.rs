@@ -2,8 +2,10 @@
 
 use super::{PORT, Wanted, metadata};
 use crate::kubernetes::crd::{Prefer, Redis};
+use crate::redis::REPLICATES;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::ResourceExt;
 use std::collections::BTreeMap;
 
 pub const CONFIG_FILE: &str = "redis.conf";
@@ -20,7 +22,10 @@ pub const PASSWORD_KEY: &str = "password";
 pub const PREVIOUS_KEY: &str = "previous";
 
 pub fn config_map(wanted: &Wanted<'_>) -> ConfigMap {
-    let master = wanted.master.map(|host| format!("replicaof {host} {PORT}\n")).unwrap_or_default();
+    let mut master = wanted.master.map(|host| format!("replicaof {host} {PORT}\n")).unwrap_or_default();
+    if wanted.password.is_none() {
+        master.extend(wanted.replication_user.map(|user| introduction(user, "")));
+    }
     let files = [(CONFIG_FILE, config(wanted.redis)), (MASTER_FILE, master), (REPLICAS_FILE, wanted.redis.spec.replicas.to_string())];
     let files = files.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
     ConfigMap { metadata: metadata(wanted.redis, ""), data: Some(files), ..ConfigMap::default() }
@@ -28,7 +33,8 @@ pub fn config_map(wanted: &Wanted<'_>) -> ConfigMap {
 
 pub fn secret(wanted: &Wanted<'_>, password: &str) -> Secret {
     let quoted = quote(password);
-    let text = format!("requirepass {quoted}\nmasterauth {quoted}\n");
+    let mut text = format!("requirepass {quoted}\nmasterauth {quoted}\n");
+    text.extend(wanted.replication_user.map(|user| introduction(user, password)));
     let mut data = BTreeMap::from([(SECRET_FILE.to_owned(), text), (PASSWORD_KEY.to_owned(), password.to_owned())]);
     data.extend(wanted.previous.map(|previous| (PREVIOUS_KEY.to_owned(), previous.to_owned())));
     Secret {
@@ -36,6 +42,19 @@ pub fn secret(wanted: &Wanted<'_>, password: &str) -> Secret {
         data: Some(data.into_iter().map(|(key, text)| (key, ByteString(text.into_bytes()))).collect()),
         ..Secret::default()
     }
+}
+
+/// As whom the instances of a resource log in to their master, and nobody else does: an address that was their master's may be another
+/// group's by now, and whoever follows that copies it over all that they have. None: the user's own directives leave no room for it.
+pub fn replication_user(redis: &Redis) -> Option<String> {
+    let is_theirs = redis.spec.config.keys().any(|name| ["aclfile", "masteruser"].contains(&name.to_ascii_lowercase().as_str()));
+    redis.uid().filter(|_| !is_theirs).map(|uid| format!("group-{uid}"))
+}
+
+/// Lets that user in and logs in as it. Not a part of redis.conf, since a Redis from before ACLs would not start with it.
+fn introduction(user: &str, password: &str) -> String {
+    let (secret, word) = if password.is_empty() { ("nopass".to_owned(), user.to_owned()) } else { (quote(&format!(">{password}")), quote(password)) };
+    format!("user {user} on {secret} {}\nmasteruser {user}\nmasterauth {word}\n", REPLICATES.join(" "))
 }
 
 /// The directives that a running Redis can be given.

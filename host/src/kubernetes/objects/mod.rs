@@ -9,7 +9,7 @@ mod services;
 mod stateful_set;
 
 pub use bridge::{SERVICE_LABEL, bridge, bridge_name, lead_to};
-pub use config::{AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, live_directives};
+pub use config::{AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, live_directives, replication_user};
 
 use super::crd::Redis;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
@@ -28,6 +28,8 @@ pub struct Wanted<'a> {
     pub master: Option<&'a str>,
     /// If there is one.
     pub password: Option<&'a str>,
+    /// As whom its instances log in to their master; none before all of them have let that user in.
+    pub replication_user: Option<&'a str>,
     /// What the password was before, while some may still have it.
     pub previous: Option<&'a str>,
 }

@@ -11,7 +11,7 @@ fn redis(spec: Value) -> Redis {
 }
 
 fn made(redis: &Redis, master: Option<&str>, password: Option<&str>) -> Vec<Value> {
-    objects(&Wanted { redis, replicas: redis.spec.replicas, master, password, previous: None }).unwrap()
+    objects(&Wanted { redis, replicas: redis.spec.replicas, master, password, replication_user: None, previous: None }).unwrap()
 }
 
 fn minimal() -> Redis {
@@ -59,6 +59,21 @@ fn a_redis_boots_as_a_replica_of_the_master_if_one_is_known_and_else_of_itself()
     let set = made(&minimal(), None, None).pop().unwrap();
     let arguments = &set["spec"]["template"]["spec"]["containers"][0]["args"];
     assert_eq!(*arguments, json!(["/config/redis.conf", "--replicaof", "$(POD_IP)", "6379", "--include", "/config/master.conf"]));
+}
+
+#[test]
+fn who_is_of_the_group_logs_in_as_its_own_user_once_all_let_it_in() {
+    let redis = minimal();
+    let user = replication_user(&redis).unwrap();
+    let made =
+        |password| objects(&Wanted { redis: &redis, replicas: 3, master: None, password, replication_user: Some(&user), previous: None }).unwrap();
+    let text = made(None).remove(0)["data"]["master.conf"].clone();
+    assert_eq!(text, "user group-u-1 on nopass +psync +sync +replconf +ping\nmasteruser group-u-1\nmasterauth group-u-1\n");
+    let secret: Secret = serde_json::from_value(made(Some("a b")).remove(0)).unwrap();
+    let text = String::from_utf8(secret.data.unwrap()["auth.conf"].0.clone()).unwrap();
+    let last = "user group-u-1 on \">a b\" +psync +sync +replconf +ping\nmasteruser group-u-1\nmasterauth \"a b\"\n";
+    assert_eq!(text, format!("requirepass \"a b\"\nmasterauth \"a b\"\n{last}"));
+    assert_eq!(made(Some("a b"))[1]["data"]["master.conf"], "");
 }
 
 #[test]
