@@ -96,6 +96,11 @@ pub async fn a_password_is_changed_live_without_restart_or_loss(cluster: &Cluste
     assert_eq!(lives(cluster, namespace).await, before, "nobody was restarted");
     customer.go_on(100).await;
     assert_eq!(customer.failures(), 0, "who is logged in stays so");
+    let user = redis(cluster, namespace).await.unwrap().status.unwrap().replication_user.unwrap();
+    for pod in all {
+        let login = async |password: &str| say_as(cluster, namespace, pod, Some("after"), &["AUTH", &user, password]).await;
+        assert_eq!((login("after").await.as_deref(), login("before").await, login(&user).await), (Some("OK"), None, None), "{pod}");
+    }
     customer.log_in_with(Some("after"));
     // A failover needs the new one between the servers, and a restarted one reads it.
     let master = settled(cluster, namespace, 3).await;

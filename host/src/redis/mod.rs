@@ -33,5 +33,5 @@ pub use dial::shows_ours;
 pub use endpoint::{Credentials, CredentialsError, Endpoint, EndpointError, Logins};
 pub use link::{Link, LinkEvent, LinkSettings, Listener, Probe};
 pub use probe::{CommandFailure, STANDARD_COMMANDS, TEXT_BYTES_MAX};
-pub use session::{REPLICATES, Session, Set};
+pub use session::{Session, Set};
 pub use tls::{Tls, TlsError};

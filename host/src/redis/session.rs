@@ -70,14 +70,14 @@ impl Session {
         }
     }
 
-    /// Lets a user in who may replicate and nothing else, with this password as well as those that it takes already. Empty: with any.
+    /// Lets a user in who may do that (rules of an ACL), with this password as well as those that it takes already. Empty: with any.
     /// False: this server is from before ACLs.
     ///
     /// # Errors
     /// As [`Session::take_also`].
-    pub async fn admit(&self, user: &str, password: &str) -> Result<bool, String> {
+    pub async fn admit(&self, user: &str, password: &str, may: &[&str]) -> Result<bool, String> {
         let secret = secret(password);
-        match self.ask(&[&["ACL", "SETUSER", user, "on", &secret], REPLICATES].concat()).await? {
+        match self.ask(&[&["ACL", "SETUSER", user, "on", &secret], may].concat()).await? {
             Some(error) if !error.contains("unknown command") => Err(error),
             error => Ok(error.is_none()),
         }
@@ -154,6 +154,3 @@ impl Drop for Session {
 fn secret(password: &str) -> String {
     if password.is_empty() { "nopass".to_owned() } else { format!(">{password}") }
 }
-
-/// What a replica asks of its master.
-pub const REPLICATES: &[&str] = &["+psync", "+sync", "+replconf", "+ping"];

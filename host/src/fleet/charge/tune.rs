@@ -6,7 +6,7 @@ use super::objects::in_short;
 use super::picture::Picture;
 use super::secrets::{Identity, Passwords};
 use super::upkeep::Step;
-use crate::kubernetes::objects::{AUTHORITIES_FILE, PORT, live_directives, replication_user};
+use crate::kubernetes::objects::{AUTHORITIES_FILE, PORT, REPLICATES, live_directives, replication_user};
 use crate::kubernetes::told::Trouble;
 use crate::redis::{Endpoint, Session, Set, shows_ours};
 use futures_util::future::join_all;
@@ -149,7 +149,8 @@ impl Tuned {
             join_all(sessions.iter().map(|session| session.take_also(new))).await.into_iter().collect::<Result<(), _>>()?;
         }
         if let Some(user) = &user {
-            let let_in = join_all(sessions.iter().map(|session| session.admit(user, new))).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let let_in =
+                join_all(sessions.iter().map(|session| session.admit(user, new, REPLICATES))).await.into_iter().collect::<Result<Vec<_>, _>>()?;
             self.knows_no_users |= let_in.contains(&false);
         }
         let user = user.filter(|_| !self.knows_no_users);

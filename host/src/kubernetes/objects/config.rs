@@ -2,7 +2,6 @@
 
 use super::{PORT, Wanted, metadata};
 use crate::kubernetes::crd::{Prefer, Redis};
-use crate::redis::REPLICATES;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
@@ -56,6 +55,9 @@ fn introduction(user: &str, password: &str) -> String {
     let (secret, word) = if password.is_empty() { ("nopass".to_owned(), user.to_owned()) } else { (quote(&format!(">{password}")), quote(password)) };
     format!("user {user} on {secret} {}\nmasteruser {user}\nmasterauth {word}\n", REPLICATES.join(" "))
 }
+
+/// What a replica asks of its master, as rules of an ACL.
+pub const REPLICATES: &[&str] = &["+psync", "+sync", "+replconf", "+ping"];
 
 /// The directives that a running Redis can be given.
 pub fn live_directives(redis: &Redis) -> BTreeMap<String, String> {

@@ -9,7 +9,7 @@ mod services;
 mod stateful_set;
 
 pub use bridge::{SERVICE_LABEL, bridge, bridge_name, lead_to};
-pub use config::{AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, live_directives, replication_user};
+pub use config::{AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, REPLICATES, live_directives, replication_user};
 
 use super::crd::Redis;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
