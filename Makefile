@@ -1,7 +1,7 @@
 # Everything runs from a clone on a machine with rustup's Rust, gcc, Python 3, Node and Go: each target sets up what it needs first.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster build image-layout test test-cluster check bench policies hosts clean
+.PHONY: help demo cluster build image-layout test test-cluster check deny bench policies hosts clean
 
 CARGO ?= cargo
 SETUP := tests/setup/setup.sh
@@ -49,6 +49,10 @@ check: ## the quick part, under a minute when warm: format, lints, docs, engine,
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --quiet --workspace --no-deps
 	$(CARGO) test --locked --quiet --lib -p failover-core -p classic-policy -p redis-operator
 	$(CARGO) test --locked --quiet -p tests --test scenarios
+
+deny: ## licences, sources, bans and security advisories of the dependencies; advisories where their database can be fetched
+	@$(SETUP) rust deny
+	tests/setup/deny.sh
 
 bench: ## decisions a second, failover beside Redis Sentinel, a thousand groups, failover on a Kubernetes cluster
 	@$(SETUP) rust redis cluster

@@ -66,6 +66,44 @@ fn what_is_no_component_is_refused_with_the_way_out() {
     assert!(matches!(refusal_of(&vec![0; 33 << 20]), LoadError::TooLarge));
 }
 
+/// A core module for each proposal that wasmtime or its validator knows and a policy may not use, and one for those that it may.
+const BY_PROPOSAL: &[(&str, &str)] = &[
+    ("", "(global (mut i32) (i32.add (i32.const 1) (i32.const 2)))
+        (memory 1) (table 1 funcref) (elem declare func $f)
+        (func $f (result i32 i32) (i32.const 1) (i32.extend8_s (i32.const 2)))
+        (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 1)) (table.set (i32.const 0) (ref.func $f)))
+        (func (drop (i32.trunc_sat_f32_s (f32.const 1))) (drop (i8x16.splat (i32.const 1))))"),
+    // RUSTSEC-2026-0570: in wasmtime 48.0.8 this ended the process.
+    ("gc", "(type $base (sub (func))) (type $derived (sub $base (func))) (table 2 2 funcref) (elem (i32.const 0) $f)
+        (func $f (type $derived)) (func (call_indirect (type $base) (i32.const 0)))"),
+    ("gc", "(type (struct (field i32)))"),
+    ("gc", "(type (array i8))"),
+    ("gc-types", "(table 1 externref)"),
+    ("function-references", "(type $f (func)) (func (param (ref $f)) (call_ref $f (local.get 0)))"),
+    ("tail-call", "(func $f (return_call $f))"),
+    ("exceptions", "(tag)"),
+    ("legacy-exceptions", "(func try catch_all end)"),
+    ("threads", "(memory 1 1 shared)"),
+    ("memory64", "(memory i64 1)"),
+    ("multi-memory", "(memory 1) (memory 1)"),
+    ("relaxed-simd", "(func (param v128) (drop (i8x16.relaxed_swizzle (local.get 0) (local.get 0))))"),
+    ("wide-arithmetic", "(func (result i64 i64) (i64.mul_wide_s (i64.const 1) (i64.const 1)))"),
+    ("custom-page-sizes", "(memory 1 (pagesize 1))"),
+    ("stack-switching", "(type $f (func)) (type $c (cont $f))"),
+];
+
+#[test]
+fn every_proposal_but_the_listed_ones_is_refused_by_name() {
+    for (proposal, module) in BY_PROPOSAL {
+        let bytes = wat::parse_str(format!("(component (core module {module}))")).unwrap_or_else(|error| panic!("{proposal}: {error}"));
+        match refusal_of(&bytes) {
+            LoadError::World(_) if proposal.is_empty() => {}
+            LoadError::Proposal(name) if name == *proposal => {}
+            other => panic!("{proposal:?}: {other}"),
+        }
+    }
+}
+
 #[test]
 fn precompiled_code_is_refused_even_our_own() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,9 +2,10 @@
 # Brings a machine that has rustup's Rust, gcc, Python 3 and Node to where the tests run. Installs what is missing and nothing
 # else; run again, it does nothing, in a moment. What has to be made is stamped with a hash of what it was made from.
 #
-#   setup.sh rust | redis | python | node | servers | registry | cluster | image …      the parts that are wanted
+#   setup.sh rust | redis | python | node | servers | registry | cluster | image | deny …      the parts that are wanted
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+CARGO_DENY=0.20.2
 
 rust() { # The compiler and its wasm target, named in rust-toolchain.toml
   has cargo || die "cargo is missing: install Rust with rustup (https://rustup.rs)"
@@ -83,6 +84,14 @@ image() { # What deploy/image.sh needs: the static C library, as Rust's target a
   [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] || rustup target add "$target"
 }
 
+deny() { # cargo-deny, in target/tools
+  has cargo-deny || [ -x target/tools/bin/cargo-deny ] && return
+  echo "building cargo-deny, once: two minutes"
+  # In a target directory of its own, so that its dependencies and ours do not replace one another.
+  cargo install --locked --debug --quiet --root target/tools --target-dir target/tools/build --version "$CARGO_DENY" cargo-deny
+  rm -rf target/tools/build
+}
+
 has_assets() { # Whether a complete control plane is there already, as tests/src/cluster/programs.rs asks too
   local component
   for component in etcd kube-apiserver kube-controller-manager kube-scheduler kubectl; do
@@ -107,7 +116,7 @@ die() { echo "setup: $*" >&2; exit 1; }
 
 for part; do
   case $part in
-    rust | redis | python | node | servers | registry | cluster | image) "$part" ;;
+    rust | redis | python | node | servers | registry | cluster | image | deny) "$part" ;;
     *) die "no part is called $part" ;;
   esac
 done

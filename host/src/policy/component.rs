@@ -11,6 +11,7 @@ use super::contract::{Decision, Description, FailoverPolicy, FailoverPolicyPre, 
 use super::engine::{Admission, Sandbox};
 use super::form::{DescriptionError, check_decision, check_description};
 use super::limits::{self, Limits};
+use super::proposals::{self, Unusable};
 use super::{Policy, PolicyFault};
 
 /// A component that was found to be a policy. What it decides is not proven yet.
@@ -42,6 +43,9 @@ pub enum LoadError {
     /// It has the header of a component, and then is none.
     #[error("it is no valid component: {0}")]
     Invalid(String),
+    /// It uses what no compiler for Rust, C or JavaScript needs, and the engine therefore does not run.
+    #[error("it uses the WebAssembly proposal {0}, and a policy may use those of WebAssembly 2.0 and extended-const only; build it without")]
+    Proposal(String),
     /// It is not pure.
     #[error("it imports {}, and a policy imports nothing; build it without WASI, for example for wasm32-unknown-unknown", .0.join(", "))]
     Imports(Vec<String>),
@@ -67,6 +71,10 @@ impl Component {
     /// [`LoadError`], in the order of its variants.
     pub fn load(sandbox: &Arc<Sandbox>, bytes: &[u8]) -> Result<Component, LoadError> {
         check_kind(bytes)?;
+        proposals::check(bytes).map_err(|unusable| match unusable {
+            Unusable::Proposal(name) => LoadError::Proposal(name.to_ascii_lowercase().replace('_', "-")),
+            Unusable::Invalid(why) => LoadError::Invalid(why),
+        })?;
         let digest = digest_of(bytes);
         let engine = &sandbox.engine;
         let code = match &sandbox.cache {

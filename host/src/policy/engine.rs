@@ -6,6 +6,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::cache::Cache;
+use super::proposals;
 
 /// Where policies run. Deterministic: nothing that a policy can compute differs between two machines.
 pub struct Sandbox {
@@ -121,6 +122,7 @@ fn on_demand() -> Config {
 fn common() -> Config {
     let mut config = Config::new();
     config
+        .wasm_features(proposals::ALLOWED.complement(), false)
         // Fuel alone bounds a call, since a policy has nobody to wait for; epochs would add a clock, and so chance.
         .consume_fuel(true)
         .max_wasm_stack(STACK_BYTES_MAX)

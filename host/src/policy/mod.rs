@@ -11,6 +11,7 @@ mod fitted;
 mod form;
 mod limits;
 mod line;
+mod proposals;
 mod specimen;
 mod wants;
 mod watch;
