@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
-use redis_operator::policy::check::{Dice, Report, Trial, check, embedded_scenarios, prove, random, read_directory};
-use redis_operator::policy::contract::Observation;
+use redis_operator::conformance::{Dice, Report, Trial, check, embedded_scenarios, prove, random, read_directory};
+use redis_operator::contract::Observation;
 use redis_operator::policy::{Component, Policy, Sandbox, embedded};
 use std::path::Path;
 use std::sync::Arc;

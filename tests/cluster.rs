@@ -28,8 +28,8 @@ mod policies;
 mod rig;
 #[path = "cluster/tls.rs"]
 mod tls;
-#[path = "cluster/trouble.rs"]
-mod trouble;
+#[path = "cluster/problem.rs"]
+mod problem;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt};
@@ -100,12 +100,12 @@ cases![
     Anywhere changes::an_image_of_a_newer_redis_is_rolled_out_under_load_and_loses_nothing,
     Here changes::a_version_that_cannot_copy_from_the_master_stops_the_rollout_at_one_until_it_is_taken_back,
     Anywhere changes::other_resources_are_rolled_out_replicas_first_and_the_master_by_handover,
-    Anywhere trouble::a_missing_secret_is_told_and_starts_nobody_without_a_password,
-    Anywhere trouble::an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one,
-    Anywhere trouble::pods_that_cannot_start_or_be_made_are_told_with_the_reason,
-    Anywhere trouble::what_is_somebody_elses_is_left_alone_and_told,
-    Anywhere trouble::what_the_schema_refuses_says_how_to_write_it,
-    Here trouble::what_happened_can_be_read_as_events,
+    Anywhere problem::a_missing_secret_is_told_and_starts_nobody_without_a_password,
+    Anywhere problem::an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one,
+    Anywhere problem::pods_that_cannot_start_or_be_made_are_told_with_the_reason,
+    Anywhere problem::what_is_somebody_elses_is_left_alone_and_told,
+    Anywhere problem::what_the_schema_refuses_says_how_to_write_it,
+    Here problem::what_happened_can_be_read_as_events,
     Alone outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
     Here outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
     Here outage::an_operator_that_is_killed_after_any_step_leaves_nothing_half_done,

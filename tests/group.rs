@@ -5,8 +5,8 @@
 mod crowd;
 
 use redis_operator::group::{Answer, Effect, Event, Failed, Group, Member, Moment, Order, Outcome, Reply, Report, Request, Settings};
-use redis_operator::policy::contract::{Action, FailureKind, Group as Wanted, Instance, Observation, Value, Verdict};
-use redis_operator::policy::{Line, Sandbox, embedded};
+use redis_operator::contract::{Action, FailureKind, Group as Wanted, Instance, Observation, Value, Verdict};
+use redis_operator::policy::{PolicyChain, Sandbox, embedded};
 use std::sync::{Arc, OnceLock};
 use tests::world::World;
 
@@ -18,11 +18,11 @@ struct Stage {
     effects: Vec<Effect>,
 }
 
-fn line() -> &'static Line {
-    static LINE: OnceLock<Line> = OnceLock::new();
+fn line() -> &'static PolicyChain {
+    static LINE: OnceLock<PolicyChain> = OnceLock::new();
     LINE.get_or_init(|| {
         let sandbox = Arc::new(Sandbox::new(None).expect("this machine runs WebAssembly"));
-        Line::new(Arc::new(embedded(&sandbox).expect("the embedded policy is one")))
+        PolicyChain::new(Arc::new(embedded(&sandbox).expect("the embedded policy is one")))
     })
 }
 

@@ -2,9 +2,9 @@
 
 use failover_core::facts::{INFO_REPLICATION, INFO_SERVER, PersistenceFacts, Relation, ReplicationFacts, ServerFacts, config_pairs, keys};
 use redis_operator::guard::{Rule, judge};
-use redis_operator::policy::check::world::{Dialect, Server, observe};
-use redis_operator::policy::check::{Dice, Trial, check, mutated, random};
-use redis_operator::policy::contract::*;
+use redis_operator::conformance::world::{Dialect, Server, observe};
+use redis_operator::conformance::{Dice, Trial, check, mutated, random};
+use redis_operator::contract::*;
 use redis_operator::policy::{Policy, PolicyFault};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 use redis_operator::guard;
-use redis_operator::policy::contract::{Decision, Observation};
+use redis_operator::contract::{Decision, Observation};
 
 #[test]
 fn no_plan_of_ours_breaches_the_guard() {

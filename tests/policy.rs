@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use redis_operator::policy::{
-    Cache, Change, Component, EMBEDDED, Line, LoadError, POLICY, Policy, PolicyFault, Sandbox, Watch, embedded, healthy_group, wrap,
+    Cache, Change, Component, EMBEDDED, PolicyChain, LoadError, POLICY, Policy, PolicyFault, Sandbox, Watch, embedded, healthy_group, wrap,
 };
 use tests::policies::{HOSTILE, hostile};
 
@@ -253,7 +253,7 @@ fn a_watched_file_goes_live_when_proven_and_a_broken_one_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("policy.wasm");
     let sandbox = sandbox();
-    let line = Arc::new(Line::new(Arc::new(embedded(&sandbox).unwrap())));
+    let line = Arc::new(PolicyChain::new(Arc::new(embedded(&sandbox).unwrap())));
     let prove = |component: &Component| component.decide(&healthy_group(3)).map(drop).map_err(|fault| fault.to_string());
     let watch = Watch { path: path.clone(), sandbox, line: Arc::clone(&line), prove: Arc::new(prove) };
     let (sender, receiver) = mpsc::channel();

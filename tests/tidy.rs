@@ -4,10 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
-const LINES_MAX: usize = 400;
+const LINES_MAX: usize = 500;
+const COLUMNS_MAX: usize = 110;
 
-/// A folder of the house, and the paths that its code must not name (DESIGN section 2). Rooms keep apart: who decides does no
-/// I/O, who does I/O decides nothing, and the guard shares no line with what it guards against.
+/// A folder of the house, and the paths that its code must not name (ARCHITECTURE.md). Rooms keep apart: what decides does no I/O,
+/// what does I/O decides nothing, and the guard shares no line with what it guards against.
 const WALLS: &[(&str, &[&str])] = &[
     (
         "core/src",
@@ -26,44 +27,54 @@ const WALLS: &[(&str, &[&str])] = &[
     ),
     ("core/src/facts", &["crate::contract", "crate::view", "crate::health", "crate::election", "crate::topology", "crate::rules"]),
     (
+        "host/src/contract.rs",
+        &["crate::group", "crate::guard", "crate::policy", "crate::redis", "crate::kubernetes", "crate::report", "tokio"],
+    ),
+    (
         "host/src/group",
-        &["crate::redis", "crate::kubernetes", "crate::fleet", "crate::cli", "tokio", "std::time::SystemTime", "Instant::now", "std::net"],
+        &["crate::redis", "crate::kubernetes", "tokio", "std::time::SystemTime", "Instant::now", "std::net"],
     ),
     (
         "host/src/guard",
         &[
             "crate::group",
+            "crate::policy",
+            "crate::conformance",
             "crate::redis",
             "crate::kubernetes",
-            "crate::fleet",
             "crate::report",
-            "crate::cli",
             "crate::local",
             "tokio",
             "failover_core::decide",
             "failover_core::reason",
         ],
     ),
-    ("host/src/policy", &["crate::group", "crate::redis", "crate::kubernetes", "crate::fleet", "crate::cli"]),
+    ("host/src/policy", &["crate::group", "crate::guard", "crate::redis", "crate::kubernetes"]),
+    ("host/src/conformance", &["crate::group", "crate::redis", "crate::kubernetes"]),
     (
         "host/src/redis",
-        &["crate::group", "crate::guard", "crate::kubernetes", "crate::fleet", "crate::report", "crate::cli", "failover_core::decide"],
+        &["crate::group", "crate::guard", "crate::policy", "crate::kubernetes", "crate::report", "failover_core::decide"],
     ),
-    ("host/src/kubernetes", &["crate::guard", "crate::redis", "crate::fleet", "crate::cli", "failover_core::decide"]),
+    ("host/src/kubernetes", &["crate::guard", "crate::policy", "crate::redis", "failover_core::decide"]),
     (
         "host/src/registry",
-        &["crate::group", "crate::guard", "crate::policy", "crate::redis", "crate::kubernetes", "crate::fleet", "crate::report", "crate::cli"],
+        &["crate::group", "crate::guard", "crate::policy", "crate::redis", "crate::kubernetes", "crate::report"],
     ),
-    ("host/src/report", &["crate::redis", "crate::kubernetes", "crate::fleet", "crate::cli"]),
+    ("host/src/report", &["crate::redis", "crate::kubernetes"]),
+    ("host/src/driver", &["crate::kubernetes", "crate::guard"]),
 ];
 
-/// Of the engine, the guard reads facts and nothing else; of the policy room, the link to Redis needs the contract only.
+/// The rooms on top: no other room names them.
+const ON_TOP: &[&str] = &["crate::driver", "crate::fleet", "crate::controller", "crate::cli"];
+const BELOW: &[&str] = &[
+    "contract.rs", "conformance", "group", "guard", "kubernetes", "policy", "redis", "registry", "report", "topology",
+];
+
+/// Of the engine, the guard and the link to Redis read facts and nothing else.
 const DOORS: &[(&str, &str, &[&str])] = &[
     ("host/src/guard", "failover_core::", &["facts"]),
-    ("host/src/guard", "crate::policy::", &["contract", "check"]),
-    ("host/src/group", "crate::policy::", &["contract", "Line", "Policy", "{"]),
-    ("host/src/redis", "crate::policy::", &["contract"]),
     ("host/src/redis", "failover_core::", &["facts"]),
+    ("host/src/group", "crate::policy::", &["Policy", "{"]),
 ];
 
 fn root() -> PathBuf {
@@ -97,11 +108,13 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// The offences against the walls and doors, in one file.
 fn trespasses(name: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
+    let is_in = |room: &str| name == room || name.starts_with(&format!("{room}/"));
+    let is_below = BELOW.iter().any(|room| is_in(&format!("host/src/{room}")));
     for (number, line) in code(text) {
-        for (_, walls) in WALLS.iter().filter(|(room, _)| name.starts_with(&format!("{room}/"))) {
-            found.extend(walls.iter().filter(|path| line.contains(**path)).map(|path| format!("{name}:{number} uses {path}")));
-        }
-        for (_, prefix, allowed) in DOORS.iter().filter(|(room, ..)| name.starts_with(&format!("{room}/"))) {
+        let walls = WALLS.iter().filter(|(room, _)| is_in(room)).flat_map(|(_, walls)| *walls);
+        let walls = walls.chain(if is_below { ON_TOP } else { &[] });
+        found.extend(walls.filter(|path| line.contains(**path)).map(|path| format!("{name}:{number} uses {path}")));
+        for (_, prefix, allowed) in DOORS.iter().filter(|(room, ..)| is_in(room)) {
             let paths = line.match_indices(prefix).map(|(at, _)| &line[at + prefix.len()..]);
             found.extend(
                 paths.filter(|path| !allowed.iter().any(|door| path.starts_with(door))).map(|path| format!("{name}:{number} uses {prefix}{path}")),
@@ -114,6 +127,8 @@ fn trespasses(name: &str, text: &str) -> Vec<String> {
 #[test]
 fn rooms_keep_apart() {
     let files: Vec<_> = ["core/src", "host/src"].into_iter().flat_map(rust_files).collect();
+    // The guard's own tests observe the model's servers, as all tests do.
+    let files: Vec<_> = files.into_iter().filter(|(name, _)| !name.contains("/tests/")).collect();
     assert!(files.len() > 20, "the house is not where this test looks for it");
     let found: Vec<_> = files.iter().flat_map(|(name, text)| trespasses(name, text)).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -125,6 +140,7 @@ fn a_trespass_is_found() {
     assert_eq!(trespasses("core/src/facts/info.rs", "use crate::view::View;\n").len(), 1);
     assert_eq!(trespasses("host/src/guard/scene.rs", "use failover_core::decide;\n").len(), 2);
     assert_eq!(trespasses("host/src/redis/link.rs", "use crate::policy::Policy;\n").len(), 1);
+    assert_eq!(trespasses("host/src/contract.rs", "use crate::controller::Context;\n").len(), 1);
     assert!(trespasses("host/src/guard/scene.rs", "use failover_core::facts::History;\n// std::time\n").is_empty());
     assert!(trespasses("host/src/redis/link.rs", "use std::time::Instant;\n").is_empty());
 }
@@ -138,6 +154,17 @@ fn no_file_is_longer_than_it_can_be_read() {
         .filter(|(_, lines)| *lines > LINES_MAX)
         .collect();
     assert!(long.is_empty(), "{long:?}");
+}
+
+#[test]
+fn no_line_is_wider_than_a_page() {
+    let files: Vec<_> = ["core", "host", "tests", "example"].into_iter().flat_map(rust_files).collect();
+    let wide = files.iter().flat_map(|(name, text)| {
+        let lines = text.lines().enumerate().filter(|(_, line)| line.chars().count() > COLUMNS_MAX);
+        lines.map(move |(number, _)| format!("{name}:{}", number + 1))
+    });
+    let wide: Vec<_> = wide.collect();
+    assert!(wide.is_empty(), "{} lines: {}", wide.len(), wide.join(" "));
 }
 
 /// What no container engine is there to try: the image's layout is tried by `make image-layout`, and is what is copied and started.

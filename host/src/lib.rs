@@ -1,7 +1,10 @@
 //! The controller: a library and the one binary, `redis-operator`.
 
 pub mod cli;
-pub mod fleet;
+pub mod conformance;
+pub mod contract;
+pub mod controller;
+pub mod driver;
 pub mod group;
 pub mod guard;
 pub mod kubernetes;

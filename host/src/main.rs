@@ -5,33 +5,33 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use redis_operator::cli::{self, LogFormat, Stop, Surroundings};
+use redis_operator::cli::{self, LogFormat, Exit, Environment};
 use redis_operator::registry::{Login, Logins};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     match start() {
         Ok(code) => ExitCode::from(code),
-        Err(Stop::Done) => ExitCode::SUCCESS,
-        Err(Stop::Usage) => ExitCode::from(2),
-        Err(Stop::Failed(why)) => complain(&why, 1),
-        Err(Stop::Input(why)) => complain(&why, 2),
+        Err(Exit::Done) => ExitCode::SUCCESS,
+        Err(Exit::Usage) => ExitCode::from(2),
+        Err(Exit::Failed(why)) => complain(&why, 1),
+        Err(Exit::Input(why)) => complain(&why, 2),
     }
 }
 
-fn start() -> Result<u8, Stop> {
+fn start() -> Result<u8, Exit> {
     let cli = cli::parse(env::args_os())?;
     log_to_stderr(cli.log_format(), cli.log_level());
-    let failed = |error: std::io::Error| Stop::Failed(format!("no runtime: {error}"));
+    let failed = |error: std::io::Error| Exit::Failed(format!("no runtime: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(cli::run(cli, &surroundings()))
+    runtime.block_on(cli::run(cli, &environment()))
 }
 
-fn surroundings() -> Surroundings {
+fn environment() -> Environment {
     let is_terminal = stdout().is_terminal();
     // https://no-color.org: set and not empty.
     let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || env::var_os("TERM").is_some_and(|term| term == "dumb");
-    Surroundings {
+    Environment {
         cache_dir: cache_dir(),
         password: env::var("REDIS_OPERATOR_PASSWORD").ok(),
         logins: logins(),

@@ -63,7 +63,7 @@ async fn a_switchover_under_load_loses_nothing() {
     let writers = Writers::start(&servers);
     writers.go_on(100).await;
     for target in [1, 2, 0] {
-        operator.door.switch_over(Some(servers.id(target)));
+        operator.handle.switch_over(Some(servers.id(target)));
         servers.in_sync(target).await;
         operator.healthy(&servers.id(target)).await;
         writers.go_on(50).await;
@@ -79,7 +79,7 @@ async fn a_switchover_to_priority_zero_is_refused_and_nothing_changes() {
     priority(&servers, 1, "0").await;
     let operator = Operator::start(&servers, Terms::default()).await;
     operator.healthy(&servers.id(0)).await;
-    operator.door.switch_over(Some(servers.id(1)));
+    operator.handle.switch_over(Some(servers.id(1)));
     operator.decided("the refusal", |decided| decided.decision.reason == "switchover-refused").await;
     operator.healthy(&servers.id(0)).await;
     assert_eq!((servers.settled().await, operator.sent()), (0, vec![]));
@@ -93,7 +93,7 @@ async fn a_replica_promoted_by_hand_is_taken_back() {
     let operator = Operator::start(&servers, Terms::default()).await;
     operator.healthy(&servers.id(0)).await;
     servers.say(1, &["REPLICAOF", "NO", "ONE"]).await;
-    operator.decided("two masters", |decided| decided.decision.verdict == redis_operator::policy::contract::Verdict::Act).await;
+    operator.decided("two masters", |decided| decided.decision.verdict == redis_operator::contract::Verdict::Act).await;
     servers.in_sync(0).await;
     operator.healthy(&servers.id(0)).await;
     assert_eq!(servers.held(1, "k", 500).await, 500);

@@ -1,7 +1,7 @@
 //! Operators that die between two effects, and operators that are two.
 
 use redis_operator::group::{Outcome, Report};
-use redis_operator::policy::contract::Action;
+use redis_operator::contract::Action;
 use std::time::Duration;
 use tests::real::{AS_MASTER, Acknowledged, Operator, Servers, Terms, Writers, until};
 
@@ -77,7 +77,7 @@ async fn a_crash_at_any_moment_of_a_handover_is_made_good() {
     for after_us in [0, 300, 700, 1200, 2000, 3000, 5000] {
         let operator = Operator::start(&servers, Terms::default()).await;
         operator.healthy(&servers.id(master)).await;
-        operator.door.switch_over(Some(servers.id((master + 1) % 3)));
+        operator.handle.switch_over(Some(servers.id((master + 1) % 3)));
         operator.told("the handover is on its way", |report| matches!(report, Report::Sent { action: Action::Handover(_), .. })).await;
         // The moment of the crash is what is under test.
         tokio::time::sleep(Duration::from_micros(after_us)).await;
@@ -151,8 +151,8 @@ async fn two_operators_that_switch_over_against_each_other_lose_nothing() {
     other.healthy(&servers.id(0)).await;
     let writers = Writers::start(&servers);
     writers.go_on(100).await;
-    one.door.switch_over(Some(servers.id(1)));
-    other.door.switch_over(Some(servers.id(2)));
+    one.handle.switch_over(Some(servers.id(1)));
+    other.handle.switch_over(Some(servers.id(2)));
     let handed = |report: &Report| matches!(report, Report::Finished { action: Action::Handover(_), .. });
     until("a handover ends", async || [&one, &other].iter().any(|it| it.reports().iter().any(|(_, report)| handed(report))).then_some(())).await;
     let master = servers.settled().await;

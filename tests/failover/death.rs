@@ -1,7 +1,7 @@
 //! A master's process is gone: who takes over, what is kept, and what happens when it comes back.
 
 use redis_operator::group::Report;
-use redis_operator::policy::contract::{Action, LinkState};
+use redis_operator::contract::{Action, LinkState};
 use std::time::Duration;
 use tests::real::{AS_MASTER, Acknowledged, Operator, Servers, Terms, Writers, until};
 

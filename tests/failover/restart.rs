@@ -1,7 +1,7 @@
 //! All members start: for the first time, or after all were gone.
 
 use redis_operator::group::Report;
-use redis_operator::policy::contract::Verdict;
+use redis_operator::contract::Verdict;
 use std::path::PathBuf;
 use tests::real::{AS_MASTER, Operator, Servers, Terms, until};
 

@@ -1,7 +1,7 @@
 //! A server that hangs, loads, is busy or holds its writes is not dead.
 
 use redis_operator::local::Signal;
-use redis_operator::policy::contract::Preference;
+use redis_operator::contract::Preference;
 use std::time::{Duration, Instant};
 use tests::real::{Acknowledged, Operator, Servers, Terms, Writers, until};
 
@@ -64,7 +64,7 @@ async fn a_hung_replica_is_nobody_elses_affair() {
     let id = servers.id(2);
     operator
         .decided("the replica is silent", |decided| {
-            decided.decision.members.iter().any(|member| member.id == id && member.health == redis_operator::policy::contract::Health::Silent)
+            decided.decision.members.iter().any(|member| member.id == id && member.health == redis_operator::contract::Health::Silent)
         })
         .await;
     writers.go_on(300).await;
@@ -93,7 +93,7 @@ async fn a_busy_master_is_alive() {
     let script = tokio::spawn(async move { redis::cmd("EVAL").arg("while true do end").arg(0).query_async::<redis::Value>(&mut client).await });
     operator
         .decided("it is busy", |decided| {
-            decided.observation.instances.iter().any(|instance| instance.link.state == redis_operator::policy::contract::LinkState::Busy)
+            decided.observation.instances.iter().any(|instance| instance.link.state == redis_operator::contract::LinkState::Busy)
         })
         .await;
     assert_eq!(operator.sent_within(Duration::from_millis(1000)).await, [] as [String; 0], "{}", operator.last());
@@ -135,7 +135,7 @@ async fn a_master_that_reloads_under_the_same_run_id_is_not_replaced() {
     operator
         .decided("it loads", |decided| {
             decided.observation.instances.iter().any(|instance| {
-                instance.link.state == redis_operator::policy::contract::LinkState::Loading
+                instance.link.state == redis_operator::contract::LinkState::Loading
                     || instance.replies.iter().any(|reply| format!("{reply:?}").contains("loading:1"))
             })
         })

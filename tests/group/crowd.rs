@@ -6,7 +6,7 @@ use redis_operator::group::Event;
 #[test]
 fn a_crowd_delays_no_failover() {
     let mut stage = Stage::healthy(true);
-    stage.group.among(1_000);
+    stage.group.set_groups_on_thread(1_000);
     stage.kill_master();
     stage.survivors_answer();
     stage.refuse("redis-1");
@@ -16,7 +16,7 @@ fn a_crowd_delays_no_failover() {
 #[test]
 fn a_healthy_group_of_a_crowd_is_decided_on_every_tenth_look() {
     let mut stage = Stage::healthy(true);
-    stage.group.among(1_000);
+    stage.group.set_groups_on_thread(1_000);
     stage.after(1_000_000);
     let decided = (0..40).filter(|_| look(&mut stage)).count();
     assert!((3..6).contains(&decided), "{decided}");

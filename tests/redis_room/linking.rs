@@ -3,7 +3,7 @@
 use super::proxy::Proxy;
 use super::rig::{Probed, Rig, SOON, free_port, link_settings};
 use redis_operator::local::Signal;
-use redis_operator::policy::contract::FailureKind;
+use redis_operator::contract::FailureKind;
 use redis_operator::redis::{Endpoint, LinkEvent, LinkSettings, Probe, STANDARD_COMMANDS, Tls};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ async fn a_probe_brings_the_standard_replies_and_the_wanted_ones() {
     assert_eq!(commands, [&STANDARD_COMMANDS[..], &["CONFIG GET min-replicas-*", "NONSENSE"]].concat());
     assert!(replies.text("INFO server").contains("run_id:"));
     assert!(replies.text("INFO replication").contains("role:slave"), "it booted as a replica of itself");
-    assert!(matches!(&replies.0[4].1, Ok(redis_operator::policy::contract::Value::Nested(nested)) if nested.resp.starts_with("*4\r\n")));
+    assert!(matches!(&replies.0[4].1, Ok(redis_operator::contract::Value::Nested(nested)) if nested.resp.starts_with("*4\r\n")));
     assert_eq!(replies.0[5].1.as_ref().unwrap_err().kind, FailureKind::ErrorReply);
     it.link.ask_for(Arc::new(Probe::new(&[])));
     let (second, replies) = it.answer().await;

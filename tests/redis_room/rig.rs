@@ -1,7 +1,7 @@
 //! Servers and links for one test. Everything ends with it.
 
 use redis_operator::local::{Boot, Server, ServerSettings, free_ports};
-use redis_operator::policy::contract::{FailureKind, Value};
+use redis_operator::contract::{FailureKind, Value};
 use redis_operator::redis::{Connection, Credentials, Endpoint, Link, LinkEvent, LinkSettings, Probe, Tls, act};
 use std::path::PathBuf;
 use std::sync::Arc;

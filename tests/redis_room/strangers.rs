@@ -1,7 +1,7 @@
 //! What a link makes of those who are no Redis, or a hostile one.
 
 use super::rig::Probed;
-use redis_operator::policy::contract::FailureKind;
+use redis_operator::contract::FailureKind;
 use redis_operator::redis::Endpoint;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -18,7 +18,7 @@ pub struct Registry {
 }
 
 /// Who may use a registry that is not for everybody.
-pub const USER: &str = "keeper";
+pub const USER: &str = "supervisor";
 /// And by what.
 pub const PASSWORD: &str = "sesame";
 /// Of the password, by bcrypt with five rounds.

@@ -1,6 +1,6 @@
 //! `redis-operator completions`: what a shell needs to complete this program's arguments.
 
-use super::{Cli, Stop, print};
+use super::{Cli, Exit, print};
 
 /// Print completions for a shell
 #[derive(Debug, clap::Args)]
@@ -10,7 +10,7 @@ pub(super) struct Args {
     shell: clap_complete::Shell,
 }
 
-pub(super) fn run(arguments: &Args) -> Result<u8, Stop> {
+pub(super) fn run(arguments: &Args) -> Result<u8, Exit> {
     // Into memory first: the generator panics when its writer fails, as a closed pipe does.
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::definition(), "redis-operator", &mut script);

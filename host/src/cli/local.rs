@@ -1,11 +1,11 @@
 //! `local`: a group of real servers on this machine, kept alive and failing over until it is stopped.
 
-use super::own::{Interrupts, OwnGroup, OwnServers};
-use super::watching::Telling;
-use super::{GroupSettings, PolicyChoice, Stop, Surroundings, print};
+use super::local_group::{Interrupts, LocalGroup, LocalServers};
+use super::telemetry::TelemetryArgs;
+use super::{GroupSettings, PolicyChoice, Exit, Environment, print};
 use crate::group::Report;
 use crate::local::Change;
-use crate::policy::contract::Verdict;
+use crate::contract::Verdict;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Start Redis servers on this machine and keep them highly available until stopped
@@ -15,19 +15,19 @@ use tokio::sync::mpsc::UnboundedReceiver;
 )]
 pub struct Args {
     #[command(flatten)]
-    servers: OwnServers,
+    servers: LocalServers,
     #[command(flatten)]
     group: GroupSettings,
     #[command(flatten)]
     policy: PolicyChoice,
     #[command(flatten)]
-    telling: Telling,
+    telemetry: TelemetryArgs,
 }
 
-pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let mut interrupts = Interrupts::open()?;
     let mut group = tokio::select! {
-        group = args.servers.open(&args.group, &args.policy, |_, _| {}, surroundings) => group?,
+        group = args.servers.open(&args.group, &args.policy, |_, _| {}, environment) => group?,
         () = interrupts.recv() => return Ok(0),
     };
     let ended = look_after(args, &mut group, &mut interrupts).await;
@@ -35,8 +35,8 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     ended.map(|()| 0)
 }
 
-async fn look_after(args: &Args, group: &mut OwnGroup, interrupts: &mut Interrupts) -> Result<(), Stop> {
-    let mut watching = args.telling.open(&args.group.name, args.group.interval, &group.session).await?;
+async fn look_after(args: &Args, group: &mut LocalGroup, interrupts: &mut Interrupts) -> Result<(), Exit> {
+    let mut telemetry = args.telemetry.open(&args.group.name, args.group.interval, &group.session).await?;
     for endpoint in &group.endpoints {
         print(&format!("{endpoint}  redis-cli -p {}\n", endpoint.port))?;
     }
@@ -44,9 +44,9 @@ async fn look_after(args: &Args, group: &mut OwnGroup, interrupts: &mut Interrup
     group.session.authorise(true);
 
     let mut told = Told { master: None, why: String::new(), printed: Ok(()) };
-    let OwnGroup { session, changes, .. } = group;
+    let LocalGroup { session, changes, .. } = group;
     tokio::select! {
-        done = watching.until(session, &args.policy, |_, report| !told.take(report)) => {
+        done = telemetry.until(session, &args.policy, |_, report| !told.take(report)) => {
             done?;
         }
         () = log(changes) => {}
@@ -61,7 +61,7 @@ struct Told {
     /// The explanation of the newest plan that gives the role to somebody.
     why: String,
     /// Whether somebody still reads.
-    printed: Result<(), Stop>,
+    printed: Result<(), Exit>,
 }
 
 impl Told {

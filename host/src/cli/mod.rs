@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::registry::Logins;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
-mod choice;
+mod policy_args;
 mod completions;
 mod demo;
 mod kubectl;
@@ -16,19 +16,19 @@ mod local;
 mod observation;
 mod observe;
 mod outcome;
-mod own;
+mod local_group;
 mod policy;
 mod run;
-mod servers;
+mod server_args;
 mod session;
 mod settings;
 mod static_;
 mod switchover;
-mod watching;
+mod telemetry;
 
-pub use choice::PolicyChoice;
+pub use policy_args::PolicyChoice;
 pub use observation::read_observation;
-pub use servers::Servers;
+pub use server_args::Servers;
 pub use session::Session;
 pub use settings::{GroupSettings, Prefer};
 
@@ -80,7 +80,7 @@ pub enum Format {
 
 /// What only `main` may ask the environment for.
 #[derive(Debug)]
-pub struct Surroundings {
+pub struct Environment {
     /// Where compiled policies are kept unless an option says otherwise. None: nowhere.
     pub cache_dir: Option<PathBuf>,
     /// The servers' password, where no file is named. None: there is none.
@@ -97,7 +97,7 @@ pub struct Surroundings {
 
 /// Why a command ended before its end.
 #[derive(Debug)]
-pub enum Stop {
+pub enum Exit {
     /// All is said: help was shown, or whoever read the output has had enough. Exit code 0.
     Done,
     /// Help was shown to somebody who gave no command. Exit code 2.
@@ -112,12 +112,12 @@ pub enum Stop {
 /// itself.
 ///
 /// # Errors
-/// [`Stop`], when there is no command to run.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
+/// [`Exit`], when there is no command to run.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit> {
     use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if kubectl::complete::is_meant_by(&arguments) {
-        return print(&kubectl::complete::candidates(&arguments)).and(Err(Stop::Done));
+        return print(&kubectl::complete::candidates(&arguments)).and(Err(Exit::Done));
     }
     let parsed = if kubectl::Plugin::is_meant_by(&arguments) {
         kubectl::Plugin::try_parse_from(arguments).map(|plugin| {
@@ -131,7 +131,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop>
         DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
             // Nobody may be left to read it.
             drop(error.print());
-            if error.use_stderr() { Stop::Usage } else { Stop::Done }
+            if error.use_stderr() { Exit::Usage } else { Exit::Done }
         }
         // Clap's enum, which grows. Its message is one paragraph, then usage; only the paragraph fits a line.
         _ => {
@@ -139,7 +139,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop>
             let paragraph: Vec<&str> =
                 text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")).filter(|line| !line.is_empty()).collect();
             let line = paragraph.join(" ").trim_start_matches("error: ").replace("For more information, try '--help'.", "");
-            Stop::Input(format!("{}; see --help", line.trim()))
+            Exit::Input(format!("{}; see --help", line.trim()))
         }
     })
 }
@@ -175,43 +175,43 @@ impl Cli {
 /// Runs the command; what it returns is the process's exit code.
 ///
 /// # Errors
-/// [`Stop`].
-pub async fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Stop> {
+/// [`Exit`].
+pub async fn run(cli: Cli, environment: &Environment) -> Result<u8, Exit> {
     match cli.command {
-        Command::Run(arguments) => run::run(&arguments, surroundings).await,
-        Command::Static(arguments) => static_::run(&arguments, surroundings).await,
-        Command::Switchover(arguments) => switchover::run(&arguments, surroundings).await,
-        Command::Observe(arguments) => observe::run(&arguments, surroundings).await,
-        Command::Local(arguments) => local::run(&arguments, surroundings).await,
-        Command::Demo(arguments) => demo::run(&arguments, surroundings).await,
-        Command::Policy(arguments) => policy::run(&arguments, surroundings).await,
-        Command::Kubectl(arguments) => kubectl::run(&arguments, surroundings).await,
-        Command::Crds => print(&crate::kubernetes::crd::definitions().map_err(|error| Stop::Failed(error.to_string()))?).map(|()| 0),
+        Command::Run(arguments) => run::run(&arguments, environment).await,
+        Command::Static(arguments) => static_::run(&arguments, environment).await,
+        Command::Switchover(arguments) => switchover::run(&arguments, environment).await,
+        Command::Observe(arguments) => observe::run(&arguments, environment).await,
+        Command::Local(arguments) => local::run(&arguments, environment).await,
+        Command::Demo(arguments) => demo::run(&arguments, environment).await,
+        Command::Policy(arguments) => policy::run(&arguments, environment).await,
+        Command::Kubectl(arguments) => kubectl::run(&arguments, environment).await,
+        Command::Crds => print(&crate::kubernetes::crd::definitions().map_err(|error| Exit::Failed(error.to_string()))?).map(|()| 0),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }
 
 /// `INFO server: redis_mode` of an instance. None: it did not say.
-fn mode(instance: &crate::policy::contract::Instance) -> Option<&str> {
+fn mode(instance: &crate::contract::Instance) -> Option<&str> {
     use failover_core::facts::{INFO_SERVER, ServerFacts};
     let reply = instance.replies.iter().find(|reply| reply.command == INFO_SERVER)?;
     match &reply.newest.as_ref()?.value {
-        crate::policy::contract::Value::Text(text) => ServerFacts::parse(&text.text).mode,
-        crate::policy::contract::Value::Integer(_) | crate::policy::contract::Value::Nil(_) | crate::policy::contract::Value::Nested(_) => None,
+        crate::contract::Value::Text(text) => ServerFacts::parse(&text.text).mode,
+        crate::contract::Value::Integer(_) | crate::contract::Value::Nil(_) | crate::contract::Value::Nested(_) => None,
     }
 }
 
 /// Prints to standard output. A reader who went away, as `head` does, ends the command without a word.
-fn print(text: &str) -> Result<(), Stop> {
+fn print(text: &str) -> Result<(), Exit> {
     let mut out = stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-        ErrorKind::BrokenPipe => Stop::Done,
-        _ => Stop::Failed(format!("standard output: {error}")),
+        ErrorKind::BrokenPipe => Exit::Done,
+        _ => Exit::Failed(format!("standard output: {error}")),
     })
 }
 
 /// Prints a value as JSON with one line a field.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Stop> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Stop::Failed(format!("no JSON: {error}")))?;
+fn print_json(value: &impl serde::Serialize) -> Result<(), Exit> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Exit::Failed(format!("no JSON: {error}")))?;
     print(&(text + "\n"))
 }

@@ -7,18 +7,18 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Stop;
-use crate::policy::contract::Observation;
+use super::Exit;
+use crate::contract::Observation;
 
 /// Reads `path`, or standard input when it is none or `-`. The JSON is an Observation, or an object that has one as its
 /// `observation`, as text or not, itself or among its `fields`.
 ///
 /// # Errors
-/// [`Stop::Input`], naming the file and the place in it.
-pub fn read_observation(path: Option<&Path>) -> Result<Observation, Stop> {
+/// [`Exit::Input`], naming the file and the place in it.
+pub fn read_observation(path: Option<&Path>) -> Result<Observation, Exit> {
     let path = path.filter(|path| *path != Path::new("-"));
     let name = path.map_or_else(|| "standard input".into(), |path| path.display().to_string());
-    let bad = |why: String| Stop::Input(format!("{name}: {why}"));
+    let bad = |why: String| Exit::Input(format!("{name}: {why}"));
     let text = read(path).map_err(|error| bad(error.to_string()))?;
     parse(&text).map_err(bad)
 }

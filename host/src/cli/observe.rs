@@ -1,7 +1,7 @@
 //! `observe`: prints the live Observation of given servers.
 
-use super::{GroupSettings, PolicyChoice, Servers, Session, Stop, Surroundings, print_json};
-use crate::fleet::RecordFile;
+use super::{GroupSettings, PolicyChoice, Servers, Session, Exit, Environment, print_json};
+use crate::driver::StateFile;
 use std::path::PathBuf;
 
 /// Print the live Observation of given servers as JSON, ready for `policy decide`; touches nothing
@@ -19,12 +19,12 @@ pub struct Args {
     state: Option<PathBuf>,
 }
 
-pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
-    let (members, access) = args.servers.resolve(args.group.down_after, surroundings).await?;
+pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
+    let (members, access) = args.servers.resolve(args.group.down_after, environment).await?;
     let mut settings = args.group.settings(members.len())?;
-    settings.record = RecordFile::open(args.state.clone()).map_err(|error| Stop::Input(error.to_string()))?.1;
-    let memory = RecordFile::open(None).map_err(|error| Stop::Failed(error.to_string()))?.0;
-    let mut session = Session::open(settings, members, access, &args.policy, memory, surroundings)?;
+    settings.record = StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?.1;
+    let memory = StateFile::open(None).map_err(|error| Exit::Failed(error.to_string()))?.0;
+    let mut session = Session::open(settings, members, access, &args.policy, memory, environment)?;
     let (decided, _) = session.first_look(args.group.down_after).await?;
     print_json(&*decided.observation)?;
     Ok(0)

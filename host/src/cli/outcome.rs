@@ -1,8 +1,8 @@
 //! One pass over a group: when it is over, what came of it, and the exit code that says so.
 
-use super::{Format, Stop, print, print_json};
+use super::{Format, Exit, print, print_json};
 use crate::group::{Decided, Moment, Outcome as Ended, Report};
-use crate::policy::contract::{Decision, Failure, FailureKind, Instance, LinkState, Observation, Verdict};
+use crate::contract::{Decision, Failure, FailureKind, Instance, LinkState, Observation, Verdict};
 use std::time::Duration;
 
 /// What came of a pass.
@@ -118,10 +118,10 @@ fn is_on_its_way(decision: &Decision) -> bool {
 /// What makes every further look useless is bad input: said at once, and nothing is touched.
 ///
 /// # Errors
-/// [`Stop::Input`], naming the server and the way out.
-pub fn check_input(observation: &Observation) -> Result<(), Stop> {
+/// [`Exit::Input`], naming the server and the way out.
+pub fn check_input(observation: &Observation) -> Result<(), Exit> {
     if let Some(why) = wrong_input(observation) {
-        return Err(Stop::Input(why));
+        return Err(Exit::Input(why));
     }
     let silent: Vec<&str> = failures(observation)
         .filter(|(instance, failure)| is_absence(failure.kind) && instance.link.state != LinkState::Answering)
@@ -129,7 +129,7 @@ pub fn check_input(observation: &Observation) -> Result<(), Stop> {
         .collect();
     match silent.first() {
         Some(first) if silent.len() == observation.instances.len() => {
-            Err(Stop::Input(format!("no Redis answers at any address; {first}; check --redis")))
+            Err(Exit::Input(format!("no Redis answers at any address; {first}; check --redis")))
         }
         Some(_) | None => Ok(()),
     }
@@ -165,8 +165,8 @@ fn is_absence(kind: FailureKind) -> bool {
 /// The plan, for people or programs.
 ///
 /// # Errors
-/// [`Stop`] when nobody reads it.
-pub fn print_plan(decision: &Decision, format: Format) -> Result<(), Stop> {
+/// [`Exit`] when nobody reads it.
+pub fn print_plan(decision: &Decision, format: Format) -> Result<(), Exit> {
     if format == Format::Json {
         return print_json(decision);
     }

@@ -1,13 +1,14 @@
 //! `run`: looks after the Redis resources of a Kubernetes cluster.
 
-use super::{PolicyChoice, Stop, Surroundings};
-use crate::fleet::policies::{Chosen, Policies, Shadows};
-use crate::fleet::{Common, Crowd, look_after_all, moment};
+use super::{PolicyChoice, Exit, Environment};
+use crate::controller::policy::{Chosen, Policies, Shadows};
+use crate::controller::{self, Context};
+use crate::driver::{ThreadLoad, moment};
 use crate::kubernetes::lease::{Candidate, campaign, release};
-use crate::kubernetes::news::News;
+use crate::kubernetes::events::EventWriter;
 use crate::policy::{COMPONENT_BYTES_MAX, embedded};
 use crate::registry::Remote;
-use crate::report::{Health, Listen, Metrics, Views};
+use crate::report::{Health, Listen, Metrics, GroupInspector};
 use kube::{Client, Config};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,21 +42,21 @@ pub struct Args {
     policy: PolicyChoice,
 }
 
-pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
-    let sandbox = args.policy.sandbox(surroundings)?;
-    let embedded = Arc::new(embedded(&sandbox).map_err(|error| Stop::Failed(format!("embedded policy: {error}")))?);
+pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
+    let sandbox = args.policy.sandbox(environment)?;
+    let embedded = Arc::new(embedded(&sandbox).map_err(|error| Exit::Failed(format!("embedded policy: {error}")))?);
     let own = Arc::new(args.policy.load_proven(&sandbox)?);
-    let remote = Remote::new(surroundings.logins.clone(), COMPONENT_BYTES_MAX).map_err(|error| Stop::Failed(error.to_string()))?;
-    let shadows = Shadows::start().map_err(|error| Stop::Failed(format!("no thread: {error}")))?;
-    let (client, watches) = clients().await.map_err(|error| Stop::Input(format!("no cluster: {error}; set KUBECONFIG, or run in a Pod")))?;
+    let remote = Remote::new(environment.logins.clone(), COMPONENT_BYTES_MAX).map_err(|error| Exit::Failed(error.to_string()))?;
+    let shadows = Shadows::start().map_err(|error| Exit::Failed(format!("no thread: {error}")))?;
+    let (client, watches) = clients().await.map_err(|error| Exit::Input(format!("no cluster: {error}; set KUBECONFIG, or run in a Pod")))?;
     let start = Instant::now();
-    let (metrics, health, views) = (Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), Arc::new(Health::new(STALE_US)), Arc::new(Views::default()));
+    let (metrics, health, inspector) = (Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), Arc::new(Health::new(STALE_US)), Arc::new(GroupInspector::default()));
     if let Some(address) = args.listen {
-        let listen = Listen::bind(address, Arc::clone(&metrics), Arc::clone(&health), start).await.map_err(|error| Stop::Input(error.to_string()))?;
-        tokio::spawn(listen.showing(Arc::clone(&views)).run());
+        let listen = Listen::bind(address, Arc::clone(&metrics), Arc::clone(&health), start).await.map_err(|error| Exit::Input(error.to_string()))?;
+        tokio::spawn(listen.showing(Arc::clone(&inspector)).run());
     }
     let identity = args.identity.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), start_of_process()));
-    let news = News::start(client.clone(), identity.clone());
+    let events = EventWriter::start(client.clone(), identity.clone());
     let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
     let (authority, told) = tokio::sync::watch::channel(false);
     let groups = Groups::start()?;
@@ -64,28 +65,28 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     let chosen = Chosen { embedded, own };
     let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, chosen, remote));
     let namespace = args.watch_namespace.as_deref().filter(|name| !name.is_empty());
-    let (groups_of, crowd, of_groups, shown) = (groups.handle.clone(), Crowd::default(), Arc::clone(&policies), Arc::clone(&metrics));
-    let common = Common {
+    let (groups_of, thread_load, of_groups, shown) = (groups.handle.clone(), ThreadLoad::default(), Arc::clone(&policies), Arc::clone(&metrics));
+    let context = Context {
         client: client.clone(),
         watches,
         policies: of_groups,
         shadows,
         groups: groups_of,
-        crowd,
+        thread_load,
         turns: Semaphore::new(APPLIED_AT_ONCE),
         metrics,
         health,
-        views,
-        news,
+        inspector,
+        events,
         start,
     };
-    let failed = |error: std::io::Error| Stop::Failed(format!("no signals: {error}"));
+    let failed = |error: std::io::Error| Exit::Failed(format!("no signals: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     tokio::select! {
         () = campaign(client.clone(), candidate.clone(), authority, answered) => {}
         () = policies.look_after(namespace, told.clone()) => {}
-        () = look_after_all(common, namespace, told.clone()) => {}
+        () = controller::run(context, namespace, told.clone()) => {}
         () = show_authority(shown, told) => {}
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
@@ -125,12 +126,12 @@ struct Groups {
 }
 
 impl Groups {
-    fn start() -> Result<Self, Stop> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| Stop::Failed(format!("no runtime: {error}")))?;
+    fn start() -> Result<Self, Exit> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| Exit::Failed(format!("no runtime: {error}")))?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let drive = move || drop(runtime.block_on(stopped));
-        let thread = std::thread::Builder::new().name("groups".into()).spawn(drive).map_err(|error| Stop::Failed(format!("no thread: {error}")))?;
+        let thread = std::thread::Builder::new().name("groups".into()).spawn(drive).map_err(|error| Exit::Failed(format!("no thread: {error}")))?;
         Ok(Self { handle, stop, thread })
     }
 

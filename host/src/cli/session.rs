@@ -2,10 +2,10 @@
 //! up a failover, and its reports on this one.
 
 use super::outcome::{Pass, check_input};
-use super::{PolicyChoice, Stop, Surroundings};
-use crate::fleet::{Access, Door, Driver, Publish, Reports};
+use super::{PolicyChoice, Exit, Environment};
+use crate::driver::{Access, GroupHandle, Driver, Publish, Reports};
 use crate::group::{Decided, Event, Member, Moment, Report, Settings};
-use crate::policy::{Line, Policy, Sandbox};
+use crate::policy::{PolicyChain, Policy, Sandbox};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 /// A driven group.
 pub struct Session {
     /// The way in.
-    pub door: Door,
+    pub handle: GroupHandle,
     /// What happens, in order.
     pub reports: Reports,
     /// Who decides.
-    pub line: Arc<Line>,
+    pub line: Arc<PolicyChain>,
     /// Where policies run.
     pub sandbox: Arc<Sandbox>,
     /// The zero of all moments.
@@ -42,30 +42,30 @@ impl Session {
     /// Starts to look after the members. It acts only once it has authority.
     ///
     /// # Errors
-    /// [`Stop`] for a policy that cannot be used, or a machine without threads.
+    /// [`Exit`] for a policy that cannot be used, or a machine without threads.
     pub fn open<P: Publish + Send + 'static>(
         settings: Settings,
         members: Vec<Member>,
         access: Access,
         choice: &PolicyChoice,
         publish: P,
-        surroundings: &Surroundings,
-    ) -> Result<Self, Stop> {
-        let sandbox = choice.sandbox(surroundings)?;
+        environment: &Environment,
+    ) -> Result<Self, Exit> {
+        let sandbox = choice.sandbox(environment)?;
         let line =
-            Arc::new(Line::new(Arc::new(crate::policy::embedded(&sandbox).map_err(|error| Stop::Failed(format!("embedded policy: {error}")))?)));
+            Arc::new(PolicyChain::new(Arc::new(crate::policy::embedded(&sandbox).map_err(|error| Exit::Failed(format!("embedded policy: {error}")))?)));
         let chosen = choice.load_proven(&sandbox)?;
         let topology = settings.wanted.topology;
         if !chosen.description().topologies.contains(&topology) {
-            return Err(Stop::Input(format!("policy {} does not decide for {topology:?}; choose another", chosen.title()).to_lowercase()));
+            return Err(Exit::Input(format!("policy {} does not decide for {topology:?}; choose another", chosen.title()).to_lowercase()));
         }
-        line.swap(Arc::new(chosen)).map_err(|error| Stop::Input(error.to_string()))?;
+        line.swap(Arc::new(chosen)).map_err(|error| Exit::Input(error.to_string()))?;
         let start = Instant::now();
         let (driver, reports) = Driver::new(settings, access, Arc::clone(&line), publish, start);
-        let door = driver.door();
-        door.send(Event::Members(members));
+        let handle = driver.handle();
+        handle.send(Event::Members(members));
         let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Stop::Failed(format!("no runtime: {error}")))?;
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Exit::Failed(format!("no runtime: {error}")))?;
         let (stop, stopped) = oneshot::channel();
         let drive = move || {
             runtime.block_on(async {
@@ -76,16 +76,16 @@ impl Session {
                 }
             });
         };
-        let thread = std::thread::Builder::new().name("group".into()).spawn(drive).map_err(|error| Stop::Failed(format!("no thread: {error}")))?;
-        Ok(Self { door, reports, line, sandbox, start, stop: Some(stop), thread: Some(thread) })
+        let thread = std::thread::Builder::new().name("group".into()).spawn(drive).map_err(|error| Exit::Failed(format!("no thread: {error}")))?;
+        Ok(Self { handle, reports, line, sandbox, start, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Looks until every server has answered or has had its time, without authority to act. Returns the decision, and what
     /// happened until then: nothing is told before the input is known to be right, so that bad input is one line.
     ///
     /// # Errors
-    /// [`Stop::Input`] for servers that cannot be looked after, [`Stop::Failed`] when no policy gives an answer.
-    pub async fn first_look(&mut self, hang_limit: Duration) -> Result<(Decided, Vec<(Moment, Report)>), Stop> {
+    /// [`Exit::Input`] for servers that cannot be looked after, [`Exit::Failed`] when no policy gives an answer.
+    pub async fn first_look(&mut self, hang_limit: Duration) -> Result<(Decided, Vec<(Moment, Report)>), Exit> {
         let mut pass = Pass::looking(hang_limit);
         let mut seen = Vec::new();
         while let Some((now, report)) = self.reports.recv().await {
@@ -95,13 +95,13 @@ impl Session {
                 break;
             }
         }
-        let first = pass.into_decided().ok_or_else(|| Stop::Failed("no policy gave an answer".into()))?;
+        let first = pass.into_decided().ok_or_else(|| Exit::Failed("no policy gave an answer".into()))?;
         check_input(&first.observation)?;
         Ok((first, seen))
     }
 
     /// Lets it act, or only look.
     pub fn authorise(&self, may_act: bool) {
-        self.door.send(Event::Authority { may_act, silent_groups_permille: 0 });
+        self.handle.send(Event::Authority { may_act, silent_groups_permille: 0 });
     }
 }

@@ -1,8 +1,8 @@
 //! The options that say what a person wants of a group, shared by all commands that look after one.
 
-use super::Stop;
+use super::Exit;
 use crate::group::Settings;
-use crate::policy::contract::{Group, Preference, Topology};
+use crate::contract::{Group, Preference, Topology};
 use clap::ValueEnum;
 use std::time::Duration;
 
@@ -45,16 +45,16 @@ impl GroupSettings {
     /// For the group, of so many members.
     ///
     /// # Errors
-    /// [`Stop::Input`] for a number out of range.
-    pub fn settings(&self, members: usize) -> Result<Settings, Stop> {
+    /// [`Exit::Input`] for a number out of range.
+    pub fn settings(&self, members: usize) -> Result<Settings, Exit> {
         let members_desired =
-            u16::try_from(members).map_err(|_| Stop::Input(format!("{members} members are too many; a group has 65535 at most")))?;
+            u16::try_from(members).map_err(|_| Exit::Input(format!("{members} members are too many; a group has 65535 at most")))?;
         let hang_limit_ms = u32::try_from(self.down_after.as_millis()).ok().filter(|ms| *ms >= HANG_LIMIT_MIN_MS);
         let hang_limit_ms = hang_limit_ms.ok_or_else(|| {
-            Stop::Input(format!("--down-after: give {HANG_LIMIT_MIN_MS}ms or more; a process that is switched out for less is no hang"))
+            Exit::Input(format!("--down-after: give {HANG_LIMIT_MIN_MS}ms or more; a process that is switched out for less is no hang"))
         })?;
         if self.min_size.is_some_and(|min| min == 0 || min > members_desired) {
-            return Err(Stop::Input(format!("--min-size: give 1 to {members_desired}, the number of members")));
+            return Err(Exit::Input(format!("--min-size: give 1 to {members_desired}, the number of members")));
         }
         let self_fence_lag_s = (self.prefer == Prefer::Consistency).then(|| u32::try_from(self.self_fence_lag.as_secs()).unwrap_or(u32::MAX).max(1));
         let prefer = match self.prefer {

@@ -1,9 +1,9 @@
 //! `static`: looks after existing Redis servers.
 
 use super::outcome::{Outcome, Pass};
-use super::watching::Telling;
-use super::{Format, GroupSettings, PolicyChoice, Servers, Session, Stop, Surroundings, outcome};
-use crate::fleet::RecordFile;
+use super::telemetry::TelemetryArgs;
+use super::{Format, GroupSettings, PolicyChoice, Servers, Session, Exit, Environment, outcome};
+use crate::driver::StateFile;
 use std::path::PathBuf;
 
 /// Look after existing Redis servers: fail over, re-point, keep one master
@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     format: Format,
     #[command(flatten)]
-    telling: Telling,
+    telemetry: TelemetryArgs,
 }
 
 impl Args {
@@ -42,26 +42,26 @@ impl Args {
     }
 }
 
-pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
-    let (members, access) = args.servers.resolve(args.group.down_after, surroundings).await?;
+pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
+    let (members, access) = args.servers.resolve(args.group.down_after, environment).await?;
     let mut settings = args.group.settings(members.len())?;
-    let (record_file, record) = RecordFile::open(args.state.clone()).map_err(|error| Stop::Input(error.to_string()))?;
+    let (record_file, record) = StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
     settings.record = record;
-    let mut session = Session::open(settings, members, access, &args.policy, record_file, surroundings)?;
-    let mut watching = args.telling.open(&args.group.name, args.group.interval, &session).await?;
+    let mut session = Session::open(settings, members, access, &args.policy, record_file, environment)?;
+    let mut telemetry = args.telemetry.open(&args.group.name, args.group.interval, &session).await?;
 
     let (first, seen) = session.first_look(args.group.down_after).await?;
-    watching.catch_up(&seen);
+    telemetry.catch_up(&seen);
     if args.dry_run {
         outcome::print_plan(&first.decision, args.format)?;
         return Ok(Outcome::of(&first.decision).code());
     }
     session.authorise(true);
     if !args.once {
-        watching.until(&mut session, &args.policy, |_, _| false).await?;
+        telemetry.until(&mut session, &args.policy, |_, _| false).await?;
         return Ok(0);
     }
     let mut pass = Pass::new(args.group.down_after);
-    watching.until(&mut session, &args.policy, |now, report| pass.is_over(now, report)).await?;
+    telemetry.until(&mut session, &args.policy, |now, report| pass.is_over(now, report)).await?;
     Ok(pass.outcome().code())
 }

@@ -1,11 +1,11 @@
 //! `switchover`: a planned handover, lossless.
 
 use super::outcome::{Outcome, Pass};
-use super::watching::Telling;
-use super::{GroupSettings, PolicyChoice, Servers, Session, Stop, Surroundings, print};
-use crate::fleet::RecordFile;
+use super::telemetry::TelemetryArgs;
+use super::{GroupSettings, PolicyChoice, Servers, Session, Exit, Environment, print};
+use crate::driver::StateFile;
 use crate::group::{Outcome as Ended, Report};
-use crate::policy::contract::{Action, Verdict};
+use crate::contract::{Action, Verdict};
 use std::path::PathBuf;
 
 /// Hand the role of master over to a replica, under load and without a loss
@@ -28,21 +28,21 @@ pub struct Args {
     state: Option<PathBuf>,
 }
 
-pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
-    let (members, access) = args.servers.resolve(args.group.down_after, surroundings).await?;
+pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
+    let (members, access) = args.servers.resolve(args.group.down_after, environment).await?;
     if let Some(to) = args.to.as_ref().filter(|to| !members.iter().any(|member| member.id == **to)) {
-        return Err(Stop::Input(format!("--to: {to} is not one of --redis; name a member as it stands there")));
+        return Err(Exit::Input(format!("--to: {to} is not one of --redis; name a member as it stands there")));
     }
     let mut settings = args.group.settings(members.len())?;
-    let (record_file, record) = RecordFile::open(args.state.clone()).map_err(|error| Stop::Input(error.to_string()))?;
+    let (record_file, record) = StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
     settings.record = record;
-    let mut session = Session::open(settings, members, access, &args.policy, record_file, surroundings)?;
-    let mut watching = Telling::default().open(&args.group.name, args.group.interval, &session).await?;
+    let mut session = Session::open(settings, members, access, &args.policy, record_file, environment)?;
+    let mut telemetry = TelemetryArgs::default().open(&args.group.name, args.group.interval, &session).await?;
 
     let (first, seen) = session.first_look(args.group.down_after).await?;
-    watching.catch_up(&seen);
+    telemetry.catch_up(&seen);
     match (&first.decision.master, &args.to) {
-        (None, _) => return Err(Stop::Failed(format!("there is no master to hand over: {}", first.decision.explanation))),
+        (None, _) => return Err(Exit::Failed(format!("there is no master to hand over: {}", first.decision.explanation))),
         (Some(master), Some(to)) if master == to => {
             print(&format!("{to} is master already\n"))?;
             return Ok(0);
@@ -50,12 +50,12 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
         (Some(master), _) => print(&format!("{master} is master; handing over to {}\n", args.to.as_deref().unwrap_or("the best replica in sync")))?,
     }
     session.authorise(true);
-    session.door.switch_over(args.to.clone());
+    session.handle.switch_over(args.to.clone());
 
     let mut pass = Pass::new(args.group.down_after);
     let mut ended = None;
     let mut waits = String::new();
-    watching
+    telemetry
         .until(&mut session, &args.policy, |now, report| match report {
             Report::Finished { action: Action::Handover(handover), outcome, .. } => {
                 ended = Some((handover.target.clone(), outcome.clone()));
@@ -78,10 +78,10 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     match ended {
         Some((target, Ended::Done { note, .. })) => {
             print(&format!("{target} is master: {note}\n"))?;
-            settle(&mut watching, &mut session, args).await?;
+            settle(&mut telemetry, &mut session, args).await?;
             Ok(0)
         }
-        Some((_, Ended::Failed(why) | Ended::InDoubt(why))) => Err(Stop::Failed(why)),
+        Some((_, Ended::Failed(why) | Ended::InDoubt(why))) => Err(Exit::Failed(why)),
         None => match pass.into_decided() {
             Some(decided) if decided.decision.verdict == Verdict::Refuse => {
                 print(&format!("refused: {}\n", decided.decision.explanation))?;
@@ -96,9 +96,9 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
 }
 
 /// The other replicas are re-pointed before we leave.
-async fn settle(watching: &mut super::watching::Watching, session: &mut Session, args: &Args) -> Result<(), Stop> {
+async fn settle(telemetry: &mut super::telemetry::Telemetry, session: &mut Session, args: &Args) -> Result<(), Exit> {
     let mut pass = Pass::new(args.group.down_after);
-    watching.until(session, &args.policy, |now, report| pass.is_over(now, report)).await.map(drop)
+    telemetry.until(session, &args.policy, |now, report| pass.is_over(now, report)).await.map(drop)
 }
 
 /// A replica that is not in sync by then needs a full copy, and a person who knows.

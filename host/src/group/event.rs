@@ -2,7 +2,7 @@
 //! results into events.
 
 use crate::policy::PolicyFault;
-use crate::policy::contract::{Action, Address, Decision, Evidence, FailureKind, Group, InstanceKind, Observation, Pod, Published, Value};
+use crate::contract::{Action, Address, Decision, Evidence, FailureKind, Group, InstanceKind, Observation, Pod, Published, Value};
 use std::sync::Arc;
 
 /// Monotonic time in microseconds since some start that all events of one group share.
@@ -196,7 +196,7 @@ pub enum Report {
         /// Whose.
         member: String,
         /// What it shows now.
-        state: crate::policy::contract::LinkState,
+        state: crate::contract::LinkState,
     },
     /// A policy answered.
     Decided(Box<Decided>),

@@ -2,13 +2,13 @@
 
 use super::event::{Decided, Effect, Moment, Report};
 use crate::guard;
-use crate::policy::contract::{Decision, Observation};
-use crate::policy::{Line, PolicyFault};
+use crate::contract::{Decision, Observation};
+use crate::policy::{PolicyChain, PolicyFault};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The answer, and who gave it. None: nobody gave one, so nothing is done. Faults are reported and counted on the way.
-pub fn judge(now: Moment, line: &Line, observation: Observation, last: Option<&Decision>, effects: &mut Vec<Effect>) -> Option<Decided> {
+pub fn judge(now: Moment, line: &PolicyChain, observation: Observation, last: Option<&Decision>, effects: &mut Vec<Effect>) -> Option<Decided> {
     let observation = Arc::new(observation);
     for policy in line.line() {
         let answer = policy.decide(&observation).and_then(|decision| match guard::judge(&observation, &decision) {

@@ -14,12 +14,12 @@
 //! later by up to the time between two looks.
 
 use super::{Group, Moment};
-use crate::policy::contract::{Decision, Group as Wanted};
+use crate::contract::{Decision, Group as Wanted};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 impl Group {
     /// Tells how many groups share the thread, this one included.
-    pub fn among(&mut self, groups: u64) {
+    pub fn set_groups_on_thread(&mut self, groups: u64) {
         self.groups = groups;
     }
 
@@ -30,7 +30,7 @@ impl Group {
     /// How long to rest after a quiet look. How long a stream has stood still is known as exactly as it is looked at, and one that has
     /// stood still since the look before needs fewer looks.
     pub(super) fn rest_us(&self, now: Moment) -> u64 {
-        let is_idle = self.seats.values().all(|seat| seat.stands_still());
+        let is_idle = self.members.values().all(|member| member.stands_still());
         let idle_us = if is_idle { (self.hang_limit_us() / 2).min(self.settings.interval_us * IDLE_INTERVALS) } else { 0 };
         self.paced_us(now, self.interval_us().max(idle_us))
     }
@@ -43,11 +43,11 @@ impl Group {
 
     fn paced_us(&self, now: Moment, interval_us: u64) -> u64 {
         let is_crowded = self.interval_us() > self.settings.interval_us;
-        if is_crowded { interval_us - (now.0 + self.phase) % interval_us } else { interval_us }
+        if is_crowded { interval_us - (now.0 + self.offset_us) % interval_us } else { interval_us }
     }
 
     /// How long a decision stands while looks show nothing new: as long as it says, and in a crowd for some looks at least.
-    pub(super) fn quiet_us(&self, decision: &Decision) -> u64 {
+    pub(super) fn unchanged_us(&self, decision: &Decision) -> u64 {
         decision.next_look_us.max(self.interval_us() * DECISION_LOOKS)
     }
 
@@ -57,7 +57,7 @@ impl Group {
 }
 
 /// The same for a group in every process, and another for each.
-pub fn phase(wanted: &Wanted) -> u64 {
+pub fn offset_us(wanted: &Wanted) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&wanted.namespace, &wanted.name).hash(&mut hasher);
     // Room for sums with moments. In steps, so that some look together: waking up costs as much as a look does.
@@ -77,7 +77,7 @@ const IDLE_INTERVALS: u64 = 4;
 mod tests {
     use super::super::Settings;
     use super::*;
-    use crate::policy::contract::{Preference, Topology};
+    use crate::contract::{Preference, Topology};
 
     fn group(name: &str, hang_limit_ms: u32, groups: u64) -> Group {
         let wanted = Wanted {
@@ -92,7 +92,7 @@ mod tests {
             self_fence_lag_s: None,
         };
         let mut group = Group::new(Settings { wanted, parameters: "{}".into(), interval_us: 25_000, record: None }, Moment(0));
-        group.among(groups);
+        group.set_groups_on_thread(groups);
         group
     }
 

@@ -2,9 +2,9 @@
 //! others were heard. Must not judge the old master's end.
 
 use super::evidence::{claimants, is_silent, process_end};
-use super::scene::{Named, Scene, Seat};
+use super::scene::{Named, Scene, Instance};
 use super::{Case, ensure};
-use crate::policy::contract::{Action, Evidence, InDoubt, Promote};
+use crate::contract::{Action, Evidence, InDoubt, Promote};
 use failover_core::facts::{History, Relation};
 
 pub(super) fn reachable_master(case: &Case<'_>) -> Result<(), String> {
@@ -14,17 +14,17 @@ pub(super) fn reachable_master(case: &Case<'_>) -> Result<(), String> {
         if candidate.answers_as_master() {
             continue;
         }
-        let counts = |seat: &Seat<'_>| !scene.is_amnesic(seat) && !scene.is_stray(seat, candidate) && !scene.is_former(seat, candidate);
-        let stays = |seat: &&Seat<'_>| seat.id != promote.id && seat.answers_as_master() && counts(seat);
+        let counts = |instance: &Instance<'_>| !scene.is_amnesic(instance) && !scene.is_stray(instance, candidate) && !scene.is_former(instance, candidate);
+        let stays = |instance: &&Instance<'_>| instance.id != promote.id && instance.answers_as_master() && counts(instance);
         if let Some(master) = scene.answering().find(stays) {
             return Err(format!("{} answers as a master, and {} is to be promoted", master.id, promote.id));
         }
     }
     for follow in case.follows() {
-        let (Some(seat), Some(master)) = (scene.seat(&follow.id), scene.seat(&follow.master)) else { continue };
-        let is_master = seat.answers_as_master() && !scene.is_amnesic(seat) && !scene.is_stray(seat, master);
+        let (Some(instance), Some(master)) = (scene.instance(&follow.id), scene.instance(&follow.master)) else { continue };
+        let is_master = instance.answers_as_master() && !scene.is_amnesic(instance) && !scene.is_stray(instance, master);
         ensure(!is_master || master.answers_as_master(), || {
-            format!("{} answers as a master, {} does not, and is to be followed by it", seat.id, master.id)
+            format!("{} answers as a master, {} does not, and is to be followed by it", instance.id, master.id)
         })?;
     }
     Ok(())
@@ -33,18 +33,18 @@ pub(super) fn reachable_master(case: &Case<'_>) -> Result<(), String> {
 pub(super) fn bootstrap(case: &Case<'_>) -> Result<(), String> {
     let scene = &case.scene;
     for (promote, candidate) in candidates(case).filter(|(promote, _)| promote.evidence == Evidence::Bootstrap) {
-        for seat in scene.answering() {
-            match &seat.names {
+        for instance in scene.answering() {
+            match &instance.names {
                 Named::Nobody | Named::Itself => {}
-                Named::Members(_) | Named::Stranger => return Err(format!("{} names a master, and a first one is to be promoted", seat.id)),
+                Named::Members(_) | Named::Stranger => return Err(format!("{} names a master, and a first one is to be promoted", instance.id)),
             }
-            let has_attached = scene.attached(seat).next().is_some();
-            ensure(seat.id == promote.id || !seat.answers_as_master() || !has_attached, || format!("{} answers as a master with replicas", seat.id))?;
+            let has_attached = scene.attached(instance).next().is_some();
+            ensure(instance.id == promote.id || !instance.answers_as_master() || !has_attached, || format!("{} answers as a master with replicas", instance.id))?;
         }
-        let on_record = scene.observation.published.as_ref().and_then(|record| scene.seat(&record.master));
-        if let Some(seat) = on_record.filter(|seat| seat.id != promote.id) {
-            let is_accounted = seat.answers || process_end(seat).is_some() || is_silent(scene, seat);
-            ensure(is_accounted, || format!("{} is the master on record, out of sight, neither proven dead nor silent", seat.id))?;
+        let on_record = scene.observation.published.as_ref().and_then(|record| scene.instance(&record.master));
+        if let Some(instance) = on_record.filter(|instance| instance.id != promote.id) {
+            let is_accounted = instance.answers || process_end(instance).is_some() || is_silent(scene, instance);
+            ensure(is_accounted, || format!("{} is the master on record, out of sight, neither proven dead nor silent", instance.id))?;
         }
         holds_most(scene, candidate)?;
     }
@@ -68,19 +68,19 @@ pub(super) fn lineage(case: &Case<'_>) -> Result<(), String> {
         let record = scene.observation.published.as_ref();
         // The last words of whoever was lost. One that answers has a history of its own, which may be new.
         let lost: Vec<History<'_>> =
-            claimants(scene, promote).iter().filter(|claimant| !claimant.seat.answers).filter_map(|claimant| claimant.seat.history()).collect();
+            claimants(scene, promote).iter().filter(|claimant| !claimant.instance.answers).filter_map(|claimant| claimant.instance.history()).collect();
         let is_heir = |history: History<'_>| {
             record.is_some_and(|record| history.knows(&record.replid)) || lost.iter().any(|lost| history.relation(lost) != Relation::Unrelated)
         };
-        let heirs = || scene.answering().filter(|seat| !scene.is_amnesic(seat) && seat.history().is_some_and(is_heir));
+        let heirs = || scene.answering().filter(|instance| !scene.is_amnesic(instance) && instance.history().is_some_and(is_heir));
         // A full copy of an heir has its id, and not the one before.
-        let shares = |heir: &Seat<'_>| heir.relation(candidate).is_some_and(|relation| relation != Relation::Unrelated);
+        let shares = |heir: &Instance<'_>| heir.relation(candidate).is_some_and(|relation| relation != Relation::Unrelated);
         if is_heir(own) || heirs().any(shares) {
             continue;
         }
         // The master on record, back from an append-only file with more than any copy of its former history has.
         // Of one that may not take over it is enough that it has no more.
-        let has_more = |heir: &Seat<'_>| {
+        let has_more = |heir: &Instance<'_>| {
             let keys = heir.keys.zip(candidate.keys);
             keys.is_some_and(|(theirs, own)| theirs < own || theirs == own && unfit(heir).is_some())
         };
@@ -119,7 +119,7 @@ pub(super) fn quorum(case: &Case<'_>) -> Result<(), String> {
     let desired = usize::from(group.members_desired);
     let needed = group.members_min.map_or(desired.saturating_sub(1).clamp(1, 2), usize::from);
     let heard = case.scene.answering().count();
-    let replaces_data = |id: &str| case.scene.seat(id).is_none_or(|seat| seat.keys != Some(0));
+    let replaces_data = |id: &str| case.scene.instance(id).is_none_or(|instance| instance.keys != Some(0));
     let needs_it = case.promotes().next().is_some() || case.follows().any(|follow| replaces_data(&follow.id));
     ensure(!needs_it || heard >= needed, || format!("{heard} members answer, and {needed} must"))?;
     // Of two, the one that is left is all there can be.
@@ -142,8 +142,8 @@ pub(super) fn in_doubt(case: &Case<'_>) -> Result<(), String> {
                 | Action::Restart(_)
                 | Action::Command(_) => continue,
             };
-            let Some(seat) = case.scene.seat(possible).filter(|seat| seat.id != promote.id) else { continue };
-            ensure(is_settled(&case.scene, seat, doubt), || {
+            let Some(instance) = case.scene.instance(possible).filter(|instance| instance.id != promote.id) else { continue };
+            ensure(is_settled(&case.scene, instance, doubt), || {
                 format!("{possible} may have become a master {} us ago, and was not seen since", doubt.age_us)
             })?;
         }
@@ -152,34 +152,34 @@ pub(super) fn in_doubt(case: &Case<'_>) -> Result<(), String> {
 }
 
 /// Whether nothing can come of the doubtful action any more, or its outcome was seen.
-fn is_settled(scene: &Scene<'_>, seat: &Seat<'_>, doubt: &InDoubt) -> bool {
-    let was_seen = seat.answers && seat.age_us.is_some_and(|age_us| age_us < doubt.age_us);
-    was_seen || process_end(seat).is_some() || is_silent(scene, seat)
+fn is_settled(scene: &Scene<'_>, instance: &Instance<'_>, doubt: &InDoubt) -> bool {
+    let was_seen = instance.answers && instance.age_us.is_some_and(|age_us| age_us < doubt.age_us);
+    was_seen || process_end(instance).is_some() || is_silent(scene, instance)
 }
 
 /// Why this one cannot take the role. None: it can.
 ///
 /// Its version is left out on purpose: a complete replica of an older Redis is better than no master.
-fn unfit(seat: &Seat<'_>) -> Option<&'static str> {
-    let facts = &seat.facts;
+fn unfit(instance: &Instance<'_>) -> Option<&'static str> {
+    let facts = &instance.facts;
     let conditions = [
-        (seat.answers_as_replica(), "does not answer as a replica"),
+        (instance.answers_as_replica(), "does not answer as a replica"),
         (facts.priority.is_some_and(|priority| priority > 0), "has priority 0, or none that is known"),
-        (!seat.is_loading, "is loading"),
+        (!instance.is_loading, "is loading"),
         (!facts.is_syncing, "is in the middle of a full sync"),
         (facts.is_announced, "is not announced"),
         (!facts.in_failover, "takes part in a FAILOVER"),
-        (seat.run_id.is_some(), "has no run id that is known"),
+        (instance.run_id.is_some(), "has no run id that is known"),
     ];
     conditions.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
 }
 
 /// Where no history tells: the master on record if it has data, else whoever has the most. Between members of one history
 /// offsets tell, not keys.
-fn holds_most(scene: &Scene<'_>, candidate: &Seat<'_>) -> Result<(), String> {
+fn holds_most(scene: &Scene<'_>, candidate: &Instance<'_>) -> Result<(), String> {
     let on_record = scene.observation.published.as_ref().is_some_and(|record| record.master == candidate.id);
     let own = candidate.keys.unwrap_or(0);
-    let is_richer = |other: &&Seat<'_>| {
+    let is_richer = |other: &&Instance<'_>| {
         let is_foreign = matches!(other.relation(candidate), Some(Relation::Unrelated) | None);
         other.keys.unwrap_or(0) > own && is_foreign && !scene.may_be_discarded(other) && !scene.is_amnesic(other)
     };
@@ -189,6 +189,6 @@ fn holds_most(scene: &Scene<'_>, candidate: &Seat<'_>) -> Result<(), String> {
     }
 }
 
-fn candidates<'c, 'a>(case: &'c Case<'a>) -> impl Iterator<Item = (&'a Promote, &'c Seat<'a>)> {
-    case.promotes().filter_map(|promote| Some((promote, case.scene.seat(&promote.id)?)))
+fn candidates<'c, 'a>(case: &'c Case<'a>) -> impl Iterator<Item = (&'a Promote, &'c Instance<'a>)> {
+    case.promotes().filter_map(|promote| Some((promote, case.scene.instance(&promote.id)?)))
 }

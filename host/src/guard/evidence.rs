@@ -3,9 +3,9 @@
 //! The *claimants* to the role are those at the ends of the replicas' chains, and the one on record. Each must be excused;
 //! losing sight of one is no excuse. Must not judge the candidate.
 
-use super::scene::{Named, Scene, Seat};
+use super::scene::{Named, Scene, Instance};
 use super::{Case, ensure};
-use crate::policy::contract::{Evidence, LinkState, Preference, Promote};
+use crate::contract::{Evidence, LinkState, Preference, Promote};
 use failover_core::facts::Relation;
 
 /// Two refusals closer together than this are one accident: a listen backlog that overflowed.
@@ -42,18 +42,18 @@ pub(super) fn evidence(case: &Case<'_>) -> Result<(), String> {
             excused(scene, promote, claimant)?;
         }
         // A chain may break in its middle, and what is said is said of that one.
-        let is_broken = |how: &dyn Fn(&Seat<'_>) -> bool| {
-            let mut named = scene.answering().filter(|seat| seat.is_replica()).flat_map(|replica| scene.named_by(replica));
-            claimants.iter().any(|claimant| how(claimant.seat)) || named.any(|seat| !seat.answers && how(seat))
+        let is_broken = |how: &dyn Fn(&Instance<'_>) -> bool| {
+            let mut named = scene.answering().filter(|instance| instance.is_replica()).flat_map(|replica| scene.named_by(replica));
+            claimants.iter().any(|claimant| how(claimant.instance)) || named.any(|instance| !instance.answers && how(instance))
         };
         let is_true = match promote.evidence {
-            Evidence::Dead => is_master_gone(scene) || is_broken(&|seat| process_end(seat).is_some()),
-            Evidence::Silent => is_broken(&|seat| is_silent(scene, seat)),
-            Evidence::Abdicated => claimants.iter().any(|claimant| claimant.seat.answers_as_replica() || is_reloading(claimant.seat)),
-            Evidence::Amnesic => claimants.iter().any(|claimant| scene.is_amnesic(claimant.seat)),
+            Evidence::Dead => is_master_gone(scene) || is_broken(&|instance| process_end(instance).is_some()),
+            Evidence::Silent => is_broken(&|instance| is_silent(scene, instance)),
+            Evidence::Abdicated => claimants.iter().any(|claimant| claimant.instance.answers_as_replica() || is_reloading(claimant.instance)),
+            Evidence::Amnesic => claimants.iter().any(|claimant| scene.is_amnesic(claimant.instance)),
             Evidence::Requested | Evidence::Bootstrap => false,
         };
-        let names = || claimants.iter().map(|claimant| claimant.seat.id).collect::<Vec<_>>().join(", ");
+        let names = || claimants.iter().map(|claimant| claimant.instance.id).collect::<Vec<_>>().join(", ");
         ensure(is_true, || format!("the reason {:?} holds for none of those who may be master: [{}]", promote.evidence, names()))?;
     }
     Ok(())
@@ -62,7 +62,7 @@ pub(super) fn evidence(case: &Case<'_>) -> Result<(), String> {
 pub(super) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
     let scene = &case.scene;
     for promote in case.promotes() {
-        for lost in claimants(scene, promote).iter().map(|claimant| claimant.seat).filter(|seat| !seat.answers) {
+        for lost in claimants(scene, promote).iter().map(|claimant| claimant.instance).filter(|instance| !instance.answers) {
             let on_silence = promote.evidence == Evidence::Silent && is_silent(scene, lost);
             let since_us = match process_end(lost) {
                 Some(Proof::RefusedSince(since_us)) if !on_silence => since_us,
@@ -79,7 +79,7 @@ pub(super) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
             }
             // Where nobody names it, it may be known by a name that this host does not know: to who streams its history.
             if scene.followers(lost.id).next().is_none() && promote.evidence != Evidence::Abdicated {
-                let is_its_own = |witness: &Seat<'_>| {
+                let is_its_own = |witness: &Instance<'_>| {
                     witness.facts.history.is_none()
                         || scene.knows_record(witness)
                         || witness.relation(lost).is_some_and(|relation| relation != Relation::Unrelated)
@@ -87,7 +87,7 @@ pub(super) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
                 no_stranger_is_heard(scene, is_its_own)?;
             }
         }
-        let has_ended = claimants(scene, promote).iter().any(|claimant| process_end(claimant.seat).is_some());
+        let has_ended = claimants(scene, promote).iter().any(|claimant| process_end(claimant.instance).is_some());
         if is_master_gone(scene) && promote.evidence == Evidence::Dead && !has_ended {
             no_stranger_is_heard(scene, |_| true)?;
         }
@@ -96,8 +96,8 @@ pub(super) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
 }
 
 /// No such replica copies from a place where no member is dialled.
-fn no_stranger_is_heard(scene: &Scene<'_>, which: impl Fn(&Seat<'_>) -> bool) -> Result<(), String> {
-    let hears_one = |seat: &&Seat<'_>| seat.is_replica() && seat.names == Named::Stranger && which(seat) && !hears_nothing(scene, seat);
+fn no_stranger_is_heard(scene: &Scene<'_>, which: impl Fn(&Instance<'_>) -> bool) -> Result<(), String> {
+    let hears_one = |instance: &&Instance<'_>| instance.is_replica() && instance.names == Named::Stranger && which(instance) && !hears_nothing(scene, instance);
     match scene.answering().find(hears_one) {
         Some(witness) => Err(format!("{} may still hear a master that is no member", witness.id)),
         None => Ok(()),
@@ -114,7 +114,7 @@ pub(super) fn self_fence(case: &Case<'_>) -> Result<(), String> {
         }
         let Some(lag_s) = group.self_fence_lag_s else { return Err("consistency is preferred, and no member fences itself".into()) };
         let bound_s = u64::from(lag_s) + FENCE_MARGIN_S;
-        for lost in claimants(scene, promote).iter().map(|claimant| claimant.seat).filter(|seat| is_silent(scene, seat)) {
+        for lost in claimants(scene, promote).iter().map(|claimant| claimant.instance).filter(|instance| is_silent(scene, instance)) {
             ensure(lost.silence_us() >= bound_s * 1_000_000, || {
                 format!("{} is silent for {} us, and fences itself after {bound_s} s", lost.id, lost.silence_us())
             })?;
@@ -142,7 +142,7 @@ pub(super) fn self_doubt(case: &Case<'_>) -> Result<(), String> {
     let permille = scene.observation.silent_groups_permille;
     for promote in case.promotes().filter(|promote| promote.evidence == Evidence::Silent && permille > SILENT_GROUPS_MAX_PERMILLE) {
         let bound_us = DOUBT * scene.hang_limit_us();
-        let long_gone = claimants(scene, promote).iter().filter(|lost| is_silent(scene, lost.seat)).all(|lost| lost.seat.silence_us() > bound_us);
+        let long_gone = claimants(scene, promote).iter().filter(|lost| is_silent(scene, lost.instance)).all(|lost| lost.instance.silence_us() > bound_us);
         ensure(long_gone, || format!("{permille} of 1000 groups fell silent together, and this one not for {bound_us} us"))?;
     }
     Ok(())
@@ -150,95 +150,95 @@ pub(super) fn self_doubt(case: &Case<'_>) -> Result<(), String> {
 
 /// Who may be the master, the promoted one aside.
 pub(super) struct Claimant<'s, 'a> {
-    pub seat: &'s Seat<'a>,
+    pub instance: &'s Instance<'a>,
     /// Known only from a record, while replicas name another: the record may be older than the world.
     pub is_hearsay: bool,
 }
 
 pub(super) fn claimants<'s, 'a>(scene: &'s Scene<'a>, promote: &Promote) -> Vec<Claimant<'s, 'a>> {
     let mut claimants: Vec<Claimant<'s, 'a>> = Vec::new();
-    for end in scene.answering().filter(|seat| seat.is_replica()).filter_map(|replica| scene.chain_end(replica)) {
-        if !claimants.iter().any(|claimant| claimant.seat.id == end.id) {
-            claimants.push(Claimant { seat: end, is_hearsay: false });
+    for end in scene.answering().filter(|instance| instance.is_replica()).filter_map(|replica| scene.chain_end(replica)) {
+        if !claimants.iter().any(|claimant| claimant.instance.id == end.id) {
+            claimants.push(Claimant { instance: end, is_hearsay: false });
         }
     }
-    let on_record = scene.observation.published.as_ref().and_then(|record| scene.seat(&record.master));
-    if let Some(seat) = on_record.filter(|seat| !claimants.iter().any(|claimant| claimant.seat.id == seat.id)) {
-        let is_hearsay = claimants.iter().any(|claimant| !claimant.seat.answers_as_replica());
-        claimants.push(Claimant { seat, is_hearsay });
+    let on_record = scene.observation.published.as_ref().and_then(|record| scene.instance(&record.master));
+    if let Some(instance) = on_record.filter(|instance| !claimants.iter().any(|claimant| claimant.instance.id == instance.id)) {
+        let is_hearsay = claimants.iter().any(|claimant| !claimant.instance.answers_as_replica());
+        claimants.push(Claimant { instance, is_hearsay });
     }
     // A chain that ends at the promoted replica itself names nobody else; one that ends at a master is for another rule.
-    claimants.retain(|claimant| claimant.seat.id != promote.id || claimant.seat.answers_as_replica());
+    claimants.retain(|claimant| claimant.instance.id != promote.id || claimant.instance.answers_as_replica());
     claimants
 }
 
 /// Why this one is no master any more; the error says what is missing.
 fn excused(scene: &Scene<'_>, promote: &Promote, claimant: &Claimant<'_, '_>) -> Result<(), String> {
-    let seat = claimant.seat;
-    let may_be = |what: &str| Err(format!("{} may be the master: {what}", seat.id));
-    if was_replaced(scene, seat) || seat.answers_as_replica() || is_reloading(seat) || process_end(seat).is_some() {
+    let instance = claimant.instance;
+    let may_be = |what: &str| Err(format!("{} may be the master: {what}", instance.id));
+    if was_replaced(scene, instance) || instance.answers_as_replica() || is_reloading(instance) || process_end(instance).is_some() {
         return Ok(());
     }
-    if seat.answers {
-        let is_stray = scene.seat(&promote.id).is_some_and(|candidate| scene.is_stray(seat, candidate));
-        return if is_stray || scene.is_amnesic(seat) { Ok(()) } else { may_be("it answers") };
+    if instance.answers {
+        let is_stray = scene.instance(&promote.id).is_some_and(|candidate| scene.is_stray(instance, candidate));
+        return if is_stray || scene.is_amnesic(instance) { Ok(()) } else { may_be("it answers") };
     }
-    if !is_silent(scene, seat) {
+    if !is_silent(scene, instance) {
         return may_be("it is out of sight, neither proven dead nor silent for the hang limit");
     }
     // Whose last words are a replica's is master by hearsay, too.
-    if promote.evidence == Evidence::Silent || claimant.is_hearsay || seat.is_replica() && !is_on_record(scene, seat) {
+    if promote.evidence == Evidence::Silent || claimant.is_hearsay || instance.is_replica() && !is_on_record(scene, instance) {
         Ok(())
     } else {
         may_be("it is silent, and that is not the stated reason")
     }
 }
 
-fn is_on_record(scene: &Scene<'_>, seat: &Seat<'_>) -> bool {
-    scene.observation.published.as_ref().is_some_and(|record| record.master == seat.id)
+fn is_on_record(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
+    scene.observation.published.as_ref().is_some_and(|record| record.master == instance.id)
 }
 
 /// It lost its role in the last failover, and the record has moved on.
-fn was_replaced(scene: &Scene<'_>, seat: &Seat<'_>) -> bool {
+fn was_replaced(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
     let last = scene.observation.last_failover.as_ref();
-    let is_published = scene.observation.published.as_ref().is_none_or(|record| record.master == seat.id);
-    last.is_some_and(|last| last.source.as_deref() == Some(seat.id) && last.target != seat.id) && !is_published && !seat.answers_as_master()
+    let is_published = scene.observation.published.as_ref().is_none_or(|record| record.master == instance.id);
+    last.is_some_and(|last| last.source.as_deref() == Some(instance.id) && last.target != instance.id) && !is_published && !instance.answers_as_master()
 }
 
 /// Whoever was the master is no instance any more. Without a record the replicas say so, who name a place where no member is;
 /// as such a place can be anywhere, a majority must be there to say it.
 fn is_master_gone(scene: &Scene<'_>) -> bool {
     match &scene.observation.published {
-        Some(record) => scene.seat(&record.master).is_none(),
+        Some(record) => scene.instance(&record.master).is_none(),
         None => {
             let is_majority = scene.answering().count() * 2 > usize::from(scene.observation.group.members_desired);
-            is_majority && scene.answering().any(|seat| seat.is_replica() && seat.names == Named::Stranger)
+            is_majority && scene.answering().any(|instance| instance.is_replica() && instance.names == Named::Stranger)
         }
     }
 }
 
 /// The end of a process, as far as one can prove it from outside.
-pub(super) fn process_end(seat: &Seat<'_>) -> Option<Proof> {
-    if seat.answers {
+pub(super) fn process_end(instance: &Instance<'_>) -> Option<Proof> {
+    if instance.answers {
         return None;
     }
-    if seat.pod.is_some_and(|pod| !pod.running) {
+    if instance.pod.is_some_and(|pod| !pod.running) {
         return Some(Proof::Stated);
     }
-    let refusals = seat.link.refusals.as_ref()?;
-    let after_the_end = seat.link.closed_age_us.is_some_and(|closed_us| refusals.last_age_us <= closed_us);
+    let refusals = instance.link.refusals.as_ref()?;
+    let after_the_end = instance.link.closed_age_us.is_some_and(|closed_us| refusals.last_age_us <= closed_us);
     let twice = refusals.count >= 2 && refusals.first_age_us.saturating_sub(refusals.last_age_us) >= REFUSALS_APART_US;
     (after_the_end || twice).then_some(Proof::RefusedSince(refusals.first_age_us))
 }
 
 /// It loads its data from disk: the process is new, and nobody's master yet. A replica says so, too, while it copies.
-fn is_reloading(seat: &Seat<'_>) -> bool {
-    !seat.is_replica() && (seat.link.state == LinkState::Loading || (seat.answers && seat.is_loading))
+fn is_reloading(instance: &Instance<'_>) -> bool {
+    !instance.is_replica() && (instance.link.state == LinkState::Loading || (instance.answers && instance.is_loading))
 }
 
 /// No valid reply for the hang limit. To want other credentials, to load or to be busy is life.
-pub(super) fn is_silent(scene: &Scene<'_>, seat: &Seat<'_>) -> bool {
-    let shows_life = match seat.link.state {
+pub(super) fn is_silent(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
+    let shows_life = match instance.link.state {
         LinkState::Loading | LinkState::Busy | LinkState::Unauthorized => true,
         LinkState::Unknown
         | LinkState::Answering
@@ -246,13 +246,13 @@ pub(super) fn is_silent(scene: &Scene<'_>, seat: &Seat<'_>) -> bool {
         | LinkState::Refused
         | LinkState::Unreachable
         | LinkState::TimedOut
-        | LinkState::ProtocolError => seat.answers,
+        | LinkState::ProtocolError => instance.answers,
     };
-    !shows_life && seat.silence_us() >= scene.hang_limit_us()
+    !shows_life && instance.silence_us() >= scene.hang_limit_us()
 }
 
 /// A replica's testimony that its master is as silent to it as to the host.
-fn hears_nothing(scene: &Scene<'_>, witness: &Seat<'_>) -> bool {
+fn hears_nothing(scene: &Scene<'_>, witness: &Instance<'_>) -> bool {
     let limit_us = scene.hang_limit_us();
     // Redis rounds down to whole seconds: one less is surely past.
     let last_io_us = witness.facts.last_io_s.map_or(0, |seconds| seconds.saturating_sub(1).saturating_mul(1_000_000));

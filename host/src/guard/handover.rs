@@ -1,12 +1,12 @@
 //! Whether a living master may hand its role over: to its own attached replica, for a reason that is on record.
 
 use super::{Case, ensure};
-use crate::policy::contract::Handover;
+use crate::contract::Handover;
 use failover_core::facts::Relation;
 
 pub(super) fn handover_in_sync(case: &Case<'_>) -> Result<(), String> {
     for handover in case.handovers() {
-        let (Some(source), Some(target)) = (case.scene.seat(&handover.source), case.scene.seat(&handover.target)) else { continue };
+        let (Some(source), Some(target)) = (case.scene.instance(&handover.source), case.scene.instance(&handover.target)) else { continue };
         let facts = &target.facts;
         let shares_history = target.relation(source).is_some_and(|relation| relation != Relation::Unrelated);
         let is_asked_for = is_requested(case, handover, true);
@@ -32,7 +32,7 @@ pub(super) fn handover_in_sync(case: &Case<'_>) -> Result<(), String> {
 }
 
 fn has_reason(case: &Case<'_>, handover: &Handover) -> bool {
-    let is_terminating = case.scene.seat(&handover.source).and_then(|seat| seat.pod).is_some_and(|pod| pod.terminating);
+    let is_terminating = case.scene.instance(&handover.source).and_then(|instance| instance.pod).is_some_and(|pod| pod.terminating);
     let was_meant = case.scene.observation.last_failover.as_ref().is_some_and(|last| last.meant_for == handover.target);
     is_terminating || was_meant || is_requested(case, handover, false)
 }

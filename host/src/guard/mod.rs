@@ -23,7 +23,7 @@ mod tests;
 
 pub use structure::DIRECTIVES;
 
-use crate::policy::contract::{Action, Decision, Follow, Handover, Observation, Promote};
+use crate::contract::{Action, Decision, Follow, Handover, Observation, Promote};
 use scene::Scene;
 
 /// Whether the decision keeps every invariant.

@@ -3,7 +3,7 @@
 //! It knows the replies through `failover_core::facts` only and shares no judgement with any policy. It must never fail:
 //! what cannot be read is unknown, and unknown proves nothing.
 
-use crate::policy::contract::{Instance, InstanceKind, Link, LinkState, Observation, Pod, Sample, Value};
+use crate::contract::{self, InstanceKind, Link, LinkState, Observation, Pod, Sample, Value};
 use failover_core::facts::{History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
 use failover_core::facts::{PersistenceFacts, Place, Relation, ReplicationFacts, ServerFacts, Speaks, keys, whole_rows};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,13 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Scene<'a> {
     pub observation: &'a Observation,
     /// The Redis servers, in the order of the observation. Sentinels are no members.
-    pub seats: Vec<Seat<'a>>,
+    pub instances: Vec<Instance<'a>>,
     by_id: BTreeMap<&'a str, usize>,
     by_place: BTreeMap<Place, Vec<usize>>,
 }
 
 /// A member and its last words.
-pub(super) struct Seat<'a> {
+pub(super) struct Instance<'a> {
     pub id: &'a str,
     pub link: &'a Link,
     pub pod: Option<&'a Pod>,
@@ -55,7 +55,7 @@ impl<'a> Scene<'a> {
         let limit_us = answer_age_max_us(observation);
         let redis = || observation.instances.iter().filter(|instance| instance.kind == InstanceKind::Redis);
         let mut places: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
-        for (index, Instance { address, .. }) in redis().enumerate() {
+        for (index, contract::Instance { address, .. }) in redis().enumerate() {
             places.entry(Place::new(&address.host, address.port)).or_default().push(index);
         }
         // Where somebody is dialled, nobody else is known by another name.
@@ -68,17 +68,17 @@ impl<'a> Scene<'a> {
         }
         by_alias.append(&mut places);
         let places = by_alias;
-        let seats: Vec<_> = redis().enumerate().map(|(index, instance)| Seat::read(instance, index, &places, limit_us)).collect();
-        let by_id = seats.iter().enumerate().map(|(index, seat)| (seat.id, index)).collect();
-        Self { observation, seats, by_id, by_place: places }
+        let instances: Vec<_> = redis().enumerate().map(|(index, instance)| Instance::read(instance, index, &places, limit_us)).collect();
+        let by_id = instances.iter().enumerate().map(|(index, instance)| (instance.id, index)).collect();
+        Self { observation, instances, by_id, by_place: places }
     }
 
-    pub fn seat(&self, id: &str) -> Option<&Seat<'a>> {
-        self.by_id.get(id).map(|&index| &self.seats[index])
+    pub fn instance(&self, id: &str) -> Option<&Instance<'a>> {
+        self.by_id.get(id).map(|&index| &self.instances[index])
     }
 
-    pub fn answering(&self) -> impl Iterator<Item = &Seat<'a>> {
-        self.seats.iter().filter(|seat| seat.answers)
+    pub fn answering(&self) -> impl Iterator<Item = &Instance<'a>> {
+        self.instances.iter().filter(|instance| instance.answers)
     }
 
     pub fn hang_limit_us(&self) -> u64 {
@@ -86,46 +86,46 @@ impl<'a> Scene<'a> {
     }
 
     /// Answering replicas that name this member as their master.
-    pub fn followers(&self, master: &'a str) -> impl Iterator<Item = &Seat<'a>> {
-        self.answering().filter(move |seat| seat.is_replica() && self.names(seat, master))
+    pub fn followers(&self, master: &'a str) -> impl Iterator<Item = &Instance<'a>> {
+        self.answering().filter(move |instance| instance.is_replica() && self.names(instance, master))
     }
 
-    pub fn names(&self, seat: &Seat<'_>, master: &str) -> bool {
-        match &seat.names {
-            Named::Members(there) => there.iter().any(|&index| self.seats[index].id == master),
+    pub fn names(&self, instance: &Instance<'_>, master: &str) -> bool {
+        match &instance.names {
+            Named::Members(there) => there.iter().any(|&index| self.instances[index].id == master),
             Named::Nobody | Named::Itself | Named::Stranger => false,
         }
     }
 
     /// The members whom it names as its master: more than one where they share a place.
-    pub fn named_by(&self, seat: &Seat<'_>) -> impl Iterator<Item = &Seat<'a>> {
-        let there = if let Named::Members(there) = &seat.names { &there[..] } else { &[] };
-        there.iter().map(|&index| &self.seats[index])
+    pub fn named_by(&self, instance: &Instance<'_>) -> impl Iterator<Item = &Instance<'a>> {
+        let there = if let Named::Members(there) = &instance.names { &there[..] } else { &[] };
+        there.iter().map(|&index| &self.instances[index])
     }
 
     /// Members at the places that a master's rows list as its replicas.
-    pub fn attached(&self, master: &Seat<'_>) -> impl Iterator<Item = &Seat<'a>> {
-        master.facts.attached.iter().filter_map(|row| self.by_place.get(&row.place)).flatten().map(|&index| &self.seats[index])
+    pub fn attached(&self, master: &Instance<'_>) -> impl Iterator<Item = &Instance<'a>> {
+        master.facts.attached.iter().filter_map(|row| self.by_place.get(&row.place)).flatten().map(|&index| &self.instances[index])
     }
 
     /// Where the chain of masters ends that starts at this replica, by the last words of each: a member that does not call
     /// itself a replica, or the last one before a ring, a stranger or nobody. None: it names no other member.
-    pub fn chain_end(&self, start: &Seat<'_>) -> Option<&Seat<'a>> {
+    pub fn chain_end(&self, start: &Instance<'_>) -> Option<&Instance<'a>> {
         let mut here = self.by_id.get(start.id).copied()?;
         let mut visited = BTreeSet::from([here]);
-        while self.seats[here].is_replica() {
-            match self.seats[here].names {
+        while self.instances[here].is_replica() {
+            match self.instances[here].names {
                 Named::Members(ref there) if there.len() == 1 && visited.insert(there[0]) => here = there[0],
                 Named::Members(_) | Named::Nobody | Named::Itself | Named::Stranger => break,
             }
         }
-        (visited.len() > 1).then(|| &self.seats[here])
+        (visited.len() > 1).then(|| &self.instances[here])
     }
 
     /// A person says that its data may be thrown away.
-    pub fn may_be_discarded(&self, seat: &Seat<'_>) -> bool {
+    pub fn may_be_discarded(&self, instance: &Instance<'_>) -> bool {
         let listed = self.parameter("discard");
-        listed.as_ref().and_then(serde_json::Value::as_array).is_some_and(|ids| ids.iter().any(|id| id == seat.id))
+        listed.as_ref().and_then(serde_json::Value::as_array).is_some_and(|ids| ids.iter().any(|id| id == instance.id))
     }
 
     /// A parameter of the policy that the guard knows, too. Absent when the parameters are no JSON object.
@@ -134,8 +134,8 @@ impl<'a> Scene<'a> {
     }
 }
 
-impl<'a> Seat<'a> {
-    fn read(instance: &'a Instance, index: usize, places: &BTreeMap<Place, Vec<usize>>, limit_us: u64) -> Self {
+impl<'a> Instance<'a> {
+    fn read(instance: &'a contract::Instance, index: usize, places: &BTreeMap<Place, Vec<usize>>, limit_us: u64) -> Self {
         let reply = |command: &str| instance.replies.iter().find(|reply| reply.command == command);
         let newest = |command: &str| reply(command).and_then(|reply| reply.newest.as_ref()).and_then(text);
         let is_fresh = |command: &str| {
@@ -194,7 +194,7 @@ impl<'a> Seat<'a> {
     }
 
     /// How its history stands to another's. None: one of them is unknown.
-    pub fn relation(&self, other: &Seat<'_>) -> Option<Relation> {
+    pub fn relation(&self, other: &Instance<'_>) -> Option<Relation> {
         Some(self.facts.history?.relation(&other.facts.history?))
     }
 

@@ -1,7 +1,7 @@
 //! The shape of a plan: who changes its role, and who follows whom, stage by stage. Must not look at offsets or evidence.
 
 use super::{Case, ensure};
-use crate::policy::contract::Action;
+use crate::contract::Action;
 use failover_core::facts::Speaks;
 use std::collections::BTreeSet;
 
@@ -53,8 +53,8 @@ pub(super) fn one_promotion(case: &Case<'_>) -> Result<(), String> {
 }
 
 pub(super) fn star(case: &Case<'_>) -> Result<(), String> {
-    let observed = case.scene.answering().filter(|seat| seat.facts.role == Speaks::AsMaster);
-    let mut masters: BTreeSet<&str> = observed.map(|seat| seat.id).collect();
+    let observed = case.scene.answering().filter(|instance| instance.facts.role == Speaks::AsMaster);
+    let mut masters: BTreeSet<&str> = observed.map(|instance| instance.id).collect();
     for stage in &case.decision.stages {
         let (mut center, mut leaving) = (None, BTreeSet::new());
         for change in stage.actions.iter().filter_map(change) {

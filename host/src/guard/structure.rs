@@ -3,7 +3,7 @@
 
 use super::shape::{Change, change};
 use super::{Case, ensure};
-use crate::policy::contract::{Action, Expectation, Role, Stage, Topology, Verdict};
+use crate::contract::{Action, Expectation, Role, Stage, Topology, Verdict};
 use failover_core::facts::Speaks;
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub(super) fn members(case: &Case<'_>) -> Result<(), String> {
 
 pub(super) fn known_ids(case: &Case<'_>) -> Result<(), String> {
     let observation = case.scene.observation;
-    let is_member = |id: &str| case.scene.seat(id).is_some();
+    let is_member = |id: &str| case.scene.instance(id).is_some();
     let on_record = |id: &str| {
         is_member(id)
             || observation.published.as_ref().is_some_and(|record| record.master == id)
@@ -73,21 +73,21 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
     let mut made: BTreeMap<&str, Role> = BTreeMap::new();
     for (number, stage) in case.decision.stages.iter().enumerate() {
         for (id, expect) in stage.actions.iter().flat_map(expectations) {
-            let Some(seat) = case.scene.seat(id) else { continue };
-            let shown = match seat.facts.role {
+            let Some(instance) = case.scene.instance(id) else { continue };
+            let shown = match instance.facts.role {
                 Speaks::AsMaster => Role::Master,
                 Speaks::AsReplica => Role::Replica,
                 Speaks::AsNeither => Role::Unknown,
             };
-            ensure(seat.run_id == Some(expect.run_id.as_str()), || {
-                format!("{id} is expected to be run {}, and said {:?}", expect.run_id, seat.run_id)
+            ensure(instance.run_id == Some(expect.run_id.as_str()), || {
+                format!("{id} is expected to be run {}, and said {:?}", expect.run_id, instance.run_id)
             })?;
             // Of a later stage both are true of it: what it shows now, and what it will be by then.
             let is_role = expect.role == shown || made.get(id) == Some(&expect.role);
             ensure(is_role, || format!("{id} is expected to be {:?}, and said {shown:?}", expect.role))?;
             // A replication id changes with every promotion: later stages cannot be held to what is shown now.
             if let Some(replid) = expect.replid.as_deref().filter(|_| number == 0) {
-                let shown = seat.history().map(|history| history.replid);
+                let shown = instance.history().map(|history| history.replid);
                 ensure(shown == Some(replid), || format!("{id} is expected to have history {replid}, and said {shown:?}"))?;
             }
         }
@@ -101,7 +101,7 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
     }
     for action in actions(&case.decision.stages) {
         if let Action::Restart(restart) = action {
-            let shown = case.scene.seat(&restart.id).and_then(|seat| seat.pod).map(|pod| pod.uid.as_str());
+            let shown = case.scene.instance(&restart.id).and_then(|instance| instance.pod).map(|pod| pod.uid.as_str());
             ensure(shown == Some(restart.uid.as_str()), || format!("{} is expected to be pod {}, and is {shown:?}", restart.id, restart.uid))?;
         }
     }
@@ -110,8 +110,8 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
 
 pub(super) fn freshness(case: &Case<'_>) -> Result<(), String> {
     for (id, _) in actions(&case.decision.stages).flat_map(expectations) {
-        let Some(seat) = case.scene.seat(id) else { continue };
-        ensure(seat.answers, || format!("{id} does not answer now, and is to be acted on"))?;
+        let Some(instance) = case.scene.instance(id) else { continue };
+        ensure(instance.answers, || format!("{id} does not answer now, and is to be acted on"))?;
     }
     Ok(())
 }

@@ -3,14 +3,12 @@
 
 pub mod apply;
 pub mod crd;
+pub mod events;
 pub mod lease;
-pub mod news;
 pub mod nodes;
 pub mod objects;
 pub mod pods;
 pub mod policies;
-pub mod takeover;
-pub mod told;
-pub mod verdicts;
+pub mod settings;
+pub mod status;
 pub mod watch;
-pub mod wishes;

@@ -3,7 +3,7 @@
 use super::nodes::Place;
 use super::objects::{GROUP_LABEL, PORT, name_for};
 use crate::group::Member;
-use crate::policy::contract::{Address, InstanceKind, Pod as Facts};
+use crate::contract::{Address, InstanceKind, Pod as Facts};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use std::time::SystemTime;

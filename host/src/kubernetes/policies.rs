@@ -14,19 +14,19 @@ use std::future::ready;
 
 /// What happened to a policy.
 #[derive(Debug)]
-pub enum PolicyHappening {
+pub enum PolicyWatchEvent {
     /// It is there, or has changed. It may not be what it should be.
     Wanted(Key, Box<Result<FailoverPolicy, String>>),
     /// It is gone.
     Unwanted(Key),
-    /// The watch began anew: whatever is not told until [`PolicyHappening::Listed`] is gone.
+    /// The watch began anew: whatever is not told until [`PolicyWatchEvent::Listed`] is gone.
     Listing,
     /// Everything that is there has been told.
     Listed,
 }
 
 /// Watches the policies of one namespace, or of all. Ends never: what fails is tried again, ever more slowly.
-pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'static, PolicyHappening> {
+pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'static, PolicyWatchEvent> {
     let resource = ApiResource::erase::<FailoverPolicy>(&());
     let api: Api<DynamicObject> = match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
@@ -37,11 +37,11 @@ pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'st
         ready(match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
                 let policy = serde_json::to_value(&object).and_then(serde_json::from_value).map_err(|error| error.to_string());
-                Some(PolicyHappening::Wanted(key(&object), Box::new(policy)))
+                Some(PolicyWatchEvent::Wanted(key(&object), Box::new(policy)))
             }
-            Ok(Event::Delete(object)) => Some(PolicyHappening::Unwanted(key(&object))),
-            Ok(Event::Init) => Some(PolicyHappening::Listing),
-            Ok(Event::InitDone) => Some(PolicyHappening::Listed),
+            Ok(Event::Delete(object)) => Some(PolicyWatchEvent::Unwanted(key(&object))),
+            Ok(Event::Init) => Some(PolicyWatchEvent::Listing),
+            Ok(Event::InitDone) => Some(PolicyWatchEvent::Listed),
             Err(error) => {
                 tracing::warn!(kind = "FailoverPolicy", %error, "watch interrupted; it is tried again");
                 None

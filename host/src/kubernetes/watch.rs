@@ -27,11 +27,11 @@ pub type Key = (String, String);
 
 /// What happened. The newest state of each thing is what counts.
 #[derive(Debug)]
-pub enum Happening {
+pub enum WatchEvent {
     /// A resource is there, or has changed.
     Wanted(Key, Arc<Redis>),
     /// A resource is there that is not understood, with what is wrong with it.
-    NotUnderstood(Key, String),
+    Invalid(Key, String),
     /// A resource is gone, or was gone when the watch began anew.
     Unwanted(Key),
     /// A Pod is there, or has changed.
@@ -46,7 +46,7 @@ pub enum Happening {
     Secret(Key),
     /// A node is there, or has changed.
     Node(String, Place),
-    /// The watch of a kind began anew: whatever is not told until [`Happening::Listed`] is gone.
+    /// The watch of a kind began anew: whatever is not told until [`WatchEvent::Listed`] is gone.
     Listing(&'static str),
     /// Everything of the kind that is there has been told.
     Listed(&'static str),
@@ -54,11 +54,11 @@ pub enum Happening {
     Refused(&'static str),
 }
 
-/// Of which there are lists, each of which is [`Happening::Listed`] in the end if the API server gives it.
+/// Of which there are lists, each of which is [`WatchEvent::Listed`] in the end if the API server gives it.
 pub const KINDS: [&str; 7] = ["Redis", "Pod", "StatefulSet", "Service", "ConfigMap", "Secret", "PodDisruptionBudget"];
 
 /// Watches one namespace, or all. Ends never: what fails is tried again.
-pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Happening> {
+pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
     let resource = ApiResource::erase::<Redis>(&());
     let redis: Api<DynamicObject> = match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
@@ -69,28 +69,28 @@ pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Hap
         Ok(Event::Apply(object) | Event::InitApply(object)) => {
             let key = key(&object, object.name_any());
             Some(match serde_json::to_value(&object).map_err(|error| error.to_string()).and_then(parse) {
-                Ok(redis) => Happening::Wanted(key, Arc::new(redis)),
-                Err(error) => Happening::NotUnderstood(key, error),
+                Ok(redis) => WatchEvent::Wanted(key, Arc::new(redis)),
+                Err(error) => WatchEvent::Invalid(key, error),
             })
         }
-        Ok(Event::Delete(object)) => Some(Happening::Unwanted(key(&object, object.name_any()))),
-        Ok(Event::Init) => Some(Happening::Listing("Redis")),
-        Ok(Event::InitDone) => Some(Happening::Listed("Redis")),
-        Err(error) => trouble("Redis", &error),
+        Ok(Event::Delete(object)) => Some(WatchEvent::Unwanted(key(&object, object.name_any()))),
+        Ok(Event::Init) => Some(WatchEvent::Listing("Redis")),
+        Ok(Event::InitDone) => Some(WatchEvent::Listed("Redis")),
+        Err(error) => problem("Redis", &error),
     });
     let pods = ours::<Pod>(client, namespace).filter_map(async |event| match event {
-        Ok(Event::Apply(pod) | Event::InitApply(pod)) => owner(&pod).map(str::to_owned).map(|name| Happening::Pod(key(&pod, name), Arc::new(pod))),
-        Ok(Event::Delete(pod)) => owner(&pod).map(str::to_owned).map(|name| Happening::PodGone(key(&pod, name), pod.name_any())),
-        Ok(Event::Init) => Some(Happening::Listing("Pod")),
-        Ok(Event::InitDone) => Some(Happening::Listed("Pod")),
-        Err(error) => trouble("Pod", &error),
+        Ok(Event::Apply(pod) | Event::InitApply(pod)) => owner(&pod).map(str::to_owned).map(|name| WatchEvent::Pod(key(&pod, name), Arc::new(pod))),
+        Ok(Event::Delete(pod)) => owner(&pod).map(str::to_owned).map(|name| WatchEvent::PodGone(key(&pod, name), pod.name_any())),
+        Ok(Event::Init) => Some(WatchEvent::Listing("Pod")),
+        Ok(Event::InitDone) => Some(WatchEvent::Listed("Pod")),
+        Err(error) => problem("Pod", &error),
     });
     let sets = ours::<StatefulSet>(client, namespace).flat_map(|event| {
         let revision = match &event {
             Ok(Event::Apply(set) | Event::InitApply(set)) => {
                 let revision = set.status.as_ref().and_then(|status| status.update_revision.clone());
                 let ours = group(set).filter(|(_, resource)| set.name_any() == name_for(resource));
-                ours.zip(revision).map(|(key, revision)| Happening::Revision(key, revision))
+                ours.zip(revision).map(|(key, revision)| WatchEvent::Revision(key, revision))
             }
             _ => None,
         };
@@ -125,7 +125,7 @@ where
     namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
-fn objects<K>(client: &Client, namespace: Option<&str>, kind: &'static str) -> BoxStream<'static, Happening>
+fn objects<K>(client: &Client, namespace: Option<&str>, kind: &'static str) -> BoxStream<'static, WatchEvent>
 where
     K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
@@ -134,11 +134,11 @@ where
 }
 
 /// Names and versions of all Secrets: ours, and those that users put their passwords into. Never what is in them.
-fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Happening> {
+fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
     let watched = watcher(all::<PartialObjectMeta<Secret>>(client, namespace), watcher::Config::default()).backoff(Pace::default());
     let told = watched.flat_map(|event| {
         let any = match &event {
-            Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => Some(Happening::Secret(key(secret, secret.name_any()))),
+            Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => Some(WatchEvent::Secret(key(secret, secret.name_any()))),
             Ok(Event::Init | Event::InitDone) | Err(_) => None,
         };
         futures_util::stream::iter([object("Secret", event), any].into_iter().flatten())
@@ -147,12 +147,12 @@ fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Happe
 }
 
 /// Facts for policies, and nothing that anything waits for: what is gone is not told, and what fails is tried again at leisure.
-fn nodes(client: &Client) -> BoxStream<'static, Happening> {
+fn nodes(client: &Client) -> BoxStream<'static, WatchEvent> {
     let watched = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
     let told = watched.filter_map(async |event| match event {
-        Ok(Event::Apply(node) | Event::InitApply(node)) => Some(Happening::Node(node.name_any(), place(&node))),
+        Ok(Event::Apply(node) | Event::InitApply(node)) => Some(WatchEvent::Node(node.name_any(), place(&node))),
         Ok(Event::Delete(_) | Event::Init | Event::InitDone) => None,
-        Err(error) => trouble("Node", &error),
+        Err(error) => problem("Node", &error),
     });
     told.boxed()
 }
@@ -182,21 +182,21 @@ impl Backoff for Pace {
 /// 100 ms, doubled up to 1.6 s.
 const PACE_DOUBLINGS_MAX: u32 = 4;
 
-fn object<K: Resource>(kind: &'static str, event: Result<Event<K>, watcher::Error>) -> Option<Happening> {
+fn object<K: Resource>(kind: &'static str, event: Result<Event<K>, watcher::Error>) -> Option<WatchEvent> {
     match event {
-        Ok(Event::Apply(object) | Event::InitApply(object)) => Some(Happening::Object(group(&object)?, kind, object.name_any(), version(&object))),
-        Ok(Event::Delete(object)) => Some(Happening::Object(group(&object)?, kind, object.name_any(), None)),
-        Ok(Event::Init) => Some(Happening::Listing(kind)),
-        Ok(Event::InitDone) => Some(Happening::Listed(kind)),
-        Err(error) => trouble(kind, &error),
+        Ok(Event::Apply(object) | Event::InitApply(object)) => Some(WatchEvent::Object(group(&object)?, kind, object.name_any(), version(&object))),
+        Ok(Event::Delete(object)) => Some(WatchEvent::Object(group(&object)?, kind, object.name_any(), None)),
+        Ok(Event::Init) => Some(WatchEvent::Listing(kind)),
+        Ok(Event::InitDone) => Some(WatchEvent::Listed(kind)),
+        Err(error) => problem(kind, &error),
     }
 }
 
-fn trouble(kind: &'static str, error: &watcher::Error) -> Option<Happening> {
+fn problem(kind: &'static str, error: &watcher::Error) -> Option<WatchEvent> {
     tracing::warn!(kind, %error, "watch interrupted; it is tried again");
     let refusal = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
     match error {
-        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => refusal(error).then_some(Happening::Refused(kind)),
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => refusal(error).then_some(WatchEvent::Refused(kind)),
         watcher::Error::WatchError(_) | watcher::Error::WatchFailed(_) | watcher::Error::NoResourceVersion => None,
     }
 }

@@ -1,13 +1,13 @@
 //! Real Redis servers as processes of this machine, on loopback: for `redis-operator local`, the demo and the tests. Starts,
 //! signals and ends them; never talks to them beyond "are you there".
 
-mod keeper;
+mod supervisor;
 mod port;
 mod process;
 mod scratch;
 mod server;
 
-pub use keeper::{Change, Keeper};
+pub use supervisor::{Change, Supervisor};
 pub use port::free_ports;
 pub use process::Signal;
 pub use scratch::Scratch;

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Linker;
 use wasmtime::{Engine, Store};
 
-use super::contract::{Decision, Description, FailoverPolicy, FailoverPolicyPre, Observation, Topology};
+use crate::contract::{Decision, Description, FailoverPolicy, FailoverPolicyPre, Observation, Topology};
 use super::engine::{Admission, Sandbox};
 use super::form::{DescriptionError, check_decision, check_description};
 use super::limits::{self, Limits};

@@ -1,7 +1,7 @@
 //! The form of what a policy says: bounds and cross-references that WIT types cannot state. Whether a decision is *safe* is the
 //! guard's business, not this file's.
 
-use super::contract::{Decision, Description, Observation, Verdict};
+use crate::contract::{Decision, Description, Observation, Verdict};
 use super::wants::is_allowed;
 
 /// Why a description is none.
@@ -131,7 +131,7 @@ const ACTIONS_PER_MEMBER_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract::{InstanceKind, Topology, Want};
+    use crate::contract::{InstanceKind, Topology, Want};
     use super::*;
 
     fn description() -> Description {

@@ -1,16 +1,13 @@
 //! Policies: load, prove, limit, decide, swap. The only place that knows wasmtime.
 
-pub mod check;
-pub mod contract;
-
 mod cache;
+mod chain;
 mod component;
 mod embedded;
 mod engine;
-mod fitted;
+mod fallback;
 mod form;
 mod limits;
-mod line;
 mod proposals;
 mod specimen;
 mod wants;
@@ -18,17 +15,17 @@ mod watch;
 mod wrap;
 
 pub use cache::{Cache, CacheError};
+pub use chain::{PolicyChain, Quarantined};
 pub use component::{COMPONENT_BYTES_MAX, Component, LoadError, POLICY, POLICY_WORLD, Reused, digest_of};
 pub use embedded::{EMBEDDED, embedded};
 pub use engine::{Sandbox, SandboxError};
-pub use fitted::Fitted;
+pub use fallback::FallbackPolicy;
 pub use form::{DescriptionError, check_decision, check_description};
-pub use line::{Line, Quarantined};
 pub use specimen::healthy_group;
 pub use watch::{Change, FileStamps, Prove, SwapError, Watch, load_file, read_file};
 pub use wrap::wrap;
 
-use contract::{Decision, Observation, Topology};
+use crate::contract::{Decision, Observation, Topology};
 
 /// Whatever answers an observation with a decision: a component, or the engine compiled natively.
 pub trait Policy: Send + Sync {

@@ -37,7 +37,9 @@ pub(super) fn check(component: &[u8]) -> Result<(), Unusable> {
         return Err(Unusable::Invalid(error));
     }
     let is_needed = |feature| validate(component, WasmFeatures::all().difference(feature).union(ALLOWED)).is_err();
-    let mut refused = WasmFeatures::all().difference(ALLOWED).iter_names();
+    // No proposal of its own: what needs it mostly needs another one, too, which is the better name.
+    let last = WasmFeatures::GC_TYPES;
+    let mut refused = WasmFeatures::all().difference(ALLOWED).difference(last).iter_names().chain(last.iter_names());
     refused.find(|(_, feature)| is_needed(*feature)).map_or(Err(Unusable::Invalid(error)), |(name, _)| Err(Unusable::Proposal(name)))
 }
 

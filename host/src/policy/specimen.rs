@@ -1,7 +1,7 @@
 //! A healthy group of any size, with what real servers say: Redis 7.0.15's INFO, about 1.9 KB a member. For benchmarks, tests and
 //! as an example of an observation; nobody decides on it.
 
-use super::contract::{
+use crate::contract::{
     Address, Group, Instance, InstanceKind, Link, LinkState, Observation, Preference, Published, Reply, Sample, Text, Topology, Value,
 };
 

@@ -1,7 +1,7 @@
 //! The allow-list of what a policy may want to see: exact read-only commands. Observations are logged and pasted into issues,
 //! so nothing here may return a secret, a key, a value or a client's command (never ACL, SLOWLOG, MONITOR, `CONFIG GET *`).
 
-use super::contract::{InstanceKind, Topology, Want};
+use crate::contract::{InstanceKind, Topology, Want};
 
 /// Whether the host will run it. Words count as written: commands in capitals, sections and directives in small letters, so
 /// that one command has one name in every observation.

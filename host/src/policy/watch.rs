@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Policy;
 use super::component::{COMPONENT_BYTES_MAX, Component, LoadError};
 use super::engine::Sandbox;
-use super::line::{Line, Quarantined};
+use super::chain::{PolicyChain, Quarantined};
 
 /// Whether a loaded component may decide: conformance, handed in by whoever knows scenarios and the guard.
 pub type Prove = dyn Fn(&Component) -> Result<(), String> + Send + Sync;
@@ -22,7 +22,7 @@ pub struct Watch {
     /// Where it is compiled.
     pub sandbox: Arc<Sandbox>,
     /// Where it goes.
-    pub line: Arc<Line>,
+    pub line: Arc<PolicyChain>,
     /// What it must pass.
     pub prove: Arc<Prove>,
 }

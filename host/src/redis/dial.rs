@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::meter::{Meter, Metered};
 use super::tls::Tls;
-use crate::policy::contract::FailureKind;
+use crate::contract::FailureKind;
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::time::Duration;
@@ -65,7 +65,7 @@ async fn secure(
 ) -> Result<TlsStream<TcpStream>, DialFailure> {
     let (connector, name) = tls.for_endpoint(endpoint, turn).ok_or_else(|| DialFailure {
         kind: FailureKind::Unauthorized,
-        text: format!("{endpoint}: no certificate can be made out to this host: give the server name to expect"),
+        text: format!("{endpoint}: no certificate can be made out to this host: set_master_auth the server name to expect"),
     })?;
     let handshake = tokio::time::timeout_at(until, connector.connect(name, stream)).await;
     // Redis takes our first words for a command that goes on, and waits for the rest of it.
@@ -78,7 +78,7 @@ async fn secure(
 async fn connect(endpoint: &Endpoint) -> Result<TcpStream, DialFailure> {
     let unresolved = |why: String| DialFailure {
         kind: FailureKind::Unreachable,
-        text: format!("{endpoint}: name does not resolve: {why}; check its spelling, or give an IP address"),
+        text: format!("{endpoint}: name does not resolve: {why}; check its spelling, or set_master_auth an IP address"),
     };
     let addresses = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await.map_err(|error| unresolved(error.to_string()))?;
     let mut failure = None;
@@ -127,7 +127,7 @@ fn handshake_failure(endpoint: &Endpoint, error: &std::io::Error) -> DialFailure
         }
         Some(rustls::Error::InvalidCertificate(why)) => (
             FailureKind::Unauthorized,
-            format!("its certificate is not trusted: {why}; give the CA that signed it, or the server name that it is made out to"),
+            format!("its certificate is not trusted: {why}; set_master_auth the CA that signed it, or the server name that it is made out to"),
         ),
         Some(other) => (FailureKind::Unauthorized, format!("TLS: {other}")),
         None => match kind(error.kind()) {

@@ -1,6 +1,6 @@
 //! Where a server is, and who we are to it. Parses and resolves; never connects.
 
-use crate::policy::contract::Address;
+use crate::contract::Address;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// A host and a TCP port to dial.

@@ -23,7 +23,7 @@ mod endpoint;
 mod link;
 mod meter;
 mod probe;
-mod session;
+mod admin;
 mod tls;
 mod wire;
 
@@ -33,5 +33,5 @@ pub use dial::shows_ours;
 pub use endpoint::{Credentials, CredentialsError, Endpoint, EndpointError, Logins};
 pub use link::{Link, LinkEvent, LinkSettings, Listener, Probe};
 pub use probe::{CommandFailure, STANDARD_COMMANDS, TEXT_BYTES_MAX};
-pub use session::{Session, Set};
+pub use admin::{Session, Set};
 pub use tls::{Tls, TlsError};

@@ -1,6 +1,6 @@
 //! What a probe asks, and how replies become values of the contract. Cuts and classifies; never interprets.
 
-use crate::policy::contract::{FailureKind, Integer, Nested, Nil, Text, Value};
+use crate::contract::{FailureKind, Integer, Nested, Nil, Text, Value};
 use failover_core::facts;
 use std::fmt::Write;
 

@@ -47,21 +47,21 @@ impl Health {
     }
 
     /// A group is looked after from now on, until what is returned is dropped.
-    pub fn group(self: &Arc<Self>, name: String, now: Moment) -> Pulse {
+    pub fn group(self: &Arc<Self>, name: String, now: Moment) -> Heartbeat {
         let signs = Signs { name, newest_us: AtomicU64::new(now.0), has_decided: AtomicBool::new(false), is_held: AtomicBool::new(false) };
         let signs = Arc::new(signs);
         let mut known = self.known();
         let number = known.next;
         known.next += 1;
         known.groups.insert(number, Arc::clone(&signs));
-        Pulse { health: Arc::clone(self), number, signs }
+        Heartbeat { health: Arc::clone(self), number, signs }
     }
 
     /// Somebody else is needed from now on, and answers at least so often.
-    pub fn contact(&self, name: String, within_us: u64) -> Contact {
+    pub fn contact(&self, name: String, within_us: u64) -> Dependency {
         let answers = Arc::new(Answers { name, within_us, newest_us: AtomicU64::new(NEVER), refused_us: AtomicU64::new(NEVER) });
         self.known().contacts.push(Arc::clone(&answers));
-        Contact(answers)
+        Dependency(answers)
     }
 
     /// The loops run: the newest sign of each group, or its start, is younger than ten intervals.
@@ -110,13 +110,13 @@ impl Health {
 
 /// The signs of life of one group. Given by whoever drives it, and nothing has to be read for them to count.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct Heartbeat {
     health: Arc<Health>,
     number: u64,
     signs: Arc<Signs>,
 }
 
-impl Pulse {
+impl Heartbeat {
     /// The loop has come round.
     pub fn beat(&self, now: Moment) {
         self.signs.newest_us.fetch_max(now.0, Ordering::Relaxed);
@@ -136,7 +136,7 @@ impl Pulse {
     }
 }
 
-impl Drop for Pulse {
+impl Drop for Heartbeat {
     /// The group is let go. One whose loop panicked is not: it falls silent, and that is told.
     fn drop(&mut self) {
         if !std::thread::panicking() {
@@ -147,9 +147,9 @@ impl Drop for Pulse {
 
 /// Somebody else's answers.
 #[derive(Debug)]
-pub struct Contact(Arc<Answers>);
+pub struct Dependency(Arc<Answers>);
 
-impl Contact {
+impl Dependency {
     /// They have answered.
     pub fn heard(&self, now: Moment) {
         self.0.newest_us.store(now.0.min(NEVER - 1), Ordering::Relaxed);
@@ -171,7 +171,7 @@ const REFUSED_US: u64 = 10_000_000;
 mod tests {
     use super::super::script::{decided, lost};
     use super::*;
-    use crate::policy::contract::Verdict;
+    use crate::contract::Verdict;
 
     fn health(interval_us: u64) -> Arc<Health> {
         Arc::new(Health::new(interval_us))

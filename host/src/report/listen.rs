@@ -1,7 +1,7 @@
 //! Metrics and health over HTTP: `GET /metrics`, `/healthz`, `/readyz`, and the newest look at a group at
 //! `/groups/NAMESPACE/NAME`. All but the look is answered from what is known at that moment; no peer can hold up the loop.
 
-use super::{Health, Metrics, Views};
+use super::{Health, Metrics, GroupInspector};
 use crate::group::Moment;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -47,7 +47,7 @@ pub enum ListenError {
 struct Pages {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    views: Arc<Views>,
+    inspector: Arc<GroupInspector>,
     /// Moment zero.
     start: Instant,
 }
@@ -62,13 +62,13 @@ impl Listen {
             std::io::ErrorKind::AddrInUse => ListenError::Taken { address },
             _ => ListenError::Bind { address, source },
         })?;
-        Ok(Self { socket, pages: Pages { metrics, health, views: Arc::default(), start }, header_timeout: HEADER_TIMEOUT })
+        Ok(Self { socket, pages: Pages { metrics, health, inspector: Arc::default(), start }, header_timeout: HEADER_TIMEOUT })
     }
 
     /// Serves the newest look at each of these groups, too.
     #[must_use]
-    pub fn showing(self, views: Arc<Views>) -> Self {
-        Self { pages: Pages { views, ..self.pages }, ..self }
+    pub fn showing(self, inspector: Arc<GroupInspector>) -> Self {
+        Self { pages: Pages { inspector, ..self.pages }, ..self }
     }
 
     /// Where it is bound: the port that the system chose, if it was asked to.
@@ -139,7 +139,7 @@ impl Pages {
 
     async fn group(&self, group: &str) -> Response<Full<Bytes>> {
         let shown = match group.split_once('/') {
-            Some((namespace, name)) => self.views.json(namespace, name, self.now()).await,
+            Some((namespace, name)) => self.inspector.json(namespace, name, self.now()).await,
             None => None,
         };
         match shown {
@@ -186,7 +186,7 @@ mod tests {
     use super::super::script::{decided, lost, show};
     use super::*;
     use crate::group::Report;
-    use crate::policy::contract::Verdict;
+    use crate::contract::Verdict;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// A served address, and the health that it shows.
@@ -261,12 +261,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_newest_look_at_a_group_is_served_and_an_unknown_group_is_404() {
-        let (views, any) = (Arc::new(Views::default()), SocketAddr::from(([127, 0, 0, 1], 0)));
+        let (inspector, any) = (Arc::new(GroupInspector::default()), SocketAddr::from(([127, 0, 0, 1], 0)));
         let (metrics, health) = (Arc::new(Metrics::new("1.2.3")), Arc::new(Health::new(1_000_000)));
-        let listen = Listen::bind(any, metrics, health, Instant::now()).await.unwrap().showing(Arc::clone(&views));
+        let listen = Listen::bind(any, metrics, health, Instant::now()).await.unwrap().showing(Arc::clone(&inspector));
         let address = listen.address().unwrap();
         tokio::spawn(listen.run());
-        let window = views.open("shop", "cart");
+        let window = inspector.open("shop", "cart");
         assert_eq!(ask(address, "GET", "/groups/shop/cart").await.0, 404);
         show(&window, 0, "healthy");
         let (status, text) = ask(address, "GET", "/groups/shop/cart").await;

@@ -3,10 +3,10 @@
 //! none.
 
 use super::GroupNames;
-use super::timeline::Takeover;
+use super::timeline::MasterChange;
 use super::words::{self, short};
 use crate::group::{Decided, Outcome, Report};
-use crate::policy::contract::{Observation, Verdict};
+use crate::contract::{Observation, Verdict};
 
 /// The log of one group.
 pub struct Log {
@@ -73,8 +73,8 @@ impl Log {
         }
     }
 
-    pub fn takeover(&self, takeover: &Takeover) {
-        let Takeover { source, target, meant_for, evidence, is_handover, known_loss_bytes, detect_us, decide_us, promote_us, repoint_us, pause_us } =
+    pub fn takeover(&self, takeover: &MasterChange) {
+        let MasterChange { source, target, meant_for, evidence, is_handover, known_loss_bytes, detect_us, decide_us, promote_us, repoint_us, pause_us } =
             takeover;
         let meant_for = Some(meant_for.as_str()).filter(|meant_for| meant_for != target);
         let (source, instance, reason) = (source.as_deref(), target.as_str(), words::evidence(*evidence));
@@ -170,7 +170,7 @@ mod tests {
     use super::super::timeline::Timeline;
     use super::*;
     use crate::group::Moment;
-    use crate::policy::contract::{Evidence, Topology};
+    use crate::contract::{Evidence, Topology};
     use serde_json::Value;
     use std::sync::{Arc, Mutex};
 
@@ -268,8 +268,8 @@ mod tests {
         let mut timeline = Timeline::default();
         timeline.fault(Moment(0));
         let takeover = failover(0).iter().find_map(|(at, report)| timeline.take(Moment(*at), report)).unwrap();
-        let first = Takeover { source: None, ..takeover.clone() };
-        let handed_over = Takeover { is_handover: true, ..takeover.clone() };
+        let first = MasterChange { source: None, ..takeover.clone() };
+        let handed_over = MasterChange { is_handover: true, ..takeover.clone() };
         let events = logged(|log| [&takeover, &first, &handed_over].into_iter().for_each(|it| log.takeover(it)));
         let messages = ["failover finished", "promotion finished", "handover finished"];
         assert_eq!(heads(&events), messages.map(|message| ("INFO", message)));

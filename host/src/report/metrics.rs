@@ -2,7 +2,7 @@
 //! bounded set of words: no policy can make the registry grow without end.
 
 use super::GroupNames;
-use super::timeline::Takeover;
+use super::timeline::MasterChange;
 use super::words::{self, short};
 use crate::group::{Decided, Outcome, Report};
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder, text};
@@ -181,7 +181,7 @@ impl GroupMetrics {
         self.all.shadows.get_or_create(&labels).inc();
     }
 
-    pub fn takeover(&self, takeover: &Takeover) {
+    pub fn takeover(&self, takeover: &MasterChange) {
         self.all.master_changes.get_or_create(&self.labels([("evidence", words::evidence(takeover.evidence))])).inc();
         self.all.known_loss.get_or_create(&self.labels([])).inc_by(takeover.known_loss_bytes.unwrap_or(0));
         if !takeover.is_failover() {
@@ -285,7 +285,7 @@ mod tests {
     use super::super::timeline::Timeline;
     use super::*;
     use crate::group::Moment;
-    use crate::policy::contract::{Evidence, Topology, Verdict};
+    use crate::contract::{Evidence, Topology, Verdict};
 
     fn group() -> GroupMetrics {
         let names = GroupNames { namespace: "shop".into(), name: "cart".into(), topology: Topology::Replication };

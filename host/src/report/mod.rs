@@ -11,8 +11,8 @@
 //! | `roles` | whether the labels of Pods say who is master |
 //! | `recording` | decisions as JSON lines, to be decided again |
 //! | `health` | whether the loops run, and who else is needed |
-//! | `views` | a look at any group |
-//! | `listen` | metrics, health and views over HTTP |
+//! | `inspector` | a look at any group |
+//! | `listen` | metrics, health and inspector over HTTP |
 
 mod health;
 mod listen;
@@ -26,20 +26,20 @@ mod roles;
 mod script;
 mod shadow;
 mod timeline;
-mod views;
+mod inspect;
 pub(crate) mod words;
 
-pub use health::{Contact, Health, Pulse};
+pub use health::{Dependency, Health, Heartbeat};
 pub use listen::{Listen, ListenError};
 pub use metrics::Metrics;
 pub use recording::{Recording, RecordingError};
 pub use roles::RoleMetrics;
 pub use shadow::{ShadowOutcome, ShadowReporter};
-pub use timeline::{Phase, Takeover, Timeline};
-pub use views::{Look, Ruling, Views, Window};
+pub use timeline::{Phase, MasterChange, Timeline};
+pub use inspect::{ObserveFn, DecisionRef, GroupInspector, PublishedView};
 
 use crate::group::{Moment, Report};
-use crate::policy::contract::{Topology, Verdict};
+use crate::contract::{Topology, Verdict};
 use log::Log;
 use metrics::GroupMetrics;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Reporter {
     /// Tells of one report. Reports come in the order in which they were made. Never on the group's own thread: a terminal that
     /// somebody holds, or a slow disk, would hold up a failover.
     /// A change of master that ended with it is told back.
-    pub fn take(&mut self, now: Moment, report: &Report) -> Option<Takeover> {
+    pub fn take(&mut self, now: Moment, report: &Report) -> Option<MasterChange> {
         let is_news = self.news.is_news(report);
         self.log.report(report, is_news);
         self.metrics.report(report);
@@ -123,7 +123,7 @@ impl News {
 mod tests {
     use super::script::{act, decided, failover, fault, observed, promote, repeated};
     use super::*;
-    use crate::policy::contract::Evidence;
+    use crate::contract::Evidence;
     use std::time::SystemTime;
 
     fn names() -> GroupNames {

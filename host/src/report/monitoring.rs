@@ -5,7 +5,7 @@ use super::script::{decided, failover, fault, follow, handed_over};
 use super::timeline::Timeline;
 use super::{GroupNames, RoleMetrics, words};
 use crate::group::{Moment, Report};
-use crate::policy::contract::{Topology, Verdict};
+use crate::contract::{Topology, Verdict};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 //! reads, and never stops the operator.
 
 use crate::group::{Decided, Moment, Report};
-use crate::policy::contract::{Decision, Observation};
+use crate::contract::{Decision, Observation};
 use serde::Serialize;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -88,7 +88,7 @@ impl Recording {
 mod tests {
     use super::super::script::{DIGEST, decided, fault, lost};
     use super::*;
-    use crate::policy::contract::Verdict;
+    use crate::contract::Verdict;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 

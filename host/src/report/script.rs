@@ -1,8 +1,8 @@
 //! Reports as a group of three makes them, for the tests of this room: `cart-0000` is lost, `cart-0001` takes over.
 
-use super::views::{Ruling, Window};
+use super::inspect::{DecisionRef, PublishedView};
 use crate::group::{Decided, Moment, Outcome, Report};
-use crate::policy::contract::{
+use crate::contract::{
     Action, Decision, Evidence, Expectation, Follow, Handover, Health, LinkState, Member, Observation, Promote, Role, Stage, Verdict,
 };
 use crate::policy::{PolicyFault, healthy_group};
@@ -134,9 +134,9 @@ fn expect(role: Role) -> Expectation {
 }
 
 /// As a group that has decided for health shows itself.
-pub fn show(window: &Window, at: u64, reason: &str) {
+pub fn show(window: &PublishedView, at: u64, reason: &str) {
     let Report::Decided(decided) = decided(Verdict::Healthy, reason, "cart-0000", vec![]) else { unreachable!() };
     let Decided { observation, decision, digest, is_news: _ } = *decided;
     let look = move |asking: oneshot::Sender<Observation>| drop(asking.send(observation.as_ref().clone()));
-    window.show(Moment(at), Arc::new(Ruling { decision, digest }), Arc::new(look));
+    window.show(Moment(at), Arc::new(DecisionRef { decision, digest }), Arc::new(look));
 }

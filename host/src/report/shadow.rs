@@ -5,7 +5,7 @@ use super::metrics::GroupMetrics;
 use super::words::{self, short};
 use super::{GroupNames, Metrics};
 use crate::policy::PolicyFault;
-use crate::policy::contract::{Action, Decision, Verdict};
+use crate::contract::{Action, Decision, Verdict};
 use std::sync::Arc;
 
 /// What came of one question.
@@ -120,7 +120,7 @@ mod tests {
     use super::super::script::{act, decided, promote};
     use super::*;
     use crate::group::Report;
-    use crate::policy::contract::{Evidence, Topology};
+    use crate::contract::{Evidence, Topology};
 
     fn decision(report: Report) -> Decision {
         let Report::Decided(decided) = report else { unreachable!("the script decides") };

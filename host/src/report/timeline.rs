@@ -8,7 +8,7 @@
 //! A change begins when its promotion is sent and ends with the first decision after it that wants nothing more.
 
 use crate::group::{Decided, Moment, Outcome, Report};
-use crate::policy::contract::{Action, Evidence, Instance, LinkState, Verdict};
+use crate::contract::{Action, Evidence, Instance, LinkState, Verdict};
 use std::collections::BTreeMap;
 
 /// Follows the reports of one group.
@@ -27,7 +27,7 @@ pub struct Timeline {
 
 /// A change of master that has ended, with its phases in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Takeover {
+pub struct MasterChange {
     /// Who lost the role. None: nobody had it.
     pub source: Option<String>,
     /// Who got it.
@@ -57,19 +57,19 @@ pub struct Takeover {
 /// A phase of a change of master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// [`Takeover::detect_us`].
+    /// [`MasterChange::detect_us`].
     Detect,
-    /// [`Takeover::decide_us`].
+    /// [`MasterChange::decide_us`].
     Decide,
-    /// [`Takeover::promote_us`].
+    /// [`MasterChange::promote_us`].
     Promote,
-    /// [`Takeover::repoint_us`].
+    /// [`MasterChange::repoint_us`].
     Repoint,
 }
 
 struct Open {
     /// Its `promote_us` and `repoint_us` are not known yet.
-    takeover: Takeover,
+    takeover: MasterChange,
     ordered: Moment,
     promoted: Option<Moment>,
 }
@@ -81,7 +81,7 @@ impl Timeline {
     }
 
     /// Takes in a report. A change of master that ends with it, or that ended without saying so.
-    pub fn take(&mut self, now: Moment, report: &Report) -> Option<Takeover> {
+    pub fn take(&mut self, now: Moment, report: &Report) -> Option<MasterChange> {
         let is_overdue = self.open.as_ref().and_then(|open| open.promoted).is_some_and(|promoted| promoted.age_us(now) >= REPOINT_MAX_US);
         let overdue = if is_overdue { self.end() } else { None };
         let ended = match report {
@@ -102,7 +102,7 @@ impl Timeline {
         overdue.or(ended)
     }
 
-    fn decided(&mut self, now: Moment, decided: &Decided) -> Option<Takeover> {
+    fn decided(&mut self, now: Moment, decided: &Decided) -> Option<MasterChange> {
         let Decided { observation, decision, .. } = decided;
         self.lost.retain(|id, _| {
             let state = observation.instances.iter().find(|instance| instance.id == *id).map(|instance| instance.link.state);
@@ -128,7 +128,7 @@ impl Timeline {
     }
 
     /// The start of another change is the end of the one before.
-    fn sent(&mut self, now: Moment, action: &Action) -> Option<Takeover> {
+    fn sent(&mut self, now: Moment, action: &Action) -> Option<MasterChange> {
         let (source, target, meant_for, evidence, is_handover) = match action {
             Action::Promote(promote) => (promote.source.clone(), &promote.id, &promote.meant_for, promote.evidence, false),
             Action::Handover(handover) => (Some(handover.source.clone()), &handover.target, &handover.meant_for, Evidence::Requested, true),
@@ -159,7 +159,7 @@ impl Timeline {
             let (began, sign) = fault.or_else(last_life).zip(first_sign)?;
             sign.0.checked_sub(began.0)
         });
-        let takeover = Takeover {
+        let takeover = MasterChange {
             target: target.clone(),
             meant_for: meant_for.clone(),
             evidence,
@@ -200,7 +200,7 @@ impl Timeline {
         }
     }
 
-    fn end(&mut self) -> Option<Takeover> {
+    fn end(&mut self) -> Option<MasterChange> {
         self.open.take().map(|open| open.takeover)
     }
 }
@@ -214,7 +214,7 @@ impl Open {
     }
 }
 
-impl Takeover {
+impl MasterChange {
     /// A master was replaced that did not hand over.
     pub fn is_failover(&self) -> bool {
         self.source.is_some() && !self.is_handover
@@ -248,11 +248,11 @@ mod tests {
     use super::*;
 
     /// What ends, over a list of reports at their microseconds.
-    fn run(timeline: &mut Timeline, script: &[(u64, Report)]) -> Vec<Takeover> {
+    fn run(timeline: &mut Timeline, script: &[(u64, Report)]) -> Vec<MasterChange> {
         script.iter().filter_map(|(at, report)| timeline.take(Moment(*at), report)).collect()
     }
 
-    fn phases(takeover: &Takeover) -> [Option<u64>; 4] {
+    fn phases(takeover: &MasterChange) -> [Option<u64>; 4] {
         takeover.phases_us().map(|(_, us)| us)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::group::Outcome;
 use crate::policy::PolicyFault;
-use crate::policy::contract::{Action, Evidence, Health, LinkState, Topology, Verdict};
+use crate::contract::{Action, Evidence, Health, LinkState, Topology, Verdict};
 
 pub fn topology(topology: Topology) -> &'static str {
     match topology {

@@ -55,8 +55,8 @@ fn run() -> Result<()> {
 }
 
 async fn play(dir: &Path, nodes: usize) -> Result<()> {
-    let door = cluster::listener()?;
-    let at = door.local_addr()?;
+    let handle = cluster::listener()?;
+    let at = handle.local_addr()?;
     let deploy = workspace().join("deploy");
     let first = definitions(&Cluster::kustomize(&deploy).await?);
     let mut settings = Settings { nodes, first, ..Settings::default() };
@@ -81,15 +81,15 @@ async fn play(dir: &Path, nodes: usize) -> Result<()> {
     if let Some(pid) = cluster::outside_pid() {
         println!("Pods are dialled from inside: nsenter --net --target {pid} redis-cli -h 10.77.0.10");
     }
-    forward(door).await
+    forward(handle).await
 }
 
-/// Carries what comes to the door, which is of the outside's network, to the API server, for ever.
-async fn forward(door: TcpListener) -> Result<()> {
-    door.set_nonblocking(true)?;
-    let door = tokio::net::TcpListener::from_std(door)?;
+/// Carries what comes to the handle, which is of the outside's network, to the API server, for ever.
+async fn forward(handle: TcpListener) -> Result<()> {
+    handle.set_nonblocking(true)?;
+    let handle = tokio::net::TcpListener::from_std(handle)?;
     loop {
-        let (mut outer, _) = door.accept().await?;
+        let (mut outer, _) = handle.accept().await?;
         tokio::spawn(async move {
             if let Ok(mut inner) = TcpStream::connect(SocketAddr::from((HOME, 6443))).await {
                 // An end of either side is the end of both.

@@ -4,11 +4,11 @@
 use anyhow::{Context, Result, bail};
 use futures_channel::mpsc::unbounded;
 use futures_util::StreamExt;
-use redis_operator::fleet::{Access, Crowd, Driver, moment};
+use redis_operator::driver::{Access, ThreadLoad, Driver, moment};
 use redis_operator::group::{Event, Member, Record, Report, Settings};
-use redis_operator::policy::contract::{Address, Group, InstanceKind, Preference, Topology, Verdict};
-use redis_operator::policy::{Component, Line, Policy, Sandbox, embedded};
-use redis_operator::report::{GroupNames, Health, Metrics, Reporter, Ruling, Views};
+use redis_operator::contract::{Address, Group, InstanceKind, Preference, Topology, Verdict};
+use redis_operator::policy::{Component, PolicyChain, Policy, Sandbox, embedded};
+use redis_operator::report::{GroupNames, Health, Metrics, Reporter, DecisionRef, GroupInspector};
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex};
@@ -25,10 +25,10 @@ const USAGE: &str = "usage: groups GROUPS NETWORK PORT; then lines: start, healt
 struct Common {
     policy: Arc<Component>,
     groups: Handle,
-    crowd: Crowd,
+    crowd: ThreadLoad,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    views: Arc<Views>,
+    inspector: Arc<GroupInspector>,
     start: Instant,
     healthy: Arc<Mutex<BTreeSet<usize>>>,
 }
@@ -42,10 +42,10 @@ fn main() -> Result<()> {
     let common = Common {
         policy: Arc::new(embedded(&sandbox)?),
         groups: groups.handle().clone(),
-        crowd: Crowd::default(),
+        crowd: ThreadLoad::default(),
         metrics: Arc::new(Metrics::new("bench")),
         health: Arc::new(Health::new(10_000_000)),
-        views: Arc::default(),
+        inspector: Arc::default(),
         start: Instant::now(),
         healthy: Arc::default(),
     };
@@ -82,19 +82,19 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
     };
     let names = GroupNames { namespace: wanted.namespace.clone(), name: wanted.name.clone(), topology: wanted.topology };
     let policy: Arc<dyn Policy> = common.policy.clone();
-    let line = Arc::new(Line::new(policy));
+    let line = Arc::new(PolicyChain::new(policy));
     let access = Access { logins: None.into(), tls: None, hang_limit: Duration::from_millis(HANG_LIMIT_MS.into()) };
     let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, record: None };
     let (records_in, mut records) = unbounded();
     let publish = move |_, record: Record| drop(records_in.unbounded_send(record));
     let (driver, mut reports) = Driver::new(settings, access, line, publish, common.start);
     let mut reporter = Reporter::new(names.clone(), Arc::clone(&common.metrics), None);
-    let door = driver.door();
+    let handle = driver.handle();
     let pulse = common.health.group(format!("{}/{}", names.namespace, names.name), moment(common.start, Instant::now()));
-    common.groups.spawn(driver.with_pulse(pulse).among(&common.crowd).run());
-    door.send(Event::Members((0..MEMBERS).map(|index| member(number, index, place(index))).collect()));
-    door.send(Event::Authority { may_act: true, silent_groups_permille: 0 });
-    let (healthy, window) = (Arc::clone(&common.healthy), common.views.open(&names.namespace, &names.name));
+    common.groups.spawn(driver.with_heartbeat(pulse).among(&common.crowd).run());
+    handle.send(Event::Members((0..MEMBERS).map(|index| member(number, index, place(index))).collect()));
+    handle.send(Event::Authority { may_act: true, silent_groups_permille: 0 });
+    let (healthy, window) = (Arc::clone(&common.healthy), common.inspector.open(&names.namespace, &names.name));
     tokio::spawn(async move {
         loop {
             let (now, report) = tokio::select! {
@@ -112,9 +112,9 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
                     Verdict::Healthy => healthy.insert(number),
                     Verdict::Act | Verdict::Wait | Verdict::Refuse => healthy.remove(&number),
                 };
-                let door = door.clone();
-                let ruling = Ruling { decision: decided.decision, digest: decided.digest };
-                window.show(now, Arc::new(ruling), Arc::new(move |asking| door.look(asking)));
+                let handle = handle.clone();
+                let ruling = DecisionRef { decision: decided.decision, digest: decided.digest };
+                window.show(now, Arc::new(ruling), Arc::new(move |asking| handle.look(asking)));
             }
         }
     });

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What every Pod needs of its surroundings.
+/// What every Pod needs of its environment.
 pub(super) struct Shared {
     pub(super) client: Client,
     pub(super) config: Config,

@@ -2,10 +2,10 @@
 //! at any report, which leaves what a crash leaves.
 
 use super::{Servers, until};
-use redis_operator::fleet::{Access, Door, Driver, RecordFile, member};
+use redis_operator::driver::{Access, GroupHandle, Driver, StateFile, member};
 use redis_operator::group::{Decided, Event, Moment, Report, Settings};
-use redis_operator::policy::contract::{Group, Preference, Topology, Verdict};
-use redis_operator::policy::{Component, Line, Sandbox, embedded};
+use redis_operator::contract::{Group, Preference, Topology, Verdict};
+use redis_operator::policy::{Component, PolicyChain, Sandbox, embedded};
 use redis_operator::redis::Credentials;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -48,9 +48,9 @@ impl Default for Terms {
 /// A running operator. Dropping it kills it.
 pub struct Operator {
     /// The way in.
-    pub door: Door,
+    pub handle: GroupHandle,
     /// Who decides.
-    pub line: Arc<Line>,
+    pub line: Arc<PolicyChain>,
     reports: Arc<Mutex<Vec<(Instant, Report)>>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -82,18 +82,18 @@ impl Operator {
 
     /// The same, reaching them in a way of its own.
     pub async fn with(servers: &Servers, terms: Terms, access: Access) -> Self {
-        let (record_file, record) = RecordFile::open(terms.state.clone()).unwrap();
+        let (record_file, record) = StateFile::open(terms.state.clone()).unwrap();
         let settings = Settings { record, ..settings(servers.count(), &terms) };
-        let line = Arc::new(Line::new(policy()));
+        let line = Arc::new(PolicyChain::new(policy()));
         let start = Instant::now();
         let (driver, mut told) = Driver::new(settings, access, Arc::clone(&line), record_file, start);
-        let door = driver.door();
+        let handle = driver.handle();
         let mut members = Vec::new();
         for place in 0..servers.count() {
             members.push(member(servers.endpoint(place)).await.unwrap());
         }
-        door.send(Event::Members(members));
-        door.send(Event::Authority { may_act: true, silent_groups_permille: 0 });
+        handle.send(Event::Members(members));
+        handle.send(Event::Authority { may_act: true, silent_groups_permille: 0 });
         let reports = Arc::new(Mutex::new(Vec::new()));
         let (stop, mut stopped) = oneshot::channel::<()>();
         let (kept, dies_at) = (Arc::clone(&reports), terms.dies_at);
@@ -118,7 +118,7 @@ impl Operator {
         };
         // With the runtime go its sockets and whatever was under way.
         let thread = std::thread::spawn(move || runtime.block_on(live));
-        Self { door, line, reports, stop: Some(stop), thread: Some(thread) }
+        Self { handle, line, reports, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Ends as by SIGKILL: sockets close, nothing is finished.

@@ -7,8 +7,8 @@ mod story;
 mod summary;
 mod swap;
 
-use super::own::{Interrupts, OwnServers};
-use super::{Stop, Surroundings};
+use super::local_group::{Interrupts, LocalServers};
+use super::{Exit, Environment};
 use screen::{Screen, Tone};
 use std::time::Duration;
 use story::{Kind, Story};
@@ -20,17 +20,17 @@ use story::{Kind, Story};
 )]
 pub struct Args {
     #[command(flatten)]
-    servers: OwnServers,
+    servers: LocalServers,
 }
 
-pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     if args.servers.replicas == 0 {
-        return Err(Stop::Input("--replicas: give 1 or more; without a replica nobody can take over".into()));
+        return Err(Exit::Input("--replicas: give 1 or more; without a replica nobody can take over".into()));
     }
     let mut interrupts = Interrupts::open()?;
-    let screen = Screen::new(surroundings);
+    let screen = Screen::new(environment);
     let mut story = tokio::select! {
-        story = Story::open(&args.servers, screen, surroundings) => story?,
+        story = Story::open(&args.servers, screen, environment) => story?,
         () = interrupts.recv() => return Err(interrupted()),
     };
     let shown = tokio::select! {
@@ -41,12 +41,12 @@ pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
     match shown {
         Ok(()) => Ok(0),
         // Nobody saw how it ended.
-        Err(Stop::Done) => Ok(1),
+        Err(Exit::Done) => Ok(1),
         Err(stop) => Err(stop),
     }
 }
 
-async fn show(story: &mut Story) -> Result<(), Stop> {
+async fn show(story: &mut Story) -> Result<(), Exit> {
     story.title("Real Redis servers on loopback, nothing on disk; nobody is master yet")?;
     story.begin().await?;
     story.start_to_write()?;
@@ -80,6 +80,6 @@ async fn show(story: &mut Story) -> Result<(), Stop> {
     story.summarise().await
 }
 
-fn interrupted() -> Stop {
-    Stop::Failed("interrupted; the servers are stopped and their directory is gone".into())
+fn interrupted() -> Exit {
+    Exit::Failed("interrupted; the servers are stopped and their directory is gone".into())
 }

@@ -1,7 +1,7 @@
 //! What the demo prints: a line for everything that happens, in colour where that is wanted, and a running count where somebody
 //! watches. Into a pipe go plain lines without a control character. Knows nothing of what it prints.
 
-use crate::cli::{Stop, Surroundings, print};
+use crate::cli::{Exit, Environment, print};
 use std::time::{Duration, Instant};
 
 /// Standard output.
@@ -28,19 +28,19 @@ pub enum Tone {
 
 impl Screen {
     /// As `main` found it.
-    pub fn new(surroundings: &Surroundings) -> Self {
-        let Surroundings { is_terminal, has_colour, .. } = *surroundings;
+    pub fn new(environment: &Environment) -> Self {
+        let Environment { is_terminal, has_colour, .. } = *environment;
         Self { is_terminal, has_colour, is_running: false, counted: Instant::now() }
     }
 
     /// What comes now.
-    pub fn title(&mut self, text: &str) -> Result<(), Stop> {
+    pub fn title(&mut self, text: &str) -> Result<(), Exit> {
         let text = self.painted("1", text);
         self.print(&format!("\n{text}\n"))
     }
 
     /// One thing that happened, `after` some fault or order.
-    pub fn tell(&mut self, after: Option<Duration>, tone: Tone, word: &str, text: &str) -> Result<(), Stop> {
+    pub fn tell(&mut self, after: Option<Duration>, tone: Tone, word: &str, text: &str) -> Result<(), Exit> {
         let time = after.map_or_else(String::new, |after| format!("+{} ms", ms(after)));
         let colour = match tone {
             Tone::Harm => "31",
@@ -53,12 +53,12 @@ impl Screen {
     }
 
     /// A block of lines as it is.
-    pub fn block(&mut self, text: &str) -> Result<(), Stop> {
+    pub fn block(&mut self, text: &str) -> Result<(), Exit> {
         self.print(text)
     }
 
     /// Shows a count that goes on, where somebody watches, and not more often than can be read.
-    pub fn count(&mut self, text: &str) -> Result<(), Stop> {
+    pub fn count(&mut self, text: &str) -> Result<(), Exit> {
         if !self.is_terminal || self.counted.elapsed() < COUNT_EVERY {
             return Ok(());
         }
@@ -68,7 +68,7 @@ impl Screen {
         print(&format!("\r\x1b[2K{text}"))
     }
 
-    fn print(&mut self, text: &str) -> Result<(), Stop> {
+    fn print(&mut self, text: &str) -> Result<(), Exit> {
         let wiped = if std::mem::take(&mut self.is_running) { "\r\x1b[2K" } else { "" };
         print(&format!("{wiped}{text}"))
     }

@@ -2,7 +2,7 @@
 
 use super::load::{Acknowledged, Ledger};
 use super::screen::ms;
-use crate::report::Takeover;
+use crate::report::MasterChange;
 use std::fmt::{Display, Formatter, Result};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub struct Chapter {
     /// The first acknowledgement of the new master.
     pub first_write: Instant,
     /// Its phases.
-    pub takeover: Takeover,
+    pub takeover: MasterChange,
 }
 
 /// What brings a change of master about.
@@ -99,7 +99,7 @@ impl Summary<'_> {
 
 impl Chapter {
     fn name(&self) -> String {
-        let Takeover { source, target, .. } = &self.takeover;
+        let MasterChange { source, target, .. } = &self.takeover;
         let (source, what) = (
             source.as_deref().unwrap_or("nobody"),
             match self.kind {

@@ -1,10 +1,10 @@
 //! The cluster of a kubeconfig: its resources, and through the API server's Pod proxy what the operator sees of a group. Every
 //! failure is one sentence that says which right is missing, or what to look at.
 
-use super::Stop;
+use super::Exit;
 use crate::kubernetes::crd::{Redis, parse};
 use crate::kubernetes::objects::GROUP_LABEL;
-use crate::policy::contract::{Decision, Observation};
+use crate::contract::{Decision, Observation};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
@@ -68,9 +68,9 @@ impl Options {
     /// Reads the kubeconfig. Nothing is asked yet.
     ///
     /// # Errors
-    /// [`Stop::Input`], for a kubeconfig that names no cluster.
-    pub async fn connect(&self) -> Result<Cluster, Stop> {
-        let no_cluster = |error: &dyn std::fmt::Display| Stop::Input(format!("no cluster: {error}; set KUBECONFIG or --kubeconfig, and --context"));
+    /// [`Exit::Input`], for a kubeconfig that names no cluster.
+    pub async fn connect(&self) -> Result<Cluster, Exit> {
+        let no_cluster = |error: &dyn std::fmt::Display| Exit::Input(format!("no cluster: {error}; set KUBECONFIG or --kubeconfig, and --context"));
         let mut config = if self.kubeconfig.is_none() && self.context.is_none() {
             Config::infer().await.map_err(|error| no_cluster(&error))?
         } else {
@@ -96,18 +96,18 @@ impl Cluster {
     /// The resource of that name.
     ///
     /// # Errors
-    /// [`Stop`]: there is none, or it may not be read.
-    pub async fn redis(&self, name: &str) -> Result<Redis, Stop> {
+    /// [`Exit`]: there is none, or it may not be read.
+    pub async fn redis(&self, name: &str) -> Result<Redis, Exit> {
         let found = self.all_in(Some(&self.namespace)).get_opt(name).await.map_err(|error| refused("get redis.k8s.amaiz.com", &error))?;
         let namespace = &self.namespace;
-        found.map_or_else(|| Err(Stop::Input(format!("no Redis {name} in namespace {namespace}; kubectl redis status -A shows all"))), understood)
+        found.map_or_else(|| Err(Exit::Input(format!("no Redis {name} in namespace {namespace}; kubectl redis status -A shows all"))), understood)
     }
 
     /// All resources of the namespace, or of all; those that nobody understands left out.
     ///
     /// # Errors
-    /// [`Stop`]: they may not be read.
-    pub async fn all(&self, everywhere: bool) -> Result<Vec<Redis>, Stop> {
+    /// [`Exit`]: they may not be read.
+    pub async fn all(&self, everywhere: bool) -> Result<Vec<Redis>, Exit> {
         let namespace = Some(self.namespace.as_str()).filter(|_| !everywhere);
         let list = self.all_in(namespace).list(&ListParams::default()).await.map_err(|error| refused("list redis.k8s.amaiz.com", &error))?;
         Ok(list.items.into_iter().filter_map(|object| understood(object).ok()).collect())
@@ -116,8 +116,8 @@ impl Cluster {
     /// Changes the spec of a resource, and returns what became of it.
     ///
     /// # Errors
-    /// [`Stop`]: it may not be changed, or not so.
-    pub async fn change(&self, name: &str, spec: Value) -> Result<Redis, Stop> {
+    /// [`Exit`]: it may not be changed, or not so.
+    pub async fn change(&self, name: &str, spec: Value) -> Result<Redis, Exit> {
         let patch = Patch::Merge(serde_json::json!({ "spec": spec }));
         let params = PatchParams { field_manager: Some("kubectl-redis".into()), ..PatchParams::default() };
         let changed = self.all_in(Some(&self.namespace)).patch(name, &params, &patch).await;
@@ -179,14 +179,14 @@ impl Cluster {
     }
 }
 
-fn understood(object: DynamicObject) -> Result<Redis, Stop> {
+fn understood(object: DynamicObject) -> Result<Redis, Exit> {
     let object = serde_json::to_value(object).map_err(|error| error.to_string());
-    object.and_then(parse).map_err(|error| Stop::Failed(format!("not understood, it is of another version: {error}")))
+    object.and_then(parse).map_err(|error| Exit::Failed(format!("not understood, it is of another version: {error}")))
 }
 
 /// What the API server said to a request.
-fn refused(verb: &str, error: &kube::Error) -> Stop {
-    Stop::Failed(match error {
+fn refused(verb: &str, error: &kube::Error) -> Exit {
+    Exit::Failed(match error {
         kube::Error::Api(status) if status.code == 403 => format!("the right to {verb} is missing: {}", status.message),
         kube::Error::Api(status) if status.code == 401 => "the API server does not know who you are: renew the credentials of the kubeconfig".into(),
         kube::Error::Api(status) if status.code == 404 => format!("{}: are the definitions applied? kubectl apply -k deploy", status.message),

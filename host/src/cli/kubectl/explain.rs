@@ -6,7 +6,7 @@ use super::status::health_tone;
 use super::text::{Paint, Tone, age, plain};
 use super::timeline::story;
 use super::words;
-use crate::cli::{Stop, Surroundings, print};
+use crate::cli::{Exit, Environment, print};
 use k8s_openapi::jiff::Timestamp;
 
 /// Explain why this one is master, why there is no failover now, and who could take over
@@ -19,9 +19,9 @@ pub struct Args {
     name: String,
 }
 
-pub async fn run(args: &Args, cluster: &Cluster, surroundings: &Surroundings) -> Result<u8, Stop> {
+pub async fn run(args: &Args, cluster: &Cluster, environment: &Environment) -> Result<u8, Exit> {
     let facts = Facts::gather(cluster, &args.name).await?;
-    print(&explanation(&facts, Paint(surroundings.has_colour), Timestamp::now()))?;
+    print(&explanation(&facts, Paint(environment.has_colour), Timestamp::now()))?;
     Ok(0)
 }
 
@@ -92,7 +92,7 @@ fn why_master(facts: &Facts, now: Timestamp) -> Vec<String> {
 }
 
 fn failover_question(facts: &Facts) -> &'static str {
-    use crate::policy::contract::Verdict;
+    use crate::contract::Verdict;
     match facts.view.as_ref().map(|view| view.decision.verdict) {
         Some(Verdict::Act) => "What is being done now?",
         Some(Verdict::Refuse) => "Why is nothing done, and what must a person decide?",

@@ -2,10 +2,10 @@
 //! look wins; where it could not be had, the resource's status stands, which has no numbers.
 
 use super::cluster::{Cluster, View};
-use crate::cli::Stop;
+use crate::cli::Exit;
 use crate::kubernetes::crd::{Redis, RedisStatus};
-use crate::kubernetes::verdicts::{health_word, role_word};
-use crate::policy::contract::{Instance, Value};
+use crate::kubernetes::status::instances::{health_word, role_word};
+use crate::contract::{Instance, Value};
 use failover_core::facts::{INFO_REPLICATION, ReplicationFacts};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -69,8 +69,8 @@ impl Facts {
     /// Asks for everything.
     ///
     /// # Errors
-    /// [`Stop`] when the resource cannot be had: without the rest there is less to see.
-    pub async fn gather(cluster: &Cluster, name: &str) -> Result<Self, Stop> {
+    /// [`Exit`] when the resource cannot be had: without the rest there is less to see.
+    pub async fn gather(cluster: &Cluster, name: &str) -> Result<Self, Exit> {
         let redis = cluster.redis(name).await?;
         let (pods, view) = tokio::join!(cluster.pods(&redis), cluster.view(&cluster.namespace, name));
         Ok(Self::new(redis, &pods, view))

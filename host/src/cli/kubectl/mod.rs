@@ -15,7 +15,7 @@ mod text;
 mod timeline;
 mod words;
 
-use super::{LogFormat, Stop, Surroundings};
+use super::{LogFormat, Exit, Environment};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::Path;
@@ -68,11 +68,11 @@ impl Plugin {
     }
 }
 
-pub async fn run(args: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let cluster = args.cluster.connect().await?;
     match &args.command {
-        Command::Status(status) => status::run(status, &cluster, surroundings).await,
-        Command::Explain(explain) => explain::run(explain, &cluster, surroundings).await,
+        Command::Status(status) => status::run(status, &cluster, environment).await,
+        Command::Explain(explain) => explain::run(explain, &cluster, environment).await,
         Command::Switchover(switchover) => switchover::run(switchover, &cluster).await,
         Command::Pause(pause) => pause::run(pause, true, &cluster).await,
         Command::Resume(resume) => pause::run(resume, false, &cluster).await,

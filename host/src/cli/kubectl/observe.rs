@@ -1,7 +1,7 @@
 //! `kubectl redis observe`: the live Observation of a group, as its operator has it.
 
 use super::cluster::Cluster;
-use crate::cli::{Stop, print_json};
+use crate::cli::{Exit, print_json};
 
 /// Print the live Observation of a Redis as JSON, ready for `redis-operator policy decide`; touches nothing
 #[derive(Debug, clap::Args)]
@@ -13,9 +13,9 @@ pub struct Args {
     name: String,
 }
 
-pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Stop> {
+pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Exit> {
     cluster.redis(&args.name).await?;
-    let view = cluster.view(&cluster.namespace, &args.name).await.map_err(Stop::Failed)?;
+    let view = cluster.view(&cluster.namespace, &args.name).await.map_err(Exit::Failed)?;
     print_json(&view.observation)?;
     Ok(0)
 }

@@ -2,7 +2,7 @@
 
 use super::cluster::Cluster;
 use crate::cli::settings::duration;
-use crate::cli::{Stop, print};
+use crate::cli::{Exit, print};
 use crate::kubernetes::crd::Redis;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ pub struct Args {
     timeout: Duration,
 }
 
-pub async fn run(args: &Args, paused: bool, cluster: &Cluster) -> Result<u8, Stop> {
+pub async fn run(args: &Args, paused: bool, cluster: &Cluster) -> Result<u8, Exit> {
     let (namespace, name) = (&cluster.namespace, &args.name);
     let was_so = cluster.redis(name).await?.spec.paused == paused;
     let asked = cluster.change(name, json!({ "paused": paused })).await?;
@@ -28,7 +28,7 @@ pub async fn run(args: &Args, paused: bool, cluster: &Cluster) -> Result<u8, Sto
     while !is_so(&redis, paused, since) {
         if Instant::now() >= deadline {
             let (wanted, seconds) = (if paused { "paused" } else { "resumed" }, args.timeout.as_secs());
-            return Err(Stop::Failed(format!(
+            return Err(Exit::Failed(format!(
                 "{namespace}/{name} is asked to be {wanted}, and no operator has said so for {seconds} s: does one run, and look after {namespace}?"
             )));
         }

@@ -4,7 +4,7 @@ use super::cluster::Cluster;
 use super::facts::{Facts, Row};
 use super::text::{Paint, Tone, age, or_dash, plain};
 use super::timeline::timeline;
-use crate::cli::{Format, Stop, Surroundings, print, print_json};
+use crate::cli::{Format, Exit, Environment, print, print_json};
 use k8s_openapi::jiff::Timestamp;
 
 /// Show a Redis on one screen: who is master, how everybody is, the last failover; without a name, a line for each
@@ -23,8 +23,8 @@ pub struct Args {
     output: Format,
 }
 
-pub async fn run(args: &Args, cluster: &Cluster, surroundings: &Surroundings) -> Result<u8, Stop> {
-    let (paint, now) = (Paint(surroundings.has_colour), Timestamp::now());
+pub async fn run(args: &Args, cluster: &Cluster, environment: &Environment) -> Result<u8, Exit> {
+    let (paint, now) = (Paint(environment.has_colour), Timestamp::now());
     if let Some(name) = &args.name {
         let facts = Facts::gather(cluster, name).await?;
         match args.output {

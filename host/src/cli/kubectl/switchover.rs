@@ -7,7 +7,7 @@ use super::text::{ms, plain};
 use super::timeline::story;
 use super::words;
 use crate::cli::settings::duration;
-use crate::cli::{Stop, print};
+use crate::cli::{Exit, print};
 use crate::kubernetes::crd::RedisStatus;
 use serde_json::json;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -33,7 +33,7 @@ pub struct Args {
     timeout: Duration,
 }
 
-pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Stop> {
+pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Exit> {
     let facts = Facts::gather(cluster, &args.name).await?;
     let to = args.to.as_deref().map(|to| to.trim_start_matches("pod/"));
     let source = match check(&facts, to)? {
@@ -71,16 +71,16 @@ struct Asked<'a> {
 }
 
 /// Whether it can be asked for at all: what the operator would refuse or wait for in vain is said at once, and nothing is touched.
-fn check(facts: &Facts, to: Option<&str>) -> Result<Ready, Stop> {
+fn check(facts: &Facts, to: Option<&str>) -> Result<Ready, Exit> {
     let name = &facts.name;
-    let no = |why: String| Err(Stop::Failed(why));
+    let no = |why: String| Err(Exit::Failed(why));
     let Some(master) = facts.master() else {
         return no(format!("there is no master that could hand over: {}", facts.decision().1));
     };
     if let Some(to) = to {
         let Some(row) = facts.row(to) else {
             let there: Vec<&str> = facts.instances.iter().map(|row| row.name.as_str()).collect();
-            return Err(Stop::Input(format!("--to: {} is no instance of {name}; it has {}", plain(to), there.join(", "))));
+            return Err(Exit::Input(format!("--to: {} is no instance of {name}; it has {}", plain(to), there.join(", "))));
         };
         if to == master {
             return Ok(Ready::Done(master.to_owned()));
@@ -98,7 +98,7 @@ fn check(facts: &Facts, to: Option<&str>) -> Result<Ready, Stop> {
 }
 
 /// Tells what changes until it is done, refused, or too late.
-async fn follow(args: &Args, cluster: &Cluster, asked: &Asked<'_>) -> Result<u8, Stop> {
+async fn follow(args: &Args, cluster: &Cluster, asked: &Asked<'_>) -> Result<u8, Exit> {
     let deadline = Instant::now() + args.timeout;
     let mut told = String::new();
     let mut done: Option<Instant> = None;
@@ -109,7 +109,7 @@ async fn follow(args: &Args, cluster: &Cluster, asked: &Asked<'_>) -> Result<u8,
         let status = redis.status.unwrap_or_default();
         match progress(&status, asked) {
             Progress::NotSeen => {}
-            Progress::Refused(why) => return Err(Stop::Failed(plain(&why))),
+            Progress::Refused(why) => return Err(Exit::Failed(plain(&why))),
             Progress::UnderWay(now) if now != told => {
                 print(&format!("{}\n", plain(&now)))?;
                 told = now;
@@ -127,7 +127,7 @@ async fn follow(args: &Args, cluster: &Cluster, asked: &Asked<'_>) -> Result<u8,
         }
     }
     let why = if told.is_empty() { "no operator has taken it up; does one run, and look after this namespace?".to_owned() } else { plain(&told) };
-    Err(Stop::Failed(format!("not done within {} s, and still asked for: {why}", args.timeout.as_secs())))
+    Err(Exit::Failed(format!("not done within {} s, and still asked for: {why}", args.timeout.as_secs())))
 }
 
 /// How far a request has got, by the resource's status.
@@ -183,11 +183,11 @@ mod tests {
     use super::*;
     use crate::kubernetes::crd::{LastFailover, PublishedMaster, Timeline};
 
-    fn said(result: Result<Ready, Stop>) -> String {
+    fn said(result: Result<Ready, Exit>) -> String {
         match result {
             Ok(ready) => format!("{ready:?}"),
-            Err(Stop::Failed(why) | Stop::Input(why)) => why,
-            Err(Stop::Done | Stop::Usage) => unreachable!(),
+            Err(Exit::Failed(why) | Exit::Input(why)) => why,
+            Err(Exit::Done | Exit::Usage) => unreachable!(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::cli::{Format, PolicyChoice, Stop, Surroundings, print, print_json};
+use crate::cli::{Format, PolicyChoice, Exit, Environment, print, print_json};
 use crate::policy::{Component, Policy, PolicyFault, healthy_group};
 
 /// Measure decisions: per second, p50 and p99, in a fresh instance (as always) and in a reused one (to see its price)
@@ -41,12 +41,12 @@ struct Times {
     p99_us: f64,
 }
 
-pub(super) fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
-    let sandbox = arguments.choice.sandbox(surroundings)?;
+pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exit> {
+    let sandbox = arguments.choice.sandbox(environment)?;
     let component = arguments.choice.load(&sandbox)?;
     let duration = Duration::from_millis(arguments.for_ms);
     let rows: Result<Vec<Row>, PolicyFault> = arguments.members.iter().map(|members| measure(&component, *members, duration)).collect();
-    let rows = rows.map_err(|fault| Stop::Failed(format!("{} ({}): {fault}", component.title(), arguments.choice.source())))?;
+    let rows = rows.map_err(|fault| Exit::Failed(format!("{} ({}): {fault}", component.title(), arguments.choice.source())))?;
     match arguments.format {
         Format::Json => print_json(&serde_json::json!({
             "policy": component.title(), "digest": component.digest(), "pooled": sandbox.is_pooled(), "rows": rows

@@ -4,8 +4,8 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Format, PolicyChoice, Stop, Surroundings, print, print_json};
-use crate::policy::check::{Report, Trial, check, embedded_scenarios, read_directory};
+use crate::cli::{Format, PolicyChoice, Exit, Environment, print, print_json};
+use crate::conformance::{Report, Trial, check, embedded_scenarios, read_directory};
 
 /// Check that a policy keeps every invariant: all scenarios, then random observations
 #[derive(Debug, clap::Args)]
@@ -36,13 +36,13 @@ pub(super) struct Args {
     format: Format,
 }
 
-pub(super) fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exit> {
     let scenarios = match &arguments.scenarios {
         Some(directory) => read_directory(directory),
         None => embedded_scenarios(),
     };
-    let scenarios = scenarios.map_err(|error| Stop::Input(error.to_string()))?;
-    let component = arguments.choice.load(&arguments.choice.sandbox(surroundings)?)?;
+    let scenarios = scenarios.map_err(|error| Exit::Input(error.to_string()))?;
+    let component = arguments.choice.load(&arguments.choice.sandbox(environment)?)?;
     let trial = Trial { scenarios: &scenarios, random: arguments.random, seed: arguments.seed, strict: arguments.strict };
     let total = scenarios.len() as u64 + u64::from(arguments.random);
     let is_watched = stderr().is_terminal();
@@ -70,11 +70,11 @@ fn show_progress(done: u64, total: u64) {
 }
 
 /// The counterexample with its observation. Writes nothing when there is none.
-fn save(path: &Path, report: &Report) -> Result<(), Stop> {
+fn save(path: &Path, report: &Report) -> Result<(), Exit> {
     let Some((claim, failure)) = report.first_failure() else { return Ok(()) };
     let record = serde_json::json!({ "policy": report.policy, "digest": report.digest, "claim": claim, "at": failure.at,
         "text": failure.text, "observation": failure.observation, "decision": failure.decision });
-    std::fs::write(path, format!("{record:#}\n")).map_err(|error| Stop::Input(format!("{}: {error}", path.display())))
+    std::fs::write(path, format!("{record:#}\n")).map_err(|error| Exit::Input(format!("{}: {error}", path.display())))
 }
 
 const PROGRESS_STEP: u64 = 25;

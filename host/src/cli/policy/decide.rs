@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{PolicyChoice, Stop, Surroundings, print_json, read_observation};
+use crate::cli::{PolicyChoice, Exit, Environment, print_json, read_observation};
 use crate::policy::Policy;
 
 /// Ask a policy what it would do: Observation JSON in, Decision JSON out
@@ -18,10 +18,10 @@ pub(super) struct Args {
     choice: PolicyChoice,
 }
 
-pub(super) fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exit> {
     let observation = read_observation(arguments.observation.as_deref())?;
-    let component = arguments.choice.load(&arguments.choice.sandbox(surroundings)?)?;
-    let failed = |fault| Stop::Failed(format!("{} ({}): {fault}", component.title(), arguments.choice.source()));
+    let component = arguments.choice.load(&arguments.choice.sandbox(environment)?)?;
+    let failed = |fault| Exit::Failed(format!("{} ({}): {fault}", component.title(), arguments.choice.source()));
     print_json(&component.decide(&observation).map_err(failed)?)?;
     Ok(0)
 }

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write, stdout};
 use std::path::PathBuf;
 
-use crate::cli::{Stop, print};
+use crate::cli::{Exit, print};
 use crate::policy::EMBEDDED;
 
 /// Write the policy that this program carries, byte by byte, for other hosts
@@ -15,14 +15,14 @@ pub(super) struct Args {
     output: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: &Args) -> Result<u8, Stop> {
+pub(super) fn run(arguments: &Args) -> Result<u8, Exit> {
     match &arguments.output {
         Some(path) => {
-            std::fs::write(path, EMBEDDED).map_err(|error| Stop::Input(format!("{}: {error}", path.display())))?;
+            std::fs::write(path, EMBEDDED).map_err(|error| Exit::Input(format!("{}: {error}", path.display())))?;
             print(&format!("{}: {} bytes\n", path.display(), EMBEDDED.len()))?;
         }
-        None if stdout().is_terminal() => return Err(Stop::Input("standard output is a terminal; name a file with --output".into())),
-        None => stdout().lock().write_all(EMBEDDED).map_err(|error| Stop::Failed(format!("standard output: {error}")))?,
+        None if stdout().is_terminal() => return Err(Exit::Input("standard output is a terminal; name a file with --output".into())),
+        None => stdout().lock().write_all(EMBEDDED).map_err(|error| Exit::Failed(format!("standard output: {error}")))?,
     }
     Ok(0)
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::{Format, PolicyChoice, Stop, Surroundings, print, print_json};
-use crate::policy::contract::{InstanceKind, Topology, Want};
+use crate::cli::{Format, PolicyChoice, Exit, Environment, print, print_json};
+use crate::contract::{InstanceKind, Topology, Want};
 use crate::policy::{Component, POLICY_WORLD, Policy};
 
 /// Show what a policy is: name, version, world, digest, parameters, wanted commands
@@ -17,8 +17,8 @@ pub(super) struct Args {
     format: Format,
 }
 
-pub(super) fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
-    let component = arguments.choice.load(&arguments.choice.sandbox(surroundings)?)?;
+pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exit> {
+    let component = arguments.choice.load(&arguments.choice.sandbox(environment)?)?;
     match arguments.format {
         Format::Table => print(&table(&component, &arguments.choice.source()))?,
         Format::Json => print_json(&record(&component, &arguments.choice.source()))?,

@@ -3,7 +3,7 @@
 
 use clap::Subcommand;
 
-use super::{Stop, Surroundings};
+use super::{Exit, Environment};
 use crate::policy::COMPONENT_BYTES_MAX;
 use crate::registry::{FetchError, Remote};
 
@@ -37,30 +37,30 @@ enum Command {
     Pull(pull::Args),
 }
 
-pub(super) async fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
+pub(super) async fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exit> {
     match &arguments.command {
-        Command::Inspect(arguments) => inspect::run(arguments, surroundings),
-        Command::Decide(arguments) => decide::run(arguments, surroundings),
-        Command::Check(arguments) => check::run(arguments, surroundings),
-        Command::Bench(arguments) => bench::run(arguments, surroundings),
-        Command::Wrap(arguments) => wrap::run(arguments, surroundings),
+        Command::Inspect(arguments) => inspect::run(arguments, environment),
+        Command::Decide(arguments) => decide::run(arguments, environment),
+        Command::Check(arguments) => check::run(arguments, environment),
+        Command::Bench(arguments) => bench::run(arguments, environment),
+        Command::Wrap(arguments) => wrap::run(arguments, environment),
         Command::Export(arguments) => export::run(arguments),
-        Command::Push(arguments) => push::run(arguments, surroundings).await,
-        Command::Pull(arguments) => pull::run(arguments, surroundings).await,
+        Command::Push(arguments) => push::run(arguments, environment).await,
+        Command::Pull(arguments) => pull::run(arguments, environment).await,
     }
 }
 
 /// A registry, as the user of this program is known there.
-fn remote(surroundings: &Surroundings) -> Result<Remote, Stop> {
-    Remote::new(surroundings.logins.clone(), COMPONENT_BYTES_MAX).map_err(|error| stop(&error, true))
+fn remote(environment: &Environment) -> Result<Remote, Exit> {
+    Remote::new(environment.logins.clone(), COMPONENT_BYTES_MAX).map_err(|error| stop(&error, true))
 }
 
 /// What a registry says: whether the names were wrong, or the way there.
-fn stop(error: &FetchError, plain_http: bool) -> Stop {
+fn stop(error: &FetchError, plain_http: bool) -> Exit {
     match error {
-        FetchError::Unreachable { .. } if !plain_http => Stop::Failed(format!("{error}; a registry without TLS needs --plain-http")),
+        FetchError::Unreachable { .. } if !plain_http => Exit::Failed(format!("{error}; a registry without TLS needs --plain-http")),
         FetchError::NoTls(_) | FetchError::TimedOut { .. } | FetchError::Refused { .. } | FetchError::Unreachable { .. } => {
-            Stop::Failed(error.to_string())
+            Exit::Failed(error.to_string())
         }
         FetchError::Address(_)
         | FetchError::TooLarge { .. }
@@ -68,6 +68,6 @@ fn stop(error: &FetchError, plain_http: bool) -> Stop {
         | FetchError::NotFound { .. }
         | FetchError::Digest { .. }
         | FetchError::NoComponent(_)
-        | FetchError::Logins { .. } => Stop::Input(error.to_string()),
+        | FetchError::Logins { .. } => Exit::Input(error.to_string()),
     }
 }

@@ -1,7 +1,7 @@
 //! `policy pull`: a policy out of an OCI registry, into a file.
 
 use super::{remote, stop};
-use crate::cli::{PolicyChoice, Stop, Surroundings, print};
+use crate::cli::{PolicyChoice, Exit, Environment, print};
 use crate::policy::{Component, Policy};
 use crate::registry::Reference;
 use std::path::PathBuf;
@@ -22,13 +22,13 @@ pub(super) struct Args {
     plain_http: bool,
 }
 
-pub(super) async fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
-    let bytes = remote(surroundings)?.pull(&arguments.image, arguments.plain_http).await.map_err(|error| stop(&error, arguments.plain_http))?;
+pub(super) async fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exit> {
+    let bytes = remote(environment)?.pull(&arguments.image, arguments.plain_http).await.map_err(|error| stop(&error, arguments.plain_http))?;
     // Loaded before it is written, so that what is no policy leaves no file.
     let nowhere = PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
-    let policy = Component::load(&nowhere.sandbox(surroundings)?, &bytes).map_err(|error| Stop::Input(format!("{}: {error}", arguments.image)))?;
+    let policy = Component::load(&nowhere.sandbox(environment)?, &bytes).map_err(|error| Exit::Input(format!("{}: {error}", arguments.image)))?;
     let output = arguments.output.display();
-    std::fs::write(&arguments.output, &bytes).map_err(|error| Stop::Input(format!("{output}: {error}")))?;
+    std::fs::write(&arguments.output, &bytes).map_err(|error| Exit::Input(format!("{output}: {error}")))?;
     print(&format!("{output}: {}, {} bytes, sha256:{}\n", policy.title(), bytes.len(), policy.digest()))?;
     Ok(0)
 }

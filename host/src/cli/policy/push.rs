@@ -1,7 +1,7 @@
 //! `policy push`: a policy into an OCI registry, as an artifact that other tools of WebAssembly read as well.
 
 use super::{remote, stop};
-use crate::cli::{PolicyChoice, Stop, Surroundings, print};
+use crate::cli::{PolicyChoice, Exit, Environment, print};
 use crate::policy::{Component, Policy, read_file};
 use crate::registry::Reference;
 use std::path::PathBuf;
@@ -21,16 +21,16 @@ pub(super) struct Args {
     plain_http: bool,
 }
 
-pub(super) async fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
-    let bad = |why: String| Stop::Input(format!("{}: {why}", arguments.file.display()));
+pub(super) async fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exit> {
+    let bad = |why: String| Exit::Input(format!("{}: {why}", arguments.file.display()));
     if arguments.image.tag.is_none() {
-        return Err(Stop::Input(format!("{} has no tag to push to; write REGISTRY/REPOSITORY:TAG", arguments.image)));
+        return Err(Exit::Input(format!("{} has no tag to push to; write REGISTRY/REPOSITORY:TAG", arguments.image)));
     }
     let bytes = read_file(&arguments.file).map_err(|error| bad(error.to_string()))?;
     // Loaded before it is sent, so that what is no policy gets no name.
     let nowhere = PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
-    let policy = Component::load(&nowhere.sandbox(surroundings)?, &bytes).map_err(|error| bad(error.to_string()))?;
-    let pushed = remote(surroundings)?.push(&bytes, policy.exports(), &arguments.image, arguments.plain_http).await;
+    let policy = Component::load(&nowhere.sandbox(environment)?, &bytes).map_err(|error| bad(error.to_string()))?;
+    let pushed = remote(environment)?.push(&bytes, policy.exports(), &arguments.image, arguments.plain_http).await;
     let pushed = pushed.map_err(|error| stop(&error, arguments.plain_http))?;
     print(&format!("{}: {}, sha256 {}\n{}\n", arguments.image, policy.title(), policy.digest(), pushed.pinned))?;
     Ok(0)

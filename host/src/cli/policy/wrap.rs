@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{PolicyChoice, Stop, Surroundings, print};
+use crate::cli::{PolicyChoice, Exit, Environment, print};
 use crate::policy::{Component, Policy, wrap};
 
 /// Make a policy component of a core module that was built with wit-bindgen
@@ -17,15 +17,15 @@ pub(super) struct Args {
     output: PathBuf,
 }
 
-pub(super) fn run(arguments: &Args, surroundings: &Surroundings) -> Result<u8, Stop> {
-    let bad = |why: String| Stop::Input(format!("{}: {why}", arguments.module.display()));
+pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exit> {
+    let bad = |why: String| Exit::Input(format!("{}: {why}", arguments.module.display()));
     let module = std::fs::read(&arguments.module).map_err(|error| bad(error.to_string()))?;
     let component = wrap(&module).map_err(bad)?;
     // Loaded before it is written, so that what is no policy leaves no file.
     let nowhere = PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
-    let policy = Component::load(&nowhere.sandbox(surroundings)?, &component).map_err(|error| bad(format!("made into a component, {error}")))?;
+    let policy = Component::load(&nowhere.sandbox(environment)?, &component).map_err(|error| bad(format!("made into a component, {error}")))?;
     let output = arguments.output.display();
-    std::fs::write(&arguments.output, &component).map_err(|error| Stop::Input(format!("{output}: {error}")))?;
+    std::fs::write(&arguments.output, &component).map_err(|error| Exit::Input(format!("{output}: {error}")))?;
     print(&format!("{output}: {}, {} bytes, sha256:{}\n", policy.title(), component.len(), policy.digest()))?;
     Ok(0)
 }

@@ -5,8 +5,8 @@ mod accepts;
 mod rejects;
 
 use super::{Rule, judge};
-use crate::policy::check::world::{Server, observe};
-use crate::policy::contract::*;
+use crate::conformance::world::{Server, observe};
+use crate::contract::*;
 
 /// Servers, what else the host knows, and a plan. `""` as an expected run id is filled in with the true one.
 struct Play {

@@ -1,14 +1,14 @@
 //! The objects that a Redis resource asks for, as they should be: one file per kind, no client. The same resource gives the same
 //! objects, byte for byte, so that applying them again changes nothing.
 
-mod bridge;
+mod failover_slice;
 mod config;
 mod disruption;
 mod pod;
 mod services;
 mod stateful_set;
 
-pub use bridge::{SERVICE_LABEL, bridge, bridge_name, lead_to};
+pub use failover_slice::{SERVICE_LABEL, failover_slice, failover_slice_name, lead_to};
 pub use config::{AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, REPLICATES, live_directives, replication_user};
 
 use super::crd::Redis;

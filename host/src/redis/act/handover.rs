@@ -22,7 +22,7 @@
 
 use super::clients::{Kicked, kick_clients};
 use super::follow::follow;
-use super::hold::Hold;
+use super::write_pause::WritePause;
 use super::promote::promote;
 use super::role::{Role, text};
 use super::{ActFailure, all_good, transact};
@@ -88,7 +88,7 @@ pub async fn handover(source: &Connection, target: &Connection, terms: &Handover
 
     let paused_at = Instant::now();
     let catch_up_until = terms.deadline.min(paused_at + terms.pause_max / 2);
-    let (hold, info) = Hold::take(source, terms.pause_max, catch_up_until).await?;
+    let (hold, info) = WritePause::take(source, terms.pause_max, catch_up_until).await?;
     watch.lap("pause");
     let mut reached = match catch_up(target, &start, &info, catch_up_until).await {
         Ok(offset) => offset,
@@ -246,7 +246,7 @@ fn last_offset(results: &[Value]) -> Result<u64, ActFailure> {
 }
 
 /// Nothing was changed yet: only the writes were held.
-async fn let_go(source: &Connection, hold: &Hold, terms: &HandoverTerms, why: String) -> ActFailure {
+async fn let_go(source: &Connection, hold: &WritePause, terms: &HandoverTerms, why: String) -> ActFailure {
     match hold.release(source, Instant::now() + terms.pause_max).await {
         Ok(()) => ActFailure::Undone { why },
         Err(failure) => failure,

@@ -27,7 +27,7 @@ mod configure;
 mod fence;
 mod follow;
 mod handover;
-mod hold;
+mod write_pause;
 mod promote;
 mod role;
 

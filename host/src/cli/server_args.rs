@@ -1,0 +1,83 @@
+//! The options by which commands name existing Redis servers and say how to log in.
+
+use super::{Exit, Environment};
+use crate::driver::{Access, member};
+use crate::group::Member;
+use crate::redis::{Credentials, Endpoint, Tls};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which servers, and how they are reached. A password comes from a file or from REDIS_OPERATOR_PASSWORD, never from the command
+/// line, which everybody on the machine can read.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Servers {
+    /// The members of the group; `[::1]:6379` for IPv6
+    #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', required = true)]
+    redis: Vec<String>,
+    /// ACL user [default: the servers' default user]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// File with the password [default: the variable REDIS_OPERATOR_PASSWORD, if set]
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// File with the certificates to trust, in PEM; switches TLS on
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// File with our certificate, in PEM, for servers that want one
+    #[arg(long, value_name = "FILE", requires = "tls_ca", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// File with its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Name in the servers' certificates [default: the host that is dialled]
+    #[arg(long, value_name = "NAME", requires = "tls_ca")]
+    tls_name: Option<String>,
+}
+
+impl Servers {
+    /// Resolves every name and reads every file.
+    ///
+    /// # Errors
+    /// [`Exit::Input`] for the first thing that is wrong.
+    pub async fn resolve(&self, hang_limit: Duration, environment: &Environment) -> Result<(Vec<Member>, Access), Exit> {
+        let mut members: Vec<Member> = Vec::new();
+        for text in &self.redis {
+            let endpoint: Endpoint = text.parse().map_err(|error| Exit::Input(format!("--redis: {error}")))?;
+            let member = member(&endpoint).await.map_err(|error| Exit::Input(format!("--redis: {error}; check the name")))?;
+            if let Some(twin) = members.iter().find(|other| is_same_server(other, &member)) {
+                let as_what = if twin.id == member.id { String::new() } else { format!(", as {} and as {}", twin.id, member.id) };
+                return Err(Exit::Input(format!("--redis: {} is listed twice{as_what}; list every server once", member.id)));
+            }
+            members.push(member);
+        }
+        Ok((members, Access { logins: self.credentials(environment)?.into(), tls: self.tls()?, hang_limit }))
+    }
+
+    fn credentials(&self, environment: &Environment) -> Result<Option<Credentials>, Exit> {
+        let (password, source) = match &self.password_file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| Exit::Input(format!("--password-file {}: {error}", path.display())))?;
+                (Some(text), format!("--password-file {}", path.display()))
+            }
+            None => (environment.password.clone(), "REDIS_OPERATOR_PASSWORD".into()),
+        };
+        match password {
+            Some(password) => Credentials::new(self.user.clone(), &password).map(Some).map_err(|error| Exit::Input(format!("{source}: {error}"))),
+            None if self.user.is_some() => Err(Exit::Input("--user needs a password: give --password-file or set REDIS_OPERATOR_PASSWORD".into())),
+            None => Ok(None),
+        }
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, Exit> {
+        let Some(ca) = &self.tls_ca else { return Ok(None) };
+        let client = self.tls_cert.as_deref().zip(self.tls_key.as_deref());
+        Tls::new(ca, client, self.tls_name.as_deref()).map(Some).map_err(|error| Exit::Input(error.to_string()))
+    }
+}
+
+fn is_same_server(one: &Member, other: &Member) -> bool {
+    let places =
+        |member: &Member| member.aliases.iter().chain([&member.address]).map(|at| (at.host.to_ascii_lowercase(), at.port)).collect::<Vec<_>>();
+    let known = places(one);
+    places(other).iter().any(|place| known.contains(place))
+}

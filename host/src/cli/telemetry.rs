@@ -1,0 +1,118 @@
+//! What every command that looks after a group does beside it: logs, metrics, recording, the policy file, signals.
+
+use super::{PolicyChoice, Session, Exit};
+use crate::group::{Event, Moment, Report};
+use crate::conformance::prove;
+use crate::contract::Topology;
+use crate::policy::{Change, Component, Prove, Watch};
+use crate::report::{GroupNames, Health, Listen, Metrics, Heartbeat, Recording, Reporter};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Where to tell of what happens.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct TelemetryArgs {
+    /// Serve /metrics, /healthz and /readyz here [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Append each decision that is news to this file, one JSON line each, which `policy decide` takes
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+}
+
+/// Everything that is told of one group.
+pub struct Telemetry {
+    reporter: Reporter,
+    pulse: Heartbeat,
+}
+
+impl TelemetryArgs {
+    /// Opens what was asked for.
+    ///
+    /// # Errors
+    /// [`Exit::Input`] for an address that is taken or a file that cannot be written.
+    pub async fn open(&self, name: &str, interval: Duration, session: &Session) -> Result<Telemetry, Exit> {
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+        let health = Arc::new(Health::new(u64::try_from(interval.max(QUIET).as_micros()).unwrap_or(u64::MAX)));
+        let listen = match self.listen {
+            Some(address) => Some(
+                Listen::bind(address, Arc::clone(&metrics), Arc::clone(&health), session.start)
+                    .await
+                    .map_err(|error| Exit::Input(error.to_string()))?,
+            ),
+            None => None,
+        };
+        let zero = SystemTime::now() - session.start.elapsed();
+        let recording = self.record.as_ref().map(|path| Recording::open(path, zero)).transpose().map_err(|error| Exit::Input(error.to_string()))?;
+        if let Some(listen) = listen {
+            tokio::spawn(listen.run());
+        }
+        let names = GroupNames { namespace: String::new(), name: name.to_owned(), topology: Topology::Replication };
+        let pulse = health.group(name.to_owned(), Moment::default());
+        Ok(Telemetry { reporter: Reporter::new(names, metrics, recording), pulse })
+    }
+}
+
+impl Telemetry {
+    fn take(&mut self, now: Moment, report: &Report) {
+        self.pulse.report(now, report);
+        self.reporter.take(now, report);
+    }
+
+    /// Tells of what happened before.
+    pub fn catch_up(&mut self, seen: &[(Moment, Report)]) {
+        for (now, report) in seen {
+            self.take(*now, report);
+        }
+    }
+
+    /// Tells of everything until `done` says so, a signal comes, or the group ends. True: `done` said so.
+    ///
+    /// # Errors
+    /// [`Exit::Failed`] when the system gives no signals.
+    pub async fn until(&mut self, session: &mut Session, choice: &PolicyChoice, mut done: impl FnMut(Moment, &Report) -> bool) -> Result<bool, Exit> {
+        let no_signals = |error: std::io::Error| Exit::Failed(format!("no signals: {error}"));
+        let mut interrupted = signal(SignalKind::interrupt()).map_err(no_signals)?;
+        let mut terminated = signal(SignalKind::terminate()).map_err(no_signals)?;
+        let watch = watch(session, choice);
+        tokio::pin!(watch);
+        loop {
+            tokio::select! {
+                report = session.reports.recv() => {
+                    let Some((now, report)) = report else { return Ok(false) };
+                    self.take(now, &report);
+                    if done(now, &report) {
+                        return Ok(true);
+                    }
+                }
+                () = &mut watch => {}
+                _ = interrupted.recv() => return Ok(false),
+                _ = terminated.recv() => return Ok(false),
+            }
+        }
+    }
+}
+
+/// Puts what the policy file becomes in front of the line, once it is proven.
+fn watch(session: &Session, choice: &PolicyChoice) -> impl Future<Output = ()> + use<> {
+    let (line, sandbox, handle, path) = (Arc::clone(&session.line), Arc::clone(&session.sandbox), session.handle.clone(), choice.policy.clone());
+    let unproven = choice.unproven_policy;
+    async move {
+        let Some(path) = path else { return std::future::pending().await };
+        let prove: Arc<Prove> = if unproven { Arc::new(|_: &Component| Ok(())) } else { Arc::new(prove) };
+        let told = Watch { path: path.clone(), sandbox, line, prove }.run(|change| match change {
+            Change::Live { title, digest } => {
+                tracing::info!(policy = title, digest, path = %path.display(), "policy live");
+                handle.send(Event::Policy);
+            }
+            Change::Refused(error) => tracing::warn!(%error, "policy refused"),
+        });
+        told.await;
+    }
+}
+
+/// A healthy group reports no more often than the policy decides.
+const QUIET: Duration = Duration::from_secs(1);

@@ -1,0 +1,39 @@
+//! What the controllers of all resources share.
+
+use super::policy::{Policies, Shadows};
+use crate::driver::ThreadLoad;
+use crate::kubernetes::events::EventWriter;
+use crate::report::{GroupInspector, Health, Metrics};
+use kube::Client;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+/// What all groups of one cluster share.
+pub struct Context {
+    /// The cluster, for calls that are answered soon or not at all.
+    pub client: Client,
+    /// The cluster, for watches.
+    pub watches: Client,
+    /// Who decides.
+    pub policies: Arc<Policies>,
+    /// Who is asked beside.
+    pub shadows: Shadows,
+    /// Where groups run: apart from what speaks with the API server.
+    pub groups: Handle,
+    /// How many they are.
+    pub thread_load: ThreadLoad,
+    /// Whoever applies an object takes its turn: a thousand resources at once must not keep the API server from what is urgent.
+    pub turns: Semaphore,
+    /// For all groups.
+    pub metrics: Arc<Metrics>,
+    /// For all groups.
+    pub health: Arc<Health>,
+    /// For all groups.
+    pub inspector: Arc<GroupInspector>,
+    /// For all groups.
+    pub events: EventWriter,
+    /// The zero of all moments.
+    pub start: Instant,
+}

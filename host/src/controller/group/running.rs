@@ -1,0 +1,164 @@
+//! The group of a resource, running. What it should know goes to it at once, and waits for no API call.
+
+use super::super::policy::{Assignment, Shadow};
+use super::super::Context;
+use crate::driver::{Access, Driver, GroupHandle, Reports, moment};
+use super::snapshot::Snapshot;
+use super::secrets::Secrets;
+use crate::group::{Decided, Event, Moment, Record, Report};
+use crate::kubernetes::crd::{Redis, ShadowStatus};
+use crate::kubernetes::nodes::Place;
+use crate::kubernetes::{pods, settings};
+use crate::policy::PolicyChain;
+use crate::contract::Group as Wanted;
+use crate::redis::Logins;
+use crate::report::{GroupNames, ObserveFn, Reporter};
+use futures_channel::mpsc::{UnboundedReceiver, unbounded};
+use futures_util::StreamExt;
+use k8s_openapi::jiff::Timestamp;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::task::AbortHandle;
+
+/// What it was told last: it is told anew when that changes.
+pub struct RunningGroup {
+    pub handle: GroupHandle,
+    reports: Reports,
+    records: UnboundedReceiver<Record>,
+    pub reporter: Reporter,
+    line: Arc<PolicyChain>,
+    /// Who was in front of it.
+    in_front: String,
+    shadow: Option<Shadow>,
+    names: GroupNames,
+    wanted: (Wanted, String),
+    logins: Logins,
+    /// None: in the clear.
+    certificate: Option<String>,
+    members: Vec<(String, Standing)>,
+    may_act: bool,
+    task: AbortHandle,
+}
+
+impl Drop for RunningGroup {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What makes a Pod another member than before: its version, the revision that it should have, and its node.
+type Standing = (Option<String>, String, Option<Place>);
+
+/// What a group says.
+pub enum Told {
+    Report(Moment, Report),
+    Record(Record),
+}
+
+impl RunningGroup {
+    /// Starts it, from what was made known before.
+    pub fn start(context: &Context, snapshot: &Snapshot, secrets: &Secrets, assignment: &Assignment) -> Self {
+        let logins = secrets.passwords.logins();
+        let mut settings = settings::settings(&snapshot.redis, Timestamp::now());
+        settings.record = snapshot.record.as_ref().map(|(record, _)| record.clone()).or(settings.record);
+        settings.parameters.clone_from(&assignment.parameters);
+        let line = Arc::clone(&assignment.line);
+        let in_front = line.live().digest().to_owned();
+        let wanted = (settings.wanted.clone(), settings.parameters.clone());
+        let hang_limit = Duration::from_millis(u64::from(wanted.0.hang_limit_ms));
+        let access = Access { logins: logins.clone(), tls: secrets.tls.as_ref().map(|identity| identity.tls.clone()), hang_limit };
+        let (records_in, records) = unbounded();
+        // Nobody is left to be told when this fails.
+        let publish = move |_: Moment, record: Record| drop(records_in.unbounded_send(record));
+        let names = GroupNames { namespace: wanted.0.namespace.clone(), name: wanted.0.name.clone(), topology: wanted.0.topology };
+        let (driver, reports) = Driver::new(settings, access, Arc::clone(&line), publish, context.start);
+        let pulse = context.health.group(format!("{}/{}", names.namespace, names.name), moment(context.start, Instant::now()));
+        let driver = driver.with_heartbeat(pulse);
+        let reporter = Reporter::new(names.clone(), Arc::clone(&context.metrics), None);
+        let handle = driver.handle();
+        let task = context.groups.spawn(driver.among(&context.thread_load).run()).abort_handle();
+        let certificate = secrets.tls.as_ref().map(|identity| identity.digest.clone());
+        let (shadow, members) = (None, Vec::new());
+        Self { handle, reports, records, reporter, line, in_front, shadow, names, wanted, logins, certificate, members, may_act: false, task }
+    }
+
+    /// Who decided, for people.
+    pub fn title(&self, digest: &str) -> String {
+        let line = self.line.line();
+        let title = line.iter().find(|policy| policy.digest() == digest).map(|policy| policy.title());
+        format!("{} {digest:.12}", title.unwrap_or("policy"))
+    }
+
+    /// Asks it what it sees.
+    pub fn look(&self) -> ObserveFn {
+        let handle = self.handle.clone();
+        Arc::new(move |asking| handle.look(asking))
+    }
+
+    /// Has the shadow asked the same, if there is one.
+    pub fn shadow(&self, decided: &Decided) {
+        if let Some(shadow) = &self.shadow {
+            shadow.follow(decided);
+        }
+    }
+
+    /// How the shadow has answered so far. None: there is none, or it was not asked yet.
+    pub fn shadow_status(&self) -> Option<ShadowStatus> {
+        self.shadow.as_ref().and_then(Shadow::shown)
+    }
+
+    /// Tells it who decides, and who is asked target.
+    pub fn serve(&mut self, context: &Context, assignment: Assignment) {
+        let in_front = assignment.line.live().digest().to_owned();
+        if !Arc::ptr_eq(&self.line, &assignment.line) || self.in_front != in_front {
+            (self.line, self.in_front) = (assignment.line, in_front);
+            self.handle.set_policies(Arc::clone(&self.line));
+        }
+        if self.shadow.as_ref().map(|shadow| shadow.target().name()) != assignment.shadow.as_ref().map(|target| target.name()) {
+            self.shadow = assignment.shadow.map(|target| Shadow::new(&context.shadows, target, self.names.clone(), Arc::clone(&context.metrics)));
+        }
+    }
+
+    /// Whether it has to be started anew: its connections would be others.
+    pub fn is_outdated(&self, redis: &Redis, secrets: &Secrets) -> bool {
+        self.wanted.0.hang_limit_ms != redis.spec.failover.down_after_milliseconds || self.certificate.is_some() != secrets.tls.is_some()
+    }
+
+    /// Tells it what is known now.
+    pub fn tell(&mut self, snapshot: &Snapshot, secrets: &Secrets, parameters: &str) {
+        let wanted = (settings::settings(&snapshot.redis, Timestamp::now()).wanted, parameters.to_owned());
+        if self.wanted != wanted {
+            self.handle.send(Event::Wanted { wanted: Box::new(wanted.0.clone()), parameters: wanted.1.clone() });
+            self.wanted = wanted;
+        }
+        let (logins, certificate) = (secrets.passwords.logins(), secrets.tls.as_ref().map(|identity| &identity.digest));
+        if self.logins != logins || self.certificate.as_ref() != certificate {
+            self.handle.log_in_as(logins.clone(), secrets.tls.as_ref().map(|identity| identity.tls.clone()));
+            (self.logins, self.certificate) = (logins, certificate.cloned());
+        }
+        let now = SystemTime::now();
+        let version = |pod: &k8s_openapi::api::core::v1::Pod| pod.metadata.resource_version.clone();
+        let standing = |pod: &k8s_openapi::api::core::v1::Pod| (version(pod), snapshot.revision.clone(), snapshot.place(pod).cloned());
+        let members: Vec<_> = snapshot.pods.iter().map(|(name, pod)| (name.clone(), standing(pod))).collect();
+        if self.members != members {
+            self.handle.send(Event::Members(
+                snapshot.pods.values().filter_map(|pod| pods::member(pod, &snapshot.revision, snapshot.place(pod), now)).collect(),
+            ));
+            self.members = members;
+        }
+        if self.may_act != snapshot.may_act {
+            self.handle.send(Event::Authority { may_act: snapshot.may_act, silent_groups_permille: 0 });
+            self.may_act = snapshot.may_act;
+        }
+    }
+
+    /// What it says next.
+    pub async fn next(&mut self) -> Told {
+        tokio::select! {
+            biased;
+            Some(record) = self.records.next() => Told::Record(record),
+            Some((now, report)) = self.reports.recv() => Told::Report(now, report),
+            else => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What the Secrets of a resource say: the password that is wanted, those that a Redis may still have, and the certificate.
+
+use super::objects::in_short;
+use crate::kubernetes::crd::{Redis, TlsSettings};
+use crate::kubernetes::objects::{PASSWORD_KEY, PREVIOUS_KEY, name};
+use crate::kubernetes::status::Problem;
+use crate::redis::{Credentials, Logins, Tls};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::Api;
+use kube::{Client, ResourceExt};
+use sha2::{Digest, Sha256};
+use std::time::{Duration, Instant};
+
+/// None: no password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Passwords {
+    /// By the user's Secret, now.
+    pub wanted: Option<String>,
+    /// By our Secret: what a Redis that starts now would have.
+    pub given: Option<String>,
+    /// What it was before that: a Redis may have started from an older copy of our Secret.
+    pub previous: Option<String>,
+}
+
+impl Passwords {
+    /// What our Secret should remember target the one that is wanted.
+    pub fn before(&self) -> Option<&str> {
+        if self.given == self.wanted { self.previous.as_deref() } else { self.given.as_deref() }
+    }
+
+    /// The ways to log in, the likeliest first.
+    pub fn logins(&self) -> Logins {
+        let mut all: Vec<Option<&String>> = vec![self.wanted.as_ref()];
+        for other in [self.given.as_ref(), self.previous.as_ref()] {
+            if !all.contains(&other) && other.is_some() {
+                all.push(other);
+            }
+        }
+        // From before there was one.
+        if self.given.is_none() && self.wanted.is_some() {
+            all.push(None);
+        }
+        Logins::any(all.into_iter().map(|password| password.and_then(|password| Credentials::new(None, password).ok())).collect())
+    }
+
+    /// Whether a Redis may have to be told.
+    pub fn matter(&self) -> bool {
+        self.wanted.is_some() || self.given.is_some()
+    }
+}
+
+/// What the Secrets of a resource say.
+#[derive(Clone)]
+pub struct Secrets {
+    pub passwords: Passwords,
+    /// None: in the clear.
+    pub tls: Option<Identity>,
+}
+
+impl Secrets {
+    /// Tells one certificate from the next.
+    pub fn certificate(&self) -> Option<String> {
+        self.tls.as_ref().map(|identity| identity.digest.clone())
+    }
+
+    /// The same, where what was read before still opens the servers that do not know the new certificate yet.
+    pub fn after(mut self, before: Option<&Self>) -> Self {
+        if let (Some(now), Some(before)) = (&mut self.tls, before.and_then(|before| before.tls.as_ref())) {
+            if now.digest == before.digest {
+                now.clone_from(before);
+            } else {
+                now.tls = now.tls.clone().or(&before.tls);
+                now.is_another = true;
+            }
+        }
+        self
+    }
+}
+
+/// How the instances prove who they are, and we to them.
+#[derive(Clone)]
+pub struct Identity {
+    /// In this way first, then in those before.
+    pub tls: Tls,
+    /// When it was seen first.
+    pub since: Instant,
+    /// Another one was seen before it.
+    pub is_another: bool,
+    /// Tells one certificate from the next.
+    pub digest: String,
+}
+
+/// What came of reading: nothing, if nobody may start without what is missing; and what the user has to do.
+pub type Read = (Option<Secrets>, Option<Problem>);
+
+/// Reads them, as often as it takes. Tells what came of it, and what the API server refuses.
+pub async fn read(client: &Client, redis: &Redis, tell: impl Fn(Read)) {
+    loop {
+        match try_read(client, redis).await {
+            Ok(read) => return tell(read),
+            Err(error) => {
+                tracing::warn!(name = redis.name_any(), %error, "secrets not read; it is tried again");
+                if matches!(error, kube::Error::Api(_)) {
+                    tell((None, Some(Problem { reason: "SecretRefused", message: in_short(&error) })));
+                }
+            }
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+async fn try_read(client: &Client, redis: &Redis) -> Result<Read, kube::Error> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), &redis.namespace().unwrap_or_default());
+    let tls = match &redis.spec.tls {
+        None => None,
+        Some(settings) => match identity(redis, settings, api.get_opt(&settings.secret_name).await?) {
+            Ok(identity) => Some(identity),
+            Err(problem) => return Ok((None, Some(problem))),
+        },
+    };
+    let ours = api.get_opt(&name(redis)).await?;
+    let (given, previous) = (text(ours.as_ref(), PASSWORD_KEY), text(ours.as_ref(), PREVIOUS_KEY));
+    let Some(password) = &redis.spec.password else {
+        return Ok((Some(Secrets { passwords: Passwords { wanted: None, given, previous }, tls }), None));
+    };
+    let (name, key) = (&password.secret_key_ref.name, &password.secret_key_ref.key);
+    let secret = api.get_opt(name).await?;
+    Ok(match wanted(secret.as_ref(), name, key) {
+        Ok(wanted) => (Some(Secrets { passwords: Passwords { wanted: Some(wanted), given, previous }, tls }), None),
+        // What was there before goes on: nobody is locked out by a Secret that is gone.
+        Err(problem) => {
+            let before = given.map(|password| Passwords { wanted: Some(password.clone()), given: Some(password), previous });
+            (before.map(|passwords| Secrets { passwords, tls }), Some(problem))
+        }
+    })
+}
+
+fn text(secret: Option<&Secret>, key: &str) -> Option<String> {
+    String::from_utf8(secret?.data.as_ref()?.get(key)?.0.clone()).ok()
+}
+
+fn wanted(secret: Option<&Secret>, name: &str, key: &str) -> Result<String, Problem> {
+    let missing = |message: String| Problem { reason: "SecretMissing", message };
+    let invalid = |message: String| Problem { reason: "SecretInvalid", message };
+    let secret = secret.ok_or_else(|| missing(format!("secret {name} is not there: create it, or take spec.password out")))?;
+    let bytes = secret.data.as_ref().and_then(|data| data.get(key));
+    let bytes = bytes.ok_or_else(|| missing(format!("secret {name} has no key {key}: add it, or name another in spec.password.secretKeyRef")))?;
+    let text = str::from_utf8(&bytes.0).map_err(|_| invalid(format!("key {key} of secret {name} is no UTF-8 text: clients could not log in")))?;
+    let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    if text.is_empty() || text.contains('\0') {
+        return Err(invalid(format!("key {key} of secret {name} is empty: write the password into it, or take spec.password out")));
+    }
+    Ok(text.to_owned())
+}
+
+fn identity(redis: &Redis, settings: &TlsSettings, secret: Option<Secret>) -> Result<Identity, Problem> {
+    let name = &settings.secret_name;
+    let missing = |message: String| Problem { reason: "SecretMissing", message };
+    let secret = secret.ok_or_else(|| missing(format!("secret {name} is not there: create it, or take spec.tls out")))?;
+    let data = secret.data.unwrap_or_default();
+    let part = |key: &str| data.get(key).map(|bytes| bytes.0.as_slice()).ok_or_else(|| missing(format!("secret {name} has no key {key}: add it")));
+    let (ca, certificate, key) = (part("ca.crt")?, part("tls.crt")?, part("tls.key")?);
+    let server_name =
+        settings.server_name.clone().unwrap_or_else(|| format!("redis-{}-master.{}.svc", redis.name_any(), redis.namespace().unwrap_or_default()));
+    let tls = Tls::from_pem(ca, certificate, key, &server_name);
+    let tls = tls.map_err(|why| Problem { reason: "SecretInvalid", message: format!("secret {name}: {why}") })?;
+    let digest = Sha256::new().chain_update(ca).chain_update(certificate).chain_update(key).finalize();
+    Ok(Identity { tls, since: Instant::now(), is_another: false, digest: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect() })
+}
+
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(wanted: Option<&str>, given: Option<&str>, previous: Option<&str>) -> Passwords {
+        let text = |password: Option<&str>| password.map(str::to_owned);
+        Passwords { wanted: text(wanted), given: text(given), previous: text(previous) }
+    }
+
+    fn login(password: &str) -> Option<Credentials> {
+        Some(Credentials::new(None, password).unwrap())
+    }
+
+    #[test]
+    fn a_new_password_is_tried_before_the_old_and_the_old_is_remembered() {
+        let changed = of(Some("new"), Some("old"), Some("older"));
+        assert_eq!(changed.logins(), Logins::any(vec![login("new"), login("old"), login("older")]));
+        assert_eq!(changed.before(), Some("old"));
+        let done = of(Some("new"), Some("new"), Some("old"));
+        assert_eq!((done.logins(), done.before()), (Logins::any(vec![login("new"), login("old")]), Some("old")));
+    }
+
+    #[test]
+    fn a_first_password_and_a_last_one_leave_a_way_in() {
+        assert_eq!(of(Some("new"), None, None).logins(), Logins::any(vec![login("new"), None]));
+        assert_eq!(of(None, Some("old"), None).logins(), Logins::any(vec![None, login("old")]));
+        assert!(!of(None, None, None).matter());
+    }
+}

@@ -1,0 +1,129 @@
+//! What is known of one resource at one moment. Whoever writes into the cluster gets the newest one and makes it true; what came
+//! in between does not matter.
+
+use crate::driver::GroupHandle;
+use super::secrets::Secrets;
+use crate::group::Record;
+use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus};
+use crate::kubernetes::nodes::{Place, node};
+use crate::kubernetes::objects::replication_user;
+use crate::kubernetes::status::Problem;
+use crate::contract::{Health, Verdict};
+use crate::report::{DecisionRef, MasterChange};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Kind and name of an object.
+pub type ObjectKey = (&'static str, String);
+
+#[derive(Clone)]
+pub struct Snapshot {
+    pub redis: Arc<Redis>,
+    pub pods: BTreeMap<String, Arc<Pod>>,
+    /// Those that the Pods run on.
+    pub nodes: BTreeMap<String, Place>,
+    /// The one that Pods should have.
+    pub revision: String,
+    /// The newest version of each object that was seen.
+    pub seen: BTreeMap<ObjectKey, u64>,
+    /// Objects that were there and are not.
+    pub missing: BTreeSet<ObjectKey>,
+    /// The group's truth, and when it was told. None: nothing new since the status was read.
+    pub record: Option<(Record, Timestamp)>,
+    /// The newest decision that was news, or that found an instance in another state; who made it, and when.
+    pub decided: Option<(Arc<DecisionRef>, String, Timestamp)>,
+    /// A switchover was asked for, and is not done.
+    pub is_switching: bool,
+    /// How the shadow has answered so far.
+    pub shadow: Option<ShadowStatus>,
+    /// The newest change of master that has ended.
+    pub takeover: Option<Arc<MasterChange>>,
+    /// The newest switchover that was taken up.
+    pub switchover_id: Option<String>,
+    /// Why it cannot be done.
+    pub switchover_refused: Option<String>,
+    /// As whom all instances let each other in, as of the last time that all did.
+    pub replication_user: Option<String>,
+    /// None: not read yet.
+    pub secrets: Option<Arc<Secrets>>,
+    /// What stands in the way, by who found it.
+    pub problems: BTreeMap<&'static str, Vec<Problem>>,
+    pub may_act: bool,
+    /// None: there is no group yet.
+    pub handle: Option<GroupHandle>,
+}
+
+impl Snapshot {
+    /// Of a resource that has just been told of.
+    pub fn new(redis: Arc<Redis>) -> Self {
+        let before = |of: fn(&RedisStatus) -> &Option<String>| redis.status.as_ref().and_then(|status| of(status).clone());
+        let (switchover_id, switchover_refused) = (before(|status| &status.switchover_id), before(|status| &status.switchover_refused));
+        let replication_user = before(|status| &status.replication_user);
+        Self {
+            redis,
+            pods: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            revision: String::new(),
+            seen: BTreeMap::new(),
+            missing: BTreeSet::new(),
+            record: None,
+            decided: None,
+            is_switching: false,
+            shadow: None,
+            takeover: None,
+            switchover_id,
+            switchover_refused,
+            replication_user,
+            secrets: None,
+            problems: BTreeMap::new(),
+            may_act: false,
+            handle: None,
+        }
+    }
+
+    pub fn namespace(&self) -> String {
+        self.redis.namespace().unwrap_or_default()
+    }
+
+    /// Who was made known as master last, by us or by whoever was here before.
+    pub fn master(&self) -> Option<&str> {
+        let known = self.redis.status.as_ref().and_then(|status: &RedisStatus| status.published.as_ref());
+        self.record.as_ref().map(|(record, _)| record.published.master.as_str()).or(known.map(|published| published.name.as_str()))
+    }
+
+    /// As whom an instance that starts logs in to its master. None: as any client would, until all let each other in.
+    pub fn replication_user(&self) -> Option<&str> {
+        let wanted = replication_user(&self.redis);
+        self.replication_user.as_deref().filter(|known| wanted.as_deref() == Some(known))
+    }
+
+    /// As many are there as are wanted.
+    pub fn is_whole(&self) -> bool {
+        self.pods.len() == usize::try_from(self.redis.spec.replicas).unwrap_or(usize::MAX)
+    }
+
+    /// Everybody is there and in sync.
+    pub fn is_healthy(&self) -> bool {
+        self.is_whole() && self.decided.as_ref().is_some_and(|(decided, ..)| decided.decision.verdict == Verdict::Healthy)
+    }
+
+    /// How one is. None: it has not been decided on.
+    pub fn health(&self, pod: &str) -> Option<Health> {
+        let (decided, ..) = self.decided.as_ref()?;
+        decided.decision.members.iter().find(|member| member.id == pod).map(|member| member.health)
+    }
+
+    /// What is known of the node that a Pod runs on.
+    pub fn place(&self, pod: &Pod) -> Option<&Place> {
+        self.nodes.get(node(pod)?)
+    }
+
+    /// Where a Pod's Redis is dialled. None: nowhere, it does not run.
+    pub fn address(&self, pod: &str) -> Option<String> {
+        let pod = self.pods.get(pod)?;
+        pod.status.as_ref()?.pod_ip.clone().filter(|host| !host.is_empty())
+    }
+}

@@ -1,0 +1,29 @@
+//! How many groups share a thread. Counts; what follows from it is the group's own affair.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The groups of one thread.
+#[derive(Clone, Debug, Default)]
+pub struct ThreadLoad(Arc<AtomicU64>);
+
+/// One of them, until dropped.
+pub(super) struct OnThread(ThreadLoad);
+
+impl OnThread {
+    pub(super) fn new(thread_load: &ThreadLoad) -> Self {
+        thread_load.0.fetch_add(1, Ordering::Relaxed);
+        Self(thread_load.clone())
+    }
+
+    /// All that there are, this one included.
+    pub(super) fn groups(&self) -> u64 {
+        self.0.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for OnThread {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

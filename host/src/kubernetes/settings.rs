@@ -1,0 +1,121 @@
+//! What a user wants of a group, as the loop has it: the one hand-written way from a resource to a policy's input.
+
+use super::crd::{Prefer, PublishedMaster, Redis, RedisStatus};
+use crate::group::{Changed, Moment, Record, Settings};
+use crate::contract::{Evidence, Group, Preference, Published, Topology};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+/// The settings of the group that a resource stands for, and what was made known of it before.
+pub fn settings(redis: &Redis, now: Timestamp) -> Settings {
+    let (spec, failover) = (&redis.spec, &redis.spec.failover);
+    let (prefer, self_fence_lag_s) = match failover.prefer {
+        Prefer::Availability => (Preference::Availability, None),
+        Prefer::Consistency => (Preference::Consistency, Some(failover.self_fence_lag_seconds)),
+    };
+    let wanted = Group {
+        namespace: redis.namespace().unwrap_or_default(),
+        name: redis.name_any(),
+        topology: Topology::Replication,
+        members_desired: u16::try_from(spec.replicas).unwrap_or(u16::MAX),
+        members_min: failover.min_size,
+        prefer,
+        paused: spec.paused,
+        hang_limit_ms: failover.down_after_milliseconds,
+        self_fence_lag_s,
+    };
+    let parameters = spec.policy_parameters.as_ref().map_or_else(|| "{}".into(), ToString::to_string);
+    let record = redis.status.as_ref().and_then(|status| record(status, now));
+    Settings { wanted, parameters, interval_us: INTERVAL_US, record }
+}
+
+/// What the status remembers. None: nothing, or what nobody of ours wrote.
+fn record(status: &RedisStatus, now: Timestamp) -> Option<Record> {
+    let PublishedMaster { name, run_id, replication_id, offset, epoch, at } = status.published.as_ref()?;
+    let published = Published {
+        master: name.clone(),
+        run_id: run_id.clone(),
+        replid: replication_id.clone(),
+        offset: u64::try_from(*offset).ok()?,
+        epoch: u64::try_from(*epoch).ok()?,
+        age_us: age_us(at, now)?,
+    };
+    let last_failover = status.last_failover.as_ref().and_then(|last| {
+        Some(Changed {
+            at: Moment::default(),
+            age_us: age_us(&last.at, now)?,
+            source: last.from.clone(),
+            target: last.to.clone(),
+            meant_for: last.meant_for.clone(),
+            evidence: evidence(&last.evidence)?,
+        })
+    });
+    Some(Record { published, last_failover })
+}
+
+fn age_us(at: &str, now: Timestamp) -> Option<u64> {
+    let at: Timestamp = at.parse().ok()?;
+    Some(u64::try_from(now.as_microsecond().saturating_sub(at.as_microsecond())).unwrap_or(0))
+}
+
+fn evidence(word: &str) -> Option<Evidence> {
+    serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
+}
+
+/// Between two looks when nothing is wrong.
+const INTERVAL_US: u64 = 25_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::crd::parse;
+    use serde_json::{Value, json};
+
+    fn redis(spec: &Value, status: &Value) -> Redis {
+        let mut whole = json!({ "replicas": 3, "redis": { "image": "redis:7" } });
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let metadata = json!({ "name": "example", "namespace": "shop" });
+        parse(json!({ "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis", "metadata": metadata, "spec": whole, "status": status })).unwrap()
+    }
+
+    fn now() -> Timestamp {
+        "2026-01-01T00:01:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_manifest_with_nothing_but_its_needs_gets_the_defaults() {
+        let settings = settings(&redis(&json!({}), &json!({})), now());
+        let Group { namespace, name, members_desired, members_min, hang_limit_ms, self_fence_lag_s, .. } = settings.wanted;
+        assert_eq!((namespace.as_str(), name.as_str(), members_desired, members_min), ("shop", "example", 3, None));
+        assert_eq!((hang_limit_ms, self_fence_lag_s, settings.parameters.as_str(), settings.record), (1500, None, "{}", None));
+    }
+
+    #[test]
+    fn consistency_brings_its_fence_and_parameters_go_through() {
+        let spec = json!({
+            "failover": { "prefer": "Consistency", "selfFenceLagSeconds": 4, "downAfterMilliseconds": 300 },
+            "policyParameters": { "discard": ["redis-example-2"] }
+        });
+        let settings = settings(&redis(&spec, &json!({})), now());
+        assert_eq!((settings.wanted.self_fence_lag_s, settings.wanted.hang_limit_ms), (Some(4), 300));
+        assert_eq!(settings.parameters, r#"{"discard":["redis-example-2"]}"#);
+    }
+
+    #[test]
+    fn the_status_is_the_record_with_ages_of_now() {
+        let status = json!({
+            "published": { "name": "redis-example-1", "runId": "r", "replicationId": "i", "offset": 7, "epoch": 2, "at": "2026-01-01T00:00:00Z" },
+            "lastFailover": { "at": "2026-01-01T00:00:30Z", "from": "redis-example-0", "to": "redis-example-1", "meantFor": "redis-example-1", "evidence": "Dead" }
+        });
+        let record = settings(&redis(&json!({}), &status), now()).record.unwrap();
+        assert_eq!((record.published.master.as_str(), record.published.epoch, record.published.age_us), ("redis-example-1", 2, 60_000_000));
+        let last = record.last_failover.unwrap();
+        assert_eq!((last.age_us, last.evidence), (30_000_000, Evidence::Dead));
+    }
+
+    #[test]
+    fn a_record_that_somebody_broke_is_none() {
+        let published = json!({ "name": "redis-example-1", "runId": "r", "replicationId": "i", "offset": -7, "epoch": 2, "at": "yesterday" });
+        assert_eq!(settings(&redis(&json!({}), &json!({ "published": published })), now()).record, None);
+    }
+}

@@ -1,0 +1,124 @@
+//! The verdicts of a decision, one per instance, as the status has them. What changes with every write stays out, so that a steady
+//! group writes nothing: the operator itself shows it to who asks.
+
+use crate::kubernetes::crd::InstanceStatus;
+use super::{shortened, text};
+use crate::contract::{Decision, Health, Role};
+use k8s_openapi::jiff::Timestamp;
+
+/// The verdicts of a decision of that time.
+pub fn instances(before: &[InstanceStatus], decision: &Decision, at: Timestamp) -> Vec<InstanceStatus> {
+    let told = decision.members.iter().map(|member| {
+        let health = health_word(member.health);
+        let known = before.iter().find(|known| known.name == member.id && known.health == health && !known.since.is_empty());
+        InstanceStatus {
+            name: member.id.clone(),
+            role: role_word(member.role).into(),
+            health: health.into(),
+            since: known.map_or_else(|| text(at), |known| known.since.clone()),
+            proof: shortened(&member.proof, PROOF_BYTES_MAX),
+            rank: member.rank,
+            ineligible: member.ineligible.clone().filter(|_| member.role != Role::Master),
+        }
+    });
+    told.collect()
+}
+
+/// Whether somebody's role or health is another now: a decision can stand while its instances change.
+pub fn differs(one: &Decision, other: &Decision) -> bool {
+    let state = |decision: &Decision| decision.members.iter().map(|member| (member.role, member.health)).collect::<Vec<_>>();
+    one.members.len() != other.members.len()
+        || one.members.iter().zip(&other.members).any(|(one, other)| one.id != other.id)
+        || state(one) != state(other)
+}
+
+/// A role as the status has it.
+pub fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Master => "Master",
+        Role::Replica => "Replica",
+        Role::Unknown => "Unknown",
+    }
+}
+
+/// A health as the status has it.
+pub fn health_word(health: Health) -> &'static str {
+    match health {
+        Health::InSync => "InSync",
+        Health::Syncing => "Syncing",
+        Health::Alive => "Alive",
+        Health::Suspect => "Suspect",
+        Health::Silent => "Silent",
+        Health::Dead => "Dead",
+        Health::Abdicated => "Abdicated",
+        Health::Amnesic => "Amnesic",
+    }
+}
+
+/// A sentence. With 500 instances a status stays well below what the API server takes.
+const PROOF_BYTES_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{Member, Verdict};
+
+    fn decision() -> Decision {
+        let member = |id: &str, role, health| Member {
+            id: id.into(),
+            role,
+            health,
+            proof: "it is so ".repeat(50),
+            rank: None,
+            ineligible: None,
+            lag_bytes: None,
+        };
+        Decision {
+            verdict: Verdict::Healthy,
+            reason: "healthy".into(),
+            explanation: "because".into(),
+            master: Some("a".into()),
+            master_goal: None,
+            members: vec![member("a", Role::Master, Health::InSync), member("b", Role::Replica, Health::InSync)],
+            stages: vec![],
+            known_loss_bytes: None,
+            next_look_us: 0,
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn an_instance_keeps_the_time_of_its_health_and_its_proof_is_bounded() {
+        let (mut decision, first) = (decision(), instances(&[], &decision(), at(10)));
+        decision.members[1].health = Health::Syncing;
+        let second = instances(&first, &decision, at(20));
+        let since: Vec<&str> = second.iter().map(|instance| instance.since.as_str()).collect();
+        assert_eq!(since, [at(10).to_string(), at(20).to_string()]);
+        assert!(second.iter().all(|instance| instance.proof.len() <= PROOF_BYTES_MAX));
+        // Told again, nothing is new.
+        assert_eq!(instances(&second, &decision, at(30)), second);
+    }
+
+    #[test]
+    fn a_role_or_a_health_makes_a_difference_and_what_changes_with_every_write_does_not() {
+        let (one, mut other) = (decision(), decision());
+        (other.members[1].rank, other.members[1].lag_bytes, other.members[1].proof) = (Some(1), Some(9), "other words".into());
+        assert!(!differs(&one, &other));
+        other.members[1].health = Health::Dead;
+        assert!(differs(&one, &other));
+        other.members.pop();
+        assert!(differs(&one, &other));
+    }
+
+    #[test]
+    fn words_are_those_of_the_contract() {
+        let of = |case: serde_json::Value| case.as_str().unwrap().to_owned();
+        assert_eq!(role_word(Role::Replica), of(serde_json::to_value(Role::Replica).unwrap()));
+        for health in [Health::InSync, Health::Amnesic] {
+            assert_eq!(health_word(health), of(serde_json::to_value(health).unwrap()));
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! A decision as the status of its resource.
+
+pub mod failover;
+pub mod instances;
+
+use super::crd::{Condition, LastFailover, PublishedMaster, Redis, RedisStatus};
+use super::objects::{self, GROUP_LABEL};
+use instances::instances;
+use crate::group::Record;
+use crate::contract::{Decision, Health, Verdict};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+
+/// Something that stands in the way of what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// One word.
+    pub reason: &'static str,
+    /// One sentence that names the thing and the way out.
+    pub message: String,
+}
+
+/// What the conditions are made from.
+pub struct State<'a> {
+    /// What is wanted.
+    pub redis: &'a Redis,
+    /// None: nothing was decided yet.
+    pub decision: Option<&'a Decision>,
+    /// A switchover was asked for, and is not done.
+    pub is_switching: bool,
+    /// What stands in the way.
+    pub problems: Vec<Problem>,
+}
+
+/// The status after a decision of that time.
+pub fn decided(before: RedisStatus, redis: &Redis, decision: &Decision, policy: &str, at: Timestamp) -> RedisStatus {
+    let answers = |health: Health| !matches!(health, Health::Dead | Health::Silent | Health::Suspect);
+    RedisStatus {
+        master: decision.master.clone(),
+        replicas: i32::try_from(decision.members.iter().filter(|member| answers(member.health)).count()).unwrap_or(i32::MAX),
+        selector: format!("{GROUP_LABEL}={}", redis.name_any()),
+        reason: decision.reason.clone(),
+        message: decision.explanation.clone(),
+        policy: policy.to_owned(),
+        instances: instances(&before.instances, decision, at),
+        ..before
+    }
+}
+
+/// The status after the group's truth was made known.
+pub fn published(before: RedisStatus, record: &Record, now: Timestamp) -> RedisStatus {
+    let at = |age_us: u64| text(now - SignedDuration::from_micros(i64::try_from(age_us).unwrap_or(i64::MAX)));
+    let last_failover = record.last_failover.as_ref().map(|last| LastFailover {
+        at: at(last.age_us),
+        from: last.source.clone(),
+        to: last.target.clone(),
+        meant_for: last.meant_for.clone(),
+        evidence: word(&last.evidence),
+        timeline: None,
+        publish_microseconds: None,
+    });
+    let published = &record.published;
+    let master = PublishedMaster {
+        name: published.master.clone(),
+        run_id: published.run_id.clone(),
+        replication_id: published.replid.clone(),
+        offset: i64::try_from(published.offset).unwrap_or(i64::MAX),
+        epoch: i64::try_from(published.epoch).unwrap_or(i64::MAX),
+        at: at(published.age_us),
+    };
+    // The same change as before keeps the moment that it was first told with.
+    let is_known = |new: &LastFailover| {
+        before.last_failover.as_ref().is_some_and(|old| (&old.from, &old.to, &old.evidence) == (&new.from, &new.to, &new.evidence))
+    };
+    let same_epoch = before.published.as_ref().is_some_and(|old| old.epoch == master.epoch);
+    let last_failover = match last_failover {
+        Some(new) if same_epoch && is_known(&new) => before.last_failover.clone(),
+        other => other,
+    };
+    RedisStatus { published: Some(master), last_failover, ..before }
+}
+
+/// The status with its conditions. `now` is for those that change.
+pub fn standing(before: RedisStatus, state: &State<'_>, now: Timestamp) -> RedisStatus {
+    let generation = state.redis.metadata.generation;
+    let conditions = conditions(&before.conditions, state, now);
+    RedisStatus { observed_generation: generation, conditions, ..before }
+}
+
+fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Condition> {
+    let decision = state.decision;
+    let is_syncing = decision.is_some_and(|decision| decision.reason == "replica-syncing");
+    let is = |verdict: Verdict| decision.is_some_and(|decision| decision.verdict == verdict);
+    let has_master = decision.is_some_and(|decision| decision.master.is_some());
+    let is_progressing = is(Verdict::Act) || is(Verdict::Wait) && (is_syncing || !has_master);
+    let is_degraded = is(Verdict::Refuse) || is(Verdict::Wait) && !is_syncing;
+    let why = match decision {
+        Some(decision) => (camel(&decision.reason), decision.explanation.clone()),
+        None => ("Starting".into(), "nothing was decided yet: no instance was seen".into()),
+    };
+    // What a person can do something about comes first.
+    let hindrance = state.problems.first().map(|first| {
+        let all: Vec<&str> = state.problems.iter().map(|problem| problem.message.as_str()).collect();
+        (first.reason.to_owned(), shortened(&all.join("; "), MESSAGE_BYTES_MAX))
+    });
+    let not_ready = if has_master { why.clone() } else { hindrance.clone().unwrap_or(why.clone()) };
+    let all = [
+        ("Ready", has_master, not_ready),
+        ("Progressing", is_progressing, why.clone()),
+        ("Degraded", is_degraded || hindrance.is_some(), hindrance.unwrap_or(why.clone())),
+        ("Paused", state.redis.spec.paused, why.clone()),
+        ("SwitchoverInProgress", state.is_switching, why),
+    ];
+    all.into_iter()
+        .map(|(type_, holds, (reason, message))| {
+            let status = if holds { "True" } else { "False" };
+            let unchanged = before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
+            Condition {
+                type_: type_.into(),
+                status: status.into(),
+                reason,
+                message,
+                last_transition_time: unchanged.map_or_else(|| text(now), |condition| condition.last_transition_time.clone()),
+                observed_generation: state.redis.metadata.generation,
+            }
+        })
+        .collect()
+}
+
+/// What the Pods themselves complain of, and that some are not there.
+pub fn pods_in_trouble<'a>(redis: &Redis, pods: impl Iterator<Item = &'a Pod> + Clone) -> Vec<Problem> {
+    let (count, wanted) = (pods.clone().count(), usize::try_from(redis.spec.replicas).unwrap_or_default());
+    let is_going = pods.clone().any(|pod| pod.metadata.deletion_timestamp.is_some());
+    let missing = (count < wanted && !is_going).then(|| Problem {
+        reason: "PodsMissing",
+        message: format!("{count} of {wanted} Pods are there: kubectl describe statefulset {} says what hinders the others", objects::name(redis)),
+    });
+    pods.filter_map(pod_in_trouble).chain(missing).collect()
+}
+
+fn pod_in_trouble(pod: &Pod) -> Option<Problem> {
+    let problem = |what: &str, message: &str| {
+        let reason = WAITING.iter().find(|reason| **reason == what)?;
+        Some(Problem { reason, message: format!("{}: {}", pod.name_any(), if message.is_empty() { what } else { message }) })
+    };
+    let status = pod.status.as_ref()?;
+    let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let mut waiting = containers.filter_map(|container| Some((container, container.state.as_ref()?.waiting.as_ref()?)));
+    let unschedulable = status.conditions.iter().flatten().find(|condition| condition.reason.as_deref() == Some("Unschedulable"));
+    waiting
+        .find_map(|(container, waiting)| {
+            let (reason, said) = (waiting.reason.as_deref()?, waiting.message.as_deref().unwrap_or_default());
+            match last_words(container).filter(|_| reason == "CrashLoopBackOff") {
+                Some(words) => problem(reason, &format!("{said}: {words}")),
+                None => problem(reason, said),
+            }
+        })
+        .or_else(|| problem("Unschedulable", unschedulable?.message.as_deref().unwrap_or_default()))
+}
+
+/// Why a container ended: Redis says it last.
+fn last_words(container: &ContainerStatus) -> Option<String> {
+    let ended = container.last_state.as_ref()?.terminated.as_ref()?;
+    if ended.reason.as_deref() == Some("OOMKilled") {
+        return Some("OOMKilled: raise the memory limit of its resources, or set maxmemory below it".into());
+    }
+    let lines: Vec<&str> = ended.message.as_deref()?.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let words = lines[lines.len().saturating_sub(LAST_LINES)..].join(" ");
+    (!words.is_empty()).then(|| shortened(&words, LAST_WORDS_BYTES_MAX))
+}
+
+/// Tells of a resource that is not understood and that nobody looks after. Tried once: it is told of again when it changes.
+pub async fn refuse(client: Client, (namespace, name): (String, String), error: String) {
+    let condition = |type_: &str, status: &str| {
+        let (reason, message) = ("InvalidSpec".into(), error.clone());
+        Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason,
+            message,
+            last_transition_time: text(Timestamp::now()),
+            observed_generation: None,
+        }
+    };
+    let patch = serde_json::json!({ "status": { "conditions": [condition("Ready", "False"), condition("Degraded", "True")] } });
+    let resource = ApiResource::erase::<Redis>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource);
+    if let Err(error) = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        tracing::warn!(namespace, name, %error, "status not written");
+    }
+}
+
+/// As a merge patch: what is not there any more is taken away.
+pub fn as_patch(status: &RedisStatus) -> serde_json::Value {
+    let mut patch = serde_json::to_value(status).unwrap_or_default();
+    if let serde_json::Value::Object(fields) = &mut patch {
+        for field in ["observedGeneration", "master", "shadow", "lastFailover", "published", "replicationUser", "switchoverId", "switchoverRefused"] {
+            fields.entry(field).or_insert(serde_json::Value::Null);
+        }
+    }
+    patch
+}
+
+/// At most so many bytes, with an ellipsis where some are left out.
+pub(super) fn shortened(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    let end = (0..=bytes_max - '…'.len_utf8()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}…", &text[..end])
+}
+
+/// Reasons of the kubelet and the scheduler that do not pass by themselves, or not soon.
+const WAITING: &[&str] = &[
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "Unschedulable",
+];
+const LAST_LINES: usize = 3;
+const LAST_WORDS_BYTES_MAX: usize = 300;
+/// Kubernetes takes 32 KiB; nobody reads more than this.
+const MESSAGE_BYTES_MAX: usize = 2048;
+
+/// A reason as conditions and events write it: `master-dead` is `MasterDead`.
+pub fn camel(reason: &str) -> String {
+    let capital = |word: &str| word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect::<String>();
+    reason.split('-').map(capital).collect()
+}
+
+/// Whole seconds, as Kubernetes writes them.
+pub(super) fn text(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+}
+
+/// An enum's case, as it stands in JSON.
+fn word(case: &impl serde::Serialize) -> String {
+    serde_json::to_value(case).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::{Changed, Moment};
+    use crate::kubernetes::crd::parse;
+    use crate::contract::{Evidence, Member, Published, Role};
+    use serde_json::json;
+
+    fn redis() -> Redis {
+        let spec = json!({ "replicas": 2, "redis": { "image": "redis:7" } });
+        parse(json!({ "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis", "metadata": { "name": "example", "generation": 4 }, "spec": spec }))
+            .unwrap()
+    }
+
+    fn decision(verdict: Verdict, reason: &str, master: Option<&str>) -> Decision {
+        let member =
+            |id: &str, role, health| Member { id: id.into(), role, health, proof: String::new(), rank: None, ineligible: None, lag_bytes: None };
+        Decision {
+            verdict,
+            reason: reason.into(),
+            explanation: "because".into(),
+            master: master.map(Into::into),
+            master_goal: None,
+            members: vec![member("a", Role::Master, Health::InSync), member("b", Role::Unknown, Health::Dead)],
+            stages: vec![],
+            known_loss_bytes: None,
+            next_look_us: 0,
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_decision_is_told_with_its_reason_and_conditions_keep_the_time_of_their_change() {
+        let told = |before: RedisStatus, decision: &Decision, second| {
+            let state = State { redis: &redis(), decision: Some(decision), is_switching: false, problems: vec![] };
+            standing(decided(before, &redis(), decision, "default", at(second)), &state, at(second))
+        };
+        let first = told(RedisStatus::default(), &decision(Verdict::Wait, "replica-missing", Some("a")), 10);
+        assert_eq!(
+            (first.master.as_deref(), first.replicas, first.selector.as_str(), first.observed_generation),
+            (Some("a"), 1, "redis=example", Some(4))
+        );
+        let rows = |status: &RedisStatus| {
+            status.conditions[..4].iter().map(|of| (of.type_.clone(), of.status == "True", of.last_transition_time.clone())).collect::<Vec<_>>()
+        };
+        let time = |second| at(second).to_string();
+        let row = |type_: &str, holds, second| (type_.to_owned(), holds, time(second));
+        assert_eq!(rows(&first), [row("Ready", true, 10), row("Progressing", false, 10), row("Degraded", true, 10), row("Paused", false, 10)]);
+        assert_eq!(first.conditions[0].reason, "ReplicaMissing");
+        let later = told(first, &decision(Verdict::Healthy, "healthy", Some("a")), 20);
+        assert_eq!(rows(&later), [row("Ready", true, 10), row("Progressing", false, 10), row("Degraded", false, 20), row("Paused", false, 10)]);
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_a_condition_and_makes_nothing_unready() {
+        let problem = Problem { reason: "SecretMissing", message: "secret s is not there".into() };
+        let decision = decision(Verdict::Healthy, "healthy", Some("a"));
+        let of = |decision, problems| {
+            let state = State { redis: &redis(), decision, is_switching: false, problems };
+            let told = standing(RedisStatus::default(), &state, at(10)).conditions;
+            told.iter().map(|of| (of.type_.clone(), of.status.clone(), of.reason.clone())).filter(|(type_, ..)| type_ != "Paused").collect::<Vec<_>>()
+        };
+        let row = |type_: &str, status: &str, reason: &str| (type_.to_owned(), status.to_owned(), reason.to_owned());
+        let running = of(Some(&decision), vec![problem.clone()]);
+        assert_eq!((&running[0], &running[2]), (&row("Ready", "True", "Healthy"), &row("Degraded", "True", "SecretMissing")));
+        assert_eq!(of(None, vec![problem])[0], row("Ready", "False", "SecretMissing"));
+    }
+
+    #[test]
+    fn a_pod_that_cannot_start_says_why() {
+        let pod = |status: serde_json::Value| -> Pod {
+            let mut container = json!({ "name": "redis", "image": "", "imageID": "", "ready": false, "restartCount": 0 });
+            container.as_object_mut().unwrap().extend(status.as_object().unwrap().clone());
+            serde_json::from_value(json!({ "metadata": { "name": "p" }, "status": { "containerStatuses": [container] } })).unwrap()
+        };
+        let of = |pods: &[Pod]| pods_in_trouble(&redis(), pods.iter());
+        let pulled = pod(json!({ "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } } }));
+        assert_eq!(of(&[pulled, Pod::default()]), [Problem { reason: "ImagePullBackOff", message: "p: no such image".into() }]);
+        let said = "*** FATAL CONFIG FILE ERROR ***\nReading the configuration file, at line 9\n>>> 'no-such 1'\nBad directive\n";
+        let crashed = pod(json!({
+            "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off" } },
+            "lastState": { "terminated": { "exitCode": 1, "message": said } }
+        }));
+        let killed = pod(json!({
+            "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off" } },
+            "lastState": { "terminated": { "exitCode": 137, "reason": "OOMKilled" } }
+        }));
+        let messages: Vec<_> = of(&[crashed, killed]).into_iter().map(|problem| problem.message).collect();
+        let read = "p: back-off: Reading the configuration file, at line 9 >>> 'no-such 1' Bad directive";
+        assert_eq!(messages, [read, "p: back-off: OOMKilled: raise the memory limit of its resources, or set maxmemory below it"]);
+    }
+
+    #[test]
+    fn pods_that_are_not_made_are_missed_and_ones_that_are_going_are_not() {
+        let of = |pods: &[Pod]| pods_in_trouble(&redis(), pods.iter()).into_iter().map(|problem| problem.message).collect::<Vec<_>>();
+        let going: Pod = serde_json::from_value(json!({ "metadata": { "name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z" } })).unwrap();
+        assert_eq!((of(&[Pod::default(), Pod::default()]), of(&[going])), (vec![], vec![]));
+        assert_eq!(of(&[]), ["0 of 2 Pods are there: kubectl describe statefulset redis-example says what hinders the others"]);
+    }
+
+    #[test]
+    fn what_is_gone_is_taken_away_and_long_words_are_cut() {
+        assert_eq!(as_patch(&RedisStatus::default())["master"], serde_json::Value::Null);
+        assert_eq!((shortened("abc", 3), shortened("äöü", 5)), ("abc".into(), "ä…".into()));
+    }
+
+    #[test]
+    fn what_was_published_can_be_read_back() {
+        let changed = Changed {
+            at: Moment::default(),
+            age_us: 2_000_000,
+            source: Some("b".into()),
+            target: "a".into(),
+            meant_for: "a".into(),
+            evidence: Evidence::Dead,
+        };
+        let published_master = Published { master: "a".into(), run_id: "r".into(), replid: "i".into(), offset: 7, epoch: 2, age_us: 0 };
+        let record = Record { published: published_master, last_failover: Some(changed) };
+        let status = published(RedisStatus::default(), &record, at(100));
+        let read = crate::kubernetes::settings::settings(&Redis { status: Some(status), ..redis() }, at(100)).record;
+        assert_eq!(read, Some(record));
+    }
+}
