@@ -1,5 +1,6 @@
-//! Builds the engine for WebAssembly and wraps it into the component that the operator embeds. Fails if that component is not
-//! pure: it must import nothing, and be small. Embeds the scenarios too, so that a policy is proven wherever the operator runs.
+//! Builds the engine for WebAssembly and wraps it into the component that the operator embeds. Fails if that
+//! component is not pure: it must import nothing, and be small. Embeds the scenarios too, so that a policy is
+//! proven wherever the operator runs.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,19 +9,30 @@ use std::process::exit;
 #[path = "build/guest.rs"]
 mod guest;
 
-/// A policy is swapped over networks and read by people: the engine fits, standard library and parser included.
+/// A policy is swapped over networks and read by people: the engine fits, standard library and parser
+/// included.
 const COMPONENT_BYTES_MAX: usize = 150 * 1024;
 
 fn main() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("host/ lies in the workspace");
-    for path in ["core/src", "core/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock", "host/build", "host/src/policy/wrap.rs", SCENARIOS] {
+    for path in [
+        "core/src",
+        "core/Cargo.toml",
+        "wit",
+        "Cargo.toml",
+        "Cargo.lock",
+        "host/build",
+        "host/src/policy/wrap.rs",
+        SCENARIOS,
+    ] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    for (what, embedded) in
-        [("engine component was", embed_engine(workspace, &out)), ("scenarios were", embed_scenarios(&workspace.join(SCENARIOS), &out))]
-    {
+    for (what, embedded) in [
+        ("engine component was", embed_engine(workspace, &out)),
+        ("scenarios were", embed_scenarios(&workspace.join(SCENARIOS), &out)),
+    ] {
         if let Err(why) = embedded {
             println!("cargo::error=the {what} not embedded: {why}");
             exit(1);

@@ -8,7 +8,15 @@ mod guest;
 
 fn main() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace");
-    for path in ["tests/guests", "example/policies/classic", "wit", "Cargo.toml", "Cargo.lock", "host/build", "host/src/policy/wrap.rs"] {
+    for path in [
+        "tests/guests",
+        "example/policies/classic",
+        "wit",
+        "Cargo.toml",
+        "Cargo.lock",
+        "host/build",
+        "host/src/policy/wrap.rs",
+    ] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
     build("hostile-policy", workspace);
@@ -17,6 +25,7 @@ fn main() {
 
 fn build(package: &str, workspace: &Path) {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    let component = guest::component(package, workspace, &out).unwrap_or_else(|why| panic!("{package}: {why}"));
+    let component =
+        guest::component(package, workspace, &out).unwrap_or_else(|why| panic!("{package}: {why}"));
     std::fs::write(out.join(package).with_extension("wasm"), component).expect("the directory is ours");
 }

@@ -1,9 +1,12 @@
-//! The conformance kit on real components: the embedded policy passes, the old algorithm fails where it is known to be wrong, a
-//! hostile one fails at once; and the engine decides the same natively and as a component.
+//! The conformance kit on real components: the embedded policy passes, the old algorithm fails where it is
+//! known to be wrong, a hostile one fails at once; and the engine decides the same natively and as a
+//! component.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
-use redis_operator::conformance::{Dice, Report, Trial, check, embedded_scenarios, prove, random, read_directory};
+use redis_operator::conformance::{
+    Dice, Report, Trial, check, embedded_scenarios, prove, random, read_directory,
+};
 use redis_operator::contract::Observation;
 use redis_operator::policy::{Component, Policy, Sandbox, embedded};
 use std::path::Path;
@@ -36,9 +39,13 @@ fn the_embedded_policy_decides_every_scenario_as_written_and_keeps_every_invaria
 #[test]
 fn the_engine_answers_the_same_natively_and_as_a_component() {
     let component = embedded(&sandbox()).unwrap();
-    let mut observations: Vec<(String, Observation)> =
-        embedded_scenarios().unwrap().into_iter().map(|scenario| (scenario.name, scenario.observation)).collect();
-    observations.extend((0..500).map(|seed| (format!("seed {seed}"), random::observation(&mut Dice::new(seed)))));
+    let mut observations: Vec<(String, Observation)> = embedded_scenarios()
+        .unwrap()
+        .into_iter()
+        .map(|scenario| (scenario.name, scenario.observation))
+        .collect();
+    observations
+        .extend((0..500).map(|seed| (format!("seed {seed}"), random::observation(&mut Dice::new(seed)))));
     for (name, observation) in observations {
         let native = serde_json::from_value(serde_json::to_value(&observation).unwrap()).unwrap();
         let native = serde_json::to_value(failover_core::decide(&native)).unwrap();
@@ -50,7 +57,8 @@ fn the_engine_answers_the_same_natively_and_as_a_component() {
 fn the_classic_policy_breaks_the_rules_that_it_is_known_to_break() {
     let classic = Component::load(&sandbox(), CLASSIC).unwrap();
     let report = tried(&classic, 1000, false);
-    let broken: Vec<&str> = report.rows.iter().filter(|row| row.is_required && row.failed > 0).map(|row| row.claim).collect();
+    let broken: Vec<&str> =
+        report.rows.iter().filter(|row| row.is_required && row.failed > 0).map(|row| row.claim).collect();
     let known: Vec<&str> = CLASSIC_BREAKS.iter().map(|(rule, _)| *rule).collect();
     assert_eq!(broken, known, "{report}");
     assert!(prove(&classic).is_err());
@@ -58,12 +66,22 @@ fn the_classic_policy_breaks_the_rules_that_it_is_known_to_break() {
 
 /// Rule by rule, in the order of the report, and what in the algorithm breaks it.
 const CLASSIC_BREAKS: &[(&str, &str)] = &[
-    ("star", "with replicas of priority 0 only, the first is called master as it is, and the others follow a replica"),
-    ("expectation", "whoever does not say that it is a master counts as a replica, one of unreadable role too"),
+    (
+        "star",
+        "with replicas of priority 0 only, the first is called master as it is, and the others follow a \
+         replica",
+    ),
+    (
+        "expectation",
+        "whoever does not say that it is a master counts as a replica, one of unreadable role too",
+    ),
     ("freshness", "the last good reply counts for as long as nothing newer came, whatever failed since"),
     ("evidence", "a master out of sight is taken for dead, without proof"),
     ("final-offsets", "offsets are compared while the replicas may still be receiving"),
-    ("reachable-master", "a master that answers and has no replica attached is passed over for one of its replicas"),
+    (
+        "reachable-master",
+        "a master that answers and has no replica attached is passed over for one of its replicas",
+    ),
     ("fit", "loading, syncing and unannounced replicas are in the line of succession"),
     ("lineage", "the history of the lost master is not asked for, an empty or foreign one will do"),
     ("most-advanced", "priority goes before data, so what only the others hold is lost"),

@@ -1,6 +1,7 @@
-//! The cluster of the tests is a cluster: what Kubernetes promises of Pods holds here, and the faults are faults. Has a main of its
-//! own, since it starts itself again in namespaces of its own; takes parts of names as arguments, as other tests do. With a cluster of
-//! the user's (`TEST_KUBECONFIG`) it runs there what needs no faults.
+//! The cluster of the tests is a cluster: what Kubernetes promises of Pods holds here, and the faults are
+//! faults. Has a main of its own, since it starts itself again in namespaces of its own; takes parts of names
+//! as arguments, as other tests do. With a cluster of the user's (`TEST_KUBECONFIG`) it runs there what needs
+//! no faults.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
@@ -28,8 +29,8 @@ mod policies;
 mod rig;
 #[path = "cluster/tls.rs"]
 mod tls;
-#[path = "cluster/problem.rs"]
-mod problem;
+#[path = "cluster/trouble.rs"]
+mod trouble;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt};
@@ -179,7 +180,11 @@ async fn run(filters: &[String], given: Option<&Path>) -> ExitCode {
         Some(kubeconfig) => Cluster::given(kubeconfig, &[CRDS]).await,
         None => {
             let mut settings = Settings { first: vec![CRDS.into()], ..Settings::default() };
-            settings.images.push(Image::of_program("redis-operator", "/redis-operator", build_program().to_owned()));
+            settings.images.push(Image::of_program(
+                "redis-operator",
+                "/redis-operator",
+                build_program().to_owned(),
+            ));
             Cluster::start(Path::new("/run/cluster"), settings).await
         }
     };
@@ -193,7 +198,8 @@ async fn run(filters: &[String], given: Option<&Path>) -> ExitCode {
     println!("the cluster was up in {:.1} s", began.elapsed().as_secs_f32());
     let mut failed = Vec::new();
     for some in chosen.chunk_by(|one, next| one.place != Place::Alone && next.place != Place::Alone) {
-        let ended = futures_util::stream::iter(some).map(async |case| (case.name, ends_well(&cluster, case).await));
+        let ended =
+            futures_util::stream::iter(some).map(async |case| (case.name, ends_well(&cluster, case).await));
         let ended: Vec<_> = ended.buffer_unordered(AT_ONCE).collect().await;
         failed.extend(ended.into_iter().filter_map(|(name, is_well)| (!is_well).then_some(name)));
     }
@@ -201,7 +207,8 @@ async fn run(filters: &[String], given: Option<&Path>) -> ExitCode {
     let (passed, out) = (chosen.len() - failed.len(), CASES.len() - chosen.len());
     let seconds = began.elapsed().as_secs_f32();
     println!(
-        "\ntest result: {verdict}. {passed} passed; {} failed; 0 ignored; 0 measured; {out} filtered out; finished in {seconds:.2}s\n",
+        "\ntest result: {verdict}. {passed} passed; {} failed; 0 ignored; 0 measured; {out} filtered out; \
+         finished in {seconds:.2}s\n",
         failed.len()
     );
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -212,12 +219,22 @@ async fn ends_well(cluster: &Cluster, Case { name, run, .. }: &Case) -> bool {
     let namespace = name.replace('_', "-")[..name.len().min(63)].trim_end_matches('-').to_owned();
     cluster.create_namespace(&namespace).await;
     let is_well = AssertUnwindSafe(run(cluster, &namespace)).catch_unwind().await.is_ok();
-    println!("test {name} ... {} ({:.1} s)", if is_well { "ok" } else { "FAILED" }, began.elapsed().as_secs_f32());
+    println!(
+        "test {name} ... {} ({:.1} s)",
+        if is_well { "ok" } else { "FAILED" },
+        began.elapsed().as_secs_f32()
+    );
     if is_well {
         // What it started would run on beside the next ones.
         cluster.delete_namespace(&namespace).await;
     } else {
-        println!("{}", cluster.kubectl(&["get", "pods,events", "-o", "wide", "-n", &namespace]).await.unwrap_or_default());
+        println!(
+            "{}",
+            cluster
+                .kubectl(&["get", "pods,events", "-o", "wide", "-n", &namespace])
+                .await
+                .unwrap_or_default()
+        );
     }
     is_well
 }

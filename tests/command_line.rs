@@ -14,11 +14,13 @@ struct Answer {
     complaint: String,
 }
 
-/// Runs the program with this on its standard input, and with a cache of compiled policies that lasts for the test run.
+/// Runs the program with this on its standard input, and with a cache of compiled policies that lasts for the
+/// test run.
 fn operator(arguments: &[&str], input: &str) -> Answer {
     let mut command = Command::new(env!("CARGO_BIN_EXE_redis-operator"));
     command.args(arguments).env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR")).env_remove("RUST_LOG");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Whoever refuses its arguments does not read.
     drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
     let output = child.wait_with_output().unwrap();
@@ -46,7 +48,9 @@ fn observation() -> Value {
 #[test]
 fn decide_takes_an_observation_a_recorded_line_and_standard_input() {
     let dir = tempfile::tempdir().unwrap();
-    let recorded = json!({ "policy": "default 0.1.0", "observation": observation(), "decision": null }).to_string() + "\n";
+    let recorded = json!({ "policy": "default 0.1.0", "observation": observation(), "decision": null })
+        .to_string()
+        + "\n";
     let recorded = file(dir.path(), "recorded.jsonl", recorded);
     let from_file = operator(&["policy", "decide", recorded.to_str().unwrap()], "");
     assert_eq!(from_file.code, 0, "{}", from_file.complaint);
@@ -71,10 +75,18 @@ fn bad_observations_are_named_with_the_way_out() {
     ] {
         let path = file(dir.path(), "observation.json", &content);
         let said = complaint(&["policy", "decide", path.to_str().unwrap()], "");
-        assert!(said.contains("observation.json: ") && said.contains(why) && said.contains("redis-operator observe"), "{said}");
+        assert!(
+            said.contains("observation.json: ")
+                && said.contains(why)
+                && said.contains("redis-operator observe"),
+            "{said}"
+        );
         assert!(complaint(&["policy", "decide"], &content).contains("standard input: "));
     }
-    assert!(complaint(&["policy", "decide", "/nowhere/at/all.json"], "").contains("/nowhere/at/all.json: No such file"));
+    assert!(
+        complaint(&["policy", "decide", "/nowhere/at/all.json"], "")
+            .contains("/nowhere/at/all.json: No such file")
+    );
     assert_eq!(operator(&["policy", "decide"], &unknown.to_string()).code, 0);
 }
 
@@ -83,11 +95,15 @@ fn bad_policies_are_named_with_the_way_out_by_every_command() {
     let dir = tempfile::tempdir().unwrap();
     // Components by hand: one that exports nothing, and one that imports a function `now`.
     let elsewhere = b"\0asm\x0d\0\x01\0".to_vec();
-    let importing = [&elsewhere[..], &[7, 5, 1, 0x40, 0, 1, 0], &[10, 8], b"\x01\x00\x03now\x01\x00"].concat();
+    let importing =
+        [&elsewhere[..], &[7, 5, 1, 0x40, 0, 1, 0], &[10, 8], b"\x01\x00\x03now\x01\x00"].concat();
     let files = [
         (file(dir.path(), "text.wasm", "(component)"), "it is no WebAssembly component"),
         (file(dir.path(), "core.wasm", b"\0asm\x01\0\0\0"), "redis-operator policy wrap"),
-        (file(dir.path(), "elsewhere.wasm", &elsewhere), "it exports nothing, and a policy exports redis-failover:policy/policy@0.1.0"),
+        (
+            file(dir.path(), "elsewhere.wasm", &elsewhere),
+            "it exports nothing, and a policy exports redis-failover:policy/policy@0.1.0",
+        ),
         (file(dir.path(), "importing.wasm", importing), "it imports now, and a policy imports nothing"),
         (file(dir.path(), "cut.wasm", &EMBEDDED[..EMBEDDED.len() / 2]), "it is no valid component"),
         (dir.path().join("missing.wasm"), "No such file"),
@@ -95,11 +111,19 @@ fn bad_policies_are_named_with_the_way_out_by_every_command() {
     ];
     for (path, why) in files {
         let path = path.to_str().unwrap();
-        let commands =
-            [&["policy", "inspect"][..], &["policy", "decide"], &["policy", "check"], &["policy", "bench"], &["static", "--redis", "127.0.0.1:1"]];
+        let commands = [
+            &["policy", "inspect"][..],
+            &["policy", "decide"],
+            &["policy", "check"],
+            &["policy", "bench"],
+            &["static", "--redis", "127.0.0.1:1"],
+        ];
         for command in commands {
             let said = complaint(&[command, &["--policy", path]].concat(), &observation().to_string());
-            assert!(said.starts_with(&format!("error: policy {path}: ")) && said.contains(why), "{command:?}: {said}");
+            assert!(
+                said.starts_with(&format!("error: policy {path}: ")) && said.contains(why),
+                "{command:?}: {said}"
+            );
         }
     }
 }
@@ -112,7 +136,10 @@ fn inspect_names_the_file_that_export_writes() {
     assert_eq!(operator(&["policy", "export", "--output", path], "").code, 0);
     assert_eq!(std::fs::read(path).unwrap(), EMBEDDED);
     let inspect = |arguments: &[&str]| {
-        serde_json::from_str::<Value>(&operator(&[&["policy", "inspect", "--format", "json"], arguments].concat(), "").out).unwrap()
+        serde_json::from_str::<Value>(
+            &operator(&[&["policy", "inspect", "--format", "json"], arguments].concat(), "").out,
+        )
+        .unwrap()
     };
     let (embedded, exported) = (inspect(&[]), inspect(&["--policy", path]));
     assert_eq!(embedded["digest"], exported["digest"]);
@@ -126,7 +153,8 @@ fn a_failed_check_shows_and_saves_what_decide_takes() {
     let saved = other.path().join("broken.json");
     // A scenario that no policy decides as written, so that a strict check fails.
     let scenario = |reason: &str| {
-        let mut decision: Value = serde_json::from_str(&operator(&["policy", "decide"], &observation().to_string()).out).unwrap();
+        let mut decision: Value =
+            serde_json::from_str(&operator(&["policy", "decide"], &observation().to_string()).out).unwrap();
         decision["reason"] = json!(reason);
         json!({ "why": "because", "observation": observation(), "decision": decision }).to_string()
     };
@@ -138,13 +166,30 @@ fn a_failed_check_shows_and_saves_what_decide_takes() {
 
     let strict = operator(&[&check[..], &["--strict", "--save", saved.to_str().unwrap()]].concat(), "");
     assert_eq!(strict.code, 1);
-    assert!(strict.out.contains("as-expected, first at the-reason-is-another: reason is \"healthy\", expected \"another\""), "{}", strict.out);
+    assert!(
+        strict.out.contains(
+            "as-expected, first at the-reason-is-another: reason is \"healthy\", expected \"another\""
+        ),
+        "{}",
+        strict.out
+    );
     let decided = operator(&["policy", "decide", saved.to_str().unwrap()], "");
     assert_eq!(decided.code, 0, "{}", decided.complaint);
 
-    let report: Value = serde_json::from_str(&operator(&[&check[..], &["--strict", "--format", "json"]].concat(), "").out).unwrap();
-    let row = report["report"]["rows"].as_array().unwrap().iter().find(|row| row["claim"] == "as-expected").unwrap().clone();
-    assert_eq!((&report["passed"], &row["failed"], &row["first"]["observation"]), (&json!(false), &json!(1), &observation()));
+    let report: Value =
+        serde_json::from_str(&operator(&[&check[..], &["--strict", "--format", "json"]].concat(), "").out)
+            .unwrap();
+    let row = report["report"]["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["claim"] == "as-expected")
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (&report["passed"], &row["failed"], &row["first"]["observation"]),
+        (&json!(false), &json!(1), &observation())
+    );
 }
 
 #[test]
@@ -153,18 +198,29 @@ fn under_the_plugins_name_it_is_the_plugin_and_without_a_cluster_it_says_so() {
     let plugin = dir.path().join("kubectl-redis");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_redis-operator"), &plugin).unwrap();
     let run = |program: &Path, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).env("KUBECONFIG", "/nowhere/config").env_remove("RUST_LOG").output().unwrap();
+        let output = Command::new(program)
+            .args(arguments)
+            .env("KUBECONFIG", "/nowhere/config")
+            .env_remove("RUST_LOG")
+            .output()
+            .unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))
     };
     for command in ["status", "explain", "switchover", "pause", "resume", "observe"] {
         let (code, help, _) = run(&plugin, &[command, "--help"]);
         assert_eq!(code, Some(0));
-        assert!(help.contains(&format!("Usage: kubectl redis {command} ")) && help.contains(&format!("kubectl redis {command} ")), "{help}");
+        assert!(
+            help.contains(&format!("Usage: kubectl redis {command} "))
+                && help.contains(&format!("kubectl redis {command} ")),
+            "{help}"
+        );
         assert!(help.contains("Example"), "{help}");
     }
     let operator = Path::new(env!("CARGO_BIN_EXE_redis-operator"));
-    for (program, arguments) in [(plugin.as_path(), &["observe", "cart"][..]), (operator, &["kubectl", "observe", "cart"])] {
+    for (program, arguments) in
+        [(plugin.as_path(), &["observe", "cart"][..]), (operator, &["kubectl", "observe", "cart"])]
+    {
         let (code, out, why) = run(program, arguments);
         assert_eq!((code, out.as_str(), why.lines().count()), (Some(2), "", 1), "{why}");
         assert!(why.starts_with("error: no cluster: ") && why.contains("--kubeconfig"), "{why}");

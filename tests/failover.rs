@@ -1,5 +1,5 @@
-//! Failover on real servers: faults are real, acknowledged writes are counted, roles and data are read from the servers
-//! themselves. Most run the operator in this process; `program` runs the built binary.
+//! Failover on real servers: faults are real, acknowledged writes are counted, roles and data are read from
+//! the servers themselves. Most run the operator in this process; `program` runs the built binary.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 

@@ -1,11 +1,13 @@
-//! The loop of one group under a virtual clock: real policy, real guard, scripted servers. What is asked for, sent and published,
-//! and when.
+//! The loop of one group under a virtual clock: real policy, real guard, scripted servers. What is asked for,
+//! sent and published, and when.
 
 #[path = "group/crowd.rs"]
 mod crowd;
 
-use redis_operator::group::{Answer, Effect, Event, Failed, Group, Member, Moment, Order, Outcome, Reply, Report, Request, Settings};
 use redis_operator::contract::{Action, FailureKind, Group as Wanted, Instance, Observation, Value, Verdict};
+use redis_operator::group::{
+    Answer, Effect, Event, Failed, Group, Member, Moment, Order, Outcome, Reply, Report, Request, Settings,
+};
 use redis_operator::policy::{PolicyChain, Sandbox, embedded};
 use std::sync::{Arc, OnceLock};
 use tests::world::World;
@@ -35,8 +37,13 @@ impl Stage {
         let now = Moment(1_000_000);
         let mut stage = Self { group: Group::new(settings, now), world, now, effects: vec![] };
         stage.on(Event::Authority { may_act, silent_groups_permille: 0 });
-        let members =
-            stage.instances().into_iter().map(|at| Member { id: at.id, kind: at.kind, address: at.address, aliases: at.aliases, pod: at.pod });
+        let members = stage.instances().into_iter().map(|at| Member {
+            id: at.id,
+            kind: at.kind,
+            address: at.address,
+            aliases: at.aliases,
+            pod: at.pod,
+        });
         let members = members.collect();
         stage.on(Event::Members(members));
         assert_eq!(stage.probed(), ["redis-1", "redis-2", "redis-3"]);
@@ -59,7 +66,8 @@ impl Stage {
         self
     }
 
-    /// The member's answer as its server is now, to a question that was sent 10 µs after the last step, on the connection of its number.
+    /// The member's answer as its server is now, to a question that was sent 10 µs after the last step, on
+    /// the connection of its number.
     fn answer(&mut self, id: &str) {
         let sent = self.now.after_us(10);
         self.after(110).answer_asked_at(id, sent);
@@ -72,7 +80,11 @@ impl Stage {
 
     fn answer_asked_at(&mut self, id: &str, sent: Moment) {
         let instance = self.instances().into_iter().find(|instance| instance.id == id).expect("a member");
-        let replies = instance.replies.into_iter().filter_map(|reply| Some((reply.command.into(), Ok(reply.newest?.value)))).collect();
+        let replies = instance
+            .replies
+            .into_iter()
+            .filter_map(|reply| Some((reply.command.into(), Ok(reply.newest?.value))))
+            .collect();
         let answer = Ok(Answer { link: link(id), replies });
         self.on(Event::Reply(Reply { member: id.into(), sent, answer }));
     }
@@ -93,29 +105,46 @@ impl Stage {
     }
 
     fn probed(&self) -> Vec<&str> {
-        self.effects.iter().filter_map(|effect| if let Effect::Probe { member } = effect { Some(member.as_str()) } else { None }).collect()
+        self.effects
+            .iter()
+            .filter_map(
+                |effect| if let Effect::Probe { member } = effect { Some(member.as_str()) } else { None },
+            )
+            .collect()
     }
 
     fn orders(&self) -> Vec<Order> {
-        self.effects.iter().filter_map(|effect| if let Effect::Act(order) = effect { Some(order.clone()) } else { None }).collect()
+        self.effects
+            .iter()
+            .filter_map(|effect| if let Effect::Act(order) = effect { Some(order.clone()) } else { None })
+            .collect()
     }
 
     fn published(&self) -> Vec<(String, u64)> {
         let record = |effect: &Effect| {
-            if let Effect::Publish(record) = effect { Some((record.published.master.clone(), record.published.epoch)) } else { None }
+            if let Effect::Publish(record) = effect {
+                Some((record.published.master.clone(), record.published.epoch))
+            } else {
+                None
+            }
         };
         self.effects.iter().filter_map(record).collect()
     }
 
     fn verdict(&self) -> Option<(Verdict, String)> {
         self.effects.iter().find_map(|effect| match effect {
-            Effect::Report(Report::Decided(decided)) => Some((decided.decision.verdict, decided.decision.reason.clone())),
+            Effect::Report(Report::Decided(decided)) => {
+                Some((decided.decision.verdict, decided.decision.reason.clone()))
+            }
             _ => None,
         })
     }
 
     fn wakes_in_us(&self) -> u64 {
-        let wake = self.effects.iter().find_map(|effect| if let Effect::WakeAt(at) = effect { Some(*at) } else { None });
+        let wake = self
+            .effects
+            .iter()
+            .find_map(|effect| if let Effect::WakeAt(at) = effect { Some(*at) } else { None });
         self.now.age_us(wake.expect("every step says when to wake"))
     }
 }
@@ -241,15 +270,24 @@ fn the_first_sign_of_life_of_a_replaced_master_fences_it() {
     let server = stage.world.at("redis-2");
     server.speaks = tests::world::Speaks::Master;
     server.grown("b", 1000, "a", 1000);
-    stage.after(300).on(Event::Finished { order: number, outcome: Outcome::Done { note: String::new(), pause_us: None } });
+    stage.after(300).on(Event::Finished {
+        order: number,
+        outcome: Outcome::Done { note: String::new(), pause_us: None },
+    });
     stage.survivors_answer();
     stage.refuse("redis-1");
     let follows: Vec<Action> = stage.orders().into_iter().map(|order| order.action).collect();
-    assert!(matches!(&follows[..], [Action::Follow(follow)] if follow.id == "redis-3" && follow.master == "redis-2"), "{follows:?}");
+    assert!(
+        matches!(&follows[..], [Action::Follow(follow)] if follow.id == "redis-3" && follow.master == "redis-2"),
+        "{follows:?}"
+    );
     let number = stage.orders()[0].number;
     stage.world.at("redis-3").follow("10.0.0.2", 6379);
     stage.world.at("redis-3").grown("b", 1000, "a", 1000);
-    stage.after(300).on(Event::Finished { order: number, outcome: Outcome::Done { note: String::new(), pause_us: None } });
+    stage.after(300).on(Event::Finished {
+        order: number,
+        outcome: Outcome::Done { note: String::new(), pause_us: None },
+    });
     stage.survivors_answer();
     stage.refuse("redis-1");
     assert_eq!(stage.verdict().map(|(_, reason)| reason), Some("replica-missing".into()));
@@ -261,7 +299,10 @@ fn the_first_sign_of_life_of_a_replaced_master_fences_it() {
     old.offset = 1040;
     stage.answer_asked_at("redis-1", last_words);
     let follows: Vec<Action> = stage.orders().into_iter().map(|order| order.action).collect();
-    assert!(matches!(&follows[..], [Action::Follow(follow)] if follow.id == "redis-1" && follow.discards_bytes == 40), "{follows:?}");
+    assert!(
+        matches!(&follows[..], [Action::Follow(follow)] if follow.id == "redis-1" && follow.discards_bytes == 40),
+        "{follows:?}"
+    );
 }
 
 #[test]
@@ -272,7 +313,9 @@ fn an_action_without_an_answer_is_in_doubt_until_its_target_is_seen_again() {
     stage.refuse("redis-1");
     let number = stage.orders()[0].number;
     assert_eq!(stage.group.observation(stage.now).in_doubt.len(), 1, "on its way is in doubt, too");
-    stage.after(1_000).on(Event::Finished { order: number, outcome: Outcome::InDoubt("no answer in time".into()) });
+    stage
+        .after(1_000)
+        .on(Event::Finished { order: number, outcome: Outcome::InDoubt("no answer in time".into()) });
     assert_eq!(stage.group.observation(stage.now).in_doubt.len(), 1);
     stage.answer("redis-3");
     assert_eq!(stage.group.observation(stage.now).in_doubt.len(), 1, "another member tells nothing of it");
@@ -300,10 +343,19 @@ fn a_switchover_is_handed_over_on_both_connections_and_asked_for_once() {
         stage.answer(id);
     }
     let orders = stage.orders();
-    assert!(matches!(&orders[0].action, Action::Handover(handover) if handover.source == "redis-1" && handover.target == "redis-3"), "{orders:?}");
-    assert_eq!(orders[0].links, [("redis-1".to_owned(), link("redis-1")), ("redis-3".to_owned(), link("redis-3"))]);
+    assert!(
+        matches!(&orders[0].action, Action::Handover(handover) if handover.source == "redis-1" && handover.target == "redis-3"),
+        "{orders:?}"
+    );
+    assert_eq!(
+        orders[0].links,
+        [("redis-1".to_owned(), link("redis-1")), ("redis-3".to_owned(), link("redis-3"))]
+    );
     assert!(stage.published().is_empty(), "a handover may be undone, so it is made known when it is done");
-    stage.after(3_000).on(Event::Finished { order: orders[0].number, outcome: Outcome::Done { note: String::new(), pause_us: Some(2_000) } });
+    stage.after(3_000).on(Event::Finished {
+        order: orders[0].number,
+        outcome: Outcome::Done { note: String::new(), pause_us: Some(2_000) },
+    });
     assert_eq!(stage.published(), [("redis-3".to_owned(), 2)]);
     assert_eq!(stage.group.observation(stage.now).switchover, None);
 }
@@ -357,7 +409,11 @@ fn a_master_that_abdicates_is_replaced_when_every_look_of_a_while_says_so() {
         assert_eq!((look(&mut stage), stage.orders().len()), ("master-abdicated".into(), 0));
     }
     look(&mut stage);
-    assert_eq!(stage.orders().iter().map(promoted).collect::<Vec<_>>(), ["redis-1"], "the best heir of its own role");
+    assert_eq!(
+        stage.orders().iter().map(promoted).collect::<Vec<_>>(),
+        ["redis-1"],
+        "the best heir of its own role"
+    );
 }
 
 #[test]
@@ -379,7 +435,12 @@ fn how_long_an_offset_has_stood_still_is_kept_and_forgotten_when_it_moves() {
     let mut stage = Stage::healthy(true);
     let earlier = |stage: &Stage| {
         let seen = stage.group.observation(stage.now);
-        let reply = seen.instances[1].replies.iter().find(|reply| reply.command == "INFO replication").expect("the standard reply").clone();
+        let reply = seen.instances[1]
+            .replies
+            .iter()
+            .find(|reply| reply.command == "INFO replication")
+            .expect("the standard reply")
+            .clone();
         reply.earlier.map(|sample| (sample.age_us, matches!(sample.value, Value::Text(_))))
     };
     assert_eq!(earlier(&stage), None);

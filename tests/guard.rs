@@ -1,10 +1,13 @@
 //! Properties of the guard and of the facts that it reads. Seeded: a failure names its seed.
 
-use failover_core::facts::{INFO_REPLICATION, INFO_SERVER, PersistenceFacts, Relation, ReplicationFacts, ServerFacts, config_pairs, keys};
-use redis_operator::guard::{Rule, judge};
+use failover_core::facts::{
+    INFO_REPLICATION, INFO_SERVER, PersistenceFacts, Relation, ReplicationFacts, ServerFacts, config_pairs,
+    keys,
+};
 use redis_operator::conformance::world::{Dialect, Server, observe};
 use redis_operator::conformance::{Dice, Trial, check, mutated, random};
 use redis_operator::contract::*;
+use redis_operator::guard::{Rule, judge};
 use redis_operator::policy::{Policy, PolicyFault};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -28,9 +31,13 @@ impl Policy for Native {
     }
 
     fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault> {
-        let same = serde_json::to_value(observation).and_then(serde_json::from_value).expect("both are generated from one WIT");
+        let same = serde_json::to_value(observation)
+            .and_then(serde_json::from_value)
+            .expect("both are generated from one WIT");
         let decision = failover_core::decide(&same);
-        Ok(serde_json::to_value(decision).and_then(serde_json::from_value).expect("both are generated from one WIT"))
+        Ok(serde_json::to_value(decision)
+            .and_then(serde_json::from_value)
+            .expect("both are generated from one WIT"))
     }
 }
 
@@ -56,7 +63,10 @@ fn the_guard_judges_any_decision_on_any_observation_and_the_order_of_instances_d
                 follows += first.iter().filter(|action| matches!(action, Action::Follow(_))).count();
             }
             Err(breaches) => {
-                assert!(!breaches.is_empty() && breaches.iter().all(|breach| !breach.text.is_empty()), "seed {seed}: {breaches:?}");
+                assert!(
+                    !breaches.is_empty() && breaches.iter().all(|breach| !breach.text.is_empty()),
+                    "seed {seed}: {breaches:?}"
+                );
             }
         }
         dice.shuffle(&mut observation.instances);
@@ -72,8 +82,17 @@ fn the_guard_judges_any_decision_on_any_observation_and_the_order_of_instances_d
 #[test]
 fn facts_of_mutated_replies_never_panic_and_stay_within_bounds() {
     let server = RealRedis::start();
-    let mut texts = vec![server.ask("INFO"), server.ask("INFO replication"), server.ask("INFO persistence"), server.ask("INFO keyspace")];
-    assert!(ServerFacts::parse(&texts[0]).run_id.is_some_and(|run_id| run_id.len() == 40), "a real server has a run id: {}", texts[0]);
+    let mut texts = vec![
+        server.ask("INFO"),
+        server.ask("INFO replication"),
+        server.ask("INFO persistence"),
+        server.ask("INFO keyspace"),
+    ];
+    assert!(
+        ServerFacts::parse(&texts[0]).run_id.is_some_and(|run_id| run_id.len() == 40),
+        "a real server has a run id: {}",
+        texts[0]
+    );
     let master = Server::master(0, "a", u64::MAX);
     for dialect in [Dialect::Redis5, Dialect::Redis6, Dialect::Redis7, Dialect::Redis8, Dialect::Valkey8] {
         let replica = Server { dialect, former: Some(("b".into(), u64::MAX)), ..Server::replica(1, &master) };
@@ -98,15 +117,29 @@ fn within_bounds(text: &str, seed: u64) {
     assert!(facts.attached.len() <= text.matches("slave").count(), "seed {seed}");
     if let Some(history) = facts.history {
         assert_eq!(history.relation(&history), Relation::Equal, "seed {seed}");
-        assert!(text.contains(history.replid) && history.replid.bytes().any(|byte| byte != b'0'), "seed {seed}");
+        assert!(
+            text.contains(history.replid) && history.replid.bytes().any(|byte| byte != b'0'),
+            "seed {seed}"
+        );
     }
     for place in facts.master.iter().chain(facts.attached.iter().map(|row| &row.place)) {
-        let (host, port) = place.to_string().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.parse())).expect("it prints with a port");
-        assert_eq!(failover_core::facts::Place::new(&host, port.expect("of 16 bits")), *place, "seed {seed}: it reads what it prints");
+        let (host, port) = place
+            .to_string()
+            .rsplit_once(':')
+            .map(|(host, port)| (host.to_owned(), port.parse()))
+            .expect("it prints with a port");
+        assert_eq!(
+            failover_core::facts::Place::new(&host, port.expect("of 16 bits")),
+            *place,
+            "seed {seed}: it reads what it prints"
+        );
     }
     assert_eq!(ServerFacts::parse(text), ServerFacts::parse(text), "seed {seed}");
     assert_eq!(PersistenceFacts::parse(text), PersistenceFacts::parse(text), "seed {seed}");
-    assert!(keys(text).is_none() || text.contains("db") || text.to_ascii_lowercase().contains("# keyspace"), "seed {seed}");
+    assert!(
+        keys(text).is_none() || text.contains("db") || text.to_ascii_lowercase().contains("# keyspace"),
+        "seed {seed}"
+    );
 }
 
 fn text_of(reply: &Reply) -> Option<String> {
@@ -118,13 +151,17 @@ fn text_of(reply: &Reply) -> Option<String> {
 
 /// Mostly what a policy could say, partly what none should.
 fn any_decision(dice: &mut Dice, observation: &Observation) -> Decision {
-    let mut members: Vec<Member> = observation.instances.iter().map(|instance| member(&instance.id)).collect();
+    let mut members: Vec<Member> =
+        observation.instances.iter().map(|instance| member(&instance.id)).collect();
     members.sort_by(|one, other| one.id.cmp(&other.id));
     if dice.chance(30) {
         members.push(member("ghost"));
     }
     let stages: Vec<_> = (0..dice.below(3))
-        .map(|_| Stage { summary: String::new(), actions: (0..1 + dice.below(2)).map(|_| any_action(dice, observation)).collect() })
+        .map(|_| Stage {
+            summary: String::new(),
+            actions: (0..1 + dice.below(2)).map(|_| any_action(dice, observation)).collect(),
+        })
         .collect();
     let verdict = if stages.is_empty() != dice.chance(50) { Verdict::Wait } else { Verdict::Act };
     Decision {
@@ -142,14 +179,33 @@ fn any_decision(dice: &mut Dice, observation: &Observation) -> Decision {
 
 fn any_action(dice: &mut Dice, observation: &Observation) -> Action {
     let (id, other) = (any_id(dice, observation), any_id(dice, observation));
-    let (expect, of_other) = (any_expectation(dice, observation, &id), any_expectation(dice, observation, &other));
+    let (expect, of_other) =
+        (any_expectation(dice, observation, &id), any_expectation(dice, observation, &other));
     match dice.below(16) {
         0..5 => {
-            let reasons = [Evidence::Dead, Evidence::Silent, Evidence::Abdicated, Evidence::Amnesic, Evidence::Bootstrap, Evidence::Requested];
+            let reasons = [
+                Evidence::Dead,
+                Evidence::Silent,
+                Evidence::Abdicated,
+                Evidence::Amnesic,
+                Evidence::Bootstrap,
+                Evidence::Requested,
+            ];
             let evidence = *dice.pick(&reasons).expect("there are reasons");
-            Action::Promote(Promote { meant_for: id.clone(), id, source: dice.chance(200).then_some(other), evidence, expect })
+            Action::Promote(Promote {
+                meant_for: id.clone(),
+                id,
+                source: dice.chance(200).then_some(other),
+                evidence,
+                expect,
+            })
         }
-        5..10 => Action::Follow(Follow { id, master: other, discards_bytes: if dice.chance(500) { 0 } else { u64::MAX }, expect }),
+        5..10 => Action::Follow(Follow {
+            id,
+            master: other,
+            discards_bytes: if dice.chance(500) { 0 } else { u64::MAX },
+            expect,
+        }),
         10 => Action::Handover(Handover {
             source: id,
             meant_for: other.clone(),
@@ -161,16 +217,23 @@ fn any_action(dice: &mut Dice, observation: &Observation) -> Action {
         11 => Action::Fence(Fence { id, max_ms: 1_000 << dice.below(9), expect }),
         12 => Action::Unfence(Unfence { id, expect }),
         13 => Action::KickClients(KickClients { id, expect }),
-        14 => {
-            Action::Configure(Configure { id, directive: "repl-timeout".into(), to: (*dice.pick(&["5", "05", "x"]).expect("some")).into(), expect })
-        }
+        14 => Action::Configure(Configure {
+            id,
+            directive: "repl-timeout".into(),
+            to: (*dice.pick(&["5", "05", "x"]).expect("some")).into(),
+            expect,
+        }),
         _ if dice.chance(500) => Action::Restart(Restart { id, uid: "uid-0".into() }),
         _ => Action::Command(Command { id, arguments: vec!["PING".into()], expect }),
     }
 }
 
 fn any_id(dice: &mut Dice, observation: &Observation) -> String {
-    if dice.chance(30) { "ghost".into() } else { dice.pick(&observation.instances).map_or("nobody".into(), |instance| instance.id.clone()) }
+    if dice.chance(30) {
+        "ghost".into()
+    } else {
+        dice.pick(&observation.instances).map_or("nobody".into(), |instance| instance.id.clone())
+    }
 }
 
 fn any_expectation(dice: &mut Dice, observation: &Observation, id: &str) -> Expectation {
@@ -178,13 +241,27 @@ fn any_expectation(dice: &mut Dice, observation: &Observation, id: &str) -> Expe
         let instance = observation.instances.iter().find(|instance| instance.id == id)?;
         instance.replies.iter().find(|reply| reply.command == command).and_then(text_of)
     };
-    let run_id = shown(INFO_SERVER).and_then(|text| ServerFacts::parse(&text).run_id.map(str::to_owned)).filter(|_| !dice.chance(30));
+    let run_id = shown(INFO_SERVER)
+        .and_then(|text| ServerFacts::parse(&text).run_id.map(str::to_owned))
+        .filter(|_| !dice.chance(30));
     let is_master = shown(INFO_REPLICATION).is_some_and(|text| text.contains("role:master"));
-    Expectation { run_id: run_id.unwrap_or_default(), role: if is_master { Role::Master } else { Role::Replica }, replid: None }
+    Expectation {
+        run_id: run_id.unwrap_or_default(),
+        role: if is_master { Role::Master } else { Role::Replica },
+        replid: None,
+    }
 }
 
 fn member(id: &str) -> Member {
-    Member { id: id.into(), role: Role::Unknown, health: Health::Alive, proof: String::new(), rank: None, ineligible: None, lag_bytes: None }
+    Member {
+        id: id.into(),
+        role: Role::Unknown,
+        health: Health::Alive,
+        proof: String::new(),
+        rank: None,
+        ineligible: None,
+        lag_bytes: None,
+    }
 }
 
 /// A real server on a loopback port of its own, without persistence; it ends with its owner.
@@ -197,7 +274,10 @@ struct RealRedis {
 impl RealRedis {
     fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a free port").port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
         let process = Process::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
             .arg(directory.path())

@@ -1,10 +1,10 @@
-//! The guard and the engine share no line, and must agree on every scenario: a plan of ours that the guard rejects would leave
-//! a group without help.
+//! The guard and the engine share no line, and must agree on every scenario: a plan of ours that the guard
+//! rejects would leave a group without help.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
-use redis_operator::guard;
 use redis_operator::contract::{Decision, Observation};
+use redis_operator::guard;
 
 #[test]
 fn no_plan_of_ours_breaches_the_guard() {
@@ -30,10 +30,13 @@ fn no_plan_for_a_broken_group_breaches_the_guard() {
     for seed in 0..10_000 {
         let observation = tests::faults::broken(&mut tests::seeds::Seed(seed)).observe();
         let decision = failover_core::decide(&observation);
-        let observation: Observation = serde_json::from_value(serde_json::to_value(&observation).unwrap()).unwrap();
+        let observation: Observation =
+            serde_json::from_value(serde_json::to_value(&observation).unwrap()).unwrap();
         let decision: Decision = serde_json::from_value(serde_json::to_value(&decision).unwrap()).unwrap();
         for breach in guard::judge(&observation, &decision).err().into_iter().flatten() {
-            let row = breaches.entry(breach.rule.name()).or_insert_with(|| (0, seed, format!("{}: {}", decision.reason, breach.text)));
+            let row = breaches
+                .entry(breach.rule.name())
+                .or_insert_with(|| (0, seed, format!("{}: {}", decision.reason, breach.text)));
             row.0 += 1;
         }
     }

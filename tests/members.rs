@@ -1,4 +1,5 @@
-//! The simulated members beside a real server: the same rows in INFO, the same facts for the engine, the same roles after a failover.
+//! The simulated members beside a real server: the same rows in INFO, the same facts for the engine, the same
+//! roles after a failover.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
@@ -18,7 +19,8 @@ struct Simulated {
 
 impl Simulated {
     fn new() -> Self {
-        let places: Vec<_> = (1..4).map(|last| SocketAddrV4::new(Ipv4Addr::new(127, 1, 0, last), 6379)).collect();
+        let places: Vec<_> =
+            (1..4).map(|last| SocketAddrV4::new(Ipv4Addr::new(127, 1, 0, last), 6379)).collect();
         let now = Instant::now();
         Self { group: Group::healthy(&places, 1000, now), now }
     }
@@ -66,10 +68,16 @@ fn the_engine_reads_a_healthy_group() {
     simulated.now += Duration::from_secs(2);
     let texts: Vec<String> = (0..3).map(|index| simulated.info(index, "replication")).collect();
     let facts: Vec<_> = texts.iter().map(|text| ReplicationFacts::parse(text)).collect();
-    assert_eq!(facts.iter().map(|facts| facts.role).collect::<Vec<_>>(), [Speaks::AsMaster, Speaks::AsReplica, Speaks::AsReplica]);
+    assert_eq!(
+        facts.iter().map(|facts| facts.role).collect::<Vec<_>>(),
+        [Speaks::AsMaster, Speaks::AsReplica, Speaks::AsReplica]
+    );
     assert_eq!(facts[0].attached.iter().filter(|row| row.online).count(), 2);
     let master = facts[0].history;
-    assert!(facts.iter().all(|facts| facts.history == master) && master.is_some_and(|history| history.offset == 102_000));
+    assert!(
+        facts.iter().all(|facts| facts.history == master)
+            && master.is_some_and(|history| history.offset == 102_000)
+    );
     assert_eq!(PersistenceFacts::parse(&simulated.info(1, "persistence")).loading, Some(false));
     assert_eq!(keys(&simulated.info(1, "keyspace")), Some(1000));
     assert!(ServerFacts::parse(&simulated.info(1, "server")).run_id.is_some_and(|id| id.len() == 40));
@@ -107,7 +115,7 @@ fn a_transaction_is_answered_as_redis_does() {
         let words = words.iter().map(ToString::to_string).collect();
         session.take(&mut simulated.group, 1, words, simulated.now, &mut reply);
     }
-    let results =
-        "*3\r\n*5\r\n$5\r\nslave\r\n$9\r\n127.1.0.1\r\n:6379\r\n$9\r\nconnected\r\n:100000\r\n+OK\r\n*3\r\n$6\r\nmaster\r\n:100000\r\n*0\r\n";
+    let results = "*3\r\n*5\r\n$5\r\nslave\r\n$9\r\n127.1.0.1\r\n:6379\r\n$9\r\nconnected\r\n:100000\r\n+OK\\
+                   r\n*3\r\n$6\r\nmaster\r\n:100000\r\n*0\r\n";
     assert_eq!(reply, format!("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n{results}"));
 }

@@ -1,4 +1,5 @@
-//! Policies in their sandbox: what is refused before it runs, what a misbehaving one is stopped by, and what survives it.
+//! Policies in their sandbox: what is refused before it runs, what a misbehaving one is stopped by, and what
+//! survives it.
 
 #![allow(clippy::unwrap_used, reason = "tests, with the steps that they share")]
 
@@ -6,7 +7,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use redis_operator::policy::{
-    Cache, Change, Component, EMBEDDED, PolicyChain, LoadError, POLICY, Policy, PolicyFault, Sandbox, Watch, embedded, healthy_group, wrap,
+    Cache, Change, Component, EMBEDDED, LoadError, POLICY, Policy, PolicyChain, PolicyFault, Sandbox, Watch,
+    embedded, healthy_group, wrap,
 };
 use tests::policies::{HOSTILE, hostile};
 
@@ -45,7 +47,8 @@ fn exporting(name: &str) -> Vec<u8> {
     component(&[(5, &[1, 1, 0]), (11, &export)])
 }
 
-// ---- What is refused -------------------------------------------------------------------------------------------------------------
+// ---- What is refused
+// -------------------------------------------------------------------------------------------------------------
 
 #[test]
 fn the_embedded_policy_loads_and_decides() {
@@ -66,16 +69,25 @@ fn what_is_no_component_is_refused_with_the_way_out() {
     assert!(matches!(refusal_of(&vec![0; 33 << 20]), LoadError::TooLarge));
 }
 
-/// A core module for each proposal that wasmtime or its validator knows and a policy may not use, and one for those that it may.
+/// A core module for each proposal that wasmtime or its validator knows and a policy may not use, and one for
+/// those that it may.
 const BY_PROPOSAL: &[(&str, &str)] = &[
-    ("", "(global (mut i32) (i32.add (i32.const 1) (i32.const 2)))
+    (
+        "",
+        "(global (mut i32) (i32.add (i32.const 1) (i32.const 2)))
         (memory 1) (table 1 funcref) (elem declare func $f)
         (func $f (result i32 i32) (i32.const 1) (i32.extend8_s (i32.const 2)))
-        (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 1)) (table.set (i32.const 0) (ref.func $f)))
-        (func (drop (i32.trunc_sat_f32_s (f32.const 1))) (drop (i8x16.splat (i32.const 1))))"),
+        (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 1)) (table.set (i32.const 0) (ref.func \
+         $f)))
+        (func (drop (i32.trunc_sat_f32_s (f32.const 1))) (drop (i8x16.splat (i32.const 1))))",
+    ),
     // RUSTSEC-2026-0570: in wasmtime 48.0.8 this ended the process.
-    ("gc", "(type $base (sub (func))) (type $derived (sub $base (func))) (table 2 2 funcref) (elem (i32.const 0) $f)
-        (func $f (type $derived)) (func (call_indirect (type $base) (i32.const 0)))"),
+    (
+        "gc",
+        "(type $base (sub (func))) (type $derived (sub $base (func))) (table 2 2 funcref) (elem (i32.const \
+         0) $f)
+        (func $f (type $derived)) (func (call_indirect (type $base) (i32.const 0)))",
+    ),
     ("gc", "(type (struct (field i32)))"),
     ("gc", "(type (array i8))"),
     ("gc-types", "(table 1 externref)"),
@@ -95,7 +107,8 @@ const BY_PROPOSAL: &[(&str, &str)] = &[
 #[test]
 fn every_proposal_but_the_listed_ones_is_refused_by_name() {
     for (proposal, module) in BY_PROPOSAL {
-        let bytes = wat::parse_str(format!("(component (core module {module}))")).unwrap_or_else(|error| panic!("{proposal}: {error}"));
+        let bytes = wat::parse_str(format!("(component (core module {module}))"))
+            .unwrap_or_else(|error| panic!("{proposal}: {error}"));
         match refusal_of(&bytes) {
             LoadError::World(_) if proposal.is_empty() => {}
             LoadError::Proposal(name) if name == *proposal => {}
@@ -124,7 +137,11 @@ fn an_import_of_any_kind_is_refused_by_name() {
 
 #[test]
 fn another_world_and_another_version_are_named() {
-    assert!(refusal_of(&component(&[])).to_string().starts_with("it exports nothing, and a policy exports redis-failover:policy/policy@0.1.0"));
+    assert!(
+        refusal_of(&component(&[]))
+            .to_string()
+            .starts_with("it exports nothing, and a policy exports redis-failover:policy/policy@0.1.0")
+    );
     for name in ["wasi:cli/run@0.2.0", "redis-failover:policy/policy@0.2.0"] {
         let LoadError::World(names) = refusal_of(&exporting(name)) else { panic!("another refusal") };
         assert_eq!(names, [name]);
@@ -139,7 +156,10 @@ fn a_later_patch_of_the_contract_is_served() {
     while let Some(at) = bytes.windows(from.len()).position(|window| window == from) {
         bytes[at..at + to.len()].copy_from_slice(to);
     }
-    assert_eq!(Component::load(&sandbox(), &bytes).unwrap().exports(), ["redis-failover:policy/policy@0.1.7"]);
+    assert_eq!(
+        Component::load(&sandbox(), &bytes).unwrap().exports(),
+        ["redis-failover:policy/policy@0.1.7"]
+    );
 }
 
 #[test]
@@ -157,7 +177,8 @@ fn only_a_core_module_is_wrapped() {
     }
 }
 
-// ---- What stops a misbehaving one ------------------------------------------------------------------------------------------------
+// ---- What stops a misbehaving one
+// ------------------------------------------------------------------------------------------------
 
 #[test]
 fn each_misbehaviour_is_a_fault_of_its_own_name() {
@@ -165,7 +186,9 @@ fn each_misbehaviour_is_a_fault_of_its_own_name() {
     assert!(matches!(fault_of("hogs"), PolicyFault::Memory { .. }));
     assert!(matches!(fault_of("traps"), PolicyFault::Trap(_)));
     assert!(matches!(fault_of("recurses"), PolicyFault::Trap(_)));
-    for behaviour in ["answers-too-much", "answers-no-text", "forgets-a-member", "acts-without-plan", "names-a-stranger"] {
+    for behaviour in
+        ["answers-too-much", "answers-no-text", "forgets-a-member", "acts-without-plan", "names-a-stranger"]
+    {
         let fault = fault_of(behaviour);
         assert!(matches!(fault, PolicyFault::Malformed(_)), "{behaviour}: {fault}");
     }
@@ -200,12 +223,15 @@ fn every_decision_has_a_fresh_instance_and_a_reused_one_remembers() {
 fn more_threads_than_slots_all_get_their_answer() {
     let policy = Component::load(&sandbox(), &hostile("")).unwrap();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..64).map(|_| scope.spawn(|| (0..20).all(|_| policy.decide(&healthy_group(3)).is_ok()))).collect();
+        let threads: Vec<_> = (0..64)
+            .map(|_| scope.spawn(|| (0..20).all(|_| policy.decide(&healthy_group(3)).is_ok())))
+            .collect();
         assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
     });
 }
 
-// ---- The cache -------------------------------------------------------------------------------------------------------------------
+// ---- The cache
+// -------------------------------------------------------------------------------------------------------------------
 
 #[test]
 fn compiled_code_is_kept_and_a_damaged_entry_is_compiled_anew() {
@@ -224,7 +250,11 @@ fn compiled_code_is_kept_and_a_damaged_entry_is_compiled_anew() {
     let first = inode(&entry);
     assert_eq!(inode(&load()), first, "read, not written again");
 
-    for damaged in [good[..good.len() / 2].to_vec(), Vec::new(), [&good[..good.len() - 1], &[!good[good.len() - 1]]].concat()] {
+    for damaged in [
+        good[..good.len() / 2].to_vec(),
+        Vec::new(),
+        [&good[..good.len() - 1], &[!good[good.len() - 1]]].concat(),
+    ] {
         std::fs::write(&entry, damaged).unwrap();
         assert_eq!(load(), entry);
         assert_eq!(std::fs::read(&entry).unwrap(), good);
@@ -246,7 +276,8 @@ fn a_directory_that_others_may_enter_is_no_cache() {
     assert!(open("file").is_err());
 }
 
-// ---- Swapping --------------------------------------------------------------------------------------------------------------------
+// ---- Swapping
+// --------------------------------------------------------------------------------------------------------------------
 
 #[test]
 fn a_watched_file_goes_live_when_proven_and_a_broken_one_changes_nothing() {
@@ -254,7 +285,9 @@ fn a_watched_file_goes_live_when_proven_and_a_broken_one_changes_nothing() {
     let path = dir.path().join("policy.wasm");
     let sandbox = sandbox();
     let line = Arc::new(PolicyChain::new(Arc::new(embedded(&sandbox).unwrap())));
-    let prove = |component: &Component| component.decide(&healthy_group(3)).map(drop).map_err(|fault| fault.to_string());
+    let prove = |component: &Component| {
+        component.decide(&healthy_group(3)).map(drop).map_err(|fault| fault.to_string())
+    };
     let watch = Watch { path: path.clone(), sandbox, line: Arc::clone(&line), prove: Arc::new(prove) };
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! What holds for every observation, tried on seeded ones: a failure prints the seed, and `SEED=n` tries that one alone.
-//! `SEEDS=n` tries n times as many.
+//! What holds for every observation, tried on seeded ones: a failure prints the seed, and `SEED=n` tries that
+//! one alone. `SEEDS=n` tries n times as many.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
@@ -20,7 +20,10 @@ fn seeds(count: u64) -> impl Iterator<Item = u64> {
 /// What every answer keeps.
 fn check(observation: &Observation, decision: &Decision) -> Result<(), String> {
     let ensure = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
-    let reason = Reason::ALL.iter().find(|reason| reason.name() == decision.reason).ok_or("the reason is not on the list")?;
+    let reason = Reason::ALL
+        .iter()
+        .find(|reason| reason.name() == decision.reason)
+        .ok_or("the reason is not on the list")?;
     let verdict = match decision.verdict {
         Verdict::Healthy => "healthy",
         Verdict::Act => "act",
@@ -30,7 +33,10 @@ fn check(observation: &Observation, decision: &Decision) -> Result<(), String> {
     ensure(reason.verdicts().contains(verdict), "the verdict is not one of the reason's")?;
     ensure(!decision.explanation.is_empty(), "no explanation")?;
     ensure((100..=2_000_000).contains(&decision.next_look_us), "the next look is never, or at once")?;
-    ensure((decision.verdict == Verdict::Act) != decision.stages.is_empty(), "only act has a plan, and it has one")?;
+    ensure(
+        (decision.verdict == Verdict::Act) != decision.stages.is_empty(),
+        "only act has a plan, and it has one",
+    )?;
     ensure(decision.stages.iter().all(|stage| !stage.actions.is_empty()), "a stage without actions")?;
     let actions = || decision.stages.iter().flat_map(|stage| &stage.actions);
     ensure(actions().filter(|action| matches!(action, Action::Promote(_))).count() <= 1, "two promotions")?;
@@ -49,13 +55,20 @@ impl Run {
         Self { model, promoted: vec![], log: vec![] }
     }
 
-    /// Looks and acts until nothing changes any more. `cut` carries out only a prefix of the first plan's first stage.
+    /// Looks and acts until nothing changes any more. `cut` carries out only a prefix of the first plan's
+    /// first stage.
     fn converge(&mut self, mut cut: Option<usize>) -> Result<Decision, String> {
         let mut waited_us = 0;
         for _ in 0..40 {
             let observation = self.model.observe();
             let decision = self.model.look();
-            self.log.push(format!("{:?} {} {} {:?}", decision.verdict, decision.reason, decision.explanation, decision.stages.first()));
+            self.log.push(format!(
+                "{:?} {} {} {:?}",
+                decision.verdict,
+                decision.reason,
+                decision.explanation,
+                decision.stages.first()
+            ));
             check(&observation, &decision)?;
             if decision.verdict != Verdict::Act {
                 if waited_us > 30_000_000 {
@@ -72,7 +85,9 @@ impl Run {
             for action in actions {
                 if let Action::Promote(promote) = action {
                     self.chosen_well(&decision, promote)?;
-                    self.model.given_up.extend(promote.source.clone().zip(Some(decision.known_loss_bytes.unwrap_or(u64::MAX))));
+                    self.model.given_up.extend(
+                        promote.source.clone().zip(Some(decision.known_loss_bytes.unwrap_or(u64::MAX))),
+                    );
                     self.promoted.push(promote.id.clone());
                 }
             }
@@ -87,7 +102,11 @@ impl Run {
     }
 
     /// Nobody who may take over has more of the old master's data, and what is lost is what is said.
-    fn chosen_well(&self, decision: &Decision, promote: &failover_core::contract::Promote) -> Result<(), String> {
+    fn chosen_well(
+        &self,
+        decision: &Decision,
+        promote: &failover_core::contract::Promote,
+    ) -> Result<(), String> {
         let model = &self.model;
         let winner = &model.nodes[model.find(&promote.id).unwrap()];
         let is_data_first = !model.world.rest.parameters.contains("priority-first");
@@ -98,15 +117,23 @@ impl Run {
                 && node.server.priority > 0
                 && node.server.announced;
             let holds_all = model.shared(node.data, winner.data) == winner.data.at;
-            // One history before one that is new after a restart with AOF: what that one has is kept, and a person is asked.
+            // One history before one that is new after a restart with AOF: what that one has is kept, and a
+            // person is asked.
             let is_new = |node: &Node| node.server.replid.starts_with(&id40("own")[..6]);
             let is_comparable = is_new(node) == is_new(winner);
             if may && is_comparable && holds_all && node.data.at > winner.data.at {
-                return Err(format!("{} was promoted, and {} has {} bytes more", promote.id, node.server.id, node.data.at - winner.data.at));
+                return Err(format!(
+                    "{} was promoted, and {} has {} bytes more",
+                    promote.id,
+                    node.server.id,
+                    node.data.at - winner.data.at
+                ));
             }
         }
         let old = promote.source.as_ref().and_then(|id| model.find(id)).map(|index| &model.nodes[index]);
-        if let (Some(old), Some(said), Evidence::Dead | Evidence::Silent) = (old, decision.known_loss_bytes, promote.evidence) {
+        if let (Some(old), Some(said), Evidence::Dead | Evidence::Silent) =
+            (old, decision.known_loss_bytes, promote.evidence)
+        {
             let lost = old.data.at - model.shared(old.data, winner.data);
             // A new life of the old master is measured by the record of the former one.
             if old.server.run_id == id40(&format!("run-{}", &old.server.id[6..])) && said != lost {
@@ -123,7 +150,15 @@ fn fail(seed: u64, run: &Run, what: &str) -> ! {
         .nodes
         .iter()
         .map(|node| {
-            format!("{} {:?} {:?} {:?} {}@{}", node.server.id, node.life, node.data, node.server.speaks, node.server.replid, node.server.offset)
+            format!(
+                "{} {:?} {:?} {:?} {}@{}",
+                node.server.id,
+                node.life,
+                node.data,
+                node.server.speaks,
+                node.server.replid,
+                node.server.offset
+            )
         })
         .collect();
     panic!("seed {seed}: {what}\n{}\n{}", run.log.join("\n"), nodes.join("\n"));
@@ -144,15 +179,20 @@ fn every_plan_ends_in_rest_and_loses_nothing_that_it_could_keep() {
         let actions = first.stages.first().map_or(0, |stage| stage.actions.len());
         for cut in 0..actions {
             let mut other = Run::new(model.clone());
-            let same = other.converge(Some(cut)).unwrap_or_else(|what| fail(seed, &other, &format!("cut at {cut}: {what}")));
-            // The record moves on before the plan is carried out, and with it the proof that data without a fork is given up:
-            // then a person is asked instead.
+            let same = other
+                .converge(Some(cut))
+                .unwrap_or_else(|what| fail(seed, &other, &format!("cut at {cut}: {what}")));
+            // The record moves on before the plan is carried out, and with it the proof that data without a
+            // fork is given up: then a person is asked instead.
             let is_asked = same.reason == Reason::UnrelatedData.name();
             if same.master != end.master || same.reason != end.reason && !is_asked {
                 fail(
                     seed,
                     &other,
-                    &format!("cut at {cut} it ends with {:?} {}, else with {:?} {}", same.master, same.reason, end.master, end.reason),
+                    &format!(
+                        "cut at {cut} it ends with {:?} {}, else with {:?} {}",
+                        same.master, same.reason, end.master, end.reason
+                    ),
                 );
             }
         }
@@ -186,7 +226,8 @@ fn the_order_of_instances_never_matters() {
 fn any_text_gets_an_answer() {
     for seed in seeds(10_000) {
         let mut choices = Seed(seed);
-        let mut observation = if choices.chance(50) { broken(&mut choices).observe() } else { World::group(3).observe() };
+        let mut observation =
+            if choices.chance(50) { broken(&mut choices).observe() } else { World::group(3).observe() };
         for instance in &mut observation.instances {
             for reply in &mut instance.replies {
                 for sample in [&mut reply.newest, &mut reply.earlier].into_iter().flatten() {
@@ -203,8 +244,8 @@ const NUMBERS: [&str; 4] = ["99999999999999999999", "-1", "", "e"];
 
 /// Cuts, doubles, swaps, overflows, and plain garbage.
 fn mangle(sample: &mut Sample, seed: &mut Seed) {
-    let (Value::Text(failover_core::contract::Text { text, .. }) | Value::Nested(failover_core::contract::Nested { resp: text, .. })) =
-        &mut sample.value
+    let (Value::Text(failover_core::contract::Text { text, .. })
+    | Value::Nested(failover_core::contract::Nested { resp: text, .. })) = &mut sample.value
     else {
         return;
     };
@@ -217,7 +258,10 @@ fn mangle(sample: &mut Sample, seed: &mut Seed) {
             2 => bytes.rotate_left(at),
             3 if at < bytes.len() => bytes[at] = seed.bits().to_le_bytes()[0],
             4 => bytes.splice(at..at, (0..seed.below(30)).map(|_| b':')).for_each(drop),
-            5 => bytes = String::from_utf8_lossy(&bytes).replace(['0', '1'], NUMBERS[seed.below(4)]).into_bytes(),
+            5 => {
+                bytes =
+                    String::from_utf8_lossy(&bytes).replace(['0', '1'], NUMBERS[seed.below(4)]).into_bytes()
+            }
             _ => bytes.splice(at..at, seed.bits().to_le_bytes()).for_each(drop),
         }
         *text = String::from_utf8_lossy(&bytes).into_owned();
@@ -235,7 +279,8 @@ fn any_number_gets_an_answer() {
         let mut observation = broken(&mut choices).observe();
         let extreme = |choices: &mut Seed| *choices.pick(&[0, 1, u64::MAX, u64::MAX - 1, 1 << 63]);
         let group = &mut observation.group;
-        (group.hang_limit_ms, group.members_desired) = (*choices.pick(&[0, 1, 1000, u32::MAX]), *choices.pick(&[0, 1, 3, u16::MAX]));
+        (group.hang_limit_ms, group.members_desired) =
+            (*choices.pick(&[0, 1, 1000, u32::MAX]), *choices.pick(&[0, 1, 3, u16::MAX]));
         group.self_fence_lag_s = Some(*choices.pick(&[0, u32::MAX]));
         observation.silent_groups_permille = *choices.pick(&[0, u16::MAX]);
         for instance in &mut observation.instances {

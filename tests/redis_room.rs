@@ -1,4 +1,5 @@
-//! The `redis` room on real servers: what a link sees, and what each action does. See `redis_room/rig.rs` for the set-up.
+//! The `redis` room on real servers: what a link sees, and what each action does. See `redis_room/rig.rs` for
+//! the set-up.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 

@@ -59,12 +59,21 @@ async fn what_is_pushed_is_pulled_by_its_tag_and_by_its_digest() {
         assert_eq!(digest_of(&std::fs::read(path(place)).unwrap()), digest_of(&noted(1)));
     }
     // Again: the same artifact. Another component: the tag moves, the digest does not.
-    assert_eq!(said(&operator(dir.path(), &["policy", "push", &path("mine.wasm"), &tag, "--plain-http"])), pushed);
+    assert_eq!(
+        said(&operator(dir.path(), &["policy", "push", &path("mine.wasm"), &tag, "--plain-http"])),
+        pushed
+    );
     std::fs::write(path("mine.wasm"), noted(2)).unwrap();
     said(&operator(dir.path(), &["policy", "push", &path("mine.wasm"), &tag, "--plain-http"]));
     said(&operator(dir.path(), &["policy", "pull", &tag, "--output", &path("by-tag.wasm"), "--plain-http"]));
-    said(&operator(dir.path(), &["policy", "pull", &pinned, "--output", &path("by-digest.wasm"), "--plain-http"]));
-    assert_eq!((std::fs::read(path("by-tag.wasm")).unwrap(), std::fs::read(path("by-digest.wasm")).unwrap()), (noted(2), noted(1)));
+    said(&operator(
+        dir.path(),
+        &["policy", "pull", &pinned, "--output", &path("by-digest.wasm"), "--plain-http"],
+    ));
+    assert_eq!(
+        (std::fs::read(path("by-tag.wasm")).unwrap(), std::fs::read(path("by-digest.wasm")).unwrap()),
+        (noted(2), noted(1))
+    );
 }
 
 #[tokio::test]
@@ -77,15 +86,25 @@ async fn the_artifact_has_the_layout_that_other_tools_read() {
     said(&operator(dir.path(), &["policy", "push", file.to_str().unwrap(), &tag, "--plain-http"]));
     let ask = |path: &str| {
         let mut stream = TcpStream::connect(&registry.address).unwrap();
-        write!(stream, "GET /v2/mine/{path} HTTP/1.0\r\nAccept: application/vnd.oci.image.manifest.v1+json\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "GET /v2/mine/{path} HTTP/1.0\r\nAccept: application/vnd.oci.image.manifest.v1+json\r\n\r\n"
+        )
+        .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         serde_json::from_str::<Value>(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
     };
     let manifest = ask("manifests/1");
     let (config, layer) = (&manifest["config"], &manifest["layers"][0]);
-    assert_eq!((&config["mediaType"], &layer["mediaType"]), (&json!("application/vnd.wasm.config.v0+json"), &json!("application/wasm")));
-    assert_eq!((&layer["digest"], &layer["size"]), (&json!(format!("sha256:{}", digest_of(EMBEDDED))), &json!(EMBEDDED.len())));
+    assert_eq!(
+        (&config["mediaType"], &layer["mediaType"]),
+        (&json!("application/vnd.wasm.config.v0+json"), &json!("application/wasm"))
+    );
+    assert_eq!(
+        (&layer["digest"], &layer["size"]),
+        (&json!(format!("sha256:{}", digest_of(EMBEDDED))), &json!(EMBEDDED.len()))
+    );
     let config = ask(&format!("blobs/{}", config["digest"].as_str().unwrap()));
     assert_eq!((&config["architecture"], &config["layerDigests"][0]), (&json!("wasm"), &layer["digest"]));
     assert!(config["component"]["exports"][0].as_str().unwrap().starts_with("redis-failover:policy/"));
@@ -106,7 +125,10 @@ async fn a_closed_registry_wants_a_login_and_takes_docker_s_and_the_environment_
     said(&operator(dir.path(), &push));
     let output = dir.path().join("pulled.wasm");
     let mut command = Command::new(build_program());
-    command.args(["policy", "pull", &tag, "--plain-http", "--output"]).arg(&output).env("DOCKER_CONFIG", "/nowhere");
+    command
+        .args(["policy", "pull", &tag, "--plain-http", "--output"])
+        .arg(&output)
+        .env("DOCKER_CONFIG", "/nowhere");
     command.env("REDIS_OPERATOR_REGISTRY_USER", USER).env("REDIS_OPERATOR_REGISTRY_PASSWORD", PASSWORD);
     said(&command.output().unwrap());
     assert_eq!(std::fs::read(&output).unwrap(), EMBEDDED);
@@ -126,7 +148,10 @@ async fn bad_input_is_one_line_with_the_way_out_and_leaves_no_file() {
     let (none, mine, output) = (path("none.wasm"), path("mine.wasm"), path("output.wasm"));
     for (arguments, words) in [
         (["policy", "push", &none, &tag, "--plain-http", "--log-format=text"], "no WebAssembly component"),
-        (["policy", "push", "/nowhere.wasm", &tag, "--plain-http", "--log-format=text"], "/nowhere.wasm: No such file"),
+        (
+            ["policy", "push", "/nowhere.wasm", &tag, "--plain-http", "--log-format=text"],
+            "/nowhere.wasm: No such file",
+        ),
         (["policy", "push", &mine, "mine:1", "--plain-http", "--log-format=text"], "REGISTRY/REPOSITORY:TAG"),
         (["policy", "push", &mine, &digest, "--plain-http", "--log-format=text"], "no tag"),
         (["policy", "pull", &tag, "--output", &output, "--plain-http"], "not found"),
@@ -135,14 +160,18 @@ async fn bad_input_is_one_line_with_the_way_out_and_leaves_no_file() {
         let (code, line) = complaint(&operator(dir.path(), &arguments));
         assert!(code == 2 && line.contains(words), "{arguments:?}: {line}");
     }
-    let (code, line) = complaint(&operator(dir.path(), &["policy", "pull", "127.0.0.1:9/mine:1", "--output", &output, "--plain-http"]));
+    let (code, line) = complaint(&operator(
+        dir.path(),
+        &["policy", "pull", "127.0.0.1:9/mine:1", "--output", &output, "--plain-http"],
+    ));
     assert!(code == 1 && line.contains("127.0.0.1:9"), "{line}");
     let (code, line) = complaint(&operator(dir.path(), &["policy", "pull", &tag, "--output", &output]));
     assert!(code == 1 && line.contains("needs --plain-http"), "{line}");
     assert!(!Path::new(&output).exists());
 }
 
-/// A registry as the large ones are: it wants a token, which somebody else gives, and keeps its blobs elsewhere. Returns its address.
+/// A registry as the large ones are: it wants a token, which somebody else gives, and keeps its blobs
+/// elsewhere. Returns its address.
 fn token_registry() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -164,7 +193,10 @@ fn token_registry() -> String {
             }
             let port = own.rsplit(':').next().unwrap();
             let (status, headers, body) = answer(&head, &own, port);
-            let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
             // Who has read enough hangs up.
             drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)));
         }
@@ -176,7 +208,10 @@ fn token_registry() -> String {
 
 fn answer(head: &str, own: &str, port: &str) -> (&'static str, String, Vec<u8>) {
     let is_for = |path: &str| head.starts_with(&format!("GET {path} "));
-    let says = |authorization: &str| head.to_ascii_lowercase().contains(&format!("authorization: {}\r\n", authorization.to_ascii_lowercase()));
+    let says = |authorization: &str| {
+        head.to_ascii_lowercase()
+            .contains(&format!("authorization: {}\r\n", authorization.to_ascii_lowercase()))
+    };
     let digest = format!("sha256:{}", digest_of(EMBEDDED));
     if is_for("/token?service=here&scope=repository:mine:pull") {
         // keeper:sesame
@@ -195,15 +230,25 @@ fn answer(head: &str, own: &str, port: &str) -> (&'static str, String, Vec<u8>) 
         };
     }
     if !says("Bearer T") {
-        let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{own}/token\",service=\"here\",scope=\"repository:mine:pull\"\r\n");
+        let challenge = format!(
+            "WWW-Authenticate: Bearer realm=\"http://{own}/token\",service=\"here\",scope=\"repository:mine:pull\"\r\n"
+        );
         return ("401 Unauthorized", challenge, vec![]);
     }
     if is_for("/v2/mine/manifests/1") {
         let layer = json!({ "mediaType": "application/wasm", "digest": digest, "size": EMBEDDED.len() });
-        return ("200 OK", String::new(), json!({ "schemaVersion": 2, "layers": [layer] }).to_string().into_bytes());
+        return (
+            "200 OK",
+            String::new(),
+            json!({ "schemaVersion": 2, "layers": [layer] }).to_string().into_bytes(),
+        );
     }
     if is_for(&format!("/v2/mine/blobs/{digest}")) {
-        return ("307 Temporary Redirect", format!("Location: http://localhost:{port}/elsewhere\r\n"), vec![]);
+        return (
+            "307 Temporary Redirect",
+            format!("Location: http://localhost:{port}/elsewhere\r\n"),
+            vec![],
+        );
     }
     ("404 Not Found", String::new(), vec![])
 }
@@ -217,8 +262,14 @@ async fn a_token_is_fetched_with_the_login_and_goes_nowhere_else() {
         Remote::new(Logins { docker_config: None, given }, bytes_max).unwrap()
     };
     assert_eq!(remote(PASSWORD, 1 << 20).pull(&image, true).await.unwrap(), EMBEDDED);
-    assert!(matches!(remote("wrong", 1 << 20).pull(&image, true).await, Err(FetchError::Unauthorized { .. })));
+    assert!(matches!(
+        remote("wrong", 1 << 20).pull(&image, true).await,
+        Err(FetchError::Unauthorized { .. })
+    ));
     assert!(matches!(remote(PASSWORD, 1000).pull(&image, true).await, Err(FetchError::NoComponent(_))));
     // Over TLS nobody is sent to a place without it, and nobody who is not trusted is asked.
-    assert!(matches!(remote(PASSWORD, 1 << 20).pull(&image, false).await, Err(FetchError::Unreachable { .. })));
+    assert!(matches!(
+        remote(PASSWORD, 1 << 20).pull(&image, false).await,
+        Err(FetchError::Unreachable { .. })
+    ));
 }

@@ -1,8 +1,9 @@
-//! Every file of `scenarios/` is one situation: an Observation, and the Decision that the default policy must give.
+//! Every file of `scenarios/` is one situation: an Observation, and the Decision that the default policy must
+//! give.
 //!
-//! `UPDATE_SCENARIOS=1 cargo test -p tests --test scenarios` rewrites the `decision` parts from what the engine says now.
-//! Commit only the differences that you understand, in a commit of their own that says what changed for the users: a scenario
-//! that is updated without thought is a check that cannot fail.
+//! `UPDATE_SCENARIOS=1 cargo test -p tests --test scenarios` rewrites the `decision` parts from what the
+//! engine says now. Commit only the differences that you understand, in a commit of their own that says what
+//! changed for the users: a scenario that is updated without thought is a check that cannot fail.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
@@ -46,9 +47,16 @@ fn every_scenario_is_decided_as_written() {
             std::fs::write(format!("{DIR}/{name}.json"), text + "\n").unwrap();
             continue;
         }
-        let short = |decision: &Decision| format!("{:?} {}: {}", decision.verdict, decision.reason, decision.explanation);
-        let (expected, got) = (serde_json::to_string(&scenario.decision).unwrap(), serde_json::to_string(&decision).unwrap());
-        wrong.push(format!("{name}\n  {}\n  {}\n  expected {expected}\n  got      {got}", short(&scenario.decision), short(&decision)));
+        let short = |decision: &Decision| {
+            format!("{:?} {}: {}", decision.verdict, decision.reason, decision.explanation)
+        };
+        let (expected, got) =
+            (serde_json::to_string(&scenario.decision).unwrap(), serde_json::to_string(&decision).unwrap());
+        wrong.push(format!(
+            "{name}\n  {}\n  {}\n  expected {expected}\n  got      {got}",
+            short(&scenario.decision),
+            short(&decision)
+        ));
     }
     assert!(wrong.is_empty(), "{} scenarios are decided otherwise:\n{}", wrong.len(), wrong.join("\n"));
 }
@@ -58,7 +66,10 @@ fn scenarios_are_named_as_facts_and_say_why() {
     let scenarios = scenarios();
     assert!(scenarios.len() >= 60, "{}", scenarios.len());
     for (name, scenario) in scenarios {
-        assert!(name.contains('-') && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')), "{name}");
+        assert!(
+            name.contains('-') && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')),
+            "{name}"
+        );
         assert!(scenario.why.len() > 20, "{name} does not say why it matters");
     }
 }
@@ -88,7 +99,11 @@ fn every_reason_has_a_scenario_with_a_verdict_of_its_row() {
 fn the_documented_list_of_reasons_is_that_of_the_code() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/REASONS.md");
     let mut text = String::from(
-        "# The reasons of the default policy\n\nOne reason a decision, in the order in which the rules are asked: the first that applies decides. They are metric labels,\ncondition reasons and log fields. Generated from `core/src/reason.rs`; `UPDATE_REASONS=1 cargo test -p tests --test scenarios`\nwrites this page anew.\n\n| reason | verdicts | what holds, and the way out |\n|--|--|--|\n",
+        "# The reasons of the default policy\n\nOne reason a decision, in the order in which the rules are \
+         asked: the first that applies decides. They are metric labels,\ncondition reasons and log fields. \
+         Generated from `core/src/reason.rs`; `UPDATE_REASONS=1 cargo test -p tests --test \
+         scenarios`\nwrites this page anew.\n\n| reason | verdicts | what holds, and the way out \
+         |\n|--|--|--|\n",
     );
     for reason in Reason::ALL {
         text += &format!("| `{}` | {} | {} |\n", reason.name(), reason.verdicts(), reason.why());
@@ -96,5 +111,9 @@ fn the_documented_list_of_reasons_is_that_of_the_code() {
     if std::env::var_os("UPDATE_REASONS").is_some() {
         std::fs::write(path, &text).unwrap();
     }
-    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), text, "set UPDATE_REASONS=1 to write it anew");
+    assert_eq!(
+        std::fs::read_to_string(path).unwrap_or_default(),
+        text,
+        "set UPDATE_REASONS=1 to write it anew"
+    );
 }

@@ -1,4 +1,5 @@
-//! House rules that no compiler checks: who may use what, how long a file may be, and where which word may stand.
+//! House rules that no compiler checks: who may use what, how long a file may be, and where which word may
+//! stand.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
@@ -7,8 +8,9 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 const COLUMNS_MAX: usize = 110;
 
-/// A folder of the house, and the paths that its code must not name (ARCHITECTURE.md). Rooms keep apart: what decides does no I/O,
-/// what does I/O decides nothing, and the guard shares no line with what it guards against.
+/// A folder of the house, and the paths that its code must not name (ARCHITECTURE.md). Rooms keep apart: what
+/// decides does no I/O, what does I/O decides nothing, and the guard shares no line with what it guards
+/// against.
 const WALLS: &[(&str, &[&str])] = &[
     (
         "core/src",
@@ -25,10 +27,28 @@ const WALLS: &[(&str, &[&str])] = &[
             "HashSet",
         ],
     ),
-    ("core/src/facts", &["crate::contract", "crate::view", "crate::health", "crate::election", "crate::topology", "crate::rules"]),
+    (
+        "core/src/facts",
+        &[
+            "crate::contract",
+            "crate::view",
+            "crate::health",
+            "crate::election",
+            "crate::topology",
+            "crate::rules",
+        ],
+    ),
     (
         "host/src/contract.rs",
-        &["crate::group", "crate::guard", "crate::policy", "crate::redis", "crate::kubernetes", "crate::report", "tokio"],
+        &[
+            "crate::group",
+            "crate::guard",
+            "crate::policy",
+            "crate::redis",
+            "crate::kubernetes",
+            "crate::report",
+            "tokio",
+        ],
     ),
     (
         "host/src/group",
@@ -53,12 +73,26 @@ const WALLS: &[(&str, &[&str])] = &[
     ("host/src/conformance", &["crate::group", "crate::redis", "crate::kubernetes"]),
     (
         "host/src/redis",
-        &["crate::group", "crate::guard", "crate::policy", "crate::kubernetes", "crate::report", "failover_core::decide"],
+        &[
+            "crate::group",
+            "crate::guard",
+            "crate::policy",
+            "crate::kubernetes",
+            "crate::report",
+            "failover_core::decide",
+        ],
     ),
     ("host/src/kubernetes", &["crate::guard", "crate::policy", "crate::redis", "failover_core::decide"]),
     (
         "host/src/registry",
-        &["crate::group", "crate::guard", "crate::policy", "crate::redis", "crate::kubernetes", "crate::report"],
+        &[
+            "crate::group",
+            "crate::guard",
+            "crate::policy",
+            "crate::redis",
+            "crate::kubernetes",
+            "crate::report",
+        ],
     ),
     ("host/src/report", &["crate::redis", "crate::kubernetes"]),
     ("host/src/driver", &["crate::kubernetes", "crate::guard"]),
@@ -67,7 +101,16 @@ const WALLS: &[(&str, &[&str])] = &[
 /// The rooms on top: no other room names them.
 const ON_TOP: &[&str] = &["crate::driver", "crate::fleet", "crate::controller", "crate::cli"];
 const BELOW: &[&str] = &[
-    "contract.rs", "conformance", "group", "guard", "kubernetes", "policy", "redis", "registry", "report", "topology",
+    "contract.rs",
+    "conformance",
+    "group",
+    "guard",
+    "kubernetes",
+    "policy",
+    "redis",
+    "registry",
+    "report",
+    "topology",
 ];
 
 /// Of the engine, the guard and the link to Redis read facts and nothing else.
@@ -102,7 +145,10 @@ fn rust_files(folder: &str) -> Vec<(String, String)> {
 
 /// Lines with their numbers, comments left out.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().map(|(number, line)| (number + 1, line.trim())).filter(|(_, line)| !line.starts_with("//"))
+    text.lines()
+        .enumerate()
+        .map(|(number, line)| (number + 1, line.trim()))
+        .filter(|(_, line)| !line.starts_with("//"))
 }
 
 /// The offences against the walls and doors, in one file.
@@ -113,11 +159,15 @@ fn trespasses(name: &str, text: &str) -> Vec<String> {
     for (number, line) in code(text) {
         let walls = WALLS.iter().filter(|(room, _)| is_in(room)).flat_map(|(_, walls)| *walls);
         let walls = walls.chain(if is_below { ON_TOP } else { &[] });
-        found.extend(walls.filter(|path| line.contains(**path)).map(|path| format!("{name}:{number} uses {path}")));
+        found.extend(
+            walls.filter(|path| line.contains(**path)).map(|path| format!("{name}:{number} uses {path}")),
+        );
         for (_, prefix, allowed) in DOORS.iter().filter(|(room, ..)| is_in(room)) {
             let paths = line.match_indices(prefix).map(|(at, _)| &line[at + prefix.len()..]);
             found.extend(
-                paths.filter(|path| !allowed.iter().any(|door| path.starts_with(door))).map(|path| format!("{name}:{number} uses {prefix}{path}")),
+                paths
+                    .filter(|path| !allowed.iter().any(|door| path.starts_with(door)))
+                    .map(|path| format!("{name}:{number} uses {prefix}{path}")),
             );
         }
     }
@@ -141,7 +191,10 @@ fn a_trespass_is_found() {
     assert_eq!(trespasses("host/src/guard/scene.rs", "use failover_core::decide;\n").len(), 2);
     assert_eq!(trespasses("host/src/redis/link.rs", "use crate::policy::Policy;\n").len(), 1);
     assert_eq!(trespasses("host/src/contract.rs", "use crate::controller::Context;\n").len(), 1);
-    assert!(trespasses("host/src/guard/scene.rs", "use failover_core::facts::History;\n// std::time\n").is_empty());
+    assert!(
+        trespasses("host/src/guard/scene.rs", "use failover_core::facts::History;\n// std::time\n")
+            .is_empty()
+    );
     assert!(trespasses("host/src/redis/link.rs", "use std::time::Instant;\n").is_empty());
 }
 
@@ -167,21 +220,31 @@ fn no_line_is_wider_than_a_page() {
     assert!(wide.is_empty(), "{} lines: {}", wide.len(), wide.join(" "));
 }
 
-/// What no container engine is there to try: the image's layout is tried by `make image-layout`, and is what is copied and started.
+/// What no container engine is there to try: the image's layout is tried by `make image-layout`, and is what
+/// is copied and started.
 #[test]
 fn the_image_is_what_image_layout_makes_and_what_is_deployed() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
     let value = |path: &str, key: &str| {
         let text = read(path);
-        let line = text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap_or_else(|| panic!("no {key} in {path}"));
+        let line = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(key))
+            .unwrap_or_else(|| panic!("no {key} in {path}"));
         line.trim().trim_matches('"').to_owned()
     };
     let docker = "deploy/Dockerfile";
-    assert!(value(docker, "RUN ").ends_with(" make image-layout") && read("Makefile").contains("\n\tCARGO='$(CARGO)' deploy/image.sh\n"));
+    assert!(
+        value(docker, "RUN ").ends_with(" make image-layout")
+            && read("Makefile").contains("\n\tCARGO='$(CARGO)' deploy/image.sh\n")
+    );
     let (built, at) = (value("deploy/image.sh", "root="), value("deploy/image.sh", "program="));
     assert_eq!(value(docker, "COPY --from=build "), format!("/src/{built}/ /"));
     assert_eq!(value(docker, "ENTRYPOINT "), format!(r#"["{}"]"#, at.trim_start_matches("$root")));
-    let (user, group) = (value("deploy/operator/deployment.yaml", "runAsUser:"), value("deploy/operator/deployment.yaml", "runAsGroup:"));
+    let (user, group) = (
+        value("deploy/operator/deployment.yaml", "runAsUser:"),
+        value("deploy/operator/deployment.yaml", "runAsGroup:"),
+    );
     assert_eq!(value(docker, "USER "), format!("{user}:{group}"));
     let version = value("Cargo.toml", "version = ");
     assert_eq!(value("deploy/operator/deployment.yaml", "image:"), format!("redis-operator:{version}"));
@@ -189,11 +252,14 @@ fn the_image_is_what_image_layout_makes_and_what_is_deployed() {
         assert_eq!(value(kustomization, "newTag:"), version, "{kustomization}");
     }
     let compiler = value("rust-toolchain.toml", "channel = ");
-    assert!(value(docker, "FROM ").starts_with(&format!("rust:{}", compiler.trim_matches('"').rsplit_once('.').unwrap().0)));
+    assert!(
+        value(docker, "FROM ")
+            .starts_with(&format!("rust:{}", compiler.trim_matches('"').rsplit_once('.').unwrap().0))
+    );
 }
 
-/// Redis' old word for a replica is read in one place. Tests that speak with real servers, or write what they say, use theirs.
-/// Directives have it too, and the scripts of probes.
+/// Redis' old word for a replica is read in one place. Tests that speak with real servers, or write what they
+/// say, use theirs. Directives have it too, and the scripts of probes.
 #[test]
 fn the_old_word_stands_only_where_replies_are_read() {
     const SPEAK_IT: &[&str] = &[
@@ -205,13 +271,17 @@ fn the_old_word_stands_only_where_replies_are_read() {
         "host/src/kubernetes/crd/",
         "host/src/kubernetes/objects/pod.rs",
     ];
-    let speaks_it = |name: &str| name.contains("tests") || SPEAK_IT.iter().any(|place| name.starts_with(place));
+    let speaks_it =
+        |name: &str| name.contains("tests") || SPEAK_IT.iter().any(|place| name.starts_with(place));
     let found: Vec<_> = ["core/src", "host/src"]
         .into_iter()
         .flat_map(rust_files)
         .filter(|(name, _)| !speaks_it(name))
         .flat_map(|(name, text)| {
-            let lines: Vec<_> = code(&text).filter(|(_, line)| line.to_ascii_lowercase().contains("slave")).map(|(number, _)| number).collect();
+            let lines: Vec<_> = code(&text)
+                .filter(|(_, line)| line.to_ascii_lowercase().contains("slave"))
+                .map(|(number, _)| number)
+                .collect();
             lines.into_iter().map(move |number| format!("{name}:{number}"))
         })
         .collect();
@@ -224,7 +294,10 @@ fn every_file_opens_with_what_it_owns() {
         .into_iter()
         .flat_map(rust_files)
         // A room of one line is not built yet.
-        .filter(|(_, text)| text.lines().nth(1).is_some() && !text.lines().next().is_some_and(|line| line.starts_with("//! ") && line.len() > 20))
+        .filter(|(_, text)| {
+            text.lines().nth(1).is_some()
+                && !text.lines().next().is_some_and(|line| line.starts_with("//! ") && line.len() > 20)
+        })
         .map(|(name, _)| name)
         .collect();
     assert!(found.is_empty(), "these do not say what they own: {found:?}");

@@ -1,5 +1,5 @@
-//! How an instance is, each state with its proof. Losing sight of a server is not its death: what proves death, what only
-//! makes one suspect, and what is life are told apart here, for one instance at a time.
+//! How an instance is, each state with its proof. Losing sight of a server is not its death: what proves
+//! death, what only makes one suspect, and what is life are told apart here, for one instance at a time.
 
 use crate::contract::LinkState;
 use crate::view::{Member, View};
@@ -36,7 +36,8 @@ pub struct Gone {
     pub proof: String,
 }
 
-/// Two refusals this far apart, for an observer that never had a connection: one alone may be a restart caught in the act.
+/// Two refusals this far apart, for an observer that never had a connection: one alone may be a restart
+/// caught in the act.
 const REFUSALS_APART_US: u64 = 5_000;
 
 /// Judges one instance.
@@ -61,14 +62,20 @@ pub fn life(view: &View, member: &Member) -> Life {
                 return Life::Gone(gone);
             }
         }
-        LinkState::Unknown | LinkState::Answering | LinkState::Closed | LinkState::Unreachable | LinkState::TimedOut | LinkState::ProtocolError => {}
+        LinkState::Unknown
+        | LinkState::Answering
+        | LinkState::Closed
+        | LinkState::Unreachable
+        | LinkState::TimedOut
+        | LinkState::ProtocolError => {}
     }
     let for_us = link.alive_age_us.unwrap_or(link.state_age_us);
     let is_deaf = link.state != LinkState::Unknown && !member.is_there;
     if is_deaf && for_us >= view.hang_limit_us() { Life::Silent { for_us } } else { Life::Suspect { for_us } }
 }
 
-/// A connection that ended and a fresh one refused; or, for an observer that had none, refused twice, a while apart.
+/// A connection that ended and a fresh one refused; or, for an observer that had none, refused twice, a while
+/// apart.
 fn refused(member: &Member) -> Option<Gone> {
     let link = &member.instance.link;
     let refusals = link.refusals.as_ref()?;
@@ -83,21 +90,28 @@ fn refused(member: &Member) -> Option<Gone> {
     Some(Gone { since_us: Some(refusals.first_age_us), proof })
 }
 
-/// How long a replica surely heard nothing from its master: by its own count of whole seconds, of which up to one may be
-/// rounding, or because its offset stood still between two samples. A link that is down hears nothing.
+/// How long a replica surely heard nothing from its master: by its own count of whole seconds, of which up to
+/// one may be rounding, or because its offset stood still between two samples. A link that is down hears
+/// nothing.
 pub fn unheard_us(replica: &Member) -> u64 {
     if replica.replication.link_up == Some(false) {
         return u64::MAX;
     }
-    let counted_us = replica.replication.last_io_s.map_or(0, |seconds| seconds.saturating_sub(1).saturating_mul(1_000_000));
+    let counted_us = replica
+        .replication
+        .last_io_s
+        .map_or(0, |seconds| seconds.saturating_sub(1).saturating_mul(1_000_000));
     let stood_still_us = match (replica.earlier_offset, replica.history(), replica.sample_age_us) {
-        (Some((offset, age_us)), Some(now), Some(now_age_us)) if offset == now.offset => age_us.saturating_sub(now_age_us),
+        (Some((offset, age_us)), Some(now), Some(now_age_us)) if offset == now.offset => {
+            age_us.saturating_sub(now_age_us)
+        }
         _ => 0,
     };
     counted_us.max(stood_still_us)
 }
 
-/// How long ago a replica surely acknowledged for the last time. A link that was never up acknowledged nothing.
+/// How long ago a replica surely acknowledged for the last time. A link that was never up acknowledged
+/// nothing.
 pub fn apart_us(replica: &Member) -> u64 {
     match (replica.replication.link_up, replica.replication.link_down_s) {
         (Some(false), Some(down_s)) => down_s.saturating_mul(1_000_000),

@@ -1,5 +1,5 @@
-//! The failover engine: an [`contract::Observation`] in, a [`contract::Decision`] out. Pure: no I/O, clock, randomness,
-//! logging, threads or hash maps.
+//! The failover engine: an [`contract::Observation`] in, a [`contract::Decision`] out. Pure: no I/O, clock,
+//! randomness, logging, threads or hash maps.
 //!
 //! ```text
 //! component.rs   the generated types; with arena.rs the only file that knows WebAssembly
@@ -77,12 +77,20 @@ pub fn decide(observation: &Observation) -> Decision {
     match observation.group.topology {
         Topology::Replication => {}
         Topology::Sentinel | Topology::Cluster => {
-            return answer(&view, Reason::UnsupportedTopology, Ruling::refuse("this policy decides for replication only".into()));
+            return answer(
+                &view,
+                Reason::UnsupportedTopology,
+                Ruling::refuse("this policy decides for replication only".into()),
+            );
         }
     }
     let scene = Scene::new(&view);
-    let (reason, ruling) = first(topology::replication::RULES, &scene)
-        .unwrap_or_else(|| (Reason::MasterSuspect, Ruling::wait("no master could be made out yet".into(), rules::CHANGING_LOOK_US)));
+    let (reason, ruling) = first(topology::replication::RULES, &scene).unwrap_or_else(|| {
+        (
+            Reason::MasterSuspect,
+            Ruling::wait("no master could be made out yet".into(), rules::CHANGING_LOOK_US),
+        )
+    });
     if observation.group.paused {
         let text = format!("the group is paused; otherwise {}: {}", reason.name(), ruling.explanation);
         return assemble(&scene, Reason::Paused, Ruling::wait(text, rules::STEADY_LOOK_US));
@@ -96,7 +104,10 @@ fn invalid(observation: &Observation) -> Option<String> {
     if order.first().is_some_and(|&first| id(first).is_empty()) {
         return Some("an instance has an empty id".into());
     }
-    order.windows(2).find(|pair| id(pair[0]) == id(pair[1])).map(|pair| format!("two instances have the id {}", id(pair[0])))
+    order
+        .windows(2)
+        .find(|pair| id(pair[0]) == id(pair[1]))
+        .map(|pair| format!("two instances have the id {}", id(pair[0])))
 }
 
 fn answer(view: &View, reason: Reason, ruling: Ruling) -> Decision {

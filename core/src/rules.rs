@@ -48,7 +48,10 @@ impl<'a> Scene<'a> {
         let mastership = mastership(view);
         let proof = match &mastership {
             Mastership::Lost(lost) => Some(proof(view, lost)),
-            Mastership::Held(_) | Mastership::Contested(_) | Mastership::External { .. } | Mastership::Vacant => None,
+            Mastership::Held(_)
+            | Mastership::Contested(_)
+            | Mastership::External { .. }
+            | Mastership::Vacant => None,
         };
         Self { view, mastership, proof }
     }
@@ -57,7 +60,10 @@ impl<'a> Scene<'a> {
     pub fn master(&self) -> Option<usize> {
         match self.mastership {
             Mastership::Held(master) => Some(master),
-            Mastership::Contested(_) | Mastership::Lost(_) | Mastership::External { .. } | Mastership::Vacant => None,
+            Mastership::Contested(_)
+            | Mastership::Lost(_)
+            | Mastership::External { .. }
+            | Mastership::Vacant => None,
         }
     }
 
@@ -65,7 +71,10 @@ impl<'a> Scene<'a> {
     pub fn lost(&self) -> Option<&Lost> {
         match &self.mastership {
             Mastership::Lost(lost) => Some(lost),
-            Mastership::Held(_) | Mastership::Contested(_) | Mastership::External { .. } | Mastership::Vacant => None,
+            Mastership::Held(_)
+            | Mastership::Contested(_)
+            | Mastership::External { .. }
+            | Mastership::Vacant => None,
         }
     }
 
@@ -88,12 +97,23 @@ pub fn first(rules: &[Rule], scene: &Scene) -> Option<(Reason, Ruling)> {
 impl Ruling {
     /// Nothing to do.
     pub fn healthy(explanation: String) -> Self {
-        Self { verdict: Verdict::Healthy, next_look_us: STEADY_LOOK_US, ..Self::wait(explanation, STEADY_LOOK_US) }
+        Self {
+            verdict: Verdict::Healthy,
+            next_look_us: STEADY_LOOK_US,
+            ..Self::wait(explanation, STEADY_LOOK_US)
+        }
     }
 
     /// Not yet.
     pub fn wait(explanation: String, next_look_us: u64) -> Self {
-        Self { verdict: Verdict::Wait, explanation, goal: None, stages: Vec::new(), known_loss_bytes: None, next_look_us }
+        Self {
+            verdict: Verdict::Wait,
+            explanation,
+            goal: None,
+            stages: Vec::new(),
+            known_loss_bytes: None,
+            next_look_us,
+        }
     }
 
     /// Not without a person.
@@ -103,7 +123,12 @@ impl Ruling {
 
     /// Now.
     pub fn act(explanation: String, goal: usize, stages: Vec<Stage>) -> Self {
-        Self { verdict: Verdict::Act, goal: Some(goal), stages, ..Self::wait(explanation, AFTER_ACTION_LOOK_US) }
+        Self {
+            verdict: Verdict::Act,
+            goal: Some(goal),
+            stages,
+            ..Self::wait(explanation, AFTER_ACTION_LOOK_US)
+        }
     }
 
     /// With what an election says of losses.

@@ -1,5 +1,5 @@
-//! What following a master would cost a member: a replica gives up whatever its master has not. Only what loses nothing that
-//! is not known to be discarded is ever asked of anybody.
+//! What following a master would cost a member: a replica gives up whatever its master has not. Only what
+//! loses nothing that is not known to be discarded is ever asked of anybody.
 
 use crate::contract::Evidence;
 use crate::facts::Relation;
@@ -30,12 +30,17 @@ pub fn surrender(view: &View, follower: usize, master: usize) -> Surrender {
     match member.relation(right) {
         Relation::Equal | Relation::Behind(_) => Surrender::Discards(0),
         Relation::Ahead(own) if is_same_stream(view, follower, master) => {
-            // A replica sampled after its living master shows a larger offset of the same stream; ahead of another replica that
-            // is to be promoted, it is ahead indeed, and the promotion proves the fork.
+            // A replica sampled after its living master shows a larger offset of the same stream; ahead of
+            // another replica that is to be promoted, it is ahead indeed, and the promotion
+            // proves the fork.
             if member.is_replica() {
                 Surrender::Discards(if right.is_master() { 0 } else { own })
             } else {
-                Surrender::Unproven(format!("{} is {own} bytes ahead of {} in the same history", view.id(follower), view.id(master)))
+                Surrender::Unproven(format!(
+                    "{} is {own} bytes ahead of {} in the same history",
+                    view.id(follower),
+                    view.id(master)
+                ))
             }
         }
         Relation::Ahead(own) if !is_provable_fork(member, right) => Surrender::Unproven(format!(
@@ -44,10 +49,18 @@ pub fn surrender(view: &View, follower: usize, master: usize) -> Surrender {
             view.id(master)
         )),
         Relation::Ahead(own) | Relation::Forked { own, .. } => Surrender::Discards(own),
-        Relation::Unrelated if had_the_role(view, follower, master) || is_restarted_copy(view, follower, master) => Surrender::Discards(own_bytes),
+        Relation::Unrelated
+            if had_the_role(view, follower, master) || is_restarted_copy(view, follower, master) =>
+        {
+            Surrender::Discards(own_bytes)
+        }
         Relation::Unrelated => {
             let keys = member.keys.map_or_else(|| "an unknown number of".into(), |keys| keys.to_string());
-            Surrender::Unproven(format!("{} holds {keys} keys of a history that {} does not know", view.id(follower), view.id(master)))
+            Surrender::Unproven(format!(
+                "{} holds {keys} keys of a history that {} does not know",
+                view.id(follower),
+                view.id(master)
+            ))
         }
     }
 }
@@ -65,8 +78,9 @@ fn is_same_stream(view: &View, one: usize, other: usize) -> bool {
     replid(one) == replid(other)
 }
 
-/// The record says that its role was taken: what it has of its own was given up then, or lost in its restart. Not so if it has
-/// more than the master all the same, and was not dead then: it restarted with a file that nobody counted on.
+/// The record says that its role was taken: what it has of its own was given up then, or lost in its restart.
+/// Not so if it has more than the master all the same, and was not dead then: it restarted with a file that
+/// nobody counted on.
 fn had_the_role(view: &View, index: usize, master: usize) -> bool {
     let (member, right) = (&view.members[index], &view.members[master]);
     let has_no_more = member.keys.is_some() && member.keys <= right.keys;
@@ -75,21 +89,26 @@ fn had_the_role(view: &View, index: usize, master: usize) -> bool {
             && failover.target != view.id(index)
             && (has_no_more || failover.evidence != Evidence::Abdicated)
     });
-    let restarted = view
-        .published()
-        .is_some_and(|published| published.master == view.id(index) && member.server.run_id.is_some_and(|run_id| run_id != published.run_id));
+    let restarted = view.published().is_some_and(|published| {
+        published.master == view.id(index)
+            && member.server.run_id.is_some_and(|run_id| run_id != published.run_id)
+    });
     taken || restarted && has_no_more
 }
 
-/// After a restart with AOF a copy has a history of its own. What tells it from a stranger: it says that it is a replica, and
-/// of nobody outside of the group, or it is a Pod of the group that started since the record was made; nothing came to it
-/// since, or it is the recorded master that restarted; and it has no more data than the master, so it is not the only complete
-/// copy.
+/// After a restart with AOF a copy has a history of its own. What tells it from a stranger: it says that it
+/// is a replica, and of nobody outside of the group, or it is a Pod of the group that started since the
+/// record was made; nothing came to it since, or it is the recorded master that restarted; and it has no more
+/// data than the master, so it is not the only complete copy.
 fn is_restarted_copy(view: &View, follower: usize, master: usize) -> bool {
     let member = &view.members[follower];
-    let started_since = |age_us: u64| member.server.uptime_s.is_some_and(|uptime| uptime.saturating_mul(1_000_000) < age_us);
-    let is_orphan = member.is_replica() && member.replication.link_up == Some(false) && !matches!(member.names, Names::Stranger(_));
-    let is_restarted_pod = member.instance.pod.is_some() && view.published().is_some_and(|published| started_since(published.age_us));
+    let started_since =
+        |age_us: u64| member.server.uptime_s.is_some_and(|uptime| uptime.saturating_mul(1_000_000) < age_us);
+    let is_orphan = member.is_replica()
+        && member.replication.link_up == Some(false)
+        && !matches!(member.names, Names::Stranger(_));
+    let is_restarted_pod = member.instance.pod.is_some()
+        && view.published().is_some_and(|published| started_since(published.age_us));
     let is_on_record = view.published().is_some_and(|published| published.master == view.id(master));
     (is_orphan || is_restarted_pod)
         && member.history().is_some_and(|history| is_on_record || history.offset <= 1)

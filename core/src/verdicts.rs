@@ -12,14 +12,23 @@ use crate::view::sorted;
 /// One verdict for every instance, sorted by id.
 pub fn verdicts(scene: &Scene) -> Vec<Verdict> {
     let view = scene.view;
-    let reference = scene.master().or_else(|| scene.lost().and_then(|lost| lost.index)).and_then(|index| view.members[index].history().copied());
+    let reference = scene
+        .master()
+        .or_else(|| scene.lost().and_then(|lost| lost.index))
+        .and_then(|index| view.members[index].history().copied());
     let is_foreign = |index: usize| {
-        let related =
-            |other: &crate::facts::History| view.members[index].history().is_some_and(|history| history.relation(other) != Relation::Unrelated);
+        let related = |other: &crate::facts::History| {
+            view.members[index]
+                .history()
+                .is_some_and(|history| history.relation(other) != Relation::Unrelated)
+        };
         reference.as_ref().is_some_and(|reference| !related(reference))
     };
-    let ineligible = |index: usize| unfit(&view.members[index]).or_else(|| is_foreign(index).then_some("foreign-history"));
-    let heirs: Vec<usize> = (0..view.members.len()).filter(|&index| scene.master() != Some(index) && ineligible(index).is_none()).collect();
+    let ineligible =
+        |index: usize| unfit(&view.members[index]).or_else(|| is_foreign(index).then_some("foreign-history"));
+    let heirs: Vec<usize> = (0..view.members.len())
+        .filter(|&index| scene.master() != Some(index) && ineligible(index).is_none())
+        .collect();
     let heirs = succession(view, reference.as_ref(), &heirs);
     let mut ranks = vec![None; view.members.len()];
     for (place, &index) in heirs.iter().enumerate() {
@@ -54,7 +63,10 @@ pub fn verdicts(scene: &Scene) -> Vec<Verdict> {
         })
     }));
     let order = sorted(verdicts.len(), &|one, other| {
-        verdicts[one].as_ref().map(|verdict| &verdict.id).cmp(&verdicts[other].as_ref().map(|verdict| &verdict.id))
+        verdicts[one]
+            .as_ref()
+            .map(|verdict| &verdict.id)
+            .cmp(&verdicts[other].as_ref().map(|verdict| &verdict.id))
     });
     order.into_iter().filter_map(|index| verdicts[index].take()).collect()
 }
@@ -70,13 +82,22 @@ fn health(scene: &Scene, index: usize) -> (Health, String) {
         Life::Answers if scene.master() == Some(index) => (Health::InSync, "it is the master".into()),
         Life::Answers => match (scene.lost().filter(|lost| lost.index == Some(index)), scene.master()) {
             (Some(lost), _) => match lost.how {
-                How::Amnesic { .. } => (Health::Amnesic, "it came back without the data that its replicas have".into()),
-                How::Bare => (Health::Amnesic, "it came back without data, and who may have it is still to come".into()),
-                How::Abdicated | How::OutOfSight | How::Vanished => (Health::Abdicated, "the others name it as their master, and it is none".into()),
+                How::Amnesic { .. } => {
+                    (Health::Amnesic, "it came back without the data that its replicas have".into())
+                }
+                How::Bare => (
+                    Health::Amnesic,
+                    "it came back without data, and who may have it is still to come".into(),
+                ),
+                How::Abdicated | How::OutOfSight | How::Vanished => {
+                    (Health::Abdicated, "the others name it as their master, and it is none".into())
+                }
             },
             (None, Some(master)) => match lacks(scene.view, index, master) {
                 None => (Health::InSync, "its master's row says online, and its lag is bounded".into()),
-                Some(_) if member.is_master() => (Health::Alive, "it answers as a master and is not the group's".into()),
+                Some(_) if member.is_master() => {
+                    (Health::Alive, "it answers as a master and is not the group's".into())
+                }
                 Some(why) => (Health::Syncing, why),
             },
             (None, None) => (Health::Alive, "it answers".into()),

@@ -1,7 +1,9 @@
-//! An Observation indexed once: every reply parsed, every name resolved, instances in the order of their ids. Sole constructor
-//! of [`Member`]. Nothing here judges.
+//! An Observation indexed once: every reply parsed, every name resolved, instances in the order of their ids.
+//! Sole constructor of [`Member`]. Nothing here judges.
 
-use crate::contract::{Address, Group, Instance, InstanceKind, LinkState, Observation, Published, Reply, Value};
+use crate::contract::{
+    Address, Group, Instance, InstanceKind, LinkState, Observation, Published, Reply, Value,
+};
 use crate::facts::{self, History, PersistenceFacts, Place, Relation, ReplicationFacts, ServerFacts, Speaks};
 use crate::parameters::Parameters;
 use std::cmp::Ordering;
@@ -38,7 +40,8 @@ pub struct Member<'a> {
     pub is_there: bool,
     /// Whom it names as its master.
     pub names: Names,
-    /// Whose each of its rows of attached replicas is, and which row, sorted. None: nobody's that is dialled here.
+    /// Whose each of its rows of attached replicas is, and which row, sorted. None: nobody's that is dialled
+    /// here.
     pub rows: Vec<(Option<usize>, usize)>,
 }
 
@@ -56,12 +59,20 @@ pub enum Names {
 impl<'a> View<'a> {
     /// Parses and indexes. Total.
     pub fn new(observation: &'a Observation, parameters: &'a Parameters) -> Self {
-        let instances: Vec<&Instance> = observation.instances.iter().filter(|instance| instance.kind == InstanceKind::Redis).collect();
         let instances: Vec<&Instance> =
-            sorted(instances.len(), &|one, other| instances[one].id.cmp(&instances[other].id)).into_iter().map(|index| instances[index]).collect();
+            observation.instances.iter().filter(|instance| instance.kind == InstanceKind::Redis).collect();
+        let instances: Vec<&Instance> =
+            sorted(instances.len(), &|one, other| instances[one].id.cmp(&instances[other].id))
+                .into_iter()
+                .map(|index| instances[index])
+                .collect();
         let places = Places::new(&instances);
         let hang_limit_us = hang_limit_us(&observation.group);
-        let members = instances.into_iter().enumerate().map(|(index, instance)| Member::new(index, instance, &places, hang_limit_us)).collect();
+        let members = instances
+            .into_iter()
+            .enumerate()
+            .map(|(index, instance)| Member::new(index, instance, &places, hang_limit_us))
+            .collect();
         Self { observation, parameters, members }
     }
 
@@ -95,7 +106,8 @@ impl<'a> View<'a> {
         self.answering().count()
     }
 
-    /// Fewer answering members than this: hands off. The rule of the seed for three and more, and two members can fail over.
+    /// Fewer answering members than this: hands off. The rule of the seed for three and more, and two members
+    /// can fail over.
     pub fn answering_min(&self) -> usize {
         let desired = self.group().members_desired;
         usize::from(self.group().members_min.unwrap_or_else(|| desired.saturating_sub(1).clamp(1, 2)))
@@ -113,13 +125,17 @@ impl<'a> View<'a> {
 
     /// Whether this very incarnation is the recorded master.
     pub fn is_recorded(&self, index: usize) -> bool {
-        self.published().is_some_and(|published| published.master == self.id(index) && self.members[index].server.run_id == Some(&published.run_id))
+        self.published().is_some_and(|published| {
+            published.master == self.id(index) && self.members[index].server.run_id == Some(&published.run_id)
+        })
     }
 
-    /// Nobody is known to read its data, which ends by itself; and all desired members answer, or the youngest process that
-    /// answers has been up for the bootstrap wait.
+    /// Nobody is known to read its data, which ends by itself; and all desired members answer, or the
+    /// youngest process that answers has been up for the bootstrap wait.
     pub fn has_waited_for_members(&self) -> bool {
-        if self.members.iter().any(|member| member.instance.link.state == LinkState::Loading || member.answers && member.is_loading()) {
+        if self.members.iter().any(|member| {
+            member.instance.link.state == LinkState::Loading || member.answers && member.is_loading()
+        }) {
             return false;
         }
         let youngest = self.answering().filter_map(|(_, member)| member.server.uptime_s).min();
@@ -139,7 +155,10 @@ impl<'a> Member<'a> {
             (before.replid == replication.history?.replid).then_some((before.offset, earlier.age_us))
         });
         let is_fresh = |reply: Option<&Reply>| {
-            let age_us = reply.filter(|reply| reply.failure.is_none()).and_then(|reply| reply.newest.as_ref()).map(|sample| sample.age_us);
+            let age_us = reply
+                .filter(|reply| reply.failure.is_none())
+                .and_then(|reply| reply.newest.as_ref())
+                .map(|sample| sample.age_us);
             age_us.is_some_and(|age_us| age_us <= hang_limit_us.max(1_000_000))
         };
         let names = match &replication.master {
@@ -151,12 +170,14 @@ impl<'a> Member<'a> {
                 None => Names::Stranger(place.clone()),
             },
         };
-        let owners: Vec<Option<usize>> = replication.attached.iter().map(|row| places.find(&row.place)).collect();
+        let owners: Vec<Option<usize>> =
+            replication.attached.iter().map(|row| places.find(&row.place)).collect();
         let order = sorted(owners.len(), &|one, other| owners[one].cmp(&owners[other]));
         let rows = order.into_iter().map(|row| (owners[row], row)).collect();
         let is_there = instance.link.state == LinkState::Answering && is_fresh(reply);
         let answers = is_there && replication.role != Speaks::AsNeither;
-        // Of one that answers, keys count only if they are as fresh as its role; of one that does not, its last words.
+        // Of one that answers, keys count only if they are as fresh as its role; of one that does not, its
+        // last words.
         let keyspace = find(instance, facts::INFO_KEYSPACE).filter(|reply| !answers || is_fresh(Some(reply)));
         Self {
             instance,
@@ -167,7 +188,9 @@ impl<'a> Member<'a> {
             sample_age_us,
             earlier_offset,
             server: text(instance, facts::INFO_SERVER).map(ServerFacts::parse).unwrap_or_default(),
-            persistence: text(instance, facts::INFO_PERSISTENCE).map(PersistenceFacts::parse).unwrap_or_default(),
+            persistence: text(instance, facts::INFO_PERSISTENCE)
+                .map(PersistenceFacts::parse)
+                .unwrap_or_default(),
             keys: keyspace.and_then(|reply| reply.newest.as_ref()).and_then(text_of).and_then(facts::keys),
             names,
         }
@@ -180,7 +203,9 @@ impl<'a> Member<'a> {
 
     /// How its data stands to another's; unknown is unrelated.
     pub fn relation(&self, other: &Self) -> Relation {
-        self.history().zip(other.history()).map_or(Relation::Unrelated, |(mine, theirs)| mine.relation(theirs))
+        self.history()
+            .zip(other.history())
+            .map_or(Relation::Unrelated, |(mine, theirs)| mine.relation(theirs))
     }
 
     /// It answers as a master.
@@ -220,21 +245,29 @@ impl Places {
     fn new(instances: &[&Instance]) -> Self {
         let mut all = Vec::new();
         // Where somebody is dialled, nobody else is known by another name: of equal places the first stands.
-        let mut add = |index: usize, address: &Address| all.push((Place::new(&address.host, address.port), index));
+        let mut add =
+            |index: usize, address: &Address| all.push((Place::new(&address.host, address.port), index));
         instances.iter().enumerate().for_each(|(index, instance)| add(index, &instance.address));
-        instances.iter().enumerate().for_each(|(index, instance)| instance.aliases.iter().for_each(|alias| add(index, alias)));
+        instances
+            .iter()
+            .enumerate()
+            .for_each(|(index, instance)| instance.aliases.iter().for_each(|alias| add(index, alias)));
         let order = sorted(all.len(), &|one, other| all[one].0.cmp(&all[other].0));
         Self { all, order }
     }
 
     fn find(&self, place: &Place) -> Option<usize> {
         let first = self.order.partition_point(|&index| self.all[index].0 < *place);
-        self.order.get(first).map(|&index| &self.all[index]).filter(|(known, _)| known == place).map(|(_, index)| *index)
+        self.order
+            .get(first)
+            .map(|&index| &self.all[index])
+            .filter(|(known, _)| known == place)
+            .map(|(_, index)| *index)
     }
 }
 
-/// The numbers below `count` in the order of `compare`. All sorting is done here: each instantiation of a sort would be 8 KiB
-/// of the component.
+/// The numbers below `count` in the order of `compare`. All sorting is done here: each instantiation of a
+/// sort would be 8 KiB of the component.
 pub fn sorted(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
     let mut numbers: Vec<usize> = (0..count).collect();
     numbers.sort_unstable_by(|&one, &other| compare(one, other).then(one.cmp(&other)));

@@ -1,5 +1,5 @@
-//! Builds a crate of this workspace for WebAssembly and wraps it into a component. For build scripts: the host's, and that of the
-//! tests for their own policies.
+//! Builds a crate of this workspace for WebAssembly and wraps it into a component. For build scripts: the
+//! host's, and that of the tests for their own policies.
 
 use std::env;
 use std::ffi::OsString;
@@ -19,12 +19,24 @@ pub fn component(package: &str, workspace: &Path, out: &Path) -> Result<Vec<u8>,
     wrap::wrap(&module)
 }
 
-/// Runs cargo within cargo. It has a target directory of its own, because the outer cargo holds the lock of the usual one.
+/// Runs cargo within cargo. It has a target directory of its own, because the outer cargo holds the lock of
+/// the usual one.
 fn build(package: &str, workspace: &Path, out: &Path) -> Result<PathBuf, String> {
     // Beside the profiles, so that `cargo build`, `cargo clippy` and `cargo build --release` share one.
-    let target_dir = out.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).unwrap_or(out).join("component");
+    let target_dir =
+        out.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).unwrap_or(out).join("component");
     let mut cargo = Command::new(env::var_os("CARGO").ok_or("CARGO is not set")?);
-    cargo.current_dir(workspace).args(["build", "--locked", "--package", package, "--lib", "--profile", "guest", "--target", TARGET]);
+    cargo.current_dir(workspace).args([
+        "build",
+        "--locked",
+        "--package",
+        package,
+        "--lib",
+        "--profile",
+        "guest",
+        "--target",
+        TARGET,
+    ]);
     cargo.arg("--target-dir").arg(&target_dir);
     for (name, _) in env::vars_os().filter(|(name, _)| is_of_the_outer_build(&name.to_string_lossy())) {
         cargo.env_remove(name);
@@ -37,20 +49,35 @@ fn build(package: &str, workspace: &Path, out: &Path) -> Result<PathBuf, String>
     Ok(target_dir.join(TARGET).join("guest").join(package.replace('-', "_") + ".wasm"))
 }
 
-/// What cargo, clippy or the user set for the outer build and its target. How to reach registries and compilers stays.
+/// What cargo, clippy or the user set for the outer build and its target. How to reach registries and
+/// compilers stays.
 fn is_of_the_outer_build(name: &str) -> bool {
-    const KEPT: [&str; 7] = ["CARGO_HOME", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTR", "CARGO_SOURCE_", "CARGO_MAKEFLAGS", "CARGO_RESOLVER_"];
-    const DROPPED: [&str; 6] = ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_LINKER", "TARGET", "CLIPPY_ARGS"];
+    const KEPT: [&str; 7] = [
+        "CARGO_HOME",
+        "CARGO_HTTP_",
+        "CARGO_NET_",
+        "CARGO_REGISTR",
+        "CARGO_SOURCE_",
+        "CARGO_MAKEFLAGS",
+        "CARGO_RESOLVER_",
+    ];
+    const DROPPED: [&str; 6] =
+        ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_LINKER", "TARGET", "CLIPPY_ARGS"];
     DROPPED.contains(&name) || (name.starts_with("CARGO_") && !KEPT.iter().any(|kept| name.starts_with(kept)))
 }
 
-/// 64 KiB of stack instead of 1 MiB halve the cost of a fresh instance (measured: 54 to 27 µs). Inlining and unrolling are what
-/// makes fast code large: with little of either, code optimised for speed has 3 KiB more than code optimised for size, and takes
-/// three fifths of its time (measured: 68 to 42 µs for three members, each time a fresh instance). The remapped paths make the
-/// component, and so its digest, the same on every machine.
+/// 64 KiB of stack instead of 1 MiB halve the cost of a fresh instance (measured: 54 to 27 µs). Inlining and
+/// unrolling are what makes fast code large: with little of either, code optimised for speed has 3 KiB more
+/// than code optimised for size, and takes three fifths of its time (measured: 68 to 42 µs for three members,
+/// each time a fresh instance). The remapped paths make the component, and so its digest, the same on every
+/// machine.
 fn guest_flags(workspace: &Path) -> OsString {
-    let mut flags = OsString::from("-Clink-arg=-zstack-size=65536\x1f-Cllvm-args=-inline-threshold=15 -unroll-threshold=0");
-    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
+    let mut flags = OsString::from(
+        "-Clink-arg=-zstack-size=65536\x1f-Cllvm-args=-inline-threshold=15 -unroll-threshold=0",
+    );
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
     for (from, to) in [(Some(workspace.to_owned()), "/redis-operator"), (home, "/cargo")] {
         if let Some(from) = from {
             flags.push("\x1f--remap-path-prefix=");

@@ -1,11 +1,12 @@
-//! `redis-operator`: arguments, environment, logging, runtime, exit code. What is asked for is done in `cli/`.
+//! `redis-operator`: arguments, environment, logging, runtime, exit code. What is asked for is done in
+//! `cli/`.
 
 use std::env;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use redis_operator::cli::{self, LogFormat, Exit, Environment};
+use redis_operator::cli::{self, Environment, Exit, LogFormat};
 use redis_operator::registry::{Login, Logins};
 use tracing_subscriber::EnvFilter;
 
@@ -30,7 +31,8 @@ fn start() -> Result<u8, Exit> {
 fn environment() -> Environment {
     let is_terminal = stdout().is_terminal();
     // https://no-color.org: set and not empty.
-    let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || env::var_os("TERM").is_some_and(|term| term == "dumb");
     Environment {
         cache_dir: cache_dir(),
         password: env::var("REDIS_OPERATOR_PASSWORD").ok(),
@@ -64,9 +66,15 @@ fn log_to_stderr(format: LogFormat, level: &str) {
 
 /// Who the user is at registries, as docker and its like have it.
 fn logins() -> Logins {
-    let dir = env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".docker")));
-    let given = env::var("REDIS_OPERATOR_REGISTRY_USER").ok().zip(env::var("REDIS_OPERATOR_REGISTRY_PASSWORD").ok());
-    Logins { docker_config: dir.map(|dir| dir.join("config.json")), given: given.map(|(user, password)| Login { user, password }) }
+    let dir = env::var_os("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".docker")));
+    let given =
+        env::var("REDIS_OPERATOR_REGISTRY_USER").ok().zip(env::var("REDIS_OPERATOR_REGISTRY_PASSWORD").ok());
+    Logins {
+        docker_config: dir.map(|dir| dir.join("config.json")),
+        given: given.map(|(user, password)| Login { user, password }),
+    }
 }
 
 /// The user's cache, as the XDG base directories have it. None in a container without a home.

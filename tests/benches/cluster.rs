@@ -1,8 +1,13 @@
-//! Failover and repair on a Kubernetes cluster: a real control plane, Pods as processes (`tests::cluster`), and the operator as a process
-//! with a kubeconfig. A program of its own, since it starts itself again in namespaces of its own. `cargo bench -p tests -- cluster` runs
-//! this part only.
+//! Failover and repair on a Kubernetes cluster: a real control plane, Pods as processes (`tests::cluster`),
+//! and the operator as a process with a kubeconfig. A program of its own, since it starts itself again in
+//! namespaces of its own. `cargo bench -p tests -- cluster` runs this part only.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark: a failure ends it where it happens")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a benchmark: a failure ends it where it happens"
+)]
 
 #[path = "failover/sample.rs"]
 mod sample;
@@ -25,7 +30,8 @@ use tests::real::build_program;
 use tokio::process::{Child, Command};
 
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| word.chars().all(char::is_alphabetic)).collect();
+    let words: Vec<String> =
+        std::env::args().skip(1).filter(|word| word.chars().all(char::is_alphabetic)).collect();
     if !words.is_empty() && !words.iter().any(|word| word == "cluster") {
         return;
     }
@@ -39,7 +45,8 @@ fn main() {
 async fn run() {
     println!("{TITLE}");
     // Killed again and again: restarts are no part of what is measured.
-    let settings = Settings { first: vec![CRDS.into()], back_off: Duration::from_millis(100), ..Settings::default() };
+    let settings =
+        Settings { first: vec![CRDS.into()], back_off: Duration::from_millis(100), ..Settings::default() };
     let cluster = Cluster::start(Path::new("/run/cluster"), settings).await.unwrap();
     cluster.create_namespace(NAMESPACE).await;
     let _operator = operator(&cluster);
@@ -99,7 +106,11 @@ async fn first_write_elsewhere(seen: &Seen, old: &str) -> Instant {
 }
 
 async fn set(address: &str) -> Option<String> {
-    let mut connection = redis::Client::open(format!("redis://{address}:6379/")).ok()?.get_multiplexed_async_connection().await.ok()?;
+    let mut connection = redis::Client::open(format!("redis://{address}:6379/"))
+        .ok()?
+        .get_multiplexed_async_connection()
+        .await
+        .ok()?;
     redis::cmd("SET").arg("lol").arg("woot").query_async(&mut connection).await.ok()
 }
 
@@ -125,7 +136,12 @@ impl Seen {
         let pods_of = watcher(Api::<Pod>::namespaced(cluster.client(), NAMESPACE), by("redis=example"));
         let mut labelled = BTreeSet::new();
         tokio::spawn(follow(pods_of, move |pod: Pod| {
-            let is_master = pod.metadata.labels.as_ref().and_then(|labels| labels.get("role")).is_some_and(|role| role == "master");
+            let is_master = pod
+                .metadata
+                .labels
+                .as_ref()
+                .and_then(|labels| labels.get("role"))
+                .is_some_and(|role| role == "master");
             let Some(address) = pod.status.and_then(|status| status.pod_ip) else { return };
             if is_master {
                 labelled.insert(address);
@@ -136,10 +152,14 @@ impl Seen {
                 note(&mut pods.0.lock().unwrap().label, labelled.first().unwrap().clone());
             }
         }));
-        let slices_of = watcher(Api::<EndpointSlice>::namespaced(cluster.client(), NAMESPACE), by(&format!("kubernetes.io/service-name={SERVICE}")));
+        let slices_of = watcher(
+            Api::<EndpointSlice>::namespaced(cluster.client(), NAMESPACE),
+            by(&format!("kubernetes.io/service-name={SERVICE}")),
+        );
         tokio::spawn(follow(slices_of, move |slice: EndpointSlice| {
             let is_ours = slice.metadata.name.as_deref() == Some(SERVICE);
-            let addresses: Vec<String> = slice.endpoints.into_iter().flat_map(|endpoint| endpoint.addresses).collect();
+            let addresses: Vec<String> =
+                slice.endpoints.into_iter().flat_map(|endpoint| endpoint.addresses).collect();
             if let [address] = &addresses[..] {
                 let mut told = slices.0.lock().unwrap();
                 note(if is_ours { &mut told.bridge } else { &mut told.slice }, address.clone());
@@ -151,7 +171,8 @@ impl Seen {
     /// When label and slices came to name another.
     fn of(&self, old: &str) -> Option<(Instant, Instant, Instant)> {
         let told = self.0.lock().unwrap();
-        let ((label, labelled), (bridge, bridged), (slice, shown)) = (told.label.clone()?, told.bridge.clone()?, told.slice.clone()?);
+        let ((label, labelled), (bridge, bridged), (slice, shown)) =
+            (told.label.clone()?, told.bridge.clone()?, told.slice.clone()?);
         (label == slice && label == bridge && label != old).then_some((labelled, bridged, shown))
     }
 }
@@ -162,7 +183,10 @@ fn note(known: &mut Option<(String, Instant)>, address: String) {
     }
 }
 
-async fn follow<K: Clone + Resource>(stream: impl futures_util::Stream<Item = Result<watcher::Event<K>, watcher::Error>>, mut take: impl FnMut(K)) {
+async fn follow<K: Clone + Resource>(
+    stream: impl futures_util::Stream<Item = Result<watcher::Event<K>, watcher::Error>>,
+    mut take: impl FnMut(K),
+) {
     let mut objects = pin!(stream.default_backoff().applied_objects());
     loop {
         match objects.try_next().await {
@@ -178,15 +202,19 @@ fn operator(cluster: &Cluster) -> Child {
     let kubeconfig = cluster.admin_kubeconfig();
     let log = std::fs::File::create("/run/cluster/operator.log").unwrap();
     let mut command = Command::new(build_program());
-    command.args(["run", "--watch-namespace", NAMESPACE, "--namespace", NAMESPACE]).env("KUBECONFIG", kubeconfig);
+    command
+        .args(["run", "--watch-namespace", NAMESPACE, "--namespace", NAMESPACE])
+        .env("KUBECONFIG", kubeconfig);
     command.stderr(log).kill_on_drop(true).spawn().unwrap()
 }
 
 /// Waits until all three are ready, and healthy by the operator's word. Returns the master's name.
 async fn settled(cluster: &Cluster) -> String {
-    let (all, pods): (Api<Redis>, Api<Pod>) = (Api::namespaced(cluster.client(), NAMESPACE), Api::namespaced(cluster.client(), NAMESPACE));
+    let (all, pods): (Api<Redis>, Api<Pod>) =
+        (Api::namespaced(cluster.client(), NAMESPACE), Api::namespaced(cluster.client(), NAMESPACE));
     until("a master and its replicas, all ready", async || {
-        let master = all.get_opt("example").await.ok()??.status.filter(|status| status.reason == "healthy")?.master?;
+        let master =
+            all.get_opt("example").await.ok()??.status.filter(|status| status.reason == "healthy")?.master?;
         let pods = pods.list(&kube::api::ListParams::default().labels("redis=example")).await.ok()?;
         (pods.items.len() == 3 && pods.items.iter().all(cluster::is_ready)).then_some(master)
     })

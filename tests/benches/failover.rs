@@ -1,10 +1,16 @@
-//! Failover beside Redis Sentinel and beside the fastest that can be done at all: the same servers, fault and client, in one run.
-//! `cargo bench -p tests` prints it; `-- --quick` makes few runs, `-- --runs N` so many, `-- kill stop` only those parts.
+//! Failover beside Redis Sentinel and beside the fastest that can be done at all: the same servers, fault and
+//! client, in one run. `cargo bench -p tests` prints it; `-- --quick` makes few runs, `-- --runs N` so many,
+//! `-- kill stop` only those parts.
 //!
-//! Everything is measured by one client (`tests::real::Writers`), on one clock: from right before the signal to the first
-//! acknowledged write on another server.
+//! Everything is measured by one client (`tests::real::Writers`), on one clock: from right before the signal
+//! to the first acknowledged write on another server.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark: a failure ends it where it happens")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a benchmark: a failure ends it where it happens"
+)]
 
 #[path = "failover/fleet.rs"]
 mod fleet;
@@ -36,7 +42,8 @@ pub struct Plan {
 impl Plan {
     fn parse(words: impl Iterator<Item = String>) -> Self {
         let words: Vec<String> = words.filter(|word| word != "--bench").collect();
-        let runs = words.iter().position(|word| word == "--runs").and_then(|at| words.get(at + 1)?.parse().ok());
+        let runs =
+            words.iter().position(|word| word == "--runs").and_then(|at| words.get(at + 1)?.parse().ok());
         let runs = runs.unwrap_or(if words.iter().any(|word| word == "--quick") { 3 } else { 20 });
         let parts = words.into_iter().filter(|word| PARTS.contains(&word.as_str())).collect();
         Self { runs, sentinel_runs: runs.div_ceil(2), parts }
@@ -54,7 +61,11 @@ const PARTS: [&str; 7] = ["kill", "stop", "planned", "decisions", "footprint", "
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let plan = Plan::parse(std::env::args().skip(1));
-    println!("operator: {}, load {}", build_program().display(), std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim());
+    println!(
+        "operator: {}, load {}",
+        build_program().display(),
+        std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim()
+    );
     if plan.has("kill") {
         kill::run(&plan).await;
     }

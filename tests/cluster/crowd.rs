@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tests::cluster::{Cluster, Signal, until_at};
 
-pub async fn fifty_resources_fail_together_and_each_changes_its_master_once(cluster: &Cluster, namespace: &str) {
+pub async fn fifty_resources_fail_together_and_each_changes_its_master_once(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let operator = Operator::start(cluster, namespace);
     let manifests: Vec<String> = (0..GROUPS).map(|number| manifest(namespace, number)).collect();
     cluster.apply(&manifests.join("---\n")).await;
@@ -25,7 +28,10 @@ pub async fn fifty_resources_fail_together_and_each_changes_its_master_once(clus
         assert_ne!(before[group], *master);
         assert_eq!(say(cluster, namespace, master, &["GET", "lol"]).await.as_ref(), Some(group));
     }
-    Api::<Redis>::namespaced(cluster.client(), namespace).delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+    Api::<Redis>::namespaced(cluster.client(), namespace)
+        .delete_collection(&DeleteParams::default(), &ListParams::default())
+        .await
+        .unwrap();
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     until_at(PACE, "all Pods are gone with their resources", async || {
         pods.list_metadata(&ListParams::default()).await.ok()?.items.is_empty().then_some(())
@@ -49,12 +55,13 @@ async fn masters(cluster: &Cluster, namespace: &str, epoch: i64) -> BTreeMap<Str
     .await
 }
 
-/// Nobody here waits for readiness, and a hundred Pods are asked for it by a hundred processes: later than this lasts.
+/// Nobody here waits for readiness, and a hundred Pods are asked for it by a hundred processes: later than
+/// this lasts.
 fn manifest(namespace: &str, number: usize) -> String {
     let (api_version, kind) = (Redis::api_version(&()), Redis::kind(&()));
     format!(
-        "apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: group-{number:02}, namespace: {namespace}}}\n\
-         spec: {{replicas: 2, redis: {{image: 'redis:7', initialDelaySeconds: 600}}}}\n"
+        "apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: group-{number:02}, namespace: \
+         {namespace}}}\nspec: {{replicas: 2, redis: {{image: 'redis:7', initialDelaySeconds: 600}}}}\n"
     )
 }
 

@@ -1,5 +1,5 @@
-//! The operator as a user deploys it: by `deploy/`, as two Pods, with the rights of its service account and no more. These come
-//! last of all, since what is deployed looks after all namespaces.
+//! The operator as a user deploys it: by `deploy/`, as two Pods, with the rights of its service account and
+//! no more. These come last of all, since what is deployed looks after all namespaces.
 
 use super::rig::{another_master, redis, say, settled, write_through};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 
 const HOME: &str = "redis-operator";
 
-/// Granted for what cannot be seen here: a check of the API server's own, which another test provokes, and an event that is told
-/// of again.
+/// Granted for what cannot be seen here: a check of the API server's own, which another test provokes, and an
+/// event that is told of again.
 const UNSEEN: &[&str] = &["update k8s.amaiz.com/redis/finalizers", "patch events.k8s.io/events"];
 
 fn of_the_clone(path: &str) -> PathBuf {
@@ -28,15 +28,34 @@ fn of_the_clone(path: &str) -> PathBuf {
 async fn deploy(cluster: &Cluster) {
     // Those of other tests are nobody's any more.
     let others = "get redis -A -o jsonpath={.items[*].metadata.namespace}".split(' ').collect::<Vec<_>>();
-    for namespace in cluster.kubectl(&others).await.unwrap().split(' ').filter(|name| !name.is_empty()).collect::<BTreeSet<_>>() {
+    for namespace in cluster
+        .kubectl(&others)
+        .await
+        .unwrap()
+        .split(' ')
+        .filter(|name| !name.is_empty())
+        .collect::<BTreeSet<_>>()
+    {
         cluster.kubectl(&["delete", "redis", "--all", "-n", namespace]).await.unwrap();
     }
-    cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", of_the_clone("deploy").to_str().unwrap()]).await.unwrap();
+    cluster
+        .kubectl(&[
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "-k",
+            of_the_clone("deploy").to_str().unwrap(),
+        ])
+        .await
+        .unwrap();
     rolled_out(cluster).await;
 }
 
 async fn rolled_out(cluster: &Cluster) {
-    cluster.kubectl(&["rollout", "status", "deployment/redis-operator", "-n", HOME, "--timeout=120s"]).await.unwrap();
+    cluster
+        .kubectl(&["rollout", "status", "deployment/redis-operator", "-n", HOME, "--timeout=120s"])
+        .await
+        .unwrap();
     all_ready(cluster).await;
 }
 
@@ -44,7 +63,8 @@ async fn rolled_out(cluster: &Cluster) {
 async fn all_ready(cluster: &Cluster) -> Vec<Pod> {
     until("two operators, both ready", async || {
         let pods = operators(cluster).await;
-        (pods.len() == 2 && pods.iter().all(|pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none())).then_some(pods)
+        (pods.len() == 2 && pods.iter().all(|pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none()))
+            .then_some(pods)
     })
     .await
 }
@@ -77,11 +97,26 @@ async fn said(cluster: &Cluster) -> String {
 /// Verb, group and resource of every right of the service account.
 async fn granted(cluster: &Cluster) -> BTreeSet<String> {
     let mut rights = BTreeSet::new();
-    for role in [&["clusterrole", "redis-operator"][..], &["clusterrole", "redis-operator-nodes"], &["role", "redis-operator", "-n", HOME]] {
-        let role: Value = serde_json::from_str(&cluster.kubectl(&[&["get", "-o", "json"], role].concat()).await.unwrap()).unwrap();
+    for role in [
+        &["clusterrole", "redis-operator"][..],
+        &["clusterrole", "redis-operator-nodes"],
+        &["role", "redis-operator", "-n", HOME],
+    ] {
+        let role: Value =
+            serde_json::from_str(&cluster.kubectl(&[&["get", "-o", "json"], role].concat()).await.unwrap())
+                .unwrap();
         for rule in role["rules"].as_array().unwrap() {
-            let words = |field: &str| rule[field].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect::<Vec<_>>();
-            for (group, resource) in words("apiGroups").iter().flat_map(|group| words("resources").into_iter().map(move |resource| (group, resource)))
+            let words = |field: &str| {
+                rule[field]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|word| word.as_str().unwrap().to_owned())
+                    .collect::<Vec<_>>()
+            };
+            for (group, resource) in words("apiGroups")
+                .iter()
+                .flat_map(|group| words("resources").into_iter().map(move |resource| (group, resource)))
             {
                 rights.extend(words("verbs").iter().map(|verb| format!("{verb} {group}/{resource}")));
             }
@@ -94,7 +129,8 @@ async fn granted(cluster: &Cluster) -> BTreeSet<String> {
 fn used(cluster: &Cluster) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut used, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for line in cluster.asked_by(HOME, "redis-operator") {
-        let text = |pointer: &str| line.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |pointer: &str| line.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let part = match text("/objectRef/subresource") {
             part if part.is_empty() => part,
             part => format!("/{part}"),
@@ -122,7 +158,8 @@ async fn walk_through(cluster: &Cluster, namespace: &str) {
         say(cluster, namespace, &master, &["GET", "lol"]).await
     };
     let deployment = cluster.kubectl(&["-n", HOME, "get", "deployment"]).await.unwrap();
-    let row = |table: &str| table.lines().nth(1).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let row =
+        |table: &str| table.lines().nth(1).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(row(&deployment)[..4], ["redis-operator", "2/2", "2", "2"]);
 
     let example = of_the_clone("example/k8s_v1alpha1_redis_cr.yaml");
@@ -146,38 +183,73 @@ async fn walk_through(cluster: &Cluster, namespace: &str) {
         (row(&table)[2..4] == ["4", "4"]).then_some(())
     })
     .await;
-    let services = ["service/redis-example", "service/redis-example-headless", "service/redis-example-master", "service/redis-example-replicas"];
-    let others = ["configmap/redis-example", "poddisruptionbudget/redis-example", "statefulset/redis-example"];
+    let services = [
+        "service/redis-example",
+        "service/redis-example-headless",
+        "service/redis-example-master",
+        "service/redis-example-replicas",
+    ];
+    let others =
+        ["configmap/redis-example", "poddisruptionbudget/redis-example", "statefulset/redis-example"];
     cluster.kubectl(&[&["get", "-n", namespace], &services[..], &others[..]].concat()).await.unwrap();
 }
 
-pub async fn what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more(cluster: &Cluster, namespace: &str) {
+pub async fn what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     deploy(cluster).await;
     walk_through(cluster, namespace).await;
 
     // What the walk-through has not shown: a policy, a Secret and its end, and a rollout.
     let policy = "apiVersion: k8s.amaiz.com/v1alpha1\nkind: FailoverPolicy\nspec: {source: {embedded: {}}}\n";
     cluster.apply(&format!("{policy}metadata: {{name: own, namespace: {namespace}}}\n")).await;
-    cluster.kubectl(&["apply", "-f", of_the_clone("example/redis/password.yaml").to_str().unwrap(), "-n", namespace]).await.unwrap();
-    until("a Secret for its Pods", async || cluster.kubectl(&["get", "secret", "redis-password", "-n", namespace]).await.ok()).await;
-    let change = async |name: &str, change: &str| cluster.kubectl(&["patch", "redis", name, "-n", namespace, "--type=merge", "-p", change]).await;
+    cluster
+        .kubectl(&[
+            "apply",
+            "-f",
+            of_the_clone("example/redis/password.yaml").to_str().unwrap(),
+            "-n",
+            namespace,
+        ])
+        .await
+        .unwrap();
+    until("a Secret for its Pods", async || {
+        cluster.kubectl(&["get", "secret", "redis-password", "-n", namespace]).await.ok()
+    })
+    .await;
+    let change = async |name: &str, change: &str| {
+        cluster.kubectl(&["patch", "redis", name, "-n", namespace, "--type=merge", "-p", change]).await
+    };
     change("password", r#"{"spec": {"password": null}}"#).await.unwrap();
     change("example", r#"{"spec": {"annotations": {"rolled": "yes"}}}"#).await.unwrap();
     until("all Pods rolled", async || {
-        let pods = Api::<Pod>::namespaced(cluster.client(), namespace).list(&ListParams::default().labels("redis=example")).await.ok()?.items;
-        let is_rolled = |pod: &Pod| pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key("rolled"));
+        let pods = Api::<Pod>::namespaced(cluster.client(), namespace)
+            .list(&ListParams::default().labels("redis=example"))
+            .await
+            .ok()?
+            .items;
+        let is_rolled =
+            |pod: &Pod| pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key("rolled"));
         (pods.len() == 4 && pods.iter().all(is_rolled)).then_some(())
     })
     .await;
     let master = settled(cluster, namespace, 4).await;
     assert_eq!(say(cluster, namespace, &master, &["GET", "lol"]).await.as_deref(), Some("woot"));
 
-    until("no Secret for its Pods", async || cluster.kubectl(&["get", "secret", "redis-password", "-n", namespace]).await.is_err().then_some(()))
-        .await;
+    until("no Secret for its Pods", async || {
+        cluster.kubectl(&["get", "secret", "redis-password", "-n", namespace]).await.is_err().then_some(())
+    })
+    .await;
 
-    let events: Value = serde_json::from_str(&cluster.kubectl(&["get", "events", "-o", "json", "-n", namespace]).await.unwrap()).unwrap();
-    let of_groups = events["items"].as_array().unwrap().iter().filter(|event| event["involvedObject"]["kind"] == "Redis");
-    let tellers: BTreeSet<_> = of_groups.map(|event| event["reportingInstance"].as_str().unwrap().to_owned()).collect();
+    let events: Value = serde_json::from_str(
+        &cluster.kubectl(&["get", "events", "-o", "json", "-n", namespace]).await.unwrap(),
+    )
+    .unwrap();
+    let of_groups =
+        events["items"].as_array().unwrap().iter().filter(|event| event["involvedObject"]["kind"] == "Redis");
+    let tellers: BTreeSet<_> =
+        of_groups.map(|event| event["reportingInstance"].as_str().unwrap().to_owned()).collect();
     assert_eq!(tellers, BTreeSet::from([leader(cluster).await.unwrap()]), "one acts, and one tells");
 
     let (used, refused) = used(cluster);
@@ -191,13 +263,27 @@ pub async fn what_is_deployed_does_the_walk_through_and_its_rights_are_enough_an
 
     cluster.kubectl(&["delete", "redis", "--all", "-n", namespace]).await.unwrap();
     until("all of it is gone", async || {
-        let left = cluster.kubectl(&["get", "statefulset,service,configmap,pdb,pod", "-l", "redis=example", "-o", "name", "-n", namespace]).await;
+        let left = cluster
+            .kubectl(&[
+                "get",
+                "statefulset,service,configmap,pdb,pod",
+                "-l",
+                "redis=example",
+                "-o",
+                "name",
+                "-n",
+                namespace,
+            ])
+            .await;
         left.ok()?.is_empty().then_some(())
     })
     .await;
 }
 
-pub async fn an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other(cluster: &Cluster, namespace: &str) {
+pub async fn an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     deploy(cluster).await;
     let file = of_the_clone("example/redis/minimal.yaml");
     let manifest = std::fs::read_to_string(file).unwrap().replace("name: minimal", "name: example");
@@ -230,7 +316,10 @@ pub async fn an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced
     all_ready(cluster).await;
 }
 
-pub async fn a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready(cluster: &Cluster, namespace: &str) {
+pub async fn a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     deploy(cluster).await;
     let take_away = async |resource: &str| {
         let role = cluster.kubectl(&["get", "clusterrole", "redis-operator", "-o", "json"]).await.unwrap();
@@ -238,32 +327,51 @@ pub async fn a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_n
         for rule in role["rules"].as_array_mut().unwrap() {
             rule["resources"].as_array_mut().unwrap().retain(|of| of != resource);
         }
-        role["rules"].as_array_mut().unwrap().retain(|rule| !rule["resources"].as_array().unwrap().is_empty());
+        role["rules"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|rule| !rule["resources"].as_array().unwrap().is_empty());
         role["metadata"].as_object_mut().unwrap().remove("managedFields");
         cluster.apply(&role.to_string()).await;
     };
     let log_says = async |words: &str| {
-        until(&format!("the log says: {words}"), async || said(cluster).await.contains(words).then_some(())).await;
+        until(&format!("the log says: {words}"), async || said(cluster).await.contains(words).then_some(()))
+            .await;
     };
     take_away("redis/finalizers").await;
-    cluster.kubectl(&["apply", "-f", of_the_clone("example/redis/minimal.yaml").to_str().unwrap(), "-n", namespace]).await.unwrap();
+    cluster
+        .kubectl(&[
+            "apply",
+            "-f",
+            of_the_clone("example/redis/minimal.yaml").to_str().unwrap(),
+            "-n",
+            namespace,
+        ])
+        .await
+        .unwrap();
     log_says("cannot set blockOwnerDeletion").await;
     deploy(cluster).await;
 
     // A running watch is not asked again for its right for minutes; a new operator's is.
     take_away("secrets").await;
-    let before: BTreeSet<_> = operators(cluster).await.into_iter().filter_map(|pod| pod.metadata.name).collect();
+    let before: BTreeSet<_> =
+        operators(cluster).await.into_iter().filter_map(|pod| pod.metadata.name).collect();
     let leading = leader(cluster).await.unwrap();
     cluster.kubectl(&["delete", "pod", &leading, "-n", HOME]).await.unwrap();
     let new = until("a new operator", async || {
-        let names = operators(cluster).await.into_iter().filter(is_running).filter_map(|pod| pod.metadata.name);
+        let names =
+            operators(cluster).await.into_iter().filter(is_running).filter_map(|pod| pod.metadata.name);
         names.into_iter().find(|name| !before.contains(name))
     })
     .await;
     log_says("secrets is forbidden").await;
-    let page = async |path: &str| page(SocketAddr::from((cluster.running(HOME, &new).address(), 8080)), path).await;
+    let page =
+        async |path: &str| page(SocketAddr::from((cluster.running(HOME, &new).address(), 8080)), path).await;
     let why = "the list of Secret objects: refused; the log says which right is missing";
-    let answer = until("an answer that names the list", async || page("/readyz").await.filter(|page| page.contains(why))).await;
+    let answer = until("an answer that names the list", async || {
+        page("/readyz").await.filter(|page| page.contains(why))
+    })
+    .await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(page("/healthz").await.is_some_and(|page| page.starts_with("HTTP/1.1 200 ")));
     deploy(cluster).await;
@@ -277,7 +385,8 @@ async fn page(address: SocketAddr, path: &str) -> Option<String> {
     Some(text)
 }
 
-/// With everything that the annotated example of the predecessor has, what Kubernetes does not know there included.
+/// With everything that the annotated example of the predecessor has, what Kubernetes does not know there
+/// included.
 const PREDECESSOR: &str = r#"
 apiVersion: k8s.amaiz.com/v1alpha1
 kind: Redis
@@ -320,15 +429,30 @@ spec:
 "#;
 
 pub async fn every_example_fits_the_schema(cluster: &Cluster, namespace: &str) {
-    let folders = ["example", "example/redis"].into_iter().flat_map(|folder| std::fs::read_dir(of_the_clone(folder)).unwrap());
-    let mut files: Vec<PathBuf> =
-        folders.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+    let folders = ["example", "example/redis"]
+        .into_iter()
+        .flat_map(|folder| std::fs::read_dir(of_the_clone(folder)).unwrap());
+    let mut files: Vec<PathBuf> = folders
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml"))
+        .collect();
     assert!(files.len() > 4);
     let predecessor = std::env::temp_dir().join("predecessor.yaml");
     std::fs::write(&predecessor, PREDECESSOR).unwrap();
     files.push(predecessor);
     for file in files {
-        cluster.kubectl(&["apply", "--dry-run=server", "--validate=strict", "-n", namespace, "-f", file.to_str().unwrap()]).await.unwrap();
+        cluster
+            .kubectl(&[
+                "apply",
+                "--dry-run=server",
+                "--validate=strict",
+                "-n",
+                namespace,
+                "-f",
+                file.to_str().unwrap(),
+            ])
+            .await
+            .unwrap();
     }
 }
 
@@ -341,7 +465,14 @@ pub async fn deployed_for_one_namespace_it_has_no_rights_in_another(cluster: &Cl
         let account = format!("system:serviceaccount:{HOME}:redis-operator");
         cluster.kubectl(&["auth", "can-i", verb, what, "-n", namespace, "--as", &account]).await.is_ok()
     };
-    let rights = [may("patch", "pods", HOME).await, may("list", "secrets", HOME).await, may("list", "nodes", HOME).await];
+    let rights = [
+        may("patch", "pods", HOME).await,
+        may("list", "secrets", HOME).await,
+        may("list", "nodes", HOME).await,
+    ];
     assert_eq!(rights, [true, true, true]);
-    assert_eq!([may("patch", "pods", "default").await, may("list", "secrets", "default").await], [false, false]);
+    assert_eq!(
+        [may("patch", "pods", "default").await, may("list", "secrets", "default").await],
+        [false, false]
+    );
 }

@@ -10,7 +10,9 @@ pub async fn a_killed_container_is_restarted_in_place(cluster: &Cluster, namespa
     let before = cluster.pod_is_ready(namespace, "redis-0").await;
     let running = cluster.running(namespace, "redis-0");
     running.signal("redis", Signal::Kill);
-    let after = cluster.pod_is(namespace, "redis-0", "restarted", |pod| status(pod).restart_count == 1 && is_ready(pod)).await;
+    let after = cluster
+        .pod_is(namespace, "redis-0", "restarted", |pod| status(pod).restart_count == 1 && is_ready(pod))
+        .await;
     assert_eq!((before.uid(), ip(&before)), (after.uid(), ip(&after)));
     assert_eq!(status(&after).last_state.unwrap().terminated.unwrap().exit_code, 137);
     assert!(answers(running.address()).await);
@@ -31,11 +33,14 @@ pub async fn a_stopped_process_is_unready_until_it_goes_on(cluster: &Cluster, na
 pub async fn a_process_that_fails_its_liveness_is_restarted(cluster: &Cluster, namespace: &str) {
     let probes = "startupProbe: {exec: {command: [redis-cli, ping]}, periodSeconds: 1}
         livenessProbe: {exec: {command: [redis-cli, ping]}, periodSeconds: 1, failureThreshold: 2}";
-    let set = redis(namespace, 1).replace("# probes", probes).replace("# pod", "terminationGracePeriodSeconds: 1");
+    let set =
+        redis(namespace, 1).replace("# probes", probes).replace("# pod", "terminationGracePeriodSeconds: 1");
     cluster.apply(&set).await;
     cluster.pod_is_ready(namespace, "redis-0").await;
     cluster.running(namespace, "redis-0").signal("redis", Signal::Stop);
-    cluster.pod_is(namespace, "redis-0", "restarted", |pod| status(pod).restart_count == 1 && is_ready(pod)).await;
+    cluster
+        .pod_is(namespace, "redis-0", "restarted", |pod| status(pod).restart_count == 1 && is_ready(pod))
+        .await;
 }
 
 pub async fn a_cut_pod_is_unreachable_and_heals(cluster: &Cluster, namespace: &str) {
@@ -96,7 +101,11 @@ pub async fn pods_live_on_while_the_api_server_is_away(cluster: &Cluster, namesp
     running.signal("redis", Signal::Kill);
     until("it answers again", async || answers(running.address()).await.then_some(())).await;
     cluster.start_api_server().await;
-    cluster.pod_is(namespace, "redis-0", "known to be restarted", |pod| status(pod).restart_count == 1 && is_ready(pod)).await;
+    cluster
+        .pod_is(namespace, "redis-0", "known to be restarted", |pod| {
+            status(pod).restart_count == 1 && is_ready(pod)
+        })
+        .await;
     // The controllers are back at work too.
     cluster.apply(&redis(namespace, 2)).await;
     cluster.pod_is_ready(namespace, "redis-1").await;

@@ -25,7 +25,10 @@ async fn store(cluster: &Cluster, namespace: &str, master: &str, key: &str) {
     .await;
 }
 
-pub async fn a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes(cluster: &Cluster, namespace: &str) {
+pub async fn a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -44,7 +47,10 @@ pub async fn a_deleted_master_hands_over_before_it_goes(cluster: &Cluster, names
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
     let customer = Customer::start(cluster, namespace, None).await;
-    Api::<Pod>::namespaced(cluster.client(), namespace).delete(&master, &DeleteParams::default()).await.unwrap();
+    Api::<Pod>::namespaced(cluster.client(), namespace)
+        .delete(&master, &DeleteParams::default())
+        .await
+        .unwrap();
     let next = another_master(cluster, namespace, &master).await;
     assert_eq!(settled(cluster, namespace, 3).await, next);
     customer.go_on(100).await;
@@ -56,7 +62,10 @@ pub async fn all_are_deleted_at_once_and_no_write_is_lost(cluster: &Cluster, nam
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
     let customer = Customer::start(cluster, namespace, None).await;
-    cluster.kubectl(&["delete", "pods", "-l", "redis=example", "--wait=false", "-n", namespace]).await.unwrap();
+    cluster
+        .kubectl(&["delete", "pods", "-l", "redis=example", "--wait=false", "-n", namespace])
+        .await
+        .unwrap();
     // From one that goes to the next one that goes, until those that came in their place have it all.
     another_master(cluster, namespace, &master).await;
     let last = settled(cluster, namespace, 3).await;
@@ -79,7 +88,10 @@ pub async fn a_drained_node_loses_no_write(cluster: &Cluster, namespace: &str) {
     assert_eq!(customer.lost(cluster, namespace, &next).await, (0, 0));
 }
 
-pub async fn a_lost_node_takes_the_master_with_it_and_another_one_takes_over(cluster: &Cluster, namespace: &str) {
+pub async fn a_lost_node_takes_the_master_with_it_and_another_one_takes_over(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -106,8 +118,13 @@ pub async fn all_but_one_are_lost_and_the_data_survives(cluster: &Cluster, names
         for pod in ALL.iter().filter(|pod| *pod != survivor) {
             cluster.running(namespace, pod).signal("redis", Signal::Kill);
         }
-        let restarts =
-            |pod: &Pod| pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()).map(|of| of.restart_count).sum::<i32>();
+        let restarts = |pod: &Pod| {
+            pod.status
+                .iter()
+                .flat_map(|status| status.container_statuses.iter().flatten())
+                .map(|of| of.restart_count)
+                .sum::<i32>()
+        };
         let before: i32 = 2 * i32::try_from(place).unwrap();
         until("the killed ones run again", async || {
             let restarts: i32 = pods(cluster, namespace).await.iter().map(restarts).sum();
@@ -115,13 +132,17 @@ pub async fn all_but_one_are_lost_and_the_data_survives(cluster: &Cluster, names
         })
         .await;
         let master = settled(cluster, namespace, 3).await;
-        assert!(has(cluster, namespace, &master, &key).await, "{survivor} was left, and {master} has lost {key}");
+        assert!(
+            has(cluster, namespace, &master, &key).await,
+            "{survivor} was left, and {master} has lost {key}"
+        );
     }
 }
 
 pub async fn all_are_lost_at_once_and_come_back_from_their_claims(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
-    let claim = "  config: {appendonly: \"yes\"}\n  dataVolumeClaimTemplate:\n    metadata: {name: data}\n    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n";
+    let claim = "  config: {appendonly: \"yes\"}\n  dataVolumeClaimTemplate:\n    metadata: {name: data}\n    spec: \
+         {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n";
     cluster.apply(&example(namespace, 3, claim)).await;
     let master = settled(cluster, namespace, 3).await;
     store(cluster, namespace, &master, "lol").await;
@@ -130,7 +151,10 @@ pub async fn all_are_lost_at_once_and_come_back_from_their_claims(cluster: &Clus
     assert!(has(cluster, namespace, &master, "lol").await);
 }
 
-pub async fn all_are_lost_at_once_with_their_memory_and_are_a_group_again(cluster: &Cluster, namespace: &str) {
+pub async fn all_are_lost_at_once_with_their_memory_and_are_a_group_again(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -145,10 +169,16 @@ async fn kill_all(cluster: &Cluster, namespace: &str) {
     for pod in ALL {
         cluster.running(namespace, pod).signal("redis", Signal::Kill);
     }
-    until("all were killed", async || redis(cluster, namespace).await?.status.filter(|status| status.reason != "healthy").map(drop)).await;
+    until("all were killed", async || {
+        redis(cluster, namespace).await?.status.filter(|status| status.reason != "healthy").map(drop)
+    })
+    .await;
 }
 
-pub async fn a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself(cluster: &Cluster, namespace: &str) {
+pub async fn a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "  failover: {selfFenceLagSeconds: 2}\n")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -158,9 +188,11 @@ pub async fn a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself(clu
         for other in ALL.iter().filter(|other| **other != master) {
             running.cut(which(Cut::with(cluster.running(namespace, other).address())));
         }
-        until("it refuses writes", async || match say(cluster, namespace, &master, &["SET", "alone", "x"]).await {
-            None => Some(()),
-            Some(_) => None,
+        until("it refuses writes", async || {
+            match say(cluster, namespace, &master, &["SET", "alone", "x"]).await {
+                None => Some(()),
+                Some(_) => None,
+            }
         })
         .await;
         // It is seen, and alive: nobody takes its place.
@@ -172,7 +204,10 @@ pub async fn a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself(clu
     assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
 }
 
-pub async fn a_master_that_the_operator_cannot_reach_is_left_alone_while_its_replicas_hear_it(cluster: &Cluster, namespace: &str) {
+pub async fn a_master_that_the_operator_cannot_reach_is_left_alone_while_its_replicas_hear_it(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -180,12 +215,18 @@ pub async fn a_master_that_the_operator_cannot_reach_is_left_alone_while_its_rep
     for which in WAYS {
         let before = operator.log().len();
         running.cut(which(Cut::with(HOME)));
-        until("its replicas hear it", async || operator.log()[before..].contains("master-still-heard").then_some(())).await;
+        until("its replicas hear it", async || {
+            operator.log()[before..].contains("master-still-heard").then_some(())
+        })
+        .await;
         let seen = Instant::now();
         // The hang limit several times over.
         until("some seconds", async || (seen.elapsed().as_secs() >= 3).then_some(())).await;
         running.heal();
-        until("it is seen again", async || operator.log()[before..].contains(r#"verdict="healthy""#).then_some(())).await;
+        until("it is seen again", async || {
+            operator.log()[before..].contains(r#"verdict="healthy""#).then_some(())
+        })
+        .await;
     }
     assert!(!operator.log().contains("master-silent"), "its replicas hear it");
     assert_eq!(settled(cluster, namespace, 3).await, master);
@@ -194,7 +235,10 @@ pub async fn a_master_that_the_operator_cannot_reach_is_left_alone_while_its_rep
 /// What is lost of a cut link: all of it, what comes in (it is deaf), what goes out (it is mute).
 const WAYS: [fn(Cut) -> Cut; 3] = [|both| both, Cut::inbound, Cut::outbound];
 
-pub async fn another_group_at_the_former_address_of_a_master_is_not_copied(cluster: &Cluster, namespace: &str) {
+pub async fn another_group_at_the_former_address_of_a_master_is_not_copied(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     cluster.apply(&example(namespace, 2, "").replace("name: example,", "name: other,")).await;
@@ -202,9 +246,20 @@ pub async fn another_group_at_the_former_address_of_a_master_is_not_copied(clust
     store(cluster, namespace, &master, "ours").await;
     let stranger = until("both groups let nobody else replicate", async || {
         redis(cluster, namespace).await?.status?.replication_user?;
-        let told = ["get", "redis", "other", "-o", "jsonpath={.status.replicationUser} {.status.master}", "-n", namespace];
+        let told = [
+            "get",
+            "redis",
+            "other",
+            "-o",
+            "jsonpath={.status.replicationUser} {.status.master}",
+            "-n",
+            namespace,
+        ];
         let told = cluster.kubectl(&told).await.ok()?;
-        told.strip_prefix("group-")?.split_once(' ').map(|(_, master)| master.to_owned()).filter(|master| !master.is_empty())
+        told.strip_prefix("group-")?
+            .split_once(' ')
+            .map(|(_, master)| master.to_owned())
+            .filter(|master| !master.is_empty())
     })
     .await;
     say(cluster, namespace, &stranger, &["SET", "theirs", "x"]).await.unwrap();
@@ -216,8 +271,14 @@ pub async fn another_group_at_the_former_address_of_a_master_is_not_copied(clust
     }
     for pod in ALL {
         let running = cluster.running(namespace, pod);
-        until("it is not let in", async || running.log("redis").contains("Unable to AUTH to MASTER").then_some(())).await;
-        assert!(has(cluster, namespace, pod, "ours").await && !has(cluster, namespace, pod, "theirs").await, "{pod}");
+        until("it is not let in", async || {
+            running.log("redis").contains("Unable to AUTH to MASTER").then_some(())
+        })
+        .await;
+        assert!(
+            has(cluster, namespace, pod, "ours").await && !has(cluster, namespace, pod, "theirs").await,
+            "{pod}"
+        );
     }
     let _operator = Operator::start(cluster, namespace);
     until("a master of their own", async || {
@@ -250,15 +311,28 @@ pub async fn a_third_of_all_packets_lost_changes_no_master(cluster: &Cluster, na
     assert!(say(cluster, namespace, &last, &["SET", "healed", "x"]).await.is_some());
 }
 
-pub async fn a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its(cluster: &Cluster, namespace: &str) {
+pub async fn a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
     cluster.running(namespace, &master).signal("redis", Signal::Kill);
     cluster.kubectl(&["delete", "redis", "example", "-n", namespace]).await.unwrap();
     until("nothing is left", async || {
-        let left =
-            cluster.kubectl(&["get", "pod,statefulset,service,configmap,secret,pdb", "-l", "redis=example", "-o", "name", "-n", namespace]).await;
+        let left = cluster
+            .kubectl(&[
+                "get",
+                "pod,statefulset,service,configmap,secret,pdb",
+                "-l",
+                "redis=example",
+                "-o",
+                "name",
+                "-n",
+                namespace,
+            ])
+            .await;
         left.is_ok_and(|left| left.trim().is_empty()).then_some(())
     })
     .await;
@@ -275,17 +349,47 @@ pub async fn what_others_edit_is_made_right_and_harms_nobody(cluster: &Cluster, 
         &["label", "redis", "example", "team=cart", "redis=other"],
         &["annotate", "redis", "example", "note=hello"],
         &["patch", "statefulset", "redis-example", "--type", "merge", "-p", r#"{"spec": {"replicas": 1}}"#],
-        &["patch", "service", "redis-example-master", "--type", "merge", "-p", r#"{"spec": {"selector": {"role": "replica"}}}"#],
-        &["patch", "configmap", "redis-example", "--type", "merge", "-p", r#"{"data": {"redis.conf": "port 1"}}"#],
+        &[
+            "patch",
+            "service",
+            "redis-example-master",
+            "--type",
+            "merge",
+            "-p",
+            r#"{"spec": {"selector": {"role": "replica"}}}"#,
+        ],
+        &[
+            "patch",
+            "configmap",
+            "redis-example",
+            "--type",
+            "merge",
+            "-p",
+            r#"{"data": {"redis.conf": "port 1"}}"#,
+        ],
     ];
     for edit in edits {
         cluster.kubectl(&[edit, &["-n", namespace]].concat()).await.unwrap();
     }
     until("all is as it was", async || {
         let path = "-o=jsonpath={.spec.replicas}";
-        let replicas = cluster.kubectl(&["get", "statefulset", "redis-example", path, "-n", namespace]).await.ok()?;
-        let role = cluster.kubectl(&["get", "service", "redis-example-master", "-o=jsonpath={.spec.selector.role}", "-n", namespace]).await.ok()?;
-        let config = cluster.kubectl(&["get", "configmap", "redis-example", "-o=jsonpath={.data}", "-n", namespace]).await.ok()?;
+        let replicas =
+            cluster.kubectl(&["get", "statefulset", "redis-example", path, "-n", namespace]).await.ok()?;
+        let role = cluster
+            .kubectl(&[
+                "get",
+                "service",
+                "redis-example-master",
+                "-o=jsonpath={.spec.selector.role}",
+                "-n",
+                namespace,
+            ])
+            .await
+            .ok()?;
+        let config = cluster
+            .kubectl(&["get", "configmap", "redis-example", "-o=jsonpath={.data}", "-n", namespace])
+            .await
+            .ok()?;
         (replicas == "3" && role == "master" && config.contains("port 6379")).then_some(())
     })
     .await;

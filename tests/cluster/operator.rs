@@ -15,7 +15,10 @@ pub async fn the_walk_through_of_the_predecessor_works(cluster: &Cluster, namesp
     assert_eq!(rows[0], ["NAME", "MASTER", "REPLICAS", "DESIRED", "AGE"]);
     assert_eq!(rows[1][..4], ["example", &master, "3", "3"]);
     assert_eq!(say(cluster, namespace, &master, &["SET", "lol", "woot"]).await.as_deref(), Some("OK"));
-    Api::<Pod>::namespaced(cluster.client(), namespace).delete(&master, &DeleteParams::default()).await.unwrap();
+    Api::<Pod>::namespaced(cluster.client(), namespace)
+        .delete(&master, &DeleteParams::default())
+        .await
+        .unwrap();
     let next = another_master(cluster, namespace, &master).await;
     assert_eq!(say(cluster, namespace, &next, &["GET", "lol"]).await.as_deref(), Some("woot"));
     settled(cluster, namespace, 3).await;
@@ -24,7 +27,10 @@ pub async fn the_walk_through_of_the_predecessor_works(cluster: &Cluster, namesp
     operator.stop().await;
 }
 
-pub async fn a_killed_master_is_replaced_and_comes_back_as_a_replica_without_harm(cluster: &Cluster, namespace: &str) {
+pub async fn a_killed_master_is_replaced_and_comes_back_as_a_replica_without_harm(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -44,7 +50,13 @@ pub async fn what_is_deleted_or_edited_is_made_right_again(cluster: &Cluster, na
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
     cluster.kubectl(&["delete", "service", "redis-example-master", "-n", namespace]).await.unwrap();
-    cluster.kubectl(&["label", "pod", &master, "role=replica", "--overwrite", "-n", namespace]).await.unwrap();
-    until("the service is back", async || cluster.kubectl(&["get", "service", "redis-example-master", "-n", namespace]).await.ok()).await;
+    cluster
+        .kubectl(&["label", "pod", &master, "role=replica", "--overwrite", "-n", namespace])
+        .await
+        .unwrap();
+    until("the service is back", async || {
+        cluster.kubectl(&["get", "service", "redis-example-master", "-n", namespace]).await.ok()
+    })
+    .await;
     assert_eq!(settled(cluster, namespace, 3).await, master);
 }

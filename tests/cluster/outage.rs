@@ -1,15 +1,24 @@
-//! The API server away, the operator killed, two operators: who may act, and what follows when the others are back.
+//! The API server away, the operator killed, two operators: who may act, and what follows when the others are
+//! back.
 
 use super::rig::{Customer, Operator, another_master, example, pods, say, settled, write_through};
 use std::time::Instant;
 use tests::cluster::{Cluster, Signal, until};
 
-pub async fn a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after(cluster: &Cluster, namespace: &str) {
+pub async fn a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
     write_through(cluster, namespace, &master, "lol", "woot").await;
-    let names: Vec<String> = pods(cluster, namespace).await.into_iter().filter_map(|pod| pod.metadata.name).filter(|name| *name != master).collect();
+    let names: Vec<String> = pods(cluster, namespace)
+        .await
+        .into_iter()
+        .filter_map(|pod| pod.metadata.name)
+        .filter(|name| *name != master)
+        .collect();
     cluster.stop_api_server().await;
     cluster.running(namespace, &master).signal("redis", Signal::Kill);
     let next = until("a master while nobody can be told", async || {
@@ -27,7 +36,11 @@ pub async fn a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_pu
     let held = Instant::now();
     until("a hold of some seconds", async || (held.elapsed().as_secs() >= 3).then_some(())).await;
     for name in names.iter().chain([&master]).filter(|name| **name != next) {
-        assert_eq!(say(cluster, namespace, name, &["SET", "without", "authority"]).await, None, "{name} was promoted without authority");
+        assert_eq!(
+            say(cluster, namespace, name, &["SET", "without", "authority"]).await,
+            None,
+            "{name} was promoted without authority"
+        );
     }
     cluster.start_api_server().await;
     until("a master that lives, when authority is back", async || {
@@ -47,7 +60,10 @@ pub async fn a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_pu
     }
 }
 
-pub async fn a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on(cluster: &Cluster, namespace: &str) {
+pub async fn a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let first = Operator::named(cluster, namespace, "first");
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -62,18 +78,27 @@ pub async fn a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on
     second.stop().await;
 }
 
-pub async fn an_operator_that_is_killed_after_any_step_leaves_nothing_half_done(cluster: &Cluster, namespace: &str) {
+pub async fn an_operator_that_is_killed_after_any_step_leaves_nothing_half_done(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let mut operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
-    // Whether it sees the Pod asked to stop or dead is a matter of milliseconds, so the end may be that of a handover.
-    for step in [r#"verdict="act""#, " sent ", " finished ", " published ", r#"action="follow""#, "over finished"] {
+    // Whether it sees the Pod asked to stop or dead is a matter of milliseconds, so the end may be that of a
+    // handover.
+    for step in
+        [r#"verdict="act""#, " sent ", " finished ", " published ", r#"action="follow""#, "over finished"]
+    {
         let master = settled(cluster, namespace, 3).await;
         let customer = Customer::start(cluster, namespace, None).await;
         // Under the same name, so that the Lease is still its own; and with a log that begins here.
         operator.kill().await;
         operator = Operator::start(cluster, namespace);
         until("it looks on", async || operator.log().contains(r#"verdict="healthy""#).then_some(())).await;
-        cluster.kubectl(&["delete", "pod", &master, "-n", namespace, "--grace-period=0", "--force"]).await.unwrap();
+        cluster
+            .kubectl(&["delete", "pod", &master, "-n", namespace, "--grace-period=0", "--force"])
+            .await
+            .unwrap();
         until(&format!("the log says {step}"), async || operator.log().contains(step).then_some(())).await;
         operator.kill().await;
         operator = Operator::start(cluster, namespace);
@@ -85,16 +110,25 @@ pub async fn an_operator_that_is_killed_after_any_step_leaves_nothing_half_done(
 }
 
 pub async fn a_stolen_lease_stops_the_first_and_the_second_goes_on(cluster: &Cluster, namespace: &str) {
-    let (first, second) = (Operator::named(cluster, namespace, "first"), Operator::named(cluster, namespace, "second"));
+    let (first, second) =
+        (Operator::named(cluster, namespace, "first"), Operator::named(cluster, namespace, "second"));
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
     let customer = Customer::start(cluster, namespace, None).await;
-    let holder = cluster.kubectl(&["get", "lease", "redis-operator", "-o=jsonpath={.spec.holderIdentity}", "-n", namespace]).await.unwrap();
-    let (robbed, robber, thief) = if holder == "first" { (first, second, "second") } else { (second, first, "first") };
+    let holder = cluster
+        .kubectl(&["get", "lease", "redis-operator", "-o=jsonpath={.spec.holderIdentity}", "-n", namespace])
+        .await
+        .unwrap();
+    let (robbed, robber, thief) =
+        if holder == "first" { (first, second, "second") } else { (second, first, "first") };
     let theft = format!(r#"{{"spec": {{"holderIdentity": "{thief}"}}}}"#);
-    cluster.kubectl(&["patch", "lease", "redis-operator", "--type", "merge", "-p", &theft, "-n", namespace]).await.unwrap();
+    cluster
+        .kubectl(&["patch", "lease", "redis-operator", "--type", "merge", "-p", &theft, "-n", namespace])
+        .await
+        .unwrap();
     cluster.running(namespace, &master).signal("redis", Signal::Kill);
-    until("it knows that it is not the one", async || robbed.log().contains("authority lost").then_some(())).await;
+    until("it knows that it is not the one", async || robbed.log().contains("authority lost").then_some(()))
+        .await;
     another_master(cluster, namespace, &master).await;
     let next = settled(cluster, namespace, 3).await;
     let later = robbed.log().split_once("authority lost").map(|(_, later)| later.contains(" sent ")).unwrap();
@@ -104,14 +138,20 @@ pub async fn a_stolen_lease_stops_the_first_and_the_second_goes_on(cluster: &Clu
     robber.stop().await;
 }
 
-pub async fn a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody(cluster: &Cluster, namespace: &str) {
+pub async fn a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
     let customer = Customer::start(cluster, namespace, None).await;
     operator.stop().await;
     cluster.running(namespace, &master).signal("redis", Signal::Kill);
-    until("it is back, empty", async || say(cluster, namespace, &master, &["DBSIZE"]).await.filter(|size| size == "0")).await;
+    until("it is back, empty", async || {
+        say(cluster, namespace, &master, &["DBSIZE"]).await.filter(|size| size == "0")
+    })
+    .await;
     let _operator = Operator::start(cluster, namespace);
     let next = another_master(cluster, namespace, &master).await;
     assert_eq!(settled(cluster, namespace, 3).await, next);
@@ -119,7 +159,10 @@ pub async fn a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody(
     assert_eq!(customer.lost(cluster, namespace, &next).await.1, 0);
 }
 
-pub async fn an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes(cluster: &Cluster, namespace: &str) {
+pub async fn an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let first = Operator::named(cluster, namespace, "first");
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -130,7 +173,8 @@ pub async fn an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes
     let next = settled(cluster, namespace, 3).await;
     let customer = Customer::start(cluster, namespace, None).await;
     first.signal(libc::SIGCONT);
-    until("it knows that it is not the one", async || first.log().contains("authority lost").then_some(())).await;
+    until("it knows that it is not the one", async || first.log().contains("authority lost").then_some(()))
+        .await;
     customer.go_on(300).await;
     assert_eq!(settled(cluster, namespace, 3).await, next);
     assert_eq!((customer.failures(), customer.lost(cluster, namespace, &next).await), (0, (0, 0)));

@@ -1,4 +1,5 @@
-//! `kubectl redis …`, run by kubectl itself under the plugin's name, against an operator in a Pod, which only the API server reaches.
+//! `kubectl redis …`, run by kubectl itself under the plugin's name, against an operator in a Pod, which only
+//! the API server reaches.
 
 use redis_operator::kubernetes::crd::Redis;
 use serde_json::Value;
@@ -33,7 +34,11 @@ impl Kubectl {
 
     async fn run(&self, line: &str) -> Output {
         let mut command = Command::new(&self.program);
-        command.args(line.split(' ')).env("PATH", &self.path).env("KUBECONFIG", &self.kubeconfig).env_remove("RUST_LOG");
+        command
+            .args(line.split(' '))
+            .env("PATH", &self.path)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env_remove("RUST_LOG");
         command.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap()
     }
 
@@ -51,24 +56,29 @@ impl Kubectl {
     }
 }
 
-/// The operator in a Pod of this namespace, with its Lease there, for this namespace only. It may do anything.
+/// The operator in a Pod of this namespace, with its Lease there, for this namespace only. It may do
+/// anything.
 async fn operator_in_a_pod(cluster: &Cluster, namespace: &str) {
     cluster
         .apply(&format!(
-            "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: {namespace}}}\n\
-             roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}}\n\
-             subjects: [{{kind: ServiceAccount, name: default, namespace: {namespace}}}]\n\
-             ---\napiVersion: v1\nkind: Pod\nmetadata: {{name: operator, namespace: {namespace}}}\nspec:\n  containers:\n\
-             \x20 - name: redis-operator\n    image: redis-operator:test\n    args: [run, --listen, \"0.0.0.0:8080\", --watch-namespace, {namespace}]\n\
-             \x20   ports: [{{name: http, containerPort: 8080}}]\n    env:\n\
-             \x20   - {{name: POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}\n\
-             \x20   - {{name: POD_NAMESPACE, valueFrom: {{fieldRef: {{fieldPath: metadata.namespace}}}}}}\n"
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: \
+             {namespace}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: \
+             cluster-admin}}\nsubjects: [{{kind: ServiceAccount, name: default, namespace: \
+             {namespace}}}]\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: operator, namespace: \
+             {namespace}}}\nspec:\n  containers:\n\x20 - name: redis-operator\n    image: \
+             redis-operator:test\n    args: [run, --listen, \"0.0.0.0:8080\", --watch-namespace, \
+             {namespace}]\n\x20   ports: [{{name: http, containerPort: 8080}}]\n    env:\n\x20   - {{name: \
+             POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}\n\x20   - {{name: \
+             POD_NAMESPACE, valueFrom: {{fieldRef: {{fieldPath: metadata.namespace}}}}}}\n"
         ))
         .await;
     cluster.pod_is_ready(namespace, "operator").await;
 }
 
-pub async fn a_group_is_shown_explained_and_observed_through_the_operator(cluster: &Cluster, namespace: &str) {
+pub async fn a_group_is_shown_explained_and_observed_through_the_operator(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     operator_in_a_pod(cluster, namespace).await;
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -77,19 +87,30 @@ pub async fn a_group_is_shown_explained_and_observed_through_the_operator(cluste
 
     let screen = kubectl.says(&format!("redis status example {here}")).await;
     assert!(screen.starts_with(&format!("Redis {namespace}/example: healthy\n")), "{screen}");
-    let row = screen.lines().find(|line| line.starts_with(&master) && line.contains("   master    ")).unwrap_or_else(|| panic!("{screen}"));
+    let row = screen
+        .lines()
+        .find(|line| line.starts_with(&master) && line.contains("   master    "))
+        .unwrap_or_else(|| panic!("{screen}"));
     let cells: Vec<&str> = row.split_whitespace().collect();
     assert_eq!((cells[2], cells[6]), ("InSync", "yes"), "{screen}");
     assert!(cells[5].parse::<u64>().is_ok() && cells[7].starts_with("node-"), "{screen}");
     assert!(screen.contains("As operator saw it ") && !screen.contains('\x1b'), "{screen}");
-    let json: Value = serde_json::from_str(&kubectl.says(&format!("redis status example -o json {here}")).await).unwrap();
-    assert_eq!((json["status"]["master"].as_str(), json["instances"].as_array().unwrap().len()), (Some(master.as_str()), 3));
+    let json: Value =
+        serde_json::from_str(&kubectl.says(&format!("redis status example -o json {here}")).await).unwrap();
+    assert_eq!(
+        (json["status"]["master"].as_str(), json["instances"].as_array().unwrap().len()),
+        (Some(master.as_str()), 3)
+    );
     let list = kubectl.says(&format!("redis status -A {here}")).await;
-    assert!(list.lines().any(|line| line.split_whitespace().take(3).eq([namespace, "example", &master])), "{list}");
+    assert!(
+        list.lines().any(|line| line.split_whitespace().take(3).eq([namespace, "example", &master])),
+        "{list}"
+    );
 
     let explanation = kubectl.says(&format!("redis explain example {here}")).await;
     assert!(
-        explanation.contains(&format!("Why is {master} master?")) && explanation.contains("number 1 in the order of succession"),
+        explanation.contains(&format!("Why is {master} master?"))
+            && explanation.contains("number 1 in the order of succession"),
         "{explanation}"
     );
 
@@ -103,11 +124,13 @@ pub async fn a_group_is_shown_explained_and_observed_through_the_operator(cluste
 
     // With the right to read Redis resources and no other, the rest is shown, and what is missing is said.
     let rights = format!(
-        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: reader, namespace: {namespace}}}\n---\n\
-         apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: reader, namespace: {namespace}}}\n\
-         rules: [{{apiGroups: [k8s.amaiz.com], resources: [redis], verbs: [get]}}, {{apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get]}}]\n---\n\
-         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: reader, namespace: {namespace}}}\n\
-         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}}\nsubjects: [{{kind: ServiceAccount, name: reader, namespace: {namespace}}}]\n"
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: reader, namespace: \
+         {namespace}}}\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: \
+         reader, namespace: {namespace}}}\nrules: [{{apiGroups: [k8s.amaiz.com], resources: [redis], verbs: \
+         [get]}}, {{apiGroups: [coordination.k8s.io], resources: [leases], verbs: \
+         [get]}}]\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: \
+         reader, namespace: {namespace}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, \
+         name: reader}}\nsubjects: [{{kind: ServiceAccount, name: reader, namespace: {namespace}}}]\n"
     );
     cluster.apply(&rights).await;
     let reader = Kubectl::new(cluster, cluster.account_kubeconfig(namespace, "reader").await);
@@ -120,14 +143,21 @@ pub async fn a_group_is_shown_explained_and_observed_through_the_operator(cluste
     .await;
     assert!(screen.contains(&format!("Master      {master} since")), "{screen}");
     let (code, why) = reader.complains(&format!("redis observe example {here}")).await;
-    assert!(code == Some(1) && why.contains(&format!("the right to get pods/proxy in namespace {namespace} is missing")), "{why}");
+    assert!(
+        code == Some(1)
+            && why.contains(&format!("the right to get pods/proxy in namespace {namespace} is missing")),
+        "{why}"
+    );
     let (_, why) = reader.complains(&format!("redis pause example {here}")).await;
     assert!(why.contains("the right to patch redis.k8s.amaiz.com is missing"), "{why}");
     let (code, why) = kubectl.complains(&format!("redis status exmaple {here}")).await;
     assert!(code == Some(2) && why.contains("no Redis exmaple in namespace"), "{why}");
 }
 
-pub async fn a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back(cluster: &Cluster, namespace: &str) {
+pub async fn a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     operator_in_a_pod(cluster, namespace).await;
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
@@ -135,8 +165,12 @@ pub async fn a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back
     let kubectl = Kubectl::new(cluster, cluster.admin_kubeconfig());
     let here = format!("-n {namespace} --operator-namespace {namespace}");
 
-    let (code, why) = kubectl.complains(&format!("redis switchover example --to redis-example-7 {here}")).await;
-    assert!(code == Some(2) && why.contains("redis-example-7 is no instance of example; it has redis-example-0"), "{why}");
+    let (code, why) =
+        kubectl.complains(&format!("redis switchover example --to redis-example-7 {here}")).await;
+    assert!(
+        code == Some(2) && why.contains("redis-example-7 is no instance of example; it has redis-example-0"),
+        "{why}"
+    );
     let said = kubectl.says(&format!("redis switchover example --to {master} {here}")).await;
     assert_eq!(said, format!("{master} is master already\n"));
 
@@ -144,24 +178,41 @@ pub async fn a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back
     writer.goes_on().await;
     let said = kubectl.says(&format!("redis switchover example --to {other} {here}")).await;
     let done = said.lines().last().unwrap();
-    assert!(done.starts_with(&format!("{other} is master; writes paused for ")) && done.ends_with(" ms, nothing lost"), "{said}");
+    assert!(
+        done.starts_with(&format!("{other} is master; writes paused for "))
+            && done.ends_with(" ms, nothing lost"),
+        "{said}"
+    );
     writer.goes_on().await;
     let acknowledged = writer.stop().await;
     settled(cluster, namespace, 3).await;
     let held = say(cluster, namespace, other, &["GET", "written"]).await.unwrap().parse::<u64>().unwrap();
     assert!(held >= acknowledged, "{acknowledged} were acknowledged, and {held} are there");
     let screen = kubectl.says(&format!("redis status example {here}")).await;
-    assert!(screen.contains(&format!("  {master} handed the role over to {other}, which was asked for\n")), "{screen}");
+    assert!(
+        screen.contains(&format!("  {master} handed the role over to {other}, which was asked for\n")),
+        "{screen}"
+    );
     for phase in ["promote", "re-point", "publish", "pause"] {
-        assert!(screen.lines().any(|line| line.trim_start().starts_with(phase) && line.contains(" ms ")), "{phase}: {screen}");
+        assert!(
+            screen.lines().any(|line| line.trim_start().starts_with(phase) && line.contains(" ms ")),
+            "{phase}: {screen}"
+        );
     }
 
     let said = kubectl.says(&format!("redis pause example {here}")).await;
     assert!(said.contains("is paused"), "{said}");
-    let paused = |redis: Redis| redis.status.is_some_and(|status| status.conditions.iter().any(|of| of.type_ == "Paused" && of.status == "True"));
+    let paused = |redis: Redis| {
+        redis.status.is_some_and(|status| {
+            status.conditions.iter().any(|of| of.type_ == "Paused" && of.status == "True")
+        })
+    };
     assert!(resource(cluster, namespace).await.is_some_and(paused));
     let (code, why) = kubectl.complains(&format!("redis switchover example {here}")).await;
-    assert!(code == Some(1) && why.contains("example is paused") && why.contains("kubectl redis resume example"), "{why}");
+    assert!(
+        code == Some(1) && why.contains("example is paused") && why.contains("kubectl redis resume example"),
+        "{why}"
+    );
     kubectl.says(&format!("redis resume example {here}")).await;
     settled(cluster, namespace, 3).await;
     kubectl.says(&format!("redis switchover example {here}")).await;
@@ -191,7 +242,9 @@ impl Writer {
         let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut connections = Vec::new();
         for pod in pods {
-            let client = redis::Client::open(format!("redis://{}:6379/", cluster.running(namespace, pod).address())).unwrap();
+            let client =
+                redis::Client::open(format!("redis://{}:6379/", cluster.running(namespace, pod).address()))
+                    .unwrap();
             connections.push((client.get_multiplexed_async_connection().await.unwrap(), client));
         }
         let task = tokio::spawn({
@@ -200,7 +253,12 @@ impl Writer {
                 while !stop.load(Ordering::Relaxed) {
                     for (connection, client) in &mut connections {
                         let next = acknowledged.load(Ordering::Relaxed) + 1;
-                        match redis::cmd("SET").arg("written").arg(next).query_async::<String>(connection).await {
+                        match redis::cmd("SET")
+                            .arg("written")
+                            .arg(next)
+                            .query_async::<String>(connection)
+                            .await
+                        {
                             Ok(_) => acknowledged.store(next, Ordering::Relaxed),
                             // A replica says no; a master that hands over ends its clients' connections.
                             Err(error) if error.code() == Some("READONLY") => {}
@@ -222,7 +280,10 @@ impl Writer {
     /// Waits for a hundred more.
     async fn goes_on(&self) {
         let before = self.acknowledged.load(Ordering::Relaxed);
-        until("writes go on", async || (self.acknowledged.load(Ordering::Relaxed) >= before + 100).then_some(())).await;
+        until("writes go on", async || {
+            (self.acknowledged.load(Ordering::Relaxed) >= before + 100).then_some(())
+        })
+        .await;
     }
 
     /// Ends it, and returns the last number that was acknowledged.

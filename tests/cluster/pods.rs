@@ -9,7 +9,10 @@ use tests::cluster::{Cluster, is_ready, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-pub async fn a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_address(cluster: &Cluster, namespace: &str) {
+pub async fn a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_address(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     cluster.apply(&redis(namespace, 3)).await;
     for name in ["redis-0", "redis-1", "redis-2"] {
         let pod = cluster.pod_is_ready(namespace, name).await;
@@ -18,8 +21,16 @@ pub async fn a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_addre
         assert_eq!(told, address.to_string());
         assert!(answers(address).await, "{name} at {address}");
     }
-    let slices = async || cluster.kubectl(&["get", "endpointslices", "-n", namespace, "-o", "jsonpath={..conditions.ready}"]).await.ok();
-    until("three ready endpoints", async || slices().await.filter(|ready| ready.as_str() == "true true true")).await;
+    let slices = async || {
+        cluster
+            .kubectl(&["get", "endpointslices", "-n", namespace, "-o", "jsonpath={..conditions.ready}"])
+            .await
+            .ok()
+    };
+    until("three ready endpoints", async || {
+        slices().await.filter(|ready| ready.as_str() == "true true true")
+    })
+    .await;
 }
 
 pub async fn what_the_spec_says_reaches_the_process(cluster: &Cluster, namespace: &str) {
@@ -62,7 +73,8 @@ spec:
         .await;
     cluster.pod_is_ready(namespace, "one").await;
     let pod = cluster.running(namespace, "one");
-    let expected = format!("plain sesame one {} plain-$(ABSENT)\nfrom a file {namespace}there\n", pod.address());
+    let expected =
+        format!("plain sesame one {} plain-$(ABSENT)\nfrom a file {namespace}there\n", pod.address());
     until("what it printed", async || (pod.log("main") == expected).then_some(())).await;
 }
 
@@ -75,7 +87,11 @@ pub async fn init_containers_run_first_and_a_job_of_a_pod_ends(cluster: &Cluster
   - {name: main, image: "busybox:1", command: ["/bin/sh", "-c", "cat /shared/it; exit 3"], volumeMounts: [{name: shared, mountPath: /shared}]}
   volumes: [{name: shared, emptyDir: {}}]"#;
     cluster.apply(&pod(namespace, "job", containers)).await;
-    let ended = cluster.pod_is(namespace, "job", "failed", |pod| pod.status.as_ref().unwrap().phase.as_deref() == Some("Failed")).await;
+    let ended = cluster
+        .pod_is(namespace, "job", "failed", |pod| {
+            pod.status.as_ref().unwrap().phase.as_deref() == Some("Failed")
+        })
+        .await;
     let status = ended.status.unwrap().container_statuses.unwrap().remove(0);
     let end = status.state.unwrap().terminated.unwrap();
     assert_eq!((end.exit_code, end.reason.as_deref(), status.restart_count), (3, Some("Error"), 0));
@@ -83,12 +99,18 @@ pub async fn init_containers_run_first_and_a_job_of_a_pod_ends(cluster: &Cluster
 }
 
 pub async fn a_deleted_pod_ends_within_its_grace_and_is_made_again(cluster: &Cluster, namespace: &str) {
-    let set = redis(namespace, 1).replace("# lifecycle", r#"lifecycle: {preStop: {exec: {command: ["sh", "-c", "echo hook > /proc/1/fd/1"]}}}"#);
+    let set = redis(namespace, 1).replace(
+        "# lifecycle",
+        r#"lifecycle: {preStop: {exec: {command: ["sh", "-c", "echo hook > /proc/1/fd/1"]}}}"#,
+    );
     cluster.apply(&set).await;
     let old = cluster.pod_is_ready(namespace, "redis-0").await;
     let running = cluster.running(namespace, "redis-0");
     let began = Instant::now();
-    Api::<Pod>::namespaced(cluster.client(), namespace).delete("redis-0", &DeleteParams::default()).await.unwrap();
+    Api::<Pod>::namespaced(cluster.client(), namespace)
+        .delete("redis-0", &DeleteParams::default())
+        .await
+        .unwrap();
     cluster.pod_is(namespace, "redis-0", "made again", |pod| pod.uid() != old.uid() && is_ready(pod)).await;
     assert!(began.elapsed() < Duration::from_secs(30), "the grace was waited out");
     let log = running.log("redis");
@@ -103,13 +125,21 @@ pub async fn a_pod_that_does_not_hear_is_killed_when_its_grace_is_over(cluster: 
     cluster.apply(&pod(namespace, "deaf", containers)).await;
     cluster.pod_is_ready(namespace, "deaf").await;
     let began = Instant::now();
-    Api::<Pod>::namespaced(cluster.client(), namespace).delete("deaf", &DeleteParams::default()).await.unwrap();
+    Api::<Pod>::namespaced(cluster.client(), namespace)
+        .delete("deaf", &DeleteParams::default())
+        .await
+        .unwrap();
     until("gone", async || cluster.pod(namespace, "deaf").await.is_none().then_some(())).await;
     assert!(began.elapsed() > Duration::from_millis(1900), "{:?}", began.elapsed());
 }
 
 pub async fn a_config_volume_is_updated_live_but_not_a_sub_path(cluster: &Cluster, namespace: &str) {
-    let words = |word| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: words, namespace: {namespace}}}\ndata: {{word: {word}}}\n---\n");
+    let words = |word| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: words, namespace: {namespace}}}\ndata: \
+             {{word: {word}}}\n---\n"
+        )
+    };
     let containers = r#"
   containers:
   - name: main
@@ -129,28 +159,45 @@ pub async fn a_claim_keeps_what_a_pod_wrote(cluster: &Cluster, namespace: &str) 
     let claim = r#"volumeClaimTemplates:
   - metadata: {name: data}
     spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}"#;
-    let set = redis(namespace, 1).replace("# claims", claim).replace("# mounts", "volumeMounts: [{name: data, mountPath: /data}]");
+    let set = redis(namespace, 1)
+        .replace("# claims", claim)
+        .replace("# mounts", "volumeMounts: [{name: data, mountPath: /data}]");
     cluster.apply(&set).await;
     let old = cluster.pod_is_ready(namespace, "redis-0").await;
-    assert_eq!(tell(cluster.running(namespace, "redis-0").address(), "SET kept yes").await.unwrap(), "+OK\r\n");
+    assert_eq!(
+        tell(cluster.running(namespace, "redis-0").address(), "SET kept yes").await.unwrap(),
+        "+OK\r\n"
+    );
     assert_eq!(tell(cluster.running(namespace, "redis-0").address(), "SAVE").await.unwrap(), "+OK\r\n");
-    Api::<Pod>::namespaced(cluster.client(), namespace).delete("redis-0", &DeleteParams::default()).await.unwrap();
+    Api::<Pod>::namespaced(cluster.client(), namespace)
+        .delete("redis-0", &DeleteParams::default())
+        .await
+        .unwrap();
     cluster.pod_is(namespace, "redis-0", "made again", |pod| pod.uid() != old.uid() && is_ready(pod)).await;
-    assert_eq!(tell(cluster.running(namespace, "redis-0").address(), "GET kept").await.unwrap(), "$3\r\nyes\r\n");
+    assert_eq!(
+        tell(cluster.running(namespace, "redis-0").address(), "GET kept").await.unwrap(),
+        "$3\r\nyes\r\n"
+    );
 }
 
 pub async fn an_unknown_image_is_not_pulled(cluster: &Cluster, namespace: &str) {
-    cluster.apply(&pod(namespace, "lost", "\n  containers: [{name: main, image: \"example.com/absent:1\"}]")).await;
-    let reason = |pod: &Pod| pod.status.as_ref()?.container_statuses.as_ref()?[0].state.as_ref()?.waiting.as_ref()?.reason.clone();
-    let pod = cluster.pod_is(namespace, "lost", "in back-off", |pod| reason(pod).as_deref() == Some("ImagePullBackOff")).await;
+    cluster
+        .apply(&pod(namespace, "lost", "\n  containers: [{name: main, image: \"example.com/absent:1\"}]"))
+        .await;
+    let reason = |pod: &Pod| {
+        pod.status.as_ref()?.container_statuses.as_ref()?[0].state.as_ref()?.waiting.as_ref()?.reason.clone()
+    };
+    let pod = cluster
+        .pod_is(namespace, "lost", "in back-off", |pod| reason(pod).as_deref() == Some("ImagePullBackOff"))
+        .await;
     assert_eq!(pod.status.unwrap().phase.as_deref(), Some("Pending"));
 }
 
 pub async fn an_eviction_is_refused_by_a_budget_and_else_granted(cluster: &Cluster, namespace: &str) {
     let budget = |least| {
         format!(
-            "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {{name: redis, namespace: {namespace}}}\n\
-             spec: {{minAvailable: {least}, selector: {{matchLabels: {{app: redis}}}}}}"
+            "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {{name: redis, namespace: \
+             {namespace}}}\nspec: {{minAvailable: {least}, selector: {{matchLabels: {{app: redis}}}}}}"
         )
     };
     cluster.apply(&redis(namespace, 2)).await;
@@ -171,7 +218,10 @@ pub async fn a_service_account_has_its_rights_and_no_more(cluster: &Cluster, nam
     let list = async || pods.list(&ListParams::default()).await;
     assert!(matches!(list().await, Err(Error::Api(status)) if status.code == 403));
     let words = ["create", "rolebinding", "view", "--clusterrole=view", "-n", namespace];
-    cluster.kubectl(&[&words[..], &[&format!("--serviceaccount={namespace}:default")]].concat()).await.unwrap();
+    cluster
+        .kubectl(&[&words[..], &[&format!("--serviceaccount={namespace}:default")]].concat())
+        .await
+        .unwrap();
     until("its rights", async || list().await.ok()).await;
     let refused = pods.delete("any", &DeleteParams::default()).await;
     assert!(matches!(refused, Err(Error::Api(status)) if status.code == 403));
@@ -217,7 +267,9 @@ fn pod(namespace: &str, name: &str, spec: &str) -> String {
 
 /// Whether a Redis answers at that address, within a time that only a lost packet takes.
 pub async fn answers(address: Ipv4Addr) -> bool {
-    tokio::time::timeout(Duration::from_millis(500), tell(address, "PING")).await.is_ok_and(|answer| answer.is_ok_and(|answer| answer == "+PONG\r\n"))
+    tokio::time::timeout(Duration::from_millis(500), tell(address, "PING"))
+        .await
+        .is_ok_and(|answer| answer.is_ok_and(|answer| answer == "+PONG\r\n"))
 }
 
 async fn tell(address: Ipv4Addr, command: &str) -> std::io::Result<String> {

@@ -1,4 +1,5 @@
-//! Policies as resources: what a FailoverPolicy does for the groups that name it, and what a bad one does not do.
+//! Policies as resources: what a FailoverPolicy does for the groups that name it, and what a bad one does not
+//! do.
 
 use super::rig::{Customer, Operator, another_master, condition, example, redis, settled};
 use k8s_openapi::ByteString;
@@ -31,14 +32,23 @@ fn policy(name: &str, spec: &Value) -> FailoverPolicy {
     serde_json::from_value(json!({ "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "FailoverPolicy", "metadata": metadata, "spec": spec })).unwrap()
 }
 
-async fn create(cluster: &Cluster, namespace: &str, name: &str, spec: &Value) -> Result<FailoverPolicy, kube::Error> {
+async fn create(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    spec: &Value,
+) -> Result<FailoverPolicy, kube::Error> {
     Api::namespaced(cluster.client(), namespace).create(&PostParams::default(), &policy(name, spec)).await
 }
 
 /// Puts a component where the policy `mine` finds it.
 async fn fill(cluster: &Cluster, namespace: &str, component: &[u8]) {
     let metadata = ObjectMeta { name: Some("policies".into()), ..ObjectMeta::default() };
-    let map = ConfigMap { metadata, binary_data: Some([("mine.wasm".to_owned(), ByteString(component.to_vec()))].into()), ..ConfigMap::default() };
+    let map = ConfigMap {
+        metadata,
+        binary_data: Some([("mine.wasm".to_owned(), ByteString(component.to_vec()))].into()),
+        ..ConfigMap::default()
+    };
     let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": map.metadata, "binaryData": map.binary_data });
     let api: Api<ConfigMap> = Api::namespaced(cluster.client(), namespace);
     api.patch("policies", &PatchParams::apply("tests").force(), &Patch::Apply(&map)).await.unwrap();
@@ -61,15 +71,23 @@ async fn policy_is(
 }
 
 async fn is_active(cluster: &Cluster, namespace: &str, name: &str, component: &[u8]) -> FailoverPolicyStatus {
-    let is_ready = |status: &FailoverPolicyStatus| status.conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True");
-    let is_it = |status: &FailoverPolicyStatus| status.active.as_ref().is_some_and(|active| active.digest == digest_of(component));
-    policy_is(cluster, namespace, name, "the policy is active", |status| is_it(status) && is_ready(status)).await
+    let is_ready = |status: &FailoverPolicyStatus| {
+        status.conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True")
+    };
+    let is_it = |status: &FailoverPolicyStatus| {
+        status.active.as_ref().is_some_and(|active| active.digest == digest_of(component))
+    };
+    policy_is(cluster, namespace, name, "the policy is active", |status| is_it(status) && is_ready(status))
+        .await
 }
 
 /// Waits until a component has decided for the group.
 async fn decided_by(cluster: &Cluster, namespace: &str, component: &[u8]) {
     let digest = digest_of(component);
-    until("it decides", async || redis(cluster, namespace).await?.status.filter(|status| status.policy.ends_with(&digest[..12]))).await;
+    until("it decides", async || {
+        redis(cluster, namespace).await?.status.filter(|status| status.policy.ends_with(&digest[..12]))
+    })
+    .await;
 }
 
 async fn kill_master(cluster: &Cluster, namespace: &str, master: &str) -> String {
@@ -81,7 +99,10 @@ pub async fn a_bad_policy_is_refused_by_the_api_with_the_way_out(cluster: &Clust
     for (spec, words) in [
         (json!({ "source": {} }), "exactly one of"),
         (json!({ "source": { "embedded": {}, "file": { "path": "/policy.wasm" } } }), "exactly one of"),
-        (json!({ "source": { "url": { "address": "https://example.com/policy.wasm" } } }), "add that of the file"),
+        (
+            json!({ "source": { "url": { "address": "https://example.com/policy.wasm" } } }),
+            "add that of the file",
+        ),
         (json!({ "source": { "oci": { "image": "ghcr.io/mine:1" } } }), "name the image with @sha256:"),
         (json!({ "source": { "file": { "path": "policy.wasm" } } }), "should match '^/'"),
         (json!({ "source": { "embedded": {} }, "sha256": "abc" }), "should match"),
@@ -98,7 +119,10 @@ pub async fn a_bad_policy_is_refused_by_the_api_with_the_way_out(cluster: &Clust
     assert!(refused.contains("name another, or leave shadow out"), "{refused}");
 }
 
-pub async fn a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no_replicated_write_is_lost(cluster: &Cluster, namespace: &str) {
+pub async fn a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no_replicated_write_is_lost(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     fill(cluster, namespace, &noted(1)).await;
     create(cluster, namespace, "mine", &from_config_map()).await.unwrap();
@@ -106,7 +130,10 @@ pub async fn a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no
     let table = cluster.kubectl(&["get", "fp", "mine", "-n", namespace]).await.unwrap();
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["NAME", "ACTIVE", "DIGEST", "READY", "AGE"]);
-    assert!(rows[1][0] == "mine" && rows[1].contains(&"True") && rows[1].contains(&digest_of(&noted(1)).as_str()), "{table}");
+    assert!(
+        rows[1][0] == "mine" && rows[1].contains(&"True") && rows[1].contains(&digest_of(&noted(1)).as_str()),
+        "{table}"
+    );
     cluster.apply(&group(namespace, "{name: mine}")).await;
     let master = settled(cluster, namespace, 3).await;
     decided_by(cluster, namespace, &noted(1)).await;
@@ -123,20 +150,28 @@ pub async fn a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no
     assert_eq!(customer.lost(cluster, namespace, &last).await.1, 0, "writes that a replica had");
 }
 
-pub async fn a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody(cluster: &Cluster, namespace: &str) {
+pub async fn a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     // Before there is any: the operator's own decides.
     cluster.apply(&group(namespace, "{name: mine}")).await;
     let master = settled(cluster, namespace, 3).await;
     decided_by(cluster, namespace, EMBEDDED).await;
     let message = condition(cluster, namespace, "Degraded", "PolicyNotFound").await;
-    assert!(message.contains("FailoverPolicy mine is not there") && message.contains("create it"), "{message}");
+    assert!(
+        message.contains("FailoverPolicy mine is not there") && message.contains("create it"),
+        "{message}"
+    );
     fill(cluster, namespace, &noted(1)).await;
     create(cluster, namespace, "mine", &from_config_map()).await.unwrap();
     decided_by(cluster, namespace, &noted(1)).await;
     for (broken, reason) in [(&EMBEDDED[..EMBEDDED.len() / 2], "NoPolicy"), (CLASSIC, "Unproven")] {
         fill(cluster, namespace, broken).await;
-        let is_refused = |status: &FailoverPolicyStatus| status.refused.as_ref().is_some_and(|refused| refused.reason == reason);
+        let is_refused = |status: &FailoverPolicyStatus| {
+            status.refused.as_ref().is_some_and(|refused| refused.reason == reason)
+        };
         let status = policy_is(cluster, namespace, "mine", reason, is_refused).await;
         assert_eq!(status.active.unwrap().digest, digest_of(&noted(1)));
         let refused = status.refused.unwrap();
@@ -147,7 +182,9 @@ pub async fn a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody(clus
     }
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), namespace);
     maps.delete("policies", &DeleteParams::default()).await.unwrap();
-    let is_missing = |status: &FailoverPolicyStatus| status.refused.as_ref().is_some_and(|refused| refused.reason == "SourceMissing");
+    let is_missing = |status: &FailoverPolicyStatus| {
+        status.refused.as_ref().is_some_and(|refused| refused.reason == "SourceMissing")
+    };
     policy_is(cluster, namespace, "mine", "its source is missing", is_missing).await;
     cluster.kubectl(&["delete", "fp", "mine", "-n", namespace]).await.unwrap();
     condition(cluster, namespace, "Degraded", "PolicyGone").await;
@@ -170,8 +207,13 @@ pub async fn a_shadow_is_counted_and_changes_nothing(cluster: &Cluster, namespac
     api.patch("candidate", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     let differs = until("it differs", async || of_group().await.filter(|shadow| shadow.differed > 0)).await;
     let difference = differs.last_difference.unwrap();
-    assert!(difference.starts_with("healthy (healthy)") && difference.contains("the shadow: refuse"), "{difference}");
-    let counts = |status: &FailoverPolicyStatus| status.shadow.as_ref().is_some_and(|shadow| shadow.agreed > 0 && shadow.differed > 0);
+    assert!(
+        difference.starts_with("healthy (healthy)") && difference.contains("the shadow: refuse"),
+        "{difference}"
+    );
+    let counts = |status: &FailoverPolicyStatus| {
+        status.shadow.as_ref().is_some_and(|shadow| shadow.agreed > 0 && shadow.differed > 0)
+    };
     policy_is(cluster, namespace, "candidate", "its counts", counts).await;
     assert_eq!(settled(cluster, namespace, 3).await, master);
     decided_by(cluster, namespace, EMBEDDED).await;
@@ -191,23 +233,51 @@ pub async fn a_policy_comes_from_a_registry_and_another_file_is_refused(cluster:
     let tag = format!("{}/policies/mine:1", registry.address);
     let push = |component: Vec<u8>| {
         std::fs::write(&file, component).unwrap();
-        let output = Command::new(build_program()).args(["policy", "push", "--plain-http"]).arg(&file).arg(&tag).output().unwrap();
+        let output = Command::new(build_program())
+            .args(["policy", "push", "--plain-http"])
+            .arg(&file)
+            .arg(&tag)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().lines().last().unwrap().to_owned()
     };
     let pinned = push(noted(3));
     let oci = |image: &str| json!({ "image": image, "plainHttp": true });
     create(cluster, namespace, "by-digest", &json!({ "source": { "oci": oci(&pinned) } })).await.unwrap();
-    create(cluster, namespace, "by-tag", &json!({ "source": { "oci": oci(&tag) }, "sha256": digest_of(&noted(3)) })).await.unwrap();
+    create(
+        cluster,
+        namespace,
+        "by-tag",
+        &json!({ "source": { "oci": oci(&tag) }, "sha256": digest_of(&noted(3)) }),
+    )
+    .await
+    .unwrap();
     // A blob of a registry is a file of a web server, too.
     let blob = format!("http://{}/v2/policies/mine/blobs/sha256:{}", registry.address, digest_of(&noted(3)));
-    create(cluster, namespace, "by-url", &json!({ "source": { "url": { "address": blob } }, "sha256": digest_of(&noted(3)) })).await.unwrap();
+    create(
+        cluster,
+        namespace,
+        "by-url",
+        &json!({ "source": { "url": { "address": blob } }, "sha256": digest_of(&noted(3)) }),
+    )
+    .await
+    .unwrap();
     for name in ["by-digest", "by-tag", "by-url"] {
         is_active(cluster, namespace, name, &noted(3)).await;
     }
     push(noted(4));
-    create(cluster, namespace, "moved", &json!({ "source": { "oci": oci(&tag) }, "sha256": digest_of(&noted(3)) })).await.unwrap();
-    let is_refused = |status: &FailoverPolicyStatus| status.refused.as_ref().is_some_and(|refused| refused.reason == "DigestMismatch");
+    create(
+        cluster,
+        namespace,
+        "moved",
+        &json!({ "source": { "oci": oci(&tag) }, "sha256": digest_of(&noted(3)) }),
+    )
+    .await
+    .unwrap();
+    let is_refused = |status: &FailoverPolicyStatus| {
+        status.refused.as_ref().is_some_and(|refused| refused.reason == "DigestMismatch")
+    };
     let moved = policy_is(cluster, namespace, "moved", "a moved tag is refused", is_refused).await;
     assert_eq!(moved.refused.unwrap().digest, Some(digest_of(&noted(4))));
     // The way out that the message names: say which file is meant.

@@ -1,5 +1,5 @@
-//! What the scenarios of the operator share: a running operator, the example resource, and a client of its master Service that
-//! remembers what was acknowledged to it.
+//! What the scenarios of the operator share: a running operator, the example resource, and a client of its
+//! master Service that remembers what was acknowledged to it.
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -32,7 +32,9 @@ impl Operator {
         let log = std::env::temp_dir().join(format!("operator-{namespace}-{identity}.log"));
         let kubeconfig = cluster.admin_kubeconfig();
         let mut command = Command::new(build_program());
-        command.args(["run", "--watch-namespace", namespace, "--namespace", namespace, "--identity", identity]).env("KUBECONFIG", kubeconfig);
+        command
+            .args(["run", "--watch-namespace", namespace, "--namespace", namespace, "--identity", identity])
+            .env("KUBECONFIG", kubeconfig);
         let child = command.stderr(std::fs::File::create(&log).unwrap()).kill_on_drop(true).spawn().unwrap();
         Self { child, log }
     }
@@ -76,8 +78,8 @@ impl Drop for Operator {
 /// The manifest, with further lines of its spec (two spaces deep, each with its line end).
 pub fn example(namespace: &str, replicas: u16, further: &str) -> String {
     format!(
-        "apiVersion: k8s.amaiz.com/v1alpha1\nkind: Redis\nmetadata: {{name: example, namespace: {namespace}}}\n\
-         spec:\n  replicas: {replicas}\n  redis: {{image: redis:7}}\n{further}"
+        "apiVersion: k8s.amaiz.com/v1alpha1\nkind: Redis\nmetadata: {{name: example, namespace: \
+         {namespace}}}\nspec:\n  replicas: {replicas}\n  redis: {{image: redis:7}}\n{further}"
     )
 }
 
@@ -94,10 +96,14 @@ pub async fn pods(cluster: &Cluster, namespace: &str) -> Vec<Pod> {
 
 /// Changes the resource by a merge patch.
 pub async fn patch(cluster: &Cluster, namespace: &str, patch: &str) {
-    cluster.kubectl(&["patch", "redis", "example", "--type", "merge", "-p", patch, "-n", namespace]).await.unwrap();
+    cluster
+        .kubectl(&["patch", "redis", "example", "--type", "merge", "-p", patch, "-n", namespace])
+        .await
+        .unwrap();
 }
 
-/// Waits until somebody is master, all Pods are ready, and the Pods' labels say the same. Returns the master's name.
+/// Waits until somebody is master, all Pods are ready, and the Pods' labels say the same. Returns the
+/// master's name.
 pub async fn settled(cluster: &Cluster, namespace: &str, count: usize) -> String {
     until("a master and its replicas, all ready", async || {
         let status = redis(cluster, namespace).await?.status?;
@@ -115,14 +121,20 @@ pub async fn settled(cluster: &Cluster, namespace: &str, count: usize) -> String
 
 /// Waits until the status names another master.
 pub async fn another_master(cluster: &Cluster, namespace: &str, than: &str) -> String {
-    until("another master", async || redis(cluster, namespace).await?.status?.master.filter(|next| next != than)).await
+    until("another master", async || {
+        redis(cluster, namespace).await?.status?.master.filter(|next| next != than)
+    })
+    .await
 }
 
 /// Waits for a condition with that reason.
 pub async fn condition(cluster: &Cluster, namespace: &str, type_: &str, reason: &str) -> String {
     until(&format!("condition {type_} because of {reason}"), async || {
         let conditions = redis(cluster, namespace).await?.status?.conditions;
-        conditions.into_iter().find(|of| of.type_ == type_ && of.status == "True" && of.reason == reason).map(|of| of.message)
+        conditions
+            .into_iter()
+            .find(|of| of.type_ == type_ && of.status == "True" && of.reason == reason)
+            .map(|of| of.message)
     })
     .await
 }
@@ -133,13 +145,19 @@ pub async fn say(cluster: &Cluster, namespace: &str, pod: &str, words: &[&str]) 
 }
 
 /// The same, with a password.
-pub async fn say_as(cluster: &Cluster, namespace: &str, pod: &str, password: Option<&str>, words: &[&str]) -> Option<String> {
+pub async fn say_as(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: &str,
+    password: Option<&str>,
+    words: &[&str],
+) -> Option<String> {
     let mut connection = connect(&cluster.address(namespace, pod).await?, password).await?;
     redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.ok()
 }
 
-/// Writes, and waits until a replica has it: for most of a second after a full copy a replica is in sync by what both sides say, and
-/// gets nothing yet.
+/// Writes, and waits until a replica has it: for most of a second after a full copy a replica is in sync by
+/// what both sides say, and gets nothing yet.
 pub async fn write_through(cluster: &Cluster, namespace: &str, pod: &str, key: &str, value: &str) {
     let mut pipeline = redis::pipe();
     // On one connection, since Redis waits for what the same client wrote.
@@ -156,10 +174,16 @@ async fn connect(address: &str, password: Option<&str>) -> Option<MultiplexedCon
     let login = password.map(|password| format!(":{password}@")).unwrap_or_default();
     let client = redis::Client::open(format!("redis://{login}{address}:6379/")).ok()?;
     let config = redis::AsyncConnectionConfig::new().set_connection_timeout(Some(Duration::from_secs(1)));
-    client.get_multiplexed_async_connection_with_config(&config.set_response_timeout(Some(Duration::from_secs(3)))).await.ok()
+    client
+        .get_multiplexed_async_connection_with_config(
+            &config.set_response_timeout(Some(Duration::from_secs(3))),
+        )
+        .await
+        .ok()
 }
 
-/// Writes through the address that the master Service's EndpointSlice shows, one key after the other, for as long as it lives.
+/// Writes through the address that the master Service's EndpointSlice shows, one key after the other, for as
+/// long as it lives.
 pub struct Customer {
     state: Arc<Mutex<State>>,
     task: AbortHandle,
@@ -185,7 +209,8 @@ impl Customer {
     /// Returns once it has written something.
     pub async fn start(cluster: &Cluster, namespace: &str, password: Option<&str>) -> Self {
         let state = Arc::new(Mutex::new(State { password: password.map(str::to_owned), ..State::default() }));
-        let task = tokio::spawn(write(Api::namespaced(cluster.client(), namespace), Arc::clone(&state))).abort_handle();
+        let task = tokio::spawn(write(Api::namespaced(cluster.client(), namespace), Arc::clone(&state)))
+            .abort_handle();
         let customer = Self { state, task };
         customer.go_on(1).await;
         customer
@@ -205,7 +230,13 @@ impl Customer {
     /// The first write that was acknowledged after `since` by another than `address`.
     pub async fn first_elsewhere(&self, address: &str, since: Instant) -> Write {
         until("a write elsewhere", async || {
-            self.state.lock().unwrap().acknowledged.iter().find(|write| write.at > since && write.address != address).cloned()
+            self.state
+                .lock()
+                .unwrap()
+                .acknowledged
+                .iter()
+                .find(|write| write.at > since && write.address != address)
+                .cloned()
         })
         .await
     }
@@ -220,7 +251,8 @@ impl Customer {
         self.state.lock().unwrap().failures
     }
 
-    /// Ends, and counts what the master has not: of all that was acknowledged, and of what had reached a replica.
+    /// Ends, and counts what the master has not: of all that was acknowledged, and of what had reached a
+    /// replica.
     pub async fn lost(self, cluster: &Cluster, namespace: &str, master: &str) -> (usize, usize) {
         self.task.abort();
         let (writes, password) = {
@@ -237,7 +269,8 @@ impl Customer {
             }
             let held: Vec<bool> = pipeline.query_async(&mut connection).await.unwrap();
             lost += held.iter().filter(|held| !**held).count();
-            lost_replicated += some.iter().zip(&held).filter(|(write, held)| write.is_replicated && !**held).count();
+            lost_replicated +=
+                some.iter().zip(&held).filter(|(write, held)| write.is_replicated && !**held).count();
         }
         (lost, lost_replicated)
     }
@@ -267,18 +300,26 @@ async fn write(slices: Api<EndpointSlice>, state: Arc<Mutex<State>>) {
                 break;
             };
             assert_eq!(ok, "OK");
-            let write = Write { number, at: Instant::now(), address: address.clone(), is_replicated: replicas > 0 };
+            let write =
+                Write { number, at: Instant::now(), address: address.clone(), is_replicated: replicas > 0 };
             state.lock().unwrap().acknowledged.push(write);
             tokio::time::sleep(PACE).await;
         }
     }
 }
 
-async fn reach(slices: &Api<EndpointSlice>, password: Option<&str>) -> Option<(String, MultiplexedConnection)> {
-    let list = slices.list(&ListParams::default().labels("kubernetes.io/service-name=redis-example-master")).await.ok()?;
+async fn reach(
+    slices: &Api<EndpointSlice>,
+    password: Option<&str>,
+) -> Option<(String, MultiplexedConnection)> {
+    let list = slices
+        .list(&ListParams::default().labels("kubernetes.io/service-name=redis-example-master"))
+        .await
+        .ok()?;
     let endpoints = list.items.iter().flat_map(|slice| slice.endpoints.iter());
     let is_serving = |ready: Option<bool>| ready != Some(false);
-    let ready = endpoints.filter(|endpoint| is_serving(endpoint.conditions.as_ref().and_then(|conditions| conditions.ready)));
+    let ready = endpoints
+        .filter(|endpoint| is_serving(endpoint.conditions.as_ref().and_then(|conditions| conditions.ready)));
     let address = ready.flat_map(|endpoint| endpoint.addresses.first().cloned()).next()?;
     let connection = connect(&address, password).await?;
     Some((address, connection))

@@ -31,15 +31,19 @@ impl Certified {
     fn secret(&self, namespace: &str) -> String {
         let data = serde_json::json!({ "ca.crt": self.ca, "tls.crt": self.chain, "tls.key": self.key });
         let metadata = serde_json::json!({ "name": "certificate", "namespace": namespace });
-        serde_json::json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data }).to_string()
+        serde_json::json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data })
+            .to_string()
     }
 
     /// Waits until every Pod shows it.
     async fn is_used(&self, cluster: &Cluster, namespace: &str) {
-        let tls = Tls::from_pem(self.ca.as_bytes(), self.chain.as_bytes(), self.key.as_bytes(), &name(namespace)).unwrap();
+        let tls =
+            Tls::from_pem(self.ca.as_bytes(), self.chain.as_bytes(), self.key.as_bytes(), &name(namespace))
+                .unwrap();
         until("the new certificate shown by all", async || {
             for pod in PODS {
-                let endpoint = Endpoint { host: cluster.running(namespace, pod).address().to_string(), port: 6379 };
+                let endpoint =
+                    Endpoint { host: cluster.running(namespace, pod).address().to_string(), port: 6379 };
                 shows_ours(&endpoint, &tls, Duration::from_secs(1)).await.ok().filter(|is_ours| *is_ours)?;
             }
             Some(())
@@ -58,21 +62,30 @@ fn name(namespace: &str) -> String {
 async fn starts(cluster: &Cluster, namespace: &str) -> Vec<(Option<String>, i32)> {
     let of = |pod: &Pod| {
         let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-        (pod.metadata.uid.clone(), containers.into_iter().flatten().map(|container| container.restart_count).sum())
+        (
+            pod.metadata.uid.clone(),
+            containers.into_iter().flatten().map(|container| container.restart_count).sum(),
+        )
     };
     pods(cluster, namespace).await.iter().map(of).collect()
 }
 
 async fn cli(cluster: &Cluster, namespace: &str, pod: &str, command: &str) -> bool {
-    let script = format!("redis-cli --tls --cacert /tls/ca.crt --cert /tls/tls.crt --key /tls/tls.key {command}");
+    let script =
+        format!("redis-cli --tls --cacert /tls/ca.crt --cert /tls/tls.crt --key /tls/tls.key {command}");
     cluster.running(namespace, pod).exec("redis", &["sh".into(), "-c".into(), script]).await
 }
 
-pub async fn with_tls_a_killed_master_is_replaced_and_a_new_authority_is_taken_without_restart(cluster: &Cluster, namespace: &str) {
+pub async fn with_tls_a_killed_master_is_replaced_and_a_new_authority_is_taken_without_restart(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     let (first, second) = (Certified::new(namespace), Certified::new(namespace));
     cluster.apply(&first.secret(namespace)).await;
-    cluster.apply(&example(namespace, 3, "  tls: {secretName: certificate, clientCertificates: true}\n")).await;
+    cluster
+        .apply(&example(namespace, 3, "  tls: {secretName: certificate, clientCertificates: true}\n"))
+        .await;
     let master = settled(cluster, namespace, 3).await;
     assert!(cli(cluster, namespace, &master, "set lol woot | grep -q OK").await);
     until("both replicas have it", async || {
@@ -82,7 +95,13 @@ pub async fn with_tls_a_killed_master_is_replaced_and_a_new_authority_is_taken_w
         Some(())
     })
     .await;
-    assert!(!cluster.running(namespace, &master).exec("redis", &["redis-cli".into(), "-e".into(), "ping".into()]).await, "in the clear");
+    assert!(
+        !cluster
+            .running(namespace, &master)
+            .exec("redis", &["redis-cli".into(), "-e".into(), "ping".into()])
+            .await,
+        "in the clear"
+    );
     first.is_used(cluster, namespace).await;
     cluster.running(namespace, &master).signal("redis", Signal::Kill);
     another_master(cluster, namespace, &master).await;
@@ -91,7 +110,10 @@ pub async fn with_tls_a_killed_master_is_replaced_and_a_new_authority_is_taken_w
     let before = starts(cluster, namespace).await;
     cluster.apply(&second.secret(namespace)).await;
     second.is_used(cluster, namespace).await;
-    assert_eq!((settled(cluster, namespace, 3).await, starts(cluster, namespace).await), (next.clone(), before));
+    assert_eq!(
+        (settled(cluster, namespace, 3).await, starts(cluster, namespace).await),
+        (next.clone(), before)
+    );
     cluster.running(namespace, &next).signal("redis", Signal::Kill);
     another_master(cluster, namespace, &next).await;
     let last = settled(cluster, namespace, 3).await;

@@ -1,4 +1,5 @@
-//! What a user got wrong, and what Kubernetes cannot do: told in conditions, with the way out, and nothing else suffers.
+//! What a user got wrong, and what Kubernetes cannot do: told in conditions, with the way out, and nothing
+//! else suffers.
 
 use super::rig::{Operator, condition, example, patch, redis, say, settled};
 use k8s_openapi::api::core::v1::Secret;
@@ -6,30 +7,47 @@ use kube::Api;
 use kube::api::DeleteParams;
 use tests::cluster::{Cluster, until};
 
-pub async fn a_missing_secret_is_told_and_starts_nobody_without_a_password(cluster: &Cluster, namespace: &str) {
+pub async fn a_missing_secret_is_told_and_starts_nobody_without_a_password(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "  password: {secretKeyRef: {name: login, key: password}}\n")).await;
     let message = condition(cluster, namespace, "Degraded", "SecretMissing").await;
     assert!(message.contains("secret login is not there"), "{message}");
     assert!(super::rig::pods(cluster, namespace).await.is_empty());
-    let secret = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: login, namespace: {namespace}}}\nstringData: {{password: sesame}}\n");
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: login, namespace: {namespace}}}\nstringData: \
+         {{password: sesame}}\n"
+    );
     cluster.apply(&secret).await;
     let master = settled(cluster, namespace, 3).await;
     assert_eq!(say(cluster, namespace, &master, &["PING"]).await, None);
     // Nobody is locked out by one that is gone.
-    Api::<Secret>::namespaced(cluster.client(), namespace).delete("login", &DeleteParams::default()).await.unwrap();
+    Api::<Secret>::namespaced(cluster.client(), namespace)
+        .delete("login", &DeleteParams::default())
+        .await
+        .unwrap();
     condition(cluster, namespace, "Degraded", "SecretMissing").await;
     assert_eq!(settled(cluster, namespace, 3).await, master);
 }
 
-pub async fn an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one(cluster: &Cluster, namespace: &str) {
+pub async fn an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
     patch(cluster, namespace, r#"{"spec": {"redis": {"image": "redis:nowhere"}}}"#).await;
     until("the image is told", async || {
         let conditions = redis(cluster, namespace).await?.status?.conditions;
-        conditions.into_iter().find(|of| of.type_ == "Degraded" && matches!(of.reason.as_str(), "ErrImagePull" | "ImagePullBackOff")).map(drop)
+        conditions
+            .into_iter()
+            .find(|of| {
+                of.type_ == "Degraded" && matches!(of.reason.as_str(), "ErrImagePull" | "ImagePullBackOff")
+            })
+            .map(drop)
     })
     .await;
     let status = redis(cluster, namespace).await.unwrap().status.unwrap();
@@ -46,10 +64,14 @@ pub async fn pods_that_cannot_start_or_be_made_are_told_with_the_reason(cluster:
     cluster.kubectl(&["delete", "redis", "example", "-n", namespace]).await.unwrap();
     cluster.apply(&example(namespace, 2, "  priorityClassName: nowhere\n")).await;
     let message = condition(cluster, namespace, "Degraded", "PodsMissing").await;
-    assert!(message.contains("0 of 2 Pods") && message.contains("kubectl describe statefulset redis-example"), "{message}");
+    assert!(
+        message.contains("0 of 2 Pods") && message.contains("kubectl describe statefulset redis-example"),
+        "{message}"
+    );
     // What is written for people must be what they find.
     until("the StatefulSet says it", async || {
-        let told = cluster.kubectl(&["describe", "statefulset", "redis-example", "-n", namespace]).await.ok()?;
+        let told =
+            cluster.kubectl(&["describe", "statefulset", "redis-example", "-n", namespace]).await.ok()?;
         told.contains("no PriorityClass with name nowhere").then_some(())
     })
     .await;
@@ -60,20 +82,36 @@ pub async fn pods_that_cannot_start_or_be_made_are_told_with_the_reason(cluster:
 pub async fn what_is_somebody_elses_is_left_alone_and_told(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     let theirs = format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: redis-example, namespace: {namespace}}}\ndata: {{theirs: kept}}\n---\n\
-         apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: cart, namespace: {namespace}, labels: {{redis: example}}}}\n\
-         spec:\n  serviceName: cart\n  selector: {{matchLabels: {{redis: example}}}}\n  template:\n\
-         \x20   metadata: {{labels: {{redis: example}}}}\n\
-         \x20   spec: {{containers: [{{name: redis, image: \"redis:7\", args: [--protected-mode, \"no\"]}}]}}\n"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: redis-example, namespace: {namespace}}}\ndata: \
+         {{theirs: kept}}\n---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: cart, namespace: \
+         {namespace}, labels: {{redis: example}}}}\nspec:\n  serviceName: cart\n  selector: {{matchLabels: \
+         {{redis: example}}}}\n  template:\n\x20   metadata: {{labels: {{redis: example}}}}\n\x20   spec: \
+         {{containers: [{{name: redis, image: \"redis:7\", args: [--protected-mode, \"no\"]}}]}}\n"
     );
     cluster.apply(&theirs).await;
     cluster.pod_is_ready(namespace, "cart-0").await;
-    until("their Redis answers", async || say(cluster, namespace, "cart-0", &["SET", "theirs", "kept"]).await).await;
+    until("their Redis answers", async || {
+        say(cluster, namespace, "cart-0", &["SET", "theirs", "kept"]).await
+    })
+    .await;
     cluster.apply(&example(namespace, 2, "")).await;
     let message = condition(cluster, namespace, "Degraded", "NameTaken").await;
     assert!(message.contains("ConfigMap redis-example") && message.contains("redis=example"), "{message}");
-    assert!(cluster.kubectl(&["get", "statefulset", "redis-example", "-n", namespace]).await.is_err(), "started on what is not ours");
-    let map = cluster.kubectl(&["get", "configmap", "redis-example", "-o", "jsonpath={.data}{.metadata.ownerReferences}", "-n", namespace]).await;
+    assert!(
+        cluster.kubectl(&["get", "statefulset", "redis-example", "-n", namespace]).await.is_err(),
+        "started on what is not ours"
+    );
+    let map = cluster
+        .kubectl(&[
+            "get",
+            "configmap",
+            "redis-example",
+            "-o",
+            "jsonpath={.data}{.metadata.ownerReferences}",
+            "-n",
+            namespace,
+        ])
+        .await;
     assert_eq!(map.unwrap(), r#"{"theirs":"kept"}"#);
 
     cluster.kubectl(&["delete", "configmap", "redis-example", "-n", namespace]).await.unwrap();
@@ -84,24 +122,50 @@ pub async fn what_is_somebody_elses_is_left_alone_and_told(cluster: &Cluster, na
     .await;
     assert!(settled.starts_with("redis-example-"), "{settled}");
     assert_eq!(say(cluster, namespace, "cart-0", &["GET", "theirs"]).await.as_deref(), Some("kept"));
-    assert!(say(cluster, namespace, "cart-0", &["INFO", "replication"]).await.unwrap().contains("role:master"));
+    assert!(
+        say(cluster, namespace, "cart-0", &["INFO", "replication"]).await.unwrap().contains("role:master")
+    );
 
     // Its Service would be our master Service.
     let other = example(namespace, 1, "").replace("name: example,", "name: example-master,");
     cluster.apply(&other).await;
     until("the second of one name is told", async || {
-        let told = cluster.kubectl(&["get", "redis", "example-master", "-o", "jsonpath={.status.conditions}", "-n", namespace]).await.ok()?;
+        let told = cluster
+            .kubectl(&[
+                "get",
+                "redis",
+                "example-master",
+                "-o",
+                "jsonpath={.status.conditions}",
+                "-n",
+                namespace,
+            ])
+            .await
+            .ok()?;
         told.contains("Service redis-example-master is there").then_some(())
     })
     .await;
-    let selector = cluster.kubectl(&["get", "service", "redis-example-master", "-o", "jsonpath={.spec.selector.redis}", "-n", namespace]).await;
+    let selector = cluster
+        .kubectl(&[
+            "get",
+            "service",
+            "redis-example-master",
+            "-o",
+            "jsonpath={.spec.selector.redis}",
+            "-n",
+            namespace,
+        ])
+        .await;
     assert_eq!(selector.unwrap(), "example");
 }
 
 pub async fn what_the_schema_refuses_says_how_to_write_it(cluster: &Cluster, namespace: &str) {
     let bad = [
         ("{\"spec\": {\"config\": {\"port\": \"7000\"}}}", "a directive that the operator owns"),
-        ("{\"spec\": {\"config\": {\"slave-announce-port\": \"7000\"}}}", "a directive that the operator owns"),
+        (
+            "{\"spec\": {\"config\": {\"slave-announce-port\": \"7000\"}}}",
+            "a directive that the operator owns",
+        ),
         ("{\"spec\": {\"config\": {\"cluster-enabled\": \"yes\"}}}", "no Redis Cluster"),
         ("{\"spec\": {\"config\": {\"tls-port\": \"7000\"}}}", "set spec.tls"),
         ("{\"spec\": {\"config\": {\"user\": \"default off\"}}}", "other names"),
@@ -111,11 +175,17 @@ pub async fn what_the_schema_refuses_says_how_to_write_it(cluster: &Cluster, nam
         ("{\"spec\": {\"replicas\": 0}}", "should be greater than or equal to 1"),
         ("{\"spec\": {\"redis\": {\"image\": \"\"}}}", "should be at least 1 chars long"),
         ("{\"spec\": {\"labels\": {\"role\": \"x\"}}}", "choose other names"),
-        ("{\"spec\": {\"failover\": {\"downAfterMilliseconds\": 1}}}", "should be greater than or equal to 100"),
+        (
+            "{\"spec\": {\"failover\": {\"downAfterMilliseconds\": 1}}}",
+            "should be greater than or equal to 100",
+        ),
     ];
     cluster.apply(&example(namespace, 3, "  paused: true\n")).await;
     for (change, words) in bad {
-        let error = cluster.kubectl(&["patch", "redis", "example", "--type", "merge", "-p", change, "-n", namespace]).await.unwrap_err();
+        let error = cluster
+            .kubectl(&["patch", "redis", "example", "--type", "merge", "-p", change, "-n", namespace])
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains(words), "{change}: {error}");
     }
 }
@@ -126,8 +196,14 @@ pub async fn what_happened_can_be_read_as_events(cluster: &Cluster, namespace: &
     let master = settled(cluster, namespace, 3).await;
     cluster.running(namespace, &master).signal("redis", tests::cluster::Signal::Kill);
     until("the change of master as an event", async || {
-        let events = cluster.kubectl(&["get", "events", "-n", namespace, "--field-selector", "involvedObject.kind=Redis"]).await.ok()?;
-        events.lines().any(|line| line.contains("MasterChanged") && line.contains(&format!("in place of {master}"))).then_some(())
+        let events = cluster
+            .kubectl(&["get", "events", "-n", namespace, "--field-selector", "involvedObject.kind=Redis"])
+            .await
+            .ok()?;
+        events
+            .lines()
+            .any(|line| line.contains("MasterChanged") && line.contains(&format!("in place of {master}")))
+            .then_some(())
     })
     .await;
 }

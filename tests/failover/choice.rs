@@ -1,4 +1,5 @@
-//! Who gets the role: data decides who bridges, priority who ends as master, and a person's word is a request.
+//! Who gets the role: data decides who bridges, priority who ends as master, and a person's word is a
+//! request.
 
 use redis_operator::local::Signal;
 use std::time::Duration;
@@ -21,7 +22,8 @@ async fn the_better_priority_ends_as_master_and_the_most_advanced_bridges() {
     servers.signal(2, Signal::Stop);
     servers.fill_until(0, "late", 100, 50, 1).await;
     servers.end(0).await;
-    // Its buffered stream would make it as advanced as the other: what it has not read by now is gone with its connection.
+    // Its buffered stream would make it as advanced as the other: what it has not read by now is gone with
+    // its connection.
     servers.signal(2, Signal::Continue);
     servers.in_sync(2).await;
     operator.content(&servers.id(2)).await;
@@ -70,7 +72,11 @@ async fn a_switchover_under_load_loses_nothing() {
     }
     let writes = writers.stop();
     assert!(Acknowledged::lost(&writes, &servers, 0).await.is_empty());
-    assert!(operator.sent().iter().all(|sent| !sent.starts_with("Promote")), "handovers only: {:?}", operator.sent());
+    assert!(
+        operator.sent().iter().all(|sent| !sent.starts_with("Promote")),
+        "handovers only: {:?}",
+        operator.sent()
+    );
 }
 
 #[tokio::test]
@@ -93,7 +99,9 @@ async fn a_replica_promoted_by_hand_is_taken_back() {
     let operator = Operator::start(&servers, Terms::default()).await;
     operator.healthy(&servers.id(0)).await;
     servers.say(1, &["REPLICAOF", "NO", "ONE"]).await;
-    operator.decided("two masters", |decided| decided.decision.verdict == redis_operator::contract::Verdict::Act).await;
+    operator
+        .decided("two masters", |decided| decided.decision.verdict == redis_operator::contract::Verdict::Act)
+        .await;
     servers.in_sync(0).await;
     operator.healthy(&servers.id(0)).await;
     assert_eq!(servers.held(1, "k", 500).await, 500);

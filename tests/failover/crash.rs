@@ -1,7 +1,7 @@
 //! Operators that die between two effects, and operators that are two.
 
-use redis_operator::group::{Outcome, Report};
 use redis_operator::contract::Action;
+use redis_operator::group::{Outcome, Report};
 use std::time::Duration;
 use tests::real::{AS_MASTER, Acknowledged, Operator, Servers, Terms, Writers, until};
 
@@ -9,7 +9,8 @@ fn dying(dies_at: fn(&Report) -> bool) -> Terms {
     Terms { dies_at: Some(dies_at), ..Terms::default() }
 }
 
-/// A group whose master is killed under an operator that dies at a report; a new operator then makes it whole.
+/// A group whose master is killed under an operator that dies at a report; a new operator then makes it
+/// whole.
 async fn killed_under_a_dying_operator(dies_at: fn(&Report) -> bool) {
     let mut servers = Servers::group(3, &[]).await;
     servers.fill(0, "k", 1000, 50).await;
@@ -25,29 +26,37 @@ async fn killed_under_a_dying_operator(dies_at: fn(&Report) -> bool) {
     servers.start(0, &[]).await;
     servers.in_sync(master).await;
     for place in 0..3 {
-        until("all keys everywhere", async || (servers.held(place, "k", 1000).await == 1000).then_some(())).await;
+        until("all keys everywhere", async || (servers.held(place, "k", 1000).await == 1000).then_some(()))
+            .await;
     }
 }
 
 #[tokio::test]
 async fn a_crash_before_the_promotion_is_made_good() {
-    killed_under_a_dying_operator(|report| matches!(report, Report::Sent { action: Action::Promote(_), .. })).await;
-}
-
-#[tokio::test]
-async fn a_crash_between_promotion_and_follow_is_made_good() {
-    killed_under_a_dying_operator(|report| matches!(report, Report::Finished { action: Action::Promote(_), outcome: Outcome::Done { .. }, .. }))
+    killed_under_a_dying_operator(|report| matches!(report, Report::Sent { action: Action::Promote(_), .. }))
         .await;
 }
 
 #[tokio::test]
+async fn a_crash_between_promotion_and_follow_is_made_good() {
+    killed_under_a_dying_operator(|report| {
+        matches!(report, Report::Finished { action: Action::Promote(_), outcome: Outcome::Done { .. }, .. })
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_crash_before_the_follow_is_made_good() {
-    killed_under_a_dying_operator(|report| matches!(report, Report::Sent { action: Action::Follow(_), .. })).await;
+    killed_under_a_dying_operator(|report| matches!(report, Report::Sent { action: Action::Follow(_), .. }))
+        .await;
 }
 
 #[tokio::test]
 async fn a_crash_after_the_follow_is_made_good() {
-    killed_under_a_dying_operator(|report| matches!(report, Report::Finished { action: Action::Follow(_), .. })).await;
+    killed_under_a_dying_operator(|report| {
+        matches!(report, Report::Finished { action: Action::Follow(_), .. })
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -57,8 +66,11 @@ async fn a_crash_while_an_empty_second_master_is_taken_in_is_made_good() {
     servers.in_sync(0).await;
     servers.end(2).await;
     servers.start(2, &AS_MASTER).await;
-    let operator =
-        Operator::start(&servers, dying(|report| matches!(report, Report::Sent { action: Action::Follow(_) | Action::Fence(_), .. }))).await;
+    let operator = Operator::start(
+        &servers,
+        dying(|report| matches!(report, Report::Sent { action: Action::Follow(_) | Action::Fence(_), .. })),
+    )
+    .await;
     until("the operator dies", async || operator.is_dead().then_some(())).await;
     drop(operator);
     let successor = Operator::start(&servers, Terms::default()).await;
@@ -78,7 +90,11 @@ async fn a_crash_at_any_moment_of_a_handover_is_made_good() {
         let operator = Operator::start(&servers, Terms::default()).await;
         operator.healthy(&servers.id(master)).await;
         operator.handle.switch_over(Some(servers.id((master + 1) % 3)));
-        operator.told("the handover is on its way", |report| matches!(report, Report::Sent { action: Action::Handover(_), .. })).await;
+        operator
+            .told("the handover is on its way", |report| {
+                matches!(report, Report::Sent { action: Action::Handover(_), .. })
+            })
+            .await;
         // The moment of the crash is what is under test.
         tokio::time::sleep(Duration::from_micros(after_us)).await;
         operator.kill();
@@ -110,7 +126,8 @@ async fn what_a_handover_leaves_after_its_demotion_gets_a_master_again() {
     let master = servers.settled().await;
     operator.healthy(&servers.id(master)).await;
     for place in 0..3 {
-        until("all keys everywhere", async || (servers.held(place, "k", 1000).await == 1000).then_some(())).await;
+        until("all keys everywhere", async || (servers.held(place, "k", 1000).await == 1000).then_some(()))
+            .await;
     }
 }
 
@@ -154,7 +171,10 @@ async fn two_operators_that_switch_over_against_each_other_lose_nothing() {
     one.handle.switch_over(Some(servers.id(1)));
     other.handle.switch_over(Some(servers.id(2)));
     let handed = |report: &Report| matches!(report, Report::Finished { action: Action::Handover(_), .. });
-    until("a handover ends", async || [&one, &other].iter().any(|it| it.reports().iter().any(|(_, report)| handed(report))).then_some(())).await;
+    until("a handover ends", async || {
+        [&one, &other].iter().any(|it| it.reports().iter().any(|(_, report)| handed(report))).then_some(())
+    })
+    .await;
     let master = servers.settled().await;
     writers.go_on(100).await;
     let writes = writers.stop();

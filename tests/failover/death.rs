@@ -1,7 +1,7 @@
 //! A master's process is gone: who takes over, what is kept, and what happens when it comes back.
 
-use redis_operator::group::Report;
 use redis_operator::contract::{Action, LinkState};
+use redis_operator::group::Report;
 use std::time::Duration;
 use tests::real::{AS_MASTER, Acknowledged, Operator, Servers, Terms, Writers, until};
 
@@ -33,7 +33,10 @@ async fn a_killed_master_is_replaced_and_what_a_replica_had_is_kept() {
     // It comes back as it boots under us, then follows, with all the data.
     servers.start(0, &[]).await;
     servers.in_sync(first.place).await;
-    until("all the data at the returned", async || (servers.size(0).await == servers.size(first.place).await).then_some(())).await;
+    until("all the data at the returned", async || {
+        (servers.size(0).await == servers.size(first.place).await).then_some(())
+    })
+    .await;
     operator.healthy(&servers.id(first.place)).await;
 }
 
@@ -51,7 +54,8 @@ async fn a_master_that_comes_back_as_an_empty_master_becomes_a_replica_and_wipes
     servers.start(0, &AS_MASTER).await;
     servers.in_sync(new).await;
     for place in 0..3 {
-        until("all keys everywhere", async || (servers.held(place, "k", 1000).await == 1000).then_some(())).await;
+        until("all keys everywhere", async || (servers.held(place, "k", 1000).await == 1000).then_some(()))
+            .await;
     }
     assert_eq!(servers.masters().await, [new]);
 }
@@ -68,7 +72,10 @@ async fn a_master_that_restarts_empty_at_once_is_replaced_before_anybody_reloads
         servers.start(0, arguments).await;
         let master = servers.settled().await;
         for place in 0..3 {
-            until("all keys everywhere", async || (servers.held(place, "k", 5000).await == 5000).then_some(())).await;
+            until("all keys everywhere", async || {
+                (servers.held(place, "k", 5000).await == 5000).then_some(())
+            })
+            .await;
         }
         assert_ne!(master, 0, "it came back without the data: {}", operator.last());
     }
@@ -80,12 +87,14 @@ async fn an_empty_restart_that_nobody_watched_wipes_nobody_when_the_operator_com
     servers.fill(0, "k", 1000, 50).await;
     servers.in_sync(0).await;
     servers.end(0).await;
-    // As under Kubernetes with our settings: it boots as a replica of itself, so its replicas cannot reload from it.
+    // As under Kubernetes with our settings: it boots as a replica of itself, so its replicas cannot reload
+    // from it.
     servers.start(0, &[]).await;
     let _operator = Operator::start(&servers, Terms::default()).await;
     let master = servers.settled().await;
     assert_ne!(master, 0);
-    until("all keys at the restarted", async || (servers.held(0, "k", 1000).await == 1000).then_some(())).await;
+    until("all keys at the restarted", async || (servers.held(0, "k", 1000).await == 1000).then_some(()))
+        .await;
 }
 
 #[tokio::test]
@@ -109,7 +118,9 @@ async fn both_replicas_dead_leave_the_master_alone() {
     operator.healthy(&servers.id(0)).await;
     servers.end(1).await;
     servers.end(2).await;
-    operator.decided("that members are missing", |decided| decided.decision.reason == "replica-missing").await;
+    operator
+        .decided("that members are missing", |decided| decided.decision.reason == "replica-missing")
+        .await;
     assert_eq!(operator.sent_within(Duration::from_millis(500)).await, [] as [String; 0]);
     assert_eq!(servers.masters().await, [0]);
     servers.start_all().await;
@@ -123,16 +134,23 @@ async fn a_replica_that_never_had_a_copy_is_not_promoted() {
     servers.fill(0, "k", 1000, 50).await;
     servers.follow(1, 0).await;
     until("the replica waits for its copy", async || {
-        servers.info(0, "replication").await.filter(|facts| facts.row("slave0").contains("wait_bgsave")).map(drop)
+        servers
+            .info(0, "replication")
+            .await
+            .filter(|facts| facts.row("slave0").contains("wait_bgsave"))
+            .map(drop)
     })
     .await;
     let operator = Operator::start(&servers, Terms::default()).await;
     operator.decided("a first look at both", |decided| decided.decision.master.is_some()).await;
     servers.end(0).await;
-    operator.told("its end is seen", |report| matches!(report, Report::Link { state: LinkState::Refused, .. })).await;
+    operator
+        .told("its end is seen", |report| matches!(report, Report::Link { state: LinkState::Refused, .. }))
+        .await;
     operator.sent_within(Duration::from_millis(1000)).await;
     assert_eq!(servers.masters().await, [] as [usize; 0], "{}", operator.last());
-    let promotions = operator.sent().into_iter().filter(|sent| sent.starts_with("Promote")).collect::<Vec<_>>();
+    let promotions =
+        operator.sent().into_iter().filter(|sent| sent.starts_with("Promote")).collect::<Vec<_>>();
     assert!(promotions.is_empty(), "{promotions:?}");
 }
 
@@ -147,8 +165,14 @@ async fn a_replica_of_another_history_is_not_promoted_for_its_greater_offset() {
     let stranger = Servers::idle(1, &[]).await;
     let (host, port) = (&servers.endpoint(2).host, servers.endpoint(2).port.to_string());
     stranger.say(0, &["REPLICAOF", host, &port]).await;
-    until("it has a replica", async || servers.info(2, "replication").await.filter(|facts| facts.row("slave0").contains("state=online")).map(drop))
-        .await;
+    until("it has a replica", async || {
+        servers
+            .info(2, "replication")
+            .await
+            .filter(|facts| facts.row("slave0").contains("state=online"))
+            .map(drop)
+    })
+    .await;
     servers.fill(2, "stale", 10_000, 200).await;
     let offset = async |place| servers.info(place, "replication").await.unwrap().number("master_repl_offset");
     assert!(offset(2).await > offset(0).await);

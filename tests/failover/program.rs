@@ -19,7 +19,9 @@ async fn static_replaces_a_killed_master() {
 async fn one_pass_tells_by_its_exit_code_what_it_found() {
     let servers = Servers::group(3, &[]).await;
     let list = servers.list();
-    let once = async |further: &[&str]| Program::run(&[&["static", "--redis", &list, "--once"], further].concat()).await.code;
+    let once = async |further: &[&str]| {
+        Program::run(&[&["static", "--redis", &list, "--once"], further].concat()).await.code
+    };
     assert_eq!(once(&[]).await, Some(0), "healthy");
     servers.say(1, &["REPLICAOF", "127.0.0.1", "1"]).await;
     assert_eq!(once(&["--dry-run"]).await, Some(10), "it would act");
@@ -50,7 +52,9 @@ async fn a_wrong_password_is_one_line() {
     servers.start_all().await;
     servers.attach_all().await;
     let (list, file) = (servers.list(), servers.dir().join("password"));
-    let once = async || Program::run(&["static", "--redis", &list, "--once", "--password-file", file.to_str().unwrap()]).await;
+    let once = async || {
+        Program::run(&["static", "--redis", &list, "--once", "--password-file", file.to_str().unwrap()]).await
+    };
     std::fs::write(&file, "wrong\n").unwrap();
     let ended = once().await;
     assert!(ended.is_bad_input(&["127.0.0.1", "password"]), "{ended:?}");
@@ -62,8 +66,10 @@ async fn a_wrong_password_is_one_line() {
 
 #[tokio::test]
 async fn the_documented_acl_user_is_enough_for_a_failover() {
-    let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/acl/operator.acl")).unwrap();
-    let user = file.lines().find_map(|line| line.strip_prefix("user ")).unwrap().replace(">change-me", ">secret");
+    let file =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/acl/operator.acl")).unwrap();
+    let user =
+        file.lines().find_map(|line| line.strip_prefix("user ")).unwrap().replace(">change-me", ">secret");
     let arguments: Vec<&str> = ["--user"].into_iter().chain(user.split(' ')).collect();
     let mut servers = Servers::group(3, &arguments).await;
     let password = servers.dir().join("password");
@@ -138,7 +144,18 @@ async fn tls_works_end_to_end() {
     let mut servers = Servers::planned(2, &[]);
     for place in 0..2 {
         let port = servers.endpoint(place).port.to_string();
-        let tls = ["--port", "0", "--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
+        let tls = [
+            "--port",
+            "0",
+            "--tls-port",
+            &port,
+            "--tls-cert-file",
+            &cert,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &ca,
+        ];
         servers.arguments(place, &tls);
         servers.arguments(place, &["--tls-auth-clients", "no", "--tls-replication", "yes"]);
         // Not as replicas of themselves: over TLS that hangs for seconds on its own handshake (tried on 7.0).
@@ -146,10 +163,13 @@ async fn tls_works_end_to_end() {
     }
     servers.start_all().await;
     let list = servers.list();
-    let once = async |further: &[&str]| Program::run(&[&["static", "--redis", &list, "--once"], further].concat()).await;
+    let once = async |further: &[&str]| {
+        Program::run(&[&["static", "--redis", &list, "--once"], further].concat()).await
+    };
     let ended = once(&["--tls-ca", &ca]).await;
     assert!(matches!(ended.code, Some(10 | 11)), "{ended:?}");
-    let until_healthy = until("healthy over TLS", async || (once(&["--tls-ca", &ca]).await.code == Some(0)).then_some(()));
+    let until_healthy =
+        until("healthy over TLS", async || (once(&["--tls-ca", &ca]).await.code == Some(0)).then_some(()));
     until_healthy.await;
     let in_the_clear = once(&[]).await;
     assert!(in_the_clear.code == Some(2), "{in_the_clear:?}");
@@ -166,8 +186,10 @@ async fn a_policy_is_swapped_while_it_runs_and_a_broken_file_changes_nothing() {
     };
     let good = redis_operator::policy::EMBEDDED.to_vec();
     put(&good);
-    // Proving takes long in a build without optimisation; what is swapped and what is refused is not the proof's affair.
-    let program = Program::look_after(&servers.list(), &["--policy", file.to_str().unwrap(), "--unproven-policy"]);
+    // Proving takes long in a build without optimisation; what is swapped and what is refused is not the
+    // proof's affair.
+    let program =
+        Program::look_after(&servers.list(), &["--policy", file.to_str().unwrap(), "--unproven-policy"]);
     program.logged("healthy").await;
     put(b"no component");
     program.logged("policy refused").await;

@@ -1,13 +1,14 @@
 //! All members start: for the first time, or after all were gone.
 
-use redis_operator::group::Report;
 use redis_operator::contract::Verdict;
+use redis_operator::group::Report;
 use std::path::PathBuf;
 use tests::real::{AS_MASTER, Operator, Servers, Terms, until};
 
 async fn all_hold(servers: &Servers, count: usize) {
     for place in 0..servers.count() {
-        until("all keys everywhere", async || (servers.held(place, "k", count).await == count).then_some(())).await;
+        until("all keys everywhere", async || (servers.held(place, "k", count).await == count).then_some(()))
+            .await;
     }
 }
 
@@ -17,7 +18,10 @@ async fn on_disk(servers: &Servers) {
         until("the AOF is whole", async || {
             let facts = servers.info(place, "persistence").await?;
             let is_busy = facts.number("aof_rewrite_in_progress") + facts.number("aof_rewrite_scheduled") > 0;
-            (facts.row("aof_last_bgrewrite_status") == "ok" && !is_busy && facts.number("rdb_bgsave_in_progress") == 0).then_some(())
+            (facts.row("aof_last_bgrewrite_status") == "ok"
+                && !is_busy
+                && facts.number("rdb_bgsave_in_progress") == 0)
+                .then_some(())
         })
         .await;
     }

@@ -29,7 +29,11 @@ async fn a_former_master_follows_and_its_clients_go_but_its_replicas_stay() {
     act::kick_clients(&connection, soon()).await.unwrap();
     let mut writer = client(first.endpoint()).await;
     redis::cmd("SET").arg("a").arg(1).exec_async(&mut writer).await.unwrap();
-    let mut subscriber = redis::Client::open(format!("redis://{}", first.endpoint())).unwrap().get_async_pubsub().await.unwrap();
+    let mut subscriber = redis::Client::open(format!("redis://{}", first.endpoint()))
+        .unwrap()
+        .get_async_pubsub()
+        .await
+        .unwrap();
     subscriber.subscribe("c").await.unwrap();
 
     let done = act::follow(&connection, second.endpoint(), soon()).await.unwrap();
@@ -74,7 +78,8 @@ async fn a_fence_holds_writes_until_it_is_lifted_or_its_time_is_up() {
         let fenced = Instant::now();
         assert!(matches!(act::fence(&connection, bound, soon()).await.unwrap(), Role::Master { .. }));
         let mut writer = client(master.endpoint()).await;
-        let write = tokio::spawn(async move { redis::cmd("SET").arg("a").arg(1).exec_async(&mut writer).await });
+        let write =
+            tokio::spawn(async move { redis::cmd("SET").arg("a").arg(1).exec_async(&mut writer).await });
         at_master.until("INFO replication", "").await;
         assert!(!write.is_finished());
         if lift {
@@ -96,16 +101,24 @@ async fn only_listed_directives_and_commands_are_sent() {
     act::configure(&connection, "min-replicas-to-write", "1", soon()).await.unwrap();
     act::configure(&connection, "replica-priority", "0", soon()).await.unwrap();
     let refused = |failure: Result<(), ActFailure>, word: &str| match failure {
-        Err(failure @ ActFailure::Precondition { .. }) => assert!(failure.to_string().contains(word), "{failure}"),
+        Err(failure @ ActFailure::Precondition { .. }) => {
+            assert!(failure.to_string().contains(word), "{failure}")
+        }
         other => panic!("{other:?}"),
     };
     refused(act::configure(&connection, "requirepass", "x", soon()).await, "requirepass");
     refused(act::command(&connection, &["FLUSHALL".into()], soon()).await, "FLUSHALL");
-    refused(act::command(&connection, &["CONFIG".into(), "REWRITE".into(), "x".into()], soon()).await, "CONFIG REWRITE x");
+    refused(
+        act::command(&connection, &["CONFIG".into(), "REWRITE".into(), "x".into()], soon()).await,
+        "CONFIG REWRITE x",
+    );
     let nonsense = act::configure(&connection, "replica-priority", "high", soon()).await;
     assert!(matches!(nonsense, Err(ActFailure::Refused { .. })), "{nonsense:?}");
     let no_file = act::command(&connection, &["config".into(), "rewrite".into()], soon()).await;
-    assert!(matches!(&no_file, Err(ActFailure::Refused { reply, .. }) if reply.contains("config file")), "{no_file:?}");
+    assert!(
+        matches!(&no_file, Err(ActFailure::Refused { reply, .. }) if reply.contains("config file")),
+        "{no_file:?}"
+    );
 }
 
 #[tokio::test]
@@ -131,7 +144,11 @@ async fn an_action_on_an_ended_connection_is_not_sent() {
     it.event().await;
     server.ended().await.unwrap();
     let restarted = rig.start(server.settings().clone()).await;
-    assert_eq!(act::promote(&connection, soon()).await, Err(ActFailure::Gone { step: "promote" }), "another run id is another connection");
+    assert_eq!(
+        act::promote(&connection, soon()).await,
+        Err(ActFailure::Gone { step: "promote" }),
+        "another run id is another connection"
+    );
     Probed::new(restarted.endpoint()).until("INFO replication", "role:slave").await;
 }
 
@@ -140,7 +157,11 @@ async fn a_server_that_cannot_start_says_why() {
     let rig = Rig::new();
     let mut server = Server::start(rig.settings(None, &["--no-such-directive", "yes"])).unwrap();
     let failure = server.ready(soon()).await.unwrap_err();
-    assert!(matches!(failure, ServerError::Ended { .. }) && failure.to_string().contains("ended with exit status: 1: "), "{failure}");
+    assert!(
+        matches!(failure, ServerError::Ended { .. })
+            && failure.to_string().contains("ended with exit status: 1: "),
+        "{failure}"
+    );
     let mut settings = rig.settings(None, &[]);
     settings.program = "no-such-server".into();
     assert!(Server::start(settings).unwrap_err().to_string().contains("no-such-server does not start"));
@@ -148,7 +169,8 @@ async fn a_server_that_cannot_start_says_why() {
 
 /// The documented user, with a password of its own.
 fn least_user() -> String {
-    let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/acl/operator.acl")).unwrap();
+    let file =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/acl/operator.acl")).unwrap();
     let line = file.lines().find_map(|line| line.strip_prefix("user ")).unwrap();
     line.replace(">change-me", ">secret")
 }
@@ -173,7 +195,11 @@ async fn the_documented_acl_user_can_do_everything_and_no_more() {
     for text in at_old.answer().await.1.0 {
         assert!(text.1.is_ok(), "{text:?}");
     }
-    let terms = act::HandoverTerms { target: new.endpoint().clone(), pause_max: Duration::from_secs(2), deadline: soon() };
+    let terms = act::HandoverTerms {
+        target: new.endpoint().clone(),
+        pause_max: Duration::from_secs(2),
+        deadline: soon(),
+    };
     let report = act::handover(&old_connection, &new_connection, &terms).await.unwrap();
     assert!(report.kicked.is_ok());
     assert!(act::follow(&new_connection, old.endpoint(), soon()).await.unwrap().kicked.unwrap().is_ok());
@@ -198,16 +224,26 @@ async fn a_missing_right_to_kill_clients_never_stops_a_demotion() {
     let rig = Rig::new();
     let without = |rights: &[&str]| {
         let user = least_user();
-        ["--user"].into_iter().chain(user.split(' ').filter(|word| !rights.contains(word))).map(ToString::to_string).collect::<Vec<_>>()
+        ["--user"]
+            .into_iter()
+            .chain(user.split(' ').filter(|word| !rights.contains(word)))
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
     };
     let server = rig.idle_with(without(&["+client|kill"])).await;
     let (other, _) = rig.master().await;
     let (_probed, connection) = least(server.endpoint()).await;
     act::promote(&connection, soon()).await.unwrap();
     let done = act::follow(&connection, other.endpoint(), soon()).await.unwrap();
-    assert!(matches!(done.kicked, Some(Err(ActFailure::Refused { ref reply, .. })) if reply.contains("NOPERM")), "{done:?}");
+    assert!(
+        matches!(done.kicked, Some(Err(ActFailure::Refused { ref reply, .. })) if reply.contains("NOPERM")),
+        "{done:?}"
+    );
     let no_role = rig.idle_with(without(&["+replicaof"])).await;
     let (_probed, connection) = least(no_role.endpoint()).await;
     let refused = act::promote(&connection, soon()).await.unwrap_err();
-    assert!(matches!(&refused, ActFailure::Refused { reply, .. } if reply.contains("NOPERM") && reply.contains("replicaof")), "{refused:?}");
+    assert!(
+        matches!(&refused, ActFailure::Refused { reply, .. } if reply.contains("NOPERM") && reply.contains("replicaof")),
+        "{refused:?}"
+    );
 }

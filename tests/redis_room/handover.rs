@@ -32,8 +32,13 @@ impl Load {
                 let url = format!("redis://{}", servers[place % servers.len()]);
                 place += 1;
                 // A handover kicks clients, also while they say hello.
-                let Ok(mut connection) = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await else { continue };
-                // An unacknowledged number is written again: RPUSH may then hold it twice, and must hold it once.
+                let Ok(mut connection) =
+                    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await
+                else {
+                    continue;
+                };
+                // An unacknowledged number is written again: RPUSH may then hold it twice, and must hold it
+                // once.
                 while redis::cmd("RPUSH").arg("written").arg(next).exec_async(&mut connection).await.is_ok() {
                     count.store(next, Ordering::Relaxed);
                     next += 1;
@@ -49,7 +54,11 @@ impl Load {
     async fn until(&self, at_least: u64) {
         let deadline = soon();
         while self.acknowledged.load(Ordering::Relaxed) < at_least {
-            assert!(Instant::now() < deadline, "writes do not go on: {}", self.acknowledged.load(Ordering::Relaxed));
+            assert!(
+                Instant::now() < deadline,
+                "writes do not go on: {}",
+                self.acknowledged.load(Ordering::Relaxed)
+            );
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -63,7 +72,8 @@ impl Load {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap();
         let mut connection = client(server).await;
-        let held: Vec<u64> = redis::cmd("LRANGE").arg("written").arg(0).arg(-1).query_async(&mut connection).await.unwrap();
+        let held: Vec<u64> =
+            redis::cmd("LRANGE").arg("written").arg(0).arg(-1).query_async(&mut connection).await.unwrap();
         let held: std::collections::BTreeSet<u64> = held.into_iter().collect();
         (1..=self.acknowledged.load(Ordering::Relaxed)).filter(|number| !held.contains(number)).collect()
     }
@@ -81,7 +91,10 @@ async fn under_load_nothing_is_lost_and_the_pause_is_short() {
     println!("{report:?}");
     assert!(report.pause_us < 50_000, "{report:?}");
     let steps: Vec<_> = report.steps.iter().map(|step| step.step).collect();
-    assert_eq!(steps, ["look", "approach", "pause", "catch up", "demote", "compare", "promote", "attach", "kick"]);
+    assert_eq!(
+        steps,
+        ["look", "approach", "pause", "catch up", "demote", "compare", "promote", "attach", "kick"]
+    );
     load.go_on().await;
     assert_eq!(load.lost(new.endpoint()).await, [0; 0]);
     assert!(report.attached.is_ok() && report.kicked.is_ok(), "{report:?}");
@@ -103,7 +116,10 @@ async fn a_hung_target_stops_it_before_anything_is_paused() {
     new.signal(Signal::Stop).unwrap();
     let brief = HandoverTerms { pause_max: Duration::from_millis(100), ..terms(new.endpoint()) };
     let failure = act::handover(&source, &target, &brief).await.unwrap_err();
-    assert!(matches!(&failure, ActFailure::Precondition { why, .. } if why.contains("target")), "{failure:?}");
+    assert!(
+        matches!(&failure, ActFailure::Precondition { why, .. } if why.contains("target")),
+        "{failure:?}"
+    );
     load.go_on().await;
     assert_eq!(load.lost(old.endpoint()).await, [0; 0]);
 }
@@ -121,7 +137,10 @@ async fn a_target_that_stands_still_stops_it_before_anything_is_paused() {
     load.until(100).await;
     let brief = HandoverTerms { pause_max: Duration::from_millis(100), ..terms(new.endpoint()) };
     let failure = act::handover(&source, &target, &brief).await.unwrap_err();
-    assert!(matches!(&failure, ActFailure::Precondition { why, .. } if why.contains("must reach")), "{failure:?}");
+    assert!(
+        matches!(&failure, ActFailure::Precondition { why, .. } if why.contains("must reach")),
+        "{failure:?}"
+    );
     assert_eq!(load.lost(old.endpoint()).await, [0; 0]);
 }
 
@@ -137,7 +156,8 @@ async fn a_target_that_cannot_catch_up_within_the_pause_leaves_the_master_as_it_
     let load = Load::start(vec![old.endpoint().clone()]);
     load.until(100).await;
     let target_endpoint = new.endpoint().clone();
-    let attempt = tokio::spawn(async move { act::handover(&source, &target, &terms(&target_endpoint)).await });
+    let attempt =
+        tokio::spawn(async move { act::handover(&source, &target, &terms(&target_endpoint)).await });
     gate.reached().await;
     stream.forget();
     load.go_on().await;
@@ -189,7 +209,8 @@ async fn a_promotion_in_doubt_is_not_undone() {
     let gate = Gate::start(new.endpoint(), "REPLICAOF").await;
     let mut through_gate = Probed::new(&gate.endpoint);
     let (source, target) = (at_old.connection().await, through_gate.connection().await);
-    let brief = HandoverTerms { deadline: Instant::now() + Duration::from_millis(500), ..terms(new.endpoint()) };
+    let brief =
+        HandoverTerms { deadline: Instant::now() + Duration::from_millis(500), ..terms(new.endpoint()) };
     let failure = act::handover(&source, &target, &brief).await.unwrap_err();
     assert!(matches!(failure, ActFailure::InDoubt { step: "promote", .. }), "{failure:?}");
     at_old.until("INFO replication", "role:slave").await;
@@ -210,7 +231,10 @@ async fn only_a_linked_replica_of_this_very_master_takes_over() {
         (&replica_connection, &one_connection, "source is no master"),
     ] {
         let failure = act::handover(source, target, &terms(one.endpoint())).await.unwrap_err();
-        assert!(matches!(&failure, ActFailure::Precondition { why, .. } if why.contains(words)), "{failure:?}");
+        assert!(
+            matches!(&failure, ActFailure::Precondition { why, .. } if why.contains(words)),
+            "{failure:?}"
+        );
     }
     let mut probed = Probed::new(one.endpoint());
     probed.until("INFO replication", "role:master").await;

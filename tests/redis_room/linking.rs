@@ -2,8 +2,8 @@
 
 use super::proxy::Proxy;
 use super::rig::{Probed, Rig, SOON, free_port, link_settings};
-use redis_operator::local::Signal;
 use redis_operator::contract::FailureKind;
+use redis_operator::local::Signal;
 use redis_operator::redis::{Endpoint, LinkEvent, LinkSettings, Probe, STANDARD_COMMANDS, Tls};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,14 +12,22 @@ use std::time::{Duration, Instant};
 async fn a_probe_brings_the_standard_replies_and_the_wanted_ones() {
     let rig = Rig::new();
     let server = rig.idle(&[]).await;
-    let wants = vec![vec!["CONFIG".to_string(), "GET".to_string(), "min-replicas-*".to_string()], vec!["NONSENSE".to_string()]];
-    let mut it = Probed::with(LinkSettings { probe: Arc::new(Probe::new(&wants)), ..link_settings(server.endpoint()) });
+    let wants = vec![
+        vec!["CONFIG".to_string(), "GET".to_string(), "min-replicas-*".to_string()],
+        vec!["NONSENSE".to_string()],
+    ];
+    let mut it = Probed::with(LinkSettings {
+        probe: Arc::new(Probe::new(&wants)),
+        ..link_settings(server.endpoint())
+    });
     let (first, replies) = it.answer().await;
     let commands: Vec<_> = replies.0.iter().map(|(command, _)| command.as_ref()).collect();
     assert_eq!(commands, [&STANDARD_COMMANDS[..], &["CONFIG GET min-replicas-*", "NONSENSE"]].concat());
     assert!(replies.text("INFO server").contains("run_id:"));
     assert!(replies.text("INFO replication").contains("role:slave"), "it booted as a replica of itself");
-    assert!(matches!(&replies.0[4].1, Ok(redis_operator::contract::Value::Nested(nested)) if nested.resp.starts_with("*4\r\n")));
+    assert!(
+        matches!(&replies.0[4].1, Ok(redis_operator::contract::Value::Nested(nested)) if nested.resp.starts_with("*4\r\n"))
+    );
     assert_eq!(replies.0[5].1.as_ref().unwrap_err().kind, FailureKind::ErrorReply);
     it.link.ask_for(Arc::new(Probe::new(&[])));
     let (second, replies) = it.answer().await;
@@ -54,7 +62,10 @@ async fn the_outstanding_probe_of_a_hung_server_is_its_first_sign_of_life() {
     server.signal(Signal::Stop).unwrap();
     it.link.probe();
     let asked = Instant::now();
-    assert!(tokio::time::timeout(Duration::from_millis(700), it.next()).await.is_err(), "no answer, no failure, no end");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(700), it.next()).await.is_err(),
+        "no answer, no failure, no end"
+    );
     it.link.probe();
     let resumed = Instant::now();
     server.signal(Signal::Continue).unwrap();
@@ -75,7 +86,11 @@ async fn a_hung_server_is_dialled_anew_and_its_accepted_connection_proves_nothin
     let rig = Rig::new();
     let server = rig.idle(&[]).await;
     let short = Duration::from_millis(20);
-    let mut it = Probed::with(LinkSettings { dial_deadline: short, redial_after: short, ..link_settings(server.endpoint()) });
+    let mut it = Probed::with(LinkSettings {
+        dial_deadline: short,
+        redial_after: short,
+        ..link_settings(server.endpoint())
+    });
     let (number, _) = it.answer().await;
     server.signal(Signal::Stop).unwrap();
     it.link.probe();
@@ -88,7 +103,10 @@ async fn a_hung_server_is_dialled_anew_and_its_accepted_connection_proves_nothin
             Ok(None) | Err(_) => assert!(Instant::now() < deadline, "never dialled anew"),
         }
     };
-    assert!(matches!(&failure, LinkEvent::Failed { kind: FailureKind::TimedOut, text, .. } if text.contains("no reply within 20 ms")), "{failure:?}");
+    assert!(
+        matches!(&failure, LinkEvent::Failed { kind: FailureKind::TimedOut, text, .. } if text.contains("no reply within 20 ms")),
+        "{failure:?}"
+    );
     assert!(it.link.connection(number).is_some(), "the old connection stays open");
     server.signal(Signal::Continue).unwrap();
     loop {
@@ -107,7 +125,11 @@ async fn a_connection_that_died_without_a_sound_gives_way_to_a_new_one() {
     // A proxy that stops forwarding what it holds, and forwards what is new: a rebooted firewall.
     let proxy = Proxy::start(server.endpoint()).await;
     let short = Duration::from_millis(20);
-    let mut it = Probed::with(LinkSettings { dial_deadline: SOON, redial_after: short, ..link_settings(&proxy.endpoint) });
+    let mut it = Probed::with(LinkSettings {
+        dial_deadline: SOON,
+        redial_after: short,
+        ..link_settings(&proxy.endpoint)
+    });
     let (old, _) = it.answer().await;
     proxy.forget();
     let deadline = Instant::now() + SOON;
@@ -135,7 +157,10 @@ async fn passwords_and_users_are_checked_with_the_first_probe() {
         (Probed::new(at), "give a password"),
     ] {
         let (kind, text) = wrong.failure().await;
-        assert!(kind == FailureKind::Unauthorized && text.contains(words) && !text.contains("wrong"), "{text}");
+        assert!(
+            kind == FailureKind::Unauthorized && text.contains(words) && !text.contains("wrong"),
+            "{text}"
+        );
         assert_eq!(wrong.failure().await.0, FailureKind::Unauthorized, "a further probe tries anew");
     }
     let open = rig.idle(&[]).await;
@@ -162,7 +187,8 @@ async fn tls_wants_the_right_ca_name_and_client() {
     let (ca_pem, ca) = authority("ours");
     let signed = |names: &[&str]| {
         let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        let params =
+            rcgen::CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
         (params.signed_by(&key, &ca).unwrap().pem(), key.serialize_pem())
     };
     let (ca_file, other_ca) = (pem("ca.pem", ca_pem), pem("other.pem", authority("theirs").0));
@@ -172,7 +198,16 @@ async fn tls_wants_the_right_ca_name_and_client() {
 
     let mut settings = rig.settings(None, &[]);
     let port = settings.endpoint.port.to_string();
-    let tls = ["--port", "0", "--tls-port", &port, "--tls-auth-clients", "yes", "--tls-cert-file", chain.to_str().unwrap()];
+    let tls = [
+        "--port",
+        "0",
+        "--tls-port",
+        &port,
+        "--tls-auth-clients",
+        "yes",
+        "--tls-cert-file",
+        chain.to_str().unwrap(),
+    ];
     let files = ["--tls-key-file", key.to_str().unwrap(), "--tls-ca-cert-file", ca_file.to_str().unwrap()];
     settings.arguments = tls.into_iter().chain(files).map(ToString::to_string).collect();
     let server = rig.start(settings).await;
@@ -190,7 +225,10 @@ async fn tls_wants_the_right_ca_name_and_client() {
         assert!(kind == FailureKind::Unauthorized && text.contains(words), "{kind:?} {text}");
     }
     let (kind, text) = Probed::new(server.endpoint()).failure().await;
-    assert!(matches!(kind, FailureKind::ProtocolError | FailureKind::Reset) && text.contains("TLS"), "in the clear: {kind:?} {text}");
+    assert!(
+        matches!(kind, FailureKind::ProtocolError | FailureKind::Reset) && text.contains("TLS"),
+        "in the clear: {kind:?} {text}"
+    );
     let plain = rig.idle(&[]).await;
     let settings = LinkSettings {
         tls: Some(Tls::new(&ca_file, None, None).unwrap()),
@@ -198,7 +236,10 @@ async fn tls_wants_the_right_ca_name_and_client() {
         ..link_settings(plain.endpoint())
     };
     let (kind, text) = Probed::with(settings).failure().await;
-    assert!(kind == FailureKind::TimedOut && text.contains("is it a plain port?"), "to a plain port: {kind:?} {text}");
+    assert!(
+        kind == FailureKind::TimedOut && text.contains("is it a plain port?"),
+        "to a plain port: {kind:?} {text}"
+    );
 
     assert!(Tls::new(&rig.path("missing"), None, None).unwrap_err().to_string().contains("missing"));
     assert!(Tls::new(&key, None, None).unwrap_err().to_string().contains("contains no certificate"));
@@ -211,10 +252,16 @@ async fn a_server_of_ipv6_is_dialled_and_a_name_that_does_not_resolve_is_named()
     settings.endpoint.host = "::1".into();
     let server = rig.start(settings).await;
     Probed::new(server.endpoint()).answer().await;
-    assert_eq!(server.endpoint().resolve().await.unwrap(), [format!("[::1]:{}", server.endpoint().port).parse().unwrap()]);
-    let (kind, text) = Probed::new(&Endpoint { host: "no-such-host.invalid".into(), port: free_port() }).failure().await;
+    assert_eq!(
+        server.endpoint().resolve().await.unwrap(),
+        [format!("[::1]:{}", server.endpoint().port).parse().unwrap()]
+    );
+    let (kind, text) =
+        Probed::new(&Endpoint { host: "no-such-host.invalid".into(), port: free_port() }).failure().await;
     assert!(
-        matches!(kind, FailureKind::Unreachable) && text.contains("no-such-host.invalid") && text.contains("does not resolve"),
+        matches!(kind, FailureKind::Unreachable)
+            && text.contains("no-such-host.invalid")
+            && text.contains("does not resolve"),
         "{kind:?} {text}"
     );
 }

@@ -63,10 +63,13 @@ impl Gate {
             async move {
                 let (mut from_client, mut to_client) = client.into_split();
                 let (mut from_server, mut to_server) = TcpStream::connect(server).await.unwrap().into_split();
-                let back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+                let back =
+                    tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
                 let mut bytes = vec![0; 64 * 1024];
                 while let Ok(length @ 1..) = from_client.read(&mut bytes).await {
-                    if *state.borrow() == State::Waiting && bytes[..length].windows(word.len()).any(|window| window == word.as_bytes()) {
+                    if *state.borrow() == State::Waiting
+                        && bytes[..length].windows(word.len()).any(|window| window == word.as_bytes())
+                    {
                         state.send_replace(State::Reached);
                         state.subscribe().wait_for(|state| *state == State::Open).await.unwrap();
                     }
@@ -83,7 +86,10 @@ impl Gate {
 
     pub async fn reached(&self) {
         let mut state = self.state.subscribe();
-        tokio::time::timeout(super::rig::SOON, state.wait_for(|state| *state == State::Reached)).await.expect("nobody said the word").unwrap();
+        tokio::time::timeout(super::rig::SOON, state.wait_for(|state| *state == State::Reached))
+            .await
+            .expect("nobody said the word")
+            .unwrap();
     }
 
     pub fn open(&self) {

@@ -1,8 +1,10 @@
 //! Servers and links for one test. Everything ends with it.
 
-use redis_operator::local::{Boot, Server, ServerSettings, free_ports};
 use redis_operator::contract::{FailureKind, Value};
-use redis_operator::redis::{Connection, Credentials, Endpoint, Link, LinkEvent, LinkSettings, Probe, Tls, act};
+use redis_operator::local::{Boot, Server, ServerSettings, free_ports};
+use redis_operator::redis::{
+    Connection, Credentials, Endpoint, Link, LinkEvent, LinkSettings, Probe, Tls, act,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,7 +105,10 @@ impl Probed {
 
     pub fn with(settings: LinkSettings) -> Self {
         let (sender, events) = unbounded_channel();
-        Self { link: Link::new("it".into(), settings, Arc::new(move |event| drop(sender.send(event)))), events }
+        Self {
+            link: Link::new("it".into(), settings, Arc::new(move |event| drop(sender.send(event)))),
+            events,
+        }
     }
 
     pub fn logged_in(endpoint: &Endpoint, user: Option<&str>, password: &str, tls: Option<Tls>) -> Self {
@@ -169,7 +174,11 @@ impl Replies {
 
 /// A client of the servers under test, by the redis crate alone.
 pub async fn client(endpoint: &Endpoint) -> redis::aio::MultiplexedConnection {
-    redis::Client::open(format!("redis://{endpoint}")).unwrap().get_multiplexed_async_connection().await.unwrap()
+    redis::Client::open(format!("redis://{endpoint}"))
+        .unwrap()
+        .get_multiplexed_async_connection()
+        .await
+        .unwrap()
 }
 
 /// Redis 6.2 and later. The tests run on whatever `REDIS_SERVER` names.

@@ -38,14 +38,21 @@ async fn saying(words: &'static [u8]) -> Endpoint {
 async fn an_http_server_speaks_another_protocol() {
     let at = saying(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
     let (kind, text) = Probed::new(&at).failure().await;
-    assert!(kind == FailureKind::ProtocolError && text.contains("HTTP/1.1 400 Bad Request"), "{kind:?} {text}");
+    assert!(
+        kind == FailureKind::ProtocolError && text.contains("HTTP/1.1 400 Bad Request"),
+        "{kind:?} {text}"
+    );
 }
 
 #[tokio::test]
 async fn garbage_and_broken_resp_are_protocol_errors() {
-    for words in [&b"\x00\x01\x02"[..], b"$abc\r\n", b"*1\r\n?\r\n", b":12x\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"] {
+    for words in [&b"\x00\x01\x02"[..], b"$abc\r\n", b"*1\r\n?\r\n", b":12x\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"]
+    {
         let (kind, text) = Probed::new(&saying(words).await).failure().await;
-        assert!(kind == FailureKind::ProtocolError && text.contains("not the Redis protocol"), "{words:?}: {kind:?} {text}");
+        assert!(
+            kind == FailureKind::ProtocolError && text.contains("not the Redis protocol"),
+            "{words:?}: {kind:?} {text}"
+        );
     }
 }
 
@@ -62,7 +69,10 @@ async fn replies_of_loading_and_busy_servers_are_answers() {
     let at = saying(b"-LOADING a\r\n-LOADING a\r\n-BUSY b\r\n-ERR c\r\n").await;
     let (_, replies) = Probed::new(&at).answer().await;
     let kinds: Vec<_> = replies.0.into_iter().map(|(_, reply)| reply.unwrap_err().kind).collect();
-    assert_eq!(kinds, [FailureKind::Loading, FailureKind::Loading, FailureKind::Busy, FailureKind::ErrorReply]);
+    assert_eq!(
+        kinds,
+        [FailureKind::Loading, FailureKind::Loading, FailureKind::Busy, FailureKind::ErrorReply]
+    );
 }
 
 #[tokio::test]
@@ -74,7 +84,8 @@ async fn a_reply_without_an_end_is_cut_off() {
         let at = stranger(move |mut stream| {
             let count = Arc::clone(&count);
             async move {
-                let body = if opening[0] == b'*' { b":1\r\n".repeat(16 * 1024) } else { vec![b'x'; 64 * 1024] };
+                let body =
+                    if opening[0] == b'*' { b":1\r\n".repeat(16 * 1024) } else { vec![b'x'; 64 * 1024] };
                 let _ = stream.write_all(opening).await;
                 while stream.write_all(&body).await.is_ok() {
                     count.fetch_add(body.len(), Ordering::Relaxed);

@@ -9,7 +9,8 @@ use failover_core::contract::Preference;
 pub fn broken(seed: &mut Seed) -> Model {
     let count = 1 + seed.below(5);
     let mut model = Model::healthy(count, 1000);
-    model.world.rest.group.prefer = *seed.pick(&[Preference::Availability, Preference::Availability, Preference::Consistency]);
+    model.world.rest.group.prefer =
+        *seed.pick(&[Preference::Availability, Preference::Availability, Preference::Consistency]);
     for index in 1..count {
         model.nodes[index].server.priority = *seed.pick(&[100, 100, 100, 10, 0]);
         let lag = *seed.pick(&[0, 0, 14, 300]);
@@ -64,7 +65,9 @@ fn fault(model: &mut Model, seed: &mut Seed) {
             cut_off(model, index);
         }
         5 if index != other => model.follow(index, other),
-        6 if model.nodes[index].server.speaks != Speaks::Master && !model.nodes.iter().any(|node| node.server.aof) => {
+        6 if model.nodes[index].server.speaks != Speaks::Master
+            && !model.nodes.iter().any(|node| node.server.aof) =>
+        {
             model.promote(index);
             model.write(index, *seed.pick(&[0, 20, 500]));
         }
@@ -74,7 +77,8 @@ fn fault(model: &mut Model, seed: &mut Seed) {
             let target = seed.chance(50).then(|| model.nodes[index].server.id.clone());
             model.world.ask(target.as_deref());
         }
-        // Somebody else's data under this address; under that of the recorded master nothing tells it from a restart.
+        // Somebody else's data under this address; under that of the recorded master nothing tells it from a
+        // restart.
         10 if index > 0 && !model.nodes[index].server.aof => {
             let node = &mut model.nodes[index];
             node.server.restart(1).history(&format!("z{index}"), 500).keys = 500;
@@ -87,8 +91,11 @@ fn fault(model: &mut Model, seed: &mut Seed) {
             model.nodes[index].data.at = 500;
             cut_off(model, index);
         }
-        // Bytes of its own and then a restart with AOF leave no trace of where they came from: nobody can tell them.
-        11 if model.nodes.iter().all(|node| node.server.former.is_none()) && model.nodes[index].data.branch == 0 => {
+        // Bytes of its own and then a restart with AOF leave no trace of where they came from: nobody can
+        // tell them.
+        11 if model.nodes.iter().all(|node| node.server.former.is_none())
+            && model.nodes[index].data.branch == 0 =>
+        {
             let server = &mut model.nodes[index].server;
             server.restart_with_aof(1);
             if server.speaks != Speaks::Master || seed.chance(50) {

@@ -1,5 +1,5 @@
-//! INFO text of the versions that are supported, row by row as the servers print it (7.0 taken from a real 7.0.15). Test data:
-//! here `slave` is the servers' own word.
+//! INFO text of the versions that are supported, row by row as the servers print it (7.0 taken from a real
+//! 7.0.15). Test data: here `slave` is the servers' own word.
 
 use crate::world::{Server, Speaks, Version};
 use std::fmt::Write as _;
@@ -30,7 +30,9 @@ pub fn replication(server: &Server) -> String {
             }
             rows.row("slave_repl_offset", server.offset);
             if link.syncing {
-                rows.row("master_sync_total_bytes", 8_388_608).row("master_sync_read_bytes", 65_536).row("master_sync_left_bytes", 8_323_072);
+                rows.row("master_sync_total_bytes", 8_388_608)
+                    .row("master_sync_read_bytes", 65_536)
+                    .row("master_sync_left_bytes", 8_323_072);
             }
             if !link.up {
                 rows.row("master_link_down_since_seconds", seconds(link.down_s));
@@ -49,12 +51,21 @@ pub fn replication(server: &Server) -> String {
     for (number, row) in server.rows.iter().enumerate() {
         let more = if version == Version::Valkey8 { ",type=replica" } else { "" };
         let (host, port, state, offset, lag_s) = (&row.host, row.port, &row.state, row.offset, row.lag_s);
-        rows.row(&format!("slave{number}"), format!("ip={host},port={port},state={state},offset={offset},lag={lag_s}{more}"));
+        rows.row(
+            &format!("slave{number}"),
+            format!("ip={host},port={port},state={state},offset={offset},lag={lag_s}{more}"),
+        );
     }
     if version >= Version::Redis6 {
-        rows.row("master_failover_state", if server.in_failover { "waiting-for-sync" } else { "no-failover" });
+        rows.row(
+            "master_failover_state",
+            if server.in_failover { "waiting-for-sync" } else { "no-failover" },
+        );
     }
-    let (former, second) = server.former.as_ref().map_or((NO_REPLID, "-1".into()), |(id, end)| (id.as_str(), end.saturating_add(1).to_string()));
+    let (former, second) = server
+        .former
+        .as_ref()
+        .map_or((NO_REPLID, "-1".into()), |(id, end)| (id.as_str(), end.saturating_add(1).to_string()));
     rows.row("master_replid", &server.replid).row("master_replid2", former);
     rows.row("master_repl_offset", server.offset).row("second_repl_offset", second);
     rows.row("repl_backlog_active", 1).row("repl_backlog_size", 1_048_576);
@@ -70,17 +81,25 @@ pub fn server(server: &Server) -> String {
         Version::Redis6 => rows.row("redis_version", "6.2.14"),
         Version::Redis7 => rows.row("redis_version", "7.0.15"),
         Version::Redis8 => rows.row("redis_version", "8.2.1"),
-        Version::Valkey8 => rows.row("redis_version", "7.2.4").row("server_name", "valkey").row("valkey_version", "8.1.1"),
+        Version::Valkey8 => {
+            rows.row("redis_version", "7.2.4").row("server_name", "valkey").row("valkey_version", "8.1.1")
+        }
     };
     if server.version == Version::Valkey8 {
         rows.row("valkey_release_stage", "ga");
     }
     rows.row("redis_git_sha1", "00000000").row("redis_git_dirty", 0).row("redis_build_id", "ae4d7c971a948f0");
     rows.row(if server.version == Version::Valkey8 { "server_mode" } else { "redis_mode" }, &server.mode);
-    rows.row("os", "Linux 6.1.0-18-amd64 x86_64").row("arch_bits", 64).row("multiplexing_api", "epoll").row("gcc_version", "12.2.0");
+    rows.row("os", "Linux 6.1.0-18-amd64 x86_64")
+        .row("arch_bits", 64)
+        .row("multiplexing_api", "epoll")
+        .row("gcc_version", "12.2.0");
     rows.row("process_id", 1).row("run_id", &server.run_id).row("tcp_port", server.port);
     rows.row("uptime_in_seconds", server.uptime_s).row("uptime_in_days", server.uptime_s / 86_400);
-    rows.row("hz", 10).row("configured_hz", 10).row("executable", "/data/redis-server").row("config_file", "/etc/redis.conf");
+    rows.row("hz", 10)
+        .row("configured_hz", 10)
+        .row("executable", "/data/redis-server")
+        .row("config_file", "/etc/redis.conf");
     rows.text
 }
 
@@ -92,10 +111,16 @@ pub fn persistence(server: &Server) -> String {
         rows.row("async_loading", 0);
     }
     if server.loading {
-        rows.row("loading_start_time", 1_700_000_000).row("loading_total_bytes", 8_388_608).row("loading_loaded_bytes", 65_536);
+        rows.row("loading_start_time", 1_700_000_000)
+            .row("loading_total_bytes", 8_388_608)
+            .row("loading_loaded_bytes", 65_536);
     }
-    rows.row("rdb_changes_since_last_save", 0).row("rdb_bgsave_in_progress", 0).row("rdb_last_bgsave_status", "ok");
-    rows.row("aof_enabled", u8::from(server.aof)).row("aof_rewrite_in_progress", 0).row("aof_last_write_status", "ok");
+    rows.row("rdb_changes_since_last_save", 0)
+        .row("rdb_bgsave_in_progress", 0)
+        .row("rdb_last_bgsave_status", "ok");
+    rows.row("aof_enabled", u8::from(server.aof))
+        .row("aof_rewrite_in_progress", 0)
+        .row("aof_last_write_status", "ok");
     rows.text
 }
 

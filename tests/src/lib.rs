@@ -1,5 +1,5 @@
-//! What the tests and benchmarks of this crate share: servers as they are seen, as they behave, and as they are, and policies that
-//! misbehave.
+//! What the tests and benchmarks of this crate share: servers as they are seen, as they behave, and as they
+//! are, and policies that misbehave.
 
 pub mod cluster;
 pub mod faults;

@@ -1,12 +1,15 @@
-//! Servers as they behave: a small model of Redis replication that carries out plans. Time is a number, nothing is random here.
+//! Servers as they behave: a small model of Redis replication that carries out plans. Time is a number,
+//! nothing is random here.
 //!
-//! What a server *has* is kept apart from what it *says*: data is a place on a branch of a tree, and replication ids and
-//! offsets may be new while the data is old (a restart with AOF), or the other way round. So a test can tell what was lost
-//! from what was reported.
+//! What a server *has* is kept apart from what it *says*: data is a place on a branch of a tree, and
+//! replication ids and offsets may be new while the data is old (a restart with AOF), or the other way round.
+//! So a test can tell what was lost from what was reported.
 
 use crate::info::id40;
 use crate::world::{Server, Speaks, World};
-use failover_core::contract::{Action, Decision, Evidence, Expectation, Failover, FailureKind, LinkState, Observation, Refusals, Role};
+use failover_core::contract::{
+    Action, Decision, Evidence, Expectation, Failover, FailureKind, LinkState, Observation, Refusals, Role,
+};
 
 /// A place in the tree of all data: `at` bytes along a branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +66,18 @@ impl Model {
     pub fn healthy(count: usize, at: u64) -> Self {
         let mut world = World::group(count);
         let now_us = 4_000_000_000;
-        let node = |server: Server| Node { server, data: Place { branch: 0, at }, life: Life::Up, down_since_us: now_us };
+        let node = |server: Server| Node {
+            server,
+            data: Place { branch: 0, at },
+            life: Life::Up,
+            down_since_us: now_us,
+        };
         let mut nodes: Vec<Node> = world.servers.drain(..).map(node).collect();
         for node in &mut nodes {
             (node.server.offset, node.server.keys) = (at, at);
         }
-        let mut model = Self { nodes, branches: vec![(0, 0)], world, now_us, given_up: vec![], breaches: vec![] };
+        let mut model =
+            Self { nodes, branches: vec![(0, 0)], world, now_us, given_up: vec![], breaches: vec![] };
         model.publish(0);
         model
     }
@@ -92,7 +101,9 @@ impl Model {
             path
         };
         let theirs = path(other);
-        let on_both = |(branch, at): (usize, u64)| theirs.iter().find(|(there, _)| *there == branch).map(|(_, end)| at.min(*end));
+        let on_both = |(branch, at): (usize, u64)| {
+            theirs.iter().find(|(there, _)| *there == branch).map(|(_, end)| at.min(*end))
+        };
         path(one).into_iter().find_map(on_both).unwrap_or(0)
     }
 
@@ -100,7 +111,8 @@ impl Model {
     fn copy(&mut self, index: usize, to: usize) {
         let (server, data) = (self.nodes[to].server.clone(), self.nodes[to].data);
         let node = &mut self.nodes[index];
-        (node.server.replid, node.server.offset, node.server.former, node.server.keys) = (server.replid, server.offset, server.former, server.keys);
+        (node.server.replid, node.server.offset, node.server.former, node.server.keys) =
+            (server.replid, server.offset, server.former, server.keys);
         node.data = data;
     }
 
@@ -132,49 +144,74 @@ impl Model {
     /// Whom it names.
     pub fn named_by(&self, index: usize) -> Option<usize> {
         let Speaks::Replica(link) = &self.nodes[index].server.speaks else { return None };
-        self.nodes.iter().position(|node| node.server.host == link.host && node.server.port == link.port).filter(|&named| named != index)
+        self.nodes
+            .iter()
+            .position(|node| node.server.host == link.host && node.server.port == link.port)
+            .filter(|&named| named != index)
     }
 
-    /// Whether a partial resync from `master` is legal: one history, or the one that it grew out of, not beyond the fork.
+    /// Whether a partial resync from `master` is legal: one history, or the one that it grew out of, not
+    /// beyond the fork.
     pub fn is_partial(&self, index: usize, master: usize) -> bool {
         let (own, theirs) = (&self.nodes[index].server, &self.nodes[master].server);
         own.replid == theirs.replid && own.offset <= theirs.offset
             || theirs.former.as_ref().is_some_and(|(id, end)| *id == own.replid && own.offset <= *end)
     }
 
-    /// Links come up where they can, and the stream flows. A copy that loses nothing happens by itself; one that would lose
-    /// something only when it was told (`told`), because a full copy takes longer than an operator.
+    /// Links come up where they can, and the stream flows. A copy that loses nothing happens by itself; one
+    /// that would lose something only when it was told (`told`), because a full copy takes longer than an
+    /// operator.
     pub fn settle(&mut self, told: &[(usize, u64)]) {
         for _ in 0..self.nodes.len() {
             for index in 0..self.nodes.len() {
-                let Some(master) = self.named_by(index).filter(|_| self.nodes[index].life == Life::Up) else { continue };
+                let Some(master) = self.named_by(index).filter(|_| self.nodes[index].life == Life::Up) else {
+                    continue;
+                };
                 let streams = match &self.nodes[master].server.speaks {
-                    Speaks::Master => self.nodes[master].life == Life::Up && !self.nodes[master].server.loading,
+                    Speaks::Master => {
+                        self.nodes[master].life == Life::Up && !self.nodes[master].server.loading
+                    }
                     Speaks::Replica(link) => self.nodes[master].life == Life::Up && link.up,
                     Speaks::Nothing => false,
                 };
                 if !streams {
                     let was_up = self.nodes[index].server.master_link().up;
-                    if was_up && self.nodes[master].life != Life::Up && !matches!(self.nodes[master].life, Life::Hung(_)) {
+                    if was_up
+                        && self.nodes[master].life != Life::Up
+                        && !matches!(self.nodes[master].life, Life::Hung(_))
+                    {
                         self.nodes[index].server.link_down(0);
                         self.nodes[index].down_since_us = self.now_us;
                     }
                     continue;
                 }
-                let lost = self.nodes[index].data.at - self.shared(self.nodes[index].data, self.nodes[master].data);
+                let lost =
+                    self.nodes[index].data.at - self.shared(self.nodes[index].data, self.nodes[master].data);
                 let discards = told.iter().find(|(told, _)| *told == index).map(|(_, discards)| *discards);
                 if lost > 0 && !self.nodes[index].server.master_link().up {
                     let Some(discards) = discards else { continue };
                     let own = self.nodes[index].data;
-                    let kept = (0..self.nodes.len()).any(|other| other != index && self.shared(self.nodes[other].data, own) == own.at);
-                    let given_up =
-                        self.given_up.iter().filter(|(id, _)| *id == self.nodes[index].server.id).map(|(_, bytes)| *bytes).max().unwrap_or(0);
+                    let kept = (0..self.nodes.len())
+                        .any(|other| other != index && self.shared(self.nodes[other].data, own) == own.at);
+                    let given_up = self
+                        .given_up
+                        .iter()
+                        .filter(|(id, _)| *id == self.nodes[index].server.id)
+                        .map(|(_, bytes)| *bytes)
+                        .max()
+                        .unwrap_or(0);
                     if discards.max(given_up) < lost && !kept {
                         let (id, to) = (&self.nodes[index].server.id, &self.nodes[master].server.id);
-                        self.breaches.push(format!("{id} followed {to}, lost {lost} bytes of the only copy, and {discards} were reported"));
+                        self.breaches.push(format!(
+                            "{id} followed {to}, lost {lost} bytes of the only copy, and {discards} were \
+                             reported"
+                        ));
                     }
                 } else if self.is_partial(index, master) && lost > 0 {
-                    self.breaches.push(format!("the model is wrong: a partial resync of {} loses {lost} bytes", self.nodes[index].server.id));
+                    self.breaches.push(format!(
+                        "the model is wrong: a partial resync of {} loses {lost} bytes",
+                        self.nodes[index].server.id
+                    ));
                 }
                 self.copy(index, master);
                 let link = self.nodes[index].server.master_link();
@@ -217,11 +254,20 @@ impl Model {
                     told.push((index, follow.discards_bytes));
                 }
                 Action::Handover(handover) => {
-                    let Some(source) = self.ready(&handover.source, &handover.expect_source) else { continue };
-                    let Some(target) = self.ready(&handover.target, &handover.expect_target) else { continue };
+                    let Some(source) = self.ready(&handover.source, &handover.expect_source) else {
+                        continue;
+                    };
+                    let Some(target) = self.ready(&handover.target, &handover.expect_target) else {
+                        continue;
+                    };
                     self.promote(target);
                     self.follow(source, target);
-                    self.record(target, Some(handover.source.clone()), &handover.meant_for, Evidence::Requested);
+                    self.record(
+                        target,
+                        Some(handover.source.clone()),
+                        &handover.meant_for,
+                        Evidence::Requested,
+                    );
                     self.world.rest.switchover = None;
                 }
                 Action::Configure(configure) => {
@@ -230,7 +276,11 @@ impl Model {
                     let to = configure.to.parse().expect("a number");
                     if configure.directive == "min-replicas-to-write" { fence.0 = to } else { fence.1 = to }
                 }
-                Action::Fence(_) | Action::Unfence(_) | Action::KickClients(_) | Action::Restart(_) | Action::Command(_) => {}
+                Action::Fence(_)
+                | Action::Unfence(_)
+                | Action::KickClients(_)
+                | Action::Restart(_)
+                | Action::Command(_) => {}
             }
         }
         self.settle(&told);
@@ -238,7 +288,8 @@ impl Model {
 
     fn record(&mut self, index: usize, source: Option<String>, meant_for: &str, evidence: Evidence) {
         let target = self.nodes[index].server.id.clone();
-        self.world.rest.last_failover = Some(Failover { age_us: 0, source, target, meant_for: meant_for.into(), evidence });
+        self.world.rest.last_failover =
+            Some(Failover { age_us: 0, source, target, meant_for: meant_for.into(), evidence });
         self.publish(index);
     }
 
@@ -251,7 +302,9 @@ impl Model {
         let index = self.find(id)?;
         let node = &self.nodes[index];
         let role = if node.server.speaks == Speaks::Master { Role::Master } else { Role::Replica };
-        let holds = node.server.run_id == expect.run_id && role == expect.role && expect.replid.as_ref().is_none_or(|id| *id == node.server.replid);
+        let holds = node.server.run_id == expect.run_id
+            && role == expect.role
+            && expect.replid.as_ref().is_none_or(|id| *id == node.server.replid);
         (node.life == Life::Up && holds).then_some(index)
     }
 
@@ -262,7 +315,9 @@ impl Model {
         rest.last_failover.iter_mut().for_each(|failover| failover.age_us += us);
         rest.published.iter_mut().for_each(|published| published.age_us += us);
         rest.in_doubt.iter_mut().for_each(|doubt| doubt.age_us += us);
-        self.nodes.iter_mut().for_each(|node| node.server.uptime_s = node.server.uptime_s.max(1) + us / 1_000_000);
+        self.nodes
+            .iter_mut()
+            .for_each(|node| node.server.uptime_s = node.server.uptime_s.max(1) + us / 1_000_000);
     }
 
     /// What the host sees now, and what it makes known of it: a decision's master is the record.
@@ -281,14 +336,17 @@ impl Model {
                 let ago_us = self.now_us - since_us;
                 server.unlink(LinkState::Refused, ago_us, FailureKind::Refused);
                 server.link.closed_age_us = Some(ago_us);
-                server.link.refusals = Some(Refusals { count: 1, first_age_us: ago_us, last_age_us: ago_us.min(900) });
+                server.link.refusals =
+                    Some(Refusals { count: 1, first_age_us: ago_us, last_age_us: ago_us.min(900) });
             }
             Life::Hung(since_us) => _ = server.hung(self.now_us - since_us),
         }
         if let (Life::Up, Speaks::Replica(link)) = (node.life, &mut server.speaks) {
             if !link.up {
                 link.down_s = link.down_s.map(|_| (self.now_us - node.down_since_us) / 1_000_000);
-            } else if let Some(Life::Hung(since_us)) = self.named_by(index).map(|named| self.nodes[named].life) {
+            } else if let Some(Life::Hung(since_us)) =
+                self.named_by(index).map(|named| self.nodes[named].life)
+            {
                 link.last_io_s = Some((self.now_us - since_us) / 1_000_000);
                 server.still_us = Some(self.now_us - since_us + 500);
             }

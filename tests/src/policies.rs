@@ -16,7 +16,8 @@ pub fn noted(note: u8) -> Vec<u8> {
 pub fn hostile(behaviour: &str) -> Vec<u8> {
     let mark = b"behaviour=";
     let mut bytes = HOSTILE.to_vec();
-    let at = bytes.windows(mark.len()).position(|window| window == mark).expect("its static is in it") + mark.len();
+    let at = bytes.windows(mark.len()).position(|window| window == mark).expect("its static is in it")
+        + mark.len();
     assert!(behaviour.len() <= 22);
     bytes[at..at + behaviour.len()].copy_from_slice(behaviour.as_bytes());
     bytes

@@ -1,6 +1,9 @@
 //! A real OCI registry on loopback: Debian's docker-registry, as `tests/setup` installs it.
 
-#![allow(clippy::unwrap_used, reason = "the steps that tests share: a failure here is a failed test, at the line that says so")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "the steps that tests share: a failure here is a failed test, at the line that says so"
+)]
 
 use crate::real::until;
 use redis_operator::local::free_ports;
@@ -47,7 +50,10 @@ impl Registry {
         // Tests of one program look at the same time.
         let seed = u64::from(std::process::id()) ^ (STARTED.fetch_add(1, Ordering::Relaxed) << 32);
         let address = format!("127.0.0.1:{}", free_ports(seed, 1).unwrap()[0]);
-        let config = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {path}/blobs}}}}\nhttp: {{addr: \"{address}\"}}\n");
+        let config = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {path}/blobs}}}}\nhttp: {{addr: \
+             \"{address}\"}}\n"
+        );
         std::fs::write(dir.path().join("htpasswd"), format!("{USER}:{HASH}\n")).unwrap();
         std::fs::write(dir.path().join("config.yml"), config + &auth.replace("PATH", &path)).unwrap();
         let mut command = Command::new(PROGRAM);

@@ -1,6 +1,7 @@
 //! Seeded choices: a failing test prints its seed, and the seed makes the same world again.
 
-/// splitmix64 (Steele, Lea, Flood 2014; public domain code by Vigna): ten lines, no dependency, good enough to shuffle worlds.
+/// splitmix64 (Steele, Lea, Flood 2014; public domain code by Vigna): ten lines, no dependency, good enough
+/// to shuffle worlds.
 #[derive(Clone, Debug)]
 pub struct Seed(pub u64);
 

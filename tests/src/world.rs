@@ -1,4 +1,5 @@
-//! Groups of servers as a host sees them: a readable builder of observations. Nothing here behaves; `model` does.
+//! Groups of servers as a host sees them: a readable builder of observations. Nothing here behaves; `model`
+//! does.
 //!
 //! A [`World`] starts as a healthy group and is broken from there, so that a test shows only what is wrong:
 //!
@@ -12,8 +13,8 @@
 
 use crate::info::{self, id40};
 use failover_core::contract::{
-    Address, Failover, FailureKind, Group, InDoubt, Instance, InstanceKind, Link, LinkState, Nested, Observation, Pod, Preference, Published,
-    Refusals, Reply, Sample, Switchover, Text, Topology, Value,
+    Address, Failover, FailureKind, Group, InDoubt, Instance, InstanceKind, Link, LinkState, Nested,
+    Observation, Pod, Preference, Published, Refusals, Reply, Sample, Switchover, Text, Topology, Value,
 };
 use failover_core::facts::{INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
 
@@ -136,7 +137,13 @@ impl Server {
             keys: 0,
             loading: false,
             aof: false,
-            link: Link { state: LinkState::Answering, state_age_us: 3_600_000_000, closed_age_us: None, refusals: None, alive_age_us: Some(400) },
+            link: Link {
+                state: LinkState::Answering,
+                state_age_us: 3_600_000_000,
+                closed_age_us: None,
+                refusals: None,
+                alive_age_us: Some(400),
+            },
             failure: None,
             age_us: Some(400),
             still_us: None,
@@ -147,7 +154,14 @@ impl Server {
 
     /// Makes it name this address, link up.
     pub fn follow(&mut self, host: &str, port: u16) -> &mut MasterLink {
-        self.speaks = Speaks::Replica(MasterLink { host: host.into(), port, up: true, last_io_s: Some(0), down_s: None, syncing: false });
+        self.speaks = Speaks::Replica(MasterLink {
+            host: host.into(),
+            port,
+            up: true,
+            last_io_s: Some(0),
+            down_s: None,
+            syncing: false,
+        });
         self.master_link()
     }
 
@@ -203,7 +217,13 @@ impl Server {
 
     /// The host's link is not what it was.
     pub fn unlink(&mut self, state: LinkState, age_us: u64, kind: FailureKind) -> &mut Self {
-        self.link = Link { state, state_age_us: age_us, closed_age_us: None, refusals: None, alive_age_us: Some(age_us) };
+        self.link = Link {
+            state,
+            state_age_us: age_us,
+            closed_age_us: None,
+            refusals: None,
+            alive_age_us: Some(age_us),
+        };
         self.failure = Some(kind);
         self.age_us = self.age_us.map(|own| own.max(age_us));
         self
@@ -242,14 +262,29 @@ impl Server {
     fn instance(&self) -> Instance {
         let sample = |value: Value| self.age_us.map(|age_us| Sample { value, age_us });
         let text = |text: String| Value::Text(Text { text, truncated: false });
-        let failure = self.failure.map(|kind| failover_core::contract::Failure { kind, text: format!("{kind:?}"), age_us: self.link.state_age_us });
-        let reply = |command: &str, value: Value| Reply { command: command.into(), newest: sample(value), earlier: None, failure: failure.clone() };
+        let failure = self.failure.map(|kind| failover_core::contract::Failure {
+            kind,
+            text: format!("{kind:?}"),
+            age_us: self.link.state_age_us,
+        });
+        let reply = |command: &str, value: Value| Reply {
+            command: command.into(),
+            newest: sample(value),
+            earlier: None,
+            failure: failure.clone(),
+        };
         let mut replication = reply(INFO_REPLICATION, text(info::replication(self)));
-        replication.earlier = self.still_us.map(|age_us| Sample { value: text(info::replication(self)), age_us });
+        replication.earlier =
+            self.still_us.map(|age_us| Sample { value: text(info::replication(self)), age_us });
         let fence = self.fence.map(|(to_write, lag_s)| {
             let bulk = |word: &str| format!("${}\r\n{word}\r\n", word.len());
-            let words = ["min-replicas-to-write", &to_write.to_string(), "min-replicas-max-lag", &lag_s.to_string()].map(bulk);
-            reply("CONFIG GET min-replicas-*", Value::Nested(Nested { resp: format!("*4\r\n{}", words.concat()), truncated: false }))
+            let words =
+                ["min-replicas-to-write", &to_write.to_string(), "min-replicas-max-lag", &lag_s.to_string()]
+                    .map(bulk);
+            reply(
+                "CONFIG GET min-replicas-*",
+                Value::Nested(Nested { resp: format!("*4\r\n{}", words.concat()), truncated: false }),
+            )
         });
         let standard = [
             reply(INFO_KEYSPACE, text(info::keyspace(self))),
@@ -311,7 +346,8 @@ impl World {
         }
     }
 
-    /// A healthy group: redis-1 is master of the history `a` at 1000 with 100 keys, the others its replicas, all on record.
+    /// A healthy group: redis-1 is master of the history `a` at 1000 with 100 keys, the others its replicas,
+    /// all on record.
     pub fn group(count: usize) -> Self {
         let mut world = Self::strangers(count);
         for server in &mut world.servers {
@@ -361,8 +397,13 @@ impl World {
     /// The last failover on record.
     pub fn failed_over(&mut self, source: &str, target: &str, meant_for: &str, age_us: u64) {
         let evidence = failover_core::contract::Evidence::Dead;
-        self.rest.last_failover =
-            Some(Failover { age_us, source: Some(source.into()), target: target.into(), meant_for: meant_for.into(), evidence });
+        self.rest.last_failover = Some(Failover {
+            age_us,
+            source: Some(source.into()),
+            target: target.into(),
+            meant_for: meant_for.into(),
+            evidence,
+        });
     }
 
     /// A person asks for another master.
@@ -379,18 +420,33 @@ impl World {
     pub fn observe(&self) -> Observation {
         let rows = |master: &Server| -> Vec<Row> {
             let names = |host: &str, port: u16| {
-                (host, port) == (&master.host, master.port) || master.aliases.iter().any(|(alias, at)| (alias.as_str(), *at) == (host, port))
+                (host, port) == (&master.host, master.port)
+                    || master.aliases.iter().any(|(alias, at)| (alias.as_str(), *at) == (host, port))
             };
             let row = |server: &Server| match &server.speaks {
-                Speaks::Replica(link) if names(&link.host, link.port) && (link.up || link.syncing) && server.id != master.id => {
+                Speaks::Replica(link)
+                    if names(&link.host, link.port)
+                        && (link.up || link.syncing)
+                        && server.id != master.id =>
+                {
                     let state = if link.syncing { "wait_bgsave" } else { "online" };
-                    Some(Row { host: server.host.clone(), port: server.port, state: state.into(), offset: server.offset, lag_s: 0 })
+                    Some(Row {
+                        host: server.host.clone(),
+                        port: server.port,
+                        state: state.into(),
+                        offset: server.offset,
+                        lag_s: 0,
+                    })
                 }
                 Speaks::Replica(_) | Speaks::Master | Speaks::Nothing => None,
             };
             master.rows.iter().cloned().chain(self.servers.iter().filter_map(row)).collect()
         };
-        let mut instances: Vec<Instance> = self.servers.iter().map(|server| Server { rows: rows(server), ..server.clone() }.instance()).collect();
+        let mut instances: Vec<Instance> = self
+            .servers
+            .iter()
+            .map(|server| Server { rows: rows(server), ..server.clone() }.instance())
+            .collect();
         instances.sort_by(|one, other| one.id.cmp(&other.id));
         Observation { instances, ..self.rest.clone() }
     }

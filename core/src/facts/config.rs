@@ -1,12 +1,15 @@
 //! RESP2 text of a `CONFIG GET` reply to pairs.
 
-/// The directives and values of a flat array of bulk strings. Stops quietly at the first thing that is none: a truncated
-/// reply gives its complete pairs.
+/// The directives and values of a flat array of bulk strings. Stops quietly at the first thing that is none:
+/// a truncated reply gives its complete pairs.
 pub fn config_pairs(resp: &str) -> Vec<(&str, &str)> {
     let mut words = Vec::new();
     let mut rest = resp.strip_prefix('*').and_then(|rest| row(rest)).map_or("", |(_, rest)| rest);
     while let Some((length, tail)) = rest.strip_prefix('$').and_then(|rest| row(rest)) {
-        let Some(length) = super::info::unsigned(length).and_then(|length| usize::try_from(length).ok()) else { break };
+        let Some(length) = super::info::unsigned(length).and_then(|length| usize::try_from(length).ok())
+        else {
+            break;
+        };
         let Some((word, tail)) = tail.split_at_checked(length) else { break };
         let Some(tail) = tail.strip_prefix("\r\n") else { break };
         words.push(word);
@@ -27,7 +30,8 @@ mod tests {
 
     #[test]
     fn pairs_of_a_reply_and_the_complete_ones_of_a_cut_reply() {
-        let reply = "*4\r\n$21\r\nmin-replicas-to-write\r\n$1\r\n1\r\n$20\r\nmin-replicas-max-lag\r\n$1\r\n2\r\n";
+        let reply =
+            "*4\r\n$21\r\nmin-replicas-to-write\r\n$1\r\n1\r\n$20\r\nmin-replicas-max-lag\r\n$1\r\n2\r\n";
         assert_eq!(config_pairs(reply), [("min-replicas-to-write", "1"), ("min-replicas-max-lag", "2")]);
         assert_eq!(config_pairs(&reply[..40]), [("min-replicas-to-write", "1")]);
         for bad in ["", "*", "$1\r\na\r\n", "*1\r\n$99999999999999999999\r\n", "*2\r\n$-1\r\n$1\r\na\r\n"] {

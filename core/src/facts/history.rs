@@ -1,9 +1,11 @@
-//! Replication positions. They are only partially ordered: an offset means nothing without the history it counts in.
+//! Replication positions. They are only partially ordered: an offset means nothing without the history it
+//! counts in.
 
 /// A position in a replication history, and the history that it grew out of.
 ///
-/// A replica that is promoted takes a new `master_replid` and keeps its master's as `master_replid2`, valid up to and without
-/// `second_repl_offset` (Redis docs, "Replication ID explained"). So two servers can prove what they have in common.
+/// A replica that is promoted takes a new `master_replid` and keeps its master's as `master_replid2`, valid
+/// up to and without `second_repl_offset` (Redis docs, "Replication ID explained"). So two servers can prove
+/// what they have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History<'a> {
     /// `master_replid`.
@@ -43,7 +45,9 @@ impl History<'_> {
             _ if self.replid == other.replid => self.offset.min(other.offset),
             (_, Some((id, end))) if id == self.replid => end.min(self.offset).min(other.offset),
             (Some((id, end)), _) if id == other.replid => end.min(other.offset).min(self.offset),
-            (Some((mine, end)), Some((theirs, other_end))) if mine == theirs => end.min(other_end).min(self.offset).min(other.offset),
+            (Some((mine, end)), Some((theirs, other_end))) if mine == theirs => {
+                end.min(other_end).min(self.offset).min(other.offset)
+            }
             (Some(_) | None, Some(_) | None) => return Relation::Unrelated,
         };
         match (self.offset - shared, other.offset - shared) {
@@ -78,13 +82,18 @@ mod tests {
             (at("a", 5), at("a", 5), Relation::Equal),
             (at("a", 9), at("a", 5), Relation::Ahead(4)),
             (at("a", 9), at("b", 9), Relation::Unrelated),
-            // The promoted one forked at 100: a straggler of the old history is behind it, a longer one has a surplus.
+            // The promoted one forked at 100: a straggler of the old history is behind it, a longer one has
+            // a surplus.
             (at("a", 90), grown("b", 120, "a", 100), Relation::Behind(30)),
             (at("a", 100), grown("b", 100, "a", 100), Relation::Equal),
             (at("a", 130), grown("b", 120, "a", 100), Relation::Forked { at: 100, own: 30, theirs: 20 }),
             (at("a", 130), grown("b", 100, "a", 100), Relation::Ahead(30)),
             // Two promotions out of one history.
-            (grown("b", 120, "a", 100), grown("c", 110, "a", 105), Relation::Forked { at: 100, own: 20, theirs: 10 }),
+            (
+                grown("b", 120, "a", 100),
+                grown("c", 110, "a", 105),
+                Relation::Forked { at: 100, own: 20, theirs: 10 },
+            ),
             (grown("b", 100, "a", 100), grown("c", 100, "a", 100), Relation::Equal),
             (grown("b", 5, "a", 1), grown("d", 5, "c", 1), Relation::Unrelated),
         ];

@@ -1,15 +1,17 @@
 //! INFO text to fields: the rows of any section, in any order, whatever else stands between them.
 
-/// The `name:value` rows of an INFO reply. Headings, blank rows and rows without a colon are skipped. The value is everything
-/// behind the first colon, because IPv6 addresses and paths have colons of their own.
+/// The `name:value` rows of an INFO reply. Headings, blank rows and rows without a colon are skipped. The
+/// value is everything behind the first colon, because IPv6 addresses and paths have colons of their own.
 pub fn info_fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
     rows(text).filter_map(split)
 }
 
-/// The same, of those rows only that begin with one of these letters. Nearly all of a decision's time is spent with rows that
-/// nobody wants: they are not even searched for their colon.
+/// The same, of those rows only that begin with one of these letters. Nearly all of a decision's time is
+/// spent with rows that nobody wants: they are not even searched for their colon.
 pub(super) fn info_fields_of(text: &str, initials: Initials) -> impl Iterator<Item = (&str, &str)> {
-    rows(text).filter(move |row| row.as_bytes().first().is_some_and(|first| initials.has(*first))).filter_map(split)
+    rows(text)
+        .filter(move |row| row.as_bytes().first().is_some_and(|first| initials.has(*first)))
+        .filter_map(split)
 }
 
 /// A set of small letters.
@@ -52,7 +54,8 @@ fn split(row: &str) -> Option<(&str, &str)> {
     Some((row.get(..at)?, row.get(at + 1..)?.trim_ascii_end()))
 }
 
-/// Where this byte is first. Eight at a time, which the standard library does on machines of 64 bits only: WebAssembly has 32.
+/// Where this byte is first. Eight at a time, which the standard library does on machines of 64 bits only:
+/// WebAssembly has 32.
 fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
     const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
@@ -98,7 +101,8 @@ mod tests {
             let mut bytes = vec![b'\t'; length];
             assert_eq!(position(&bytes, b'\n'), None);
             for at in (0..length).rev() {
-                // Above and beside the one that is looked for: neither its neighbour in value nor a high bit hides it.
+                // Above and beside the one that is looked for: neither its neighbour in value nor a high bit
+                // hides it.
                 bytes[at] = b'\n';
                 bytes[at + 1..].fill(0x0b);
                 assert_eq!(position(&bytes, b'\n'), Some(at), "{length} {at}");
@@ -117,7 +121,9 @@ mod tests {
 
     #[test]
     fn only_wanted_initials_are_looked_at() {
-        let rows: Vec<_> = info_fields_of("# Server\r\nrun_id:abc\r\nos:Linux\r\n\r\nuptime:7", Initials::of(b"ru")).collect();
+        let rows: Vec<_> =
+            info_fields_of("# Server\r\nrun_id:abc\r\nos:Linux\r\n\r\nuptime:7", Initials::of(b"ru"))
+                .collect();
         assert_eq!(rows, [("run_id", "abc"), ("uptime", "7")]);
     }
 

@@ -2,8 +2,9 @@
 
 use super::info::{Initials, info_fields_of, rows, unsigned};
 
-/// All keys of all databases, from the `dbN:keys=…` rows. An empty server prints only the heading, so this is `Some(0)` for
-/// every text that has the heading or a row, and `None` for a text that has neither: truncated, or not this section.
+/// All keys of all databases, from the `dbN:keys=…` rows. An empty server prints only the heading, so this is
+/// `Some(0)` for every text that has the heading or a row, and `None` for a text that has neither: truncated,
+/// or not this section.
 pub fn keys(text: &str) -> Option<u64> {
     let mut sum = None;
     for (name, value) in info_fields_of(text, const { Initials::of(b"d") }) {
@@ -23,7 +24,13 @@ mod tests {
 
     #[test]
     fn keys_of_all_databases_add_up() {
-        assert_eq!(keys("# Keyspace\r\ndb0:keys=10,expires=0,avg_ttl=0\r\ndb11:keys=5,expires=1,avg_ttl=7,subexpiry=0\r\n"), Some(15));
+        assert_eq!(
+            keys(
+                "# Keyspace\r\ndb0:keys=10,expires=0,avg_ttl=0\r\ndb11:keys=5,expires=1,avg_ttl=7,\
+                 subexpiry=0\r\n"
+            ),
+            Some(15)
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Reply text to typed facts. The only place that says slave.
 //!
-//! Everything here is total: any text is legal input, a row that cannot be read is as good as missing, and what is missing is
-//! `None`, never zero. Nothing here judges; the host's guard reads the same facts and judges for itself.
+//! Everything here is total: any text is legal input, a row that cannot be read is as good as missing, and
+//! what is missing is `None`, never zero. Nothing here judges; the host's guard reads the same facts and
+//! judges for itself.
 
 mod config;
 mod history;
@@ -17,8 +18,8 @@ pub use keyspace::keys;
 pub use replication::{AttachedReplica, Place, ReplicationFacts, Speaks};
 pub use server::{PersistenceFacts, ServerFacts};
 
-/// The part of a reply that can be read: all of it, or of one that was cut only its whole rows, because half a number is
-/// another number.
+/// The part of a reply that can be read: all of it, or of one that was cut only its whole rows, because half
+/// a number is another number.
 pub fn whole_rows(text: &str, truncated: bool) -> &str {
     if truncated { text.rsplit_once('\n').map_or("", |(rows, _)| rows) } else { text }
 }

@@ -41,7 +41,8 @@ impl Place {
         Self { host, port }
     }
 
-    /// A loopback or unspecified address, or no host at all: it names nobody unless a member is dialled there.
+    /// A loopback or unspecified address, or no host at all: it names nobody unless a member is dialled
+    /// there.
     pub fn is_nowhere(&self) -> bool {
         match &self.host {
             Host::Ip(ip) => ip.is_loopback() || ip.is_unspecified(),
@@ -136,7 +137,9 @@ impl<'a> ReplicationFacts<'a> {
                 "slave_repl_offset" => processed = unsigned(value),
                 "connected_slaves" => facts.connected_replicas = unsigned(value),
                 "min_slaves_good_slaves" => facts.good_replicas = unsigned(value),
-                _ if name.strip_prefix("slave").and_then(unsigned).is_some() => facts.attached.extend(attached_replica(value)),
+                _ if name.strip_prefix("slave").and_then(unsigned).is_some() => {
+                    facts.attached.extend(attached_replica(value))
+                }
                 _ => {}
             }
         }
@@ -146,8 +149,11 @@ impl<'a> ReplicationFacts<'a> {
             Speaks::AsMaster => own_offset,
             Speaks::AsNeither => None,
         };
-        facts.history =
-            replid.zip(offset).map(|(replid, offset)| History { replid, offset, former: former.zip(former_end.and_then(|end| end.checked_sub(1))) });
+        facts.history = replid.zip(offset).map(|(replid, offset)| History {
+            replid,
+            offset,
+            former: former.zip(former_end.and_then(|end| end.checked_sub(1))),
+        });
         facts
     }
 }
@@ -157,8 +163,8 @@ fn replication_id(value: &str) -> Option<&str> {
     (!value.is_empty() && value.bytes().any(|byte| byte != b'0')).then_some(value)
 }
 
-/// `ip=…,port=…,state=…,offset=…,lag=…`, and whatever else a version adds (Valkey 8: `type=`). A row without a readable
-/// place or state is skipped.
+/// `ip=…,port=…,state=…,offset=…,lag=…`, and whatever else a version adds (Valkey 8: `type=`). A row without
+/// a readable place or state is skipped.
 fn attached_replica(row: &str) -> Option<AttachedReplica> {
     let (mut host, mut port, mut state, mut offset, mut lag) = (None, None, None, None, None);
     for (name, value) in row.split(',').filter_map(|pair| pair.split_once('=')) {
@@ -185,14 +191,23 @@ fn attached_replica(row: &str) -> Option<AttachedReplica> {
 mod tests {
     use super::*;
 
-    const REPLICA: &str = "# Replication\r\nrole:slave\r\nmaster_host:fd00::1\r\nmaster_port:6379\r\nmaster_link_status:down\r\nmaster_last_io_seconds_ago:-1\r\nmaster_sync_in_progress:0\r\nslave_repl_offset:9223372036854775808\r\nmaster_link_down_since_seconds:3\r\nslave_priority:100\r\nslave_read_only:1\r\nreplica_announced:1\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\nmaster_replid:aa\r\nmaster_replid2:0000000000000000000000000000000000000000\r\nmaster_repl_offset:9223372036854775808\r\nsecond_repl_offset:-1\r\n";
+    const REPLICA: &str = "# Replication\r\nrole:slave\r\nmaster_host:fd00::1\r\nmaster_port:6379\r\\
+                           nmaster_link_status:down\r\nmaster_last_io_seconds_ago:-1\r\\
+                           nmaster_sync_in_progress:0\r\nslave_repl_offset:9223372036854775808\r\\
+                           nmaster_link_down_since_seconds:3\r\nslave_priority:100\r\nslave_read_only:1\r\\
+                           nreplica_announced:1\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\\
+                           r\nmaster_replid:aa\r\nmaster_replid2:0000000000000000000000000000000000000000\r\\
+                           nmaster_repl_offset:9223372036854775808\r\nsecond_repl_offset:-1\r\n";
 
     #[test]
     fn a_replica_with_ipv6_and_an_offset_of_two_to_the_63() {
         let facts = ReplicationFacts::parse(REPLICA);
         assert_eq!(facts.role, Speaks::AsReplica);
         assert_eq!(facts.master, Some(Place::new("[fd00:0::1]", 6379)));
-        assert_eq!((facts.link_up, facts.last_io_s, facts.link_down_s, facts.priority), (Some(false), None, Some(3), Some(100)));
+        assert_eq!(
+            (facts.link_up, facts.last_io_s, facts.link_down_s, facts.priority),
+            (Some(false), None, Some(3), Some(100))
+        );
         assert_eq!(facts.history, Some(History { replid: "aa", offset: 1 << 63, former: None }));
         assert!(facts.is_announced && !facts.in_failover && !facts.is_syncing);
     }
@@ -200,10 +215,15 @@ mod tests {
     #[test]
     fn rows_of_redis_and_valkey_host_names_and_copying_clients() {
         let facts = ReplicationFacts::parse(
-            "role:master\r\nslave0:ip=10.0.0.1,port=6379,state=online,offset=7,lag=0\r\nslave1:ip=Redis-1.svc.,port=6380,state=wait_bgsave,offset=0,lag=1,type=replica\r\nslave2:ip=::1,port=0,state=online,offset=0,lag=0\r\nslave3:nonsense\r\nslave_priority:1\r\n",
+            "role:master\r\nslave0:ip=10.0.0.1,port=6379,state=online,offset=7,lag=0\r\nslave1:ip=Redis-1.\
+             svc.,port=6380,state=wait_bgsave,offset=0,lag=1,type=replica\r\nslave2:ip=::1,port=0,\
+             state=online,offset=0,lag=0\r\nslave3:nonsense\r\nslave_priority:1\r\n",
         );
         let places: Vec<_> = facts.attached.iter().map(|row| (row.place.to_string(), row.online)).collect();
-        assert_eq!(places, [("10.0.0.1:6379".into(), true), ("redis-1.svc:6380".into(), false), ("[::1]:0".into(), true)]);
+        assert_eq!(
+            places,
+            [("10.0.0.1:6379".into(), true), ("redis-1.svc:6380".into(), false), ("[::1]:0".into(), true)]
+        );
     }
 
     #[test]
@@ -215,7 +235,10 @@ mod tests {
 
     #[test]
     fn a_promoted_replica_tells_where_the_former_history_ends() {
-        let facts = ReplicationFacts::parse("role:master\nmaster_replid:bb\nmaster_replid2:aa\nmaster_repl_offset:120\nsecond_repl_offset:101\n");
+        let facts = ReplicationFacts::parse(
+            "role:master\nmaster_replid:bb\nmaster_replid2:aa\nmaster_repl_offset:120\nsecond_repl_offset:\
+             101\n",
+        );
         assert_eq!(facts.history, Some(History { replid: "bb", offset: 120, former: Some(("aa", 100)) }));
     }
 }

@@ -48,7 +48,8 @@ impl PersistenceFacts {
         let mut facts = Self::default();
         for (name, value) in info_fields_of(text, const { Initials::of(b"la") }) {
             match name {
-                // Async loading keeps the old data readable while the new is read: `async_loading` is not `loading`.
+                // Async loading keeps the old data readable while the new is read: `async_loading` is not
+                // `loading`.
                 "loading" => facts.loading = flag(value),
                 "aof_enabled" => facts.aof_enabled = flag(value),
                 _ => {}
@@ -65,9 +66,13 @@ mod tests {
     #[test]
     fn valkey_names_are_read_beside_those_of_redis() {
         let facts = ServerFacts::parse(
-            "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\nserver_mode:standalone\r\nrun_id:ab\r\n",
+            "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\nserver_mode:\
+             standalone\r\nrun_id:ab\r\n",
         );
-        assert_eq!((facts.version, facts.mode, facts.run_id), (Some("8.1.1"), Some("standalone"), Some("ab")));
+        assert_eq!(
+            (facts.version, facts.mode, facts.run_id),
+            (Some("8.1.1"), Some("standalone"), Some("ab"))
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! JSON text to values, as far as parameters need it: no fractions, no negative numbers. By hand, because serde_json with the
-//! float formatting that it brings is 46 KiB of a component that may have 150.
+//! JSON text to values, as far as parameters need it: no fractions, no negative numbers. By hand, because
+//! serde_json with the float formatting that it brings is 46 KiB of a component that may have 150.
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,8 +98,10 @@ impl Reader<'_> {
             b'b' => 8,
             b'f' => 12,
             b'u' => {
-                let digits = self.bytes.get(self.at..self.at + 4).and_then(|digits| core::str::from_utf8(digits).ok());
-                let code = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).and_then(char::from_u32);
+                let digits =
+                    self.bytes.get(self.at..self.at + 4).and_then(|digits| core::str::from_utf8(digits).ok());
+                let code =
+                    digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).and_then(char::from_u32);
                 let code = code.ok_or_else(|| self.expected("four hexadecimal digits of one character"))?;
                 self.at += 4;
                 bytes.extend_from_slice(code.encode_utf8(&mut [0; 4]).as_bytes());
@@ -127,7 +129,8 @@ impl Reader<'_> {
     }
 
     fn word(&mut self) -> Result<Json, String> {
-        for (word, value) in [("true", Json::Flag(true)), ("false", Json::Flag(false)), ("null", Json::Null)] {
+        for (word, value) in [("true", Json::Flag(true)), ("false", Json::Flag(false)), ("null", Json::Null)]
+        {
             if self.bytes[self.at..].starts_with(word.as_bytes()) {
                 self.at += word.len();
                 return Ok(value);
@@ -163,7 +166,14 @@ mod tests {
     fn values_of_every_kind() {
         let value = parse(r#" {"a": [1, "x\n\u00e9", true], "b": null, "c": {}} "#);
         let list = Json::List(vec![Json::Number(1), Json::Text("x\né".into()), Json::Flag(true)]);
-        assert_eq!(value, Ok(Json::Object(vec![("a".into(), list), ("b".into(), Json::Null), ("c".into(), Json::Object(vec![]))])));
+        assert_eq!(
+            value,
+            Ok(Json::Object(vec![
+                ("a".into(), list),
+                ("b".into(), Json::Null),
+                ("c".into(), Json::Object(vec![]))
+            ]))
+        );
     }
 
     #[test]

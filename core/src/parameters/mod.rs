@@ -9,9 +9,11 @@ use json::Json;
 pub struct Parameters {
     /// What decides the succession first.
     pub order: Order,
-    /// Ids of members whose own data may be thrown away although nothing proves that it is a copy or a surplus.
+    /// Ids of members whose own data may be thrown away although nothing proves that it is a copy or a
+    /// surplus.
     pub discard: Vec<String>,
-    /// How long a group without a record waits for its desired members, in seconds of its youngest member's uptime.
+    /// How long a group without a record waits for its desired members, in seconds of its youngest member's
+    /// uptime.
     pub bootstrap_wait_s: u64,
     /// A replica further behind than this is not in sync.
     pub lag_max_bytes: u64,
@@ -31,7 +33,13 @@ pub enum Order {
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { order: Order::DataFirst, discard: Vec::new(), bootstrap_wait_s: 10, lag_max_bytes: 10 << 20, pause_max_ms: 1000 }
+        Self {
+            order: Order::DataFirst,
+            discard: Vec::new(),
+            bootstrap_wait_s: 10,
+            lag_max_bytes: 10 << 20,
+            pause_max_ms: 1000,
+        }
     }
 }
 
@@ -49,7 +57,9 @@ impl Parameters {
         for (name, value) in rows {
             match (name.as_str(), value) {
                 ("order", Json::Text(order)) if order == "data-first" => parameters.order = Order::DataFirst,
-                ("order", Json::Text(order)) if order == "priority-first" => parameters.order = Order::PriorityFirst,
+                ("order", Json::Text(order)) if order == "priority-first" => {
+                    parameters.order = Order::PriorityFirst
+                }
                 ("order", _) => return Err("order is \"data-first\" or \"priority-first\"".into()),
                 ("discard", Json::List(ids)) => {
                     let ids = ids.into_iter().map(|id| if let Json::Text(id) = id { Some(id) } else { None });
@@ -60,8 +70,15 @@ impl Parameters {
                 ("lag_max_bytes", Json::Number(bytes)) => parameters.lag_max_bytes = bytes,
                 ("pause_max_ms", Json::Number(ms @ 1..=60_000)) => parameters.pause_max_ms = ms as u32,
                 ("pause_max_ms", _) => return Err("pause_max_ms is a whole number from 1 to 60000".into()),
-                ("bootstrap_wait_s" | "lag_max_bytes", _) => return Err(format!("{name} is a whole number, not negative")),
-                _ => return Err(format!("there is no {name}; there are order, discard, bootstrap_wait_s, lag_max_bytes and pause_max_ms")),
+                ("bootstrap_wait_s" | "lag_max_bytes", _) => {
+                    return Err(format!("{name} is a whole number, not negative"));
+                }
+                _ => {
+                    return Err(format!(
+                        "there is no {name}; there are order, discard, bootstrap_wait_s, lag_max_bytes and \
+                         pause_max_ms"
+                    ));
+                }
             }
         }
         Ok(parameters)
@@ -107,6 +124,9 @@ mod tests {
             .iter()
             .map(|(name, property)| (name.clone(), property["default"].clone()))
             .collect();
-        assert_eq!(Parameters::parse(&serde_json::Value::Object(defaults).to_string()), Ok(Parameters::default()));
+        assert_eq!(
+            Parameters::parse(&serde_json::Value::Object(defaults).to_string()),
+            Ok(Parameters::default())
+        );
     }
 }

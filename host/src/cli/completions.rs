@@ -4,7 +4,8 @@ use super::{Cli, Exit, print};
 
 /// Print completions for a shell
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  redis-operator completions bash > ~/.local/share/bash-completion/completions/redis-operator")]
+#[command(after_help = "Example:\n  redis-operator completions bash > \
+                        ~/.local/share/bash-completion/completions/redis-operator")]
 pub(super) struct Args {
     /// Which shell
     shell: clap_complete::Shell,

@@ -2,17 +2,16 @@
 
 use super::local_group::{Interrupts, LocalGroup, LocalServers};
 use super::telemetry::TelemetryArgs;
-use super::{GroupSettings, PolicyChoice, Exit, Environment, print};
+use super::{Environment, Exit, GroupSettings, PolicyChoice, print};
+use crate::contract::Verdict;
 use crate::group::Report;
 use crate::local::Change;
-use crate::contract::Verdict;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Start Redis servers on this machine and keep them highly available until stopped
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  redis-operator local --replicas 2 --port 7000\n\nKill any of the servers and see what happens. Nothing is saved to disk."
-)]
+#[command(after_help = "Example:\n  redis-operator local --replicas 2 --port 7000\n\nKill any of the \
+                        servers and see what happens. Nothing is saved to disk.")]
 pub struct Args {
     #[command(flatten)]
     servers: LocalServers,
@@ -86,8 +85,12 @@ async fn log(changes: &mut UnboundedReceiver<Change>) {
     while let Some(change) = changes.recv().await {
         match change {
             Change::Started { endpoint, pid } => tracing::info!(instance = %endpoint, pid, "server started"),
-            Change::Ended { endpoint, status } => tracing::info!(instance = %endpoint, status = status.map(tracing::field::display), "server ended"),
-            Change::NotStarted { endpoint, error } => tracing::warn!(instance = %endpoint, %error, "server not started"),
+            Change::Ended { endpoint, status } => {
+                tracing::info!(instance = %endpoint, status = status.map(tracing::field::display), "server ended")
+            }
+            Change::NotStarted { endpoint, error } => {
+                tracing::warn!(instance = %endpoint, %error, "server not started")
+            }
         }
     }
 }

@@ -1,9 +1,10 @@
-//! A group of servers of our own: started, kept running and looked after. Shared by `local` and `demo`; whoever drops it ends it.
+//! A group of servers of our own: started, kept running and looked after. Shared by `local` and `demo`;
+//! whoever drops it ends it.
 
-use super::{GroupSettings, PolicyChoice, Session, Exit, Environment};
+use super::{Environment, Exit, GroupSettings, PolicyChoice, Session};
 use crate::driver::{Access, member};
 use crate::group::{Moment, Record};
-use crate::local::{Boot, Change, Supervisor, Scratch, ServerError, ServerSettings, free_ports};
+use crate::local::{Boot, Change, Scratch, ServerError, ServerSettings, Supervisor, free_ports};
 use crate::redis::Endpoint;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -43,8 +44,8 @@ pub struct LocalGroup {
 }
 
 impl LocalServers {
-    /// Starts the servers, none of which is master, and whoever will choose one, without authority yet. `told` is called on the
-    /// group's own thread with every record that is published.
+    /// Starts the servers, none of which is master, and whoever will choose one, without authority yet.
+    /// `told` is called on the group's own thread with every record that is published.
     ///
     /// # Errors
     /// [`Exit`], with nothing left running.
@@ -59,12 +60,15 @@ impl LocalServers {
         let settings = group.settings(endpoints.len())?;
         let (dir, scratch) = match &self.dir {
             Some(dir) => {
-                let dir = std::path::absolute(dir).map_err(|error| Exit::Input(format!("--dir {}: {error}", dir.display())))?;
+                let dir = std::path::absolute(dir)
+                    .map_err(|error| Exit::Input(format!("--dir {}: {error}", dir.display())))?;
                 (dir, None)
             }
             None => {
                 let parent = &environment.temp_dir;
-                let scratch = Scratch::new(parent).map_err(|error| Exit::Failed(format!("no directory in {}: {error}", parent.display())))?;
+                let scratch = Scratch::new(parent).map_err(|error| {
+                    Exit::Failed(format!("no directory in {}: {error}", parent.display()))
+                })?;
                 (scratch.path().to_owned(), Some(scratch))
             }
         };
@@ -87,7 +91,8 @@ impl LocalServers {
             boot: Boot::FollowingItself,
             arguments: Vec::new(),
         });
-        let (supervisor, changes) = Supervisor::start(servers.collect(), master).await.map_err(|error| self.not_started(&error))?;
+        let (supervisor, changes) =
+            Supervisor::start(servers.collect(), master).await.map_err(|error| self.not_started(&error))?;
         Ok(LocalGroup { session, supervisor, changes, endpoints, scratch })
     }
 
@@ -95,15 +100,21 @@ impl LocalServers {
         let count = usize::from(self.replicas) + 1;
         let ports = match self.port {
             Some(first) => {
-                let last =
-                    first.checked_add(self.replicas).ok_or_else(|| Exit::Input(format!("--port: {count} ports from {first} on are not there")))?;
+                let last = first.checked_add(self.replicas).ok_or_else(|| {
+                    Exit::Input(format!("--port: {count} ports from {first} on are not there"))
+                })?;
                 let ports: Vec<u16> = (first..=last).collect();
-                if let Some(taken) = ports.iter().find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, **port)).is_err()) {
-                    return Err(Exit::Input(format!("--port: port {taken} is taken; choose another, or leave --port out")));
+                if let Some(taken) =
+                    ports.iter().find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, **port)).is_err())
+                {
+                    return Err(Exit::Input(format!(
+                        "--port: port {taken} is taken; choose another, or leave --port out"
+                    )));
                 }
                 ports
             }
-            None => free_ports(std::process::id().into(), count).ok_or_else(|| Exit::Failed(format!("there are no {count} free ports")))?,
+            None => free_ports(std::process::id().into(), count)
+                .ok_or_else(|| Exit::Failed(format!("there are no {count} free ports")))?,
         };
         Ok(ports.into_iter().map(|port| Endpoint { host: Ipv4Addr::LOCALHOST.to_string(), port }).collect())
     }
@@ -112,7 +123,9 @@ impl LocalServers {
         match error {
             ServerError::Start { .. } => Exit::Input(format!("--program: {error}")),
             ServerError::Directory { .. } => Exit::Input(format!("--dir: {error}")),
-            ServerError::Ended { .. } | ServerError::NotReady { .. } | ServerError::Gone { .. } => Exit::Failed(error.to_string()),
+            ServerError::Ended { .. } | ServerError::NotReady { .. } | ServerError::Gone { .. } => {
+                Exit::Failed(error.to_string())
+            }
         }
     }
 }
@@ -126,7 +139,8 @@ impl LocalGroup {
     }
 }
 
-/// The signals that end a command. Opened before there is anything to clean up: from then on none of them just kills.
+/// The signals that end a command. Opened before there is anything to clean up: from then on none of them
+/// just kills.
 pub struct Interrupts([Signal; 3]);
 
 impl Interrupts {
@@ -136,7 +150,11 @@ impl Interrupts {
     /// [`Exit::Failed`] when the system gives no signals.
     pub fn open() -> Result<Self, Exit> {
         let open = |kind| signal(kind).map_err(|error| Exit::Failed(format!("no signals: {error}")));
-        Ok(Self([open(SignalKind::interrupt())?, open(SignalKind::terminate())?, open(SignalKind::hangup())?]))
+        Ok(Self([
+            open(SignalKind::interrupt())?,
+            open(SignalKind::terminate())?,
+            open(SignalKind::hangup())?,
+        ]))
     }
 
     /// Waits for one.

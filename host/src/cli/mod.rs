@@ -1,5 +1,5 @@
-//! The commands: one file each, under 100 lines. They read arguments and files, call the library, and print; they decide nothing.
-//! A new command is a module and a case of `Command`.
+//! The commands: one file each, under 100 lines. They read arguments and files, call the library, and print;
+//! they decide nothing. A new command is a module and a case of `Command`.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write, stdout};
@@ -8,16 +8,16 @@ use std::path::PathBuf;
 use crate::registry::Logins;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
-mod policy_args;
 mod completions;
 mod demo;
 mod kubectl;
 mod local;
+mod local_group;
 mod observation;
 mod observe;
 mod outcome;
-mod local_group;
 mod policy;
+mod policy_args;
 mod run;
 mod server_args;
 mod session;
@@ -26,17 +26,23 @@ mod static_;
 mod switchover;
 mod telemetry;
 
-pub use policy_args::PolicyChoice;
 pub use observation::read_observation;
+pub use policy_args::PolicyChoice;
 pub use server_args::Servers;
 pub use session::Session;
 pub use settings::{GroupSettings, Prefer};
 
 /// Keeps groups of Redis servers highly available; its decisions come from a WebAssembly component.
 #[derive(Debug, Parser)]
-#[command(name = "redis-operator", version, max_term_width = 120, subcommand_required = true, arg_required_else_help = true)]
-#[command(after_help = "Example:\n  redis-operator policy inspect\n\n\
-    Exit codes: 0 done, 1 failed, 2 bad input (one line on standard error says what, and nothing was touched).")]
+#[command(
+    name = "redis-operator",
+    version,
+    max_term_width = 120,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "Example:\n  redis-operator policy inspect\n\nExit codes: 0 done, 1 failed, 2 bad \
+                        input (one line on standard error says what, and nothing was touched).")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -108,8 +114,8 @@ pub enum Exit {
     Input(String),
 }
 
-/// Parses the arguments, the program's name first: under the name of the kubectl plugin it is that. Shows help and version by
-/// itself.
+/// Parses the arguments, the program's name first: under the name of the kubectl plugin it is that. Shows
+/// help and version by itself.
 ///
 /// # Errors
 /// [`Exit`], when there is no command to run.
@@ -136,9 +142,16 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
         // Clap's enum, which grows. Its message is one paragraph, then usage; only the paragraph fits a line.
         _ => {
             let text = error.render().to_string();
-            let paragraph: Vec<&str> =
-                text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")).filter(|line| !line.is_empty()).collect();
-            let line = paragraph.join(" ").trim_start_matches("error: ").replace("For more information, try '--help'.", "");
+            let paragraph: Vec<&str> = text
+                .lines()
+                .map(str::trim)
+                .take_while(|line| !line.starts_with("Usage:"))
+                .filter(|line| !line.is_empty())
+                .collect();
+            let line = paragraph
+                .join(" ")
+                .trim_start_matches("error: ")
+                .replace("For more information, try '--help'.", "");
             Exit::Input(format!("{}; see --help", line.trim()))
         }
     })
@@ -150,7 +163,8 @@ impl Cli {
         self.log_format
     }
 
-    /// The least level that it logs unless RUST_LOG says otherwise: what runs on tells what it does, what ends tells what is wrong.
+    /// The least level that it logs unless RUST_LOG says otherwise: what runs on tells what it does, what
+    /// ends tells what is wrong.
     pub fn log_level(&self) -> &'static str {
         match &self.command {
             Command::Static(arguments) if !arguments.ends() => "info",
@@ -186,7 +200,10 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<u8, Exit> {
         Command::Demo(arguments) => demo::run(&arguments, environment).await,
         Command::Policy(arguments) => policy::run(&arguments, environment).await,
         Command::Kubectl(arguments) => kubectl::run(&arguments, environment).await,
-        Command::Crds => print(&crate::kubernetes::crd::definitions().map_err(|error| Exit::Failed(error.to_string()))?).map(|()| 0),
+        Command::Crds => {
+            print(&crate::kubernetes::crd::definitions().map_err(|error| Exit::Failed(error.to_string()))?)
+                .map(|()| 0)
+        }
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }
@@ -197,7 +214,9 @@ fn mode(instance: &crate::contract::Instance) -> Option<&str> {
     let reply = instance.replies.iter().find(|reply| reply.command == INFO_SERVER)?;
     match &reply.newest.as_ref()?.value {
         crate::contract::Value::Text(text) => ServerFacts::parse(&text.text).mode,
-        crate::contract::Value::Integer(_) | crate::contract::Value::Nil(_) | crate::contract::Value::Nested(_) => None,
+        crate::contract::Value::Integer(_)
+        | crate::contract::Value::Nil(_)
+        | crate::contract::Value::Nested(_) => None,
     }
 }
 
@@ -212,6 +231,7 @@ fn print(text: &str) -> Result<(), Exit> {
 
 /// Prints a value as JSON with one line a field.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Exit> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Exit::Failed(format!("no JSON: {error}")))?;
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| Exit::Failed(format!("no JSON: {error}")))?;
     print(&(text + "\n"))
 }

@@ -1,5 +1,6 @@
-//! Reads an Observation that a person hands in: as `observe` prints it, as a log or recording has it, or as a scenario file does.
-//! Strict: a field that is not understood is an error, because a typing error would otherwise be decided on.
+//! Reads an Observation that a person hands in: as `observe` prints it, as a log or recording has it, or as a
+//! scenario file does. Strict: a field that is not understood is an error, because a typing error would
+//! otherwise be decided on.
 
 use std::io::Read;
 use std::path::Path;
@@ -10,8 +11,8 @@ use serde_json::Value;
 use super::Exit;
 use crate::contract::Observation;
 
-/// Reads `path`, or standard input when it is none or `-`. The JSON is an Observation, or an object that has one as its
-/// `observation`, as text or not, itself or among its `fields`.
+/// Reads `path`, or standard input when it is none or `-`. The JSON is an Observation, or an object that has
+/// one as its `observation`, as text or not, itself or among its `fields`.
 ///
 /// # Errors
 /// [`Exit::Input`], naming the file and the place in it.
@@ -43,9 +44,10 @@ fn parse(text: &str) -> Result<Observation, String> {
     let inner = [&whole, &whole["fields"]].into_iter().find_map(|object| object.get("observation"));
     // Parsed out of the text where that is possible, since only then the error names a line.
     let (observation, given) = match inner {
-        Some(Value::String(text)) => {
-            (serde_json::from_str::<Observation>(text).map_err(no_observation)?, serde_json::from_str(text).map_err(no_json)?)
-        }
+        Some(Value::String(text)) => (
+            serde_json::from_str::<Observation>(text).map_err(no_observation)?,
+            serde_json::from_str(text).map_err(no_json)?,
+        ),
         Some(inner) if whole.get("observation").is_some() => {
             (serde_json::from_str::<Recorded>(text).map_err(no_observation)?.observation, inner.clone())
         }
@@ -67,12 +69,16 @@ struct Recorded {
 /// The path of the first field that was given and does not come back.
 fn unknown_field(given: &Value, understood: &Value) -> Option<String> {
     match (given, understood) {
-        (Value::Object(given), Value::Object(understood)) => given.iter().find_map(|(name, value)| match understood.get(name) {
-            Some(known) => unknown_field(value, known).map(|rest| format!(".{name}{rest}")),
-            None => Some(format!(".{name}")),
-        }),
+        (Value::Object(given), Value::Object(understood)) => {
+            given.iter().find_map(|(name, value)| match understood.get(name) {
+                Some(known) => unknown_field(value, known).map(|rest| format!(".{name}{rest}")),
+                None => Some(format!(".{name}")),
+            })
+        }
         (Value::Array(given), Value::Array(understood)) => {
-            given.iter().zip(understood).enumerate().find_map(|(index, (given, known))| Some(format!("[{index}]{}", unknown_field(given, known)?)))
+            given.iter().zip(understood).enumerate().find_map(|(index, (given, known))| {
+                Some(format!("[{index}]{}", unknown_field(given, known)?))
+            })
         }
         _ => None,
     }

@@ -1,12 +1,13 @@
 //! `observe`: prints the live Observation of given servers.
 
-use super::{GroupSettings, PolicyChoice, Servers, Session, Exit, Environment, print_json};
+use super::{Environment, Exit, GroupSettings, PolicyChoice, Servers, Session, print_json};
 use crate::driver::StateFile;
 use std::path::PathBuf;
 
 /// Print the live Observation of given servers as JSON, ready for `policy decide`; touches nothing
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  redis-operator observe --redis 127.0.0.1:6379,127.0.0.1:6380 | redis-operator policy decide -")]
+#[command(after_help = "Example:\n  redis-operator observe --redis 127.0.0.1:6379,127.0.0.1:6380 | \
+                        redis-operator policy decide -")]
 pub struct Args {
     #[command(flatten)]
     servers: Servers,

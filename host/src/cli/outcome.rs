@@ -1,8 +1,8 @@
 //! One pass over a group: when it is over, what came of it, and the exit code that says so.
 
-use super::{Format, Exit, print, print_json};
-use crate::group::{Decided, Moment, Outcome as Ended, Report};
+use super::{Exit, Format, print, print_json};
 use crate::contract::{Decision, Failure, FailureKind, Instance, LinkState, Observation, Verdict};
+use crate::group::{Decided, Moment, Outcome as Ended, Report};
 use std::time::Duration;
 
 /// What came of a pass.
@@ -58,7 +58,10 @@ impl Pass {
     /// A pass that acts: over when nothing is left to do, or nothing more comes of waiting.
     pub fn new(hang_limit: Duration) -> Self {
         // A hang is known after its limit, and an action that gets no answer is in doubt after a second.
-        let patience_us = u64::try_from(hang_limit.as_micros()).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(2_000_000);
+        let patience_us = u64::try_from(hang_limit.as_micros())
+            .unwrap_or(u64::MAX)
+            .saturating_mul(2)
+            .saturating_add(2_000_000);
         Self { acts: true, began: None, patience_us, decided: None, has_acted: false, has_failed: false }
     }
 
@@ -74,10 +77,17 @@ impl Pass {
             Report::Decided(decided) => {
                 self.decided = Some(decided.as_ref().clone());
                 let is_patient = waited_us < self.patience_us;
-                let is_whole = decided.observation.instances.iter().all(|instance| instance.link.state != LinkState::Unknown);
+                let is_whole = decided
+                    .observation
+                    .instances
+                    .iter()
+                    .all(|instance| instance.link.state != LinkState::Unknown);
                 match decided.decision.verdict {
                     _ if !is_patient => true,
-                    _ if !self.acts => (is_whole && !is_on_its_way(&decided.decision)) || wrong_input(&decided.observation).is_some(),
+                    _ if !self.acts => {
+                        (is_whole && !is_on_its_way(&decided.decision))
+                            || wrong_input(&decided.observation).is_some()
+                    }
                     Verdict::Act => false,
                     Verdict::Wait => !is_on_its_way(&decided.decision),
                     Verdict::Healthy | Verdict::Refuse => true,
@@ -89,7 +99,9 @@ impl Pass {
                 false
             }
             Report::Held => waited_us >= self.patience_us,
-            Report::Link { .. } | Report::Fault { .. } | Report::Sent { .. } | Report::Withheld { .. } => false,
+            Report::Link { .. } | Report::Fault { .. } | Report::Sent { .. } | Report::Withheld { .. } => {
+                false
+            }
         }
     }
 
@@ -138,27 +150,36 @@ pub fn check_input(observation: &Observation) -> Result<(), Exit> {
 /// What no further look can make right: wrong credentials, no Redis, no member of a replication group.
 fn wrong_input(observation: &Observation) -> Option<String> {
     let is_wrong = |kind| matches!(kind, FailureKind::Unauthorized | FailureKind::ProtocolError);
-    let wrong = failures(observation).find(|(_, failure)| is_wrong(failure.kind)).map(|(_, failure)| failure.text.clone());
+    let wrong = failures(observation)
+        .find(|(_, failure)| is_wrong(failure.kind))
+        .map(|(_, failure)| failure.text.clone());
     wrong.or_else(|| {
-        let modes = observation.instances.iter().filter_map(|instance| Some((instance, super::mode(instance)?)));
+        let modes =
+            observation.instances.iter().filter_map(|instance| Some((instance, super::mode(instance)?)));
         let (instance, mode) = modes.into_iter().find(|(_, mode)| *mode != "standalone")?;
-        Some(format!("{} runs in {mode} mode, so it is no member of a replication group; take it off --redis", instance.id))
+        Some(format!(
+            "{} runs in {mode} mode, so it is no member of a replication group; take it off --redis",
+            instance.id
+        ))
     })
 }
 
 /// The first failure of every instance that has one.
 fn failures(observation: &Observation) -> impl Iterator<Item = (&Instance, &Failure)> {
-    observation
-        .instances
-        .iter()
-        .filter_map(|instance| instance.replies.iter().find_map(|reply| reply.failure.as_ref()).map(|failure| (instance, failure)))
+    observation.instances.iter().filter_map(|instance| {
+        instance.replies.iter().find_map(|reply| reply.failure.as_ref()).map(|failure| (instance, failure))
+    })
 }
 
 /// Nobody was reached; somebody may be later.
 fn is_absence(kind: FailureKind) -> bool {
     match kind {
         FailureKind::Refused | FailureKind::Unreachable | FailureKind::TimedOut | FailureKind::Reset => true,
-        FailureKind::Unauthorized | FailureKind::Loading | FailureKind::Busy | FailureKind::ErrorReply | FailureKind::ProtocolError => false,
+        FailureKind::Unauthorized
+        | FailureKind::Loading
+        | FailureKind::Busy
+        | FailureKind::ErrorReply
+        | FailureKind::ProtocolError => false,
     }
 }
 
@@ -170,9 +191,13 @@ pub fn print_plan(decision: &Decision, format: Format) -> Result<(), Exit> {
     if format == Format::Json {
         return print_json(decision);
     }
-    let mut text = format!("{:?}: {}\n{}\n", decision.verdict, decision.reason, decision.explanation).replace("Verdict::", "");
+    let mut text = format!("{:?}: {}\n{}\n", decision.verdict, decision.reason, decision.explanation)
+        .replace("Verdict::", "");
     for member in &decision.members {
-        let rank = member.rank.map_or_else(|| member.ineligible.clone().unwrap_or_else(|| "-".into()), |rank| format!("heir {rank}"));
+        let rank = member.rank.map_or_else(
+            || member.ineligible.clone().unwrap_or_else(|| "-".into()),
+            |rank| format!("heir {rank}"),
+        );
         text += &format!(
             "  {:<24} {:<8} {:<10} {rank:<16} {}\n",
             member.id,

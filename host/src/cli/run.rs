@@ -1,14 +1,14 @@
 //! `run`: looks after the Redis resources of a Kubernetes cluster.
 
-use super::{PolicyChoice, Exit, Environment};
+use super::{Environment, Exit, PolicyChoice};
 use crate::controller::policy::{Chosen, Policies, Shadows};
 use crate::controller::{self, Context};
 use crate::driver::{ThreadLoad, moment};
-use crate::kubernetes::lease::{Candidate, campaign, release};
 use crate::kubernetes::events::EventWriter;
+use crate::kubernetes::lease::{Candidate, campaign, release};
 use crate::policy::{COMPONENT_BYTES_MAX, embedded};
 use crate::registry::Remote;
-use crate::report::{Health, Listen, Metrics, GroupInspector};
+use crate::report::{GroupInspector, Health, Listen, Metrics};
 use kube::{Client, Config};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,8 +20,9 @@ use tokio::sync::{Semaphore, oneshot};
 
 /// Look after the Redis resources of a Kubernetes cluster
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  redis-operator run --listen 0.0.0.0:8080\n\n\
-    The cluster is the one that it runs in, or that of KUBECONFIG. Of several operators the one that holds the Lease acts.")]
+#[command(after_help = "Example:\n  redis-operator run --listen 0.0.0.0:8080\n\nThe cluster is the one \
+                        that it runs in, or that of KUBECONFIG. Of several operators the one that holds \
+                        the Lease acts.")]
 pub struct Args {
     /// Look after this namespace only [default: all]
     #[arg(long, env = "WATCH_NAMESPACE", value_name = "NAME")]
@@ -44,18 +45,29 @@ pub struct Args {
 
 pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let sandbox = args.policy.sandbox(environment)?;
-    let embedded = Arc::new(embedded(&sandbox).map_err(|error| Exit::Failed(format!("embedded policy: {error}")))?);
+    let embedded =
+        Arc::new(embedded(&sandbox).map_err(|error| Exit::Failed(format!("embedded policy: {error}")))?);
     let own = Arc::new(args.policy.load_proven(&sandbox)?);
-    let remote = Remote::new(environment.logins.clone(), COMPONENT_BYTES_MAX).map_err(|error| Exit::Failed(error.to_string()))?;
+    let remote = Remote::new(environment.logins.clone(), COMPONENT_BYTES_MAX)
+        .map_err(|error| Exit::Failed(error.to_string()))?;
     let shadows = Shadows::start().map_err(|error| Exit::Failed(format!("no thread: {error}")))?;
-    let (client, watches) = clients().await.map_err(|error| Exit::Input(format!("no cluster: {error}; set KUBECONFIG, or run in a Pod")))?;
+    let (client, watches) = clients()
+        .await
+        .map_err(|error| Exit::Input(format!("no cluster: {error}; set KUBECONFIG, or run in a Pod")))?;
     let start = Instant::now();
-    let (metrics, health, inspector) = (Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), Arc::new(Health::new(STALE_US)), Arc::new(GroupInspector::default()));
+    let (metrics, health, inspector) = (
+        Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))),
+        Arc::new(Health::new(STALE_US)),
+        Arc::new(GroupInspector::default()),
+    );
     if let Some(address) = args.listen {
-        let listen = Listen::bind(address, Arc::clone(&metrics), Arc::clone(&health), start).await.map_err(|error| Exit::Input(error.to_string()))?;
+        let listen = Listen::bind(address, Arc::clone(&metrics), Arc::clone(&health), start)
+            .await
+            .map_err(|error| Exit::Input(error.to_string()))?;
         tokio::spawn(listen.showing(Arc::clone(&inspector)).run());
     }
-    let identity = args.identity.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), start_of_process()));
+    let identity =
+        args.identity.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), start_of_process()));
     let events = EventWriter::start(client.clone(), identity.clone());
     let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
     let (authority, told) = tokio::sync::watch::channel(false);
@@ -65,7 +77,8 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let chosen = Chosen { embedded, own };
     let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, chosen, remote));
     let namespace = args.watch_namespace.as_deref().filter(|name| !name.is_empty());
-    let (groups_of, thread_load, of_groups, shown) = (groups.handle.clone(), ThreadLoad::default(), Arc::clone(&policies), Arc::clone(&metrics));
+    let (groups_of, thread_load, of_groups, shown) =
+        (groups.handle.clone(), ThreadLoad::default(), Arc::clone(&policies), Arc::clone(&metrics));
     let context = Context {
         client: client.clone(),
         watches,
@@ -109,12 +122,14 @@ async fn show_authority(metrics: Arc<Metrics>, mut authority: tokio::sync::watch
     }
 }
 
-/// One for calls, which are answered soon or fail and are made anew by who wants them; one for watches, which are silent for minutes.
+/// One for calls, which are answered soon or fail and are made anew by who wants them; one for watches, which
+/// are silent for minutes.
 async fn clients() -> Result<(Client, Client), Box<dyn std::error::Error>> {
     let mut config = Config::infer().await?;
     config.default_retry = false;
     let watches = Client::try_from(config.clone())?;
-    (config.connect_timeout, config.read_timeout, config.write_timeout) = (Some(CALL_LIMIT), Some(CALL_LIMIT), Some(CALL_LIMIT));
+    (config.connect_timeout, config.read_timeout, config.write_timeout) =
+        (Some(CALL_LIMIT), Some(CALL_LIMIT), Some(CALL_LIMIT));
     Ok((Client::try_from(config)?, watches))
 }
 
@@ -127,11 +142,17 @@ struct Groups {
 
 impl Groups {
     fn start() -> Result<Self, Exit> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| Exit::Failed(format!("no runtime: {error}")))?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Exit::Failed(format!("no runtime: {error}")))?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let drive = move || drop(runtime.block_on(stopped));
-        let thread = std::thread::Builder::new().name("groups".into()).spawn(drive).map_err(|error| Exit::Failed(format!("no thread: {error}")))?;
+        let thread = std::thread::Builder::new()
+            .name("groups".into())
+            .spawn(drive)
+            .map_err(|error| Exit::Failed(format!("no thread: {error}")))?;
         Ok(Self { handle, stop, thread })
     }
 

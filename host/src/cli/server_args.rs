@@ -1,14 +1,14 @@
 //! The options by which commands name existing Redis servers and say how to log in.
 
-use super::{Exit, Environment};
+use super::{Environment, Exit};
 use crate::driver::{Access, member};
 use crate::group::Member;
 use crate::redis::{Credentials, Endpoint, Tls};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Which servers, and how they are reached. A password comes from a file or from REDIS_OPERATOR_PASSWORD, never from the command
-/// line, which everybody on the machine can read.
+/// Which servers, and how they are reached. A password comes from a file or from REDIS_OPERATOR_PASSWORD,
+/// never from the command line, which everybody on the machine can read.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Servers {
     /// The members of the group; `[::1]:6379` for IPv6
@@ -39,14 +39,28 @@ impl Servers {
     ///
     /// # Errors
     /// [`Exit::Input`] for the first thing that is wrong.
-    pub async fn resolve(&self, hang_limit: Duration, environment: &Environment) -> Result<(Vec<Member>, Access), Exit> {
+    pub async fn resolve(
+        &self,
+        hang_limit: Duration,
+        environment: &Environment,
+    ) -> Result<(Vec<Member>, Access), Exit> {
         let mut members: Vec<Member> = Vec::new();
         for text in &self.redis {
-            let endpoint: Endpoint = text.parse().map_err(|error| Exit::Input(format!("--redis: {error}")))?;
-            let member = member(&endpoint).await.map_err(|error| Exit::Input(format!("--redis: {error}; check the name")))?;
+            let endpoint: Endpoint =
+                text.parse().map_err(|error| Exit::Input(format!("--redis: {error}")))?;
+            let member = member(&endpoint)
+                .await
+                .map_err(|error| Exit::Input(format!("--redis: {error}; check the name")))?;
             if let Some(twin) = members.iter().find(|other| is_same_server(other, &member)) {
-                let as_what = if twin.id == member.id { String::new() } else { format!(", as {} and as {}", twin.id, member.id) };
-                return Err(Exit::Input(format!("--redis: {} is listed twice{as_what}; list every server once", member.id)));
+                let as_what = if twin.id == member.id {
+                    String::new()
+                } else {
+                    format!(", as {} and as {}", twin.id, member.id)
+                };
+                return Err(Exit::Input(format!(
+                    "--redis: {} is listed twice{as_what}; list every server once",
+                    member.id
+                )));
             }
             members.push(member);
         }
@@ -56,14 +70,19 @@ impl Servers {
     fn credentials(&self, environment: &Environment) -> Result<Option<Credentials>, Exit> {
         let (password, source) = match &self.password_file {
             Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| Exit::Input(format!("--password-file {}: {error}", path.display())))?;
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| Exit::Input(format!("--password-file {}: {error}", path.display())))?;
                 (Some(text), format!("--password-file {}", path.display()))
             }
             None => (environment.password.clone(), "REDIS_OPERATOR_PASSWORD".into()),
         };
         match password {
-            Some(password) => Credentials::new(self.user.clone(), &password).map(Some).map_err(|error| Exit::Input(format!("{source}: {error}"))),
-            None if self.user.is_some() => Err(Exit::Input("--user needs a password: give --password-file or set REDIS_OPERATOR_PASSWORD".into())),
+            Some(password) => Credentials::new(self.user.clone(), &password)
+                .map(Some)
+                .map_err(|error| Exit::Input(format!("{source}: {error}"))),
+            None if self.user.is_some() => Err(Exit::Input(
+                "--user needs a password: give --password-file or set REDIS_OPERATOR_PASSWORD".into(),
+            )),
             None => Ok(None),
         }
     }
@@ -71,13 +90,21 @@ impl Servers {
     fn tls(&self) -> Result<Option<Tls>, Exit> {
         let Some(ca) = &self.tls_ca else { return Ok(None) };
         let client = self.tls_cert.as_deref().zip(self.tls_key.as_deref());
-        Tls::new(ca, client, self.tls_name.as_deref()).map(Some).map_err(|error| Exit::Input(error.to_string()))
+        Tls::new(ca, client, self.tls_name.as_deref())
+            .map(Some)
+            .map_err(|error| Exit::Input(error.to_string()))
     }
 }
 
 fn is_same_server(one: &Member, other: &Member) -> bool {
-    let places =
-        |member: &Member| member.aliases.iter().chain([&member.address]).map(|at| (at.host.to_ascii_lowercase(), at.port)).collect::<Vec<_>>();
+    let places = |member: &Member| {
+        member
+            .aliases
+            .iter()
+            .chain([&member.address])
+            .map(|at| (at.host.to_ascii_lowercase(), at.port))
+            .collect::<Vec<_>>()
+    };
     let known = places(one);
     places(other).iter().any(|place| known.contains(place))
 }

@@ -1,11 +1,11 @@
-//! A group that is being looked after: the driver on a thread of its own, so that neither a slow terminal nor a scrape can hold
-//! up a failover, and its reports on this one.
+//! A group that is being looked after: the driver on a thread of its own, so that neither a slow terminal nor
+//! a scrape can hold up a failover, and its reports on this one.
 
 use super::outcome::{Pass, check_input};
-use super::{PolicyChoice, Exit, Environment};
-use crate::driver::{Access, GroupHandle, Driver, Publish, Reports};
+use super::{Environment, Exit, PolicyChoice};
+use crate::driver::{Access, Driver, GroupHandle, Publish, Reports};
 use crate::group::{Decided, Event, Member, Moment, Report, Settings};
-use crate::policy::{PolicyChain, Policy, Sandbox};
+use crate::policy::{Policy, PolicyChain, Sandbox};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -52,20 +52,27 @@ impl Session {
         environment: &Environment,
     ) -> Result<Self, Exit> {
         let sandbox = choice.sandbox(environment)?;
-        let line =
-            Arc::new(PolicyChain::new(Arc::new(crate::policy::embedded(&sandbox).map_err(|error| Exit::Failed(format!("embedded policy: {error}")))?)));
+        let line = Arc::new(PolicyChain::new(Arc::new(
+            crate::policy::embedded(&sandbox)
+                .map_err(|error| Exit::Failed(format!("embedded policy: {error}")))?,
+        )));
         let chosen = choice.load_proven(&sandbox)?;
         let topology = settings.wanted.topology;
         if !chosen.description().topologies.contains(&topology) {
-            return Err(Exit::Input(format!("policy {} does not decide for {topology:?}; choose another", chosen.title()).to_lowercase()));
+            return Err(Exit::Input(
+                format!("policy {} does not decide for {topology:?}; choose another", chosen.title())
+                    .to_lowercase(),
+            ));
         }
         line.swap(Arc::new(chosen)).map_err(|error| Exit::Input(error.to_string()))?;
         let start = Instant::now();
         let (driver, reports) = Driver::new(settings, access, Arc::clone(&line), publish, start);
         let handle = driver.handle();
         handle.send(Event::Members(members));
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Exit::Failed(format!("no runtime: {error}")))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Exit::Failed(format!("no runtime: {error}")))?;
         let (stop, stopped) = oneshot::channel();
         let drive = move || {
             runtime.block_on(async {
@@ -76,16 +83,24 @@ impl Session {
                 }
             });
         };
-        let thread = std::thread::Builder::new().name("group".into()).spawn(drive).map_err(|error| Exit::Failed(format!("no thread: {error}")))?;
+        let thread = std::thread::Builder::new()
+            .name("group".into())
+            .spawn(drive)
+            .map_err(|error| Exit::Failed(format!("no thread: {error}")))?;
         Ok(Self { handle, reports, line, sandbox, start, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Looks until every server has answered or has had its time, without authority to act. Returns the decision, and what
-    /// happened until then: nothing is told before the input is known to be right, so that bad input is one line.
+    /// Looks until every server has answered or has had its time, without authority to act. Returns the
+    /// decision, and what happened until then: nothing is told before the input is known to be right, so
+    /// that bad input is one line.
     ///
     /// # Errors
-    /// [`Exit::Input`] for servers that cannot be looked after, [`Exit::Failed`] when no policy gives an answer.
-    pub async fn first_look(&mut self, hang_limit: Duration) -> Result<(Decided, Vec<(Moment, Report)>), Exit> {
+    /// [`Exit::Input`] for servers that cannot be looked after, [`Exit::Failed`] when no policy gives an
+    /// answer.
+    pub async fn first_look(
+        &mut self,
+        hang_limit: Duration,
+    ) -> Result<(Decided, Vec<(Moment, Report)>), Exit> {
         let mut pass = Pass::looking(hang_limit);
         let mut seen = Vec::new();
         while let Some((now, report)) = self.reports.recv().await {

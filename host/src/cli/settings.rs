@@ -1,8 +1,8 @@
 //! The options that say what a person wants of a group, shared by all commands that look after one.
 
 use super::Exit;
-use crate::group::Settings;
 use crate::contract::{Group, Preference, Topology};
+use crate::group::Settings;
 use clap::ValueEnum;
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ pub struct GroupSettings {
     /// A server without a valid reply for this long hangs
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub down_after: Duration,
-    /// Between two looks while all is well, up to four times that while nothing is written; a closed connection is seen at once
+    /// Between two looks while all is well, up to four times that while nothing is written; a closed
+    /// connection is seen at once
     #[arg(long, value_name = "TIME", default_value = "25ms", value_parser = duration)]
     pub interval: Duration,
     /// Do nothing while fewer members answer [default: 2, or 1 in a group of two]
@@ -47,16 +48,23 @@ impl GroupSettings {
     /// # Errors
     /// [`Exit::Input`] for a number out of range.
     pub fn settings(&self, members: usize) -> Result<Settings, Exit> {
-        let members_desired =
-            u16::try_from(members).map_err(|_| Exit::Input(format!("{members} members are too many; a group has 65535 at most")))?;
-        let hang_limit_ms = u32::try_from(self.down_after.as_millis()).ok().filter(|ms| *ms >= HANG_LIMIT_MIN_MS);
+        let members_desired = u16::try_from(members)
+            .map_err(|_| Exit::Input(format!("{members} members are too many; a group has 65535 at most")))?;
+        let hang_limit_ms =
+            u32::try_from(self.down_after.as_millis()).ok().filter(|ms| *ms >= HANG_LIMIT_MIN_MS);
         let hang_limit_ms = hang_limit_ms.ok_or_else(|| {
-            Exit::Input(format!("--down-after: give {HANG_LIMIT_MIN_MS}ms or more; a process that is switched out for less is no hang"))
+            Exit::Input(format!(
+                "--down-after: give {HANG_LIMIT_MIN_MS}ms or more; a process that is switched out for less \
+                 is no hang"
+            ))
         })?;
         if self.min_size.is_some_and(|min| min == 0 || min > members_desired) {
-            return Err(Exit::Input(format!("--min-size: give 1 to {members_desired}, the number of members")));
+            return Err(Exit::Input(format!(
+                "--min-size: give 1 to {members_desired}, the number of members"
+            )));
         }
-        let self_fence_lag_s = (self.prefer == Prefer::Consistency).then(|| u32::try_from(self.self_fence_lag.as_secs()).unwrap_or(u32::MAX).max(1));
+        let self_fence_lag_s = (self.prefer == Prefer::Consistency)
+            .then(|| u32::try_from(self.self_fence_lag.as_secs()).unwrap_or(u32::MAX).max(1));
         let prefer = match self.prefer {
             Prefer::Availability => Preference::Availability,
             Prefer::Consistency => Preference::Consistency,
@@ -89,8 +97,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         "m" => 60.0,
         _ => return Err("write a number and us, ms, s or m, as in 300ms".into()),
     };
-    let seconds = number.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0).map(|number| number * factor);
-    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(|| "write a number and us, ms, s or m, as in 300ms".into())
+    let seconds = number
+        .parse::<f64>()
+        .ok()
+        .filter(|number| number.is_finite() && *number >= 0.0)
+        .map(|number| number * factor);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "write a number and us, ms, s or m, as in 300ms".into())
 }
 
 /// Below this the scheduler of a busy machine makes hangs.

@@ -2,16 +2,16 @@
 
 use super::outcome::{Outcome, Pass};
 use super::telemetry::TelemetryArgs;
-use super::{Format, GroupSettings, PolicyChoice, Servers, Session, Exit, Environment, outcome};
+use super::{Environment, Exit, Format, GroupSettings, PolicyChoice, Servers, Session, outcome};
 use crate::driver::StateFile;
 use std::path::PathBuf;
 
 /// Look after existing Redis servers: fail over, re-point, keep one master
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  redis-operator static --redis 10.0.0.1:6379,10.0.0.2:6379,10.0.0.3:6379 --state /var/lib/redis-operator/cart.json\n\n\
-    Exit codes of --once and --dry-run: 0 healthy, 10 acted (or would), 11 waiting, 12 refused, 1 failed; 2 is bad input."
-)]
+#[command(after_help = "Example:\n  redis-operator static --redis \
+                        10.0.0.1:6379,10.0.0.2:6379,10.0.0.3:6379 --state \
+                        /var/lib/redis-operator/cart.json\n\nExit codes of --once and --dry-run: 0 \
+                        healthy, 10 acted (or would), 11 waiting, 12 refused, 1 failed; 2 is bad input.")]
 pub struct Args {
     #[command(flatten)]
     servers: Servers,
@@ -45,7 +45,8 @@ impl Args {
 pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let (members, access) = args.servers.resolve(args.group.down_after, environment).await?;
     let mut settings = args.group.settings(members.len())?;
-    let (record_file, record) = StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
+    let (record_file, record) =
+        StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
     settings.record = record;
     let mut session = Session::open(settings, members, access, &args.policy, record_file, environment)?;
     let mut telemetry = args.telemetry.open(&args.group.name, args.group.interval, &session).await?;

@@ -2,17 +2,17 @@
 
 use super::outcome::{Outcome, Pass};
 use super::telemetry::TelemetryArgs;
-use super::{GroupSettings, PolicyChoice, Servers, Session, Exit, Environment, print};
+use super::{Environment, Exit, GroupSettings, PolicyChoice, Servers, Session, print};
+use crate::contract::{Action, Verdict};
 use crate::driver::StateFile;
 use crate::group::{Outcome as Ended, Report};
-use crate::contract::{Action, Verdict};
 use std::path::PathBuf;
 
 /// Hand the role of master over to a replica, under load and without a loss
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  redis-operator switchover --redis 10.0.0.1:6379,10.0.0.2:6379 --to 10.0.0.2:6379\n\nExit codes: 0 done, 1 failed, 11 gave up waiting, 12 refused; 2 is bad input."
-)]
+#[command(after_help = "Example:\n  redis-operator switchover --redis 10.0.0.1:6379,10.0.0.2:6379 --to \
+                        10.0.0.2:6379\n\nExit codes: 0 done, 1 failed, 11 gave up waiting, 12 refused; 2 \
+                        is bad input.")]
 pub struct Args {
     #[command(flatten)]
     servers: Servers,
@@ -31,23 +31,35 @@ pub struct Args {
 pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let (members, access) = args.servers.resolve(args.group.down_after, environment).await?;
     if let Some(to) = args.to.as_ref().filter(|to| !members.iter().any(|member| member.id == **to)) {
-        return Err(Exit::Input(format!("--to: {to} is not one of --redis; name a member as it stands there")));
+        return Err(Exit::Input(format!(
+            "--to: {to} is not one of --redis; name a member as it stands there"
+        )));
     }
     let mut settings = args.group.settings(members.len())?;
-    let (record_file, record) = StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
+    let (record_file, record) =
+        StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
     settings.record = record;
     let mut session = Session::open(settings, members, access, &args.policy, record_file, environment)?;
-    let mut telemetry = TelemetryArgs::default().open(&args.group.name, args.group.interval, &session).await?;
+    let mut telemetry =
+        TelemetryArgs::default().open(&args.group.name, args.group.interval, &session).await?;
 
     let (first, seen) = session.first_look(args.group.down_after).await?;
     telemetry.catch_up(&seen);
     match (&first.decision.master, &args.to) {
-        (None, _) => return Err(Exit::Failed(format!("there is no master to hand over: {}", first.decision.explanation))),
+        (None, _) => {
+            return Err(Exit::Failed(format!(
+                "there is no master to hand over: {}",
+                first.decision.explanation
+            )));
+        }
         (Some(master), Some(to)) if master == to => {
             print(&format!("{to} is master already\n"))?;
             return Ok(0);
         }
-        (Some(master), _) => print(&format!("{master} is master; handing over to {}\n", args.to.as_deref().unwrap_or("the best replica in sync")))?,
+        (Some(master), _) => print(&format!(
+            "{master} is master; handing over to {}\n",
+            args.to.as_deref().unwrap_or("the best replica in sync")
+        ))?,
     }
     session.authorise(true);
     session.handle.switch_over(args.to.clone());
@@ -61,11 +73,20 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
                 ended = Some((handover.target.clone(), outcome.clone()));
                 true
             }
-            Report::Decided(decided) if decided.observation.switchover.is_some() && decided.decision.verdict == Verdict::Wait => {
+            Report::Decided(decided)
+                if decided.observation.switchover.is_some() && decided.decision.verdict == Verdict::Wait =>
+            {
                 waits = decided.decision.explanation.clone();
-                pass.is_over(now, report) && decided.observation.switchover.as_ref().is_some_and(|request| request.age_us > GIVE_UP_US)
+                pass.is_over(now, report)
+                    && decided
+                        .observation
+                        .switchover
+                        .as_ref()
+                        .is_some_and(|request| request.age_us > GIVE_UP_US)
             }
-            Report::Decided(decided) if decided.decision.verdict == Verdict::Refuse => pass.is_over(now, report),
+            Report::Decided(decided) if decided.decision.verdict == Verdict::Refuse => {
+                pass.is_over(now, report)
+            }
             Report::Decided(_)
             | Report::Link { .. }
             | Report::Fault { .. }
@@ -96,7 +117,11 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
 }
 
 /// The other replicas are re-pointed before we leave.
-async fn settle(telemetry: &mut super::telemetry::Telemetry, session: &mut Session, args: &Args) -> Result<(), Exit> {
+async fn settle(
+    telemetry: &mut super::telemetry::Telemetry,
+    session: &mut Session,
+    args: &Args,
+) -> Result<(), Exit> {
     let mut pass = Pass::new(args.group.down_after);
     telemetry.until(session, &args.policy, |now, report| pass.is_over(now, report)).await.map(drop)
 }

@@ -1,11 +1,12 @@
-//! What every command that looks after a group does beside it: logs, metrics, recording, the policy file, signals.
+//! What every command that looks after a group does beside it: logs, metrics, recording, the policy file,
+//! signals.
 
-use super::{PolicyChoice, Session, Exit};
-use crate::group::{Event, Moment, Report};
+use super::{Exit, PolicyChoice, Session};
 use crate::conformance::prove;
 use crate::contract::Topology;
+use crate::group::{Event, Moment, Report};
 use crate::policy::{Change, Component, Prove, Watch};
-use crate::report::{GroupNames, Health, Listen, Metrics, Heartbeat, Recording, Reporter};
+use crate::report::{GroupNames, Health, Heartbeat, Listen, Metrics, Recording, Reporter};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +37,8 @@ impl TelemetryArgs {
     /// [`Exit::Input`] for an address that is taken or a file that cannot be written.
     pub async fn open(&self, name: &str, interval: Duration, session: &Session) -> Result<Telemetry, Exit> {
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-        let health = Arc::new(Health::new(u64::try_from(interval.max(QUIET).as_micros()).unwrap_or(u64::MAX)));
+        let health =
+            Arc::new(Health::new(u64::try_from(interval.max(QUIET).as_micros()).unwrap_or(u64::MAX)));
         let listen = match self.listen {
             Some(address) => Some(
                 Listen::bind(address, Arc::clone(&metrics), Arc::clone(&health), session.start)
@@ -46,11 +48,17 @@ impl TelemetryArgs {
             None => None,
         };
         let zero = SystemTime::now() - session.start.elapsed();
-        let recording = self.record.as_ref().map(|path| Recording::open(path, zero)).transpose().map_err(|error| Exit::Input(error.to_string()))?;
+        let recording = self
+            .record
+            .as_ref()
+            .map(|path| Recording::open(path, zero))
+            .transpose()
+            .map_err(|error| Exit::Input(error.to_string()))?;
         if let Some(listen) = listen {
             tokio::spawn(listen.run());
         }
-        let names = GroupNames { namespace: String::new(), name: name.to_owned(), topology: Topology::Replication };
+        let names =
+            GroupNames { namespace: String::new(), name: name.to_owned(), topology: Topology::Replication };
         let pulse = health.group(name.to_owned(), Moment::default());
         Ok(Telemetry { reporter: Reporter::new(names, metrics, recording), pulse })
     }
@@ -73,7 +81,12 @@ impl Telemetry {
     ///
     /// # Errors
     /// [`Exit::Failed`] when the system gives no signals.
-    pub async fn until(&mut self, session: &mut Session, choice: &PolicyChoice, mut done: impl FnMut(Moment, &Report) -> bool) -> Result<bool, Exit> {
+    pub async fn until(
+        &mut self,
+        session: &mut Session,
+        choice: &PolicyChoice,
+        mut done: impl FnMut(Moment, &Report) -> bool,
+    ) -> Result<bool, Exit> {
         let no_signals = |error: std::io::Error| Exit::Failed(format!("no signals: {error}"));
         let mut interrupted = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut terminated = signal(SignalKind::terminate()).map_err(no_signals)?;
@@ -98,7 +111,12 @@ impl Telemetry {
 
 /// Puts what the policy file becomes in front of the line, once it is proven.
 fn watch(session: &Session, choice: &PolicyChoice) -> impl Future<Output = ()> + use<> {
-    let (line, sandbox, handle, path) = (Arc::clone(&session.line), Arc::clone(&session.sandbox), session.handle.clone(), choice.policy.clone());
+    let (line, sandbox, handle, path) = (
+        Arc::clone(&session.line),
+        Arc::clone(&session.sandbox),
+        session.handle.clone(),
+        choice.policy.clone(),
+    );
     let unproven = choice.unproven_policy;
     async move {
         let Some(path) = path else { return std::future::pending().await };

@@ -1,7 +1,8 @@
 //! The conformance kit: what `policy check` runs, and the proof before a policy goes live.
 //!
-//! A policy passes when it answers everything, the same twice, whatever the order of the instances, and never in breach of
-//! the guard. What it decides within these bounds is its own affair. Must not know how a policy is run.
+//! A policy passes when it answers everything, the same twice, whatever the order of the instances, and never
+//! in breach of the guard. What it decides within these bounds is its own affair. Must not know how a policy
+//! is run.
 
 mod dice;
 mod noise;
@@ -17,9 +18,9 @@ pub use proof::prove;
 pub use report::{Failure, Report, Row};
 pub use scenarios::{Scenario, ScenarioError, embedded_scenarios, read_directory};
 
-use crate::policy::Policy;
 use crate::contract::{Decision, Observation};
 use crate::guard::{Rule, judge};
+use crate::policy::Policy;
 use std::ops::ControlFlow;
 
 /// How much is tried.
@@ -35,8 +36,8 @@ pub struct Trial<'a> {
     pub strict: bool,
 }
 
-/// Tries a policy, and tells `watch` after every observation what was found so far. Takes about four answers for each. A
-/// policy that gives none is given up: each takes all its fuel, half a second.
+/// Tries a policy, and tells `watch` after every observation what was found so far. Takes about four answers
+/// for each. A policy that gives none is given up: each takes all its fuel, half a second.
 pub fn check(policy: &dyn Policy, trial: &Trial<'_>, mut watch: impl FnMut(&Report)) -> Report {
     check_while(policy, trial, &mut |report| {
         watch(report);
@@ -45,13 +46,23 @@ pub fn check(policy: &dyn Policy, trial: &Trial<'_>, mut watch: impl FnMut(&Repo
 }
 
 /// Tries a policy until `watch` has seen enough.
-fn check_while(policy: &dyn Policy, trial: &Trial<'_>, watch: &mut dyn FnMut(&Report) -> ControlFlow<()>) -> Report {
-    let mut report = Report::new(policy.title().to_owned(), policy.digest().to_owned(), trial.seed, trial.strict);
+fn check_while(
+    policy: &dyn Policy,
+    trial: &Trial<'_>,
+    watch: &mut dyn FnMut(&Report) -> ControlFlow<()>,
+) -> Report {
+    let mut report =
+        Report::new(policy.title().to_owned(), policy.digest().to_owned(), trial.seed, trial.strict);
     report.is_complete = check_all(policy, trial, &mut report, watch).is_continue();
     report
 }
 
-fn check_all(policy: &dyn Policy, trial: &Trial<'_>, report: &mut Report, watch: &mut dyn FnMut(&Report) -> ControlFlow<()>) -> ControlFlow<()> {
+fn check_all(
+    policy: &dyn Policy,
+    trial: &Trial<'_>,
+    report: &mut Report,
+    watch: &mut dyn FnMut(&Report) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     let mut dice = Dice::new(trial.seed);
     for scenario in trial.scenarios {
         report.scenarios += 1;
@@ -65,18 +76,27 @@ fn check_all(policy: &dyn Policy, trial: &Trial<'_>, report: &mut Report, watch:
     for number in 0..trial.random {
         report.random += 1;
         // Each has a seed of its own, so that one can be made again without those before it.
-        let observation = random::observation(&mut Dice::new(trial.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let observation = random::observation(&mut Dice::new(
+            trial.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        ));
         check_one(policy, &mut dice, report, &format!("random {number}"), &observation);
         watch(report)?;
     }
     ControlFlow::Continue(())
 }
 
-fn check_one(policy: &dyn Policy, dice: &mut Dice, report: &mut Report, at: &str, observation: &Observation) -> Option<Decision> {
+fn check_one(
+    policy: &dyn Policy,
+    dice: &mut Dice,
+    report: &mut Report,
+    at: &str,
+    observation: &Observation,
+) -> Option<Decision> {
     let first = policy.decide(observation);
     report.count(report::ANSWERS, at, observation, None, first.as_ref().err().map(ToString::to_string));
     let decision = first.ok()?;
-    let mut count = |claim: &str, wrong: Option<String>| report.count(claim, at, observation, Some(&decision), wrong);
+    let mut count =
+        |claim: &str, wrong: Option<String>| report.count(claim, at, observation, Some(&decision), wrong);
     let differs = |observation: &Observation| match policy.decide(observation) {
         Ok(again) => (again != decision).then(|| difference(&decision, &again)),
         Err(fault) => Some(fault.to_string()),
@@ -104,7 +124,9 @@ fn difference(expected: &Decision, given: &Decision) -> String {
         return "the decisions differ".into();
     };
     match expected.iter().find(|(name, value)| given.get(*name) != Some(value)) {
-        Some((name, value)) => format!("{name} is {}, expected {value}", given.get(name).unwrap_or(&serde_json::Value::Null)),
+        Some((name, value)) => {
+            format!("{name} is {}, expected {value}", given.get(name).unwrap_or(&serde_json::Value::Null))
+        }
         None => "the decisions differ".into(),
     }
 }

@@ -1,8 +1,10 @@
-//! Observations that could not be true, or not quite: replies that are missing, cut, garbled or of another world. Keeps what
-//! the contract promises of a host: unique ids, sorted lists.
+//! Observations that could not be true, or not quite: replies that are missing, cut, garbled or of another
+//! world. Keeps what the contract promises of a host: unique ids, sorted lists.
 
 use super::dice::Dice;
-use crate::contract::{Address, Failure, FailureKind, Instance, Integer, Nested, Nil, Observation, Reply, Sample, Text, Value};
+use crate::contract::{
+    Address, Failure, FailureKind, Instance, Integer, Nested, Nil, Observation, Reply, Sample, Text, Value,
+};
 
 /// Breaks a few things in a few instances.
 pub fn corrupt(dice: &mut Dice, observation: &mut Observation) {
@@ -43,7 +45,13 @@ fn corrupt_instance(dice: &mut Dice, instance: &mut Instance, other: Option<Addr
 fn corrupt_reply(dice: &mut Dice, reply: &mut Reply) {
     match dice.below(6) {
         0 => reply.newest = None,
-        1 => reply.failure = Some(Failure { kind: FailureKind::TimedOut, text: "no reply".into(), age_us: dice.below(5_000_000) }),
+        1 => {
+            reply.failure = Some(Failure {
+                kind: FailureKind::TimedOut,
+                text: "no reply".into(),
+                age_us: dice.below(5_000_000),
+            })
+        }
         2 => {
             let value = match dice.below(3) {
                 0 => Value::Integer(Integer { number: i64::MIN }),
@@ -77,7 +85,17 @@ pub fn mutated(dice: &mut Dice, text: &str) -> String {
         2 => rows.insert(one, rows[other].clone()),
         3 => {
             if let Some((name, _)) = rows[one].split_once(':') {
-                let absurd = ["-1", "18446744073709551615", "9223372036854775808", "99999999999999999999", "", " 1", "1e9", "ok:ok", "\u{1f980}"];
+                let absurd = [
+                    "-1",
+                    "18446744073709551615",
+                    "9223372036854775808",
+                    "99999999999999999999",
+                    "",
+                    " 1",
+                    "1e9",
+                    "ok:ok",
+                    "\u{1f980}",
+                ];
                 rows[one] = format!("{name}:{}", dice.pick(&absurd).unwrap_or(&""));
             }
         }
@@ -86,7 +104,14 @@ pub fn mutated(dice: &mut Dice, text: &str) -> String {
             rows[one] = kept;
         }
         5 => {
-            let noise = ["slave0:ip=,port=0,state=,offset=,lag=", "role:sentinel", ":::", "master_host:", "\u{0}\u{7f}", "db0:keys=,expires="];
+            let noise = [
+                "slave0:ip=,port=0,state=,offset=,lag=",
+                "role:sentinel",
+                ":::",
+                "master_host:",
+                "\u{0}\u{7f}",
+                "db0:keys=,expires=",
+            ];
             rows.insert(one, (*dice.pick(&noise).unwrap_or(&"")).to_owned());
         }
         _ => {

@@ -1,13 +1,14 @@
-//! Seeded observations: a small coherent world, something wrong with its servers, then something wrong with what is known.
+//! Seeded observations: a small coherent world, something wrong with its servers, then something wrong with
+//! what is known.
 //!
-//! Coherent first, because a policy shows its mistakes in worlds that could be true; broken afterwards, because it must
-//! survive those that could not. Must not depend on anything but the dice.
+//! Coherent first, because a policy shows its mistakes in worlds that could be true; broken afterwards,
+//! because it must survive those that could not. Must not depend on anything but the dice.
 
 use super::dice::Dice;
 use super::world::{Dialect, Server, observe};
 use crate::contract::{
-    Action, Evidence, Expectation, Failover, Handover, InDoubt, Link, LinkState, Observation, Pod, Preference, Promote, Published, Refusals, Role,
-    Switchover,
+    Action, Evidence, Expectation, Failover, Handover, InDoubt, Link, LinkState, Observation, Pod,
+    Preference, Promote, Published, Refusals, Role, Switchover,
 };
 
 /// One observation, all of whose parts have ids of its own instances or of nobody.
@@ -48,18 +49,24 @@ impl World {
         }
         let ipv6 = dice.chance(100);
         let local = !ipv6 && dice.chance(200);
-        let dialect = *dice.pick(&[Dialect::Redis5, Dialect::Redis6, Dialect::Redis7, Dialect::Redis8, Dialect::Valkey8]).unwrap_or(&Dialect::Redis7);
-        let mut servers: Vec<Server> = (0..size).filter_map(|number| u16::try_from(number).ok()).map(Server::new).collect();
+        let dialect = *dice
+            .pick(&[Dialect::Redis5, Dialect::Redis6, Dialect::Redis7, Dialect::Redis8, Dialect::Valkey8])
+            .unwrap_or(&Dialect::Redis7);
+        let mut servers: Vec<Server> =
+            (0..size).filter_map(|number| u16::try_from(number).ok()).map(Server::new).collect();
         for (number, server) in servers.iter_mut().enumerate() {
             let name = format!("redis-{number}.redis.shop.svc");
             match (ipv6, local) {
                 (true, _) => server.place.0 = format!("fd00::{number:x}"),
-                (false, true) => server.place = ("127.0.0.1".into(), 7_000 + u16::try_from(number).unwrap_or(0)),
+                (false, true) => {
+                    server.place = ("127.0.0.1".into(), 7_000 + u16::try_from(number).unwrap_or(0))
+                }
                 (false, false) => {}
             }
             server.aliases.push((name, server.place.1));
             server.dialect = dialect;
-            (server.run_id, server.uptime_s, server.age_us) = (replication_id(dice), 60 + dice.below(100_000), 100 + dice.below(5_000));
+            (server.run_id, server.uptime_s, server.age_us) =
+                (replication_id(dice), 60 + dice.below(100_000), 100 + dice.below(5_000));
         }
         let master = dice.index(servers.len());
         let run_id = servers[master].run_id.clone();
@@ -75,16 +82,19 @@ impl World {
         let former = self.lineage.len().checked_sub(2).map(|before| self.lineage[before].clone());
         let place = self.servers[self.master].place.clone();
         for (index, server) in self.servers.iter_mut().enumerate() {
-            (server.replid, server.former, server.offset, server.keys) = (replid.clone(), former.clone(), head, keys);
+            (server.replid, server.former, server.offset, server.keys) =
+                (replid.clone(), former.clone(), head, keys);
             if index != self.master {
-                (server.role, server.master, server.link_up, server.last_io_s) = (Role::Replica, Some(place.clone()), true, Some(dice.below(2)));
+                (server.role, server.master, server.link_up, server.last_io_s) =
+                    (Role::Replica, Some(place.clone()), true, Some(dice.below(2)));
                 server.offset -= if dice.chance(500) { 0 } else { dice.below(200) };
                 server.priority = Some(*dice.pick(&[100, 100, 100, 1, 10, 0]).unwrap_or(&100));
             }
         }
     }
 
-    /// What may be wrong with any server: another history, another master, a state of its own, a link that is not well.
+    /// What may be wrong with any server: another history, another master, a state of its own, a link that is
+    /// not well.
     fn afflict_server(&mut self, dice: &mut Dice, index: usize) {
         let peer = self.servers[dice.index(self.servers.len())].place.clone();
         let own_place = self.servers[index].place.clone();
@@ -92,10 +102,19 @@ impl World {
         let server = &mut self.servers[index];
         match dice.below(30) {
             // A straggler of a former history, some with a surplus beyond the fork.
-            0 | 1 => (server.replid, server.former, server.offset) = (old.0, None, (old.1 + dice.below(60)).saturating_sub(30)),
+            0 | 1 => {
+                (server.replid, server.former, server.offset) =
+                    (old.0, None, (old.1 + dice.below(60)).saturating_sub(30))
+            }
             // A foreign history, further than ours, or never synced.
-            2 => (server.replid, server.former, server.offset, server.keys) = (replication_id(dice), None, dice.number() >> 1, 1 + dice.below(2_000)),
-            3 => (server.replid, server.former, server.offset, server.keys) = (replication_id(dice), None, 1, 0),
+            2 => {
+                (server.replid, server.former, server.offset, server.keys) =
+                    (replication_id(dice), None, dice.number() >> 1, 1 + dice.below(2_000))
+            }
+            3 => {
+                (server.replid, server.former, server.offset, server.keys) =
+                    (replication_id(dice), None, 1, 0)
+            }
             // Restarted with an append-only file: all the data, a new history.
             4 => {
                 (server.replid, server.former, server.offset, server.run_id, server.uptime_s) =
@@ -108,12 +127,15 @@ impl World {
             // Chains, rings, strangers, nobody.
             9 if server.role == Role::Replica => server.master = Some(peer),
             10 if server.role == Role::Replica => server.master = Some(("192.0.2.7".into(), 6379)),
-            11 if server.role == Role::Replica => (server.master, server.link_up) = (Some(("127.0.0.1".into(), 1)), false),
+            11 if server.role == Role::Replica => {
+                (server.master, server.link_up) = (Some(("127.0.0.1".into(), 1)), false)
+            }
             12 => (server.role, server.master, server.link_up) = (Role::Replica, Some(own_place), false),
             // A promotion without anybody's knowledge; a new replication id comes with every one.
             13 | 14 => {
                 let fork = server.offset.saturating_sub(dice.below(20));
-                (server.role, server.master, server.former) = (Role::Master, None, Some((server.replid.clone(), fork)));
+                (server.role, server.master, server.former) =
+                    (Role::Master, None, Some((server.replid.clone(), fork)));
                 server.replid = replication_id(dice);
             }
             // A client that copies, and an answer that is old.
@@ -136,10 +158,20 @@ impl World {
         match fate {
             0 => return,
             1 => {
-                let refusals = Refusals { count: 1 + u16::from(dice.chance(700)), first_age_us: since_us, last_age_us: dice.below(since_us) };
+                let refusals = Refusals {
+                    count: 1 + u16::from(dice.chance(700)),
+                    first_age_us: since_us,
+                    last_age_us: dice.below(since_us),
+                };
                 let closed_age_us = dice.chance(700).then(|| since_us + dice.below(2_000));
                 let (state_age_us, alive_age_us) = (since_us, Some(since_us + dice.below(900_000)));
-                master.link = Link { state: LinkState::Refused, state_age_us, closed_age_us, refusals: Some(refusals), alive_age_us };
+                master.link = Link {
+                    state: LinkState::Refused,
+                    state_age_us,
+                    closed_age_us,
+                    refusals: Some(refusals),
+                    alive_age_us,
+                };
                 master.age_us = since_us + 5_000;
             }
             2 => {
@@ -152,9 +184,13 @@ impl World {
                 };
                 master.age_us = since_us;
             }
-            3 => (master.role, master.master, master.link_up) = (Role::Replica, Some(successor), dice.chance(500)),
+            3 => {
+                (master.role, master.master, master.link_up) =
+                    (Role::Replica, Some(successor), dice.chance(500))
+            }
             4 => {
-                (master.replid, master.former, master.offset, master.keys) = (replication_id(dice), None, 0, dice.below(3));
+                (master.replid, master.former, master.offset, master.keys) =
+                    (replication_id(dice), None, 0, dice.below(3));
                 (master.run_id, master.uptime_s) = (replication_id(dice), dice.below(4));
             }
             _ => master.link = ill_link(dice),
@@ -188,7 +224,13 @@ fn describe_group(dice: &mut Dice, observation: &mut Observation) {
 
 /// Record, last failover, wishes and doubts: mostly true, sometimes of another time.
 fn describe_past(dice: &mut Dice, world: &World, observation: &mut Observation) {
-    let any = |dice: &mut Dice| if dice.chance(50) { "redis-gone".to_owned() } else { world.servers[dice.index(world.servers.len())].id.clone() };
+    let any = |dice: &mut Dice| {
+        if dice.chance(50) {
+            "redis-gone".to_owned()
+        } else {
+            world.servers[dice.index(world.servers.len())].id.clone()
+        }
+    };
     if dice.chance(850) {
         let (mut master, mut run_id) = (world.servers[world.master].id.clone(), world.run_id.clone());
         let (mut replid, mut offset) = world.lineage[world.lineage.len() - 1].clone();
@@ -197,24 +239,52 @@ fn describe_past(dice: &mut Dice, world: &World, observation: &mut Observation) 
             (master, run_id) = (any(dice), replication_id(dice));
             (replid, offset) = world.lineage[0].clone();
         }
-        observation.published = Some(Published { master, run_id, replid, offset, epoch: dice.below(9), age_us: dice.below(1 << 36) });
+        observation.published = Some(Published {
+            master,
+            run_id,
+            replid,
+            offset,
+            epoch: dice.below(9),
+            age_us: dice.below(1 << 36),
+        });
     }
     if dice.chance(250) {
         let (source, target) = (dice.chance(800).then(|| any(dice)), any(dice));
         let meant_for = if dice.chance(700) { target.clone() } else { any(dice) };
-        observation.last_failover = Some(Failover { age_us: dice.below(20_000_000), source, target, meant_for, evidence: Evidence::Dead });
+        observation.last_failover = Some(Failover {
+            age_us: dice.below(20_000_000),
+            source,
+            target,
+            meant_for,
+            evidence: Evidence::Dead,
+        });
     }
     if dice.chance(150) {
-        observation.switchover = Some(Switchover { target: dice.chance(700).then(|| any(dice)), age_us: dice.below(60_000_000) });
+        observation.switchover =
+            Some(Switchover { target: dice.chance(700).then(|| any(dice)), age_us: dice.below(60_000_000) });
     }
     if dice.chance(80) {
         let expect = Expectation { run_id: replication_id(dice), role: Role::Replica, replid: None };
         let (id, source) = (any(dice), any(dice));
         let action = if dice.chance(700) {
-            Action::Promote(Promote { meant_for: id.clone(), source: None, id, evidence: Evidence::Dead, expect })
+            Action::Promote(Promote {
+                meant_for: id.clone(),
+                source: None,
+                id,
+                evidence: Evidence::Dead,
+                expect,
+            })
         } else {
-            let (expect_source, expect_target, meant_for) = (Expectation { role: Role::Master, ..expect.clone() }, expect, id.clone());
-            Action::Handover(Handover { source, target: id, meant_for, pause_max_ms: 2_000, expect_source, expect_target })
+            let (expect_source, expect_target, meant_for) =
+                (Expectation { role: Role::Master, ..expect.clone() }, expect, id.clone());
+            Action::Handover(Handover {
+                source,
+                target: id,
+                meant_for,
+                pause_max_ms: 2_000,
+                expect_source,
+                expect_target,
+            })
         };
         observation.in_doubt.push(InDoubt { action, age_us: dice.below(5_000_000) });
     }
@@ -236,7 +306,11 @@ fn ill_link(dice: &mut Dice) -> Link {
     let state = *dice.pick(&states).unwrap_or(&LinkState::Unknown);
     let state_age_us = dice.below(20_000_000);
     let last_age_us = dice.below(state_age_us);
-    let refusals = (state == LinkState::Refused).then_some(Refusals { count: 2, first_age_us: state_age_us, last_age_us });
+    let refusals = (state == LinkState::Refused).then_some(Refusals {
+        count: 2,
+        first_age_us: state_age_us,
+        last_age_us,
+    });
     let closed_age_us = dice.chance(400).then_some(state_age_us);
     let alive_age_us = dice.chance(800).then(|| state_age_us + dice.below(100_000));
     Link { state, state_age_us, closed_age_us, refusals, alive_age_us }

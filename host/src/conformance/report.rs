@@ -1,7 +1,7 @@
 //! What a check found: a row for each claim, the first counterexample of each, for people and for machines.
 
-use crate::guard::Rule;
 use crate::contract::{Decision, Observation};
+use crate::guard::Rule;
 use serde::Serialize;
 use std::fmt;
 
@@ -57,7 +57,8 @@ pub struct Failure {
 impl Report {
     /// Whether every required claim held for every observation, and there was any.
     pub fn is_passed(&self) -> bool {
-        self.rows.iter().all(|row| !row.is_required || row.failed == 0) && self.rows.iter().any(|row| row.is_required && row.passed > 0)
+        self.rows.iter().all(|row| !row.is_required || row.failed == 0)
+            && self.rows.iter().any(|row| row.is_required && row.passed > 0)
     }
 
     /// The first required claim that failed, with its counterexample.
@@ -78,19 +79,40 @@ impl Report {
             ("as-expected", "It decides the scenarios as the embedded policy does.", strict),
         ];
         let guard = Rule::ALL.into_iter().map(|rule| (rule.name(), rule.why(), true));
-        let row = |(claim, why, is_required)| Row { claim, why, is_required, passed: 0, failed: 0, first: None };
-        Self { policy, digest, scenarios: 0, random: 0, seed, is_complete: false, rows: own.into_iter().chain(guard).map(row).collect() }
+        let row =
+            |(claim, why, is_required)| Row { claim, why, is_required, passed: 0, failed: 0, first: None };
+        Self {
+            policy,
+            digest,
+            scenarios: 0,
+            random: 0,
+            seed,
+            is_complete: false,
+            rows: own.into_iter().chain(guard).map(row).collect(),
+        }
     }
 
     /// Counts one observation for one claim.
-    pub(super) fn count(&mut self, claim: &str, at: &str, observation: &Observation, decision: Option<&Decision>, wrong: Option<String>) {
+    pub(super) fn count(
+        &mut self,
+        claim: &str,
+        at: &str,
+        observation: &Observation,
+        decision: Option<&Decision>,
+        wrong: Option<String>,
+    ) {
         let Some(row) = self.rows.iter_mut().find(|row| row.claim == claim) else { return };
         let Some(text) = wrong else {
             row.passed += 1;
             return;
         };
         row.failed += 1;
-        row.first.get_or_insert_with(|| Failure { at: at.to_owned(), text, observation: observation.clone(), decision: decision.cloned() });
+        row.first.get_or_insert_with(|| Failure {
+            at: at.to_owned(),
+            text,
+            observation: observation.clone(),
+            decision: decision.cloned(),
+        });
     }
 }
 
@@ -100,7 +122,11 @@ pub(super) const ANSWERS: &str = "answers";
 /// A table, then the first counterexample of each claim that failed, without its observation.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "policy {}, {} scenarios, {} seeded observations (seed {})", self.policy, self.scenarios, self.random, self.seed)?;
+        writeln!(
+            f,
+            "policy {}, {} scenarios, {} seeded observations (seed {})",
+            self.policy, self.scenarios, self.random, self.seed
+        )?;
         writeln!(f, "{:<24}{:>9}{:>9}  claim", "check", "passed", "failed")?;
         for Row { claim, why, is_required, passed, failed, first: _ } in &self.rows {
             let note = if *is_required { "" } else { " (for information)" };
@@ -117,7 +143,11 @@ impl fmt::Display for Report {
         match (failed, self.is_passed()) {
             (0, true) => write!(f, "\npassed"),
             (0, false) => write!(f, "\nnothing was checked"),
-            (failed, _) => write!(f, "\nfailed: {failed} of {} checks", self.rows.iter().filter(|row| row.is_required).count()),
+            (failed, _) => write!(
+                f,
+                "\nfailed: {failed} of {} checks",
+                self.rows.iter().filter(|row| row.is_required).count()
+            ),
         }
     }
 }

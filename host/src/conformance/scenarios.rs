@@ -73,7 +73,11 @@ impl Scenario {
 /// # Errors
 /// [`ScenarioError::Parse`]; the tests would have found it.
 pub fn embedded_scenarios() -> Result<Vec<Scenario>, ScenarioError> {
-    EMBEDDED.lines().filter_map(|line| line.split_once('\t')).map(|(name, text)| Scenario::parse(name, text)).collect()
+    EMBEDDED
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(name, text)| Scenario::parse(name, text))
+        .collect()
 }
 
 /// As `build.rs` put them together: a line each of name, tab and JSON.

@@ -1,8 +1,10 @@
 //! The kit finds what it looks for, and only that.
 
 use super::*;
+use crate::contract::{
+    Action, Evidence, Expectation, Health, Member, Promote, Role, Stage, Topology, Verdict,
+};
 use crate::policy::PolicyFault;
-use crate::contract::{Action, Evidence, Expectation, Health, Member, Promote, Role, Stage, Topology, Verdict};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A policy out of a function and a number that grows with every call.
@@ -31,8 +33,13 @@ fn failed(
     scenarios: &[Scenario],
     strict: bool,
 ) -> Vec<&'static str> {
-    let report = check(&Scripted(script, AtomicU64::new(0)), &Trial { scenarios, random: 40, seed: 7, strict }, |_| {});
-    let failed: Vec<_> = report.rows.iter().filter(|row| row.is_required && row.failed > 0).map(|row| row.claim).collect();
+    let report = check(
+        &Scripted(script, AtomicU64::new(0)),
+        &Trial { scenarios, random: 40, seed: 7, strict },
+        |_| {},
+    );
+    let failed: Vec<_> =
+        report.rows.iter().filter(|row| row.is_required && row.failed > 0).map(|row| row.claim).collect();
     assert_eq!(report.is_passed(), failed.is_empty());
     assert!(report.rows.iter().all(|row| (row.failed > 0) == row.first.is_some()));
     failed
@@ -42,7 +49,15 @@ fn failed(
 fn idle(observation: &Observation) -> Decision {
     let mut ids: Vec<_> = observation.instances.iter().map(|instance| instance.id.clone()).collect();
     ids.sort();
-    let member = |id| Member { id, role: Role::Unknown, health: Health::Alive, proof: String::new(), rank: None, ineligible: None, lag_bytes: None };
+    let member = |id| Member {
+        id,
+        role: Role::Unknown,
+        health: Health::Alive,
+        proof: String::new(),
+        rank: None,
+        ineligible: None,
+        lag_bytes: None,
+    };
     Decision {
         verdict: Verdict::Wait,
         reason: "idle".into(),
@@ -64,42 +79,56 @@ fn a_policy_that_does_nothing_keeps_every_invariant() {
 #[test]
 fn a_trap_fails_and_nothing_checked_is_not_passed() {
     assert_eq!(failed(|_, _| Err(PolicyFault::Trap("unreachable".into())), &[], false), ["answers"]);
-    let nothing =
-        check(&Scripted(|o: &Observation, _| Ok(idle(o)), AtomicU64::new(0)), &Trial { scenarios: &[], random: 0, seed: 0, strict: false }, |_| {});
+    let nothing = check(
+        &Scripted(|o: &Observation, _| Ok(idle(o)), AtomicU64::new(0)),
+        &Trial { scenarios: &[], random: 0, seed: 0, strict: false },
+        |_| {},
+    );
     assert!(!nothing.is_passed() && nothing.to_string().ends_with("nothing was checked"));
 }
 
 #[test]
 fn a_policy_with_a_memory_is_found_out() {
-    let counting = |observation: &Observation, calls: u64| Ok(Decision { next_look_us: calls, ..idle(observation) });
+    let counting =
+        |observation: &Observation, calls: u64| Ok(Decision { next_look_us: calls, ..idle(observation) });
     assert_eq!(failed(counting, &[], false), ["deterministic", "order-free"]);
 }
 
 #[test]
 fn the_first_in_the_list_must_not_win() {
-    let first =
-        |observation: &Observation, _| Ok(Decision { master: observation.instances.first().map(|first| first.id.clone()), ..idle(observation) });
+    let first = |observation: &Observation, _| {
+        Ok(Decision {
+            master: observation.instances.first().map(|first| first.id.clone()),
+            ..idle(observation)
+        })
+    };
     assert_eq!(failed(first, &[], false), ["order-free"]);
 }
 
 #[test]
 fn a_reckless_promotion_breaches_named_rules() {
     let reckless = |observation: &Observation, _| {
-        let Some(id) = observation.instances.iter().map(|instance| instance.id.clone()).min() else { return Ok(idle(observation)) };
+        let Some(id) = observation.instances.iter().map(|instance| instance.id.clone()).min() else {
+            return Ok(idle(observation));
+        };
         let expect = Expectation { run_id: String::new(), role: Role::Replica, replid: None };
         let promote = Promote { source: None, meant_for: id.clone(), id, evidence: Evidence::Dead, expect };
         let stages = vec![Stage { summary: String::new(), actions: vec![Action::Promote(promote)] }];
         Ok(Decision { verdict: Verdict::Act, stages, ..idle(observation) })
     };
     let failed = failed(reckless, &[], false);
-    assert!(["expectation", "evidence", "reachable-master"].iter().all(|rule| failed.contains(rule)), "{failed:?}");
+    assert!(
+        ["expectation", "evidence", "reachable-master"].iter().all(|rule| failed.contains(rule)),
+        "{failed:?}"
+    );
 }
 
 #[test]
 fn another_decision_than_the_scenario_fails_only_when_strict() {
     let observation = random::observation(&mut Dice::new(3));
     let decision = Decision { reason: "other".into(), ..idle(&observation) };
-    let text = serde_json::json!({ "why": "because", "observation": observation, "decision": decision }).to_string();
+    let text =
+        serde_json::json!({ "why": "because", "observation": observation, "decision": decision }).to_string();
     let scenario = Scenario::parse("two-masters.json", &text).expect("it was just written");
     assert_eq!(scenario.name, "two-masters");
     let idle = |observation: &Observation, _| Ok(idle(observation));
@@ -111,13 +140,15 @@ fn another_decision_than_the_scenario_fails_only_when_strict() {
 fn a_file_that_is_no_scenario_is_named() {
     let error = Scenario::parse("broken.json", "{\"why\": 1}").expect_err("why is text");
     assert!(error.to_string().starts_with("broken is no scenario: "), "{error}");
-    let error = read_directory(std::path::Path::new("/nowhere/at/all")).expect_err("there is no such directory");
+    let error =
+        read_directory(std::path::Path::new("/nowhere/at/all")).expect_err("there is no such directory");
     assert!(error.to_string().starts_with("scenarios /nowhere/at/all: "), "{error}");
 }
 
 #[test]
 fn equal_seeds_give_equal_observations_and_different_ones_do_not() {
-    let observations: Vec<_> = [1, 1, 2].into_iter().map(|seed| random::observation(&mut Dice::new(seed))).collect();
+    let observations: Vec<_> =
+        [1, 1, 2].into_iter().map(|seed| random::observation(&mut Dice::new(seed))).collect();
     assert_eq!(observations[0], observations[1]);
     assert_ne!(observations[0], observations[2]);
 }
@@ -129,7 +160,11 @@ fn seeded_observations_keep_what_the_contract_promises() {
         let ids: Vec<_> = observation.instances.iter().map(|instance| instance.id.as_str()).collect();
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "seed {seed}: {ids:?}");
         for instance in &observation.instances {
-            assert!(instance.replies.windows(2).all(|pair| pair[0].command < pair[1].command), "seed {seed}: {}", instance.id);
+            assert!(
+                instance.replies.windows(2).all(|pair| pair[0].command < pair[1].command),
+                "seed {seed}: {}",
+                instance.id
+            );
         }
     }
 }

@@ -1,10 +1,12 @@
-//! Model servers: what a Redis or Valkey of a given age would answer in a given state, as an observation shows it.
+//! Model servers: what a Redis or Valkey of a given age would answer in a given state, as an observation
+//! shows it.
 //!
-//! For seeded observations and for tests. Only the rows that matter for failover are written, and a few that do not, in the
-//! words of each version. Must not judge.
+//! For seeded observations and for tests. Only the rows that matter for failover are written, and a few that
+//! do not, in the words of each version. Must not judge.
 
 use crate::contract::{
-    Address, Group, Instance, InstanceKind, Link, LinkState, Observation, Pod, Preference, Reply, Role, Sample, Text, Topology, Value,
+    Address, Group, Instance, InstanceKind, Link, LinkState, Observation, Pod, Preference, Reply, Role,
+    Sample, Text, Topology, Value,
 };
 use failover_core::facts::{INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
 use std::fmt::Write as _;
@@ -106,7 +108,13 @@ impl Server {
             attached: vec![],
             age_us: 1_000,
             earlier: None,
-            link: Link { state: LinkState::Answering, state_age_us: 3_600_000_000, closed_age_us: None, refusals: None, alive_age_us: Some(1_000) },
+            link: Link {
+                state: LinkState::Answering,
+                state_age_us: 3_600_000_000,
+                closed_age_us: None,
+                refusals: None,
+                alive_age_us: Some(1_000),
+            },
             pod: None,
         }
     }
@@ -118,8 +126,15 @@ impl Server {
 
     /// A replica of `master` with its link up, at the same offset.
     pub fn replica(number: u16, master: &Self) -> Self {
-        let mut replica = Self { role: Role::Replica, keys: master.keys, link_up: true, last_io_s: Some(0), ..Self::new(number) };
-        (replica.replid, replica.former, replica.offset) = (master.replid.clone(), master.former.clone(), master.offset);
+        let mut replica = Self {
+            role: Role::Replica,
+            keys: master.keys,
+            link_up: true,
+            last_io_s: Some(0),
+            ..Self::new(number)
+        };
+        (replica.replid, replica.former, replica.offset) =
+            (master.replid.clone(), master.former.clone(), master.offset);
         replica.master = Some(master.place.clone());
         replica
     }
@@ -127,11 +142,20 @@ impl Server {
     /// As the observation has it.
     pub fn instance(&self) -> Instance {
         let address = |(host, port): &(String, u16)| Address { host: host.clone(), port: *port };
-        let sample = |text: String, age_us: u64| Sample { value: Value::Text(Text { text, truncated: false }), age_us };
-        let reply =
-            |command: &str, text: String| Reply { command: command.into(), newest: Some(sample(text, self.age_us)), earlier: None, failure: None };
+        let sample = |text: String, age_us: u64| Sample {
+            value: Value::Text(Text { text, truncated: false }),
+            age_us,
+        };
+        let reply = |command: &str, text: String| Reply {
+            command: command.into(),
+            newest: Some(sample(text, self.age_us)),
+            earlier: None,
+            failure: None,
+        };
         let mut replication = reply(INFO_REPLICATION, self.info_replication());
-        replication.earlier = self.earlier.map(|(offset, age_us)| sample(Self { offset, ..self.clone() }.info_replication(), age_us));
+        replication.earlier = self
+            .earlier
+            .map(|(offset, age_us)| sample(Self { offset, ..self.clone() }.info_replication(), age_us));
         Instance {
             id: self.id.clone(),
             kind: InstanceKind::Redis,
@@ -183,15 +207,24 @@ impl Server {
         row("connected_slaves", &self.attached.len());
         for (number, (host, port, state, offset)) in self.attached.iter().enumerate() {
             let more = if self.dialect == Dialect::Valkey8 { ",type=replica" } else { "" };
-            row(&format!("slave{number}"), &format_args!("ip={host},port={port},state={state},offset={offset},lag=0{more}"));
+            row(
+                &format!("slave{number}"),
+                &format_args!("ip={host},port={port},state={state},offset={offset},lag=0{more}"),
+            );
         }
         if self.dialect != Dialect::Redis5 {
             row("master_failover_state", &if self.in_failover { "waiting-for-sync" } else { "no-failover" });
         }
         row("master_replid", &self.replid);
-        row("master_replid2", &self.former.as_ref().map_or("0000000000000000000000000000000000000000", |(id, _)| id));
+        row(
+            "master_replid2",
+            &self.former.as_ref().map_or("0000000000000000000000000000000000000000", |(id, _)| id),
+        );
         row("master_repl_offset", &self.offset);
-        row("second_repl_offset", &self.former.as_ref().map_or("-1".to_owned(), |(_, end)| end.saturating_add(1).to_string()));
+        row(
+            "second_repl_offset",
+            &self.former.as_ref().map_or("-1".to_owned(), |(_, end)| end.saturating_add(1).to_string()),
+        );
         row("repl_backlog_active", &1);
         rows
     }
@@ -203,30 +236,50 @@ impl Server {
             Dialect::Redis6 => "redis_version:6.2.14\r\nredis_mode:standalone",
             Dialect::Redis7 => "redis_version:7.0.15\r\nredis_mode:standalone",
             Dialect::Redis8 => "redis_version:8.2.1\r\nredis_mode:standalone",
-            Dialect::Valkey8 => "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\nserver_mode:standalone",
+            Dialect::Valkey8 => {
+                "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\nserver_mode:standalone"
+            }
         };
-        format!("# Server\r\n{version}\r\nrun_id:{}\r\ntcp_port:{}\r\nuptime_in_seconds:{}\r\n", self.run_id, self.place.1, self.uptime_s)
+        format!(
+            "# Server\r\n{version}\r\nrun_id:{}\r\ntcp_port:{}\r\nuptime_in_seconds:{}\r\n",
+            self.run_id, self.place.1, self.uptime_s
+        )
     }
 
     /// The text of `INFO persistence`.
     pub fn info_persistence(&self) -> String {
-        format!("# Persistence\r\nloading:{}\r\nasync_loading:0\r\naof_enabled:0\r\n", u8::from(self.is_loading))
+        format!(
+            "# Persistence\r\nloading:{}\r\nasync_loading:0\r\naof_enabled:0\r\n",
+            u8::from(self.is_loading)
+        )
     }
 
     /// The text of `INFO keyspace`.
     pub fn info_keyspace(&self) -> String {
-        if self.keys == 0 { "# Keyspace\r\n".into() } else { format!("# Keyspace\r\ndb0:keys={},expires=0,avg_ttl=0\r\n", self.keys) }
+        if self.keys == 0 {
+            "# Keyspace\r\n".into()
+        } else {
+            format!("# Keyspace\r\ndb0:keys={},expires=0,avg_ttl=0\r\n", self.keys)
+        }
     }
 }
 
-/// The servers as a group that nobody has managed before. Masters list those who name them with their links up.
+/// The servers as a group that nobody has managed before. Masters list those who name them with their links
+/// up.
 pub fn observe(servers: &[Server]) -> Observation {
     let mut instances: Vec<_> = servers
         .iter()
         .map(|server| {
             let mut server = server.clone();
             let is_attached = |other: &&Server| other.link_up && other.master.as_ref() == Some(&server.place);
-            let row = |other: &Server| (other.place.0.clone(), other.place.1, if other.is_syncing { "wait_bgsave" } else { "online" }, other.offset);
+            let row = |other: &Server| {
+                (
+                    other.place.0.clone(),
+                    other.place.1,
+                    if other.is_syncing { "wait_bgsave" } else { "online" },
+                    other.offset,
+                )
+            };
             let rows: Vec<_> = servers.iter().filter(is_attached).map(row).collect();
             server.attached.extend(rows);
             server.instance()

@@ -24,7 +24,8 @@ pub struct Context {
     pub groups: Handle,
     /// How many they are.
     pub thread_load: ThreadLoad,
-    /// Whoever applies an object takes its turn: a thousand resources at once must not keep the API server from what is urgent.
+    /// Whoever applies an object takes its turn: a thousand resources at once must not keep the API server
+    /// from what is urgent.
     pub turns: Semaphore,
     /// For all groups.
     pub metrics: Arc<Metrics>,

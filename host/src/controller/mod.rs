@@ -1,4 +1,5 @@
-//! Looks after all Redis resources: one task for each, so that one that is stuck delays nobody. The only one that sees all.
+//! Looks after all Redis resources: one task for each, so that one that is stuck delays nobody. The only one
+//! that sees all.
 
 pub mod policy;
 
@@ -8,15 +9,15 @@ mod group;
 pub use context::Context;
 
 use crate::driver::moment;
-use group::{Word, reconcile};
 use crate::group::Moment;
 use crate::kubernetes::crd::Redis;
 use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::status::refuse;
-use crate::kubernetes::watch::{WatchEvent, KINDS, Key, watch};
+use crate::kubernetes::watch::{KINDS, Key, WatchEvent, watch};
 use crate::report::Dependency;
 use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_util::StreamExt;
+use group::{Word, reconcile};
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,9 +49,23 @@ struct Handle {
 /// Looks after the resources of one namespace, or of all, until dropped.
 pub async fn run(context: Context, namespace: Option<&str>, authority: Receiver<bool>) {
     let mut happenings = watch(&context.watches, namespace);
-    let (reconcilers, pods, revisions, nodes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let lists = KINDS.iter().map(|kind| (*kind, context.health.contact(format!("the list of {kind} objects"), u64::MAX))).collect();
-    let mut controller = Controller { context: Arc::new(context), authority, reconcilers, pods, revisions, nodes, listed: None, listed_pods: None, lists };
+    let (reconcilers, pods, revisions, nodes) =
+        (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let lists = KINDS
+        .iter()
+        .map(|kind| (*kind, context.health.contact(format!("the list of {kind} objects"), u64::MAX)))
+        .collect();
+    let mut controller = Controller {
+        context: Arc::new(context),
+        authority,
+        reconcilers,
+        pods,
+        revisions,
+        nodes,
+        listed: None,
+        listed_pods: None,
+        lists,
+    };
     while let Some(happening) = happenings.next().await {
         controller.take(happening);
     }
@@ -65,7 +80,12 @@ impl Controller {
             }
             WatchEvent::Invalid(key, error) => {
                 self.note_listed(&key);
-                tracing::warn!(namespace = key.0, name = key.1, error, "not understood; what was wanted before stands");
+                tracing::warn!(
+                    namespace = key.0,
+                    name = key.1,
+                    error,
+                    "not understood; what was wanted before stands"
+                );
                 if self.reconcilers.contains_key(&key) {
                     self.tell(&key, Word::Invalid(error));
                 } else if *self.authority.borrow() {
@@ -86,10 +106,17 @@ impl Controller {
                 self.revisions.insert(key.clone(), revision.clone());
                 self.tell(&key, Word::Revision(revision));
             }
-            WatchEvent::Object(key, kind, name, version) => self.tell(&key, Word::Object(kind, name, version)),
+            WatchEvent::Object(key, kind, name, version) => {
+                self.tell(&key, Word::Object(kind, name, version))
+            }
             WatchEvent::Secret((namespace, name)) => {
-                let of = |(key, reconciler): &(&Key, &Handle)| key.0 == namespace && reconciler.secrets.contains(&name);
-                self.reconcilers.iter().filter(of).for_each(|(_, reconciler)| drop(reconciler.words.unbounded_send(Word::Secret)));
+                let of = |(key, reconciler): &(&Key, &Handle)| {
+                    key.0 == namespace && reconciler.secrets.contains(&name)
+                };
+                self.reconcilers
+                    .iter()
+                    .filter(of)
+                    .for_each(|(_, reconciler)| drop(reconciler.words.unbounded_send(Word::Secret)));
             }
             WatchEvent::Node(name, place) => self.see_node(name, place),
             WatchEvent::Listing("Redis") => self.listed = Some(BTreeSet::new()),
@@ -110,7 +137,10 @@ impl Controller {
             }
             "Pod" => {
                 let Some(listed) = self.listed_pods.take() else { return };
-                let known = self.pods.iter().flat_map(|(key, pods)| pods.keys().map(|name| (key.clone(), name.clone())));
+                let known = self
+                    .pods
+                    .iter()
+                    .flat_map(|(key, pods)| pods.keys().map(|name| (key.clone(), name.clone())));
                 for (key, name) in known.filter(|pod| !listed.contains(pod)).collect::<Vec<_>>() {
                     self.forget_pod(&key, name);
                 }
@@ -137,7 +167,8 @@ impl Controller {
             return;
         }
         let password = redis.spec.password.as_ref().map(|password| password.secret_key_ref.name.clone());
-        let secrets = password.into_iter().chain(redis.spec.tls.as_ref().map(|tls| tls.secret_name.clone())).collect();
+        let secrets =
+            password.into_iter().chain(redis.spec.tls.as_ref().map(|tls| tls.secret_name.clone())).collect();
         if let Some(reconciler) = self.reconcilers.get_mut(&key) {
             reconciler.secrets = secrets;
             return self.tell(&key, Word::Wanted(redis));
@@ -164,7 +195,8 @@ impl Controller {
         if self.nodes.get(&name) == Some(&place) {
             return;
         }
-        let runs_there = |pods: &BTreeMap<String, Arc<Pod>>| pods.values().any(|pod| node(pod) == Some(&name));
+        let runs_there =
+            |pods: &BTreeMap<String, Arc<Pod>>| pods.values().any(|pod| node(pod) == Some(&name));
         for key in self.pods.iter().filter(|(_, pods)| runs_there(pods)).map(|(key, _)| key) {
             self.tell(key, Word::Node(name.clone(), place.clone()));
         }

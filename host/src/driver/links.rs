@@ -1,8 +1,10 @@
 //! The links of one group, by member: dials them, and turns what happens on them into the group's events.
 
-use crate::group::{Answer, Event, Failed, Member, Moment, Reply};
 use crate::contract::{Address, InstanceKind};
-use crate::redis::{CommandFailure, Connection, Endpoint, Link, LinkEvent, LinkSettings, Listener, Logins, Probe, Tls};
+use crate::group::{Answer, Event, Failed, Member, Moment, Reply};
+use crate::redis::{
+    CommandFailure, Connection, Endpoint, Link, LinkEvent, LinkSettings, Listener, Logins, Probe, Tls,
+};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,7 +40,9 @@ impl Links {
         let mut before = std::mem::take(&mut self.links);
         let link = |member: &Member| {
             let endpoint = Endpoint { host: member.address.host.clone(), port: member.address.port };
-            let kept = place(&before, &member.id).map(|place| before.remove(place)).filter(|link| *link.endpoint() == endpoint);
+            let kept = place(&before, &member.id)
+                .map(|place| before.remove(place))
+                .filter(|link| *link.endpoint() == endpoint);
             kept.unwrap_or_else(|| self.link(&member.id, endpoint))
         };
         let mut links: Vec<Link> = members.iter().map(link).collect();
@@ -49,7 +53,14 @@ impl Links {
     fn link(&self, id: &str, endpoint: Endpoint) -> Link {
         let Access { logins, tls, hang_limit } = &self.access;
         let (logins, tls, probe) = (logins.clone(), tls.clone(), Arc::clone(&self.probe));
-        let settings = LinkSettings { endpoint, logins, tls, dial_deadline: *hang_limit, redial_after: *hang_limit, probe };
+        let settings = LinkSettings {
+            endpoint,
+            logins,
+            tls,
+            dial_deadline: *hang_limit,
+            redial_after: *hang_limit,
+            probe,
+        };
         Link::new(Arc::from(id), settings, Arc::clone(&self.listener))
     }
 
@@ -91,12 +102,19 @@ pub(super) fn event(event: LinkEvent, moment: impl Fn(Instant) -> Moment) -> Eve
     match event {
         LinkEvent::Answered { member, link, sent, replies } => {
             let failed = |failure: CommandFailure| Failed { kind: failure.kind, text: failure.text };
-            let replies = replies.into_iter().map(|(command, reply)| (command, reply.map_err(failed))).collect();
-            Event::Reply(Reply { member: member.to_string(), sent: moment(sent), answer: Ok(Answer { link, replies }) })
+            let replies =
+                replies.into_iter().map(|(command, reply)| (command, reply.map_err(failed))).collect();
+            Event::Reply(Reply {
+                member: member.to_string(),
+                sent: moment(sent),
+                answer: Ok(Answer { link, replies }),
+            })
         }
-        LinkEvent::Failed { member, sent, kind, text } => {
-            Event::Reply(Reply { member: member.to_string(), sent: moment(sent), answer: Err(Failed { kind, text }) })
-        }
+        LinkEvent::Failed { member, sent, kind, text } => Event::Reply(Reply {
+            member: member.to_string(),
+            sent: moment(sent),
+            answer: Err(Failed { kind, text }),
+        }),
         LinkEvent::Closed { member, link } => Event::Closed { member: member.to_string(), link },
     }
 }
@@ -107,10 +125,20 @@ pub(super) fn event(event: LinkEvent, moment: impl Fn(Instant) -> Moment) -> Eve
 /// When the name does not resolve: one sentence.
 pub async fn member(endpoint: &Endpoint) -> Result<Member, String> {
     let Endpoint { host, port } = endpoint;
-    let resolved = tokio::net::lookup_host((host.as_str(), *port)).await.map_err(|error| format!("{endpoint} does not resolve: {error}"))?;
-    let mut aliases: Vec<Address> =
-        resolved.map(|at| Address { host: at.ip().to_string(), port: *port }).filter(|alias| alias.host != *host).collect();
+    let resolved = tokio::net::lookup_host((host.as_str(), *port))
+        .await
+        .map_err(|error| format!("{endpoint} does not resolve: {error}"))?;
+    let mut aliases: Vec<Address> = resolved
+        .map(|at| Address { host: at.ip().to_string(), port: *port })
+        .filter(|alias| alias.host != *host)
+        .collect();
     aliases.sort_by(|one, other| one.host.cmp(&other.host));
     aliases.dedup();
-    Ok(Member { id: endpoint.to_string(), kind: InstanceKind::Redis, address: Address { host: host.clone(), port: *port }, aliases, pod: None })
+    Ok(Member {
+        id: endpoint.to_string(),
+        kind: InstanceKind::Redis,
+        address: Address { host: host.clone(), port: *port },
+        aliases,
+        pod: None,
+    })
 }

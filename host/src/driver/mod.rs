@@ -1,33 +1,33 @@
-//! Owns groups and their drivers: turns a group's effects into sockets and files, and their results into its events. Chooses
-//! nothing.
+//! Owns groups and their drivers: turns a group's effects into sockets and files, and their results into its
+//! events. Chooses nothing.
 //!
-//! One task a group. Everything that happens to the group comes through one queue, in order; everything that it wants done is
-//! done beside it, so nothing that hangs can hold it up. Queues of groups are of the `futures` crate: an empty one of tokio's takes
-//! 0.8 KiB, and groups are many.
+//! One task a group. Everything that happens to the group comes through one queue, in order; everything that
+//! it wants done is done beside it, so nothing that hangs can hold it up. Queues of groups are of the
+//! `futures` crate: an empty one of tokio's takes 0.8 KiB, and groups are many.
 
 mod act;
-mod thread_load;
-mod state_file;
-mod reports;
 mod links;
+mod reports;
+mod state_file;
+mod thread_load;
 
-pub use thread_load::ThreadLoad;
-pub use state_file::{StateFileError, StateFile};
-pub use reports::Reports;
 pub use links::{Access, member};
+pub use reports::Reports;
+pub use state_file::{StateFile, StateFileError};
+pub use thread_load::ThreadLoad;
 
+use crate::contract::{Observation, Topology};
 use crate::group::{Effect, Event, Group, Moment, Record, Request, Settings};
 use crate::policy::PolicyChain;
-use crate::contract::{Observation, Topology};
 use crate::redis::{Logins, Tls};
 use crate::report::Heartbeat;
-use thread_load::OnThread;
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures_util::StreamExt;
-use reports::Reporting;
 use links::Links;
+use reports::Reporting;
 use std::sync::Arc;
 use std::time::Instant;
+use thread_load::OnThread;
 use tokio::sync::oneshot;
 
 /// Where a group's truth is made known beside its plan.
@@ -98,7 +98,13 @@ impl GroupHandle {
 
 impl<P: Publish> Driver<P> {
     /// A group on its start, and the reports that it will make. `start` is the zero of all its moments.
-    pub fn new(settings: Settings, access: Access, line: Arc<PolicyChain>, publish: P, start: Instant) -> (Self, Reports) {
+    pub fn new(
+        settings: Settings,
+        access: Access,
+        line: Arc<PolicyChain>,
+        publish: P,
+        start: Instant,
+    ) -> (Self, Reports) {
         let (messages, queue) = unbounded();
         let handle = GroupHandle(messages);
         let told = handle.clone();
@@ -108,7 +114,22 @@ impl<P: Publish> Driver<P> {
         let mut links = Links::new(access, listener);
         links.set_extra_commands(&line.wants(topology));
         let group = Group::new(settings, moment(start, Instant::now()));
-        (Self { group, links, line, topology, publish, reports: reporting, start, handle, queue, thread_load: None, pulse: None }, reports)
+        (
+            Self {
+                group,
+                links,
+                line,
+                topology,
+                publish,
+                reports: reporting,
+                start,
+                handle,
+                queue,
+                thread_load: None,
+                pulse: None,
+            },
+            reports,
+        )
     }
 
     /// Counts it among those that share a thread: many of them look less often.
@@ -127,7 +148,10 @@ impl<P: Publish> Driver<P> {
     }
 
     /// Runs until dropped.
-    #[expect(clippy::manual_async_fn, reason = "an async function has room for its argument twice, and groups are many")]
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async function has room for its argument twice, and groups are many"
+    )]
     pub fn run(mut self) -> impl Future<Output = ()> {
         async move {
             let mut wake = Moment::default();
@@ -187,7 +211,9 @@ impl<P: Publish> Driver<P> {
                     }
                 }
                 // Anew: a timer that is put off wakes at its old time all the same.
-                timer.set(tokio::time::sleep_until((self.start + std::time::Duration::from_micros(wake.0)).into()));
+                timer.set(tokio::time::sleep_until(
+                    (self.start + std::time::Duration::from_micros(wake.0)).into(),
+                ));
             }
         }
     }

@@ -1,9 +1,9 @@
-//! The state file: what Kubernetes would store. Written beside the plan, on a thread of its own, because a disk may take its time;
-//! and by rename, so that a crash leaves the old or the new.
+//! The state file: what Kubernetes would store. Written beside the plan, on a thread of its own, because a
+//! disk may take its time; and by rename, so that a crash leaves the old or the new.
 
 use super::Publish;
-use crate::group::{Changed, Moment, Record};
 use crate::contract::{Evidence, Published};
+use crate::group::{Changed, Moment, Record};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,7 +21,8 @@ struct Writer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the file says. Unix milliseconds, because no other clock survives a restart; they only ever become ages.
+/// What the file says. Unix milliseconds, because no other clock survives a restart; they only ever become
+/// ages.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
@@ -69,7 +70,10 @@ impl StateFile {
     pub fn open(path: Option<PathBuf>) -> Result<(Self, Option<Record>), StateFileError> {
         let Some(path) = path else { return Ok((Self(None), None)) };
         let record = match std::fs::read(&path) {
-            Ok(bytes) => Some(restore(serde_json::from_slice(&bytes).map_err(|source| StateFileError::Form { path: path.clone(), source })?)),
+            Ok(bytes) => Some(restore(
+                serde_json::from_slice(&bytes)
+                    .map_err(|source| StateFileError::Form { path: path.clone(), source })?,
+            )),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 std::fs::write(beside(&path), [])
                     .and_then(|()| std::fs::remove_file(beside(&path)))
@@ -93,13 +97,14 @@ impl Publish for StateFile {
         let Some(newest) = self.0.as_ref().and_then(|writer| writer.newest.as_ref()) else { return };
         let Record { published, last_failover } = record;
         let now_unix_ms = unix_ms();
-        let last_failover = last_failover.map(|Changed { at, age_us, source, target, meant_for, evidence }| StoredChange {
-            unix_ms: now_unix_ms.saturating_sub(age_us.saturating_add(at.age_us(now)) / 1000),
-            source,
-            target,
-            meant_for,
-            evidence,
-        });
+        let last_failover =
+            last_failover.map(|Changed { at, age_us, source, target, meant_for, evidence }| StoredChange {
+                unix_ms: now_unix_ms.saturating_sub(age_us.saturating_add(at.age_us(now)) / 1000),
+                source,
+                target,
+                meant_for,
+                evidence,
+            });
         let stored = Stored { published, published_unix_ms: now_unix_ms, last_failover };
         drop(newest.send(stored));
     }
@@ -119,7 +124,8 @@ fn write_all(path: &Path, records: &Receiver<Stored>) {
     while let Ok(record) = records.recv() {
         let record = records.try_iter().last().unwrap_or(record);
         let written = serde_json::to_vec_pretty(&record).map_err(std::io::Error::from).and_then(|json| {
-            // A rename on one file system is atomic. Not synced: a machine that crashes takes its Redis servers with it.
+            // A rename on one file system is atomic. Not synced: a machine that crashes takes its Redis
+            // servers with it.
             std::fs::write(beside(path), json)?;
             std::fs::rename(beside(path), path)
         });
@@ -133,13 +139,8 @@ fn restore(stored: Stored) -> Record {
     let Stored { published, published_unix_ms, last_failover } = stored;
     let age_us = |then_ms: u64| unix_ms().saturating_sub(then_ms).saturating_mul(1000);
     let published = Published { age_us: age_us(published_unix_ms), ..published };
-    let last_failover = last_failover.map(|StoredChange { unix_ms, source, target, meant_for, evidence }| Changed {
-        at: Moment::default(),
-        age_us: age_us(unix_ms),
-        source,
-        target,
-        meant_for,
-        evidence,
+    let last_failover = last_failover.map(|StoredChange { unix_ms, source, target, meant_for, evidence }| {
+        Changed { at: Moment::default(), age_us: age_us(unix_ms), source, target, meant_for, evidence }
     });
     Record { published, last_failover }
 }
@@ -151,5 +152,7 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,8 +1,10 @@
-//! What goes into a group and what comes out of it. Values only: the driver turns effects into sockets and API calls, and their
-//! results into events.
+//! What goes into a group and what comes out of it. Values only: the driver turns effects into sockets and
+//! API calls, and their results into events.
 
+use crate::contract::{
+    Action, Address, Decision, Evidence, FailureKind, Group, InstanceKind, Observation, Pod, Published, Value,
+};
 use crate::policy::PolicyFault;
-use crate::contract::{Action, Address, Decision, Evidence, FailureKind, Group, InstanceKind, Observation, Pod, Published, Value};
 use std::sync::Arc;
 
 /// Monotonic time in microseconds since some start that all events of one group share.
@@ -134,7 +136,8 @@ pub enum Outcome {
 /// Something to do.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Ask a member for all its replies, dialling it first where there is no connection. One probe at a time a connection.
+    /// Ask a member for all its replies, dialling it first where there is no connection. One probe at a time
+    /// a connection.
     Probe {
         /// Whom.
         member: String,
@@ -156,7 +159,8 @@ pub struct Order {
     pub number: u64,
     /// What.
     pub action: Action,
-    /// The connections that reported what the action rests on: its target's, and its source's where it has one.
+    /// The connections that reported what the action rests on: its target's, and its source's where it has
+    /// one.
     pub links: Vec<(String, u64)>,
     /// Where the master of a `follow`, or the target of a handover, is dialled by its peers.
     pub place: Option<Address>,

@@ -29,7 +29,12 @@ impl InFlight {
 
     /// When [`Self::is_running`] ends by itself.
     pub fn patience_ends(&self, now: Moment) -> Option<Moment> {
-        self.open.values().filter(|open| !open.is_lost).map(|open| open.sent.after_us(patience_us(&open.action))).filter(|end| *end > now).min()
+        self.open
+            .values()
+            .filter(|open| !open.is_lost)
+            .map(|open| open.sent.after_us(patience_us(&open.action)))
+            .filter(|end| *end > now)
+            .min()
     }
 
     /// Nothing is under way or in doubt.
@@ -39,10 +44,14 @@ impl InFlight {
 
     /// What may have happened, or may still happen.
     pub fn in_doubt(&self, now: Moment) -> Vec<InDoubt> {
-        self.open.values().map(|open| InDoubt { action: open.action.clone(), age_us: open.sent.age_us(now) }).collect()
+        self.open
+            .values()
+            .map(|open| InDoubt { action: open.action.clone(), age_us: open.sent.age_us(now) })
+            .collect()
     }
 
-    /// A member answered a question that was sent then: what was lost on the way to it before is settled, one way or the other.
+    /// A member answered a question that was sent then: what was lost on the way to it before is settled, one
+    /// way or the other.
     pub fn seen(&mut self, member: &str, asked: Moment) {
         self.open.retain(|_, open| !(open.is_lost && target(&open.action) == member && asked > open.sent));
     }
@@ -72,8 +81,8 @@ impl Group {
         self.last = Some(decision);
     }
 
-    /// In somebody else's handover nobody is master for a round trip or two, and his links tell it in any order: that a master has
-    /// abdicated is acted on when all looks of a while have said so.
+    /// In somebody else's handover nobody is master for a round trip or two, and his links tell it in any
+    /// order: that a master has abdicated is acted on when all looks of a while have said so.
     fn is_held(&mut self, now: Moment, decision: &Decision) -> bool {
         let promotes_for_abdication = |action: &Action| matches!(action, Action::Promote(promote) if promote.evidence == Evidence::Abdicated);
         if !decision.stages.first().is_some_and(|stage| stage.actions.iter().any(promotes_for_abdication)) {
@@ -96,7 +105,9 @@ impl Group {
         match self.order(number, &action) {
             Ok(order) => {
                 self.in_flight.next += 1;
-                self.in_flight.open.insert(number, Open { action: action.clone(), sent: now, is_lost: false });
+                self.in_flight
+                    .open
+                    .insert(number, Open { action: action.clone(), sent: now, is_lost: false });
                 // An unpromoted replica only answers READONLY, so the new role goes out beside the promotion.
                 if let Action::Promote(promote) = &action {
                     self.publish(now, &promote.id, effects);
@@ -110,12 +121,20 @@ impl Group {
 
     fn order(&self, number: u64, action: &Action) -> Result<Order, String> {
         let link = |id: &str, expect: &Expectation| self.link(id, expect);
-        let place = |id: &str| self.members.get(id).map(|member| member.identity.address.clone()).ok_or_else(|| format!("{id} is not a member"));
+        let place = |id: &str| {
+            self.members
+                .get(id)
+                .map(|member| member.identity.address.clone())
+                .ok_or_else(|| format!("{id} is not a member"))
+        };
         let (links, place) = match action {
             Action::Promote(promote) => (vec![link(&promote.id, &promote.expect)?], None),
             Action::Follow(follow) => (vec![link(&follow.id, &follow.expect)?], Some(place(&follow.master)?)),
             Action::Handover(handover) => (
-                vec![link(&handover.source, &handover.expect_source)?, link(&handover.target, &handover.expect_target)?],
+                vec![
+                    link(&handover.source, &handover.expect_source)?,
+                    link(&handover.target, &handover.expect_target)?,
+                ],
                 Some(place(&handover.target)?),
             ),
             Action::Fence(fence) => (vec![link(&fence.id, &fence.expect)?], None),
@@ -138,7 +157,13 @@ impl Group {
         Ok((id.to_owned(), link))
     }
 
-    pub(super) fn on_action_finished(&mut self, now: Moment, order: u64, outcome: Outcome, effects: &mut Vec<Effect>) {
+    pub(super) fn on_action_finished(
+        &mut self,
+        now: Moment,
+        order: u64,
+        outcome: Outcome,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(open) = self.in_flight.open.get_mut(&order) else { return };
         let (action, sent) = (open.action.clone(), open.sent);
         match &outcome {
@@ -160,8 +185,12 @@ impl Group {
 
     fn record_change(&mut self, now: Moment, action: &Action, effects: &mut Vec<Effect>) {
         let (source, target, meant_for, evidence) = match action {
-            Action::Promote(promote) => (promote.source.clone(), &promote.id, &promote.meant_for, promote.evidence),
-            Action::Handover(handover) => (Some(handover.source.clone()), &handover.target, &handover.meant_for, Evidence::Requested),
+            Action::Promote(promote) => {
+                (promote.source.clone(), &promote.id, &promote.meant_for, promote.evidence)
+            }
+            Action::Handover(handover) => {
+                (Some(handover.source.clone()), &handover.target, &handover.meant_for, Evidence::Requested)
+            }
             Action::Follow(_)
             | Action::Fence(_)
             | Action::Unfence(_)
@@ -170,9 +199,18 @@ impl Group {
             | Action::Restart(_)
             | Action::Command(_) => return,
         };
-        self.last_failover = Some(Changed { at: now, age_us: 0, source, target: target.clone(), meant_for: meant_for.clone(), evidence });
+        self.last_failover = Some(Changed {
+            at: now,
+            age_us: 0,
+            source,
+            target: target.clone(),
+            meant_for: meant_for.clone(),
+            evidence,
+        });
         let is_asked_for = |wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| wanted == target);
-        if evidence == Evidence::Requested && self.switchover.as_ref().is_some_and(|(wanted, _)| is_asked_for(wanted)) {
+        if evidence == Evidence::Requested
+            && self.switchover.as_ref().is_some_and(|(wanted, _)| is_asked_for(wanted))
+        {
             self.switchover = None;
         }
         self.publish(now, target, effects);
@@ -180,9 +218,13 @@ impl Group {
 
     /// The master that a decision names, if it says so itself.
     fn publish_master(&mut self, now: Moment, master: &str, effects: &mut Vec<Effect>) {
-        let Some(member) = self.members.get(master).filter(|member| member.answers_as_master()) else { return };
+        let Some(member) = self.members.get(master).filter(|member| member.answers_as_master()) else {
+            return;
+        };
         let Some((published, at)) = &mut self.published else { return self.publish(now, master, effects) };
-        let history = member.replication().and_then(|facts| facts.history.map(|history| (history.replid.to_owned(), history.offset)));
+        let history = member
+            .replication()
+            .and_then(|facts| facts.history.map(|history| (history.replid.to_owned(), history.offset)));
         let is_same = published.master == master
             && member.run_id() == Some(&published.run_id)
             && history.as_ref().is_some_and(|(replid, _)| *replid == published.replid);
@@ -199,7 +241,8 @@ impl Group {
         }
         let Some(member) = self.members.get(master) else { return };
         let Some((run_id, history)) = member.run_id().zip(
-            member.replication()
+            member
+                .replication()
                 .filter(|facts| facts.role != Speaks::AsNeither)
                 .and_then(|facts| facts.history.map(|history| (history.replid.to_owned(), history.offset))),
         ) else {
@@ -207,14 +250,27 @@ impl Group {
         };
         let before = self.published.as_ref().map(|(published, _)| published);
         let epoch = before.map_or(1, |before| before.epoch + u64::from(before.master != master));
-        let published = Published { master: master.to_owned(), run_id: run_id.to_owned(), replid: history.0, offset: history.1, epoch, age_us: 0 };
-        effects.push(Effect::Publish(Record { published: published.clone(), last_failover: self.last_failover.clone() }));
+        let published = Published {
+            master: master.to_owned(),
+            run_id: run_id.to_owned(),
+            replid: history.0,
+            offset: history.1,
+            epoch,
+            age_us: 0,
+        };
+        effects.push(Effect::Publish(Record {
+            published: published.clone(),
+            last_failover: self.last_failover.clone(),
+        }));
         self.published = Some((published, now));
     }
 
     /// A request that cannot be done, or that is done, is answered once and not for ever.
     fn settle_request(&mut self, decision: &Decision) {
-        let is_done = self.switchover.as_ref().is_some_and(|(target, _)| target.is_some() && *target == decision.master);
+        let is_done = self
+            .switchover
+            .as_ref()
+            .is_some_and(|(target, _)| target.is_some() && *target == decision.master);
         if decision.reason == SWITCHOVER_REFUSED || is_done {
             self.switchover = None;
         }

@@ -1,10 +1,13 @@
-//! What is known of one member: its connection's story, and the last good reply to each command beside what has gone wrong
-//! since. Facts with their moments; ages only when an observation is made.
+//! What is known of one member: its connection's story, and the last good reply to each command beside what
+//! has gone wrong since. Facts with their moments; ages only when an observation is made.
 
 use super::event::{Answer, Failed, Member, Moment, Reply};
-use crate::contract::{Failure, FailureKind, Instance, Link, LinkState, Refusals, Reply as KnownReply, Sample, Value};
+use crate::contract::{
+    Failure, FailureKind, Instance, Link, LinkState, Refusals, Reply as KnownReply, Sample, Value,
+};
 use failover_core::facts::{
-    History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER, PersistenceFacts, ReplicationFacts, ServerFacts, Speaks, keys,
+    History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER, PersistenceFacts,
+    ReplicationFacts, ServerFacts, Speaks, keys,
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -39,9 +42,20 @@ struct Known {
 impl MemberState {
     pub fn new(member: Member, now: Moment) -> Self {
         let (closed, refusals, alive) = (None, None, None);
-        // Standard replies stand in every observation: also of a server that never gave one there is a failure to tell.
+        // Standard replies stand in every observation: also of a server that never gave one there is a
+        // failure to tell.
         let replies = STANDARD.map(|command| Known::new(command.into())).into();
-        Self { identity: member, link: None, probing: None, state: LinkState::Unknown, state_since: now, closed, refusals, alive, replies }
+        Self {
+            identity: member,
+            link: None,
+            probing: None,
+            state: LinkState::Unknown,
+            state_since: now,
+            closed,
+            refusals,
+            alive,
+            replies,
+        }
     }
 
     /// The same server under what is said of it now.
@@ -97,7 +111,8 @@ impl MemberState {
         self.alive = Some(now);
         self.closed = None;
         self.refusals = None;
-        // A server that answers nothing but LOADING, BUSY or NOAUTH is in that state; one good reply is an answer.
+        // A server that answers nothing but LOADING, BUSY or NOAUTH is in that state; one good reply is an
+        // answer.
         let failed = answer
             .replies
             .iter()
@@ -138,7 +153,8 @@ impl MemberState {
 
     /// Its connection answers, and said master.
     pub fn answers_as_master(&self) -> bool {
-        self.state == LinkState::Answering && self.replication().is_some_and(|facts| facts.role == Speaks::AsMaster)
+        self.state == LinkState::Answering
+            && self.replication().is_some_and(|facts| facts.role == Speaks::AsMaster)
     }
 
     fn text(&self, command: &str) -> Option<&str> {
@@ -165,8 +181,8 @@ impl MemberState {
         &mut self.replies[place]
     }
 
-    /// What a decision turns on, in one number: everything that it may turn on but for offsets, lags and ages, which move all the
-    /// time in a healthy group.
+    /// What a decision turns on, in one number: everything that it may turn on but for offsets, lags and
+    /// ages, which move all the time in a healthy group.
     pub fn fingerprint(&self) -> u64 {
         let mut fingerprint = DefaultHasher::new();
         (self.state as u8).hash(&mut fingerprint);
@@ -219,20 +235,31 @@ impl Known {
         Self { command, newest: None, unmoved: None, failure: None, fingerprint: 0, offset: None }
     }
 
-    /// Each reply is read once, when it comes, and one that says the same as before is not read at all: looks are many.
+    /// Each reply is read once, when it comes, and one that says the same as before is not read at all: looks
+    /// are many.
     fn renew(&mut self, value: Value, sent: Moment) {
         let is_same = self.newest.as_ref().is_some_and(|(before, _)| *before == value);
         let read = || text(&value).map_or((0, None), |text| fingerprint(&self.command, text));
         let (fingerprint, offset) = if is_same { (self.fingerprint, self.offset) } else { read() };
-        let is_unmoved = |before: &Value| offset.is_some() && offset == self.offset && (is_same || position(before) == position(&value));
+        let is_unmoved = |before: &Value| {
+            offset.is_some() && offset == self.offset && (is_same || position(before) == position(&value))
+        };
         let stands_still = self.newest.as_ref().is_some_and(|(before, _)| is_unmoved(before));
-        self.unmoved = if stands_still { self.unmoved.take().or_else(|| self.newest.take().map(Box::new)) } else { None };
+        self.unmoved = if stands_still {
+            self.unmoved.take().or_else(|| self.newest.take().map(Box::new))
+        } else {
+            None
+        };
         (self.newest, self.fingerprint, self.offset) = (Some((value, sent)), fingerprint, offset);
         self.failure = None;
     }
 
     fn fail(&mut self, now: Moment, failed: &Failed) {
-        let since = self.failure.as_deref().filter(|(before, _)| before.kind == failed.kind).map_or(now, |(_, since)| *since);
+        let since = self
+            .failure
+            .as_deref()
+            .filter(|(before, _)| before.kind == failed.kind)
+            .map_or(now, |(_, since)| *since);
         self.failure = Some(Box::new((failed.clone(), since)));
     }
 }
@@ -251,7 +278,15 @@ fn fingerprint(command: &str, text: &str) -> (u64, Option<u64>) {
         INFO_REPLICATION => {
             let facts = ReplicationFacts::parse(text);
             offset = facts.history.map(|history| history.offset);
-            (facts.role as u8, facts.link_up, facts.is_syncing, facts.priority, facts.is_announced, facts.in_failover).hash(&mut fingerprint);
+            (
+                facts.role as u8,
+                facts.link_up,
+                facts.is_syncing,
+                facts.priority,
+                facts.is_announced,
+                facts.in_failover,
+            )
+                .hash(&mut fingerprint);
             facts.master.map(|place| place.to_string()).hash(&mut fingerprint);
             facts.history.map(|history| (history.replid, history.former)).hash(&mut fingerprint);
             for row in facts.attached {

@@ -6,24 +6,27 @@
 //!       -> first stage only (stage.rs) -> Act, Publish -> results are events -> look again
 //! ```
 //!
-//! No plan is ever revised in flight, a policy can be swapped between any two looks, and a crash between two effects is the
-//! normal case: whatever was left is what the next look sees. An action that was sent and not answered is in doubt: it is never
-//! cancelled, and its target counts as possibly changed until seen again.
+//! No plan is ever revised in flight, a policy can be swapped between any two looks, and a crash between two
+//! effects is the normal case: whatever was left is what the next look sees. An action that was sent and not
+//! answered is in doubt: it is never cancelled, and its target counts as possibly changed until seen again.
 
 mod event;
-mod judge;
-mod round;
-mod pace;
-mod member_state;
 mod in_flight;
+mod judge;
+mod member_state;
+mod pace;
+mod round;
 
-pub use event::{Answer, Changed, Decided, Effect, Event, Failed, Member, Moment, Order, Outcome, Record, Reply, Report, Request};
+pub use event::{
+    Answer, Changed, Decided, Effect, Event, Failed, Member, Moment, Order, Outcome, Record, Reply, Report,
+    Request,
+};
 
-use crate::policy::PolicyChain;
 use crate::contract::{Decision, Group as Wanted, Observation, Published, Switchover, Verdict};
-use round::ProbeRound;
-use member_state::MemberState;
+use crate::policy::PolicyChain;
 use in_flight::InFlight;
+use member_state::MemberState;
+use round::ProbeRound;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,8 +37,8 @@ pub struct Settings {
     pub wanted: Wanted,
     /// JSON text for the policy.
     pub parameters: String,
-    /// Between two looks when nothing is wrong, in microseconds; up to four times that while nothing is written, and longer in a crowd
-    /// ([`Group::set_groups_on_thread`]).
+    /// Between two looks when nothing is wrong, in microseconds; up to four times that while nothing is
+    /// written, and longer in a crowd ([`Group::set_groups_on_thread`]).
     pub interval_us: u64,
     /// What a predecessor made known.
     pub record: Option<Record>,
@@ -67,7 +70,10 @@ pub struct Group {
 impl Group {
     /// A group without members; [`Event::Members`] brings them.
     pub fn new(settings: Settings, now: Moment) -> Self {
-        let (published, last_failover) = settings.record.clone().map_or((None, None), |record| (Some((record.published, now)), record.last_failover));
+        let (published, last_failover) = settings
+            .record
+            .clone()
+            .map_or((None, None), |record| (Some((record.published, now)), record.last_failover));
         let (round, in_flight) = (ProbeRound::new(now), InFlight::default());
         let (members, may_act, silent_groups_permille) = (BTreeMap::new(), false, 0);
         let offset_us = pace::offset_us(&settings.wanted);
@@ -97,7 +103,10 @@ impl Group {
         self.apply_event(now, event, &mut effects);
         self.report_links(&states, &mut effects);
         self.start_round(now, &mut effects);
-        if self.round.is_complete(now, &self.members) && !self.in_flight.is_running(now) && !self.is_unchanged(now) {
+        if self.round.is_complete(now, &self.members)
+            && !self.in_flight.is_running(now)
+            && !self.is_unchanged(now)
+        {
             let observation = self.observation(now);
             match judge::judge(now, policies, observation, self.last.as_deref(), &mut effects) {
                 Some(decided) => self.on_decision(now, decided, &mut effects),
@@ -108,11 +117,15 @@ impl Group {
         effects
     }
 
-    /// A look at a healthy group that shows what the last decision was made from: nothing is decided until the policy's own time.
+    /// A look at a healthy group that shows what the last decision was made from: nothing is decided until
+    /// the policy's own time.
     fn is_unchanged(&mut self, now: Moment) -> bool {
         let fingerprint: Vec<u64> = self.members.values().map(|member| member.fingerprint()).collect();
         let is_healthy = self.last.as_ref().is_some_and(|last| last.verdict == Verdict::Healthy);
-        let is_unchanged = is_healthy && now < self.unchanged_until && fingerprint == self.fingerprint && self.in_flight.is_empty();
+        let is_unchanged = is_healthy
+            && now < self.unchanged_until
+            && fingerprint == self.fingerprint
+            && self.in_flight.is_empty();
         self.fingerprint = fingerprint;
         if is_unchanged {
             self.round.decided(now, self.rest_us(now));
@@ -125,12 +138,15 @@ impl Group {
         Observation {
             group: self.settings.wanted.clone(),
             instances: self.members.values().map(|member| member.instance(now)).collect(),
-            published: self
-                .published
-                .as_ref()
-                .map(|(published, at)| Published { age_us: published.age_us.saturating_add(at.age_us(now)), ..published.clone() }),
+            published: self.published.as_ref().map(|(published, at)| Published {
+                age_us: published.age_us.saturating_add(at.age_us(now)),
+                ..published.clone()
+            }),
             last_failover: self.last_failover.as_ref().map(|changed| changed.failover(now)),
-            switchover: self.switchover.as_ref().map(|(target, at)| Switchover { target: target.clone(), age_us: at.age_us(now) }),
+            switchover: self
+                .switchover
+                .as_ref()
+                .map(|(target, at)| Switchover { target: target.clone(), age_us: at.age_us(now) }),
             in_doubt: self.in_flight.in_doubt(now),
             silent_groups_permille: self.silent_groups_permille,
             authority: self.may_act,
@@ -202,8 +218,11 @@ impl Group {
 
     fn report_links(&self, before: &[crate::contract::LinkState], effects: &mut Vec<Effect>) {
         if before.len() == self.members.len() {
-            let changed = self.members.values().zip(before).filter(|(member, before)| member.state() != **before);
-            effects.extend(changed.map(|(member, _)| Effect::Report(Report::Link { member: member.identity.id.clone(), state: member.state() })));
+            let changed =
+                self.members.values().zip(before).filter(|(member, before)| member.state() != **before);
+            effects.extend(changed.map(|(member, _)| {
+                Effect::Report(Report::Link { member: member.identity.id.clone(), state: member.state() })
+            }));
         }
     }
 }
@@ -211,7 +230,13 @@ impl Group {
 impl Changed {
     fn failover(&self, now: Moment) -> crate::contract::Failover {
         let Self { at, age_us, source, target, meant_for, evidence } = self.clone();
-        crate::contract::Failover { age_us: age_us.saturating_add(at.age_us(now)), source, target, meant_for, evidence }
+        crate::contract::Failover {
+            age_us: age_us.saturating_add(at.age_us(now)),
+            source,
+            target,
+            meant_for,
+            evidence,
+        }
     }
 }
 

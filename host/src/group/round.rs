@@ -1,11 +1,12 @@
 //! When to look: rounds of probes, what completes one, when the next one starts.
 //!
-//! A round asks everybody at once and is complete when all have answered, or when its patience is over: a hung server costs
-//! its own deadline and nobody else's. An answer that comes late may be the first sign of life of a master that was replaced, and a
-//! fresh refusal a death: both start a round at once, because only what is asked after them counts.
+//! A round asks everybody at once and is complete when all have answered, or when its patience is over: a
+//! hung server costs its own deadline and nobody else's. An answer that comes late may be the first sign of
+//! life of a master that was replaced, and a fresh refusal a death: both start a round at once, because only
+//! what is asked after them counts.
 
-use super::member_state::MemberState;
 use super::in_flight::InFlight;
+use super::member_state::MemberState;
 use super::{Effect, Group, Moment};
 use crate::contract::LinkState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,26 +34,35 @@ impl ProbeRound {
         self.is_due = false;
     }
 
-    /// An action on this member ended. Nothing is decided until it was asked after that, or has had its time to answer: by what it
-    /// said before, a woken former master would be the only one.
+    /// An action on this member ended. Nothing is decided until it was asked after that, or has had its time
+    /// to answer: by what it said before, a woken former master would be the only one.
     pub fn changed(&mut self, now: Moment, member: &str) {
         self.changed.insert(member.to_owned(), now);
         self.demand(now);
     }
 
-    /// Start a round soon: something ended, and what is asked right now may still be answered with what was before.
+    /// Start a round soon: something ended, and what is asked right now may still be answered with what was
+    /// before.
     pub fn hurry(&mut self, now: Moment) {
         self.next = self.next.min(now.after_us(HURRY_US));
         self.under_way = None;
     }
 
-    /// A member answered a question that was sent at `asked`. True when it must be asked again: it was asked before the round
-    /// began, and what the round is for may have happened since.
-    pub fn answered(&mut self, now: Moment, member: &str, asked: Moment, before: LinkState, after: LinkState) -> bool {
+    /// A member answered a question that was sent at `asked`. True when it must be asked again: it was asked
+    /// before the round began, and what the round is for may have happened since.
+    pub fn answered(
+        &mut self,
+        now: Moment,
+        member: &str,
+        asked: Moment,
+        before: LinkState,
+        after: LinkState,
+    ) -> bool {
         if self.changed.get(member).is_some_and(|ended| *ended <= asked) {
             self.changed.remove(member);
         }
-        // The first answer of who was silent is as old as its question, so it proves life and little else: ask again at once.
+        // The first answer of who was silent is as old as its question, so it proves life and little else:
+        // ask again at once.
         let is_awake = before == LinkState::TimedOut && after == LinkState::Answering;
         if is_awake || after == LinkState::Refused && before != LinkState::Refused {
             self.demand(now);
@@ -69,9 +79,12 @@ impl ProbeRound {
     /// It is time to decide.
     pub fn is_complete(&self, now: Moment, members: &BTreeMap<String, Box<MemberState>>) -> bool {
         let over = |(started, waiting): &(Moment, BTreeSet<String>)| {
-            waiting.is_empty() || started.age_us(now) >= PATIENCE_US || waiting.iter().all(|id| is_hung(members, id, now))
+            waiting.is_empty()
+                || started.age_us(now) >= PATIENCE_US
+                || waiting.iter().all(|id| is_hung(members, id, now))
         };
-        let is_awaited = self.changed.iter().any(|(id, ended)| members.contains_key(id) && ended.age_us(now) < CHANGED_US);
+        let is_awaited =
+            self.changed.iter().any(|(id, ended)| members.contains_key(id) && ended.age_us(now) < CHANGED_US);
         !is_awaited && (self.is_due || self.under_way.as_ref().is_some_and(over))
     }
 
@@ -85,8 +98,14 @@ impl ProbeRound {
     /// When to be woken if nothing happens.
     pub fn wake(&self, now: Moment, overdue: Option<Moment>, in_flight: &InFlight) -> Moment {
         let round = self.under_way.as_ref().map_or(self.next, |(started, _)| started.after_us(PATIENCE_US));
-        let awaited = self.changed.values().map(|ended| ended.after_us(CHANGED_US)).filter(|end| *end > now).min();
-        [Some(round), overdue, awaited, in_flight.patience_ends(now)].into_iter().flatten().min().unwrap_or(round).max(now.after_us(1))
+        let awaited =
+            self.changed.values().map(|ended| ended.after_us(CHANGED_US)).filter(|end| *end > now).min();
+        [Some(round), overdue, awaited, in_flight.patience_ends(now)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(round)
+            .max(now.after_us(1))
     }
 }
 
@@ -103,7 +122,8 @@ impl Group {
     /// When to be woken if nothing happens.
     pub(super) fn wake(&self, now: Moment) -> Moment {
         let answering = self.members.values().filter(|member| member.state() == LinkState::Answering);
-        let overdue = answering.filter_map(|member| member.probing).map(|sent| sent.after_us(self.overdue_us())).min();
+        let overdue =
+            answering.filter_map(|member| member.probing).map(|sent| sent.after_us(self.overdue_us())).min();
         self.round.wake(now, overdue, &self.in_flight)
     }
 
@@ -111,7 +131,9 @@ impl Group {
     pub(super) fn start_round(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let overdue_us = self.overdue_us();
         for member in self.members.values_mut() {
-            if member.state() == LinkState::Answering && member.probing.is_some_and(|sent| sent.age_us(now) >= overdue_us) {
+            if member.state() == LinkState::Answering
+                && member.probing.is_some_and(|sent| sent.age_us(now) >= overdue_us)
+            {
                 member.overdue(now);
                 self.round.is_due = true;
             }
@@ -136,7 +158,8 @@ impl Group {
 
 /// A round waits this long for those that have not answered. Ten times a slow round trip within a zone.
 const PATIENCE_US: u64 = 10_000;
-/// A member that an action changed is waited for this long: it answered the action just now, so it answers this, or it hangs.
+/// A member that an action changed is waited for this long: it answered the action just now, so it answers
+/// this, or it hangs.
 const CHANGED_US: u64 = 100_000;
 /// After a connection's end, a fresh connect is refused within this (measured: 0.1 ms after it).
 const HURRY_US: u64 = 500;

@@ -1,8 +1,8 @@
-//! Whether the promoted one may take the role: who answers as a master beside it, its fitness, its history, and how many
-//! others were heard. Must not judge the old master's end.
+//! Whether the promoted one may take the role: who answers as a master beside it, its fitness, its history,
+//! and how many others were heard. Must not judge the old master's end.
 
 use super::evidence::{claimants, is_silent, process_end};
-use super::scene::{Named, Scene, Instance};
+use super::scene::{Instance, Named, Scene};
 use super::{Case, ensure};
 use crate::contract::{Action, Evidence, InDoubt, Promote};
 use failover_core::facts::{History, Relation};
@@ -14,17 +14,30 @@ pub(super) fn reachable_master(case: &Case<'_>) -> Result<(), String> {
         if candidate.answers_as_master() {
             continue;
         }
-        let counts = |instance: &Instance<'_>| !scene.is_amnesic(instance) && !scene.is_stray(instance, candidate) && !scene.is_former(instance, candidate);
-        let stays = |instance: &&Instance<'_>| instance.id != promote.id && instance.answers_as_master() && counts(instance);
+        let counts = |instance: &Instance<'_>| {
+            !scene.is_amnesic(instance)
+                && !scene.is_stray(instance, candidate)
+                && !scene.is_former(instance, candidate)
+        };
+        let stays = |instance: &&Instance<'_>| {
+            instance.id != promote.id && instance.answers_as_master() && counts(instance)
+        };
         if let Some(master) = scene.answering().find(stays) {
             return Err(format!("{} answers as a master, and {} is to be promoted", master.id, promote.id));
         }
     }
     for follow in case.follows() {
-        let (Some(instance), Some(master)) = (scene.instance(&follow.id), scene.instance(&follow.master)) else { continue };
-        let is_master = instance.answers_as_master() && !scene.is_amnesic(instance) && !scene.is_stray(instance, master);
+        let (Some(instance), Some(master)) = (scene.instance(&follow.id), scene.instance(&follow.master))
+        else {
+            continue;
+        };
+        let is_master =
+            instance.answers_as_master() && !scene.is_amnesic(instance) && !scene.is_stray(instance, master);
         ensure(!is_master || master.answers_as_master(), || {
-            format!("{} answers as a master, {} does not, and is to be followed by it", instance.id, master.id)
+            format!(
+                "{} answers as a master, {} does not, and is to be followed by it",
+                instance.id, master.id
+            )
         })?;
     }
     Ok(())
@@ -32,19 +45,32 @@ pub(super) fn reachable_master(case: &Case<'_>) -> Result<(), String> {
 
 pub(super) fn bootstrap(case: &Case<'_>) -> Result<(), String> {
     let scene = &case.scene;
-    for (promote, candidate) in candidates(case).filter(|(promote, _)| promote.evidence == Evidence::Bootstrap) {
+    for (promote, candidate) in
+        candidates(case).filter(|(promote, _)| promote.evidence == Evidence::Bootstrap)
+    {
         for instance in scene.answering() {
             match &instance.names {
                 Named::Nobody | Named::Itself => {}
-                Named::Members(_) | Named::Stranger => return Err(format!("{} names a master, and a first one is to be promoted", instance.id)),
+                Named::Members(_) | Named::Stranger => {
+                    return Err(format!("{} names a master, and a first one is to be promoted", instance.id));
+                }
             }
             let has_attached = scene.attached(instance).next().is_some();
-            ensure(instance.id == promote.id || !instance.answers_as_master() || !has_attached, || format!("{} answers as a master with replicas", instance.id))?;
+            ensure(instance.id == promote.id || !instance.answers_as_master() || !has_attached, || {
+                format!("{} answers as a master with replicas", instance.id)
+            })?;
         }
-        let on_record = scene.observation.published.as_ref().and_then(|record| scene.instance(&record.master));
+        let on_record =
+            scene.observation.published.as_ref().and_then(|record| scene.instance(&record.master));
         if let Some(instance) = on_record.filter(|instance| instance.id != promote.id) {
-            let is_accounted = instance.answers || process_end(instance).is_some() || is_silent(scene, instance);
-            ensure(is_accounted, || format!("{} is the master on record, out of sight, neither proven dead nor silent", instance.id))?;
+            let is_accounted =
+                instance.answers || process_end(instance).is_some() || is_silent(scene, instance);
+            ensure(is_accounted, || {
+                format!(
+                    "{} is the master on record, out of sight, neither proven dead nor silent",
+                    instance.id
+                )
+            })?;
         }
         holds_most(scene, candidate)?;
     }
@@ -64,35 +90,51 @@ pub(super) fn fit(case: &Case<'_>) -> Result<(), String> {
 pub(super) fn lineage(case: &Case<'_>) -> Result<(), String> {
     let scene = &case.scene;
     for (promote, candidate) in candidates(case) {
-        let Some(own) = candidate.history() else { return Err(format!("the history of {} is not known", candidate.id)) };
+        let Some(own) = candidate.history() else {
+            return Err(format!("the history of {} is not known", candidate.id));
+        };
         let record = scene.observation.published.as_ref();
         // The last words of whoever was lost. One that answers has a history of its own, which may be new.
-        let lost: Vec<History<'_>> =
-            claimants(scene, promote).iter().filter(|claimant| !claimant.instance.answers).filter_map(|claimant| claimant.instance.history()).collect();
+        let lost: Vec<History<'_>> = claimants(scene, promote)
+            .iter()
+            .filter(|claimant| !claimant.instance.answers)
+            .filter_map(|claimant| claimant.instance.history())
+            .collect();
         let is_heir = |history: History<'_>| {
-            record.is_some_and(|record| history.knows(&record.replid)) || lost.iter().any(|lost| history.relation(lost) != Relation::Unrelated)
+            record.is_some_and(|record| history.knows(&record.replid))
+                || lost.iter().any(|lost| history.relation(lost) != Relation::Unrelated)
         };
-        let heirs = || scene.answering().filter(|instance| !scene.is_amnesic(instance) && instance.history().is_some_and(is_heir));
+        let heirs = || {
+            scene
+                .answering()
+                .filter(|instance| !scene.is_amnesic(instance) && instance.history().is_some_and(is_heir))
+        };
         // A full copy of an heir has its id, and not the one before.
-        let shares = |heir: &Instance<'_>| heir.relation(candidate).is_some_and(|relation| relation != Relation::Unrelated);
+        let shares = |heir: &Instance<'_>| {
+            heir.relation(candidate).is_some_and(|relation| relation != Relation::Unrelated)
+        };
         if is_heir(own) || heirs().any(shares) {
             continue;
         }
-        // The master on record, back from an append-only file with more than any copy of its former history has.
-        // Of one that may not take over it is enough that it has no more.
+        // The master on record, back from an append-only file with more than any copy of its former history
+        // has. Of one that may not take over it is enough that it has no more.
         let has_more = |heir: &Instance<'_>| {
             let keys = heir.keys.zip(candidate.keys);
             keys.is_some_and(|(theirs, own)| theirs < own || theirs == own && unfit(heir).is_some())
         };
-        let is_restarted_master = record.is_some_and(|record| record.master == candidate.id) && !scene.is_published(candidate);
+        let is_restarted_master =
+            record.is_some_and(|record| record.master == candidate.id) && !scene.is_published(candidate);
         if let Some(heir) = heirs().next() {
             if is_restarted_master && heirs().all(has_more) {
                 continue;
             }
-            return Err(format!("{} does not share the history of the master that it replaces, and {} does", candidate.id, heir.id));
+            return Err(format!(
+                "{} does not share the history of the master that it replaces, and {} does",
+                candidate.id, heir.id
+            ));
         }
-        // All histories are new, as after a restart from an append-only file: then the data itself tells. It does so for a
-        // first master, too, by a rule of its own.
+        // All histories are new, as after a restart from an append-only file: then the data itself tells. It
+        // does so for a first master, too, by a rule of its own.
         if promote.evidence != Evidence::Bootstrap {
             holds_most(scene, candidate)?;
         }
@@ -105,9 +147,13 @@ pub(super) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
         return Ok(());
     }
     for (_, candidate) in candidates(case) {
-        for other in case.scene.answering().filter(|other| other.id != candidate.id && unfit(other).is_none()) {
+        for other in case.scene.answering().filter(|other| other.id != candidate.id && unfit(other).is_none())
+        {
             if let Some(Relation::Ahead(bytes)) = other.relation(candidate) {
-                return Err(format!("{} is {bytes} bytes ahead of {} in the same history, and fit", other.id, candidate.id));
+                return Err(format!(
+                    "{} is {bytes} bytes ahead of {} in the same history, and fit",
+                    other.id, candidate.id
+                ));
             }
         }
     }
@@ -125,7 +171,9 @@ pub(super) fn quorum(case: &Case<'_>) -> Result<(), String> {
     // Of two, the one that is left is all there can be.
     let is_majority = heard * 2 > desired || (desired <= 2 && heard >= 1);
     let is_silent = case.promotes().any(|promote| promote.evidence == Evidence::Silent);
-    ensure(!is_silent || is_majority, || format!("{heard} of {desired} members answer, and silence takes a majority"))
+    ensure(!is_silent || is_majority, || {
+        format!("{heard} of {desired} members answer, and silence takes a majority")
+    })
 }
 
 pub(super) fn in_doubt(case: &Case<'_>) -> Result<(), String> {
@@ -142,7 +190,10 @@ pub(super) fn in_doubt(case: &Case<'_>) -> Result<(), String> {
                 | Action::Restart(_)
                 | Action::Command(_) => continue,
             };
-            let Some(instance) = case.scene.instance(possible).filter(|instance| instance.id != promote.id) else { continue };
+            let Some(instance) = case.scene.instance(possible).filter(|instance| instance.id != promote.id)
+            else {
+                continue;
+            };
             ensure(is_settled(&case.scene, instance, doubt), || {
                 format!("{possible} may have become a master {} us ago, and was not seen since", doubt.age_us)
             })?;
@@ -174,17 +225,22 @@ fn unfit(instance: &Instance<'_>) -> Option<&'static str> {
     conditions.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
 }
 
-/// Where no history tells: the master on record if it has data, else whoever has the most. Between members of one history
-/// offsets tell, not keys.
+/// Where no history tells: the master on record if it has data, else whoever has the most. Between members of
+/// one history offsets tell, not keys.
 fn holds_most(scene: &Scene<'_>, candidate: &Instance<'_>) -> Result<(), String> {
     let on_record = scene.observation.published.as_ref().is_some_and(|record| record.master == candidate.id);
     let own = candidate.keys.unwrap_or(0);
     let is_richer = |other: &&Instance<'_>| {
         let is_foreign = matches!(other.relation(candidate), Some(Relation::Unrelated) | None);
-        other.keys.unwrap_or(0) > own && is_foreign && !scene.may_be_discarded(other) && !scene.is_amnesic(other)
+        other.keys.unwrap_or(0) > own
+            && is_foreign
+            && !scene.may_be_discarded(other)
+            && !scene.is_amnesic(other)
     };
     match scene.answering().find(is_richer) {
-        Some(richer) if !(on_record && own > 0) => Err(format!("{} holds {own} keys, and {} holds more", candidate.id, richer.id)),
+        Some(richer) if !(on_record && own > 0) => {
+            Err(format!("{} holds {own} keys, and {} holds more", candidate.id, richer.id))
+        }
         Some(_) | None => Ok(()),
     }
 }

@@ -1,14 +1,15 @@
-//! Hard invariants: what no policy may order, ours included. Pure native code over an observation and a decision.
+//! Hard invariants: what no policy may order, ours included. Pure native code over an observation and a
+//! decision.
 //!
-//! Only the first stage of a plan is carried out, so it is checked against all evidence; the later ones are hypotheses, and
-//! checked for their structure. The guard reads replies through `failover_core::facts` and judges by itself: it must never
-//! use another part of the engine, repair a plan, or ask anybody.
+//! Only the first stage of a plan is carried out, so it is checked against all evidence; the later ones are
+//! hypotheses, and checked for their structure. The guard reads replies through `failover_core::facts` and
+//! judges by itself: it must never use another part of the engine, repair a plan, or ask anybody.
 //!
-//! Unknown is never in favour of an action, and nothing that loses no data is forbidden: a guard that rejects a good plan
-//! leaves a group without a master.
+//! Unknown is never in favour of an action, and nothing that loses no data is forbidden: a guard that rejects
+//! a good plan leaves a group without a master.
 //!
-//! Of the engine's invariants, authority is not here (people may ask a host that may not act), nor is a candidate's version:
-//! a complete replica of an older Redis is better than no master.
+//! Of the engine's invariants, authority is not here (people may ask a host that may not act), nor is a
+//! candidate's version: a complete replica of an older Redis is better than no master.
 
 mod candidate;
 mod evidence;
@@ -29,10 +30,14 @@ use scene::Scene;
 /// Whether the decision keeps every invariant.
 ///
 /// # Errors
-/// One [`Breach`] for every rule that is broken, in the order of [`Rule::ALL`]. Then no action of the plan may be taken.
+/// One [`Breach`] for every rule that is broken, in the order of [`Rule::ALL`]. Then no action of the plan
+/// may be taken.
 pub fn judge(observation: &Observation, decision: &Decision) -> Result<(), Vec<Breach>> {
     let case = Case { scene: Scene::read(observation), decision };
-    let breaches: Vec<_> = Rule::ALL.into_iter().filter_map(|rule| (rule.row().2)(&case).err().map(|text| Breach { rule, text })).collect();
+    let breaches: Vec<_> = Rule::ALL
+        .into_iter()
+        .filter_map(|rule| (rule.row().2)(&case).err().map(|text| Breach { rule, text }))
+        .collect();
     if breaches.is_empty() { Ok(()) } else { Err(breaches) }
 }
 
@@ -146,15 +151,18 @@ impl<'a> Case<'a> {
     }
 
     fn promotes(&self) -> impl Iterator<Item = &'a Promote> {
-        self.first().filter_map(|action| if let Action::Promote(promote) = action { Some(promote) } else { None })
+        self.first()
+            .filter_map(|action| if let Action::Promote(promote) = action { Some(promote) } else { None })
     }
 
     fn follows(&self) -> impl Iterator<Item = &'a Follow> {
-        self.first().filter_map(|action| if let Action::Follow(follow) = action { Some(follow) } else { None })
+        self.first()
+            .filter_map(|action| if let Action::Follow(follow) = action { Some(follow) } else { None })
     }
 
     fn handovers(&self) -> impl Iterator<Item = &'a Handover> {
-        self.first().filter_map(|action| if let Action::Handover(handover) = action { Some(handover) } else { None })
+        self.first()
+            .filter_map(|action| if let Action::Handover(handover) = action { Some(handover) } else { None })
     }
 }
 

@@ -1,11 +1,14 @@
-//! The guard's own reading of an observation: what each member said last, whether that still counts, and whom it names.
+//! The guard's own reading of an observation: what each member said last, whether that still counts, and whom
+//! it names.
 //!
-//! It knows the replies through `failover_core::facts` only and shares no judgement with any policy. It must never fail:
-//! what cannot be read is unknown, and unknown proves nothing.
+//! It knows the replies through `failover_core::facts` only and shares no judgement with any policy. It must
+//! never fail: what cannot be read is unknown, and unknown proves nothing.
 
 use crate::contract::{self, InstanceKind, Link, LinkState, Observation, Pod, Sample, Value};
 use failover_core::facts::{History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
-use failover_core::facts::{PersistenceFacts, Place, Relation, ReplicationFacts, ServerFacts, Speaks, keys, whole_rows};
+use failover_core::facts::{
+    PersistenceFacts, Place, Relation, ReplicationFacts, ServerFacts, Speaks, keys, whole_rows,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An observation, read once.
@@ -60,7 +63,10 @@ impl<'a> Scene<'a> {
         }
         // Where somebody is dialled, nobody else is known by another name.
         let mut by_alias: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
-        for (index, alias) in redis().enumerate().flat_map(|(index, instance)| instance.aliases.iter().map(move |alias| (index, alias))) {
+        for (index, alias) in redis()
+            .enumerate()
+            .flat_map(|(index, instance)| instance.aliases.iter().map(move |alias| (index, alias)))
+        {
             let there = by_alias.entry(Place::new(&alias.host, alias.port)).or_default();
             if there.last() != Some(&index) {
                 there.push(index);
@@ -68,7 +74,10 @@ impl<'a> Scene<'a> {
         }
         by_alias.append(&mut places);
         let places = by_alias;
-        let instances: Vec<_> = redis().enumerate().map(|(index, instance)| Instance::read(instance, index, &places, limit_us)).collect();
+        let instances: Vec<_> = redis()
+            .enumerate()
+            .map(|(index, instance)| Instance::read(instance, index, &places, limit_us))
+            .collect();
         let by_id = instances.iter().enumerate().map(|(index, instance)| (instance.id, index)).collect();
         Self { observation, instances, by_id, by_place: places }
     }
@@ -105,11 +114,18 @@ impl<'a> Scene<'a> {
 
     /// Members at the places that a master's rows list as its replicas.
     pub fn attached(&self, master: &Instance<'_>) -> impl Iterator<Item = &Instance<'a>> {
-        master.facts.attached.iter().filter_map(|row| self.by_place.get(&row.place)).flatten().map(|&index| &self.instances[index])
+        master
+            .facts
+            .attached
+            .iter()
+            .filter_map(|row| self.by_place.get(&row.place))
+            .flatten()
+            .map(|&index| &self.instances[index])
     }
 
-    /// Where the chain of masters ends that starts at this replica, by the last words of each: a member that does not call
-    /// itself a replica, or the last one before a ring, a stranger or nobody. None: it names no other member.
+    /// Where the chain of masters ends that starts at this replica, by the last words of each: a member that
+    /// does not call itself a replica, or the last one before a ring, a stranger or nobody. None: it
+    /// names no other member.
     pub fn chain_end(&self, start: &Instance<'_>) -> Option<&Instance<'a>> {
         let mut here = self.by_id.get(start.id).copied()?;
         let mut visited = BTreeSet::from([here]);
@@ -125,21 +141,35 @@ impl<'a> Scene<'a> {
     /// A person says that its data may be thrown away.
     pub fn may_be_discarded(&self, instance: &Instance<'_>) -> bool {
         let listed = self.parameter("discard");
-        listed.as_ref().and_then(serde_json::Value::as_array).is_some_and(|ids| ids.iter().any(|id| id == instance.id))
+        listed
+            .as_ref()
+            .and_then(serde_json::Value::as_array)
+            .is_some_and(|ids| ids.iter().any(|id| id == instance.id))
     }
 
     /// A parameter of the policy that the guard knows, too. Absent when the parameters are no JSON object.
     pub fn parameter(&self, name: &str) -> Option<serde_json::Value> {
-        serde_json::from_str::<serde_json::Value>(&self.observation.parameters).ok()?.get_mut(name).map(serde_json::Value::take)
+        serde_json::from_str::<serde_json::Value>(&self.observation.parameters)
+            .ok()?
+            .get_mut(name)
+            .map(serde_json::Value::take)
     }
 }
 
 impl<'a> Instance<'a> {
-    fn read(instance: &'a contract::Instance, index: usize, places: &BTreeMap<Place, Vec<usize>>, limit_us: u64) -> Self {
+    fn read(
+        instance: &'a contract::Instance,
+        index: usize,
+        places: &BTreeMap<Place, Vec<usize>>,
+        limit_us: u64,
+    ) -> Self {
         let reply = |command: &str| instance.replies.iter().find(|reply| reply.command == command);
         let newest = |command: &str| reply(command).and_then(|reply| reply.newest.as_ref()).and_then(text);
         let is_fresh = |command: &str| {
-            reply(command).is_some_and(|reply| reply.failure.is_none() && reply.newest.as_ref().is_some_and(|sample| sample.age_us <= limit_us))
+            reply(command).is_some_and(|reply| {
+                reply.failure.is_none()
+                    && reply.newest.as_ref().is_some_and(|sample| sample.age_us <= limit_us)
+            })
         };
         let facts = newest(INFO_REPLICATION).map(ReplicationFacts::parse).unwrap_or_default();
         let earlier = reply(INFO_REPLICATION).and_then(|reply| reply.earlier.as_ref()).and_then(|sample| {
@@ -160,11 +190,14 @@ impl<'a> Instance<'a> {
             id: &instance.id,
             link: &instance.link,
             pod: instance.pod.as_ref(),
-            age_us: reply(INFO_REPLICATION).and_then(|reply| reply.newest.as_ref()).map(|sample| sample.age_us),
+            age_us: reply(INFO_REPLICATION)
+                .and_then(|reply| reply.newest.as_ref())
+                .map(|sample| sample.age_us),
             earlier,
             run_id: server.run_id,
             uptime_s: server.uptime_s,
-            is_loading: newest(INFO_PERSISTENCE).is_some_and(|text| PersistenceFacts::parse(text).loading == Some(true)),
+            is_loading: newest(INFO_PERSISTENCE)
+                .is_some_and(|text| PersistenceFacts::parse(text).loading == Some(true)),
             keys: if is_fresh(INFO_KEYSPACE) { newest(INFO_KEYSPACE).and_then(keys) } else { None },
             answers: instance.link.state == LinkState::Answering && is_fresh(INFO_REPLICATION),
             names,
@@ -206,7 +239,9 @@ impl<'a> Instance<'a> {
     /// For how long its stream stood still between two samples. 0 when it moved, or only one is known.
     pub fn standstill_us(&self) -> u64 {
         match (self.earlier, self.facts.history, self.age_us) {
-            (Some((replid, offset, earlier_us)), Some(now), Some(age_us)) if (replid, offset) == (now.replid, now.offset) => {
+            (Some((replid, offset, earlier_us)), Some(now), Some(age_us))
+                if (replid, offset) == (now.replid, now.offset) =>
+            {
                 earlier_us.saturating_sub(age_us)
             }
             (Some(_) | None, Some(_) | None, Some(_) | None) => 0,

@@ -1,4 +1,5 @@
-//! The shape of a plan: who changes its role, and who follows whom, stage by stage. Must not look at offsets or evidence.
+//! The shape of a plan: who changes its role, and who follows whom, stage by stage. Must not look at offsets
+//! or evidence.
 
 use super::{Case, ensure};
 use crate::contract::Action;
@@ -18,8 +19,15 @@ pub(super) fn change(action: &Action) -> Option<Change<'_>> {
     match action {
         Action::Promote(promote) => Some(Change::Promote { id: &promote.id }),
         Action::Follow(follow) => Some(Change::Follow { id: &follow.id, master: &follow.master }),
-        Action::Handover(handover) => Some(Change::Handover { source: &handover.source, target: &handover.target }),
-        Action::Fence(_) | Action::Unfence(_) | Action::KickClients(_) | Action::Configure(_) | Action::Restart(_) | Action::Command(_) => None,
+        Action::Handover(handover) => {
+            Some(Change::Handover { source: &handover.source, target: &handover.target })
+        }
+        Action::Fence(_)
+        | Action::Unfence(_)
+        | Action::KickClients(_)
+        | Action::Configure(_)
+        | Action::Restart(_)
+        | Action::Command(_) => None,
     }
 }
 
@@ -44,7 +52,9 @@ pub(super) fn one_promotion(case: &Case<'_>) -> Result<(), String> {
             }
         }
         ensure(changes <= 1, || format!("a stage changes the master {changes} times"))?;
-        ensure(!handed.iter().any(|id| moved.contains(id)), || "a stage hands a role over and moves one of the two elsewhere".into())?;
+        ensure(!handed.iter().any(|id| moved.contains(id)), || {
+            "a stage hands a role over and moves one of the two elsewhere".into()
+        })?;
     }
     match promoted.intersection(&following).next() {
         Some(id) => Err(format!("{id} is to be promoted and to follow")),
@@ -68,14 +78,20 @@ pub(super) fn star(case: &Case<'_>) -> Result<(), String> {
                 Change::Follow { id, master } => {
                     ensure(id != master, || format!("{id} would follow itself"))?;
                     let center = *center.get_or_insert(master);
-                    ensure(center == master, || format!("a stage has two masters to follow, {center} and {master}"))?;
+                    ensure(center == master, || {
+                        format!("a stage has two masters to follow, {center} and {master}")
+                    })?;
                     leaving.insert(id);
                 }
             }
         }
         if let Some(center) = center {
-            ensure(masters.contains(center), || format!("{center} is to be followed and is no master by then"))?;
-            ensure(!leaving.contains(center), || format!("{center} is to be followed and gives up its role"))?;
+            ensure(masters.contains(center), || {
+                format!("{center} is to be followed and is no master by then")
+            })?;
+            ensure(!leaving.contains(center), || {
+                format!("{center} is to be followed and gives up its role")
+            })?;
         }
         masters.retain(|id| !leaving.contains(id));
     }

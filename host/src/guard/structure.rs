@@ -1,5 +1,5 @@
-//! What can be said of a plan without judging anybody's state: verdict, names, expectations, allow-lists, bounds. Every stage
-//! counts here. Must not look at offsets or evidence.
+//! What can be said of a plan without judging anybody's state: verdict, names, expectations, allow-lists,
+//! bounds. Every stage counts here. Must not look at offsets or evidence.
 
 use super::shape::{Change, change};
 use super::{Case, ensure};
@@ -7,30 +7,42 @@ use crate::contract::{Action, Expectation, Role, Stage, Topology, Verdict};
 use failover_core::facts::Speaks;
 use std::collections::BTreeMap;
 
-/// What `configure` may set: the directives of the self-fence and of a link's heartbeat, each to a plain number.
-pub const DIRECTIVES: [&str; 5] = ["min-replicas-max-lag", "min-replicas-to-write", "repl-ping-replica-period", "repl-timeout", "replica-priority"];
+/// What `configure` may set: the directives of the self-fence and of a link's heartbeat, each to a plain
+/// number.
+pub const DIRECTIVES: [&str; 5] = [
+    "min-replicas-max-lag",
+    "min-replicas-to-write",
+    "repl-ping-replica-period",
+    "repl-timeout",
+    "replica-priority",
+];
 
 /// Longer than any handover and any restart of an operator; short enough for clients to wait out.
 const PAUSE_MAX_MS: u32 = 60_000;
 
 pub(super) fn quiet(case: &Case<'_>) -> Result<(), String> {
     let stages = &case.decision.stages;
-    ensure(!case.scene.observation.group.paused || stages.is_empty(), || "the group is paused, and there is a plan".into())?;
+    ensure(!case.scene.observation.group.paused || stages.is_empty(), || {
+        "the group is paused, and there is a plan".into()
+    })?;
     match case.decision.verdict {
-        Verdict::Act => {
-            ensure(stages.first().is_some_and(|stage| !stage.actions.is_empty()), || "the verdict is act, and there is nothing to do".into())
-        }
-        Verdict::Healthy | Verdict::Wait | Verdict::Refuse => {
-            ensure(stages.is_empty(), || format!("the verdict is {:?}, and there is a plan", case.decision.verdict).to_lowercase())
-        }
+        Verdict::Act => ensure(stages.first().is_some_and(|stage| !stage.actions.is_empty()), || {
+            "the verdict is act, and there is nothing to do".into()
+        }),
+        Verdict::Healthy | Verdict::Wait | Verdict::Refuse => ensure(stages.is_empty(), || {
+            format!("the verdict is {:?}, and there is a plan", case.decision.verdict).to_lowercase()
+        }),
     }
 }
 
 pub(super) fn members(case: &Case<'_>) -> Result<(), String> {
-    let mut expected: Vec<_> = case.scene.observation.instances.iter().map(|instance| instance.id.as_str()).collect();
+    let mut expected: Vec<_> =
+        case.scene.observation.instances.iter().map(|instance| instance.id.as_str()).collect();
     expected.sort_unstable();
     let judged: Vec<_> = case.decision.members.iter().map(|member| member.id.as_str()).collect();
-    ensure(expected == judged, || format!("the instances are {}, and judged are {}", expected.join(", "), judged.join(", ")))
+    ensure(expected == judged, || {
+        format!("the instances are {}, and judged are {}", expected.join(", "), judged.join(", "))
+    })
 }
 
 pub(super) fn known_ids(case: &Case<'_>) -> Result<(), String> {
@@ -39,7 +51,10 @@ pub(super) fn known_ids(case: &Case<'_>) -> Result<(), String> {
     let on_record = |id: &str| {
         is_member(id)
             || observation.published.as_ref().is_some_and(|record| record.master == id)
-            || observation.last_failover.as_ref().is_some_and(|last| last.target == id || last.source.as_deref() == Some(id))
+            || observation
+                .last_failover
+                .as_ref()
+                .is_some_and(|last| last.target == id || last.source.as_deref() == Some(id))
     };
     let unknown = |id: &str, what: &str| Err(format!("{what} {id} is no member"));
     if let Some(id) = case.decision.master.as_deref().filter(|id| !on_record(id)) {
@@ -58,9 +73,12 @@ pub(super) fn known_ids(case: &Case<'_>) -> Result<(), String> {
             }
             Action::Follow(follow) => (&follow.id, vec![&follow.master]),
             Action::Handover(handover) => (&handover.source, vec![&handover.target, &handover.meant_for]),
-            Action::Fence(_) | Action::Unfence(_) | Action::KickClients(_) | Action::Configure(_) | Action::Restart(_) | Action::Command(_) => {
-                (target(action), vec![])
-            }
+            Action::Fence(_)
+            | Action::Unfence(_)
+            | Action::KickClients(_)
+            | Action::Configure(_)
+            | Action::Restart(_)
+            | Action::Command(_) => (target(action), vec![]),
         };
         if let Some(id) = std::iter::once(target).chain(others).find(|id| !is_member(id)) {
             return unknown(id, "a target");
@@ -85,24 +103,35 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
             // Of a later stage both are true of it: what it shows now, and what it will be by then.
             let is_role = expect.role == shown || made.get(id) == Some(&expect.role);
             ensure(is_role, || format!("{id} is expected to be {:?}, and said {shown:?}", expect.role))?;
-            // A replication id changes with every promotion: later stages cannot be held to what is shown now.
+            // A replication id changes with every promotion: later stages cannot be held to what is shown
+            // now.
             if let Some(replid) = expect.replid.as_deref().filter(|_| number == 0) {
                 let shown = instance.history().map(|history| history.replid);
-                ensure(shown == Some(replid), || format!("{id} is expected to have history {replid}, and said {shown:?}"))?;
+                ensure(shown == Some(replid), || {
+                    format!("{id} is expected to have history {replid}, and said {shown:?}")
+                })?;
             }
         }
         for change in stage.actions.iter().filter_map(change) {
             match change {
                 Change::Promote { id } => _ = made.insert(id, Role::Master),
                 Change::Follow { id, .. } => _ = made.insert(id, Role::Replica),
-                Change::Handover { source, target } => _ = (made.insert(source, Role::Replica), made.insert(target, Role::Master)),
+                Change::Handover { source, target } => {
+                    _ = (made.insert(source, Role::Replica), made.insert(target, Role::Master))
+                }
             }
         }
     }
     for action in actions(&case.decision.stages) {
         if let Action::Restart(restart) = action {
-            let shown = case.scene.instance(&restart.id).and_then(|instance| instance.pod).map(|pod| pod.uid.as_str());
-            ensure(shown == Some(restart.uid.as_str()), || format!("{} is expected to be pod {}, and is {shown:?}", restart.id, restart.uid))?;
+            let shown = case
+                .scene
+                .instance(&restart.id)
+                .and_then(|instance| instance.pod)
+                .map(|pod| pod.uid.as_str());
+            ensure(shown == Some(restart.uid.as_str()), || {
+                format!("{} is expected to be pod {}, and is {shown:?}", restart.id, restart.uid)
+            })?;
         }
     }
     Ok(())
@@ -124,12 +153,20 @@ pub(super) fn allow_list(case: &Case<'_>) -> Result<(), String> {
     for action in actions(&case.decision.stages) {
         match action {
             Action::Configure(configure) => {
-                ensure(DIRECTIVES.contains(&configure.directive.as_str()), || format!("directive {} is not on the allow-list", configure.directive))?;
-                let is_number = configure.to.parse::<u32>().is_ok_and(|number| number.to_string() == configure.to);
-                ensure(is_number, || format!("directive {} takes a number, not {:?}", configure.directive, configure.to))?;
+                ensure(DIRECTIVES.contains(&configure.directive.as_str()), || {
+                    format!("directive {} is not on the allow-list", configure.directive)
+                })?;
+                let is_number =
+                    configure.to.parse::<u32>().is_ok_and(|number| number.to_string() == configure.to);
+                ensure(is_number, || {
+                    format!("directive {} takes a number, not {:?}", configure.directive, configure.to)
+                })?;
             }
-            // Replication needs no command of its own; the lists of Sentinel and Redis Cluster come with them.
-            Action::Command(command) => return Err(format!("command {} is not on the allow-list", command.arguments.join(" "))),
+            // Replication needs no command of its own; the lists of Sentinel and Redis Cluster come with
+            // them.
+            Action::Command(command) => {
+                return Err(format!("command {} is not on the allow-list", command.arguments.join(" ")));
+            }
             Action::Promote(_)
             | Action::Follow(_)
             | Action::Handover(_)
@@ -155,7 +192,9 @@ pub(super) fn bounded_pause(case: &Case<'_>) -> Result<(), String> {
             | Action::Restart(_)
             | Action::Command(_) => continue,
         };
-        ensure((1..=PAUSE_MAX_MS).contains(&pause_ms), || format!("{} would be paused for {pause_ms} ms", target(action)))?;
+        ensure((1..=PAUSE_MAX_MS).contains(&pause_ms), || {
+            format!("{} would be paused for {pause_ms} ms", target(action))
+        })?;
     }
     Ok(())
 }
@@ -184,7 +223,9 @@ fn expectations(action: &Action) -> Vec<(&str, &Expectation)> {
     match action {
         Action::Promote(promote) => vec![(&promote.id, &promote.expect)],
         Action::Follow(follow) => vec![(&follow.id, &follow.expect)],
-        Action::Handover(handover) => vec![(&handover.source, &handover.expect_source), (&handover.target, &handover.expect_target)],
+        Action::Handover(handover) => {
+            vec![(&handover.source, &handover.expect_source), (&handover.target, &handover.expect_target)]
+        }
         Action::Fence(fence) => vec![(&fence.id, &fence.expect)],
         Action::Unfence(unfence) => vec![(&unfence.id, &unfence.expect)],
         Action::KickClients(kick) => vec![(&kick.id, &kick.expect)],

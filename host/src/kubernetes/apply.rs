@@ -1,4 +1,5 @@
-//! Objects into the cluster, by server-side apply with one field manager: what others set stays, what is ours is made right.
+//! Objects into the cluster, by server-side apply with one field manager: what others set stays, what is ours
+//! is made right.
 
 use super::objects::GROUP_LABEL;
 use k8s_openapi::api::core::v1::Secret;
@@ -20,8 +21,8 @@ pub async fn apply(client: &Client, namespace: &str, object: &Value) -> Result<u
     Ok(version(&applied).unwrap_or_default())
 }
 
-/// Whether somebody else's object stands where this one should: one that has neither its owner nor its label. To apply would be to
-/// take it over, and to have it deleted with our resource.
+/// Whether somebody else's object stands where this one should: one that has neither its owner nor its label.
+/// To apply would be to take it over, and to have it deleted with our resource.
 ///
 /// # Errors
 /// As [`apply`].
@@ -30,10 +31,14 @@ pub async fn is_taken(client: &Client, namespace: &str, object: &Value) -> Resul
     // By a list, which needs no right that the watches do not need.
     let there = api.list_metadata(&ListParams::default().fields(&format!("metadata.name={name}"))).await?;
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
-    let (owner, group) = (text("/metadata/ownerReferences/0/uid"), object.pointer("/metadata/labels").and_then(|labels| labels.get(GROUP_LABEL)));
+    let (owner, group) = (
+        text("/metadata/ownerReferences/0/uid"),
+        object.pointer("/metadata/labels").and_then(|labels| labels.get(GROUP_LABEL)),
+    );
     Ok(there.items.iter().any(|there| {
         let is_owned = there.owner_references().iter().any(|by| Some(by.uid.as_str()) == owner);
-        let is_labelled = there.labels().get(GROUP_LABEL).map(String::as_str) == group.and_then(Value::as_str);
+        let is_labelled =
+            there.labels().get(GROUP_LABEL).map(String::as_str) == group.and_then(Value::as_str);
         !is_owned && !is_labelled
     }))
 }

@@ -1,9 +1,9 @@
-//! What happened, as Kubernetes Events of the resource: one writer for all, so that a slow API server holds up nobody. What cannot
-//! be told is dropped; the status has the truth.
+//! What happened, as Kubernetes Events of the resource: one writer for all, so that a slow API server holds
+//! up nobody. What cannot be told is dropped; the status has the truth.
 
 use super::status::{camel, shortened};
-use crate::group::{Outcome, Report};
 use crate::contract::Verdict;
+use crate::group::{Outcome, Report};
 use crate::report::MasterChange;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -29,7 +29,8 @@ impl EventWriter {
 }
 
 async fn write_all(client: Client, instance: String, mut heard: Receiver<(ObjectReference, Event)>) {
-    let recorder = Recorder::new(client, Reporter { controller: "redis-operator".into(), instance: Some(instance) });
+    let recorder =
+        Recorder::new(client, Reporter { controller: "redis-operator".into(), instance: Some(instance) });
     while let Some((about, event)) = heard.recv().await {
         if let Err(error) = recorder.publish(&event, &about).await {
             tracing::warn!(%error, reason = event.reason, "event not written");
@@ -47,18 +48,39 @@ pub fn of_report(report: &Report) -> Option<Event> {
             };
             Some(event(type_, camel(&decided.decision.reason), &decided.decision.explanation, "Decide"))
         }
-        Report::Finished { action, outcome: Outcome::Failed(why) | Outcome::InDoubt(why), .. } => {
-            Some(event(EventType::Warning, "ActionFailed".into(), &format!("{}: {why}", words(action)), "Act"))
+        Report::Finished { action, outcome: Outcome::Failed(why) | Outcome::InDoubt(why), .. } => Some(
+            event(EventType::Warning, "ActionFailed".into(), &format!("{}: {why}", words(action)), "Act"),
+        ),
+        Report::Fault { title, fault, .. } => {
+            Some(event(EventType::Warning, "PolicyFault".into(), &format!("{title}: {fault}"), "Decide"))
         }
-        Report::Fault { title, fault, .. } => Some(event(EventType::Warning, "PolicyFault".into(), &format!("{title}: {fault}"), "Decide")),
-        Report::Held => Some(event(EventType::Warning, "NoPolicyAnswers".into(), "no policy gives a usable answer: nothing is done", "Decide")),
-        Report::Decided(_) | Report::Link { .. } | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => None,
+        Report::Held => Some(event(
+            EventType::Warning,
+            "NoPolicyAnswers".into(),
+            "no policy gives a usable answer: nothing is done",
+            "Decide",
+        )),
+        Report::Decided(_)
+        | Report::Link { .. }
+        | Report::Sent { .. }
+        | Report::Withheld { .. }
+        | Report::Finished { .. } => None,
     }
 }
 
 /// A change of master that has ended.
 pub fn of_takeover(takeover: &MasterChange) -> Event {
-    let MasterChange { source, target, evidence, known_loss_bytes, decide_us, promote_us, repoint_us, pause_us, .. } = takeover;
+    let MasterChange {
+        source,
+        target,
+        evidence,
+        known_loss_bytes,
+        decide_us,
+        promote_us,
+        repoint_us,
+        pause_us,
+        ..
+    } = takeover;
     let ms = |us: u64| format!("{:.1} ms", us as f64 / 1000.0);
     let phases = [
         ("decided in", decide_us.map(ms)),
@@ -66,16 +88,30 @@ pub fn of_takeover(takeover: &MasterChange) -> Event {
         ("re-pointed in", repoint_us.map(ms)),
         ("writes paused for", pause_us.map(ms)),
     ];
-    let phases: Vec<String> = phases.into_iter().filter_map(|(what, time)| Some(format!("{what} {}", time?))).collect();
+    let phases: Vec<String> =
+        phases.into_iter().filter_map(|(what, time)| Some(format!("{what} {}", time?))).collect();
     let from = source.as_ref().map(|source| format!(" in place of {source}")).unwrap_or_default();
-    let loss = known_loss_bytes.filter(|bytes| *bytes > 0).map(|bytes| format!("; {bytes} bytes are known to be lost")).unwrap_or_default();
-    let note = format!("{target} is master{from} ({}): {}{loss}", crate::report::words::evidence(*evidence), phases.join(", "));
+    let loss = known_loss_bytes
+        .filter(|bytes| *bytes > 0)
+        .map(|bytes| format!("; {bytes} bytes are known to be lost"))
+        .unwrap_or_default();
+    let note = format!(
+        "{target} is master{from} ({}): {}{loss}",
+        crate::report::words::evidence(*evidence),
+        phases.join(", ")
+    );
     let type_ = if takeover.is_handover || source.is_none() { EventType::Normal } else { EventType::Warning };
     event(type_, "MasterChanged".into(), &note, "Failover")
 }
 
 fn event(type_: EventType, reason: String, note: &str, action: &str) -> Event {
-    Event { type_, reason, note: Some(shortened(note, NOTE_BYTES_MAX)), action: action.into(), secondary: None }
+    Event {
+        type_,
+        reason,
+        note: Some(shortened(note, NOTE_BYTES_MAX)),
+        action: action.into(),
+        secondary: None,
+    }
 }
 
 fn words(action: &crate::contract::Action) -> String {

@@ -19,8 +19,8 @@ pub struct Candidate {
     pub identity: String,
 }
 
-/// Asks for the Lease and keeps it, for ever: tells `authority` whether it surely is ours, and `answered` that the API server
-/// has said whose it is.
+/// Asks for the Lease and keeps it, for ever: tells `authority` whether it surely is ours, and `answered`
+/// that the API server has said whose it is.
 pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bool>, answered: impl Fn()) {
     let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let mut seen: Option<(Option<String>, Instant)> = None;
@@ -33,16 +33,26 @@ pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bo
                 answered();
             }
             Ok(Err(error)) => tracing::warn!(%error, lease = candidate.lease, "lease not renewed"),
-            Err(_) => tracing::warn!(lease = candidate.lease, "lease not renewed: the API server gave no answer"),
+            Err(_) => {
+                tracing::warn!(lease = candidate.lease, "lease not renewed: the API server gave no answer")
+            }
         }
         let next = (asked + RENEW_EVERY).max(Instant::now());
         loop {
             let now = Instant::now();
-            let is_news = authority.send_if_modified(|is_ours| std::mem::replace(is_ours, now < ours_until) != (now < ours_until));
+            let is_news = authority.send_if_modified(|is_ours| {
+                std::mem::replace(is_ours, now < ours_until) != (now < ours_until)
+            });
             match (is_news, now < ours_until) {
-                (true, true) => tracing::info!(lease = candidate.lease, identity = candidate.identity, "authority gained"),
+                (true, true) => {
+                    tracing::info!(lease = candidate.lease, identity = candidate.identity, "authority gained")
+                }
                 (true, false) => {
-                    tracing::warn!(lease = candidate.lease, identity = candidate.identity, "authority lost: nothing is done until it is back")
+                    tracing::warn!(
+                        lease = candidate.lease,
+                        identity = candidate.identity,
+                        "authority lost: nothing is done until it is back"
+                    )
                 }
                 (false, _) => {}
             }
@@ -67,15 +77,27 @@ pub async fn release(client: Client, candidate: &Candidate) -> Result<(), kube::
     Ok(())
 }
 
-/// True: it is ours from now on. The resource version in what is written sees to it that nobody else wrote in between.
-async fn ask(api: &Api<Lease>, candidate: &Candidate, seen: &mut Option<(Option<String>, Instant)>) -> Result<bool, kube::Error> {
+/// True: it is ours from now on. The resource version in what is written sees to it that nobody else wrote in
+/// between.
+async fn ask(
+    api: &Api<Lease>,
+    candidate: &Candidate,
+    seen: &mut Option<(Option<String>, Instant)>,
+) -> Result<bool, kube::Error> {
     let now = MicroTime(Timestamp::now());
     let taken = |before: &LeaseSpec| LeaseSpec {
         holder_identity: Some(candidate.identity.clone()),
         lease_duration_seconds: Some(i32::try_from(THEIRS_AFTER.as_secs()).unwrap_or(i32::MAX)),
         renew_time: Some(now.clone()),
-        acquire_time: before.acquire_time.clone().filter(|_| before.holder_identity.as_deref() == Some(&candidate.identity)).or(Some(now.clone())),
-        lease_transitions: Some(before.lease_transitions.unwrap_or(0) + i32::from(before.holder_identity.as_deref() != Some(&candidate.identity))),
+        acquire_time: before
+            .acquire_time
+            .clone()
+            .filter(|_| before.holder_identity.as_deref() == Some(&candidate.identity))
+            .or(Some(now.clone())),
+        lease_transitions: Some(
+            before.lease_transitions.unwrap_or(0)
+                + i32::from(before.holder_identity.as_deref() != Some(&candidate.identity)),
+        ),
         ..before.clone()
     };
     let Some(lease) = api.get_opt(&candidate.lease).await? else {
@@ -95,7 +117,9 @@ async fn ask(api: &Api<Lease>, candidate: &Candidate, seen: &mut Option<(Option<
     if !is_free && !is_ours && since.elapsed() < THEIRS_AFTER {
         return Ok(false);
     }
-    won(api.replace(&candidate.lease, &PostParams::default(), &Lease { spec: Some(taken(&spec)), ..lease }).await)
+    won(api
+        .replace(&candidate.lease, &PostParams::default(), &Lease { spec: Some(taken(&spec)), ..lease })
+        .await)
 }
 
 /// Somebody else was faster: that is an answer, not an error.

@@ -15,7 +15,10 @@ pub struct Place {
 /// The place that a node is. One that was not heard of for long has the condition "Unknown": not ready.
 pub fn place(node: &Node) -> Place {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let is_ready = conditions.filter(|condition| condition.type_ == "Ready").map(|condition| condition.status == "True").next();
+    let is_ready = conditions
+        .filter(|condition| condition.type_ == "Ready")
+        .map(|condition| condition.status == "True")
+        .next();
     Place { is_ready, zone: node.labels().get(ZONE_LABEL).cloned() }
 }
 
@@ -37,7 +40,12 @@ mod tests {
         let seen = |status: &str| {
             let labels = json!({ "topology.kubernetes.io/zone": "a" });
             let conditions = json!([{ "type": "MemoryPressure", "status": "False" }, { "type": "Ready", "status": status }]);
-            place(&serde_json::from_value(json!({ "metadata": { "labels": labels }, "status": { "conditions": conditions } })).unwrap())
+            place(
+                &serde_json::from_value(
+                    json!({ "metadata": { "labels": labels }, "status": { "conditions": conditions } }),
+                )
+                .unwrap(),
+            )
         };
         let zone = Some("a".to_owned());
         assert_eq!(seen("True"), Place { is_ready: Some(true), zone: zone.clone() });

@@ -2,8 +2,8 @@
 
 use super::nodes::Place;
 use super::objects::{GROUP_LABEL, PORT, name_for};
-use crate::group::Member;
 use crate::contract::{Address, InstanceKind, Pod as Facts};
+use crate::group::Member;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use std::time::SystemTime;
@@ -12,22 +12,33 @@ use std::time::SystemTime;
 pub fn owner(pod: &Pod) -> Option<&str> {
     let resource = pod.labels().get(GROUP_LABEL)?;
     let set = name_for(resource);
-    let is_ours = pod.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.kind == "StatefulSet" && owner.name == set);
+    let is_ours = pod
+        .owner_references()
+        .iter()
+        .any(|owner| owner.controller == Some(true) && owner.kind == "StatefulSet" && owner.name == set);
     is_ours.then_some(resource)
 }
 
-/// The member that a Pod is. None: it has no address, so there is nobody to dial, or it has ended for good. `revision` is the
-/// one that its StatefulSet wants, `place` what is known of its node.
+/// The member that a Pod is. None: it has no address, so there is nobody to dial, or it has ended for good.
+/// `revision` is the one that its StatefulSet wants, `place` what is known of its node.
 pub fn member(pod: &Pod, revision: &str, place: Option<&Place>, now: SystemTime) -> Option<Member> {
     let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
     let has_ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
     let host = status.pod_ip.clone().filter(|host| !host.is_empty() && !has_ended)?;
     let container = status.container_statuses.iter().flatten().find(|container| container.name == "redis");
     let running = container.and_then(|container| container.state.as_ref()?.running.as_ref());
-    let is_ready = status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let is_ready = status
+        .conditions
+        .iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
     let started = running.and_then(|running| running.started_at.as_ref()).map(|at| SystemTime::from(at.0));
-    let age_us = |at: SystemTime| now.duration_since(at).ok().and_then(|age| u64::try_from(age.as_micros()).ok());
-    let names = pod.namespace().zip(spec.subdomain.as_ref()).map(|(namespace, subdomain)| format!("{}.{subdomain}.{namespace}.svc", pod.name_any()));
+    let age_us =
+        |at: SystemTime| now.duration_since(at).ok().and_then(|age| u64::try_from(age.as_micros()).ok());
+    let names = pod
+        .namespace()
+        .zip(spec.subdomain.as_ref())
+        .map(|(namespace, subdomain)| format!("{}.{subdomain}.{namespace}.svc", pod.name_any()));
     let facts = Facts {
         uid: pod.uid().unwrap_or_default(),
         ready: is_ready,
@@ -81,24 +92,41 @@ mod tests {
 
     fn seen(pod: &Pod) -> Option<Member> {
         let place = Place { is_ready: Some(false), zone: Some("a".into()) };
-        member(pod, "r-2", Some(&place), SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_767_225_610))
+        member(
+            pod,
+            "r-2",
+            Some(&place),
+            SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_767_225_610),
+        )
     }
 
     #[test]
     fn a_running_pod_is_dialled_at_its_address_and_known_by_its_name() {
         let pod = pod(|_| ());
         let member = seen(&pod).unwrap();
-        assert_eq!((owner(&pod), member.id.as_str(), member.address.host.as_str()), (Some("example"), "redis-example-0", "10.0.0.7"));
+        assert_eq!(
+            (owner(&pod), member.id.as_str(), member.address.host.as_str()),
+            (Some("example"), "redis-example-0", "10.0.0.7")
+        );
         assert_eq!(member.aliases[0].host, "redis-example-0.redis-example-headless.shop.svc");
         let facts = member.pod.unwrap();
         assert_eq!((facts.ready, facts.running, facts.terminating, facts.restarts), (true, true, false, 2));
-        assert_eq!((facts.node.as_deref(), facts.node_ready, facts.zone.as_deref()), (Some("n1"), Some(false), Some("a")));
-        assert_eq!((facts.started_age_us, facts.revision.as_str(), facts.revision_target.as_str()), (Some(10_000_000), "r-1", "r-2"));
+        assert_eq!(
+            (facts.node.as_deref(), facts.node_ready, facts.zone.as_deref()),
+            (Some("n1"), Some(false), Some("a"))
+        );
+        assert_eq!(
+            (facts.started_age_us, facts.revision.as_str(), facts.revision_target.as_str()),
+            (Some(10_000_000), "r-1", "r-2")
+        );
     }
 
     #[test]
     fn a_container_that_does_not_run_is_told_and_a_pod_without_address_or_that_has_ended_is_no_member() {
-        let waiting = pod(|pod| pod["status"]["containerStatuses"][0]["state"] = json!({ "waiting": { "reason": "CrashLoopBackOff" } }));
+        let waiting = pod(|pod| {
+            pod["status"]["containerStatuses"][0]["state"] =
+                json!({ "waiting": { "reason": "CrashLoopBackOff" } })
+        });
         assert!(!seen(&waiting).unwrap().pod.unwrap().running);
         assert_eq!(seen(&pod(|pod| pod["status"]["podIP"] = json!(""))), None);
         assert_eq!(seen(&pod(|pod| pod["status"]["phase"] = json!("Failed"))), None);

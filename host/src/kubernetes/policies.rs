@@ -1,4 +1,5 @@
-//! What happens to FailoverPolicy resources and to what they name, and how a policy's fate is made known. Never chooses.
+//! What happens to FailoverPolicy resources and to what they name, and how a policy's fate is made known.
+//! Never chooses.
 
 use super::crd::{Condition, ConfigMapSource, FailoverPolicy, FailoverPolicyStatus};
 use super::watch::Key;
@@ -36,7 +37,9 @@ pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'st
     let told = watcher(api, watcher::Config::default()).default_backoff().filter_map(move |event| {
         ready(match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                let policy = serde_json::to_value(&object).and_then(serde_json::from_value).map_err(|error| error.to_string());
+                let policy = serde_json::to_value(&object)
+                    .and_then(serde_json::from_value)
+                    .map_err(|error| error.to_string());
                 Some(PolicyWatchEvent::Wanted(key(&object), Box::new(policy)))
             }
             Ok(Event::Delete(object)) => Some(PolicyWatchEvent::Unwanted(key(&object))),
@@ -52,7 +55,11 @@ pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'st
 }
 
 /// Watches one key of a ConfigMap. An error is a sentence that says what is not there.
-pub fn watch_config_map(client: &Client, namespace: &str, source: ConfigMapSource) -> BoxStream<'static, Result<Vec<u8>, String>> {
+pub fn watch_config_map(
+    client: &Client,
+    namespace: &str,
+    source: ConfigMapSource,
+) -> BoxStream<'static, Result<Vec<u8>, String>> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let found = watch_object(api, &source.name).default_backoff().filter_map(move |map| {
         ready(match map {
@@ -67,11 +74,19 @@ pub fn watch_config_map(client: &Client, namespace: &str, source: ConfigMapSourc
 }
 
 fn bytes(map: Option<ConfigMap>, ConfigMapSource { name, key }: &ConfigMapSource) -> Result<Vec<u8>, String> {
-    let map = map.ok_or_else(|| format!("ConfigMap {name} is not there: create it with kubectl create configmap {name} --from-file={key}=FILE"))?;
+    let map = map.ok_or_else(|| {
+        format!(
+            "ConfigMap {name} is not there: create it with kubectl create configmap {name} \
+             --from-file={key}=FILE"
+        )
+    })?;
     let is_text = map.data.is_some_and(|data| data.contains_key(key));
     match map.binary_data.and_then(|mut data| data.remove(key)) {
         Some(bytes) => Ok(bytes.0),
-        None if is_text => Err(format!("key {key} of ConfigMap {name} is text, and a component is binaryData: use kubectl create --from-file")),
+        None if is_text => Err(format!(
+            "key {key} of ConfigMap {name} is text, and a component is binaryData: use kubectl create \
+             --from-file"
+        )),
         None => Err(format!("ConfigMap {name} has no key {key} in its binaryData")),
     }
 }
@@ -80,7 +95,11 @@ fn bytes(map: Option<ConfigMap>, ConfigMapSource { name, key }: &ConfigMapSource
 ///
 /// # Errors
 /// The API server's words, and those of the way to it.
-pub async fn write_status(client: &Client, (namespace, name): &Key, status: &FailoverPolicyStatus) -> Result<(), kube::Error> {
+pub async fn write_status(
+    client: &Client,
+    (namespace, name): &Key,
+    status: &FailoverPolicyStatus,
+) -> Result<(), kube::Error> {
     let api: Api<FailoverPolicy> = Api::namespaced(client.clone(), namespace);
     // What is not there any more is taken away, which a patch does only where it says so.
     let mut whole = json!({ "active": null, "candidate": null, "refused": null, "shadow": null });
@@ -92,7 +111,12 @@ pub async fn write_status(client: &Client, (namespace, name): &Key, status: &Fai
 }
 
 /// A condition that keeps the moment of its last change. `now` is whole seconds, as Kubernetes writes them.
-pub fn condition(before: &[Condition], type_: &str, (holds, reason, message): (bool, &str, String), generation: Option<i64>) -> Condition {
+pub fn condition(
+    before: &[Condition],
+    type_: &str,
+    (holds, reason, message): (bool, &str, String),
+    generation: Option<i64>,
+) -> Condition {
     let status = if holds { "True" } else { "False" };
     let unchanged = before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
     Condition {
@@ -118,7 +142,9 @@ mod tests {
 
     fn map(binary: &[(&str, &[u8])], text: &[(&str, &str)]) -> Option<ConfigMap> {
         Some(ConfigMap {
-            binary_data: Some(binary.iter().map(|(key, bytes)| ((*key).to_owned(), ByteString(bytes.to_vec()))).collect()),
+            binary_data: Some(
+                binary.iter().map(|(key, bytes)| ((*key).to_owned(), ByteString(bytes.to_vec()))).collect(),
+            ),
             data: Some(text.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
             ..ConfigMap::default()
         })
@@ -137,8 +163,15 @@ mod tests {
     fn a_condition_keeps_the_moment_of_its_change() {
         let mut before = condition(&[], "Ready", (true, "Active", "it decides".into()), Some(1));
         before.last_transition_time = "2026-01-01T00:00:00Z".into();
-        let same = condition(std::slice::from_ref(&before), "Ready", (true, "Other", "still".into()), Some(2));
-        assert_eq!((same.last_transition_time.as_str(), same.reason.as_str(), same.observed_generation), ("2026-01-01T00:00:00Z", "Other", Some(2)));
-        assert_ne!(condition(&[before], "Ready", (false, "Gone", String::new()), None).last_transition_time, "2026-01-01T00:00:00Z");
+        let same =
+            condition(std::slice::from_ref(&before), "Ready", (true, "Other", "still".into()), Some(2));
+        assert_eq!(
+            (same.last_transition_time.as_str(), same.reason.as_str(), same.observed_generation),
+            ("2026-01-01T00:00:00Z", "Other", Some(2))
+        );
+        assert_ne!(
+            condition(&[before], "Ready", (false, "Gone", String::new()), None).last_transition_time,
+            "2026-01-01T00:00:00Z"
+        );
     }
 }

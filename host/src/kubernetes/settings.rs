@@ -1,8 +1,9 @@
-//! What a user wants of a group, as the loop has it: the one hand-written way from a resource to a policy's input.
+//! What a user wants of a group, as the loop has it: the one hand-written way from a resource to a policy's
+//! input.
 
 use super::crd::{Prefer, PublishedMaster, Redis, RedisStatus};
-use crate::group::{Changed, Moment, Record, Settings};
 use crate::contract::{Evidence, Group, Preference, Published, Topology};
+use crate::group::{Changed, Moment, Record, Settings};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -85,9 +86,16 @@ mod tests {
     #[test]
     fn a_manifest_with_nothing_but_its_needs_gets_the_defaults() {
         let settings = settings(&redis(&json!({}), &json!({})), now());
-        let Group { namespace, name, members_desired, members_min, hang_limit_ms, self_fence_lag_s, .. } = settings.wanted;
-        assert_eq!((namespace.as_str(), name.as_str(), members_desired, members_min), ("shop", "example", 3, None));
-        assert_eq!((hang_limit_ms, self_fence_lag_s, settings.parameters.as_str(), settings.record), (1500, None, "{}", None));
+        let Group { namespace, name, members_desired, members_min, hang_limit_ms, self_fence_lag_s, .. } =
+            settings.wanted;
+        assert_eq!(
+            (namespace.as_str(), name.as_str(), members_desired, members_min),
+            ("shop", "example", 3, None)
+        );
+        assert_eq!(
+            (hang_limit_ms, self_fence_lag_s, settings.parameters.as_str(), settings.record),
+            (1500, None, "{}", None)
+        );
     }
 
     #[test]
@@ -108,7 +116,10 @@ mod tests {
             "lastFailover": { "at": "2026-01-01T00:00:30Z", "from": "redis-example-0", "to": "redis-example-1", "meantFor": "redis-example-1", "evidence": "Dead" }
         });
         let record = settings(&redis(&json!({}), &status), now()).record.unwrap();
-        assert_eq!((record.published.master.as_str(), record.published.epoch, record.published.age_us), ("redis-example-1", 2, 60_000_000));
+        assert_eq!(
+            (record.published.master.as_str(), record.published.epoch, record.published.age_us),
+            ("redis-example-1", 2, 60_000_000)
+        );
         let last = record.last_failover.unwrap();
         assert_eq!((last.age_us, last.evidence), (30_000_000, Evidence::Dead));
     }

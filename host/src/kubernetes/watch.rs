@@ -55,7 +55,8 @@ pub enum WatchEvent {
 }
 
 /// Of which there are lists, each of which is [`WatchEvent::Listed`] in the end if the API server gives it.
-pub const KINDS: [&str; 7] = ["Redis", "Pod", "StatefulSet", "Service", "ConfigMap", "Secret", "PodDisruptionBudget"];
+pub const KINDS: [&str; 7] =
+    ["Redis", "Pod", "StatefulSet", "Service", "ConfigMap", "Secret", "PodDisruptionBudget"];
 
 /// Watches one namespace, or all. Ends never: what fails is tried again.
 pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
@@ -65,22 +66,32 @@ pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Wat
         None => Api::all_with(client.clone(), &resource),
     };
     // By hand, so that one that does not fit hides no other.
-    let wanted = watcher(redis, watcher::Config::default()).backoff(Pace::default()).filter_map(async |event| match event {
-        Ok(Event::Apply(object) | Event::InitApply(object)) => {
-            let key = key(&object, object.name_any());
-            Some(match serde_json::to_value(&object).map_err(|error| error.to_string()).and_then(parse) {
-                Ok(redis) => WatchEvent::Wanted(key, Arc::new(redis)),
-                Err(error) => WatchEvent::Invalid(key, error),
-            })
-        }
-        Ok(Event::Delete(object)) => Some(WatchEvent::Unwanted(key(&object, object.name_any()))),
-        Ok(Event::Init) => Some(WatchEvent::Listing("Redis")),
-        Ok(Event::InitDone) => Some(WatchEvent::Listed("Redis")),
-        Err(error) => problem("Redis", &error),
-    });
+    let wanted =
+        watcher(redis, watcher::Config::default()).backoff(Pace::default()).filter_map(async |event| {
+            match event {
+                Ok(Event::Apply(object) | Event::InitApply(object)) => {
+                    let key = key(&object, object.name_any());
+                    Some(
+                        match serde_json::to_value(&object).map_err(|error| error.to_string()).and_then(parse)
+                        {
+                            Ok(redis) => WatchEvent::Wanted(key, Arc::new(redis)),
+                            Err(error) => WatchEvent::Invalid(key, error),
+                        },
+                    )
+                }
+                Ok(Event::Delete(object)) => Some(WatchEvent::Unwanted(key(&object, object.name_any()))),
+                Ok(Event::Init) => Some(WatchEvent::Listing("Redis")),
+                Ok(Event::InitDone) => Some(WatchEvent::Listed("Redis")),
+                Err(error) => problem("Redis", &error),
+            }
+        });
     let pods = ours::<Pod>(client, namespace).filter_map(async |event| match event {
-        Ok(Event::Apply(pod) | Event::InitApply(pod)) => owner(&pod).map(str::to_owned).map(|name| WatchEvent::Pod(key(&pod, name), Arc::new(pod))),
-        Ok(Event::Delete(pod)) => owner(&pod).map(str::to_owned).map(|name| WatchEvent::PodGone(key(&pod, name), pod.name_any())),
+        Ok(Event::Apply(pod) | Event::InitApply(pod)) => {
+            owner(&pod).map(str::to_owned).map(|name| WatchEvent::Pod(key(&pod, name), Arc::new(pod)))
+        }
+        Ok(Event::Delete(pod)) => {
+            owner(&pod).map(str::to_owned).map(|name| WatchEvent::PodGone(key(&pod, name), pod.name_any()))
+        }
         Ok(Event::Init) => Some(WatchEvent::Listing("Pod")),
         Ok(Event::InitDone) => Some(WatchEvent::Listed("Pod")),
         Err(error) => problem("Pod", &error),
@@ -113,9 +124,16 @@ type Stream<K> = BoxStream<'static, Result<Event<K>, watcher::Error>>;
 
 fn ours<K>(client: &Client, namespace: Option<&str>) -> Stream<K>
 where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
 {
-    watcher(all(client, namespace), watcher::Config::default().labels(GROUP_LABEL)).backoff(Pace::default()).boxed()
+    watcher(all(client, namespace), watcher::Config::default().labels(GROUP_LABEL))
+        .backoff(Pace::default())
+        .boxed()
 }
 
 fn all<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -127,18 +145,30 @@ where
 
 fn objects<K>(client: &Client, namespace: Option<&str>, kind: &'static str) -> BoxStream<'static, WatchEvent>
 where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
 {
-    let watched = watcher(all::<PartialObjectMeta<K>>(client, namespace), watcher::Config::default().labels(GROUP_LABEL));
+    let watched = watcher(
+        all::<PartialObjectMeta<K>>(client, namespace),
+        watcher::Config::default().labels(GROUP_LABEL),
+    );
     watched.backoff(Pace::default()).filter_map(move |event| ready(object(kind, event))).boxed()
 }
 
-/// Names and versions of all Secrets: ours, and those that users put their passwords into. Never what is in them.
+/// Names and versions of all Secrets: ours, and those that users put their passwords into. Never what is in
+/// them.
 fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
-    let watched = watcher(all::<PartialObjectMeta<Secret>>(client, namespace), watcher::Config::default()).backoff(Pace::default());
+    let watched = watcher(all::<PartialObjectMeta<Secret>>(client, namespace), watcher::Config::default())
+        .backoff(Pace::default());
     let told = watched.flat_map(|event| {
         let any = match &event {
-            Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => Some(WatchEvent::Secret(key(secret, secret.name_any()))),
+            Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => {
+                Some(WatchEvent::Secret(key(secret, secret.name_any())))
+            }
             Ok(Event::Init | Event::InitDone) | Err(_) => None,
         };
         futures_util::stream::iter([object("Secret", event), any].into_iter().flatten())
@@ -146,19 +176,22 @@ fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Watch
     told.boxed()
 }
 
-/// Facts for policies, and nothing that anything waits for: what is gone is not told, and what fails is tried again at leisure.
+/// Facts for policies, and nothing that anything waits for: what is gone is not told, and what fails is tried
+/// again at leisure.
 fn nodes(client: &Client) -> BoxStream<'static, WatchEvent> {
     let watched = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
     let told = watched.filter_map(async |event| match event {
-        Ok(Event::Apply(node) | Event::InitApply(node)) => Some(WatchEvent::Node(node.name_any(), place(&node))),
+        Ok(Event::Apply(node) | Event::InitApply(node)) => {
+            Some(WatchEvent::Node(node.name_any(), place(&node)))
+        }
         Ok(Event::Delete(_) | Event::Init | Event::InitDone) => None,
         Err(error) => problem("Node", &error),
     });
     told.boxed()
 }
 
-/// How soon a watch that failed is tried again: an API server that was away is back for all at once, so not all at one moment, and
-/// a failover may wait for it, so not late.
+/// How soon a watch that failed is tried again: an API server that was away is back for all at once, so not
+/// all at one moment, and a failover may wait for it, so not late.
 #[derive(Default)]
 struct Pace(u32);
 
@@ -168,7 +201,8 @@ impl Iterator for Pace {
     fn next(&mut self) -> Option<Duration> {
         self.0 = (self.0 + 1).min(PACE_DOUBLINGS_MAX);
         // Of this process and this watch: enough to be apart from others.
-        let apart_ms = u64::from(std::process::id() % 100) + std::ptr::from_ref(self).addr() as u64 / 64 % 100;
+        let apart_ms =
+            u64::from(std::process::id() % 100) + std::ptr::from_ref(self).addr() as u64 / 64 % 100;
         Some(Duration::from_millis((100 << self.0) + apart_ms))
     }
 }
@@ -184,7 +218,9 @@ const PACE_DOUBLINGS_MAX: u32 = 4;
 
 fn object<K: Resource>(kind: &'static str, event: Result<Event<K>, watcher::Error>) -> Option<WatchEvent> {
     match event {
-        Ok(Event::Apply(object) | Event::InitApply(object)) => Some(WatchEvent::Object(group(&object)?, kind, object.name_any(), version(&object))),
+        Ok(Event::Apply(object) | Event::InitApply(object)) => {
+            Some(WatchEvent::Object(group(&object)?, kind, object.name_any(), version(&object)))
+        }
         Ok(Event::Delete(object)) => Some(WatchEvent::Object(group(&object)?, kind, object.name_any(), None)),
         Ok(Event::Init) => Some(WatchEvent::Listing(kind)),
         Ok(Event::InitDone) => Some(WatchEvent::Listed(kind)),
@@ -196,8 +232,12 @@ fn problem(kind: &'static str, error: &watcher::Error) -> Option<WatchEvent> {
     tracing::warn!(kind, %error, "watch interrupted; it is tried again");
     let refusal = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
     match error {
-        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => refusal(error).then_some(WatchEvent::Refused(kind)),
-        watcher::Error::WatchError(_) | watcher::Error::WatchFailed(_) | watcher::Error::NoResourceVersion => None,
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+            refusal(error).then_some(WatchEvent::Refused(kind))
+        }
+        watcher::Error::WatchError(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => None,
     }
 }
 

@@ -1,14 +1,14 @@
-//! Real Redis servers as processes of this machine, on loopback: for `redis-operator local`, the demo and the tests. Starts,
-//! signals and ends them; never talks to them beyond "are you there".
+//! Real Redis servers as processes of this machine, on loopback: for `redis-operator local`, the demo and the
+//! tests. Starts, signals and ends them; never talks to them beyond "are you there".
 
-mod supervisor;
 mod port;
 mod process;
 mod scratch;
 mod server;
+mod supervisor;
 
-pub use supervisor::{Change, Supervisor};
 pub use port::free_ports;
 pub use process::Signal;
 pub use scratch::Scratch;
 pub use server::{Boot, Server, ServerError, ServerSettings};
+pub use supervisor::{Change, Supervisor};

@@ -2,19 +2,24 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-/// Below Linux' ephemeral range (32768), so that a client that dials a dead server never meets itself there, and nobody's
-/// outgoing connection takes the port of a server that is being restarted.
+/// Below Linux' ephemeral range (32768), so that a client that dials a dead server never meets itself there,
+/// and nobody's outgoing connection takes the port of a server that is being restarted.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
-/// `count` different ports that nobody listens on now, from a place that `seed` chooses, so that those who look at the same
-/// time with different seeds rarely find the same. None: there are not that many.
+/// `count` different ports that nobody listens on now, from a place that `seed` chooses, so that those who
+/// look at the same time with different seeds rarely find the same. None: there are not that many.
 pub fn free_ports(seed: u64, count: usize) -> Option<Vec<u16>> {
     let length = u64::from(PORTS.end - PORTS.start);
-    // Spread neighbouring seeds (process ids, counters) over the range: Knuth's multiplicative hashing, 2^64 / phi.
+    // Spread neighbouring seeds (process ids, counters) over the range: Knuth's multiplicative hashing, 2^64
+    // / phi.
     let start = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % length;
-    let ports = (0..length).filter_map(|step| u16::try_from((start + step) % length).ok().map(|place| PORTS.start + place));
+    let ports = (0..length)
+        .filter_map(|step| u16::try_from((start + step) % length).ok().map(|place| PORTS.start + place));
     // All are held until all are found, so that none comes twice.
-    let held: Vec<_> = ports.filter_map(|port| Some((port, TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?))).take(count).collect();
+    let held: Vec<_> = ports
+        .filter_map(|port| Some((port, TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?)))
+        .take(count)
+        .collect();
     (held.len() == count).then(|| held.iter().map(|(port, _)| *port).collect())
 }
 

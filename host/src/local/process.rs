@@ -1,6 +1,9 @@
 //! The two things about processes that safe Rust cannot say: die with your parent, and take this signal.
 
-#![allow(unsafe_code, reason = "prctl between fork and exec, and kill, have no safe wrapper in std, tokio or libc")]
+#![allow(
+    unsafe_code,
+    reason = "prctl between fork and exec, and kill, have no safe wrapper in std, tokio or libc"
+)]
 
 use std::io;
 
@@ -17,8 +20,8 @@ pub enum Signal {
     Continue,
 }
 
-/// Makes the child die when the *thread* that starts it ends, however that ends: start servers from a thread that lives as
-/// long as they shall, such as that of `main` or of one test, never from a blocking pool.
+/// Makes the child die when the *thread* that starts it ends, however that ends: start servers from a thread
+/// that lives as long as they shall, such as that of `main` or of one test, never from a blocking pool.
 pub(super) fn die_with_parent(command: &mut tokio::process::Command) {
     let parent = std::process::id();
     let ask = move || {
@@ -34,8 +37,8 @@ pub(super) fn die_with_parent(command: &mut tokio::process::Command) {
         }
         Ok(())
     };
-    // SAFETY: between fork and exec the closure calls the two functions above and reads one integer. It does not allocate,
-    // lock or panic.
+    // SAFETY: between fork and exec the closure calls the two functions above and reads one integer. It does
+    // not allocate, lock or panic.
     unsafe {
         command.pre_exec(ask);
     }
@@ -52,7 +55,10 @@ pub(super) fn send(pid: u32, signal: Signal) -> io::Result<()> {
         Signal::Stop => libc::SIGSTOP,
         Signal::Continue => libc::SIGCONT,
     };
-    let pid = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+    let pid = libc::pid_t::try_from(pid)
+        .ok()
+        .filter(|pid| *pid > 0)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
     // SAFETY: kill takes no pointers. A positive pid addresses one process, never a group.
     match unsafe { libc::kill(pid, number) } {
         0 => Ok(()),

@@ -20,7 +20,9 @@ impl Scratch {
             match std::fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Self(path)),
                 // Left by a namesake that was killed, or planted: never ours to use.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < ATTEMPTS_MAX => attempt += 1,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < ATTEMPTS_MAX => {
+                    attempt += 1
+                }
                 Err(error) => return Err(error),
             }
         }

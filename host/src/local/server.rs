@@ -1,5 +1,5 @@
-//! One Redis server as a child process. It dies with us, and it never boots as a master: one that came back empty would wipe
-//! the replicas that still follow it.
+//! One Redis server as a child process. It dies with us, and it never boots as a master: one that came back
+//! empty would wipe the replicas that still follow it.
 
 use super::process::{self, Signal};
 use crate::redis::Endpoint;
@@ -97,14 +97,20 @@ impl Server {
     pub fn start(settings: ServerSettings) -> Result<Self, ServerError> {
         let in_directory = |source| ServerError::Directory { path: settings.dir.clone(), source };
         std::fs::create_dir_all(&settings.dir).map_err(in_directory)?;
-        let log = std::fs::File::options().create(true).append(true).open(log_path(&settings.dir)).map_err(in_directory)?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(log_path(&settings.dir))
+            .map_err(in_directory)?;
         let mut command = Command::new(&settings.program);
         command.args(command_line(&settings)).current_dir(&settings.dir).kill_on_drop(true);
         command.stdin(Stdio::null()).stderr(log.try_clone().map_err(in_directory)?).stdout(log);
         // A Ctrl-C at the terminal is for us: we decide in which order the servers end.
         command.process_group(0);
         process::die_with_parent(&mut command);
-        let child = command.spawn().map_err(|source| ServerError::Start { program: settings.program.clone(), source })?;
+        let child = command
+            .spawn()
+            .map_err(|source| ServerError::Start { program: settings.program.clone(), source })?;
         Ok(Self { settings, child })
     }
 
@@ -116,7 +122,11 @@ impl Server {
         let began = Instant::now();
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(ServerError::Ended { endpoint: self.settings.endpoint.clone(), status, last_line: self.last_line() });
+                return Err(ServerError::Ended {
+                    endpoint: self.settings.endpoint.clone(),
+                    status,
+                    last_line: self.last_line(),
+                });
             }
             let is_there = tokio::time::timeout_at(deadline.into(), answers(&self.settings.endpoint)).await;
             match is_there {
@@ -168,7 +178,12 @@ impl Server {
 
     fn last_line(&self) -> String {
         let log = std::fs::read(log_path(&self.settings.dir)).unwrap_or_default();
-        String::from_utf8_lossy(&log).trim_end().lines().next_back().unwrap_or("it printed nothing").to_owned()
+        String::from_utf8_lossy(&log)
+            .trim_end()
+            .lines()
+            .next_back()
+            .unwrap_or("it printed nothing")
+            .to_owned()
     }
 }
 
@@ -183,21 +198,26 @@ fn command_line(settings: &ServerSettings) -> Vec<OsString> {
         Boot::Following(master) => master,
         Boot::FollowingItself => &settings.endpoint,
     };
-    // Loopback only; nothing on disk; replicas attach at once (the default waits 5 s for more of them), and their heartbeat is
-    // as quick as Redis counts, in seconds.
+    // Loopback only; nothing on disk; replicas attach at once (the default waits 5 s for more of them), and
+    // their heartbeat is as quick as Redis counts, in seconds.
     let ours = format!(
-        "--port {port} --bind {host} --protected-mode yes --appendonly no --daemonize no --repl-diskless-sync-delay 0 --repl-ping-replica-period 1 --replicaof {} {} --save",
+        "--port {port} --bind {host} --protected-mode yes --appendonly no --daemonize no \
+         --repl-diskless-sync-delay 0 --repl-ping-replica-period 1 --replicaof {} {} --save",
         master.host, master.port
     );
     let words = ours.split(' ').map(OsString::from).chain([OsString::new()]);
     words.chain(settings.arguments.iter().map(OsString::from)).collect()
 }
 
-/// Whether whoever listens there reacts: with a line of RESP, or by closing, as a TLS port does that is asked in the clear.
+/// Whether whoever listens there reacts: with a line of RESP, or by closing, as a TLS port does that is asked
+/// in the clear.
 async fn answers(endpoint: &Endpoint) -> bool {
-    let Ok(mut stream) = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await else { return false };
+    let Ok(mut stream) = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await else {
+        return false;
+    };
     let mut first = [0];
     let asked = stream.write_all(b"PING\r\n").await;
     let answered = stream.read(&mut first).await;
-    asked.is_ok() && answered.map_or_else(|error| error.kind() == std::io::ErrorKind::ConnectionReset, |_| true)
+    asked.is_ok()
+        && answered.map_or_else(|error| error.kind() == std::io::ErrorKind::ConnectionReset, |_| true)
 }

@@ -1,5 +1,5 @@
-//! Keeps servers running: starts them, and starts again what dies, as a replica. Chooses no master: it is told who it is, and
-//! whoever boots before that follows itself and waits for its role.
+//! Keeps servers running: starts them, and starts again what dies, as a replica. Chooses no master: it is
+//! told who it is, and whoever boots before that follows itself and waits for its role.
 
 use super::process::Signal;
 use super::server::{Boot, Server, ServerError, ServerSettings};
@@ -10,8 +10,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-/// Servers that are kept running until this is stopped or dropped. All of it lives on the thread that polls it, since children
-/// die with the thread that started them: open it on a runtime of one thread that lives as long as they shall.
+/// Servers that are kept running until this is stopped or dropped. All of it lives on the thread that polls
+/// it, since children die with the thread that started them: open it on a runtime of one thread that lives as
+/// long as they shall.
 #[derive(Debug)]
 pub struct Supervisor {
     orders: Vec<(Endpoint, UnboundedSender<Order>)>,
@@ -53,8 +54,8 @@ enum Order {
 }
 
 impl Supervisor {
-    /// Starts a server for each of the settings and waits until all answer. `master` is whose replicas those become that are
-    /// started later; a server never becomes its own master's replica but for boot.
+    /// Starts a server for each of the settings and waits until all answer. `master` is whose replicas those
+    /// become that are started later; a server never becomes its own master's replica but for boot.
     ///
     /// # Errors
     /// [`ServerError`] of the first that does not start; none runs then.
@@ -72,7 +73,15 @@ impl Supervisor {
         for server in servers {
             let (order, ordered) = unbounded_channel();
             orders.push((server.endpoint().clone(), order));
-            tasks.spawn(Supervised { settings: server.settings().clone(), master: master.clone(), ordered, told: told.clone() }.keep(server));
+            tasks.spawn(
+                Supervised {
+                    settings: server.settings().clone(),
+                    master: master.clone(),
+                    ordered,
+                    told: told.clone(),
+                }
+                .keep(server),
+            );
         }
         Ok((Self { orders, tasks }, changes))
     }
@@ -134,7 +143,11 @@ impl Supervised {
                     Ended::Died
                 }
             };
-            back_off = if began.elapsed() >= HEALTHY_LIFE { RESTART_AFTER_MIN } else { (back_off * 2).min(RESTART_AFTER_MAX) };
+            back_off = if began.elapsed() >= HEALTHY_LIFE {
+                RESTART_AFTER_MIN
+            } else {
+                (back_off * 2).min(RESTART_AFTER_MAX)
+            };
             let goes_on = match over {
                 Ended::Died => self.pause(back_off).await,
                 Ended::Killed => {
@@ -151,7 +164,10 @@ impl Supervised {
 
     fn start(&self) -> Result<Server, ServerError> {
         let master = self.master.borrow().clone().filter(|master| *master != self.settings.endpoint);
-        Server::start(ServerSettings { boot: master.map_or(Boot::FollowingItself, Boot::Following), ..self.settings.clone() })
+        Server::start(ServerSettings {
+            boot: master.map_or(Boot::FollowingItself, Boot::Following),
+            ..self.settings.clone()
+        })
     }
 
     async fn live(&mut self, mut server: Server) -> Ended {
@@ -214,7 +230,8 @@ impl Supervised {
 
 /// Booting takes about 10 ms; a busy machine takes a thousand times that.
 const READY_MAX: Duration = Duration::from_secs(10);
-/// Doubled before its first use. Long enough that the failover is over and the master known, whose replica it becomes at boot.
+/// Doubled before its first use. Long enough that the failover is over and the master known, whose replica it
+/// becomes at boot.
 const RESTART_AFTER_MIN: Duration = Duration::from_millis(100);
 /// A server that cannot live is started no more often than this.
 const RESTART_AFTER_MAX: Duration = Duration::from_secs(5);

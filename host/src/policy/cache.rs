@@ -1,6 +1,6 @@
-//! Compiled code on disk, so that a policy is compiled once in a machine's life. The only place that runs bytes as native code,
-//! and the only `unsafe` of this room: see [`Cache`] for why that is sound. A cache that cannot be used costs time, never
-//! correctness: every doubt ends in compiling anew.
+//! Compiled code on disk, so that a policy is compiled once in a machine's life. The only place that runs
+//! bytes as native code, and the only `unsafe` of this room: see [`Cache`] for why that is sound. A cache
+//! that cannot be used costs time, never correctness: every doubt ends in compiling anew.
 
 use std::fs::{self, DirBuilder};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,12 +12,14 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Result};
 
-/// A directory of compiled components, each named by the digest of its source and the engine that compiled it.
+/// A directory of compiled components, each named by the digest of its source and the engine that compiled
+/// it.
 ///
-/// Deserialising runs what it reads, so the bytes must be what this program wrote. They are: the directory is a real one,
-/// belongs to this user and is closed to all others (checked at every use), so that only this user and root, who could as well replace
-/// the program itself, have written there; a torn or rotten file fails its SHA-256; and another version, another
-/// configuration or another processor has another name, and is refused by wasmtime on its own account.
+/// Deserialising runs what it reads, so the bytes must be what this program wrote. They are: the directory is
+/// a real one, belongs to this user and is closed to all others (checked at every use), so that only this
+/// user and root, who could as well replace the program itself, have written there; a torn or rotten file
+/// fails its SHA-256; and another version, another configuration or another processor has another name, and
+/// is refused by wasmtime on its own account.
 #[derive(Debug)]
 pub struct Cache {
     dir: PathBuf,
@@ -94,13 +96,18 @@ impl Cache {
         }
     }
 
-    /// In one step for whoever reads: a file of another name, then a rename. Removes the oldest entries beyond the limit.
+    /// In one step for whoever reads: a file of another name, then a rename. Removes the oldest entries
+    /// beyond the limit.
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
         let partial = path.with_extension(format!("{}.partial", std::process::id()));
         let content = [Sha256::digest(code).as_slice(), code].concat();
-        fs::write(&partial, content).and_then(|()| fs::rename(&partial, path)).inspect_err(|_| drop(fs::remove_file(&partial)))?;
-        let mut entries: Vec<_> =
-            fs::read_dir(&self.dir)?.flatten().filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
+        fs::write(&partial, content)
+            .and_then(|()| fs::rename(&partial, path))
+            .inspect_err(|_| drop(fs::remove_file(&partial)))?;
+        let mut entries: Vec<_> = fs::read_dir(&self.dir)?
+            .flatten()
+            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .collect();
         entries.sort();
         let surplus = entries.len().saturating_sub(ENTRIES_MAX);
         entries.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))

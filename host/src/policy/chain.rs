@@ -1,12 +1,12 @@
-//! Who is asked, and who is asked next when that one fails: the live policy, the last good one, the embedded one. Decides by the
-//! faults that it is told of; loads, proves and asks nobody.
+//! Who is asked, and who is asked next when that one fails: the live policy, the last good one, the embedded
+//! one. Decides by the faults that it is told of; loads, proves and asks nobody.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::contract::Topology;
 use super::{Policy, PolicyFault};
+use crate::contract::Topology;
 
 /// The policies of one operator, in the order in which they are asked. Shared by its groups.
 pub struct PolicyChain {
@@ -19,14 +19,17 @@ struct State {
     last_good: Option<Arc<dyn Policy>>,
     /// By digest: when the newest faults were.
     faults: BTreeMap<String, Vec<Duration>>,
-    /// Digests that are asked no more, the oldest first. For as long as the process lives: a policy is a pure function, and
-    /// will fail again where it failed.
+    /// Digests that are asked no more, the oldest first. For as long as the process lives: a policy is a
+    /// pure function, and will fail again where it failed.
     quarantined: Vec<String>,
 }
 
 /// A policy is not taken into the line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("policy {title} ({digest}) is in quarantine after {FAULTS_MAX} faults; restart the operator to try it again")]
+#[error(
+    "policy {title} ({digest}) is in quarantine after {FAULTS_MAX} faults; restart the operator to try it \
+     again"
+)]
 pub struct Quarantined {
     /// Its name and version.
     pub title: String,
@@ -37,7 +40,12 @@ pub struct Quarantined {
 impl PolicyChain {
     /// A line of the embedded policy alone.
     pub fn new(embedded: Arc<dyn Policy>) -> PolicyChain {
-        let state = State { live: Arc::clone(&embedded), last_good: None, faults: BTreeMap::new(), quarantined: Vec::new() };
+        let state = State {
+            live: Arc::clone(&embedded),
+            last_good: None,
+            faults: BTreeMap::new(),
+            quarantined: Vec::new(),
+        };
         PolicyChain { embedded, state: Mutex::new(state) }
     }
 
@@ -45,7 +53,9 @@ impl PolicyChain {
     pub fn line(&self) -> Vec<Arc<dyn Policy>> {
         let state = self.state();
         let mut line: Vec<Arc<dyn Policy>> = Vec::with_capacity(3);
-        for policy in [Some(&state.live), state.last_good.as_ref(), Some(&self.embedded)].into_iter().flatten() {
+        for policy in
+            [Some(&state.live), state.last_good.as_ref(), Some(&self.embedded)].into_iter().flatten()
+        {
             let is_known = line.iter().any(|known| known.digest() == policy.digest());
             if !is_known && !state.is_quarantined(policy.digest()) {
                 line.push(Arc::clone(policy));
@@ -59,7 +69,8 @@ impl PolicyChain {
 
     /// What any of them wants in groups of that topology.
     pub fn wants(&self, topology: Topology) -> Vec<Vec<String>> {
-        let mut wants: Vec<Vec<String>> = self.line().iter().flat_map(|policy| policy.wants(topology)).collect();
+        let mut wants: Vec<Vec<String>> =
+            self.line().iter().flat_map(|policy| policy.wants(topology)).collect();
         wants.sort();
         wants.dedup();
         wants
@@ -70,8 +81,8 @@ impl PolicyChain {
         Arc::clone(&self.state().live)
     }
 
-    /// Puts a proven policy in front; the one before it becomes the last good one, unless it is in quarantine. A decision under
-    /// way ends with whom it began.
+    /// Puts a proven policy in front; the one before it becomes the last good one, unless it is in
+    /// quarantine. A decision under way ends with whom it began.
     ///
     /// # Errors
     /// [`Quarantined`]; the line stays as it is.
@@ -92,8 +103,8 @@ impl PolicyChain {
         Ok(())
     }
 
-    /// Notes that a policy gave no usable answer. `now` is since any fixed moment. True when this fault put it in quarantine,
-    /// which the embedded policy never is: there would be nobody left.
+    /// Notes that a policy gave no usable answer. `now` is since any fixed moment. True when this fault put
+    /// it in quarantine, which the embedded policy never is: there would be nobody left.
     pub fn fault(&self, now: Duration, digest: &str, fault: &PolicyFault) -> bool {
         let mut state = self.state();
         if digest == self.embedded.digest() || state.is_quarantined(digest) {
@@ -135,8 +146,8 @@ const QUARANTINED_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use crate::contract::{Decision, Observation};
     use super::*;
+    use crate::contract::{Decision, Observation};
 
     struct Named(&'static str);
 

@@ -1,5 +1,6 @@
-//! A policy that is a WebAssembly component: loaded once, then a fresh, bounded instance for every decision, so that nothing is
-//! carried from one to the next. It runs with an empty linker; a component that imports anything is refused by name.
+//! A policy that is a WebAssembly component: loaded once, then a fresh, bounded instance for every decision,
+//! so that nothing is carried from one to the next. It runs with an empty linker; a component that imports
+//! anything is refused by name.
 
 use std::sync::Arc;
 
@@ -7,12 +8,12 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Linker;
 use wasmtime::{Engine, Store};
 
-use crate::contract::{Decision, Description, FailoverPolicy, FailoverPolicyPre, Observation, Topology};
 use super::engine::{Admission, Sandbox};
 use super::form::{DescriptionError, check_decision, check_description};
 use super::limits::{self, Limits};
 use super::proposals::{self, Unusable};
 use super::{Policy, PolicyFault};
+use crate::contract::{Decision, Description, FailoverPolicy, FailoverPolicyPre, Observation, Topology};
 
 /// A component that was found to be a policy. What it decides is not proven yet.
 pub struct Component {
@@ -29,22 +30,32 @@ pub struct Component {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Beyond what any known tool chain makes.
-    #[error("it has more than {COMPONENT_BYTES_MAX} bytes; strip it, or use a tool chain that makes smaller ones")]
+    #[error(
+        "it has more than {COMPONENT_BYTES_MAX} bytes; strip it, or use a tool chain that makes smaller ones"
+    )]
     TooLarge,
     /// Native code; it would run outside the sandbox.
-    #[error("it is precompiled native code, which is never run; give the .wasm component that it was made from")]
+    #[error(
+        "it is precompiled native code, which is never run; give the .wasm component that it was made from"
+    )]
     Precompiled,
     /// Not WebAssembly.
     #[error("it is no WebAssembly component; build one for {POLICY} (see `redis-operator policy --help`)")]
     NotWasm,
     /// A core module.
-    #[error("it is a core module, not a component; wrap it with `redis-operator policy wrap FILE --output COMPONENT`")]
+    #[error(
+        "it is a core module, not a component; wrap it with `redis-operator policy wrap FILE --output \
+         COMPONENT`"
+    )]
     CoreModule,
     /// It has the header of a component, and then is none.
     #[error("it is no valid component: {0}")]
     Invalid(String),
     /// It uses what no compiler for Rust, C or JavaScript needs, and the engine therefore does not run.
-    #[error("it uses the WebAssembly proposal {0}, and a policy may use those of WebAssembly 2.0 and extended-const only; build it without")]
+    #[error(
+        "it uses the WebAssembly proposal {0}, and a policy may use those of WebAssembly 2.0 and \
+         extended-const only; build it without"
+    )]
     Proposal(String),
     /// It is not pure.
     #[error("it imports {}, and a policy imports nothing; build it without WASI, for example for wasm32-unknown-unknown", .0.join(", "))]
@@ -64,8 +75,8 @@ pub enum LoadError {
 }
 
 impl Component {
-    /// Makes a policy of the bytes of a component file. Compiles, unless the sandbox's cache has the code: 0.1 s for the
-    /// embedded one, a minute for an interpreter. Keep it off the decision path.
+    /// Makes a policy of the bytes of a component file. Compiles, unless the sandbox's cache has the code:
+    /// 0.1 s for the embedded one, a minute for an interpreter. Keep it off the decision path.
     ///
     /// # Errors
     /// [`LoadError`], in the order of its variants.
@@ -84,11 +95,20 @@ impl Component {
         let code = code.map_err(|error| LoadError::Invalid(limits::one_line(&error)))?;
         let exports = check_world(engine, &code)?;
         let types = |error: wasmtime::Error| LoadError::Types(limits::one_line(&error));
-        let pre = FailoverPolicyPre::new(Linker::new(engine).instantiate_pre(&code).map_err(types)?).map_err(types)?;
+        let pre = FailoverPolicyPre::new(Linker::new(engine).instantiate_pre(&code).map_err(types)?)
+            .map_err(types)?;
         let description = describe(sandbox, &pre).map_err(LoadError::Describe)?;
         check_description(&description)?;
         let title = format!("{} {}", description.name, description.version);
-        Ok(Component { sandbox: Arc::clone(sandbox), pre, digest, title, size_bytes: bytes.len(), exports, description })
+        Ok(Component {
+            sandbox: Arc::clone(sandbox),
+            pre,
+            digest,
+            title,
+            size_bytes: bytes.len(),
+            exports,
+            description,
+        })
     }
 
     /// What it says of itself.
@@ -106,8 +126,8 @@ impl Component {
         &self.exports
     }
 
-    /// One instance for many decisions, to measure what a fresh one costs. Never use it to decide: what a policy keeps in its
-    /// memory would make the answer depend on history.
+    /// One instance for many decisions, to measure what a fresh one costs. Never use it to decide: what a
+    /// policy keeps in its memory would make the answer depend on history.
     ///
     /// # Errors
     /// [`PolicyFault`] when it cannot be instantiated.
@@ -129,7 +149,12 @@ impl Policy for Component {
     }
 
     fn wants(&self, topology: Topology) -> Vec<Vec<String>> {
-        self.description.wants.iter().filter(|want| want.topology == topology).map(|want| want.arguments.clone()).collect()
+        self.description
+            .wants
+            .iter()
+            .filter(|want| want.topology == topology)
+            .map(|want| want.arguments.clone())
+            .collect()
     }
 
     fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault> {
@@ -163,17 +188,31 @@ fn describe(sandbox: &Sandbox, pre: &FailoverPolicyPre<Limits>) -> Result<Descri
     let _admission = sandbox.admit();
     let mut store = limits::store(&sandbox.engine, 0);
     let instance = instantiate(&mut store, pre, 0)?;
-    instance.redis_failover_policy_policy().call_describe(&mut store).map_err(|error| limits::fault(&error, 0))
+    instance
+        .redis_failover_policy_policy()
+        .call_describe(&mut store)
+        .map_err(|error| limits::fault(&error, 0))
 }
 
-fn instantiate(store: &mut Store<Limits>, pre: &FailoverPolicyPre<Limits>, members: usize) -> Result<FailoverPolicy, PolicyFault> {
+fn instantiate(
+    store: &mut Store<Limits>,
+    pre: &FailoverPolicyPre<Limits>,
+    members: usize,
+) -> Result<FailoverPolicy, PolicyFault> {
     pre.instantiate(&mut *store).map_err(|error| match limits::fault(&error, members) {
         PolicyFault::Malformed(why) => PolicyFault::Trap(why),
-        fault @ (PolicyFault::Trap(_) | PolicyFault::Fuel { .. } | PolicyFault::Memory { .. } | PolicyFault::Breach(_)) => fault,
+        fault @ (PolicyFault::Trap(_)
+        | PolicyFault::Fuel { .. }
+        | PolicyFault::Memory { .. }
+        | PolicyFault::Breach(_)) => fault,
     })
 }
 
-fn call(store: &mut Store<Limits>, instance: &FailoverPolicy, observation: &Observation) -> Result<Decision, PolicyFault> {
+fn call(
+    store: &mut Store<Limits>,
+    instance: &FailoverPolicy,
+    observation: &Observation,
+) -> Result<Decision, PolicyFault> {
     let decision = instance.redis_failover_policy_policy().call_decide(&mut *store, observation);
     let decision = decision.map_err(|error| limits::fault(&error, observation.instances.len()))?;
     check_decision(observation, &decision).map_err(PolicyFault::Malformed)?;
@@ -205,7 +244,11 @@ fn check_world(engine: &Engine, code: &wasmtime::component::Component) -> Result
     let exports: Vec<String> = shape.exports(engine).map(|(name, _)| name.to_owned()).collect();
     // As wasmtime links them: every 0.1.z of the contract is this one.
     let family = POLICY.trim_end_matches(|digit: char| digit.is_ascii_digit());
-    if exports.iter().any(|name| name.starts_with(family)) { Ok(exports) } else { Err(LoadError::World(exports)) }
+    if exports.iter().any(|name| name.starts_with(family)) {
+        Ok(exports)
+    } else {
+        Err(LoadError::World(exports))
+    }
 }
 
 /// SHA-256 of a component file, as [`Policy::digest`] has it.

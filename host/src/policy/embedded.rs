@@ -11,7 +11,8 @@ pub const EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core.compo
 /// The embedded policy, ready to decide.
 ///
 /// # Errors
-/// [`LoadError::Invalid`] on a processor for which Cranelift makes no code; nothing else, or the tests would have failed.
+/// [`LoadError::Invalid`] on a processor for which Cranelift makes no code; nothing else, or the tests would
+/// have failed.
 pub fn embedded(sandbox: &Arc<Sandbox>) -> Result<Component, LoadError> {
     Component::load(sandbox, EMBEDDED)
 }

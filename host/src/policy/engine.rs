@@ -1,5 +1,5 @@
-//! The one WebAssembly engine of the process: its configuration, how many instances may live at once, and the cache of
-//! compiled code. Knows nothing of policies.
+//! The one WebAssembly engine of the process: its configuration, how many instances may live at once, and the
+//! cache of compiled code. Knows nothing of policies.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -28,18 +28,26 @@ struct Slots {
 pub struct SandboxError(String);
 
 impl Sandbox {
-    /// An engine with pooled instances where the address space has room for them, which halves the cost of a fresh one
-    /// (measured: 25 µs instead of 46), and else without. `cache` may be none: then every load compiles.
+    /// An engine with pooled instances where the address space has room for them, which halves the cost of a
+    /// fresh one (measured: 25 µs instead of 46), and else without. `cache` may be none: then every load
+    /// compiles.
     ///
     /// # Errors
     /// [`SandboxError`] on a processor that Cranelift does not know.
     pub fn new(cache: Option<Cache>) -> Result<Sandbox, SandboxError> {
-        // Reserving the pool is the probe: it fails at once where 39-bit kernels or `ulimit -v` leave too little.
+        // Reserving the pool is the probe: it fails at once where 39-bit kernels or `ulimit -v` leave too
+        // little.
         let (engine, pooled) = match Engine::new(&pooled()) {
             Ok(engine) => (engine, true),
             Err(_) => (Engine::new(&on_demand()).map_err(|error| SandboxError(format!("{error:#}")))?, false),
         };
-        Ok(Sandbox { engine, cache, pooled, slots: Mutex::new(Slots { free: INSTANCES_MAX, waiting: 0 }), freed: Condvar::new() })
+        Ok(Sandbox {
+            engine,
+            cache,
+            pooled,
+            slots: Mutex::new(Slots { free: INSTANCES_MAX, waiting: 0 }),
+            freed: Condvar::new(),
+        })
     }
 
     /// Whether instances come out of a pool.
@@ -47,12 +55,13 @@ impl Sandbox {
         self.pooled
     }
 
-    /// Waits for the right to hold one instance. So the pool is never empty when a policy is asked, and a busy host is never
-    /// taken for a broken policy. Fuel bounds the wait.
+    /// Waits for the right to hold one instance. So the pool is never empty when a policy is asked, and a
+    /// busy host is never taken for a broken policy. Fuel bounds the wait.
     pub(super) fn admit(&self) -> Admission<'_> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.waiting += 1;
-        let mut slots = self.freed.wait_while(slots, |slots| slots.free == 0).unwrap_or_else(PoisonError::into_inner);
+        let mut slots =
+            self.freed.wait_while(slots, |slots| slots.free == 0).unwrap_or_else(PoisonError::into_inner);
         slots.waiting -= 1;
         slots.free -= 1;
         Admission(self)
@@ -75,7 +84,8 @@ impl Drop for Admission<'_> {
 
 /// A decision takes microseconds on one thread, so this is beyond the threads that decide at once.
 const INSTANCES_MAX: u32 = 32;
-/// A policy is one component; those made by interpreters consist of several core modules (more than 20 for Python, measured).
+/// A policy is one component; those made by interpreters consist of several core modules (more than 20 for
+/// Python, measured).
 pub(super) const CORE_INSTANCES_MAX: u32 = 64;
 /// QuickJS takes three (measured).
 pub(super) const MEMORIES_MAX: u32 = 4;
@@ -83,11 +93,13 @@ pub(super) const MEMORIES_MAX: u32 = 4;
 pub(super) const TABLES_MAX: u32 = 16;
 /// An indirect-call table has one entry for each function whose address is taken; Python's has under 10,000.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 20_000;
-/// The same for every policy, ours too, so that a policy needs no settings: four times what 500 members take in Rust, and enough for
-/// interpreters, whose heap snapshot alone is 12 to 18 MB. Pages that were never written cost nothing.
+/// The same for every policy, ours too, so that a policy needs no settings: four times what 500 members take
+/// in Rust, and enough for interpreters, whose heap snapshot alone is 12 to 18 MB. Pages that were never
+/// written cost nothing.
 pub(super) const MEMORY_BYTES_MAX: usize = 64 << 20;
-/// Kept mapped between two uses of a slot, and zeroed by hand instead of faulted in anew, page by page: what 500 members take in
-/// Rust. Only what an instance had is kept, and few slots are ever used, so a small group keeps 128 KiB.
+/// Kept mapped between two uses of a slot, and zeroed by hand instead of faulted in anew, page by page: what
+/// 500 members take in Rust. Only what an instance had is kept, and few slots are ever used, so a small group
+/// keeps 128 KiB.
 const MEMORY_RESIDENT_BYTES: usize = 4 << 20;
 /// The same for the table of indirect calls; a Rust policy has a few hundred.
 const TABLE_RESIDENT_BYTES: usize = 16 << 10;
@@ -115,7 +127,9 @@ fn pooled() -> Config {
 fn on_demand() -> Config {
     let mut config = common();
     // The default reserves 4 GiB of addresses for each memory, which is what there was no room for.
-    config.allocation_strategy(InstanceAllocationStrategy::OnDemand).memory_reservation(MEMORY_BYTES_MAX as u64);
+    config
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(MEMORY_BYTES_MAX as u64);
     config
 }
 
@@ -123,12 +137,14 @@ fn common() -> Config {
     let mut config = Config::new();
     config
         .wasm_features(proposals::ALLOWED.complement(), false)
-        // Fuel alone bounds a call, since a policy has nobody to wait for; epochs would add a clock, and so chance.
+        // Fuel alone bounds a call, since a policy has nobody to wait for; epochs would add a clock, and so
+        // chance.
         .consume_fuel(true)
         .max_wasm_stack(STACK_BYTES_MAX)
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
-        // Loading and dropping policies would otherwise churn the process's unwind tables (wasmCloud, pull request 5533).
+        // Loading and dropping policies would otherwise churn the process's unwind tables (wasmCloud, pull
+        // request 5533).
         .native_unwind_info(false)
         // Calls are synchronous; 800 to 300 ns for each (wasmtime, pull request 14189).
         .concurrency_support(false)

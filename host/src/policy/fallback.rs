@@ -1,8 +1,9 @@
-//! A policy that stands in for another one: asked with those parameters that it knows, since the others were meant for that one.
-//! Asked with them, it would refuse to decide at all, and a group whose own policy is away would be without any.
+//! A policy that stands in for another one: asked with those parameters that it knows, since the others were
+//! meant for that one. Asked with them, it would refuse to decide at all, and a group whose own policy is
+//! away would be without any.
 
-use crate::contract::{Decision, Observation, Topology};
 use super::{Component, Policy, PolicyFault};
+use crate::contract::{Decision, Observation, Topology};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +18,11 @@ impl FallbackPolicy {
     /// Knows the parameters that its schema has. A policy whose schema names none gets none.
     pub fn new(policy: Arc<Component>) -> Self {
         let schema: Value = serde_json::from_str(&policy.description().parameters_schema).unwrap_or_default();
-        let known = schema.get("properties").and_then(Value::as_object).map(|names| names.keys().cloned().collect()).unwrap_or_default();
+        let known = schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .map(|names| names.keys().cloned().collect())
+            .unwrap_or_default();
         Self { policy, known }
     }
 }
@@ -60,7 +65,10 @@ mod tests {
     #[test]
     fn what_it_does_not_know_is_left_out_and_what_it_knows_is_kept() {
         let known = BTreeSet::from(["order".to_owned()]);
-        assert_eq!(fitted(r#"{"order":"data-first","mine":1}"#, &known).as_deref(), Some(r#"{"order":"data-first"}"#));
+        assert_eq!(
+            fitted(r#"{"order":"data-first","mine":1}"#, &known).as_deref(),
+            Some(r#"{"order":"data-first"}"#)
+        );
         for as_it_is in [r#"{"order":"data-first"}"#, "{}", "", "no json"] {
             assert_eq!(fitted(as_it_is, &known), None);
         }

@@ -1,8 +1,8 @@
-//! The form of what a policy says: bounds and cross-references that WIT types cannot state. Whether a decision is *safe* is the
-//! guard's business, not this file's.
+//! The form of what a policy says: bounds and cross-references that WIT types cannot state. Whether a
+//! decision is *safe* is the guard's business, not this file's.
 
-use crate::contract::{Decision, Description, Observation, Verdict};
 use super::wants::is_allowed;
+use crate::contract::{Decision, Description, Observation, Verdict};
 
 /// Why a description is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,10 +23,15 @@ pub enum DescriptionError {
     #[error("it names no topology, or one of them twice")]
     Topologies,
     /// One of `wants`.
-    #[error("it wants `{0}`, which is not on the host's list of harmless commands for that topology and kind")]
+    #[error(
+        "it wants `{0}`, which is not on the host's list of harmless commands for that topology and kind"
+    )]
     Want(String),
     /// `wants`, as a whole.
-    #[error("it wants more than {WANTS_MAX} commands, or one of them twice, or for a topology that it does not serve")]
+    #[error(
+        "it wants more than {WANTS_MAX} commands, or one of them twice, or for a topology that it does not \
+         serve"
+    )]
     Wants,
 }
 
@@ -45,7 +50,9 @@ pub fn check_description(description: &Description) -> Result<(), DescriptionErr
     if summary.is_empty() || summary.len() > SUMMARY_BYTES_MAX || summary.chars().any(char::is_control) {
         return Err(DescriptionError::Summary);
     }
-    if parameters_schema.len() > SCHEMA_BYTES_MAX || !serde_json::from_str(parameters_schema).is_ok_and(|json: serde_json::Value| json.is_object()) {
+    if parameters_schema.len() > SCHEMA_BYTES_MAX
+        || !serde_json::from_str(parameters_schema).is_ok_and(|json: serde_json::Value| json.is_object())
+    {
         return Err(DescriptionError::Schema);
     }
     if topologies.is_empty() || has_repeats(topologies) {
@@ -54,7 +61,10 @@ pub fn check_description(description: &Description) -> Result<(), DescriptionErr
     if let Some(want) = wants.iter().find(|want| !is_allowed(want)) {
         return Err(DescriptionError::Want(shortened(&want.arguments.join(" "))));
     }
-    if wants.len() > WANTS_MAX || has_repeats(wants) || wants.iter().any(|want| !topologies.contains(&want.topology)) {
+    if wants.len() > WANTS_MAX
+        || has_repeats(wants)
+        || wants.iter().any(|want| !topologies.contains(&want.topology))
+    {
         return Err(DescriptionError::Wants);
     }
     Ok(())
@@ -65,9 +75,22 @@ pub fn check_description(description: &Description) -> Result<(), DescriptionErr
 /// # Errors
 /// What is wrong first, as half a sentence.
 pub fn check_decision(observation: &Observation, decision: &Decision) -> Result<(), String> {
-    let Decision { verdict, reason, explanation, master, master_goal, members, stages, known_loss_bytes: _, next_look_us } = decision;
+    let Decision {
+        verdict,
+        reason,
+        explanation,
+        master,
+        master_goal,
+        members,
+        stages,
+        known_loss_bytes: _,
+        next_look_us,
+    } = decision;
     if !is_kebab_case(reason) {
-        return Err(format!("its reason {:?} is not in kebab-case with 1 to {NAME_BYTES_MAX} characters", shortened(reason)));
+        return Err(format!(
+            "its reason {:?} is not in kebab-case with 1 to {NAME_BYTES_MAX} characters",
+            shortened(reason)
+        ));
     }
     if explanation.is_empty() || explanation.len() > EXPLANATION_BYTES_MAX {
         return Err(format!("its explanation does not have 1 to {EXPLANATION_BYTES_MAX} bytes"));
@@ -84,13 +107,20 @@ pub fn check_decision(observation: &Observation, decision: &Decision) -> Result<
     }
     match (verdict, stages.is_empty()) {
         (Verdict::Act, true) => return Err("it says act and plans nothing".into()),
-        (Verdict::Healthy | Verdict::Wait | Verdict::Refuse, false) => return Err("it plans stages and does not say act".into()),
+        (Verdict::Healthy | Verdict::Wait | Verdict::Refuse, false) => {
+            return Err("it plans stages and does not say act".into());
+        }
         (Verdict::Act, false) | (Verdict::Healthy | Verdict::Wait | Verdict::Refuse, true) => {}
     }
     if stages.len() > STAGES_MAX
-        || stages.iter().any(|stage| stage.actions.is_empty() || stage.actions.len() > observed.len() * ACTIONS_PER_MEMBER_MAX)
+        || stages.iter().any(|stage| {
+            stage.actions.is_empty() || stage.actions.len() > observed.len() * ACTIONS_PER_MEMBER_MAX
+        })
     {
-        return Err(format!("it has more than {STAGES_MAX} stages, or one with no action or more than {ACTIONS_PER_MEMBER_MAX} for each instance"));
+        return Err(format!(
+            "it has more than {STAGES_MAX} stages, or one with no action or more than \
+             {ACTIONS_PER_MEMBER_MAX} for each instance"
+        ));
     }
     if *next_look_us == 0 {
         return Err("it wants to be asked again after no time at all".into());
@@ -99,8 +129,12 @@ pub fn check_decision(observation: &Observation, decision: &Decision) -> Result<
 }
 
 fn is_kebab_case(name: &str) -> bool {
-    let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    name.len() <= NAME_BYTES_MAX && name.starts_with(|first: char| first.is_ascii_lowercase()) && name.split('-').all(word)
+    let word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    name.len() <= NAME_BYTES_MAX
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.split('-').all(word)
 }
 
 /// Three numbers, then anything that semantic versions may carry.
@@ -108,7 +142,10 @@ fn is_version(version: &str) -> bool {
     let numbers = version.split(['-', '+']).next().unwrap_or_default();
     let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let tail = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
-    version.len() <= NAME_BYTES_MAX && numbers.split('.').count() == 3 && numbers.split('.').all(number) && version.bytes().all(tail)
+    version.len() <= NAME_BYTES_MAX
+        && numbers.split('.').count() == 3
+        && numbers.split('.').all(number)
+        && version.bytes().all(tail)
 }
 
 fn has_repeats<T: PartialEq>(items: &[T]) -> bool {
@@ -131,8 +168,8 @@ const ACTIONS_PER_MEMBER_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use crate::contract::{InstanceKind, Topology, Want};
     use super::*;
+    use crate::contract::{InstanceKind, Topology, Want};
 
     fn description() -> Description {
         Description {
@@ -141,7 +178,11 @@ mod tests {
             summary: "One line.".into(),
             parameters_schema: "{}".into(),
             topologies: vec![Topology::Replication],
-            wants: vec![Want { topology: Topology::Replication, kind: InstanceKind::Redis, arguments: vec!["ROLE".into()] }],
+            wants: vec![Want {
+                topology: Topology::Replication,
+                kind: InstanceKind::Redis,
+                arguments: vec!["ROLE".into()],
+            }],
         }
     }
 
@@ -181,9 +222,15 @@ mod tests {
         assert_eq!(refused(|it| it.parameters_schema = "[]".into()), Err(DescriptionError::Schema));
         assert_eq!(refused(|it| it.parameters_schema = "{".into()), Err(DescriptionError::Schema));
         assert_eq!(refused(|it| it.topologies.clear()), Err(DescriptionError::Topologies));
-        assert_eq!(refused(|it| it.topologies.push(Topology::Replication)), Err(DescriptionError::Topologies));
+        assert_eq!(
+            refused(|it| it.topologies.push(Topology::Replication)),
+            Err(DescriptionError::Topologies)
+        );
         assert_eq!(refused(|it| it.wants.push(it.wants[0].clone())), Err(DescriptionError::Wants));
         assert_eq!(refused(|it| it.wants[0].topology = Topology::Cluster), Err(DescriptionError::Wants));
-        assert_eq!(refused(|it| it.wants[0].arguments = vec!["ACL".into(), "LIST".into()]), Err(DescriptionError::Want("ACL LIST".into())));
+        assert_eq!(
+            refused(|it| it.wants[0].arguments = vec!["ACL".into(), "LIST".into()]),
+            Err(DescriptionError::Want("ACL LIST".into()))
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! What one call of a policy may use, and what a breach is called. Everything is bounded: time by fuel, memory, tables and
-//! instances by the store's limiter, the stack by the engine, the size of the answer by the fuel of lifting it.
+//! What one call of a policy may use, and what a breach is called. Everything is bounded: time by fuel,
+//! memory, tables and instances by the store's limiter, the stack by the engine, the size of the answer by
+//! the fuel of lifting it.
 
 use wasmtime::{Engine, Error, ResourceLimiter, Result, Store, Trap};
 
@@ -17,7 +18,8 @@ pub(super) fn store(engine: &Engine, members: usize) -> Store<Limits> {
 /// Fills the store up again, for an instance that is used more than once.
 pub(super) fn refuel(store: &mut Store<Limits>, members: usize) {
     store.set_fuel(fuel(members)).expect("the engine was configured to consume fuel");
-    store.set_hostcall_fuel(ANSWER_BYTES_BASE.saturating_add(members.saturating_mul(ANSWER_BYTES_PER_MEMBER)));
+    store
+        .set_hostcall_fuel(ANSWER_BYTES_BASE.saturating_add(members.saturating_mul(ANSWER_BYTES_PER_MEMBER)));
 }
 
 /// Memory, counted over all memories of a store.
@@ -31,16 +33,21 @@ pub(super) fn fuel(members: usize) -> u64 {
     FUEL_BASE.saturating_add(FUEL_PER_MEMBER.saturating_mul(members as u64))
 }
 
-/// Names what went wrong in a call. A trap while the answer is lifted, or any other error then, is a malformed answer.
+/// Names what went wrong in a call. A trap while the answer is lifted, or any other error then, is a
+/// malformed answer.
 pub(super) fn fault(error: &Error, members: usize) -> PolicyFault {
     if error.is::<OverMemory>() {
         return PolicyFault::Memory { limit_bytes: MEMORY_BYTES_MAX as u64 };
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => PolicyFault::Fuel { limit: fuel(members) },
-        Some(trap @ (Trap::StringOutOfBounds | Trap::ListOutOfBounds | Trap::InvalidDiscriminant | Trap::InvalidChar | Trap::UnalignedPointer)) => {
-            PolicyFault::Malformed(trap.to_string())
-        }
+        Some(
+            trap @ (Trap::StringOutOfBounds
+            | Trap::ListOutOfBounds
+            | Trap::InvalidDiscriminant
+            | Trap::InvalidChar
+            | Trap::UnalignedPointer),
+        ) => PolicyFault::Malformed(trap.to_string()),
         // Wasmtime's enum, which grows.
         Some(trap) => PolicyFault::Trap(trap.to_string()),
         None => PolicyFault::Malformed(one_line(error)),
@@ -88,7 +95,8 @@ impl ResourceLimiter for Limits {
     }
 }
 
-// The embedded policy takes under 1 % of it. An endless loop ends within 0.5 s (measured: 50 million took 0.14 s).
+// The embedded policy takes under 1 % of it. An endless loop ends within 0.5 s (measured: 50 million took
+// 0.14 s).
 const FUEL_BASE: u64 = 100_000_000;
 const FUEL_PER_MEMBER: u64 = 1_000_000;
 /// Two sentences, a name and a few records for each member, ten times over.

@@ -41,8 +41,8 @@ pub trait Policy: Send + Sync {
     /// Answers, in a fresh instance.
     ///
     /// # Errors
-    /// [`PolicyFault`] when the component trapped, exceeded a limit or gave what is no decision. No action may follow; the
-    /// same observation goes to the next policy in line.
+    /// [`PolicyFault`] when the component trapped, exceeded a limit or gave what is no decision. No action
+    /// may follow; the same observation goes to the next policy in line.
     fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault>;
 }
 

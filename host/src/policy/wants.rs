@@ -1,25 +1,42 @@
-//! The allow-list of what a policy may want to see: exact read-only commands. Observations are logged and pasted into issues,
-//! so nothing here may return a secret, a key, a value or a client's command (never ACL, SLOWLOG, MONITOR, `CONFIG GET *`).
+//! The allow-list of what a policy may want to see: exact read-only commands. Observations are logged and
+//! pasted into issues, so nothing here may return a secret, a key, a value or a client's command (never ACL,
+//! SLOWLOG, MONITOR, `CONFIG GET *`).
 
 use crate::contract::{InstanceKind, Topology, Want};
 
-/// Whether the host will run it. Words count as written: commands in capitals, sections and directives in small letters, so
-/// that one command has one name in every observation.
+/// Whether the host will run it. Words count as written: commands in capitals, sections and directives in
+/// small letters, so that one command has one name in every observation.
 pub fn is_allowed(want: &Want) -> bool {
     let words: Vec<&str> = want.arguments.iter().map(String::as_str).collect();
     match (want.kind, words.as_slice()) {
         (InstanceKind::Redis, ["ROLE"]) => true,
         (InstanceKind::Redis, ["INFO", section]) => INFO_SECTIONS.contains(section),
         (InstanceKind::Redis, ["CONFIG", "GET", directive]) => DIRECTIVES.contains(directive),
-        (InstanceKind::Redis, ["CLUSTER", about]) => want.topology == Topology::Cluster && CLUSTER.contains(about),
+        (InstanceKind::Redis, ["CLUSTER", about]) => {
+            want.topology == Topology::Cluster && CLUSTER.contains(about)
+        }
         (InstanceKind::Sentinel, ["INFO", section]) => *section == "server" || *section == "sentinel",
-        (InstanceKind::Sentinel, ["SENTINEL", about]) => want.topology == Topology::Sentinel && SENTINEL.contains(about),
+        (InstanceKind::Sentinel, ["SENTINEL", about]) => {
+            want.topology == Topology::Sentinel && SENTINEL.contains(about)
+        }
         (InstanceKind::Redis | InstanceKind::Sentinel, _) => false,
     }
 }
 
-/// All that are small and about the server itself. Not `commandstats`, `modules` or `everything`: long, and of no use here.
-const INFO_SECTIONS: [&str; 10] = ["clients", "cluster", "cpu", "errorstats", "keyspace", "memory", "persistence", "replication", "server", "stats"];
+/// All that are small and about the server itself. Not `commandstats`, `modules` or `everything`: long, and
+/// of no use here.
+const INFO_SECTIONS: [&str; 10] = [
+    "clients",
+    "cluster",
+    "cpu",
+    "errorstats",
+    "keyspace",
+    "memory",
+    "persistence",
+    "replication",
+    "server",
+    "stats",
+];
 
 /// What a failover may hang on. The two patterns match nothing else in Redis 5 to 8 and Valkey.
 const DIRECTIVES: [&str; 20] = [

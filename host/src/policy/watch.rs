@@ -1,5 +1,5 @@
-//! Swaps a policy while the operator runs: watches one file, and puts what it becomes in front of the line once it is loaded and
-//! proven. Whatever goes wrong, the old policy goes on answering.
+//! Swaps a policy while the operator runs: watches one file, and puts what it becomes in front of the line
+//! once it is loaded and proven. Whatever goes wrong, the old policy goes on answering.
 
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Policy;
+use super::chain::{PolicyChain, Quarantined};
 use super::component::{COMPONENT_BYTES_MAX, Component, LoadError};
 use super::engine::Sandbox;
-use super::chain::{PolicyChain, Quarantined};
 
 /// Whether a loaded component may decide: conformance, handed in by whoever knows scenarios and the guard.
 pub type Prove = dyn Fn(&Component) -> Result<(), String> + Send + Sync;
 
 /// Watches one file for one line.
 pub struct Watch {
-    /// The component file. Links are followed, so that a mounted ConfigMap works, whose files change by a swapped link.
+    /// The component file. Links are followed, so that a mounted ConfigMap works, whose files change by a
+    /// swapped link.
     pub path: PathBuf,
     /// Where it is compiled.
     pub sandbox: Arc<Sandbox>,
@@ -115,7 +116,10 @@ impl Watch {
                 Ok(Ok(Some(change))) => report(change),
                 Ok(Err(error)) => report(Change::Refused(error)),
                 // The checks panicked; whatever made them is not to be trusted.
-                Err(error) => report(Change::Refused(SwapError::Unproven { path: this.path.clone(), why: error.to_string() })),
+                Err(error) => report(Change::Refused(SwapError::Unproven {
+                    path: this.path.clone(),
+                    why: error.to_string(),
+                })),
             }
         }
     }
@@ -145,12 +149,17 @@ impl Stamp {
     /// None when the file is not there.
     fn of(path: &Path) -> Option<Stamp> {
         let it = std::fs::metadata(path).ok()?;
-        Some(Stamp { device: it.dev(), inode: it.ino(), length_bytes: it.len(), modified_ns: (it.mtime(), it.mtime_nsec()) })
+        Some(Stamp {
+            device: it.dev(),
+            inode: it.ino(),
+            length_bytes: it.len(),
+            modified_ns: (it.mtime(), it.mtime_nsec()),
+        })
     }
 }
 
-/// A stamp is due when it has been seen twice in a row, so that a file in the middle of being written is left alone, and was
-/// not dealt with before.
+/// A stamp is due when it has been seen twice in a row, so that a file in the middle of being written is left
+/// alone, and was not dealt with before.
 #[derive(Debug, Default)]
 pub struct FileStamps {
     /// The outer level: nothing seen yet.
@@ -184,15 +193,20 @@ mod tests {
     #[test]
     fn a_file_is_due_once_when_it_has_settled() {
         let mut stamps = FileStamps::default();
-        let due: Vec<bool> =
-            [stamp(1), stamp(1), stamp(1), stamp(2), stamp(3), stamp(3), stamp(3)].into_iter().map(|stamp| stamps.is_due(stamp)).collect();
+        let due: Vec<bool> = [stamp(1), stamp(1), stamp(1), stamp(2), stamp(3), stamp(3), stamp(3)]
+            .into_iter()
+            .map(|stamp| stamps.is_due(stamp))
+            .collect();
         assert_eq!(due, [false, true, false, false, false, true, false]);
     }
 
     #[test]
     fn a_missing_file_is_due_once_and_again_when_it_is_back() {
         let mut stamps = FileStamps::default();
-        let due: Vec<bool> = [stamp(1), stamp(1), None, None, None, stamp(1), stamp(1)].into_iter().map(|stamp| stamps.is_due(stamp)).collect();
+        let due: Vec<bool> = [stamp(1), stamp(1), None, None, None, stamp(1), stamp(1)]
+            .into_iter()
+            .map(|stamp| stamps.is_due(stamp))
+            .collect();
         assert_eq!(due, [false, true, false, true, false, false, true]);
     }
 }

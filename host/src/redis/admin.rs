@@ -1,4 +1,5 @@
-//! A short connection of its own, for what is no part of a failover: a server's directives and its password, set while it runs.
+//! A short connection of its own, for what is no part of a failover: a server's directives and its password,
+//! set while it runs.
 
 use super::connection::{Connection, Question};
 use super::dial::dial;
@@ -28,11 +29,17 @@ pub enum Set {
 }
 
 impl Session {
-    /// Connects, and tries the ways to encrypt and the logins in their order. All that follows has to be done within `limit`, too.
+    /// Connects, and tries the ways to encrypt and the logins in their order. All that follows has to be done
+    /// within `limit`, too.
     ///
     /// # Errors
     /// Why there is no session: one sentence that names the server.
-    pub async fn open(endpoint: &Endpoint, logins: &Logins, tls: Option<&Tls>, limit: Duration) -> Result<Self, String> {
+    pub async fn open(
+        endpoint: &Endpoint,
+        logins: &Logins,
+        tls: Option<&Tls>,
+        limit: Duration,
+    ) -> Result<Self, String> {
         let mut refusal = String::new();
         for turn in 0..tls.map_or(1, Tls::ways) {
             match Self::open_in_turn(endpoint, logins, tls, turn, limit).await {
@@ -43,14 +50,29 @@ impl Session {
         Err(refusal)
     }
 
-    async fn open_in_turn(endpoint: &Endpoint, logins: &Logins, tls: Option<&Tls>, turn: usize, limit: Duration) -> Result<Self, String> {
-        let (connection, driver) = dial(endpoint, tls, turn, limit).await.map_err(|failure| failure.to_string())?;
-        let session = Self { connection, carrier: tokio::spawn(driver).abort_handle(), deadline: Instant::now() + limit };
+    async fn open_in_turn(
+        endpoint: &Endpoint,
+        logins: &Logins,
+        tls: Option<&Tls>,
+        turn: usize,
+        limit: Duration,
+    ) -> Result<Self, String> {
+        let (connection, driver) =
+            dial(endpoint, tls, turn, limit).await.map_err(|failure| failure.to_string())?;
+        let session = Self {
+            connection,
+            carrier: tokio::spawn(driver).abort_handle(),
+            deadline: Instant::now() + limit,
+        };
         let mut refusal = String::new();
         for turn in 0..logins.count() {
             let login = logins.turn(turn).map(Credentials::auth);
             let words: Vec<Vec<&str>> = login.into_iter().chain([vec!["PING"]]).collect();
-            let replies = session.connection.ask(&Question::new(&words), session.deadline).await.map_err(|why| format!("{endpoint}: {why}"))?;
+            let replies = session
+                .connection
+                .ask(&Question::new(&words), session.deadline)
+                .await
+                .map_err(|why| format!("{endpoint}: {why}"))?;
             match replies.iter().find_map(error_text) {
                 None => return Ok(session),
                 Some(error) => refusal = error,
@@ -59,16 +81,18 @@ impl Session {
         Err(format!("{endpoint}: {refusal}"))
     }
 
-    /// Takes this password as well as those that it takes already, so that nobody is locked out while others still use them.
+    /// Takes this password as well as those that it takes already, so that nobody is locked out while others
+    /// still use them.
     ///
     /// # Errors
-    /// The server's words, or those of a connection that ended. A server from before ACLs knows one password only: no error.
+    /// The server's words, or those of a connection that ended. A server from before ACLs knows one password
+    /// only: no error.
     pub async fn add_password(&self, password: &str) -> Result<(), String> {
         self.allow_user("default", password, &[]).await.map(drop)
     }
 
-    /// Lets a user in who may do that (rules of an ACL), with this password as well as those that it takes already. Empty: with any.
-    /// False: this server is from before ACLs.
+    /// Lets a user in who may do that (rules of an ACL), with this password as well as those that it takes
+    /// already. Empty: with any. False: this server is from before ACLs.
     ///
     /// # Errors
     /// As [`Session::add_password`].
@@ -80,7 +104,8 @@ impl Session {
         }
     }
 
-    /// Logs in to its master with this password from now on, as this user where there is one. Empty: with none.
+    /// Logs in to its master with this password from now on, as this user where there is one. Empty: with
+    /// none.
     ///
     /// # Errors
     /// As [`Session::add_password`].
@@ -119,14 +144,17 @@ impl Session {
         if !error.contains("immutable") {
             return Ok(Set::Refused(error));
         }
-        let replies = self.connection.ask(&Question::new(&[["CONFIG", "GET", directive]]), self.deadline).await.map_err(|why| why.to_string())?;
-        let is_so =
-            matches!(replies.first(), Some(Value::Array(pair)) if matches!(pair.get(1), Some(Value::BulkString(is)) if is == value.as_bytes()));
+        let replies = self
+            .connection
+            .ask(&Question::new(&[["CONFIG", "GET", directive]]), self.deadline)
+            .await
+            .map_err(|why| why.to_string())?;
+        let is_so = matches!(replies.first(), Some(Value::Array(pair)) if matches!(pair.get(1), Some(Value::BulkString(is)) if is == value.as_bytes()));
         Ok(if is_so { Set::Done } else { Set::AtStart })
     }
 
-    /// Reads its certificate, key and authorities anew: naming one of the files does it for all, even by the name that it had. Who is
-    /// connected stays so.
+    /// Reads its certificate, key and authorities anew: naming one of the files does it for all, even by the
+    /// name that it had. Who is connected stays so.
     ///
     /// # Errors
     /// As [`Session::add_password`].
@@ -136,7 +164,11 @@ impl Session {
 
     /// The error that it answers, if it does.
     async fn ask(&self, words: &[&str]) -> Result<Option<String>, String> {
-        let replies = self.connection.ask(&Question::new(&[words]), self.deadline).await.map_err(|why| why.to_string())?;
+        let replies = self
+            .connection
+            .ask(&Question::new(&[words]), self.deadline)
+            .await
+            .map_err(|why| why.to_string())?;
         Ok(replies.first().and_then(error_text))
     }
 }

@@ -1,8 +1,8 @@
-//! One established connection: questions and answers. Its identity is the only atomic check of a run id that Redis offers,
-//! because a process that restarts takes its connections with it.
+//! One established connection: questions and answers. Its identity is the only atomic check of a run id that
+//! Redis offers, because a process that restarts takes its connections with it.
 //!
-//! A thousand groups have three thousand of them, so one at rest keeps nothing but its socket: what arrives is read into a buffer on the
-//! stack and kept only while an answer is not whole.
+//! A thousand groups have three thousand of them, so one at rest keeps nothing but its socket: what arrives
+//! is read into a buffer on the stack and kept only while an answer is not whole.
 
 use super::meter::{End, Meter, Metered};
 use super::wire::{Scan, replies};
@@ -16,7 +16,8 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-/// A connection to one server process. Clones share it; questions of several clones queue up in order and never mix.
+/// A connection to one server process. Clones share it; questions of several clones queue up in order and
+/// never mix.
 #[derive(Clone)]
 pub struct Connection(Arc<Shared>);
 
@@ -44,7 +45,10 @@ pub(super) struct Question {
 impl Question {
     /// Each command as its words.
     pub(super) fn new<'a>(commands: &[impl AsRef<[&'a str]>]) -> Self {
-        let packed = commands.iter().flat_map(|words| redis::Cmd::new().arg(words.as_ref()).get_packed_command()).collect();
+        let packed = commands
+            .iter()
+            .flat_map(|words| redis::Cmd::new().arg(words.as_ref()).get_packed_command())
+            .collect();
         Self { packed, replies: commands.len() }
     }
 
@@ -80,7 +84,14 @@ impl Connection {
     /// A connection, and what carries it: it moves only while that is polled, and ends when the socket does.
     pub(super) fn new<S>(stream: Metered<S>, meter: Meter) -> (Self, Carrier<S>) {
         let shared = Arc::new(Shared { meter, state: Mutex::default() });
-        let carrier = Carrier { stream, shared: Arc::clone(&shared), outgoing: Vec::new(), sent: 0, incoming: Vec::new(), scan: None };
+        let carrier = Carrier {
+            stream,
+            shared: Arc::clone(&shared),
+            outgoing: Vec::new(),
+            sent: 0,
+            incoming: Vec::new(),
+            scan: None,
+        };
         (Self(shared), carrier)
     }
 
@@ -89,7 +100,8 @@ impl Connection {
         self.0.meter.end().is_none()
     }
 
-    /// Sends the commands as one pipeline and waits for all replies until `deadline`. Error replies are replies.
+    /// Sends the commands as one pipeline and waits for all replies until `deadline`. Error replies are
+    /// replies.
     pub(super) async fn ask(&self, question: &Question, deadline: Instant) -> Result<Vec<Value>, AskFailure> {
         let (answered, answer) = oneshot::channel();
         // Whoever asked may have stopped waiting.
@@ -100,8 +112,13 @@ impl Connection {
         }
     }
 
-    /// Sends the commands; `take` gets the replies when all have come, and is dropped if the connection ends before.
-    pub(super) fn send(&self, question: &Question, take: impl FnOnce(Vec<Value>) + Send + 'static) -> Result<(), AskFailure> {
+    /// Sends the commands; `take` gets the replies when all have come, and is dropped if the connection ends
+    /// before.
+    pub(super) fn send(
+        &self,
+        question: &Question,
+        take: impl FnOnce(Vec<Value>) + Send + 'static,
+    ) -> Result<(), AskFailure> {
         if !self.is_open() {
             return Err(AskFailure::Gone);
         }
@@ -217,7 +234,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
         });
         let mut rest = joined.as_deref().unwrap_or(bytes);
         while !rest.is_empty() {
-            let Some(wanted) = self.shared.state().asked.front().map(|asked| asked.replies) else { return false };
+            let Some(wanted) = self.shared.state().asked.front().map(|asked| asked.replies) else {
+                return false;
+            };
             let mut scan = self.scan.take().unwrap_or_else(|| Scan::new(wanted));
             let Ok(length) = scan.go_on(rest) else { return false };
             let Some(length) = length else {

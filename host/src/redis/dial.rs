@@ -25,9 +25,14 @@ pub struct DialFailure {
     pub text: String,
 }
 
-/// Connects within `deadline`; with TLS in the way whose turn it is. Nothing was asked yet, so nothing is proven yet: a hung server's
-/// kernel accepts too.
-pub(super) async fn dial(endpoint: &Endpoint, tls: Option<&Tls>, turn: usize, deadline: Duration) -> Result<(Connection, Driver), DialFailure> {
+/// Connects within `deadline`; with TLS in the way whose turn it is. Nothing was asked yet, so nothing is
+/// proven yet: a hung server's kernel accepts too.
+pub(super) async fn dial(
+    endpoint: &Endpoint,
+    tls: Option<&Tls>,
+    turn: usize,
+    deadline: Duration,
+) -> Result<(Connection, Driver), DialFailure> {
     let until = tokio::time::Instant::now() + deadline;
     let late = || late(endpoint, "not connected", deadline);
     let stream = tokio::time::timeout_at(until, connect(endpoint)).await.map_err(|_| late())??;
@@ -36,7 +41,8 @@ pub(super) async fn dial(endpoint: &Endpoint, tls: Option<&Tls>, turn: usize, de
     Ok(carried(secure(stream, endpoint, tls, turn, deadline, until).await?, meter))
 }
 
-/// Whether a new connection to a server is shown the newest of our own certificates, as by servers that share it with us.
+/// Whether a new connection to a server is shown the newest of our own certificates, as by servers that share
+/// it with us.
 ///
 /// # Errors
 /// Why there is no such connection: one sentence that names the server.
@@ -48,11 +54,16 @@ pub async fn shows_ours(endpoint: &Endpoint, tls: &Tls, limit: Duration) -> Resu
         Ok(tls.is_ours(stream.get_ref().1.peer_certificates().and_then(<[_]>::first)))
     };
     let shown = tokio::time::timeout_at(until, shown).await;
-    shown.unwrap_or_else(|_| Err(late(endpoint, "not connected", limit))).map_err(|failure: DialFailure| failure.text)
+    shown
+        .unwrap_or_else(|_| Err(late(endpoint, "not connected", limit)))
+        .map_err(|failure: DialFailure| failure.text)
 }
 
 fn late(endpoint: &Endpoint, what: &str, limit: Duration) -> DialFailure {
-    DialFailure { kind: FailureKind::TimedOut, text: format!("{endpoint}: {what} within {} ms", limit.as_millis()) }
+    DialFailure {
+        kind: FailureKind::TimedOut,
+        text: format!("{endpoint}: {what} within {} ms", limit.as_millis()),
+    }
 }
 
 async fn secure(
@@ -65,26 +76,35 @@ async fn secure(
 ) -> Result<TlsStream<TcpStream>, DialFailure> {
     let (connector, name) = tls.for_endpoint(endpoint, turn).ok_or_else(|| DialFailure {
         kind: FailureKind::Unauthorized,
-        text: format!("{endpoint}: no certificate can be made out to this host: set_master_auth the server name to expect"),
+        text: format!(
+            "{endpoint}: no certificate can be made out to this host: set_master_auth the server name to \
+             expect"
+        ),
     })?;
     let handshake = tokio::time::timeout_at(until, connector.connect(name, stream)).await;
     // Redis takes our first words for a command that goes on, and waits for the rest of it.
-    let secured = handshake.map_err(|_| late(endpoint, "connected, and no TLS handshake (is it a plain port?)", limit))?;
+    let secured = handshake
+        .map_err(|_| late(endpoint, "connected, and no TLS handshake (is it a plain port?)", limit))?;
     secured.map_err(|error| handshake_failure(endpoint, &error))
 }
 
-/// The first address that takes the connection, in the resolver's order. A refusal says more than a missing route, as with
-/// a name for both IPv4 and IPv6 on a host that has only one of them.
+/// The first address that takes the connection, in the resolver's order. A refusal says more than a missing
+/// route, as with a name for both IPv4 and IPv6 on a host that has only one of them.
 async fn connect(endpoint: &Endpoint) -> Result<TcpStream, DialFailure> {
     let unresolved = |why: String| DialFailure {
         kind: FailureKind::Unreachable,
-        text: format!("{endpoint}: name does not resolve: {why}; check its spelling, or set_master_auth an IP address"),
+        text: format!(
+            "{endpoint}: name does not resolve: {why}; check its spelling, or set_master_auth an IP address"
+        ),
     };
-    let addresses = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await.map_err(|error| unresolved(error.to_string()))?;
+    let addresses = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port))
+        .await
+        .map_err(|error| unresolved(error.to_string()))?;
     let mut failure = None;
     for address in addresses {
         let error = match TcpStream::connect(address).await {
-            // A dial to a free port of the ephemeral range can meet itself: TCP's simultaneous open. Nobody listens there.
+            // A dial to a free port of the ephemeral range can meet itself: TCP's simultaneous open. Nobody
+            // listens there.
             Ok(stream) if stream.local_addr().ok() == Some(address) => ErrorKind::ConnectionRefused.into(),
             Ok(stream) => match stream.set_nodelay(true) {
                 Ok(()) => return Ok(stream),
@@ -104,8 +124,8 @@ fn carried<S>(stream: S, meter: Meter) -> (Connection, Driver)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // RESP2, which every version speaks without a word. AUTH travels with the first probe: one round trip less, and its error
-    // text is ours to show.
+    // RESP2, which every version speaks without a word. AUTH travels with the first probe: one round trip
+    // less, and its error text is ours to show.
     let (connection, carrier) = Connection::new(Metered::new(stream, meter.clone()), meter);
     (connection, Box::pin(carrier))
 }
@@ -113,7 +133,10 @@ where
 fn kind(kind: ErrorKind) -> FailureKind {
     match kind {
         ErrorKind::ConnectionRefused => FailureKind::Refused,
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => FailureKind::Reset,
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::UnexpectedEof => FailureKind::Reset,
         ErrorKind::TimedOut => FailureKind::TimedOut,
         _ => FailureKind::Unreachable,
     }
@@ -122,16 +145,22 @@ fn kind(kind: ErrorKind) -> FailureKind {
 fn handshake_failure(endpoint: &Endpoint, error: &std::io::Error) -> DialFailure {
     let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let (kind, text) = match cause {
-        Some(rustls::Error::InvalidMessage(_)) => {
-            (FailureKind::ProtocolError, "it does not answer in TLS: use its tls-port, or leave TLS out".into())
-        }
+        Some(rustls::Error::InvalidMessage(_)) => (
+            FailureKind::ProtocolError,
+            "it does not answer in TLS: use its tls-port, or leave TLS out".into(),
+        ),
         Some(rustls::Error::InvalidCertificate(why)) => (
             FailureKind::Unauthorized,
-            format!("its certificate is not trusted: {why}; set_master_auth the CA that signed it, or the server name that it is made out to"),
+            format!(
+                "its certificate is not trusted: {why}; set_master_auth the CA that signed it, or the \
+                 server name that it is made out to"
+            ),
         ),
         Some(other) => (FailureKind::Unauthorized, format!("TLS: {other}")),
         None => match kind(error.kind()) {
-            FailureKind::Reset => (FailureKind::Reset, format!("connection ended within the TLS handshake: {error}")),
+            FailureKind::Reset => {
+                (FailureKind::Reset, format!("connection ended within the TLS handshake: {error}"))
+            }
             other => (other, format!("TLS: {error}")),
         },
     };

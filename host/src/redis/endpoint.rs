@@ -13,7 +13,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The addresses behind it, sorted: other names under which its peers may know it. An IP address is its own answer.
+    /// The addresses behind it, sorted: other names under which its peers may know it. An IP address is its
+    /// own answer.
     ///
     /// # Errors
     /// The resolver's own, for a name that it does not know.
@@ -27,7 +28,11 @@ impl Endpoint {
 
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -84,9 +89,13 @@ impl std::str::FromStr for Endpoint {
         }
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
-                let (host, behind) = rest.split_once(']').ok_or_else(|| EndpointError::BadBrackets(text.into()))?;
+                let (host, behind) =
+                    rest.split_once(']').ok_or_else(|| EndpointError::BadBrackets(text.into()))?;
                 // A zone, as in fe80::1%eth0, is for the resolver.
-                host.split('%').next().and_then(|ip| ip.parse::<Ipv6Addr>().ok()).ok_or_else(|| EndpointError::BadBrackets(text.into()))?;
+                host.split('%')
+                    .next()
+                    .and_then(|ip| ip.parse::<Ipv6Addr>().ok())
+                    .ok_or_else(|| EndpointError::BadBrackets(text.into()))?;
                 (host, behind.strip_prefix(':').ok_or_else(|| EndpointError::NoPort(text.into()))?)
             }
             None if text.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) || text.matches(':').count() > 1 => {
@@ -123,8 +132,13 @@ impl Credentials {
     /// # Errors
     /// When nothing is left, which is a forgotten mount far more often than a password.
     pub fn new(username: Option<String>, password: &str) -> Result<Self, CredentialsError> {
-        let password = password.strip_suffix('\n').map_or(password, |line| line.strip_suffix('\r').unwrap_or(line));
-        if password.is_empty() { Err(CredentialsError) } else { Ok(Self { username, password: password.into() }) }
+        let password =
+            password.strip_suffix('\n').map_or(password, |line| line.strip_suffix('\r').unwrap_or(line));
+        if password.is_empty() {
+            Err(CredentialsError)
+        } else {
+            Ok(Self { username, password: password.into() })
+        }
     }
 
     /// The words of AUTH.
@@ -133,7 +147,8 @@ impl Credentials {
     }
 }
 
-/// Who we may be to a server, in the order in which it is tried. More than one while a password is being changed.
+/// Who we may be to a server, in the order in which it is tried. More than one while a password is being
+/// changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logins(Vec<Option<Credentials>>);
 

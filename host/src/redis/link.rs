@@ -1,11 +1,13 @@
-//! The connection to one server over time: its probes, their late answers, its end. Never judges what an answer means.
+//! The connection to one server over time: its probes, their late answers, its end. Never judges what an
+//! answer means.
 //!
-//! A link holds at most two connections. The eldest is kept through any silence, because a hung server's first sign of life
-//! is the answer to the probe that it already has. But a connection can be dead without a sound (a host that lost power, a
-//! dropped NAT entry), so beside an overdue one a challenger is dialled. Whichever answers first lives on; the other is dropped.
+//! A link holds at most two connections. The eldest is kept through any silence, because a hung server's
+//! first sign of life is the answer to the probe that it already has. But a connection can be dead without a
+//! sound (a host that lost power, a dropped NAT entry), so beside an overdue one a challenger is dialled.
+//! Whichever answers first lives on; the other is dropped.
 //!
-//! A connection counts once it has answered: a hung server's kernel accepts connections too, and one that is accepted and
-//! closed without a word proves nothing.
+//! A connection counts once it has answered: a hung server's kernel accepts connections too, and one that is
+//! accepted and closed without a word proves nothing.
 
 use super::connection::{Connection, Question};
 use super::dial::{Driver, dial};
@@ -26,8 +28,8 @@ pub enum LinkEvent {
     Answered {
         /// Whose link.
         member: Arc<str>,
-        /// The number of the connection that answered, never used again in this process. A greater one than before means that
-        /// the former is gone, whether or not its end was reported.
+        /// The number of the connection that answered, never used again in this process. A greater one than
+        /// before means that the former is gone, whether or not its end was reported.
         link: u64,
         /// When the probe was sent: whatever the replies show was true since then.
         sent: Instant,
@@ -68,7 +70,8 @@ pub struct LinkSettings {
     pub tls: Option<Tls>,
     /// For connecting, and again for the first answer.
     pub dial_deadline: Duration,
-    /// The hang limit: an outstanding probe older than this no longer keeps a further one from dialling anew.
+    /// The hang limit: an outstanding probe older than this no longer keeps a further one from dialling
+    /// anew.
     pub redial_after: Duration,
     /// What is asked.
     pub probe: Arc<Probe>,
@@ -81,8 +84,16 @@ impl Link {
     /// Dials nobody yet: that is what the first probe does.
     pub fn new(member: Arc<str>, settings: LinkSettings, listener: Listener) -> Self {
         let LinkSettings { endpoint, logins, tls, dial_deadline, redial_after, probe } = settings;
-        let state = State { probe, logins, refused: 0, tls, mistrusted: 0, lines: Vec::new(), silent_challengers: 0 };
-        Self(Arc::new(Shared { member, endpoint, dial_deadline, redial_after, listener, state: Mutex::new(state) }))
+        let state =
+            State { probe, logins, refused: 0, tls, mistrusted: 0, lines: Vec::new(), silent_challengers: 0 };
+        Self(Arc::new(Shared {
+            member,
+            endpoint,
+            dial_deadline,
+            redial_after,
+            listener,
+            state: Mutex::new(state),
+        }))
     }
 
     /// Whose it is.
@@ -95,16 +106,17 @@ impl Link {
         &self.0.endpoint
     }
 
-    /// Asks once more, unless a question is open or a connection under way. Returns at once; the answer is an event.
-    /// Must be called within a tokio runtime.
+    /// Asks once more, unless a question is open or a connection under way. Returns at once; the answer is an
+    /// event. Must be called within a tokio runtime.
     pub fn probe(&self) {
         let shared = &self.0;
         let mut guard = shared.state();
         let state = &mut *guard;
         let has_challenger = state.lines.len() > 1;
-        // A challenger that was accepted and stays silent is left in peace ever longer: a hung server's kernel queues every
-        // connection, and the server works through that queue when it wakes.
-        let doublings = if has_challenger { state.silent_challengers.min(CHALLENGE_DOUBLINGS_MAX) } else { 0 };
+        // A challenger that was accepted and stays silent is left in peace ever longer: a hung server's
+        // kernel queues every connection, and the server works through that queue when it wakes.
+        let doublings =
+            if has_challenger { state.silent_challengers.min(CHALLENGE_DOUBLINGS_MAX) } else { 0 };
         let patience = shared.redial_after.saturating_mul(1 << doublings);
         match state.lines.last_mut() {
             None => shared.dial(state),
@@ -212,8 +224,11 @@ impl Shared {
         let shared = Arc::clone(self);
         let (tls, turn) = (state.tls.clone(), state.mistrusted);
         let carrier = tokio::spawn(async move {
-            // In a box, which is gone when the connection stands: a handshake is large, and connections are many.
-            match Box::pin(async { dial(&shared.endpoint, tls.as_ref(), turn, shared.dial_deadline).await }).await {
+            // In a box, which is gone when the connection stands: a handshake is large, and connections are
+            // many.
+            match Box::pin(async { dial(&shared.endpoint, tls.as_ref(), turn, shared.dial_deadline).await })
+                .await
+            {
                 Ok((connection, driver)) => shared.carry(id, connection, driver).await,
                 Err(failure) => {
                     shared.state().mistrusted += usize::from(failure.kind == FailureKind::Unauthorized);
@@ -222,7 +237,14 @@ impl Shared {
             }
         });
         let carrier = carrier.abort_handle();
-        state.lines.push(Line { id, began: Instant::now(), connection: None, number: None, asked: None, carrier });
+        state.lines.push(Line {
+            id,
+            began: Instant::now(),
+            connection: None,
+            number: None,
+            asked: None,
+            carrier,
+        });
     }
 
     /// Asks the first question and keeps the connection going to its end.
@@ -234,7 +256,8 @@ impl Shared {
             line.connection = Some(connection.clone());
             self.ask(line, &state.probe, state.logins.turn(state.refused));
         }
-        // An answer may come right before the end: the last words of a dead master are what its losses are counted from.
+        // An answer may come right before the end: the last words of a dead master are what its losses are
+        // counted from.
         driver.await;
         self.note_end(id, &connection);
     }
@@ -261,21 +284,34 @@ impl Shared {
         let Some(deadline) = shared.upgrade().map(|shared| shared.dial_deadline) else { return };
         tokio::time::sleep(deadline).await;
         let Some(shared) = shared.upgrade() else { return };
-        let silent = shared.state().lines.iter().find(|line| line.id == id && line.number.is_none()).map(|line| line.began);
+        let silent = shared
+            .state()
+            .lines
+            .iter()
+            .find(|line| line.id == id && line.number.is_none())
+            .map(|line| line.began);
         if let Some(began) = silent {
-            let text = format!("{}: connected, and no reply within {} ms", shared.endpoint, deadline.as_millis());
+            let text =
+                format!("{}: connected, and no reply within {} ms", shared.endpoint, deadline.as_millis());
             shared.fail(began, FailureKind::TimedOut, text);
         }
     }
 
     fn note_answer(&self, id: u64, sent: Instant, probe: &Probe, mut values: Vec<redis::Value>) {
         // The login, if there was one, stands in front.
-        let login: Vec<redis::Value> = values.drain(..values.len().saturating_sub(probe.names.len())).collect();
+        let login: Vec<redis::Value> =
+            values.drain(..values.len().saturating_sub(probe.names.len())).collect();
         let refusal = login.iter().chain(&values).filter_map(error_text).enumerate();
-        let is_refusal = |place: usize, text: &str| (place == 0 && login.first().and_then(error_text).is_some()) || text.starts_with("NOAUTH");
+        let is_refusal = |place: usize, text: &str| {
+            (place == 0 && login.first().and_then(error_text).is_some()) || text.starts_with("NOAUTH")
+        };
         if let Some((_, text)) = refusal.into_iter().find(|(place, text)| is_refusal(*place, text)) {
             self.state().refused += 1;
-            return self.give_up(id, FailureKind::Unauthorized, format!("{}: {}", self.endpoint, with_way_out(&text)));
+            return self.give_up(
+                id,
+                FailureKind::Unauthorized,
+                format!("{}: {}", self.endpoint, with_way_out(&text)),
+            );
         }
         let replies = probe.names.iter().cloned().zip(values.into_iter().map(reply)).collect();
         let mut state = self.state();
@@ -313,7 +349,8 @@ impl Shared {
         self.report(LinkEvent::Failed { member: Arc::clone(&self.member), sent, kind, text });
     }
 
-    /// Called with the state locked where order matters, so that no `Closed` overtakes the `Answered` before it.
+    /// Called with the state locked where order matters, so that no `Closed` overtakes the `Answered` before
+    /// it.
     fn report(&self, event: LinkEvent) {
         (self.listener)(event);
     }
@@ -332,7 +369,10 @@ impl Probe {
         let standard = STANDARD_COMMANDS.iter().map(|command| command.split(' ').collect());
         let wanted = wants.iter().map(|words| words.iter().map(String::as_str).collect());
         let commands: Vec<Vec<&str>> = standard.chain(wanted).collect();
-        Self { question: Question::new(&commands), names: commands.iter().map(|words| words.join(" ").into()).collect() }
+        Self {
+            question: Question::new(&commands),
+            names: commands.iter().map(|words| words.join(" ").into()).collect(),
+        }
     }
 }
 
@@ -347,17 +387,32 @@ impl State {
 fn last_words(connection: &Connection) -> (FailureKind, String) {
     let opening = connection.opening();
     match (connection.end(), connection.first_byte()) {
-        (Some(End::TooLong), _) => (FailureKind::ProtocolError, format!("more than {} MiB without the end of an answer", ANSWER_BYTES_MAX >> 20)),
-        (Some(End::Tls(why)), _) => (FailureKind::Unauthorized, format!("TLS: {why}; it may want a client certificate that its CA signed")),
-        (Some(End::Eof | End::Error(_)), None) => {
-            (FailureKind::Reset, "accepted and closed before any reply; a server that wants TLS does so too".into())
-        }
+        (Some(End::TooLong), _) => (
+            FailureKind::ProtocolError,
+            format!("more than {} MiB without the end of an answer", ANSWER_BYTES_MAX >> 20),
+        ),
+        (Some(End::Tls(why)), _) => (
+            FailureKind::Unauthorized,
+            format!("TLS: {why}; it may want a client certificate that its CA signed"),
+        ),
+        (Some(End::Eof | End::Error(_)), None) => (
+            FailureKind::Reset,
+            "accepted and closed before any reply; a server that wants TLS does so too".into(),
+        ),
         // Too many clients, protected mode: an error in answer to nothing, then the end.
-        (Some(End::Eof | End::Error(_)), Some(b'-')) => (error_kind(&opening[1..]), with_way_out(&opening[1..])),
-        (Some(End::Eof | End::Error(_)), Some(b'+' | b':' | b'$' | b'*')) => (FailureKind::Reset, "closed within its first answer".into()),
+        (Some(End::Eof | End::Error(_)), Some(b'-')) => {
+            (error_kind(&opening[1..]), with_way_out(&opening[1..]))
+        }
+        (Some(End::Eof | End::Error(_)), Some(b'+' | b':' | b'$' | b'*')) => {
+            (FailureKind::Reset, "closed within its first answer".into())
+        }
         // A TLS alert, RFC 8446 section 5.1: content type 21.
-        (_, Some(21)) => (FailureKind::ProtocolError, "it answers in TLS: switch TLS on, or use its plain port".into()),
-        (_, _) => (FailureKind::ProtocolError, format!("this is not the Redis protocol; it began with {opening:?}")),
+        (_, Some(21)) => {
+            (FailureKind::ProtocolError, "it answers in TLS: switch TLS on, or use its plain port".into())
+        }
+        (_, _) => {
+            (FailureKind::ProtocolError, format!("this is not the Redis protocol; it began with {opening:?}"))
+        }
     }
 }
 
@@ -366,9 +421,15 @@ fn with_way_out(text: &str) -> String {
     let way_out = match text {
         _ if text.starts_with("NOAUTH") => "set_master_auth a password, and a user if it has users",
         _ if text.starts_with("WRONGPASS") || text.contains("invalid password") => "check user and password",
-        _ if text.starts_with("DENIED") => "set_master_auth the server a password, or bind it to loopback only",
-        _ if text.contains("without any password") || text.contains("no password is set") => "leave the password out, or set_master_auth the server one",
-        _ if text.contains("wrong number of arguments for 'auth'") => "before version 6 there are no users: set_master_auth a password only",
+        _ if text.starts_with("DENIED") => {
+            "set_master_auth the server a password, or bind it to loopback only"
+        }
+        _ if text.contains("without any password") || text.contains("no password is set") => {
+            "leave the password out, or set_master_auth the server one"
+        }
+        _ if text.contains("wrong number of arguments for 'auth'") => {
+            "before version 6 there are no users: set_master_auth a password only"
+        }
         _ if text.contains("max number of clients") => "raise its maxclients",
         _ => return text.into(),
     };

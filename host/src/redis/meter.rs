@@ -1,7 +1,8 @@
 //! What came over one connection: how much since the last question, its first words, and how it ended.
 //!
-//! The redis crate grows its buffer for as long as a reply lasts and says of every end only "closed". So the stream is
-//! wrapped: a reply without an end ends the connection, and whoever asks later can be told what really happened.
+//! The redis crate grows its buffer for as long as a reply lasts and says of every end only "closed". So the
+//! stream is wrapped: a reply without an end ends the connection, and whoever asks later can be told what
+//! really happened.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -101,7 +102,11 @@ impl<S> Metered<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         match &read {
@@ -111,7 +116,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
             Poll::Ready(Ok(())) => {
                 if !self.meter.note_read(&buffer.filled()[before..]) {
                     self.meter.note_end(End::TooLong);
-                    return Poll::Ready(Err(std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "reply without an end")));
+                    return Poll::Ready(Err(std::io::Error::new(
+                        std::io::ErrorKind::ConnectionAborted,
+                        "reply without an end",
+                    )));
                 }
             }
         }
@@ -120,7 +128,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if let Poll::Ready(Err(error)) = &written {
             self.meter.note_error(error);

@@ -1,4 +1,5 @@
-//! Redis servers, as seen over the wire. Owns connections, probes and actions; never chooses what to do with them.
+//! Redis servers, as seen over the wire. Owns connections, probes and actions; never chooses what to do with
+//! them.
 //!
 //! | file | owns |
 //! |--|--|
@@ -13,25 +14,26 @@
 //! | `act` | one function per action |
 //! | `session` | a connection of its own for directives and passwords, which are no failover |
 //!
-//! The only place that knows the `redis` crate, whose values and commands these are. Its connections are not used: each keeps 16 KB of
-//! buffers and a queue, which a thousand groups cannot afford, and deadlines, limits and reconnection were ours anyway.
+//! The only place that knows the `redis` crate, whose values and commands these are. Its connections are not
+//! used: each keeps 16 KB of buffers and a queue, which a thousand groups cannot afford, and deadlines,
+//! limits and reconnection were ours anyway.
 
 pub mod act;
+mod admin;
 mod connection;
 mod dial;
 mod endpoint;
 mod link;
 mod meter;
 mod probe;
-mod admin;
 mod tls;
 mod wire;
 
+pub use admin::{Session, Set};
 pub use connection::{AskFailure, Connection};
 pub use dial::DialFailure;
 pub use dial::shows_ours;
 pub use endpoint::{Credentials, CredentialsError, Endpoint, EndpointError, Logins};
 pub use link::{Link, LinkEvent, LinkSettings, Listener, Probe};
 pub use probe::{CommandFailure, STANDARD_COMMANDS, TEXT_BYTES_MAX};
-pub use admin::{Session, Set};
 pub use tls::{Tls, TlsError};

@@ -5,9 +5,11 @@ use failover_core::facts;
 use std::fmt::Write;
 
 /// What every probe asks first, in the words of the observation.
-pub const STANDARD_COMMANDS: [&str; 4] = [facts::INFO_REPLICATION, facts::INFO_SERVER, facts::INFO_PERSISTENCE, facts::INFO_KEYSPACE];
+pub const STANDARD_COMMANDS: [&str; 4] =
+    [facts::INFO_REPLICATION, facts::INFO_SERVER, facts::INFO_PERSISTENCE, facts::INFO_KEYSPACE];
 
-/// The host's limit for one reply: longer ones are cut there and marked. INFO replication of 500 replicas is 45 KB.
+/// The host's limit for one reply: longer ones are cut there and marked. INFO replication of 500 replicas is
+/// 45 KB.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// A command without a good reply.
@@ -38,7 +40,8 @@ pub(super) fn reply(value: redis::Value) -> Result<Value, CommandFailure> {
         scalar => {
             let mut text = match scalar {
                 // INFO, in the bytes that it came in.
-                redis::Value::BulkString(bytes) => String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into()),
+                redis::Value::BulkString(bytes) => String::from_utf8(bytes)
+                    .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into()),
                 other => words(&other),
             };
             let truncated = cut(&mut text);
@@ -74,7 +77,9 @@ fn is_nested(value: &redis::Value) -> bool {
 /// What is neither nested nor a number: its text.
 fn words(value: &redis::Value) -> String {
     match value {
-        redis::Value::BulkString(bytes) | redis::Value::BigNumber(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        redis::Value::BulkString(bytes) | redis::Value::BigNumber(bytes) => {
+            String::from_utf8_lossy(bytes).into_owned()
+        }
         redis::Value::SimpleString(text) | redis::Value::VerbatimString { text, .. } => text.clone(),
         redis::Value::Okay => "OK".into(),
         redis::Value::Double(number) => number.to_string(),
@@ -83,8 +88,8 @@ fn words(value: &redis::Value) -> String {
     }
 }
 
-/// RESP2 text. Lengths are those of the text as written, after the replacement of what is no UTF-8, so that it parses.
-/// Stops soon after the limit: the rest would be cut anyway. The parser bounds the depth (100).
+/// RESP2 text. Lengths are those of the text as written, after the replacement of what is no UTF-8, so that
+/// it parses. Stops soon after the limit: the rest would be cut anyway. The parser bounds the depth (100).
 fn write_resp(value: &redis::Value, out: &mut String) {
     if out.len() > TEXT_BYTES_MAX {
         return;
@@ -94,8 +99,12 @@ fn write_resp(value: &redis::Value, out: &mut String) {
         items.for_each(|item| write_resp(item, out));
     };
     match value {
-        redis::Value::Array(items) | redis::Value::Set(items) | redis::Value::Push { data: items, .. } => list(items.len(), &mut items.iter()),
-        redis::Value::Map(pairs) => list(pairs.len() * 2, &mut pairs.iter().flat_map(|(key, value)| [key, value])),
+        redis::Value::Array(items) | redis::Value::Set(items) | redis::Value::Push { data: items, .. } => {
+            list(items.len(), &mut items.iter())
+        }
+        redis::Value::Map(pairs) => {
+            list(pairs.len() * 2, &mut pairs.iter().flat_map(|(key, value)| [key, value]))
+        }
         redis::Value::Attribute { data, .. } => write_resp(data, out),
         redis::Value::Nil => out.push_str("$-1\r\n"),
         redis::Value::Int(number) => put(out, format_args!(":{number}\r\n")),
@@ -148,16 +157,28 @@ mod tests {
     #[test]
     fn arrays_come_back_as_the_resp_that_they_were() {
         let resp = "*3\r\n$5\r\nslave\r\n*2\r\n:1\r\n$-1\r\n-ERR no\r\n";
-        assert_eq!(parsed(resp.as_bytes()), Ok(Value::Nested(Nested { resp: resp.into(), truncated: false })));
-        assert_eq!(parsed(b"*1\r\n$1\r\n\xff\r\n"), Ok(Value::Nested(Nested { resp: "*1\r\n$3\r\n\u{fffd}\r\n".into(), truncated: false })));
+        assert_eq!(
+            parsed(resp.as_bytes()),
+            Ok(Value::Nested(Nested { resp: resp.into(), truncated: false }))
+        );
+        assert_eq!(
+            parsed(b"*1\r\n$1\r\n\xff\r\n"),
+            Ok(Value::Nested(Nested { resp: "*1\r\n$3\r\n\u{fffd}\r\n".into(), truncated: false }))
+        );
     }
 
     #[test]
     fn long_replies_are_cut_between_characters_and_say_so() {
         let long = "é".repeat(TEXT_BYTES_MAX);
-        let Ok(Value::Text(text)) = reply(redis::Value::BulkString(format!("a{long}").into_bytes())) else { panic!("no text") };
+        let Ok(Value::Text(text)) = reply(redis::Value::BulkString(format!("a{long}").into_bytes())) else {
+            panic!("no text")
+        };
         assert!(text.truncated && text.text.len() == TEXT_BYTES_MAX - 1);
-        let Ok(Value::Nested(nested)) = reply(redis::Value::Array(vec![redis::Value::Int(1); TEXT_BYTES_MAX])) else { panic!("not nested") };
+        let Ok(Value::Nested(nested)) =
+            reply(redis::Value::Array(vec![redis::Value::Int(1); TEXT_BYTES_MAX]))
+        else {
+            panic!("not nested")
+        };
         assert!(nested.truncated && nested.resp.len() == TEXT_BYTES_MAX);
     }
 
@@ -172,7 +193,11 @@ mod tests {
             ("-ERR unknown command\r\n", FailureKind::ErrorReply),
             ("-ERR\r\n", FailureKind::ErrorReply),
         ] {
-            assert_eq!(parsed(resp.as_bytes()), Err(CommandFailure { kind, text: resp[1..].trim_end().into() }), "{resp}");
+            assert_eq!(
+                parsed(resp.as_bytes()),
+                Err(CommandFailure { kind, text: resp[1..].trim_end().into() }),
+                "{resp}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! How an encrypted connection is made: whom we trust, who we are; and how it was made before, for servers that do not know the new
-//! way yet. Reads its files once; never dials.
+//! How an encrypted connection is made: whom we trust, who we are; and how it was made before, for servers
+//! that do not know the new way yet. Reads its files once; never dials.
 
 use super::endpoint::Endpoint;
 use rustls::pki_types::pem::PemObject;
@@ -24,21 +24,28 @@ struct Way {
 }
 
 impl Tls {
-    /// Trusts the certificates of `ca` and nobody else. `client` is our own certificate chain and key, for servers with
-    /// `tls-auth-clients yes`. The server's certificate must be made out to `server_name`, else to the host that is dialled.
+    /// Trusts the certificates of `ca` and nobody else. `client` is our own certificate chain and key, for
+    /// servers with `tls-auth-clients yes`. The server's certificate must be made out to `server_name`,
+    /// else to the host that is dialled.
     ///
     /// # Errors
     /// [`TlsError`] names the file and what is wrong with it.
-    pub fn new(ca: &Path, client: Option<(&Path, &Path)>, server_name: Option<&str>) -> Result<Self, TlsError> {
+    pub fn new(
+        ca: &Path,
+        client: Option<(&Path, &Path)>,
+        server_name: Option<&str>,
+    ) -> Result<Self, TlsError> {
         let own = client.map(|(chain, key)| {
-            let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Unreadable { path: key.into(), source })?;
+            let private = PrivateKeyDer::from_pem_file(key)
+                .map_err(|source| TlsError::Unreadable { path: key.into(), source })?;
             Ok((certificates(chain)?, private))
         });
         let way = way(certificates(ca)?, own.transpose()?).map_err(|(part, source)| {
             let path = client.filter(|_| part == Part::Own).map_or(ca, |(chain, _)| chain).into();
             TlsError::Unusable { path, source }
         })?;
-        let server_name = server_name.map(|name| named(name).ok_or_else(|| TlsError::BadName(name.into()))).transpose()?;
+        let server_name =
+            server_name.map(|name| named(name).ok_or_else(|| TlsError::BadName(name.into()))).transpose()?;
         Ok(Self { ways: vec![way], server_name })
     }
 
@@ -48,13 +55,18 @@ impl Tls {
     /// One sentence that names the part, as a Secret of Kubernetes does, and what is wrong with it.
     pub fn from_pem(ca: &[u8], chain: &[u8], key: &[u8], server_name: &str) -> Result<Self, String> {
         let certificates = |what: &str, pem: &[u8]| {
-            let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| format!("{what}: {error}"))?;
+            let found = CertificateDer::pem_slice_iter(pem)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| format!("{what}: {error}"))?;
             if found.is_empty() { Err(format!("{what} contains no certificate")) } else { Ok(found) }
         };
         let private = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("tls.key: {error}"))?;
         let way = way(certificates("ca.crt", ca)?, Some((certificates("tls.crt", chain)?, private)));
-        let way = way.map_err(|(part, error)| format!("{}: {error}", if part == Part::Own { "tls.crt" } else { "ca.crt" }))?;
-        let server_name = named(server_name).ok_or_else(|| format!("{server_name:?} is no name that a certificate can have"))?;
+        let way = way.map_err(|(part, error)| {
+            format!("{}: {error}", if part == Part::Own { "tls.crt" } else { "ca.crt" })
+        })?;
+        let server_name = named(server_name)
+            .ok_or_else(|| format!("{server_name:?} is no name that a certificate can have"))?;
         Ok(Self { ways: vec![way], server_name: Some(server_name) })
     }
 
@@ -71,13 +83,19 @@ impl Tls {
         self.ways.len()
     }
 
-    /// What a handshake needs, of the way whose turn it is. None when the host is no name that a certificate could have.
-    pub(super) fn for_endpoint(&self, endpoint: &Endpoint, turn: usize) -> Option<(&TlsConnector, ServerName<'static>)> {
+    /// What a handshake needs, of the way whose turn it is. None when the host is no name that a certificate
+    /// could have.
+    pub(super) fn for_endpoint(
+        &self,
+        endpoint: &Endpoint,
+        turn: usize,
+    ) -> Option<(&TlsConnector, ServerName<'static>)> {
         let way = self.ways.get(turn % self.ways.len())?;
         self.server_name.clone().or_else(|| named(&endpoint.host)).map(|name| (&way.connector, name))
     }
 
-    /// Whether a server that shows this certificate has the newest of our own, as servers have that share it with us.
+    /// Whether a server that shows this certificate has the newest of our own, as servers have that share it
+    /// with us.
     pub(super) fn is_ours(&self, shown: Option<&CertificateDer<'_>>) -> bool {
         shown.is_some() && self.ways.first().and_then(|way| way.own.as_ref()) == shown
     }
@@ -133,14 +151,17 @@ fn way(authorities: Vec<CertificateDer<'static>>, own: Option<Own>) -> Result<Wa
     for certificate in authorities {
         roots.add(certificate).map_err(|error| (Part::Authorities, error))?;
     }
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| (Part::Authorities, error))?
-        .with_root_certificates(roots);
+    let builder =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| (Part::Authorities, error))?
+            .with_root_certificates(roots);
     let leaf = own.as_ref().and_then(|(chain, _)| chain.first().cloned());
     let config = match own {
         None => builder.with_no_client_auth(),
-        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| (Part::Own, error))?,
+        Some((chain, key)) => {
+            builder.with_client_auth_cert(chain, key).map_err(|error| (Part::Own, error))?
+        }
     };
     Ok(Way { connector: TlsConnector::from(Arc::new(config)), own: leaf })
 }

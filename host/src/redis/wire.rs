@@ -1,6 +1,7 @@
 //! Replies of RESP2 out of bytes. Knows where an answer ends and what it says; reads nothing.
 //!
-//! The end is found first, in steps that go on where the last one stopped: an answer that comes in a thousand pieces is looked at once.
+//! The end is found first, in steps that go on where the last one stopped: an answer that comes in a thousand
+//! pieces is looked at once.
 
 use redis::Value;
 
@@ -25,11 +26,13 @@ impl Scan {
         Self { open: replies, at: 0, looked: 0 }
     }
 
-    /// The length of the answer, of which `bytes` are the beginning and maybe more. None: it is not all there yet.
+    /// The length of the answer, of which `bytes` are the beginning and maybe more. None: it is not all there
+    /// yet.
     pub(super) fn go_on(&mut self, bytes: &[u8]) -> Result<Option<usize>, NoReply> {
         while self.open > 0 {
             let from = self.looked.max(self.at);
-            let Some(end) = bytes[from..].iter().position(|byte| *byte == b'\n').map(|place| from + place) else {
+            let Some(end) = bytes[from..].iter().position(|byte| *byte == b'\n').map(|place| from + place)
+            else {
                 self.looked = bytes.len();
                 return Ok(None);
             };
@@ -104,7 +107,9 @@ fn head(line: &[u8]) -> Result<(u8, &[u8]), NoReply> {
 fn length(line: &[u8]) -> Result<Option<usize>, NoReply> {
     match number(line)? {
         -1 => Ok(None),
-        length => usize::try_from(length).ok().filter(|length| *length <= LENGTH_MAX).map(Some).ok_or(NoReply),
+        length => {
+            usize::try_from(length).ok().filter(|length| *length <= LENGTH_MAX).map(Some).ok_or(NoReply)
+        }
     }
 }
 
@@ -122,7 +127,8 @@ const LENGTH_MAX: usize = 1 << 31;
 mod tests {
     use super::*;
 
-    const ANSWER: &[u8] = b"+OK\r\n:-7\r\n$5\r\na\r\nbc\r\n$-1\r\n*2\r\n*1\r\n+x\r\n$0\r\n\r\n-LOADING it loads\r\n";
+    const ANSWER: &[u8] =
+        b"+OK\r\n:-7\r\n$5\r\na\r\nbc\r\n$-1\r\n*2\r\n*1\r\n+x\r\n$0\r\n\r\n-LOADING it loads\r\n";
 
     #[test]
     fn every_reply_is_read_as_the_crate_reads_it() {
@@ -137,7 +143,11 @@ mod tests {
             "-ERR no\r\n",
             "-NOAUTH\r\n",
         ] {
-            assert_eq!(replies(reply.as_bytes()), Ok(vec![redis::parse_redis_value(reply.as_bytes()).unwrap()]), "{reply}");
+            assert_eq!(
+                replies(reply.as_bytes()),
+                Ok(vec![redis::parse_redis_value(reply.as_bytes()).unwrap()]),
+                "{reply}"
+            );
         }
         assert_eq!(replies(ANSWER).unwrap().len(), 6);
     }
@@ -155,7 +165,15 @@ mod tests {
 
     #[test]
     fn what_is_no_reply_is_refused() {
-        for bytes in ["HTTP/1.1 400 Bad Request\r\n", "\r\n", "+no end\n", ":x\r\n", "$-2\r\n", "*9999999999\r\n", "%1\r\n"] {
+        for bytes in [
+            "HTTP/1.1 400 Bad Request\r\n",
+            "\r\n",
+            "+no end\n",
+            ":x\r\n",
+            "$-2\r\n",
+            "*9999999999\r\n",
+            "%1\r\n",
+        ] {
             let scanned = Scan::new(1).go_on(bytes.as_bytes());
             assert!(scanned == Err(NoReply) || replies(bytes.as_bytes()) == Err(NoReply), "{bytes}");
         }

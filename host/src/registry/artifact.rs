@@ -1,5 +1,5 @@
-//! A component as an OCI artifact, in the layout that the CNCF's Wasm working group has agreed on: one manifest, one configuration,
-//! one layer. So wkg and others read what we push, and the other way round.
+//! A component as an OCI artifact, in the layout that the CNCF's Wasm working group has agreed on: one
+//! manifest, one configuration, one layer. So wkg and others read what we push, and the other way round.
 
 use super::digest;
 use super::http::FetchError;
@@ -34,7 +34,11 @@ impl Artifact {
             "config": { "mediaType": CONFIG_TYPE, "digest": digest(&config), "size": config.len() },
             "layers": [{ "mediaType": LAYER_TYPE, "digest": layer, "size": component.len() }],
         });
-        Self { config, component: Bytes::copy_from_slice(component), manifest: Bytes::from(manifest.to_string()) }
+        Self {
+            config,
+            component: Bytes::copy_from_slice(component),
+            manifest: Bytes::from(manifest.to_string()),
+        }
     }
 }
 
@@ -56,13 +60,15 @@ pub struct Layer {
 
 impl Manifest {
     pub fn read(bytes: &[u8]) -> Result<Self, FetchError> {
-        serde_json::from_slice(bytes).map_err(|error| FetchError::NoComponent(format!("its manifest is not understood: {error}")))
+        serde_json::from_slice(bytes)
+            .map_err(|error| FetchError::NoComponent(format!("its manifest is not understood: {error}")))
     }
 
     /// The one layer that is a component.
     pub fn component(&self, bytes_max: usize) -> Result<Layer, FetchError> {
         let found: Vec<&Layer> = self.layers.iter().filter(|layer| layer.media_type == LAYER_TYPE).collect();
-        let types = || self.layers.iter().map(|layer| layer.media_type.as_str()).collect::<Vec<_>>().join(", ");
+        let types =
+            || self.layers.iter().map(|layer| layer.media_type.as_str()).collect::<Vec<_>>().join(", ");
         match found[..] {
             [layer] if layer.size <= bytes_max => Ok(layer.clone()),
             [_] => Err(FetchError::NoComponent(format!("it has more than {bytes_max} bytes"))),
@@ -85,7 +91,8 @@ mod tests {
 
     #[test]
     fn what_is_pushed_is_what_is_pulled_and_the_same_every_time() {
-        let (one, other) = (Artifact::of(b"component", &["a".into()]), Artifact::of(b"component", &["a".into()]));
+        let (one, other) =
+            (Artifact::of(b"component", &["a".into()]), Artifact::of(b"component", &["a".into()]));
         assert_eq!((&one.config, &one.manifest), (&other.config, &other.manifest));
         let layer = Manifest::read(&one.manifest).unwrap().component(9).unwrap();
         assert_eq!((layer.digest, layer.size), (digest(b"component"), 9));
@@ -93,12 +100,24 @@ mod tests {
 
     #[test]
     fn other_artifacts_are_refused_by_what_they_are() {
-        let refusal = |manifest: &str| Manifest::read(manifest.as_bytes()).and_then(|manifest| manifest.component(8)).unwrap_err().to_string();
-        let layer = |kind: &str, size: u8| format!(r#"{{"mediaType": "{kind}", "digest": "sha256:0", "size": {size}}}"#);
+        let refusal = |manifest: &str| {
+            Manifest::read(manifest.as_bytes())
+                .and_then(|manifest| manifest.component(8))
+                .unwrap_err()
+                .to_string()
+        };
+        let layer = |kind: &str, size: u8| {
+            format!(r#"{{"mediaType": "{kind}", "digest": "sha256:0", "size": {size}}}"#)
+        };
         assert!(refusal("no json").contains("not understood"));
         assert!(refusal(r#"{"manifests": []}"#).contains("no layers"));
-        assert!(refusal(&format!(r#"{{"layers": [{}]}}"#, layer("application/gzip", 1))).contains("application/gzip"));
-        assert!(refusal(&format!(r#"{{"layers": [{}]}}"#, layer(LAYER_TYPE, 9))).contains("more than 8 bytes"));
+        assert!(
+            refusal(&format!(r#"{{"layers": [{}]}}"#, layer("application/gzip", 1)))
+                .contains("application/gzip")
+        );
+        assert!(
+            refusal(&format!(r#"{{"layers": [{}]}}"#, layer(LAYER_TYPE, 9))).contains("more than 8 bytes")
+        );
         assert!(refusal(&format!(r#"{{"layers": [{0}, {0}]}}"#, layer(LAYER_TYPE, 1))).contains("2 layers"));
     }
 }

@@ -1,4 +1,5 @@
-//! One request and its answer, bounded in time and size. Redirects are followed without the credentials of where they began.
+//! One request and its answer, bounded in time and size. Redirects are followed without the credentials of
+//! where they began.
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
@@ -45,7 +46,10 @@ pub enum FetchError {
         bytes_max: usize,
     },
     /// It wants to know who we are, or does not let us.
-    #[error("{address}: {status}; log in with docker login, or set REDIS_OPERATOR_REGISTRY_USER and REDIS_OPERATOR_REGISTRY_PASSWORD")]
+    #[error(
+        "{address}: {status}; log in with docker login, or set REDIS_OPERATOR_REGISTRY_USER and \
+         REDIS_OPERATOR_REGISTRY_PASSWORD"
+    )]
     Unauthorized {
         /// Who was asked.
         address: String,
@@ -103,10 +107,18 @@ impl Answer {
     pub fn refused(&self, address: &str) -> FetchError {
         let address = address.to_owned();
         match self.status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => FetchError::Unauthorized { address, status: self.status },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                FetchError::Unauthorized { address, status: self.status }
+            }
             StatusCode::NOT_FOUND => FetchError::NotFound { address },
             status => {
-                let text = String::from_utf8_lossy(&self.body).split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
+                let text = String::from_utf8_lossy(&self.body)
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" ")
+                    .chars()
+                    .take(200)
+                    .collect();
                 FetchError::Refused { address, status, text }
             }
         }
@@ -134,48 +146,76 @@ impl Http {
         let mut roots = rustls::RootCertStore::empty();
         // A system without any can still be asked over plain HTTP; over TLS it trusts nobody.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(FetchError::NoTls)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let tls =
+            rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(FetchError::NoTls)?
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         // Connections are not kept: a policy is fetched once.
         Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)))
     }
 
     /// Sends one request.
     pub async fn ask(&self, address: &str, ask: Ask<'_>) -> Result<Answer, FetchError> {
-        let uri: Uri = address.parse().ok().filter(|uri: &Uri| uri.host().is_some()).ok_or_else(|| FetchError::Address(address.into()))?;
+        let uri: Uri = address
+            .parse()
+            .ok()
+            .filter(|uri: &Uri| uri.host().is_some())
+            .ok_or_else(|| FetchError::Address(address.into()))?;
         let mut request = Request::builder().method(ask.method).uri(uri);
         for (name, value) in ask.headers {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(ask.body)).map_err(|_| FetchError::Address(address.into()))?;
-        let unreachable = |error: &(dyn Error + 'static)| FetchError::Unreachable { address: address.into(), why: chain(error) };
+        let unreachable = |error: &(dyn Error + 'static)| FetchError::Unreachable {
+            address: address.into(),
+            why: chain(error),
+        };
         let answer = async {
-            let (head, body) = self.0.request(request).await.map_err(|error| unreachable(&error))?.into_parts();
-            let body = Limited::new(body, ask.bytes_max).collect().await.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-                Some(_) => FetchError::TooLarge { address: address.into(), bytes_max: ask.bytes_max },
-                None => unreachable(error.as_ref()),
-            })?;
+            let (head, body) =
+                self.0.request(request).await.map_err(|error| unreachable(&error))?.into_parts();
+            let body =
+                Limited::new(body, ask.bytes_max).collect().await.map_err(|error| match error
+                    .downcast_ref::<LengthLimitError>()
+                {
+                    Some(_) => FetchError::TooLarge { address: address.into(), bytes_max: ask.bytes_max },
+                    None => unreachable(error.as_ref()),
+                })?;
             Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes().to_vec() })
         };
-        tokio::time::timeout(REQUEST_MAX, answer).await.map_err(|_| FetchError::TimedOut { address: address.into() })?
+        tokio::time::timeout(REQUEST_MAX, answer)
+            .await
+            .map_err(|_| FetchError::TimedOut { address: address.into() })?
     }
 
-    /// Gets, wherever it is by now. Registries keep blobs in other places, which must not see who we are here.
-    pub async fn get(&self, address: &str, headers: &[(HeaderName, String)], bytes_max: usize) -> Result<Answer, FetchError> {
+    /// Gets, wherever it is by now. Registries keep blobs in other places, which must not see who we are
+    /// here.
+    pub async fn get(
+        &self,
+        address: &str,
+        headers: &[(HeaderName, String)],
+        bytes_max: usize,
+    ) -> Result<Answer, FetchError> {
         let (mut address, mut headers) = (address.to_owned(), headers.to_vec());
         for _ in 0..REDIRECTS_MAX {
-            let answer = self.ask(&address, Ask { method: Method::GET, headers: &headers, body: Bytes::new(), bytes_max }).await?;
-            let Some(location) = answer.header(LOCATION).filter(|_| answer.status.is_redirection()) else { return Ok(answer) };
+            let answer = self
+                .ask(&address, Ask { method: Method::GET, headers: &headers, body: Bytes::new(), bytes_max })
+                .await?;
+            let Some(location) = answer.header(LOCATION).filter(|_| answer.status.is_redirection()) else {
+                return Ok(answer);
+            };
             let next = absolute(&address, location);
             if origin(&next) != origin(&address) {
                 headers.retain(|(name, _)| *name != AUTHORIZATION);
             }
             if address.starts_with("https://") && !next.starts_with("https://") {
-                return Err(FetchError::Unreachable { address, why: format!("it redirects to {next}, without TLS") });
+                return Err(FetchError::Unreachable {
+                    address,
+                    why: format!("it redirects to {next}, without TLS"),
+                });
             }
             address = next;
         }
@@ -185,7 +225,11 @@ impl Http {
 
 /// Where a `Location` leads.
 pub fn absolute(from: &str, location: &str) -> String {
-    if location.contains("://") { location.into() } else { format!("{}/{}", origin(from), location.trim_start_matches('/')) }
+    if location.contains("://") {
+        location.into()
+    } else {
+        format!("{}/{}", origin(from), location.trim_start_matches('/'))
+    }
 }
 
 /// Scheme, host and port.
@@ -218,6 +262,9 @@ mod tests {
     fn a_location_is_read_as_browsers_do() {
         assert_eq!(absolute("https://a:1/v2/x?y=1", "/v2/uploads/7?s=1"), "https://a:1/v2/uploads/7?s=1");
         assert_eq!(absolute("http://a/v2", "https://b/c"), "https://b/c");
-        assert_eq!((origin("https://a:1/v2"), origin("https://a:1?x"), origin("https://a")), ("https://a:1", "https://a:1", "https://a"));
+        assert_eq!(
+            (origin("https://a:1/v2"), origin("https://a:1?x"), origin("https://a")),
+            ("https://a:1", "https://a:1", "https://a")
+        );
     }
 }

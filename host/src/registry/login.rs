@@ -1,5 +1,6 @@
-//! Who we are at a registry: from docker's configuration file, which `docker login` and Kubernetes' image pull secrets write, or as
-//! the environment says. Never from a command line, and never in a log. Credential helpers are not asked.
+//! Who we are at a registry: from docker's configuration file, which `docker login` and Kubernetes' image
+//! pull secrets write, or as the environment says. Never from a command line, and never in a log. Credential
+//! helpers are not asked.
 
 use super::FetchError;
 use base64::Engine;
@@ -43,8 +44,13 @@ impl Logins {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(bad(error.to_string())),
         };
-        let config: DockerConfig = serde_json::from_str(&text).map_err(|error| bad(format!("it is no configuration of docker: {error}")))?;
-        config.auths.iter().find(|(place, _)| host(place) == registry).map_or(Ok(None), |(_, auth)| auth.login().map_err(bad))
+        let config: DockerConfig = serde_json::from_str(&text)
+            .map_err(|error| bad(format!("it is no configuration of docker: {error}")))?;
+        config
+            .auths
+            .iter()
+            .find(|(place, _)| host(place) == registry)
+            .map_or(Ok(None), |(_, auth)| auth.login().map_err(bad))
     }
 }
 
@@ -114,7 +120,10 @@ mod tests {
         let (_dir, logins) = logins(&format!(
             r#"{{"auths": {{"ghcr.io": {{"auth": "{auth}"}}, "https://index.docker.io/v1/": {{"username": "you", "password": "p"}}}}, "credsStore": "x"}}"#
         ));
-        assert_eq!(logins.of("ghcr.io").unwrap(), Some(Login { user: "me".into(), password: "secret:with:colons".into() }));
+        assert_eq!(
+            logins.of("ghcr.io").unwrap(),
+            Some(Login { user: "me".into(), password: "secret:with:colons".into() })
+        );
         assert_eq!(logins.of("docker.io").unwrap().unwrap().user, "you");
         assert_eq!(logins.of("quay.io").unwrap(), None);
         let given = Some(Login { user: "env".into(), password: "p".into() });
@@ -123,7 +132,10 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_nobody_and_one_that_is_broken_is_named() {
-        assert_eq!(Logins { docker_config: Some("/nowhere/config.json".into()), given: None }.of("ghcr.io").unwrap(), None);
+        assert_eq!(
+            Logins { docker_config: Some("/nowhere/config.json".into()), given: None }.of("ghcr.io").unwrap(),
+            None
+        );
         for broken in ["no json", r#"{"auths": {"ghcr.io": {"auth": "%%%"}}}"#] {
             let (_dir, logins) = logins(broken);
             assert!(logins.of("ghcr.io").unwrap_err().to_string().contains("config.json"));
@@ -132,6 +144,8 @@ mod tests {
 
     #[test]
     fn a_password_is_in_no_log() {
-        assert!(!format!("{:?}", Login { user: "me".into(), password: "hunter2".into() }).contains("hunter2"));
+        assert!(
+            !format!("{:?}", Login { user: "me".into(), password: "hunter2".into() }).contains("hunter2")
+        );
     }
 }

@@ -1,9 +1,9 @@
-//! Component files over HTTP: artifacts of OCI registries, and files of web servers. Moves bytes and checks their digests; knows
-//! nothing of policies or Kubernetes, and chooses nothing.
+//! Component files over HTTP: artifacts of OCI registries, and files of web servers. Moves bytes and checks
+//! their digests; knows nothing of policies or Kubernetes, and chooses nothing.
 //!
-//! The registry protocol is the OCI distribution specification's: manifest and blob, get and put, in one piece each. A crate for it
-//! (oci-client) would bring a second HTTP client, 38 crates, and no bound on what a registry may send; the client that Kubernetes
-//! needs anyway does.
+//! The registry protocol is the OCI distribution specification's: manifest and blob, get and put, in one
+//! piece each. A crate for it (oci-client) would bring a second HTTP client, 38 crates, and no bound on what
+//! a registry may send; the client that Kubernetes needs anyway does.
 //!
 //! | file | owns |
 //! |--|--|
@@ -75,7 +75,13 @@ impl Remote {
     ///
     /// # Errors
     /// [`FetchError`]; what was sent before stays there without a name.
-    pub async fn push(&self, component: &[u8], exports: &[String], image: &Reference, plain_http: bool) -> Result<Pushed, FetchError> {
+    pub async fn push(
+        &self,
+        component: &[u8],
+        exports: &[String],
+        image: &Reference,
+        plain_http: bool,
+    ) -> Result<Pushed, FetchError> {
         let login = self.logins.of(&image.registry)?;
         let mut session = Session::new(&self.http, image, login, plain_http);
         let artifact = Artifact::of(component, exports);

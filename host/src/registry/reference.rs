@@ -18,7 +18,10 @@ pub struct Reference {
 
 /// Why a text is no name of an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} names no artifact: {why}; write REGISTRY/REPOSITORY:TAG, as in registry.example.com/policies/mine:1.2.0")]
+#[error(
+    "{text:?} names no artifact: {why}; write REGISTRY/REPOSITORY:TAG, as in \
+     registry.example.com/policies/mine:1.2.0"
+)]
 pub struct ReferenceError {
     text: String,
     why: &'static str,
@@ -32,30 +35,41 @@ impl Reference {
 
     fn read(text: &str) -> Result<Self, &'static str> {
         let (registry, rest) = text.split_once('/').ok_or("it has no registry")?;
-        // As everywhere: a first part without a dot or a port might as well be a repository of somebody's default registry.
+        // As everywhere: a first part without a dot or a port might as well be a repository of somebody's
+        // default registry.
         let is_host = registry == "localhost" || registry.contains(['.', ':']);
-        if !is_host || !registry.chars().all(|letter| letter.is_ascii_alphanumeric() || "-.:[]".contains(letter)) {
+        if !is_host
+            || !registry.chars().all(|letter| letter.is_ascii_alphanumeric() || "-.:[]".contains(letter))
+        {
             return Err("its first part is no registry");
         }
         let (rest, digest) = rest.split_once('@').map_or((rest, None), |(rest, digest)| (rest, Some(digest)));
-        let (repository, tag) = rest.split_once(':').map_or((rest, None), |(repository, tag)| (repository, Some(tag)));
+        let (repository, tag) =
+            rest.split_once(':').map_or((rest, None), |(repository, tag)| (repository, Some(tag)));
         let is_part = |part: &str| {
-            let edge = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit());
-            let inner = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "._-".contains(letter);
+            let edge = |letter: Option<char>| {
+                letter.is_some_and(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
+            };
+            let inner = |letter: char| {
+                letter.is_ascii_lowercase() || letter.is_ascii_digit() || "._-".contains(letter)
+            };
             edge(part.chars().next()) && edge(part.chars().last()) && part.chars().all(inner)
         };
         if repository.len() > 255 || !repository.split('/').all(is_part) {
             return Err("its repository is not lower-case letters, digits, and . _ - between them");
         }
         if let Some(tag) = tag {
-            let is_tag = tag.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter)) && !tag.starts_with(['.', '-']);
+            let is_tag = tag.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter))
+                && !tag.starts_with(['.', '-']);
             if tag.is_empty() || tag.len() > 128 || !is_tag {
                 return Err("its tag is not letters, digits, . _ and -");
             }
         }
         if let Some(digest) = digest {
             let hex = digest.strip_prefix("sha256:").ok_or("its digest is no sha256:")?;
-            if hex.len() != 64 || !hex.chars().all(|letter| letter.is_ascii_digit() || ('a'..='f').contains(&letter)) {
+            if hex.len() != 64
+                || !hex.chars().all(|letter| letter.is_ascii_digit() || ('a'..='f').contains(&letter))
+            {
                 return Err("its digest is not 64 lower-case hexadecimal digits");
             }
         }
@@ -63,7 +77,12 @@ impl Reference {
             return Err("it has neither tag nor digest");
         }
         let own = |text: Option<&str>| text.map(str::to_owned);
-        Ok(Self { registry: registry.into(), repository: repository.into(), tag: own(tag), digest: own(digest) })
+        Ok(Self {
+            registry: registry.into(),
+            repository: repository.into(),
+            tag: own(tag),
+            digest: own(digest),
+        })
     }
 }
 
@@ -98,7 +117,10 @@ mod tests {
             ("[::1]:5000/mine:1", "[::1]:5000", "mine", "1"),
         ] {
             let read: Reference = text.parse().unwrap();
-            assert_eq!((read.registry.as_str(), read.repository.as_str(), read.version()), (registry, repository, version));
+            assert_eq!(
+                (read.registry.as_str(), read.repository.as_str(), read.version()),
+                (registry, repository, version)
+            );
             assert_eq!(read.to_string(), text);
         }
     }

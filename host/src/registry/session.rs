@@ -25,11 +25,15 @@ impl<'a> Session<'a> {
     pub async fn manifest(&mut self) -> Result<Vec<u8>, FetchError> {
         let address = self.address(&format!("manifests/{}", self.image.version()));
         let accept = (ACCEPT, artifact::MANIFEST_TYPE.to_owned());
-        let answer = self.ask(Method::GET, &address, &[accept], Bytes::new(), artifact::MANIFEST_BYTES_MAX).await?;
+        let answer =
+            self.ask(Method::GET, &address, &[accept], Bytes::new(), artifact::MANIFEST_BYTES_MAX).await?;
         if answer.status != StatusCode::OK {
             return Err(answer.refused(&self.image.to_string()));
         }
-        self.image.digest.as_ref().map_or(Ok(()), |wanted| is_what_was_asked_for("the manifest", wanted, &answer.body))?;
+        self.image
+            .digest
+            .as_ref()
+            .map_or(Ok(()), |wanted| is_what_was_asked_for("the manifest", wanted, &answer.body))?;
         Ok(answer.body)
     }
 
@@ -47,13 +51,18 @@ impl<'a> Session<'a> {
     /// Sends a blob, unless it is there.
     pub async fn put_blob(&mut self, blob: Bytes) -> Result<(), FetchError> {
         let digest = digest(&blob);
-        let known = self.ask(Method::HEAD, &self.address(&format!("blobs/{digest}")), &[], Bytes::new(), ANSWER_BYTES_MAX).await?;
+        let known = self
+            .ask(Method::HEAD, &self.address(&format!("blobs/{digest}")), &[], Bytes::new(), ANSWER_BYTES_MAX)
+            .await?;
         if known.status == StatusCode::OK {
             return Ok(());
         }
         let uploads = self.address("blobs/uploads/");
         let opened = self.ask(Method::POST, &uploads, &[], Bytes::new(), ANSWER_BYTES_MAX).await?;
-        let location = opened.header(LOCATION).filter(|_| opened.status == StatusCode::ACCEPTED).ok_or_else(|| opened.refused(&uploads))?;
+        let location = opened
+            .header(LOCATION)
+            .filter(|_| opened.status == StatusCode::ACCEPTED)
+            .ok_or_else(|| opened.refused(&uploads))?;
         let mark = if location.contains('?') { '&' } else { '?' };
         let address = format!("{}{mark}digest={digest}", absolute(&uploads, location));
         let octets = (CONTENT_TYPE, "application/octet-stream".to_owned());
@@ -73,7 +82,8 @@ impl<'a> Session<'a> {
     fn address(&self, rest: &str) -> String {
         let scheme = if self.plain_http { "http" } else { "https" };
         // The name that people know is not the host that serves it.
-        let host = if self.image.registry == "docker.io" { "registry-1.docker.io" } else { &self.image.registry };
+        let host =
+            if self.image.registry == "docker.io" { "registry-1.docker.io" } else { &self.image.registry };
         format!("{scheme}://{host}/v2/{}/{rest}", self.image.repository)
     }
 
@@ -90,9 +100,15 @@ impl<'a> Session<'a> {
         let bytes_max = bytes_max.max(ANSWER_BYTES_MAX);
         let first = self.send(&method, address, headers, body.clone(), bytes_max).await?;
         let is_answered = first.status != StatusCode::UNAUTHORIZED || self.authorization.is_some();
-        let Some(challenge) = first.header(WWW_AUTHENTICATE).filter(|_| !is_answered) else { return Ok(first) };
+        let Some(challenge) = first.header(WWW_AUTHENTICATE).filter(|_| !is_answered) else {
+            return Ok(first);
+        };
         self.authorization = self.answer(challenge).await?;
-        if self.authorization.is_none() { Ok(first) } else { self.send(&method, address, headers, body, bytes_max).await }
+        if self.authorization.is_none() {
+            Ok(first)
+        } else {
+            self.send(&method, address, headers, body, bytes_max).await
+        }
     }
 
     async fn send(
@@ -118,16 +134,25 @@ impl<'a> Session<'a> {
             return Ok(self.login.as_ref().map(Login::basic));
         }
         let value = |name: &str| parameter(rest, name);
-        let Some(realm) = value("realm").filter(|_| scheme.eq_ignore_ascii_case("bearer")) else { return Ok(None) };
+        let Some(realm) = value("realm").filter(|_| scheme.eq_ignore_ascii_case("bearer")) else {
+            return Ok(None);
+        };
         if !self.plain_http && !realm.starts_with("https://") {
-            return Err(FetchError::Unreachable { address: realm.into(), why: "the registry sends us there for a token, without TLS".into() });
+            return Err(FetchError::Unreachable {
+                address: realm.into(),
+                why: "the registry sends us there for a token, without TLS".into(),
+            });
         }
-        let query = ["service", "scope"].into_iter().filter_map(|name| Some(format!("{name}={}", escaped(value(name)?))));
+        let query = ["service", "scope"]
+            .into_iter()
+            .filter_map(|name| Some(format!("{name}={}", escaped(value(name)?))));
         let mark = if realm.contains('?') { "&" } else { "?" };
         let address = format!("{realm}{mark}{}", query.collect::<Vec<_>>().join("&"));
         let headers: Vec<_> = self.login.iter().map(|login| (AUTHORIZATION, login.basic())).collect();
         let answer = self.http.get(&address, &headers, ANSWER_BYTES_MAX).await?;
-        let token = serde_json::from_slice::<Token>(&answer.body).ok().and_then(|token| token.token.or(token.access_token));
+        let token = serde_json::from_slice::<Token>(&answer.body)
+            .ok()
+            .and_then(|token| token.token.or(token.access_token));
         match token.filter(|_| answer.status == StatusCode::OK) {
             Some(token) => Ok(Some(format!("Bearer {token}"))),
             None => Err(answer.refused(realm)),
@@ -148,15 +173,22 @@ fn is_what_was_asked_for(what: &'static str, wanted: &str, bytes: &[u8]) -> Resu
 
 /// One of `realm="https://…",service="…",scope="a:b:pull,push"`. Values have commas, but no quotation marks.
 fn parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let at =
-        text.match_indices(name).find(|(at, _)| text[at + name.len()..].starts_with("=\"") && (*at == 0 || text[..*at].ends_with([',', ' '])))?.0;
+    let at = text
+        .match_indices(name)
+        .find(|(at, _)| {
+            text[at + name.len()..].starts_with("=\"") && (*at == 0 || text[..*at].ends_with([',', ' ']))
+        })?
+        .0;
     text[at + name.len() + 2..].split('"').next()
 }
 
 /// A value of a query.
 fn escaped(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:,".contains(&byte);
-    value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    value
+        .bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// Tokens and the words of refusals.

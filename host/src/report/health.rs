@@ -1,5 +1,6 @@
-//! Whether this process does what it is there for: its groups' loops go round, and those whom it needs answer. Told by the loops
-//! themselves, asked over HTTP. Alive is about us alone: a restart mends no API server, and would cost the groups their operator.
+//! Whether this process does what it is there for: its groups' loops go round, and those whom it needs
+//! answer. Told by the loops themselves, asked over HTTP. Alive is about us alone: a restart mends no API
+//! server, and would cost the groups their operator.
 
 use crate::group::{Moment, Report};
 use std::collections::BTreeMap;
@@ -48,7 +49,12 @@ impl Health {
 
     /// A group is looked after from now on, until what is returned is dropped.
     pub fn group(self: &Arc<Self>, name: String, now: Moment) -> Heartbeat {
-        let signs = Signs { name, newest_us: AtomicU64::new(now.0), has_decided: AtomicBool::new(false), is_held: AtomicBool::new(false) };
+        let signs = Signs {
+            name,
+            newest_us: AtomicU64::new(now.0),
+            has_decided: AtomicBool::new(false),
+            is_held: AtomicBool::new(false),
+        };
         let signs = Arc::new(signs);
         let mut known = self.known();
         let number = known.next;
@@ -59,7 +65,12 @@ impl Health {
 
     /// Somebody else is needed from now on, and answers at least so often.
     pub fn contact(&self, name: String, within_us: u64) -> Dependency {
-        let answers = Arc::new(Answers { name, within_us, newest_us: AtomicU64::new(NEVER), refused_us: AtomicU64::new(NEVER) });
+        let answers = Arc::new(Answers {
+            name,
+            within_us,
+            newest_us: AtomicU64::new(NEVER),
+            refused_us: AtomicU64::new(NEVER),
+        });
         self.known().contacts.push(Arc::clone(&answers));
         Dependency(answers)
     }
@@ -71,12 +82,16 @@ impl Health {
     pub fn alive(&self, now: Moment) -> Result<(), String> {
         self.known().groups.values().try_for_each(|signs| {
             let age_us = Moment(signs.newest_us.load(Ordering::Relaxed)).age_us(now);
-            if age_us < self.stale_us { Ok(()) } else { Err(format!("the loop of {} has said nothing for {} ms", signs.name, age_us / 1000)) }
+            if age_us < self.stale_us {
+                Ok(())
+            } else {
+                Err(format!("the loop of {} has said nothing for {} ms", signs.name, age_us / 1000))
+            }
         })
     }
 
-    /// They run, each has decided, their policies give usable answers, and everybody else who is needed answers. Whether there is
-    /// authority to act is no matter: who waits for it is able to take over.
+    /// They run, each has decided, their policies give usable answers, and everybody else who is needed
+    /// answers. Whether there is authority to act is no matter: who waits for it is able to take over.
     ///
     /// # Errors
     /// One line that says what is missing.
@@ -86,7 +101,11 @@ impl Health {
         known.contacts.iter().try_for_each(|answers| {
             let refused_us = answers.refused_us.load(Ordering::Relaxed);
             let is_refused = refused_us != NEVER && Moment(refused_us).age_us(now) < REFUSED_US;
-            if is_refused { Err(format!("{}: refused; the log says which right is missing", answers.name)) } else { Ok(()) }
+            if is_refused {
+                Err(format!("{}: refused; the log says which right is missing", answers.name))
+            } else {
+                Ok(())
+            }
         })?;
         known.contacts.iter().try_for_each(|answers| match answers.newest_us.load(Ordering::Relaxed) {
             NEVER => Err(format!("{}: no answer yet", answers.name)),
@@ -99,7 +118,11 @@ impl Health {
             if signs.is_held.load(Ordering::Relaxed) {
                 return Err(format!("no policy gives a usable answer for {}", signs.name));
             }
-            if signs.has_decided.load(Ordering::Relaxed) { Ok(()) } else { Err(format!("no decision has been made yet for {}", signs.name)) }
+            if signs.has_decided.load(Ordering::Relaxed) {
+                Ok(())
+            } else {
+                Err(format!("no decision has been made yet for {}", signs.name))
+            }
         })
     }
 
@@ -131,7 +154,11 @@ impl Heartbeat {
                 self.signs.is_held.store(false, Ordering::Relaxed);
             }
             Report::Held => self.signs.is_held.store(true, Ordering::Relaxed),
-            Report::Link { .. } | Report::Fault { .. } | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => {}
+            Report::Link { .. }
+            | Report::Fault { .. }
+            | Report::Sent { .. }
+            | Report::Withheld { .. }
+            | Report::Finished { .. } => {}
         }
     }
 }
@@ -197,13 +224,17 @@ mod tests {
         assert_eq!(health.alive(Moment(2_999)), Ok(()));
         cart.beat(Moment(3_000));
         assert_eq!(health.alive(Moment(3_999)), Ok(()));
-        assert_eq!(health.alive(Moment(2_003_000)), Err("the loop of shop/cart has said nothing for 2000 ms".into()));
+        assert_eq!(
+            health.alive(Moment(2_003_000)),
+            Err("the loop of shop/cart has said nothing for 2000 ms".into())
+        );
     }
 
     #[test]
     fn a_group_that_talks_does_not_hide_one_that_is_stuck_and_one_that_was_let_go_is_no_matter() {
         let health = health(100);
-        let (stuck, well) = (health.group("shop/stuck".into(), Moment(0)), health.group("shop/well".into(), Moment(0)));
+        let (stuck, well) =
+            (health.group("shop/stuck".into(), Moment(0)), health.group("shop/well".into(), Moment(0)));
         well.beat(Moment(5_000));
         assert!(health.alive(Moment(5_001)).unwrap_err().contains("shop/stuck"));
         drop(stuck);
@@ -218,13 +249,16 @@ mod tests {
             let _pulse = pulse;
             panic!("a bug, for the test");
         }));
-        assert!(panicked.is_err() && health.alive(Moment(999)).is_ok() && health.alive(Moment(1_000)).is_err());
+        assert!(
+            panicked.is_err() && health.alive(Moment(999)).is_ok() && health.alive(Moment(1_000)).is_err()
+        );
     }
 
     #[test]
     fn it_is_ready_once_each_group_has_decided_and_while_policies_answer() {
         let health = health(1_000);
-        let (cart, till) = (health.group("shop/cart".into(), Moment(0)), health.group("shop/till".into(), Moment(0)));
+        let (cart, till) =
+            (health.group("shop/cart".into(), Moment(0)), health.group("shop/till".into(), Moment(0)));
         cart.report(Moment(1), &decision());
         till.report(Moment(1), &lost("till-0000"));
         assert_eq!(health.ready(Moment(2)), Err("no decision has been made yet for shop/till".into()));
@@ -240,7 +274,10 @@ mod tests {
     #[test]
     fn who_cannot_reach_whom_it_needs_is_not_ready_and_yet_alive() {
         let health = health(1_000);
-        let (api, list) = (health.contact("the API server".into(), 500), health.contact("the list of Redis objects".into(), u64::MAX));
+        let (api, list) = (
+            health.contact("the API server".into(), 500),
+            health.contact("the list of Redis objects".into(), u64::MAX),
+        );
         assert_eq!(health.ready(Moment(0)), Err("the API server: no answer yet".into()));
         api.heard(Moment(0));
         assert_eq!(health.ready(Moment(1)), Err("the list of Redis objects: no answer yet".into()));

@@ -1,8 +1,9 @@
-//! A look at any group: what it sees, what was decided last, and by whom. For people who ask, and made when they ask: an observation
-//! is large, so nobody keeps one. It holds no secrets, since the host asks the servers for none.
+//! A look at any group: what it sees, what was decided last, and by whom. For people who ask, and made when
+//! they ask: an observation is large, so nobody keeps one. It holds no secrets, since the host asks the
+//! servers for none.
 
-use crate::group::Moment;
 use crate::contract::{Decision, Observation};
+use crate::group::Moment;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,7 +69,8 @@ impl GroupInspector {
         look(asking);
         let observation = &tokio::time::timeout(LOOK_LIMIT, answer).await.ok()?.ok()?;
         let DecisionRef { decision, digest } = ruling.as_ref();
-        serde_json::to_string(&View { age_ms: at.age_us(now) / 1000, policy: digest, observation, decision }).ok()
+        serde_json::to_string(&View { age_ms: at.age_us(now) / 1000, policy: digest, observation, decision })
+            .ok()
     }
 
     fn shown(&self, namespace: &str, name: &str) -> Option<Shown> {
@@ -110,8 +112,12 @@ mod tests {
         assert_eq!(inspector.json("shop", "cart", Moment(0)).await, None);
         show(&window, 1_000, "before");
         show(&window, 2_000, "healthy");
-        let json: Value = serde_json::from_str(&inspector.json("shop", "cart", Moment(9_000)).await.unwrap()).unwrap();
-        assert_eq!((&json["age_ms"], &json["policy"], &json["decision"]["reason"]), (&7.into(), &DIGEST.into(), &"healthy".into()));
+        let json: Value =
+            serde_json::from_str(&inspector.json("shop", "cart", Moment(9_000)).await.unwrap()).unwrap();
+        assert_eq!(
+            (&json["age_ms"], &json["policy"], &json["decision"]["reason"]),
+            (&7.into(), &DIGEST.into(), &"healthy".into())
+        );
         assert_eq!(json["observation"]["instances"].as_array().unwrap().len(), 3);
         assert_eq!(inspector.json("other", "cart", Moment(0)).await, None);
     }

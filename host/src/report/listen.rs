@@ -1,7 +1,8 @@
 //! Metrics and health over HTTP: `GET /metrics`, `/healthz`, `/readyz`, and the newest look at a group at
-//! `/groups/NAMESPACE/NAME`. All but the look is answered from what is known at that moment; no peer can hold up the loop.
+//! `/groups/NAMESPACE/NAME`. All but the look is answered from what is known at that moment; no peer can hold
+//! up the loop.
 
-use super::{Health, Metrics, GroupInspector};
+use super::{GroupInspector, Health, Metrics};
 use crate::group::Moment;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -57,12 +58,21 @@ impl Listen {
     ///
     /// # Errors
     /// [`ListenError`], naming the address.
-    pub async fn bind(address: SocketAddr, metrics: Arc<Metrics>, health: Arc<Health>, start: Instant) -> Result<Self, ListenError> {
+    pub async fn bind(
+        address: SocketAddr,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+        start: Instant,
+    ) -> Result<Self, ListenError> {
         let socket = TcpListener::bind(address).await.map_err(|source| match source.kind() {
             std::io::ErrorKind::AddrInUse => ListenError::Taken { address },
             _ => ListenError::Bind { address, source },
         })?;
-        Ok(Self { socket, pages: Pages { metrics, health, inspector: Arc::default(), start }, header_timeout: HEADER_TIMEOUT })
+        Ok(Self {
+            socket,
+            pages: Pages { metrics, health, inspector: Arc::default(), start },
+            header_timeout: HEADER_TIMEOUT,
+        })
     }
 
     /// Serves the newest look at each of these groups, too.
@@ -122,7 +132,11 @@ impl Pages {
     async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         let group = path.strip_prefix(GROUPS);
         if group.is_none() && !["/metrics", "/healthz", "/readyz"].contains(&path) {
-            return response(StatusCode::NOT_FOUND, PLAIN, "not here; see /metrics, /healthz, /readyz, /groups/NAMESPACE/NAME\n".into());
+            return response(
+                StatusCode::NOT_FOUND,
+                PLAIN,
+                "not here; see /metrics, /healthz, /readyz, /groups/NAMESPACE/NAME\n".into(),
+            );
         }
         if method != Method::GET {
             let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".into());
@@ -144,7 +158,11 @@ impl Pages {
         };
         match shown {
             Some(json) => response(StatusCode::OK, JSON, json),
-            None => response(StatusCode::NOT_FOUND, PLAIN, "no such group is looked after here, or nothing was decided yet\n".into()),
+            None => response(
+                StatusCode::NOT_FOUND,
+                PLAIN,
+                "no such group is looked after here, or nothing was decided yet\n".into(),
+            ),
         }
     }
 
@@ -185,8 +203,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 mod tests {
     use super::super::script::{decided, lost, show};
     use super::*;
-    use crate::group::Report;
     use crate::contract::Verdict;
+    use crate::group::Report;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// A served address, and the health that it shows.
@@ -197,7 +215,10 @@ mod tests {
     async fn served_with(health: Health, header_timeout: Duration) -> (SocketAddr, Arc<Health>) {
         let health = Arc::new(health);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut listen = Listen::bind(any, Arc::new(Metrics::new("1.2.3")), Arc::clone(&health), Instant::now()).await.unwrap();
+        let mut listen =
+            Listen::bind(any, Arc::new(Metrics::new("1.2.3")), Arc::clone(&health), Instant::now())
+                .await
+                .unwrap();
         listen.header_timeout = header_timeout;
         let address = listen.address().unwrap();
         tokio::spawn(listen.run());
@@ -218,7 +239,10 @@ mod tests {
         let (address, _) = served(Health::new(1_000_000)).await;
         let (status, text) = ask(address, "GET", "/metrics").await;
         assert_eq!(status, 200);
-        assert!(text.contains("\r\ncontent-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"), "{text}");
+        assert!(
+            text.contains("\r\ncontent-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"),
+            "{text}"
+        );
         assert!(text.contains("\r\n\r\n# HELP redis_operator_build ") && text.ends_with("# EOF\n"), "{text}");
     }
 
@@ -263,7 +287,8 @@ mod tests {
     async fn the_newest_look_at_a_group_is_served_and_an_unknown_group_is_404() {
         let (inspector, any) = (Arc::new(GroupInspector::default()), SocketAddr::from(([127, 0, 0, 1], 0)));
         let (metrics, health) = (Arc::new(Metrics::new("1.2.3")), Arc::new(Health::new(1_000_000)));
-        let listen = Listen::bind(any, metrics, health, Instant::now()).await.unwrap().showing(Arc::clone(&inspector));
+        let listen =
+            Listen::bind(any, metrics, health, Instant::now()).await.unwrap().showing(Arc::clone(&inspector));
         let address = listen.address().unwrap();
         tokio::spawn(listen.run());
         let window = inspector.open("shop", "cart");
@@ -300,7 +325,13 @@ mod tests {
     #[tokio::test]
     async fn a_taken_address_is_named() {
         let (address, health) = served(Health::new(1_000_000)).await;
-        let error = Listen::bind(address, Arc::new(Metrics::new("1.2.3")), health, Instant::now()).await.err().unwrap();
-        assert_eq!(error.to_string(), format!("another process listens on {address} already; choose another address"));
+        let error = Listen::bind(address, Arc::new(Metrics::new("1.2.3")), health, Instant::now())
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(
+            error.to_string(),
+            format!("another process listens on {address} already; choose another address")
+        );
     }
 }

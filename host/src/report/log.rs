@@ -1,12 +1,12 @@
-//! One event a report: a constant message, everything else in fields. Info for what is new, debug for repeats, warn for what a
-//! human must read. Observations are the one thing here that strangers write; they hold no secrets, since the host asks for
-//! none.
+//! One event a report: a constant message, everything else in fields. Info for what is new, debug for
+//! repeats, warn for what a human must read. Observations are the one thing here that strangers write; they
+//! hold no secrets, since the host asks for none.
 
 use super::GroupNames;
 use super::timeline::MasterChange;
 use super::words::{self, short};
-use crate::group::{Decided, Outcome, Report};
 use crate::contract::{Observation, Verdict};
+use crate::group::{Decided, Outcome, Report};
 
 /// The log of one group.
 pub struct Log {
@@ -43,7 +43,9 @@ impl Log {
     pub fn report(&mut self, report: &Report, is_news: bool) {
         match report {
             Report::Decided(decided) => self.decided(decided, is_news),
-            Report::Link { member, state } => tell!(self, Level::Info, "link", instance = member.as_str(), state = words::link(*state)),
+            Report::Link { member, state } => {
+                tell!(self, Level::Info, "link", instance = member.as_str(), state = words::link(*state))
+            }
             Report::Fault { digest, title, fault, observation } => {
                 let level = if is_news { Level::Warn } else { Level::Debug };
                 tell!(self, level, "policy fault", policy = short(digest), title = title.as_str(), kind = words::fault(fault), error = %fault);
@@ -51,7 +53,12 @@ impl Log {
             }
             Report::Held => {
                 let level = if is_news { Level::Warn } else { Level::Debug };
-                tell!(self, level, "held", explanation = "no policy gives a usable answer, so nothing is done until one does");
+                tell!(
+                    self,
+                    level,
+                    "held",
+                    explanation = "no policy gives a usable answer, so nothing is done until one does"
+                );
             }
             Report::Sent { order, action } => {
                 let (action, instance) = words::action(action);
@@ -59,31 +66,74 @@ impl Log {
             }
             Report::Withheld { action, why } => {
                 let (action, instance) = words::action(action);
-                tell!(self, Level::Info, "withheld", action = action, instance = instance, error = why.as_str());
+                tell!(
+                    self,
+                    Level::Info,
+                    "withheld",
+                    action = action,
+                    instance = instance,
+                    error = why.as_str()
+                );
             }
             Report::Finished { action, outcome, elapsed_us } => {
                 let (action, instance) = words::action(action);
                 let (level, note, error, pause_us) = match outcome {
                     Outcome::Done { note, pause_us } => (Level::Info, Some(note.as_str()), None, *pause_us),
-                    Outcome::Failed(error) | Outcome::InDoubt(error) => (Level::Warn, None, Some(error.as_str()), None),
+                    Outcome::Failed(error) | Outcome::InDoubt(error) => {
+                        (Level::Warn, None, Some(error.as_str()), None)
+                    }
                 };
-                let (outcome, elapsed_ms, pause_ms) = (words::outcome(outcome), ms(*elapsed_us), pause_us.map(ms));
+                let (outcome, elapsed_ms, pause_ms) =
+                    (words::outcome(outcome), ms(*elapsed_us), pause_us.map(ms));
                 tell!(self, level, "finished", action, instance, outcome, note, pause_ms, elapsed_ms, error);
             }
         }
     }
 
     pub fn takeover(&self, takeover: &MasterChange) {
-        let MasterChange { source, target, meant_for, evidence, is_handover, known_loss_bytes, detect_us, decide_us, promote_us, repoint_us, pause_us } =
-            takeover;
+        let MasterChange {
+            source,
+            target,
+            meant_for,
+            evidence,
+            is_handover,
+            known_loss_bytes,
+            detect_us,
+            decide_us,
+            promote_us,
+            repoint_us,
+            pause_us,
+        } = takeover;
         let meant_for = Some(meant_for.as_str()).filter(|meant_for| meant_for != target);
         let (source, instance, reason) = (source.as_deref(), target.as_str(), words::evidence(*evidence));
         let (detect_ms, decide_ms, promote_ms) = (detect_us.map(ms), decide_us.map(ms), ms(*promote_us));
-        let (repoint_ms, pause_ms, known_loss_bytes) = (repoint_us.map(ms), pause_us.map(ms), *known_loss_bytes);
+        let (repoint_ms, pause_ms, known_loss_bytes) =
+            (repoint_us.map(ms), pause_us.map(ms), *known_loss_bytes);
         if *is_handover {
-            tell!(self, Level::Info, "handover finished", reason, source, instance, meant_for, promote_ms, repoint_ms, pause_ms, known_loss_bytes);
+            tell!(
+                self,
+                Level::Info,
+                "handover finished",
+                reason,
+                source,
+                instance,
+                meant_for,
+                promote_ms,
+                repoint_ms,
+                pause_ms,
+                known_loss_bytes
+            );
         } else if source.is_none() {
-            tell!(self, Level::Info, "promotion finished", reason, instance, meant_for, promote_ms, repoint_ms);
+            tell!(
+                self,
+                Level::Info,
+                "promotion finished",
+                reason,
+                instance,
+                meant_for,
+                promote_ms,
+                repoint_ms
+            );
         } else {
             tell!(
                 self,
@@ -111,12 +161,32 @@ impl Log {
             (true, Verdict::Healthy | Verdict::Act | Verdict::Wait) => Level::Info,
         };
         // The first action stands for its stage here; each has an event of its own when it is sent.
-        let (action, instance) = decision.stages.first().and_then(|stage| stage.actions.first()).map(words::action).unzip();
-        let lag_bytes = decision.members.iter().find(|member| Some(member.id.as_str()) == instance).and_then(|member| member.lag_bytes);
-        let (verdict, reason, explanation) = (words::verdict(decision.verdict), decision.reason.as_str(), decision.explanation.as_str());
+        let (action, instance) =
+            decision.stages.first().and_then(|stage| stage.actions.first()).map(words::action).unzip();
+        let lag_bytes = decision
+            .members
+            .iter()
+            .find(|member| Some(member.id.as_str()) == instance)
+            .and_then(|member| member.lag_bytes);
+        let (verdict, reason, explanation) =
+            (words::verdict(decision.verdict), decision.reason.as_str(), decision.explanation.as_str());
         let (master, master_goal) = (decision.master.as_deref(), decision.master_goal.as_deref());
         let (known_loss_bytes, policy) = (decision.known_loss_bytes, short(digest));
-        tell!(self, level, "decided", verdict, reason, explanation, master, master_goal, action, instance, lag_bytes, known_loss_bytes, policy);
+        tell!(
+            self,
+            level,
+            "decided",
+            verdict,
+            reason,
+            explanation,
+            master,
+            master_goal,
+            action,
+            instance,
+            lag_bytes,
+            known_loss_bytes,
+            policy
+        );
         if decision.verdict == Verdict::Act {
             self.observed(observation, digest, reason, is_news);
         }
@@ -126,12 +196,21 @@ impl Log {
     fn publication(&mut self, observation: &Observation) {
         let epoch = observation.published.as_ref().map(|published| published.epoch);
         let before = self.published.replace(epoch);
-        if let Some(published) = observation.published.as_ref().filter(|_| before.is_some_and(|before| before != epoch)) {
-            tell!(self, Level::Info, "published", instance = published.master.as_str(), offset = published.offset);
+        if let Some(published) =
+            observation.published.as_ref().filter(|_| before.is_some_and(|before| before != epoch))
+        {
+            tell!(
+                self,
+                Level::Info,
+                "published",
+                instance = published.master.as_str(),
+                offset = published.offset
+            );
         }
     }
 
-    /// What a decision rests on, ready for `policy decide`. Under a target of its own: `RUST_LOG=info,observation=off`.
+    /// What a decision rests on, ready for `policy decide`. Under a target of its own:
+    /// `RUST_LOG=info,observation=off`.
     fn observed(&self, observation: &Observation, digest: &str, reason: &str, is_news: bool) {
         let is_wanted = if is_news {
             tracing::enabled!(target: "observation", tracing::Level::INFO)
@@ -156,7 +235,10 @@ impl Log {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "durations stay far below 2^53 microseconds, which is 285 years")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "durations stay far below 2^53 microseconds, which is 285 years"
+)]
 fn ms(us: u64) -> f64 {
     us as f64 / 1000.0
 }
@@ -166,11 +248,13 @@ const OBSERVATION_BYTES_MAX: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
-    use super::super::script::{act, decided, failed, failover, fault, in_doubt, observed, promote, repeated};
+    use super::super::script::{
+        act, decided, failed, failover, fault, in_doubt, observed, promote, repeated,
+    };
     use super::super::timeline::Timeline;
     use super::*;
-    use crate::group::Moment;
     use crate::contract::{Evidence, Topology};
+    use crate::group::Moment;
     use serde_json::Value;
     use std::sync::{Arc, Mutex};
 
@@ -191,16 +275,24 @@ mod tests {
     fn logged(what: impl FnOnce(&mut Log)) -> Vec<Value> {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber =
-            tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::DEBUG).with_writer(move || writer.clone()).finish();
-        let names = GroupNames { namespace: String::new(), name: "cart".into(), topology: Topology::Replication };
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(move || writer.clone())
+            .finish();
+        let names =
+            GroupNames { namespace: String::new(), name: "cart".into(), topology: Topology::Replication };
         tracing::subscriber::with_default(subscriber, || what(&mut Log::new(names)));
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     fn heads(events: &[Value]) -> Vec<(&str, &str)> {
-        events.iter().map(|event| (event["level"].as_str().unwrap(), event["message"].as_str().unwrap())).collect()
+        events
+            .iter()
+            .map(|event| (event["level"].as_str().unwrap(), event["message"].as_str().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -221,10 +313,14 @@ mod tests {
         ] {
             assert_eq!(decided[field], text, "{field}");
         }
-        assert_eq!((&decided["epoch"], &decided["lag_bytes"], &decided["known_loss_bytes"]), (&1.into(), &7.into(), &42.into()));
+        assert_eq!(
+            (&decided["epoch"], &decided["lag_bytes"], &decided["known_loss_bytes"]),
+            (&1.into(), &7.into(), &42.into())
+        );
         assert_eq!(decided.get("namespace"), None);
         let Report::Decided(asked) = &report else { unreachable!() };
-        let observation: Observation = serde_json::from_str(events[1]["observation"].as_str().unwrap()).unwrap();
+        let observation: Observation =
+            serde_json::from_str(events[1]["observation"].as_str().unwrap()).unwrap();
         assert_eq!(observation, *asked.observation);
     }
 
@@ -267,13 +363,16 @@ mod tests {
     fn a_failover_ends_with_its_phases_in_milliseconds() {
         let mut timeline = Timeline::default();
         timeline.fault(Moment(0));
-        let takeover = failover(0).iter().find_map(|(at, report)| timeline.take(Moment(*at), report)).unwrap();
+        let takeover =
+            failover(0).iter().find_map(|(at, report)| timeline.take(Moment(*at), report)).unwrap();
         let first = MasterChange { source: None, ..takeover.clone() };
         let handed_over = MasterChange { is_handover: true, ..takeover.clone() };
-        let events = logged(|log| [&takeover, &first, &handed_over].into_iter().for_each(|it| log.takeover(it)));
+        let events =
+            logged(|log| [&takeover, &first, &handed_over].into_iter().for_each(|it| log.takeover(it)));
         let messages = ["failover finished", "promotion finished", "handover finished"];
         assert_eq!(heads(&events), messages.map(|message| ("INFO", message)));
-        let times = ["detect_ms", "decide_ms", "promote_ms", "repoint_ms"].map(|field| events[0][field].as_f64().unwrap());
+        let times = ["detect_ms", "decide_ms", "promote_ms", "repoint_ms"]
+            .map(|field| events[0][field].as_f64().unwrap());
         assert_eq!((times, &events[0]["known_loss_bytes"]), ([1.7, 0.6, 0.3, 0.9], &42.into()));
     }
 

@@ -1,12 +1,14 @@
-//! What is counted and measured, as Prometheus metrics. Every label is a name of the group, one of its instances, or one of a
-//! bounded set of words: no policy can make the registry grow without end.
+//! What is counted and measured, as Prometheus metrics. Every label is a name of the group, one of its
+//! instances, or one of a bounded set of words: no policy can make the registry grow without end.
 
 use super::GroupNames;
 use super::timeline::MasterChange;
 use super::words::{self, short};
 use crate::group::{Decided, Outcome, Report};
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder, text};
-use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info};
+use prometheus_client::metrics::{
+    counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info,
+};
 use prometheus_client::registry::{Registry, Unit};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -63,7 +65,8 @@ impl Metrics {
     pub fn new(version: &'static str) -> Self {
         let mut registry = Registry::with_prefix("redis_operator");
         registry.register("build", "Version of the operator", Info::new(vec![("version", version)]));
-        let histogram = || Family::new_with_constructor((|| Histogram::new(BUCKETS_SECONDS)) as fn() -> Histogram);
+        let histogram =
+            || Family::new_with_constructor((|| Histogram::new(BUCKETS_SECONDS)) as fn() -> Histogram);
         let mut metrics = Self {
             registry,
             decisions: Family::default(),
@@ -92,25 +95,61 @@ impl Metrics {
         let all = &mut self.registry;
         all.register("decisions", "Decisions by reason and verdict", self.decisions.clone());
         all.register("actions", "Actions by kind and outcome", self.actions.clone());
-        all.register("policy_faults", "Policies without a usable answer, by kind of fault", self.faults.clone());
+        all.register(
+            "policy_faults",
+            "Policies without a usable answer, by kind of fault",
+            self.faults.clone(),
+        );
         all.register("held", "Looks at which no policy had a usable answer", self.held.clone());
-        all.register("shadow_decisions", "Answers of policies beside those that decide, by outcome", self.shadows.clone());
+        all.register(
+            "shadow_decisions",
+            "Answers of policies beside those that decide, by outcome",
+            self.shadows.clone(),
+        );
         all.register("master_changes", "Changes of master by evidence", self.master_changes.clone());
         let help = "Bytes that replaced masters are known to have had and their successors had not";
         all.register_with_unit("known_loss", help, Unit::Bytes, self.known_loss.clone());
-        all.register_with_unit("failover_phase", "Failovers, from the first sign on, by phase", Unit::Seconds, self.phases.clone());
-        all.register_with_unit("handover_pause", "Pauses of writes in handovers", Unit::Seconds, self.pauses.clone());
-        all.register("group_verdict", "1 for the verdict of the newest decision, 0 for the others", self.verdicts.clone());
+        all.register_with_unit(
+            "failover_phase",
+            "Failovers, from the first sign on, by phase",
+            Unit::Seconds,
+            self.phases.clone(),
+        );
+        all.register_with_unit(
+            "handover_pause",
+            "Pauses of writes in handovers",
+            Unit::Seconds,
+            self.pauses.clone(),
+        );
+        all.register(
+            "group_verdict",
+            "1 for the verdict of the newest decision, 0 for the others",
+            self.verdicts.clone(),
+        );
         all.register("instances", "Instances by health", self.instances.clone());
-        all.register_with_unit("instance_lag", "Behind the most advanced of the same history", Unit::Bytes, self.lags.clone());
+        all.register_with_unit(
+            "instance_lag",
+            "Behind the most advanced of the same history",
+            Unit::Bytes,
+            self.lags.clone(),
+        );
         all.register("policy_info", "1 for the policy that gave the newest decision", self.policies.clone());
-        all.register("authority", "1 while this operator may act, 0 while another one may", self.authority.clone());
-        all.register("roles_stale", "1 while the labels of the Pods do not say who is master", self.stale_roles.clone());
+        all.register(
+            "authority",
+            "1 while this operator may act, 0 while another one may",
+            self.authority.clone(),
+        );
+        all.register(
+            "roles_stale",
+            "1 while the labels of the Pods do not say who is master",
+            self.stale_roles.clone(),
+        );
         let help = "From a change of master until the labels of the Pods told of it";
         all.register_with_unit("role_staleness", help, Unit::Seconds, self.role_staleness.clone());
     }
 
-    /// Whether this operator may act now. Told by one of several operators only: without it there is no such series.
+    /// Whether this operator may act now. Told by one of several operators only: without it there is no such
+    /// series.
     pub fn may_act(&self, may_act: bool) {
         self.authority.get_or_create(&[]).set(i64::from(may_act));
     }
@@ -148,8 +187,14 @@ pub struct GroupMetrics {
 impl GroupMetrics {
     pub fn new(names: GroupNames, all: Arc<Metrics>) -> Self {
         let GroupNames { namespace, name, topology: _ } = names;
-        let group = Self { names: Arc::new([("namespace", namespace), ("name", name)]), all, lagging: BTreeSet::new(), policy: None };
-        // What alerts rest on is there from the start: the increase of a series that begins at its first event is none.
+        let group = Self {
+            names: Arc::new([("namespace", namespace), ("name", name)]),
+            all,
+            lagging: BTreeSet::new(),
+            policy: None,
+        };
+        // What alerts rest on is there from the start: the increase of a series that begins at its first
+        // event is none.
         drop(group.all.held.get_or_create(&group.labels([])));
         drop(group.all.known_loss.get_or_create(&group.labels([])));
         group
@@ -177,12 +222,16 @@ impl GroupMetrics {
 
     /// `policy` is the name of a resource, so a user has named it.
     pub fn shadow(&self, policy: &str, outcome: &'static str) {
-        let labels = self.with([("policy", Cow::Owned(policy.to_owned())), ("outcome", Cow::Borrowed(outcome))]);
+        let labels =
+            self.with([("policy", Cow::Owned(policy.to_owned())), ("outcome", Cow::Borrowed(outcome))]);
         self.all.shadows.get_or_create(&labels).inc();
     }
 
     pub fn takeover(&self, takeover: &MasterChange) {
-        self.all.master_changes.get_or_create(&self.labels([("evidence", words::evidence(takeover.evidence))])).inc();
+        self.all
+            .master_changes
+            .get_or_create(&self.labels([("evidence", words::evidence(takeover.evidence))]))
+            .inc();
         self.all.known_loss.get_or_create(&self.labels([])).inc_by(takeover.known_loss_bytes.unwrap_or(0));
         if !takeover.is_failover() {
             return;
@@ -197,14 +246,22 @@ impl GroupMetrics {
     fn decided(&mut self, decided: &Decided) {
         let Decided { observation: _, decision, digest, is_news: _ } = decided;
         let reason = self.all.reason(&decision.reason);
-        self.all.decisions.get_or_create(&self.with([("reason", reason.into()), ("verdict", words::verdict(decision.verdict).into())])).inc();
+        self.all
+            .decisions
+            .get_or_create(
+                &self.with([("reason", reason.into()), ("verdict", words::verdict(decision.verdict).into())]),
+            )
+            .inc();
         for verdict in words::VERDICTS {
             let labels = self.labels([("verdict", words::verdict(verdict))]);
             self.all.verdicts.get_or_create(&labels).set(i64::from(verdict == decision.verdict));
         }
         for health in words::HEALTHS {
             let count = decision.members.iter().filter(|member| member.health == health).count();
-            self.all.instances.get_or_create(&self.labels([("health", words::health(health))])).set(whole(count));
+            self.all
+                .instances
+                .get_or_create(&self.labels([("health", words::health(health))]))
+                .set(whole(count));
         }
         let lags = decision.members.iter().filter_map(|member| Some((member.id.as_str(), member.lag_bytes?)));
         let lagging: BTreeSet<String> = lags
@@ -266,13 +323,17 @@ fn whole(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "durations stay far below 2^53 microseconds, which is 285 years")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "durations stay far below 2^53 microseconds, which is 285 years"
+)]
 pub(super) fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
 /// From a round trip on a loopback to a minute, dense where failovers are: 3 to 6 ms, and at hang limits.
-const BUCKETS_SECONDS: [f64; 17] = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+const BUCKETS_SECONDS: [f64; 17] =
+    [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 /// The embedded policy has about 45.
 const REASONS_MAX: usize = 64;
 /// As long as a decision's form allows.
@@ -284,11 +345,12 @@ mod tests {
     use super::super::script::{decided, done, failover, fault, follow, handed_over, in_doubt, promote};
     use super::super::timeline::Timeline;
     use super::*;
-    use crate::group::Moment;
     use crate::contract::{Evidence, Topology, Verdict};
+    use crate::group::Moment;
 
     fn group() -> GroupMetrics {
-        let names = GroupNames { namespace: "shop".into(), name: "cart".into(), topology: Topology::Replication };
+        let names =
+            GroupNames { namespace: "shop".into(), name: "cart".into(), topology: Topology::Replication };
         GroupMetrics::new(names, Arc::new(Metrics::new("1.2.3")))
     }
 
@@ -307,7 +369,12 @@ mod tests {
                 metrics.takeover(&takeover);
             }
         }
-        for report in [fault(), Report::Held, handed_over(2_500), Report::Withheld { action: follow("cart-0002"), why: "gone".into() }] {
+        for report in [
+            fault(),
+            Report::Held,
+            handed_over(2_500),
+            Report::Withheld { action: follow("cart-0002"), why: "gone".into() },
+        ] {
             metrics.report(&report);
         }
         let group = r#"namespace="shop",name="cart""#;
@@ -330,7 +397,12 @@ mod tests {
             (format!(r#"policy_info{{{group},policy="0123456789ab"}}"#), "1"),
             (r#"build_info{version="1.2.3"}"#.into(), "1"),
         ] {
-            assert_eq!(value(&metrics, &format!("redis_operator_{series}")).as_deref(), Some(count), "{series} in\n{}", metrics.all.text());
+            assert_eq!(
+                value(&metrics, &format!("redis_operator_{series}")).as_deref(),
+                Some(count),
+                "{series} in\n{}",
+                metrics.all.text()
+            );
         }
     }
 
@@ -343,9 +415,17 @@ mod tests {
         }
         metrics.report(&decided(Verdict::Wait, "reason-63", "cart-0000", vec![]));
         let count = |reason: &str| {
-            value(&metrics, &format!(r#"redis_operator_decisions_total{{namespace="shop",name="cart",reason="{reason}",verdict="wait"}}"#))
+            value(
+                &metrics,
+                &format!(
+                    r#"redis_operator_decisions_total{{namespace="shop",name="cart",reason="{reason}",verdict="wait"}}"#
+                ),
+            )
         };
-        assert_eq!([count("other"), count("reason-63"), count("reason-64")], [Some("37".into()), Some("2".into()), None]);
+        assert_eq!(
+            [count("other"), count("reason-63"), count("reason-64")],
+            [Some("37".into()), Some("2".into()), None]
+        );
         assert_eq!(metrics.all.text().lines().filter(|line| line.contains("decisions_total{")).count(), 65);
     }
 
@@ -360,19 +440,41 @@ mod tests {
         }
         metrics.report(&report);
         let text = metrics.all.text();
-        assert!(text.contains(r#"instance="cart-0001""#) && !text.contains(r#"instance="cart-0002""#), "{text}");
-        assert!(text.contains(r#"policy="ffffffffffff""#) && !text.contains(r#"policy="0123456789ab""#), "{text}");
+        assert!(
+            text.contains(r#"instance="cart-0001""#) && !text.contains(r#"instance="cart-0002""#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"policy="ffffffffffff""#) && !text.contains(r#"policy="0123456789ab""#),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_group_begins_with_nothing_lost_and_leaves_its_counts_and_no_state() {
         let mut metrics = group();
-        assert_eq!(value(&metrics, r#"redis_operator_known_loss_bytes_total{namespace="shop",name="cart"}"#).as_deref(), Some("0"));
+        assert_eq!(
+            value(&metrics, r#"redis_operator_known_loss_bytes_total{namespace="shop",name="cart"}"#)
+                .as_deref(),
+            Some("0")
+        );
         metrics.report(&decided(Verdict::Healthy, "healthy", "cart-0000", vec![]));
         let all = Arc::clone(&metrics.all);
         drop(metrics);
-        let left: Vec<String> = all.text().lines().filter(|line| line.contains("shop")).map(|line| line[..line.find('{').unwrap()].into()).collect();
-        assert_eq!(left, ["redis_operator_decisions_total", "redis_operator_held_total", "redis_operator_known_loss_bytes_total"]);
+        let left: Vec<String> = all
+            .text()
+            .lines()
+            .filter(|line| line.contains("shop"))
+            .map(|line| line[..line.find('{').unwrap()].into())
+            .collect();
+        assert_eq!(
+            left,
+            [
+                "redis_operator_decisions_total",
+                "redis_operator_held_total",
+                "redis_operator_known_loss_bytes_total"
+            ]
+        );
     }
 
     #[test]
@@ -381,6 +483,10 @@ mod tests {
         metrics.report(&in_doubt(promote(Evidence::Dead)));
         metrics.report(&done(follow("cart-0002")));
         let text = metrics.all.text();
-        assert!(text.contains(r#"action="promote",outcome="in-doubt"} 1"#) && !text.contains(r#"action="promote",outcome="failed""#), "{text}");
+        assert!(
+            text.contains(r#"action="promote",outcome="in-doubt"} 1"#)
+                && !text.contains(r#"action="promote",outcome="failed""#),
+            "{text}"
+        );
     }
 }

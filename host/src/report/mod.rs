@@ -1,5 +1,5 @@
-//! Tells people: turns the reports of a group into log, metrics and recording. Sees only what a group reports; chooses nothing,
-//! and nothing waits for it.
+//! Tells people: turns the reports of a group into log, metrics and recording. Sees only what a group
+//! reports; chooses nothing, and nothing waits for it.
 //!
 //! | file | owns |
 //! |--|--|
@@ -15,6 +15,7 @@
 //! | `listen` | metrics, health and inspector over HTTP |
 
 mod health;
+mod inspect;
 mod listen;
 mod log;
 mod metrics;
@@ -26,20 +27,19 @@ mod roles;
 mod script;
 mod shadow;
 mod timeline;
-mod inspect;
 pub(crate) mod words;
 
 pub use health::{Dependency, Health, Heartbeat};
+pub use inspect::{DecisionRef, GroupInspector, ObserveFn, PublishedView};
 pub use listen::{Listen, ListenError};
 pub use metrics::Metrics;
 pub use recording::{Recording, RecordingError};
 pub use roles::RoleMetrics;
 pub use shadow::{ShadowOutcome, ShadowReporter};
-pub use timeline::{Phase, MasterChange, Timeline};
-pub use inspect::{ObserveFn, DecisionRef, GroupInspector, PublishedView};
+pub use timeline::{MasterChange, Phase, Timeline};
 
-use crate::group::{Moment, Report};
 use crate::contract::{Topology, Verdict};
+use crate::group::{Moment, Report};
 use log::Log;
 use metrics::GroupMetrics;
 use std::sync::Arc;
@@ -71,8 +71,8 @@ impl Reporter {
         Self { log, metrics, recording, timeline: Timeline::default(), news: News::default() }
     }
 
-    /// Tells of one report. Reports come in the order in which they were made. Never on the group's own thread: a terminal that
-    /// somebody holds, or a slow disk, would hold up a failover.
+    /// Tells of one report. Reports come in the order in which they were made. Never on the group's own
+    /// thread: a terminal that somebody holds, or a slow disk, would hold up a failover.
     /// A change of master that ended with it is told back.
     pub fn take(&mut self, now: Moment, report: &Report) -> Option<MasterChange> {
         let is_news = self.news.is_news(report);
@@ -90,7 +90,8 @@ impl Reporter {
     }
 }
 
-/// Tells what is new from what was said a moment ago: a group that can do nothing says so many times a second.
+/// Tells what is new from what was said a moment ago: a group that can do nothing says so many times a
+/// second.
 #[derive(Default)]
 struct News {
     /// Whose fault was told, and of what kind.
@@ -114,7 +115,9 @@ impl News {
                 before != self.fault
             }
             Report::Held => !std::mem::replace(&mut self.is_held, true),
-            Report::Link { .. } | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => true,
+            Report::Link { .. } | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => {
+                true
+            }
         }
     }
 }
@@ -137,7 +140,8 @@ mod tests {
         let mut thought = repeated(plan.clone());
         observed(&mut thought, |observation| observation.authority = false);
         let healthy = decided(Verdict::Healthy, "healthy", "cart-0000", vec![]);
-        let told = [&healthy, &repeated(healthy.clone()), &plan, &repeated(plan.clone()), &thought].map(|report| news.is_news(report));
+        let told = [&healthy, &repeated(healthy.clone()), &plan, &repeated(plan.clone()), &thought]
+            .map(|report| news.is_news(report));
         assert_eq!(told, [true, false, true, true, false]);
     }
 
@@ -158,7 +162,11 @@ mod tests {
         for (at, report) in failover(5_000) {
             reporter.take(Moment(at), &report);
         }
-        assert!(metrics.text().contains(r#"redis_operator_master_changes_total{namespace="",name="cart",evidence="dead"} 1"#));
+        assert!(
+            metrics.text().contains(
+                r#"redis_operator_master_changes_total{namespace="",name="cart",evidence="dead"} 1"#
+            )
+        );
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 4);
         std::fs::remove_file(path).unwrap();
     }

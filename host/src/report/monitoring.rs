@@ -1,11 +1,12 @@
-//! Holds `deploy/monitoring` to what this room exposes: a dashboard or an alert on a metric that is not there stays silent for ever.
+//! Holds `deploy/monitoring` to what this room exposes: a dashboard or an alert on a metric that is not there
+//! stays silent for ever.
 
 use super::metrics::{GroupMetrics, Metrics};
 use super::script::{decided, failover, fault, follow, handed_over};
 use super::timeline::Timeline;
 use super::{GroupNames, RoleMetrics, words};
-use crate::group::{Moment, Report};
 use crate::contract::{Topology, Verdict};
+use crate::group::{Moment, Report};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -19,9 +20,15 @@ fn exposed() -> BTreeSet<String> {
     let all = Arc::new(Metrics::new("1.2.3"));
     let mut group = GroupMetrics::new(names, Arc::clone(&all));
     let mut timeline = Timeline::default();
-    let further = [fault(), Report::Held, handed_over(2_500), Report::Withheld { action: follow("cart-0002"), why: "gone".into() }];
+    let further = [
+        fault(),
+        Report::Held,
+        handed_over(2_500),
+        Report::Withheld { action: follow("cart-0002"), why: "gone".into() },
+    ];
     let last = decided(Verdict::Healthy, "healthy", "cart-0001", vec![]);
-    let script = failover(0).into_iter().chain(further.into_iter().chain([last]).map(|report| (10_000_000, report)));
+    let script =
+        failover(0).into_iter().chain(further.into_iter().chain([last]).map(|report| (10_000_000, report)));
     for (at, report) in script {
         group.report(&report);
         if let Some(takeover) = timeline.take(Moment(at), &report) {
@@ -33,7 +40,10 @@ fn exposed() -> BTreeSet<String> {
     roles.are_stale(false);
     roles.told(9_000);
     let text = all.text();
-    text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| Some(line.split(['{', ' ']).next()?.to_owned())).collect()
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| Some(line.split(['{', ' ']).next()?.to_owned()))
+        .collect()
 }
 
 fn named(text: &str) -> BTreeSet<&str> {
@@ -50,15 +60,21 @@ fn dashboard_and_alerts_name_metrics_that_are_exposed_and_leave_none_out() {
     assert_eq!(strange("sum(redis_operator_made_up_total)"), ["redis_operator_made_up_total"]);
     let shown = named(DASHBOARD);
     let part = |name: &&String| name.ends_with("_sum") || name.ends_with("_count");
-    let missing: Vec<_> = exposed.iter().filter(|name| !part(name) && !shown.contains(name.as_str())).collect();
+    let missing: Vec<_> =
+        exposed.iter().filter(|name| !part(name) && !shown.contains(name.as_str())).collect();
     assert_eq!(missing, Vec::<&String>::new(), "exposed, and on no panel");
 }
 
 /// `label="word"` and `label=~"word|word"` in queries, for one label.
 fn values<'a>(text: &'a str, label: &str) -> Vec<&'a str> {
     let after = text.match_indices(label).map(|(at, _)| &text[at + label.len()..]);
-    let starts = after.filter(|rest| rest.starts_with(['=', '!'])).map(|rest| rest.trim_start_matches(['=', '~', '!', '\\']));
-    starts.filter_map(|rest| rest.strip_prefix('"')?.split(['"', '\\']).next()).flat_map(|words| words.split('|')).collect()
+    let starts = after
+        .filter(|rest| rest.starts_with(['=', '!']))
+        .map(|rest| rest.trim_start_matches(['=', '~', '!', '\\']));
+    starts
+        .filter_map(|rest| rest.strip_prefix('"')?.split(['"', '\\']).next())
+        .flat_map(|words| words.split('|'))
+        .collect()
 }
 
 #[test]
@@ -66,15 +82,29 @@ fn alerts_select_by_words_that_labels_have() {
     let verdicts = words::VERDICTS.map(words::verdict);
     let healths = words::HEALTHS.map(words::health);
     for text in [RULES, DASHBOARD] {
-        assert!(values(text, "verdict").iter().all(|word| verdicts.contains(word)), "{:?}", values(text, "verdict"));
-        assert!(values(text, "health").iter().all(|word| healths.contains(word)), "{:?}", values(text, "health"));
+        assert!(
+            values(text, "verdict").iter().all(|word| verdicts.contains(word)),
+            "{:?}",
+            values(text, "verdict")
+        );
+        assert!(
+            values(text, "health").iter().all(|word| healths.contains(word)),
+            "{:?}",
+            values(text, "health")
+        );
     }
-    assert_eq!((values(RULES, "verdict"), values(RULES, "health")), (vec!["refuse", "healthy"], vec!["dead", "silent"]));
+    assert_eq!(
+        (values(RULES, "verdict"), values(RULES, "health")),
+        (vec!["refuse", "healthy"], vec!["dead", "silent"])
+    );
 }
 
 #[test]
 fn the_rules_are_the_same_for_prometheus_and_for_its_operator() {
     let (_, spec) = PROMETHEUS_RULE.split_once("spec:\n").unwrap();
     let (_, groups) = RULES.split_once('\n').unwrap();
-    assert_eq!(spec.lines().map(|line| line.strip_prefix("  ").unwrap()).collect::<Vec<_>>(), groups.lines().collect::<Vec<_>>());
+    assert_eq!(
+        spec.lines().map(|line| line.strip_prefix("  ").unwrap()).collect::<Vec<_>>(),
+        groups.lines().collect::<Vec<_>>()
+    );
 }

@@ -1,8 +1,8 @@
-//! `--record FILE`: decisions with what they rest on, one JSON object a line, which `policy decide` takes. Appends only; never
-//! reads, and never stops the operator.
+//! `--record FILE`: decisions with what they rest on, one JSON object a line, which `policy decide` takes.
+//! Appends only; never reads, and never stops the operator.
 
-use crate::group::{Decided, Moment, Report};
 use crate::contract::{Decision, Observation};
+use crate::group::{Decided, Moment, Report};
 use serde::Serialize;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -44,12 +44,18 @@ impl Recording {
     /// # Errors
     /// [`RecordingError`], naming the file.
     pub fn open(path: &Path, start: SystemTime) -> Result<Self, RecordingError> {
-        let file = OpenOptions::new().append(true).create(true).open(path).map_err(|source| RecordingError { path: path.into(), source })?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(|source| RecordingError { path: path.into(), source })?;
         Ok(Self::new(path.display().to_string(), Box::new(file), start))
     }
 
     fn new(name: String, file: Box<dyn Write + Send + Sync>, start: SystemTime) -> Self {
-        let start_unix_us = start.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
+        let start_unix_us = start
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
         Self { name, file, start_unix_us, is_failing: false }
     }
 
@@ -59,12 +65,28 @@ impl Recording {
         match report {
             Report::Decided(decided) => {
                 let Decided { observation, decision, digest, is_news: _ } = &**decided;
-                self.append(&Line { unix_ms, policy: digest, observation, decision: Some(decision), fault: None });
+                self.append(&Line {
+                    unix_ms,
+                    policy: digest,
+                    observation,
+                    decision: Some(decision),
+                    fault: None,
+                });
             }
             Report::Fault { digest, title: _, fault, observation } => {
-                self.append(&Line { unix_ms, policy: digest, observation, decision: None, fault: Some(fault.to_string()) });
+                self.append(&Line {
+                    unix_ms,
+                    policy: digest,
+                    observation,
+                    decision: None,
+                    fault: Some(fault.to_string()),
+                });
             }
-            Report::Link { .. } | Report::Held | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => {}
+            Report::Link { .. }
+            | Report::Held
+            | Report::Sent { .. }
+            | Report::Withheld { .. }
+            | Report::Finished { .. } => {}
         }
     }
 
@@ -113,7 +135,11 @@ mod tests {
     }
 
     fn on(disk: &Disk) -> Recording {
-        Recording::new("test".into(), Box::new(disk.clone()), UNIX_EPOCH + Duration::from_millis(1_700_000_000_000))
+        Recording::new(
+            "test".into(),
+            Box::new(disk.clone()),
+            UNIX_EPOCH + Duration::from_millis(1_700_000_000_000),
+        )
     }
 
     #[test]
@@ -123,14 +149,19 @@ mod tests {
         let report = decided(Verdict::Wait, "master-suspect", "cart-0000", vec![]);
         for _ in 0..2 {
             // A second start appends.
-            Recording::open(&path, UNIX_EPOCH + Duration::from_secs(1)).unwrap().report(Moment(2_500_000), &report);
+            Recording::open(&path, UNIX_EPOCH + Duration::from_secs(1))
+                .unwrap()
+                .report(Moment(2_500_000), &report);
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
         let Report::Decided(asked) = &report else { unreachable!() };
         let json: serde_json::Value = serde_json::from_str(lines[1]).unwrap();
-        assert_eq!(serde_json::from_value::<Observation>(json["observation"].clone()).unwrap(), *asked.observation);
+        assert_eq!(
+            serde_json::from_value::<Observation>(json["observation"].clone()).unwrap(),
+            *asked.observation
+        );
         assert_eq!((&json["unix_ms"], &json["policy"]), (&3_500.into(), &DIGEST.into()));
         assert_eq!(serde_json::from_value::<Decision>(json["decision"].clone()).unwrap(), *asked.decision);
         std::fs::remove_dir_all(folder).unwrap();
@@ -156,7 +187,8 @@ mod tests {
         disk.0.lock().unwrap().1 = usize::MAX;
         recording.report(Moment(0), &fault());
         let text = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
-        let whole = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count();
+        let whole =
+            text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count();
         assert_eq!((whole, text.lines().count(), recording.is_failing), (1, 2, false));
     }
 

@@ -1,10 +1,12 @@
-//! Reports as a group of three makes them, for the tests of this room: `cart-0000` is lost, `cart-0001` takes over.
+//! Reports as a group of three makes them, for the tests of this room: `cart-0000` is lost, `cart-0001` takes
+//! over.
 
 use super::inspect::{DecisionRef, PublishedView};
-use crate::group::{Decided, Moment, Outcome, Report};
 use crate::contract::{
-    Action, Decision, Evidence, Expectation, Follow, Handover, Health, LinkState, Member, Observation, Promote, Role, Stage, Verdict,
+    Action, Decision, Evidence, Expectation, Follow, Handover, Health, LinkState, Member, Observation,
+    Promote, Role, Stage, Verdict,
 };
+use crate::group::{Decided, Moment, Outcome, Report};
 use crate::policy::{PolicyFault, healthy_group};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -41,7 +43,11 @@ pub fn decided(verdict: Verdict, reason: &str, master: &str, stages: Vec<Stage>)
         ineligible: None,
         lag_bytes,
     };
-    let members = [("cart-0000", Health::Dead, None), ("cart-0001", Health::InSync, Some(7)), ("cart-0002", Health::InSync, Some(9))];
+    let members = [
+        ("cart-0000", Health::Dead, None),
+        ("cart-0001", Health::InSync, Some(7)),
+        ("cart-0002", Health::InSync, Some(9)),
+    ];
     let decision = Decision {
         verdict,
         reason: reason.into(),
@@ -53,7 +59,12 @@ pub fn decided(verdict: Verdict, reason: &str, master: &str, stages: Vec<Stage>)
         known_loss_bytes: (verdict == Verdict::Act).then_some(42),
         next_look_us: 1_000,
     };
-    Report::Decided(Box::new(Decided { observation: Arc::new(observation), decision: Arc::new(decision), digest: DIGEST.into(), is_news: true }))
+    Report::Decided(Box::new(Decided {
+        observation: Arc::new(observation),
+        decision: Arc::new(decision),
+        digest: DIGEST.into(),
+        is_news: true,
+    }))
 }
 
 pub fn act(actions: Vec<Action>) -> Report {
@@ -88,7 +99,11 @@ pub fn sent(action: Action) -> Report {
 }
 
 pub fn done(action: Action) -> Report {
-    Report::Finished { action, outcome: Outcome::Done { note: "it is so".into(), pause_us: None }, elapsed_us: 300 }
+    Report::Finished {
+        action,
+        outcome: Outcome::Done { note: "it is so".into(), pause_us: None },
+        elapsed_us: 300,
+    }
 }
 
 pub fn failed(action: Action) -> Report {
@@ -106,7 +121,12 @@ pub fn handed_over(pause_us: u64) -> Report {
 
 pub fn fault() -> Report {
     let fault = PolicyFault::Trap("unreachable".into());
-    Report::Fault { digest: DIGEST.into(), title: "mine 1.0.0".into(), fault, observation: Arc::new(healthy_group(3)) }
+    Report::Fault {
+        digest: DIGEST.into(),
+        title: "mine 1.0.0".into(),
+        fault,
+        observation: Arc::new(healthy_group(3)),
+    }
 }
 
 pub fn promote(evidence: Evidence) -> Action {
@@ -115,7 +135,12 @@ pub fn promote(evidence: Evidence) -> Action {
 }
 
 pub fn follow(id: &str) -> Action {
-    Action::Follow(Follow { id: id.into(), master: "cart-0001".into(), discards_bytes: 0, expect: expect(Role::Replica) })
+    Action::Follow(Follow {
+        id: id.into(),
+        master: "cart-0001".into(),
+        discards_bytes: 0,
+        expect: expect(Role::Replica),
+    })
 }
 
 pub fn handover() -> Action {
@@ -135,7 +160,9 @@ fn expect(role: Role) -> Expectation {
 
 /// As a group that has decided for health shows itself.
 pub fn show(window: &PublishedView, at: u64, reason: &str) {
-    let Report::Decided(decided) = decided(Verdict::Healthy, reason, "cart-0000", vec![]) else { unreachable!() };
+    let Report::Decided(decided) = decided(Verdict::Healthy, reason, "cart-0000", vec![]) else {
+        unreachable!()
+    };
     let Decided { observation, decision, digest, is_news: _ } = *decided;
     let look = move |asking: oneshot::Sender<Observation>| drop(asking.send(observation.as_ref().clone()));
     window.show(Moment(at), Arc::new(DecisionRef { decision, digest }), Arc::new(look));

@@ -1,11 +1,11 @@
-//! How a policy answers beside the one that decides: compared, counted, and logged with both answers whenever the difference is
-//! another one than before.
+//! How a policy answers beside the one that decides: compared, counted, and logged with both answers whenever
+//! the difference is another one than before.
 
 use super::metrics::GroupMetrics;
 use super::words::{self, short};
 use super::{GroupNames, Metrics};
-use crate::policy::PolicyFault;
 use crate::contract::{Action, Decision, Verdict};
+use crate::policy::PolicyFault;
 use std::sync::Arc;
 
 /// What came of one question.
@@ -37,7 +37,12 @@ impl ShadowReporter {
     }
 
     /// Takes an answer beside the decision that counts.
-    pub fn answered(&mut self, decision: &Decision, digest: &str, answer: &Result<Decision, PolicyFault>) -> ShadowOutcome {
+    pub fn answered(
+        &mut self,
+        decision: &Decision,
+        digest: &str,
+        answer: &Result<Decision, PolicyFault>,
+    ) -> ShadowOutcome {
         let outcome = match answer {
             Ok(answer) => compared(decision, answer),
             Err(_) => ShadowOutcome::Fault,
@@ -65,7 +70,15 @@ impl ShadowReporter {
                     );
                 }
                 Err(fault) => {
-                    tracing::warn!(namespace, name, policy, digest = short(digest), kind = words::fault(fault), error = news, "shadow fault");
+                    tracing::warn!(
+                        namespace,
+                        name,
+                        policy,
+                        digest = short(digest),
+                        kind = words::fault(fault),
+                        error = news,
+                        "shadow fault"
+                    );
                 }
             }
             self.told = Some(news);
@@ -90,7 +103,8 @@ impl ShadowReporter {
     }
 }
 
-/// What would be done: the verdict, why, who is master, and the first stage, since nobody carries out the later ones unseen.
+/// What would be done: the verdict, why, who is master, and the first stage, since nobody carries out the
+/// later ones unseen.
 fn compared(decision: &Decision, answer: &Decision) -> ShadowOutcome {
     if gist(decision) == gist(answer) {
         return ShadowOutcome::Agreed;
@@ -99,12 +113,18 @@ fn compared(decision: &Decision, answer: &Decision) -> ShadowOutcome {
 }
 
 fn gist(decision: &Decision) -> (Verdict, &str, Option<&str>, Option<&[Action]>) {
-    (decision.verdict, &decision.reason, decision.master.as_deref(), decision.stages.first().map(|stage| stage.actions.as_slice()))
+    (
+        decision.verdict,
+        &decision.reason,
+        decision.master.as_deref(),
+        decision.stages.first().map(|stage| stage.actions.as_slice()),
+    )
 }
 
 /// Without anything that changes from one look to the next.
 fn sentence(decision: &Decision) -> String {
-    let actions: Vec<String> = decision.stages.first().into_iter().flat_map(|stage| &stage.actions).map(action).collect();
+    let actions: Vec<String> =
+        decision.stages.first().into_iter().flat_map(|stage| &stage.actions).map(action).collect();
     let master = decision.master.as_deref().unwrap_or("nobody");
     let first = if actions.is_empty() { String::new() } else { format!(", first {}", actions.join(", ")) };
     format!("{} ({}), master {master}{first}", words::verdict(decision.verdict), decision.reason)
@@ -119,8 +139,8 @@ fn action(action: &Action) -> String {
 mod tests {
     use super::super::script::{act, decided, promote};
     use super::*;
-    use crate::group::Report;
     use crate::contract::{Evidence, Topology};
+    use crate::group::Report;
 
     fn decision(report: Report) -> Decision {
         let Report::Decided(decided) = report else { unreachable!("the script decides") };
@@ -128,7 +148,8 @@ mod tests {
     }
 
     fn reporter() -> (ShadowReporter, Arc<Metrics>) {
-        let names = GroupNames { namespace: "shop".into(), name: "cart".into(), topology: Topology::Replication };
+        let names =
+            GroupNames { namespace: "shop".into(), name: "cart".into(), topology: Topology::Replication };
         let metrics = Arc::new(Metrics::new("1.2.3"));
         (ShadowReporter::new(names, "mine".into(), Arc::clone(&metrics)), metrics)
     }
@@ -148,8 +169,14 @@ mod tests {
         let (mut reporter, metrics) = reporter();
         let healthy = decision(decided(Verdict::Healthy, "healthy", "cart-0", vec![]));
         let plan = decision(act(vec![promote(Evidence::Dead)]));
-        let ShadowOutcome::Differed(how) = reporter.answered(&healthy, "d", &Ok(plan)) else { unreachable!("they differ") };
-        assert!(how.starts_with("healthy (healthy), master cart-0; the shadow: act (") && how.contains("first promote "), "{how}");
+        let ShadowOutcome::Differed(how) = reporter.answered(&healthy, "d", &Ok(plan)) else {
+            unreachable!("they differ")
+        };
+        assert!(
+            how.starts_with("healthy (healthy), master cart-0; the shadow: act (")
+                && how.contains("first promote "),
+            "{how}"
+        );
         let fault = Err(PolicyFault::Trap("unreachable".into()));
         assert_eq!(reporter.answered(&healthy, "d", &fault), ShadowOutcome::Fault);
         assert_eq!(reporter.dropped(), ShadowOutcome::Dropped);

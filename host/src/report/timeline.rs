@@ -1,22 +1,24 @@
-//! How long each phase of a change of master took, assembled from the reports of a group. Pure: the moments are those of the
-//! reports, and of a fault where somebody knows it. The only place that computes this; log, metrics and demo show it.
+//! How long each phase of a change of master took, assembled from the reports of a group. Pure: the moments
+//! are those of the reports, and of a fault where somebody knows it. The only place that computes this; log,
+//! metrics and demo show it.
 //!
 //! ```text
 //! fault --detect--> first sign --decide--> the order to promote --promote--> confirmed --repoint--> the last one follows
 //! ```
 //!
-//! A change begins when its promotion is sent and ends with the first decision after it that wants nothing more.
+//! A change begins when its promotion is sent and ends with the first decision after it that wants nothing
+//! more.
 
-use crate::group::{Decided, Moment, Outcome, Report};
 use crate::contract::{Action, Evidence, Instance, LinkState, Verdict};
+use crate::group::{Decided, Moment, Outcome, Report};
 use std::collections::BTreeMap;
 
 /// Follows the reports of one group.
 #[derive(Default)]
 pub struct Timeline {
     fault: Option<Moment>,
-    /// Since when a member is not what it was: its connection left [`LinkState::Answering`], and no decision named it as an
-    /// answering master since.
+    /// Since when a member is not what it was: its connection left [`LinkState::Answering`], and no decision
+    /// named it as an answering master since.
     lost: BTreeMap<String, Moment>,
     /// When each member last gave a sign of life, by what was decided on last.
     lived: Vec<(String, Moment)>,
@@ -40,11 +42,11 @@ pub struct MasterChange {
     pub is_handover: bool,
     /// Bytes that the old master is known to have had and the new one has not. None: unknown.
     pub known_loss_bytes: Option<u64>,
-    /// From the fault to its first sign. Of a silent master the fault is its last sign of life; of any other it is only known
-    /// to who caused it ([`Timeline::fault`]), and None otherwise.
+    /// From the fault to its first sign. Of a silent master the fault is its last sign of life; of any other
+    /// it is only known to who caused it ([`Timeline::fault`]), and None otherwise.
     pub detect_us: Option<u64>,
-    /// From the first sign, which is that the source's connection was not answered or not there any more, to the order. None:
-    /// the source never lost its connection.
+    /// From the first sign, which is that the source's connection was not answered or not there any more, to
+    /// the order. None: the source never lost its connection.
     pub decide_us: Option<u64>,
     /// From the order to its confirmation.
     pub promote_us: u64,
@@ -82,7 +84,11 @@ impl Timeline {
 
     /// Takes in a report. A change of master that ends with it, or that ended without saying so.
     pub fn take(&mut self, now: Moment, report: &Report) -> Option<MasterChange> {
-        let is_overdue = self.open.as_ref().and_then(|open| open.promoted).is_some_and(|promoted| promoted.age_us(now) >= REPOINT_MAX_US);
+        let is_overdue = self
+            .open
+            .as_ref()
+            .and_then(|open| open.promoted)
+            .is_some_and(|promoted| promoted.age_us(now) >= REPOINT_MAX_US);
         let overdue = if is_overdue { self.end() } else { None };
         let ended = match report {
             Report::Link { member, state } => {
@@ -105,11 +111,17 @@ impl Timeline {
     fn decided(&mut self, now: Moment, decided: &Decided) -> Option<MasterChange> {
         let Decided { observation, decision, .. } = decided;
         self.lost.retain(|id, _| {
-            let state = observation.instances.iter().find(|instance| instance.id == *id).map(|instance| instance.link.state);
+            let state = observation
+                .instances
+                .iter()
+                .find(|instance| instance.id == *id)
+                .map(|instance| instance.link.state);
             let is_master = decision.master.as_ref() == Some(id) && state == Some(LinkState::Answering);
             state.is_some() && !is_master
         });
-        let lived = |instance: &Instance| Some((instance.id.clone(), Moment(now.0.checked_sub(instance.link.alive_age_us?)?)));
+        let lived = |instance: &Instance| {
+            Some((instance.id.clone(), Moment(now.0.checked_sub(instance.link.alive_age_us?)?)))
+        };
         self.lived = observation.instances.iter().filter_map(lived).collect();
         self.known_loss_bytes = decision.known_loss_bytes;
         let open = self.open.as_mut()?;
@@ -130,8 +142,16 @@ impl Timeline {
     /// The start of another change is the end of the one before.
     fn sent(&mut self, now: Moment, action: &Action) -> Option<MasterChange> {
         let (source, target, meant_for, evidence, is_handover) = match action {
-            Action::Promote(promote) => (promote.source.clone(), &promote.id, &promote.meant_for, promote.evidence, false),
-            Action::Handover(handover) => (Some(handover.source.clone()), &handover.target, &handover.meant_for, Evidence::Requested, true),
+            Action::Promote(promote) => {
+                (promote.source.clone(), &promote.id, &promote.meant_for, promote.evidence, false)
+            }
+            Action::Handover(handover) => (
+                Some(handover.source.clone()),
+                &handover.target,
+                &handover.meant_for,
+                Evidence::Requested,
+                true,
+            ),
             Action::Follow(_)
             | Action::Fence(_)
             | Action::Unfence(_)
@@ -140,16 +160,20 @@ impl Timeline {
             | Action::Restart(_)
             | Action::Command(_) => return None,
         };
-        let is_it = |open: &Open| open.promoted.is_some() && open.takeover.target == *target && open.takeover.source == source;
+        let is_it = |open: &Open| {
+            open.promoted.is_some() && open.takeover.target == *target && open.takeover.source == source
+        };
         if !is_handover && self.open.as_ref().is_some_and(is_it) {
             // Told once more, because it was in doubt whether it had been heard.
             return None;
         }
         let before = self.open.take();
         let fault = if is_handover { None } else { self.fault.take() };
-        let first_sign = source.as_ref().and_then(|source| self.lost.get(source)).copied().filter(|_| !is_handover);
+        let first_sign =
+            source.as_ref().and_then(|source| self.lost.get(source)).copied().filter(|_| !is_handover);
         // A second attempt at the same: its clock runs on.
-        let retried = before.as_ref().filter(|open| open.promoted.is_none() && open.takeover.source == source);
+        let retried =
+            before.as_ref().filter(|open| open.promoted.is_none() && open.takeover.source == source);
         let ordered = retried.map_or(now, |open| open.ordered);
         let detect_us = retried.and_then(|open| open.takeover.detect_us).or_else(|| {
             let last_life = || {
@@ -185,7 +209,10 @@ impl Timeline {
                 open.promote(now);
             }
             // The old master that is back in time is a rejoin, and no part of this.
-            Action::Follow(follow) if follow.master == open.takeover.target && Some(&follow.id) != open.takeover.source.as_ref() => {
+            Action::Follow(follow)
+                if follow.master == open.takeover.target
+                    && Some(&follow.id) != open.takeover.source.as_ref() =>
+            {
                 open.takeover.repoint_us = open.promoted.map(|promoted| promoted.age_us(now));
             }
             Action::Promote(_)
@@ -223,7 +250,12 @@ impl MasterChange {
     /// The phases in their order, with their microseconds where they are known.
     pub fn phases_us(&self) -> [(Phase, Option<u64>); 4] {
         let Self { detect_us, decide_us, promote_us, repoint_us, .. } = self;
-        [(Phase::Detect, *detect_us), (Phase::Decide, *decide_us), (Phase::Promote, Some(*promote_us)), (Phase::Repoint, *repoint_us)]
+        [
+            (Phase::Detect, *detect_us),
+            (Phase::Decide, *decide_us),
+            (Phase::Promote, Some(*promote_us)),
+            (Phase::Repoint, *repoint_us),
+        ]
     }
 }
 
@@ -244,7 +276,9 @@ const REPOINT_MAX_US: u64 = 10_000_000;
 
 #[cfg(test)]
 mod tests {
-    use super::super::script::{act, decided, done, failover, follow, handover, in_doubt, lost, promote, sent, silent_for};
+    use super::super::script::{
+        act, decided, done, failover, follow, handover, in_doubt, lost, promote, sent, silent_for,
+    };
     use super::*;
 
     /// What ends, over a list of reports at their microseconds.
@@ -264,7 +298,10 @@ mod tests {
         assert_eq!(ended.len(), 1);
         assert_eq!(phases(&ended[0]), [Some(1_700), Some(600), Some(300), Some(900)]);
         assert!(ended[0].is_failover());
-        assert_eq!((ended[0].source.as_deref(), ended[0].target.as_str(), ended[0].known_loss_bytes), (Some("cart-0000"), "cart-0001", Some(42)));
+        assert_eq!(
+            (ended[0].source.as_deref(), ended[0].target.as_str(), ended[0].known_loss_bytes),
+            (Some("cart-0000"), "cart-0001", Some(42))
+        );
     }
 
     #[test]
@@ -293,22 +330,29 @@ mod tests {
         let sent = || sent(promote(Evidence::Dead));
         let done = || done(promote(Evidence::Dead));
         let healthy = decided(Verdict::Healthy, "healthy", "cart-0001", vec![]);
-        let script = [(10, lost("cart-0000")), (20, sent()), (30, done()), (40, sent()), (50, done()), (60, healthy)];
+        let script =
+            [(10, lost("cart-0000")), (20, sent()), (30, done()), (40, sent()), (50, done()), (60, healthy)];
         let ended = run(&mut Timeline::default(), &script);
         assert_eq!(ended.iter().map(phases).collect::<Vec<_>>(), [[None, Some(10), Some(10), None]]);
     }
 
     #[test]
     fn a_plan_that_is_not_sent_is_no_failover() {
-        let script =
-            [(10, lost("cart-0000")), (20, act(vec![promote(Evidence::Dead)])), (30, decided(Verdict::Healthy, "healthy", "cart-0000", vec![]))];
+        let script = [
+            (10, lost("cart-0000")),
+            (20, act(vec![promote(Evidence::Dead)])),
+            (30, decided(Verdict::Healthy, "healthy", "cart-0000", vec![])),
+        ];
         assert_eq!(run(&mut Timeline::default(), &script), []);
     }
 
     #[test]
     fn a_lost_link_that_came_back_as_master_is_no_sign_of_the_next_failover() {
         let mut timeline = Timeline::default();
-        run(&mut timeline, &[(10, lost("cart-0000")), (20, decided(Verdict::Healthy, "healthy", "cart-0000", vec![]))]);
+        run(
+            &mut timeline,
+            &[(10, lost("cart-0000")), (20, decided(Verdict::Healthy, "healthy", "cart-0000", vec![]))],
+        );
         let ended = run(&mut timeline, &failover(1_000_000));
         assert_eq!(ended[0].decide_us, Some(600));
     }
@@ -327,7 +371,11 @@ mod tests {
 
     #[test]
     fn a_second_attempt_counts_from_the_first_and_a_failed_one_alone_is_nothing() {
-        let mut script = vec![(100, lost("cart-0000")), (200, sent(promote(Evidence::Dead))), (300, in_doubt(promote(Evidence::Dead)))];
+        let mut script = vec![
+            (100, lost("cart-0000")),
+            (200, sent(promote(Evidence::Dead))),
+            (300, in_doubt(promote(Evidence::Dead))),
+        ];
         let given_up = (400, decided(Verdict::Healthy, "healthy", "cart-0000", vec![]));
         assert_eq!(run(&mut Timeline::default(), &[&script[..], &[given_up]].concat()), []);
         script.extend([(400, sent(promote(Evidence::Dead))), (500, done(promote(Evidence::Dead)))]);
@@ -347,7 +395,10 @@ mod tests {
         ];
         let ended = run(&mut Timeline::default(), &script);
         assert!(ended[0].is_handover && !ended[0].is_failover());
-        assert_eq!((phases(&ended[0]), ended[0].pause_us), ([None, None, Some(3_000), Some(500)], Some(2_500)));
+        assert_eq!(
+            (phases(&ended[0]), ended[0].pause_us),
+            ([None, None, Some(3_000), Some(500)], Some(2_500))
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The names of things, as log fields and metric labels have them: those of `wit/failover.wit`.
 
+use crate::contract::{Action, Evidence, Health, LinkState, Topology, Verdict};
 use crate::group::Outcome;
 use crate::policy::PolicyFault;
-use crate::contract::{Action, Evidence, Health, LinkState, Topology, Verdict};
 
 pub fn topology(topology: Topology) -> &'static str {
     match topology {
@@ -23,8 +23,16 @@ pub fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-pub const HEALTHS: [Health; 8] =
-    [Health::InSync, Health::Syncing, Health::Alive, Health::Suspect, Health::Silent, Health::Dead, Health::Abdicated, Health::Amnesic];
+pub const HEALTHS: [Health; 8] = [
+    Health::InSync,
+    Health::Syncing,
+    Health::Alive,
+    Health::Suspect,
+    Health::Silent,
+    Health::Dead,
+    Health::Abdicated,
+    Health::Amnesic,
+];
 
 pub fn health(health: Health) -> &'static str {
     match health {

@@ -1,6 +1,6 @@
-//! A thousand groups in one operator: what they cost while nothing happens, and how fast a hundred of them fail over at once. The
-//! members are simulated, in a process of their own that speaks the Redis protocol (`tests::members`); the groups are those of `run`
-//! without what they keep of the API server.
+//! A thousand groups in one operator: what they cost while nothing happens, and how fast a hundred of them
+//! fail over at once. The members are simulated, in a process of their own that speaks the Redis protocol
+//! (`tests::members`); the groups are those of `run` without what they keep of the API server.
 
 use crate::footprint::{busy, row_mib};
 use crate::sample::{Sample, verdict};
@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 use tests::members::Told;
 
 pub fn run() {
-    println!("\n== {GROUPS} groups of 3 simulated members under load, then {PERCENT} % of the masters dead at once");
+    println!(
+        "\n== {GROUPS} groups of 3 simulated members under load, then {PERCENT} % of the masters dead at \
+         once"
+    );
     // A network of its own, so that two runs can stand beside each other.
     let (count, network) = (GROUPS.to_string(), (20 + std::process::id() % 200).to_string());
     let mut members = Spoken::start(env!("CARGO_BIN_EXE_members"), &[&count, &network, PORT, WRITTEN_BYTES]);
@@ -24,7 +27,8 @@ pub fn run() {
     for _ in 0..ROUNDS {
         let (began, before) = (Instant::now(), busy(groups.child.id()));
         std::thread::sleep(STEADY);
-        percents.push((busy(groups.child.id()) - before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0);
+        percents
+            .push((busy(groups.child.id()) - before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0);
         sizes_kib.push((row_mib(groups.child.id(), "VmRSS") - base_mib) * 1024.0 / f64::from(GROUPS));
     }
     assert_eq!(members.told("told"), Told::default(), "nothing was done to anybody");
@@ -45,7 +49,11 @@ fn print(base_mib: f64, percents: &mut [f64], sizes_kib: &mut [f64], rounds: &[T
     let mut all = Sample::default();
     rounds.iter().flat_map(|told| &told.promoted_us).for_each(|us| all.add(Duration::from_micros(*us)));
     all.print("death -> promotion", "");
-    println!("  resident {base_mib:.1} MiB without a group; medians of {} rounds of {} s", percents.len(), STEADY.as_secs());
+    println!(
+        "  resident {base_mib:.1} MiB without a group; medians of {} rounds of {} s",
+        percents.len(),
+        STEADY.as_secs()
+    );
     verdict("% of a core, steady", median(percents), 20.0);
     verdict("KiB a group beyond the base", median(sizes_kib), 25.0);
     let mut slowest: Vec<f64> = rounds.iter().map(|told| percentile_99(&told.promoted_us)).collect();
@@ -73,7 +81,12 @@ struct Spoken {
 impl Spoken {
     /// Starts it and waits until it is ready.
     fn start(program: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()).lines());
         let mut spoken = Self { child, to, from };
         assert_eq!(spoken.line(), "ready");

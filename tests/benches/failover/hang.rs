@@ -1,5 +1,5 @@
-//! SIGSTOP of the master, then SIGCONT as soon as a new one took a write: how late after the hang limit the new one is, and for
-//! how long two servers take writes.
+//! SIGSTOP of the master, then SIGCONT as soon as a new one took a write: how late after the hang limit the
+//! new one is, and for how long two servers take writes.
 
 use crate::Plan;
 use crate::peers::WARM_UP;
@@ -31,11 +31,17 @@ async fn once(limit_ms: u64, late: &mut Sample, two_masters: &mut Sample) {
     let stopped = Instant::now();
     servers.signal(0, Signal::Stop);
     let first = writers.first_elsewhere(0, stopped).await;
-    // The limit counts from the last question that was answered, so a write may even come before limit and signal.
+    // The limit counts from the last question that was answered, so a write may even come before limit and
+    // signal.
     late.add((first.at - stopped).saturating_sub(Duration::from_millis(limit_ms)));
     let woken = Instant::now();
     servers.signal(0, Signal::Continue);
     servers.settled().await;
-    let by_old = writers.stop().into_iter().filter(|write| write.place == 0 && write.at > woken).map(|write| write.at - woken).max();
+    let by_old = writers
+        .stop()
+        .into_iter()
+        .filter(|write| write.place == 0 && write.at > woken)
+        .map(|write| write.at - woken)
+        .max();
     two_masters.add(by_old.unwrap_or_default());
 }

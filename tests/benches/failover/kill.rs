@@ -38,15 +38,25 @@ pub async fn run(plan: &Plan) {
             once(Controller::Sentinel, &mut sentinel).await;
         }
     }
-    for (name, outcome) in [("ideal controller (the floor)", &ideal), ("redis-operator", &ours), ("3 Sentinels, down-after 1000 ms", &sentinel)] {
-        let Outcome { to_write, lost_before, lost_during, lost_after, lost_replicated, acknowledged } = outcome;
+    for (name, outcome) in [
+        ("ideal controller (the floor)", &ideal),
+        ("redis-operator", &ours),
+        ("3 Sentinels, down-after 1000 ms", &sentinel),
+    ] {
+        let Outcome { to_write, lost_before, lost_during, lost_after, lost_replicated, acknowledged } =
+            outcome;
         let lost = format!(
-            "lost of {acknowledged}: {lost_before} before, {lost_during} during, {lost_after} by the new; {lost_replicated} that a replica had"
+            "lost of {acknowledged}: {lost_before} before, {lost_during} during, {lost_after} by the new; \
+             {lost_replicated} that a replica had"
         );
         to_write.print(name, &lost);
     }
     let median = ours.to_write.median();
-    println!("  ours / floor {:.2}   ours / Sentinel {:.4}", median / ideal.to_write.median(), median / sentinel.to_write.median());
+    println!(
+        "  ours / floor {:.2}   ours / Sentinel {:.4}",
+        median / ideal.to_write.median(),
+        median / sentinel.to_write.median()
+    );
     verdict("median / floor", median / ideal.to_write.median(), 1.5);
     verdict("median ms", median, 6.0);
     verdict("worst ms", ours.to_write.max(), 30.0);
@@ -78,7 +88,9 @@ async fn once(controller: Controller, outcome: &mut Outcome) {
     let lost = Acknowledged::lost(&plain, &servers, master).await;
     let lost_asked = Acknowledged::lost(&asked, &servers, master).await;
     outcome.lost_replicated += lost_asked.iter().filter(|write| write.is_replicated).count();
-    let class = |is_it: &dyn Fn(&Acknowledged) -> bool| lost.iter().chain(&lost_asked).filter(|write| is_it(write)).count();
+    let class = |is_it: &dyn Fn(&Acknowledged) -> bool| {
+        lost.iter().chain(&lost_asked).filter(|write| is_it(write)).count()
+    };
     let by_old = |write: &Acknowledged, until: Instant| write.place == 0 && write.at < until;
     outcome.lost_before += class(&|write| by_old(write, killed));
     outcome.lost_during += class(&|write| write.place == 0 && write.at >= killed);

@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tests::real::{Servers, until};
 
-/// The floor: one observer without policy, quorum, lease or record. It sleeps on the master's socket; on its end it confirms by
-/// a refused connect, reads all replicas until their links are down, promotes the most advanced, re-points the rest.
+/// The floor: one observer without policy, quorum, lease or record. It sleeps on the master's socket; on its
+/// end it confirms by a refused connect, reads all replicas until their links are down, promotes the most
+/// advanced, re-points the rest.
 pub struct Ideal(Option<JoinHandle<()>>);
 
 impl Ideal {
@@ -17,7 +18,8 @@ impl Ideal {
     pub fn start(servers: &Servers) -> Self {
         let address = |place| servers.id(place);
         let master = TcpStream::connect(address(0)).unwrap();
-        let replicas = (1..servers.count()).map(|place| Talk(TcpStream::connect(address(place)).unwrap())).collect();
+        let replicas =
+            (1..servers.count()).map(|place| Talk(TcpStream::connect(address(place)).unwrap())).collect();
         let to = address(0);
         Self(Some(std::thread::spawn(move || take_over(master, &to, replicas))))
     }
@@ -65,7 +67,9 @@ fn take_over(mut master: TcpStream, address: &str, mut replicas: Vec<Talk>) {
         replicas.iter_mut().for_each(|replica| replica.say("INFO replication"));
         let told: Vec<String> = replicas.iter_mut().map(Talk::bulk).collect();
         if told.iter().all(|text| text.contains("master_link_status:down")) {
-            let offset = |text: &String| text.lines().find_map(|line| line.strip_prefix("slave_repl_offset:")?.parse().ok());
+            let offset = |text: &String| {
+                text.lines().find_map(|line| line.strip_prefix("slave_repl_offset:")?.parse().ok())
+            };
             break told.iter().map(|text| offset(text).unwrap()).collect();
         }
     };
@@ -90,25 +94,40 @@ impl Sentinels {
             let config = servers.dir().join(format!("sentinel-{port}.conf"));
             let dir = servers.dir().display();
             let text = format!(
-                "port {port}\nbind 127.0.0.1\ndir {dir}\nsentinel monitor m 127.0.0.1 {} 2\nsentinel down-after-milliseconds m 1000\n\
-                 sentinel failover-timeout m 60000\n",
+                "port {port}\nbind 127.0.0.1\ndir {dir}\nsentinel monitor m 127.0.0.1 {} 2\nsentinel \
+                 down-after-milliseconds m 1000\nsentinel failover-timeout m 60000\n",
                 servers.endpoint(0).port
             );
             std::fs::write(&config, text).unwrap();
             let program = std::env::var_os("REDIS_SERVER").unwrap_or("redis-server".into());
-            Command::new(program).arg(config).arg("--sentinel").stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
+            Command::new(program)
+                .arg(config)
+                .arg("--sentinel")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap()
         });
         let sentinels = Self(started.collect());
         for port in ports {
             let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
             until("the Sentinels know everybody", async || {
                 let mut client = client.get_multiplexed_async_connection().await.ok()?;
-                let rows: Vec<String> = redis::cmd("SENTINEL").arg("MASTER").arg("m").query_async(&mut client).await.ok()?;
-                let row = |name: &str| rows.iter().position(|word| word == name).map(|at| rows[at + 1].clone());
+                let rows: Vec<String> =
+                    redis::cmd("SENTINEL").arg("MASTER").arg("m").query_async(&mut client).await.ok()?;
+                let row =
+                    |name: &str| rows.iter().position(|word| word == name).map(|at| rows[at + 1].clone());
                 let replicas = (servers.count() - 1).to_string();
-                let replicas_known = row("num-slaves")? == replicas && row("num-other-sentinels")? == "2" && row("flags")? == "master";
-                let told: Vec<Vec<String>> = redis::cmd("SENTINEL").arg("REPLICAS").arg("m").query_async(&mut client).await.ok()?;
-                let has_offset = |rows: &Vec<String>| rows.iter().position(|word| word == "slave-repl-offset").is_some_and(|at| rows[at + 1] != "0");
+                let replicas_known = row("num-slaves")? == replicas
+                    && row("num-other-sentinels")? == "2"
+                    && row("flags")? == "master";
+                let told: Vec<Vec<String>> =
+                    redis::cmd("SENTINEL").arg("REPLICAS").arg("m").query_async(&mut client).await.ok()?;
+                let has_offset = |rows: &Vec<String>| {
+                    rows.iter()
+                        .position(|word| word == "slave-repl-offset")
+                        .is_some_and(|at| rows[at + 1] != "0")
+                };
                 (replicas_known && told.iter().all(has_offset)).then_some(())
             })
             .await;

@@ -18,8 +18,10 @@ pub async fn run(plan: &Plan) {
     }
     let mut lost_by_redis = 0;
     for _ in 0..plan.sentinel_runs {
-        lost_by_redis +=
-            once(&mut redis, async |servers| servers.say(0, &["FAILOVER", "TO", "127.0.0.1", &servers.endpoint(1).port.to_string()]).await).await;
+        lost_by_redis += once(&mut redis, async |servers| {
+            servers.say(0, &["FAILOVER", "TO", "127.0.0.1", &servers.endpoint(1).port.to_string()]).await
+        })
+        .await;
     }
     ours.print("redis-operator switchover", &format!("lost {lost}"));
     redis.print("FAILOVER of Redis", &format!("lost {lost_by_redis}"));
@@ -33,14 +35,22 @@ async fn once(pause: &mut Sample, hand_over: impl AsyncFn(&Servers)) -> usize {
     let writers = Writers::start(&servers);
     writers.go_on(300).await;
     hand_over(&servers).await;
-    tests::real::until("writes at the new master", async || writers.so_far().iter().any(|write| write.place == 1).then_some(())).await;
+    tests::real::until("writes at the new master", async || {
+        writers.so_far().iter().any(|write| write.place == 1).then_some(())
+    })
+    .await;
     // FAILOVER leaves the third one to others; an operator makes it whole.
     let _operator = Operator::start(&servers, Terms::default()).await;
     servers.in_sync(1).await;
     writers.go_on(50).await;
     let writes = writers.stop();
     let first = writes.iter().find(|write| write.place == 1).unwrap().at;
-    let last = writes.iter().filter(|write| write.place == 0 && write.at < first).map(|write| write.at).max().unwrap();
+    let last = writes
+        .iter()
+        .filter(|write| write.place == 0 && write.at < first)
+        .map(|write| write.at)
+        .max()
+        .unwrap();
     pause.add((first - last).max(Duration::ZERO));
     Acknowledged::lost(&writes, &servers, 1).await.len()
 }

@@ -25,7 +25,12 @@ impl Sample {
     /// One row of a table.
     pub fn print(&self, name: &str, further: &str) {
         let min = self.0.first().copied().unwrap_or(f64::NAN);
-        println!("  {name:<34} min {min:>8.1}  median {:>8.1}  max {:>8.1} ms  (n={}) {further}", self.median(), self.max(), self.0.len());
+        println!(
+            "  {name:<34} min {min:>8.1}  median {:>8.1}  max {:>8.1} ms  (n={}) {further}",
+            self.median(),
+            self.max(),
+            self.0.len()
+        );
     }
 }
 

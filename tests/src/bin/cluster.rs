@@ -1,5 +1,5 @@
-//! `make cluster`: the cluster of the tests to play with, the operator in it as `deploy/` has it, and kubectl for it from any shell.
-//! Runs until Ctrl-C, and leaves nothing.
+//! `make cluster`: the cluster of the tests to play with, the operator in it as `deploy/` has it, and kubectl
+//! for it from any shell. Runs until Ctrl-C, and leaves nothing.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::File;
@@ -23,13 +23,17 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let nodes = match std::env::args().nth(1) {
         None => Settings::default().nodes,
-        Some(word) => word.parse().with_context(|| format!("usage: cluster [NODES], and {word} is no number"))?,
+        Some(word) => {
+            word.parse().with_context(|| format!("usage: cluster [NODES], and {word} is no number"))?
+        }
     };
     Cluster::is_possible()?;
     let target = workspace().join("target/cluster");
     std::fs::create_dir_all(&target)?;
     // Kubernetes' usual port, if it is free.
-    cluster::enter(|| TcpListener::bind(("127.0.0.1", 6443)).or_else(|_| TcpListener::bind(("127.0.0.1", 0))).map(Some))?;
+    cluster::enter(|| {
+        TcpListener::bind(("127.0.0.1", 6443)).or_else(|_| TcpListener::bind(("127.0.0.1", 0))).map(Some)
+    })?;
 
     let lock = File::create(target.join("run.lock"))?;
     if lock.try_lock().is_err() {
@@ -40,7 +44,8 @@ fn run() -> Result<()> {
         std::fs::remove_dir_all(&dir)?;
     }
     let ended = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         tokio::select! {
             ended = play(&dir, nodes) => ended,
             _ = interrupt.recv() => Ok(()),
@@ -69,8 +74,18 @@ async fn play(dir: &Path, nodes: usize) -> Result<()> {
     eprintln!("starting {nodes} nodes");
     let cluster = Cluster::start(dir, settings).await?;
     let kubeconfig = cluster.kubeconfig_at(at);
-    print!("{}", cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &deploy.display().to_string()]).await?);
-    print!("{}", cluster.kubectl(&["-n", "redis-operator", "rollout", "status", "deployment", "--timeout=120s"]).await?);
+    print!(
+        "{}",
+        cluster
+            .kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &deploy.display().to_string()])
+            .await?
+    );
+    print!(
+        "{}",
+        cluster
+            .kubectl(&["-n", "redis-operator", "rollout", "status", "deployment", "--timeout=120s"])
+            .await?
+    );
     println!("\nThe cluster is up, until Ctrl-C. In another shell:\n");
     println!("  export KUBECONFIG={}", kubeconfig.display());
     println!("  export PATH={}:{}:$PATH", bin.display(), cluster.kubectl_dir().display());
@@ -101,7 +116,8 @@ async fn forward(handle: TcpListener) -> Result<()> {
 
 /// The CRDs among the documents.
 fn definitions(yaml: &str) -> Vec<String> {
-    let is_definition = |document: &&str| document.lines().any(|line| line == "kind: CustomResourceDefinition");
+    let is_definition =
+        |document: &&str| document.lines().any(|line| line == "kind: CustomResourceDefinition");
     yaml.split("\n---\n").filter(is_definition).map(str::to_owned).collect()
 }
 

@@ -1,14 +1,15 @@
-//! What `run` makes of each Redis resource but for its objects, for so many groups of simulated members: driver, links, line, reporter,
-//! on the threads that `run` has. Told on its input when to start; says how many groups are healthy. For measuring from outside.
+//! What `run` makes of each Redis resource but for its objects, for so many groups of simulated members:
+//! driver, links, line, reporter, on the threads that `run` has. Told on its input when to start; says how
+//! many groups are healthy. For measuring from outside.
 
 use anyhow::{Context, Result, bail};
 use futures_channel::mpsc::unbounded;
 use futures_util::StreamExt;
-use redis_operator::driver::{Access, ThreadLoad, Driver, moment};
-use redis_operator::group::{Event, Member, Record, Report, Settings};
 use redis_operator::contract::{Address, Group, InstanceKind, Preference, Topology, Verdict};
-use redis_operator::policy::{Component, PolicyChain, Policy, Sandbox, embedded};
-use redis_operator::report::{GroupNames, Health, Metrics, Reporter, DecisionRef, GroupInspector};
+use redis_operator::driver::{Access, Driver, ThreadLoad, moment};
+use redis_operator::group::{Event, Member, Record, Report, Settings};
+use redis_operator::policy::{Component, Policy, PolicyChain, Sandbox, embedded};
+use redis_operator::report::{DecisionRef, GroupInspector, GroupNames, Health, Metrics, Reporter};
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex};
@@ -34,7 +35,8 @@ struct Common {
 }
 
 fn main() -> Result<()> {
-    let numbers: Vec<usize> = std::env::args().skip(1).map(|word| word.parse()).collect::<Result<_, _>>().context(USAGE)?;
+    let numbers: Vec<usize> =
+        std::env::args().skip(1).map(|word| word.parse()).collect::<Result<_, _>>().context(USAGE)?;
     let [count, network, port] = numbers[..] else { bail!(USAGE) };
     let (network, port) = (network.try_into()?, port.try_into()?);
     let sandbox = Arc::new(Sandbox::new(None)?);
@@ -49,15 +51,21 @@ fn main() -> Result<()> {
         start: Instant::now(),
         healthy: Arc::default(),
     };
-    std::thread::Builder::new().name("groups".into()).spawn(move || groups.block_on(std::future::pending::<()>()))?;
+    std::thread::Builder::new()
+        .name("groups".into())
+        .spawn(move || groups.block_on(std::future::pending::<()>()))?;
     let (lines_in, mut lines) = unbounded_channel();
-    std::thread::spawn(move || std::io::stdin().lines().map_while(Result::ok).try_for_each(|line| lines_in.send(line)));
+    std::thread::spawn(move || {
+        std::io::stdin().lines().map_while(Result::ok).try_for_each(|line| lines_in.send(line))
+    });
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
         println!("ready");
         while let Some(line) = lines.recv().await {
             match line.as_str() {
-                "start" => (0..count).for_each(|number| look_after(&common, number, |member| place(network, port, number, member))),
+                "start" => (0..count).for_each(|number| {
+                    look_after(&common, number, |member| place(network, port, number, member))
+                }),
                 "healthy" => {}
                 _ => bail!(USAGE),
             }
@@ -80,21 +88,29 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
         hang_limit_ms: HANG_LIMIT_MS,
         self_fence_lag_s: None,
     };
-    let names = GroupNames { namespace: wanted.namespace.clone(), name: wanted.name.clone(), topology: wanted.topology };
+    let names = GroupNames {
+        namespace: wanted.namespace.clone(),
+        name: wanted.name.clone(),
+        topology: wanted.topology,
+    };
     let policy: Arc<dyn Policy> = common.policy.clone();
     let line = Arc::new(PolicyChain::new(policy));
-    let access = Access { logins: None.into(), tls: None, hang_limit: Duration::from_millis(HANG_LIMIT_MS.into()) };
+    let access =
+        Access { logins: None.into(), tls: None, hang_limit: Duration::from_millis(HANG_LIMIT_MS.into()) };
     let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, record: None };
     let (records_in, mut records) = unbounded();
     let publish = move |_, record: Record| drop(records_in.unbounded_send(record));
     let (driver, mut reports) = Driver::new(settings, access, line, publish, common.start);
     let mut reporter = Reporter::new(names.clone(), Arc::clone(&common.metrics), None);
     let handle = driver.handle();
-    let pulse = common.health.group(format!("{}/{}", names.namespace, names.name), moment(common.start, Instant::now()));
+    let pulse = common
+        .health
+        .group(format!("{}/{}", names.namespace, names.name), moment(common.start, Instant::now()));
     common.groups.spawn(driver.with_heartbeat(pulse).among(&common.crowd).run());
     handle.send(Event::Members((0..MEMBERS).map(|index| member(number, index, place(index))).collect()));
     handle.send(Event::Authority { may_act: true, silent_groups_permille: 0 });
-    let (healthy, window) = (Arc::clone(&common.healthy), common.inspector.open(&names.namespace, &names.name));
+    let (healthy, window) =
+        (Arc::clone(&common.healthy), common.inspector.open(&names.namespace, &names.name));
     tokio::spawn(async move {
         loop {
             let (now, report) = tokio::select! {
@@ -122,5 +138,11 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
 
 fn member(group: usize, index: usize, at: SocketAddrV4) -> Member {
     let address = Address { host: at.ip().to_string(), port: at.port() };
-    Member { id: format!("redis-group-{group}-{index}"), kind: InstanceKind::Redis, address, aliases: Vec::new(), pod: None }
+    Member {
+        id: format!("redis-group-{group}-{index}"),
+        kind: InstanceKind::Redis,
+        address,
+        aliases: Vec::new(),
+        pod: None,
+    }
 }

@@ -1,5 +1,5 @@
-//! The agent of all nodes: sees which Pods are bound to them, lives each as a task of its own, and makes a volume for every
-//! claim. What a Pod does is its own affair.
+//! The agent of all nodes: sees which Pods are bound to them, lives each as a task of its own, and makes a
+//! volume for every claim. What a Pod does is its own affair.
 
 use super::Settings;
 use super::config::{Config, Steady};
@@ -50,10 +50,16 @@ pub(super) struct Agent {
 
 impl Agent {
     /// Registers the nodes and begins.
-    pub(super) async fn start(client: Client, bridge: Arc<Bridge>, dir: PathBuf, settings: Settings) -> Result<Self> {
+    pub(super) async fn start(
+        client: Client,
+        bridge: Arc<Bridge>,
+        dir: PathBuf,
+        settings: Settings,
+    ) -> Result<Self> {
         let Settings { nodes, images, first: _, back_off } = settings;
         let config = Config::watch(&client);
-        let shared = Arc::new(Shared { client, config, images, bridge, dir, back_off, seats: Mutex::default() });
+        let shared =
+            Arc::new(Shared { client, config, images, bridge, dir, back_off, seats: Mutex::default() });
         let nodes: Vec<_> = (0..nodes).map(|place| Arc::new(Node::new(place))).collect();
         let mut tasks = JoinSet::new();
         for node in &nodes {
@@ -86,7 +92,9 @@ async fn follow_pods(shared: Arc<Shared>, nodes: Vec<Arc<Node>>) {
     let mut pods = std::pin::pin!(pods);
     let mut see = |pod: Pod, lines: &mut BTreeMap<String, Line>| {
         let bound = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
-        let (Some(uid), Some(node)) = (pod.uid(), nodes.iter().find(|node| Some(&node.name) == bound)) else { return };
+        let (Some(uid), Some(node)) = (pod.uid(), nodes.iter().find(|node| Some(&node.name) == bound)) else {
+            return;
+        };
         let pod = Arc::new(pod);
         if let Some(line) = lines.get(&uid) {
             line.pod.send_replace(pod);
@@ -106,19 +114,25 @@ async fn follow_pods(shared: Arc<Shared>, nodes: Vec<Arc<Node>>) {
                 listed.extend(pod.uid());
                 see(pod, &mut lines);
             }
-            Ok(Event::InitDone) => lines.extract_if(.., |uid, _| !listed.contains(uid)).for_each(|(_, line)| leave(line)),
+            Ok(Event::InitDone) => {
+                lines.extract_if(.., |uid, _| !listed.contains(uid)).for_each(|(_, line)| leave(line))
+            }
             Ok(Event::Apply(pod)) => see(pod, &mut lines),
-            Ok(Event::Delete(pod)) => pod.uid().and_then(|uid| lines.remove(&uid)).into_iter().for_each(leave),
+            Ok(Event::Delete(pod)) => {
+                pod.uid().and_then(|uid| lines.remove(&uid)).into_iter().for_each(leave)
+            }
             // The API is away: the watch is taken up again by itself.
             Err(_) => {}
         }
     }
 }
 
-/// Gives every claim a folder, as a volume that is meant for it alone; binding the two is the controller's affair.
+/// Gives every claim a folder, as a volume that is meant for it alone; binding the two is the controller's
+/// affair.
 async fn follow_claims(shared: Arc<Shared>) {
     let volumes: Api<PersistentVolume> = Api::all(shared.client.clone());
-    let claims = watcher(Api::<PersistentVolumeClaim>::all(shared.client.clone()), watcher::Config::default());
+    let claims =
+        watcher(Api::<PersistentVolumeClaim>::all(shared.client.clone()), watcher::Config::default());
     let claims = claims.backoff(Steady).applied_objects();
     let mut claims = std::pin::pin!(claims);
     while let Some(claim) = claims.next().await {

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How soon a watch that the API server ended is tried again: at once, as it were. kube's own waits grow to 30 s, longer than the
-/// outages of tests last.
+/// How soon a watch that the API server ended is tried again: at once, as it were. kube's own waits grow to
+/// 30 s, longer than the outages of tests last.
 pub(super) struct Steady;
 
 impl Iterator for Steady {
@@ -47,7 +47,9 @@ impl Config {
         macro_rules! follow {
             ($kind:ty) => {{
                 let (reader, writer) = store::<$kind>();
-                let stream = reflector(writer, watcher(Api::<$kind>::all(client.clone()), watcher::Config::default())).backoff(Steady);
+                let stream =
+                    reflector(writer, watcher(Api::<$kind>::all(client.clone()), watcher::Config::default()))
+                        .backoff(Steady);
                 let changed = changed.clone();
                 watching.spawn(async move {
                     let mut stream = std::pin::pin!(stream);
@@ -70,7 +72,10 @@ impl Config {
 
     /// A ConfigMap's entries.
     pub(super) fn config_map(&self, namespace: &str, name: &str) -> Result<Entries> {
-        let map = self.maps.get(&ObjectRef::new(name).within(namespace)).with_context(|| format!("configmap \"{name}\" not found"))?;
+        let map = self
+            .maps
+            .get(&ObjectRef::new(name).within(namespace))
+            .with_context(|| format!("configmap \"{name}\" not found"))?;
         let texts = map.data.iter().flatten().map(|(key, text)| (key.clone(), text.clone().into_bytes()));
         let binary = map.binary_data.iter().flatten().map(|(key, bytes)| (key.clone(), bytes.0.clone()));
         Ok(texts.chain(binary).collect())
@@ -78,7 +83,10 @@ impl Config {
 
     /// A Secret's entries.
     pub(super) fn secret(&self, namespace: &str, name: &str) -> Result<Entries> {
-        let secret = self.secrets.get(&ObjectRef::new(name).within(namespace)).with_context(|| format!("secret \"{name}\" not found"))?;
+        let secret = self
+            .secrets
+            .get(&ObjectRef::new(name).within(namespace))
+            .with_context(|| format!("secret \"{name}\" not found"))?;
         Ok(secret.data.iter().flatten().map(|(key, bytes)| (key.clone(), bytes.0.clone())).collect())
     }
 }

@@ -1,4 +1,5 @@
-//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler as processes, and their order. Knows no Pod.
+//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler as processes, and their order. Knows no
+//! Pod.
 
 use super::kubectl::Kubectl;
 use super::network::HOME;
@@ -26,23 +27,38 @@ pub(super) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts it, with logs and certificates below `dir`. The `first` documents are applied before any controller starts: the
-    /// garbage collector learns of a later CRD only at its resync, up to 40 s on.
+    /// Starts it, with logs and certificates below `dir`. The `first` documents are applied before any
+    /// controller starts: the garbage collector learns of a later CRD only at its resync, up to 40 s on.
     pub(super) async fn start(programs: Programs, dir: &Path, first: &[String]) -> Result<Self> {
         let pki = Pki::create(&dir.join("pki"))?;
         let admin = pki.admin(&api_url())?;
         write_kubeconfig(&dir.join(ADMIN), &admin)?;
         let client = client_of(admin).await?;
-        let kubectl = Kubectl { program: programs.path("kubectl"), kubeconfig: dir.join(ADMIN), home: Some(dir.to_owned()) };
+        let kubectl = Kubectl {
+            program: programs.path("kubectl"),
+            kubeconfig: dir.join(ADMIN),
+            home: Some(dir.to_owned()),
+        };
         let etcd = programs.start("etcd", &ETCD, dir)?;
-        let plane =
-            Self { client, pki, kubectl, programs, dir: dir.to_owned(), api_server: Mutex::default(), controllers: Mutex::default(), _etcd: etcd };
+        let plane = Self {
+            client,
+            pki,
+            kubectl,
+            programs,
+            dir: dir.to_owned(),
+            api_server: Mutex::default(),
+            controllers: Mutex::default(),
+            _etcd: etcd,
+        };
         plane.start_api_server().await?;
         for document in first {
             plane.kubectl.run(&["apply", "--server-side", "-f", "-"], document).await?;
         }
         if !first.is_empty() {
-            plane.kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"], "").await?;
+            plane
+                .kubectl
+                .run(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"], "")
+                .await?;
         }
         plane.start_controllers().await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(plane.client.clone(), "default");
@@ -84,11 +100,13 @@ impl ControlPlane {
         if !answers.await {
             bail!("kube-apiserver ended: {}", tail(&self.dir.join("kube-apiserver.log")));
         }
-        until("the API server is ready", async || self.kubectl.run(&["get", "--raw=/readyz"], "").await.ok()).await;
+        until("the API server is ready", async || self.kubectl.run(&["get", "--raw=/readyz"], "").await.ok())
+            .await;
         Ok(())
     }
 
-    /// Kills the API server: it is gone when this returns. The controllers go with it, as those do that cannot renew their Leases.
+    /// Kills the API server: it is gone when this returns. The controllers go with it, as those do that
+    /// cannot renew their Leases.
     pub(super) async fn stop_api_server(&self) -> Result<()> {
         for mut controller in self.controllers.lock().await.drain(..) {
             controller.kill().await?;
@@ -100,8 +118,14 @@ impl ControlPlane {
     /// Starts the controllers. They have no Leases, since nobody is beside them.
     pub(super) async fn start_controllers(&self) -> Result<()> {
         let kubeconfig = format!("--kubeconfig={}", self.dir.join(ADMIN).display());
-        let mut alone = vec![kubeconfig, "--bind-address=127.0.0.1".into(), "--secure-port=0".into(), "--leader-elect=false".into()];
-        // One test after the other leaves behind more than a quiet cluster does, and must not hold up the next one.
+        let mut alone = vec![
+            kubeconfig,
+            "--bind-address=127.0.0.1".into(),
+            "--secure-port=0".into(),
+            "--leader-elect=false".into(),
+        ];
+        // One test after the other leaves behind more than a quiet cluster does, and must not hold up the
+        // next one.
         alone.extend(["--kube-api-qps=500".into(), "--kube-api-burst=1000".into()]);
         let manager = [
             format!("--service-account-private-key-file={}", self.pki.file("sa.key").display()),
@@ -111,7 +135,11 @@ impl ControlPlane {
             "--node-monitor-grace-period=6s".into(),
         ];
         let mut controllers = self.controllers.lock().await;
-        controllers.push(self.programs.start("kube-controller-manager", &[&alone[..], &manager].concat(), &self.dir)?);
+        controllers.push(self.programs.start(
+            "kube-controller-manager",
+            &[&alone[..], &manager].concat(),
+            &self.dir,
+        )?);
         controllers.push(self.programs.start("kube-scheduler", &alone, &self.dir)?);
         Ok(())
     }
@@ -142,7 +170,8 @@ pub(super) fn write_kubeconfig(path: &Path, kubeconfig: &Kubeconfig) -> Result<(
 /// Someone who speaks with the API.
 pub(super) async fn client_of(kubeconfig: Kubeconfig) -> Result<Client> {
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    // Else kube tries again by itself what was refused with 429, for minutes: an eviction that a budget forbids.
+    // Else kube tries again by itself what was refused with 429, for minutes: an eviction that a budget
+    // forbids.
     config.default_retry = false;
     Ok(Client::try_from(config)?)
 }

@@ -21,7 +21,10 @@ pub struct Image {
 impl Image {
     /// The official image of Redis: `REDIS_SERVER`, or the system's.
     pub fn redis() -> Self {
-        let server = std::env::var_os("REDIS_SERVER").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(|| in_path("redis-server"));
+        let server = std::env::var_os("REDIS_SERVER")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(|| in_path("redis-server"));
         Self::of_server("redis", server)
     }
 
@@ -32,10 +35,14 @@ impl Image {
     }
 
     fn of_server(name: &str, server: Option<PathBuf>) -> Self {
-        let programs = [("/usr/local/bin/redis-server", server), ("/usr/local/bin/redis-cli", in_path("redis-cli"))];
+        let programs =
+            [("/usr/local/bin/redis-server", server), ("/usr/local/bin/redis-cli", in_path("redis-cli"))];
         Self {
             name: name.into(),
-            programs: programs.into_iter().filter_map(|(inside, path)| Some((inside.into(), path?))).collect(),
+            programs: programs
+                .into_iter()
+                .filter_map(|(inside, path)| Some((inside.into(), path?)))
+                .collect(),
             entrypoint: ["/bin/sh", "-c", REDIS_ENTRYPOINT, "docker-entrypoint.sh"].map(str::to_owned).into(),
             command: vec!["redis-server".into()],
             working_dir: "/data".into(),
@@ -45,19 +52,37 @@ impl Image {
     /// Stands in for the exporter's.
     pub fn redis_exporter() -> Self {
         let entrypoint = ["/usr/bin/python3", "-c", include_str!("exporter.py")].map(str::to_owned);
-        Self { name: "redis_exporter".into(), programs: Vec::new(), entrypoint: entrypoint.into(), command: Vec::new(), working_dir: "/".into() }
+        Self {
+            name: "redis_exporter".into(),
+            programs: Vec::new(),
+            entrypoint: entrypoint.into(),
+            command: Vec::new(),
+            working_dir: "/".into(),
+        }
     }
 
     /// A shell and the system's programs, for init containers.
     pub fn busybox() -> Self {
         let command = vec!["/bin/sh".into()];
-        Self { name: "busybox".into(), programs: Vec::new(), entrypoint: Vec::new(), command, working_dir: "/".into() }
+        Self {
+            name: "busybox".into(),
+            programs: Vec::new(),
+            entrypoint: Vec::new(),
+            command,
+            working_dir: "/".into(),
+        }
     }
 
     /// One static binary, which is the entry point, as the operator's image has it.
     pub fn of_program(name: &str, inside: &str, program: PathBuf) -> Self {
         let programs = vec![(inside.to_owned(), program)];
-        Self { name: name.into(), programs, entrypoint: vec![inside.into()], command: Vec::new(), working_dir: "/".into() }
+        Self {
+            name: name.into(),
+            programs,
+            entrypoint: vec![inside.into()],
+            command: Vec::new(),
+            working_dir: "/".into(),
+        }
     }
 
     /// Whether a container's `image` means this one. A tag `nowhere` is in no registry.
@@ -69,5 +94,6 @@ impl Image {
     }
 }
 
-/// What the official image's script does with its arguments (docker-library/redis), but for changing the user.
+/// What the official image's script does with its arguments (docker-library/redis), but for changing the
+/// user.
 const REDIS_ENTRYPOINT: &str = r#"case "$1" in -*|*.conf) set -- redis-server "$@";; esac; exec "$@""#;

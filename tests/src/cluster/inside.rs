@@ -1,5 +1,6 @@
-//! The way into a network, mount and process namespace of our own, in which all of a cluster lives: fixed ports cannot collide,
-//! addresses are free, and with its first process, which ends when this one does, every other one ends too. Changes nothing outside.
+//! The way into a network, mount and process namespace of our own, in which all of a cluster lives: fixed
+//! ports cannot collide, addresses are free, and with its first process, which ends when this one does, every
+//! other one ends too. Changes nothing outside.
 
 use anyhow::{Context, Result, bail};
 use std::io;
@@ -8,8 +9,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, parent_id};
 use std::process::{Command, Stdio};
 
-/// Starts this program again inside, unless it is there: returns inside only, once `/run` is an empty file system of its own. What
-/// the door makes, outside, is to be had inside by [`listener`].
+/// Starts this program again inside, unless it is there: returns inside only, once `/run` is an empty file
+/// system of its own. What the door makes, outside, is to be had inside by [`listener`].
 ///
 /// # Errors
 /// In one sentence, why this machine cannot do it.
@@ -20,14 +21,19 @@ pub fn enter(door: impl FnOnce() -> io::Result<Option<TcpListener>>) -> Result<(
         std::fs::create_dir("/run/netns")?;
         return run("ip", &["link", "set", "lo", "up"]);
     }
-    let way = WAYS.iter().find(|way| is_open(way)).context("namespaces need root, sudo without a password, or user namespaces")?;
+    let way = WAYS
+        .iter()
+        .find(|way| is_open(way))
+        .context("namespaces need root, sudo without a password, or user namespaces")?;
     let stdin = door()?.map_or_else(Stdio::null, |listener| OwnedFd::from(listener).into());
-    let environment = std::env::vars_os().filter(|(name, _)| PASSED_ON.iter().any(|passed| name == passed)).map(|(name, value)| {
-        let mut pair = name;
-        pair.push("=");
-        pair.push(value);
-        pair
-    });
+    let environment = std::env::vars_os()
+        .filter(|(name, _)| PASSED_ON.iter().any(|passed| name == passed))
+        .map(|(name, value)| {
+            let mut pair = name;
+            pair.push("=");
+            pair.push(value);
+            pair
+        });
     let mut words = way.iter().chain(UNSHARE);
     let mut command = Command::new(words.next().expect("a way has a first word"));
     // What we become is the first to unshare, unless sudo stays in between.
@@ -37,7 +43,8 @@ pub fn enter(door: impl FnOnce() -> io::Result<Option<TcpListener>>) -> Result<(
     Err(command.exec()).context("unshare")
 }
 
-/// What [`enter`] was given. A socket stays in the network that it was made in, so it is the door between the two.
+/// What [`enter`] was given. A socket stays in the network that it was made in, so it is the door between the
+/// two.
 ///
 /// # Errors
 /// When nothing was given.
@@ -54,7 +61,11 @@ pub fn outside_pid() -> Option<u32> {
 
 /// Runs a program of the system to its end.
 pub(super) fn run(program: &str, arguments: &[&str]) -> Result<()> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().with_context(|| program.to_owned())?;
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| program.to_owned())?;
     if !output.status.success() {
         bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -64,15 +75,35 @@ pub(super) fn run(program: &str, arguments: &[&str]) -> Result<()> {
 const MARK: &str = "REDIS_OPERATOR_TEST_INSIDE";
 
 /// What reaches the inside, since sudo passes on nothing by itself.
-const PASSED_ON: &[&str] = &["PATH", "HOME", "TERM", "REDIS_SERVER", "KUBEBUILDER_ASSETS", "RUST_BACKTRACE", "CARGO", "CARGO_HOME", "RUSTUP_HOME"];
+const PASSED_ON: &[&str] = &[
+    "PATH",
+    "HOME",
+    "TERM",
+    "REDIS_SERVER",
+    "KUBEBUILDER_ASSETS",
+    "RUST_BACKTRACE",
+    "CARGO",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+];
 
 /// Whose powers are used, in this order of preference: our own, those of a user namespace, those of root.
 const WAYS: &[&[&str]] = &[&["env"], &["unshare", "--map-root-user"], &["sudo", "-n"]];
 
-const UNSHARE: &[&str] = &["unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"];
+const UNSHARE: &[&str] = &[
+    "unshare",
+    "--net",
+    "--mount",
+    "--propagation",
+    "private",
+    "--pid",
+    "--fork",
+    "--kill-child=SIGKILL",
+    "--mount-proc",
+];
 
-/// The first process inside: a shell that waits for us, and for every orphan, as an init does. An orphan that nobody waits for
-/// would hold up the end of its container for ever.
+/// The first process inside: a shell that waits for us, and for every orphan, as an init does. An orphan that
+/// nobody waits for would hold up the end of its container for ever.
 const FIRST: &[&str] = &["sh", "-c", "\"$@\"; exit $?", "sh"];
 
 fn is_open(way: &[&str]) -> bool {

@@ -19,7 +19,11 @@ impl Kubectl {
     /// What it prints.
     pub(super) async fn run(&self, arguments: &[&str], stdin: &str) -> Result<String> {
         let mut command = Command::new(&self.program);
-        command.env("KUBECONFIG", &self.kubeconfig).envs(self.home.iter().map(|home| ("HOME", home))).args(arguments).kill_on_drop(true);
+        command
+            .env("KUBECONFIG", &self.kubeconfig)
+            .envs(self.home.iter().map(|home| ("HOME", home)))
+            .args(arguments)
+            .kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         child.stdin.take().context("piped")?.write_all(stdin.as_bytes()).await?;

@@ -1,13 +1,18 @@
-//! A real Kubernetes cluster on this machine, for tests and to play with: etcd, kube-apiserver, kube-controller-manager and
-//! kube-scheduler as processes, and nodes that run each Pod's containers as processes, with an address, network and file system
-//! of the Pod's own. Faults are real: signals, cut networks, lost nodes, an API server that is away.
+//! A real Kubernetes cluster on this machine, for tests and to play with: etcd, kube-apiserver,
+//! kube-controller-manager and kube-scheduler as processes, and nodes that run each Pod's containers as
+//! processes, with an address, network and file system of the Pod's own. Faults are real: signals, cut
+//! networks, lost nodes, an API server that is away.
 //!
-//! Not there: Service addresses are not routed and have no names (dial Pods; [`HOME`] is the API), images are a table of programs
-//! ([`Image`]), users and resource limits of a container are ignored, and there is no `kubectl logs` or `exec`.
+//! Not there: Service addresses are not routed and have no names (dial Pods; [`HOME`] is the API), images are
+//! a table of programs ([`Image`]), users and resource limits of a container are ignored, and there is no
+//! `kubectl logs` or `exec`.
 //!
 //! Everything lives in namespaces of its own: call [`enter`] first.
 
-#![allow(clippy::unwrap_used, reason = "the steps that tests share: a failure here is a failed test, at the line that says so")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "the steps that tests share: a failure here is a failed test, at the line that says so"
+)]
 
 mod agent;
 mod config;
@@ -47,7 +52,8 @@ pub struct Settings {
     pub nodes: usize,
     /// What can be pulled.
     pub images: Vec<Image>,
-    /// YAML that is applied before any controller runs: the CRDs, or their objects are not garbage collected for up to 40 s.
+    /// YAML that is applied before any controller runs: the CRDs, or their objects are not garbage collected
+    /// for up to 40 s.
     pub first: Vec<String>,
     /// The first wait of CrashLoopBackOff.
     pub back_off: Duration,
@@ -56,7 +62,10 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         // The first that is meant is taken.
-        let images = Image::redis_8().into_iter().chain([Image::redis(), Image::redis_exporter(), Image::busybox()]).collect();
+        let images = Image::redis_8()
+            .into_iter()
+            .chain([Image::redis(), Image::redis_exporter(), Image::busybox()])
+            .collect();
         // The kubelet's back-off.
         Self { nodes: 3, images, first: Vec::new(), back_off: Duration::from_secs(10) }
     }
@@ -86,7 +95,8 @@ impl Cluster {
         Programs::find().map(drop)
     }
 
-    /// Starts one, with all of its files below `dir`; ready for objects when this returns. One at a time in a process.
+    /// Starts one, with all of its files below `dir`; ready for objects when this returns. One at a time in a
+    /// process.
     ///
     /// # Errors
     /// When a part does not start; its log is in `dir`.
@@ -95,7 +105,11 @@ impl Cluster {
         let bridge = Bridge::create(settings.nodes)?;
         let plane = ControlPlane::start(Programs::find()?, dir, &settings.first).await?;
         let agent = Agent::start(plane.client.clone(), bridge, dir.to_owned(), settings).await?;
-        Ok(Self { client: plane.client.clone(), kubectl: plane.kubectl.clone(), own: Some(Own { agent, plane, dir: dir.to_owned() }) })
+        Ok(Self {
+            client: plane.client.clone(),
+            kubectl: plane.kubectl.clone(),
+            own: Some(Own { agent, plane, dir: dir.to_owned() }),
+        })
     }
 
     /// Someone who may do anything.
@@ -116,7 +130,11 @@ impl Cluster {
     /// # Errors
     /// With what kubectl complains of.
     pub async fn kustomize(folder: &Path) -> Result<String> {
-        let output = tokio::process::Command::new(Programs::find()?.path("kubectl")).arg("kustomize").arg(folder).output().await?;
+        let output = tokio::process::Command::new(Programs::find()?.path("kubectl"))
+            .arg("kustomize")
+            .arg(folder)
+            .output()
+            .await?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
     }
@@ -158,11 +176,16 @@ impl Cluster {
     /// A kubeconfig of a service account, with just its rights: for programs outside of Pods.
     pub async fn account_kubeconfig(&self, namespace: &str, account: &str) -> PathBuf {
         let path = self.own().dir.join(format!("{namespace}_{account}.kubeconfig"));
-        write_kubeconfig(&path, &self.own().plane.pki.bearer(&api_url(), &self.token(namespace, account).await).unwrap()).unwrap();
+        write_kubeconfig(
+            &path,
+            &self.own().plane.pki.bearer(&api_url(), &self.token(namespace, account).await).unwrap(),
+        )
+        .unwrap();
         path
     }
 
-    /// What a service account has asked the API server for until now, as the audit log has it: allowed or not.
+    /// What a service account has asked the API server for until now, as the audit log has it: allowed or
+    /// not.
     pub fn asked_by(&self, namespace: &str, account: &str) -> Vec<serde_json::Value> {
         let log = std::fs::read_to_string(self.own().plane.audit_log()).unwrap_or_default();
         let user = format!("system:serviceaccount:{namespace}:{account}");
@@ -190,7 +213,10 @@ impl Cluster {
     /// Waits until a Pod is what is claimed of it.
     pub async fn pod_is(&self, namespace: &str, name: &str, what: &str, claim: impl Fn(&Pod) -> bool) -> Pod {
         let pods: Api<Pod> = Api::namespaced(self.client(), namespace);
-        until(&format!("{namespace}/{name} {what}"), async || pods.get_opt(name).await.ok().flatten().filter(&claim)).await
+        until(&format!("{namespace}/{name} {what}"), async || {
+            pods.get_opt(name).await.ok().flatten().filter(&claim)
+        })
+        .await
     }
 
     /// Waits until a Pod is Ready.
@@ -249,7 +275,9 @@ impl Cluster {
 
     fn set_found(&self, name: &str, found: bool) {
         let node = self.own().agent.node(name).unwrap();
-        for seat in self.own().agent.shared.seats.lock().unwrap().values().filter(|seat| seat.node.name == name) {
+        for seat in
+            self.own().agent.shared.seats.lock().unwrap().values().filter(|seat| seat.node.name == name)
+        {
             seat.network.plug(found).unwrap();
         }
         node.set_found(found);

@@ -1,4 +1,5 @@
-//! The cluster's network: a bridge, an address and network namespace a Pod, and the faults of both. Knows no process.
+//! The cluster's network: a bridge, an address and network namespace a Pod, and the faults of both. Knows no
+//! process.
 
 use super::inside::run;
 use anyhow::{Context, Result, bail, ensure};
@@ -12,7 +13,8 @@ use std::sync::{Arc, Mutex};
 /// Where the API server listens, and what runs outside of Pods has its end.
 pub const HOME: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
-/// The address of a node: its agent's probes come from there, and no fault between Pods touches them, as a kubelet's.
+/// The address of a node: its agent's probes come from there, and no fault between Pods touches them, as a
+/// kubelet's.
 pub(super) fn node_address(place: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, 2 + u8::try_from(place).expect("a few nodes"))
 }
@@ -57,8 +59,15 @@ impl Cut {
     fn rules(self) -> String {
         let rule = |chain: &str, device: &str, side: &str| {
             let peer = self.peer.map(|peer| format!("ip {side} {peer} ")).unwrap_or_default();
-            let chance = if self.loss_percent < 100 { format!("numgen random mod 100 < {} ", self.loss_percent) } else { String::new() };
-            format!("add rule inet faults {chain} {device} \"eth0\" ip {side} != 10.77.0.2-10.77.0.9 {peer}{chance}drop\n")
+            let chance = if self.loss_percent < 100 {
+                format!("numgen random mod 100 < {} ", self.loss_percent)
+            } else {
+                String::new()
+            };
+            format!(
+                "add rule inet faults {chain} {device} \"eth0\" ip {side} != 10.77.0.2-10.77.0.9 \
+                 {peer}{chance}drop\n"
+            )
         };
         let inbound = if self.is_inbound { rule("in", "iifname", "saddr") } else { String::new() };
         let outbound = if self.is_outbound { rule("out", "oifname", "daddr") } else { String::new() };
@@ -86,7 +95,8 @@ impl Bridge {
     pub(super) fn attach(self: &Arc<Self>) -> Result<PodNetwork> {
         let number = {
             let mut taken = self.0.lock().expect("nobody panics holding it");
-            let after = (taken.0..=PODS_TO).chain(PODS_FROM..taken.0).find(|number| !taken.1.contains(number));
+            let after =
+                (taken.0..=PODS_TO).chain(PODS_FROM..taken.0).find(|number| !taken.1.contains(number));
             let number = after.context("all addresses are taken")?;
             taken.0 = if number == PODS_TO { PODS_FROM } else { number + 1 };
             taken.1.insert(number);
@@ -95,9 +105,12 @@ impl Bridge {
         let network = PodNetwork { number, bridge: Arc::clone(self) };
         let name = network.name();
         run("ip", &["netns", "add", &name])?;
-        let outside = format!("link add v{number} type veth peer name eth0 netns {name}\nlink set v{number} master br0 up\n");
+        let outside = format!(
+            "link add v{number} type veth peer name eth0 netns {name}\nlink set v{number} master br0 up\n"
+        );
         feed(Command::new("ip").args(["-batch", "-"]), &outside)?;
-        let inside = format!("addr add {}/24 dev eth0\nlink set eth0 up\nlink set lo up\n", network.address());
+        let inside =
+            format!("addr add {}/24 dev eth0\nlink set eth0 up\nlink set lo up\n", network.address());
         feed(Command::new("ip").args(["-n", &name, "-batch", "-"]), &inside)?;
         Ok(network)
     }
@@ -121,9 +134,8 @@ impl PodNetwork {
 
     /// Adds a fault to those that there are.
     pub(super) fn cut(&self, cut: Cut) -> Result<()> {
-        let table = "add table inet faults\n\
-             add chain inet faults in { type filter hook input priority 0; }\n\
-             add chain inet faults out { type filter hook output priority 0; }\n";
+        let table = "add table inet faults\nadd chain inet faults in { type filter hook input priority 0; \
+                     }\nadd chain inet faults out { type filter hook output priority 0; }\n";
         self.nft(&format!("{table}{}", cut.rules()))
     }
 
@@ -138,7 +150,10 @@ impl PodNetwork {
     }
 
     fn nft(&self, script: &str) -> Result<()> {
-        feed(Command::new("nsenter").arg(format!("--net={}", self.path().display())).args(["nft", "-f", "-"]), script)
+        feed(
+            Command::new("nsenter").arg(format!("--net={}", self.path().display())).args(["nft", "-f", "-"]),
+            script,
+        )
     }
 
     fn name(&self) -> String {
@@ -148,7 +163,8 @@ impl PodNetwork {
 
 impl Drop for PodNetwork {
     fn drop(&mut self) {
-        // The link by itself: the namespace goes only with the last process in it. Either may never have been made.
+        // The link by itself: the namespace goes only with the last process in it. Either may never have been
+        // made.
         let _ = run("ip", &["link", "del", &format!("v{}", self.number)]);
         let _ = run("ip", &["netns", "del", &self.name()]);
         self.bridge.0.lock().expect("nobody panics holding it").1.remove(&self.number);

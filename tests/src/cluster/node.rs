@@ -1,4 +1,5 @@
-//! A node: its object, its Lease and Ready condition as a kubelet keeps them, and whether it is lost. Runs no Pod.
+//! A node: its object, its Lease and Ready condition as a kubelet keeps them, and whether it is lost. Runs no
+//! Pod.
 
 use super::network::node_address;
 use anyhow::Result;
@@ -24,7 +25,12 @@ pub(super) struct Node {
 impl Node {
     /// `node-<place>`, not lost.
     pub(super) fn new(place: usize) -> Self {
-        Self { name: format!("node-{place}"), address: node_address(place), place, found: watch::Sender::new(true) }
+        Self {
+            name: format!("node-{place}"),
+            address: node_address(place),
+            place,
+            found: watch::Sender::new(true),
+        }
     }
 
     /// From now on it speaks with nobody, or does again.
@@ -49,7 +55,8 @@ impl Node {
         self.tell_status(client).await
     }
 
-    /// Tells that it is alive, for ever, while it is not lost. What is not heard is told again at the next beat.
+    /// Tells that it is alive, for ever, while it is not lost. What is not heard is told again at the next
+    /// beat.
     pub(super) async fn beat(&self, client: &Client) {
         let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
         loop {
@@ -64,8 +71,7 @@ impl Node {
 
     async fn tell_status(&self, client: &Client) -> Result<()> {
         let now = Time(Timestamp::now());
-        let condition =
-            |type_: &str, status: &str, reason: &str| json!({"type": type_, "status": status, "reason": reason, "lastHeartbeatTime": now});
+        let condition = |type_: &str, status: &str, reason: &str| json!({"type": type_, "status": status, "reason": reason, "lastHeartbeatTime": now});
         let room = json!({"cpu": "64", "memory": "256Gi", "pods": "250", "ephemeral-storage": "256Gi"});
         let status = json!({"status": {
             "addresses": [{"type": "InternalIP", "address": self.address}, {"type": "Hostname", "address": self.name}],
@@ -82,7 +88,9 @@ impl Node {
                 "kubeletVersion": "v1.36.3", "machineID": "", "operatingSystem": "linux", "osImage": "processes of one machine", "systemUUID": "",
             },
         }});
-        Api::<core::Node>::all(client.clone()).patch_status(&self.name, &PatchParams::default(), &Patch::Strategic(&status)).await?;
+        Api::<core::Node>::all(client.clone())
+            .patch_status(&self.name, &PatchParams::default(), &Patch::Strategic(&status))
+            .await?;
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! The cluster's certificates and keys, made anew for each, and the kubeconfigs that use them. Knows no process.
+//! The cluster's certificates and keys, made anew for each, and the kubeconfigs that use them. Knows no
+//! process.
 
 use anyhow::Result;
 use kube::config::Kubeconfig;

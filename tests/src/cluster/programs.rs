@@ -1,5 +1,5 @@
-//! Where the programs of a cluster are on this machine. Finds, and starts with a log of their own; installs nothing: that is
-//! `tests/setup/setup.sh cluster`.
+//! Where the programs of a cluster are on this machine. Finds, and starts with a log of their own; installs
+//! nothing: that is `tests/setup/setup.sh cluster`.
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
@@ -44,7 +44,13 @@ impl Programs {
     pub(super) fn start<A: AsRef<OsStr>>(&self, name: &str, arguments: &[A], logs: &Path) -> Result<Child> {
         let log = File::options().create(true).append(true).open(logs.join(format!("{name}.log")))?;
         let mut command = Command::new(self.path(name));
-        command.args(arguments).current_dir(logs).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        command
+            .args(arguments)
+            .current_dir(logs)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true);
         command.spawn().with_context(|| name.to_owned())
     }
 }
@@ -56,7 +62,9 @@ pub(super) fn workspace() -> &'static Path {
 
 /// A program of the system. None: not installed.
 pub(super) fn in_path(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
 }
 
 const COMPONENTS: &[&str] = &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"];

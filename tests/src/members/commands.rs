@@ -1,4 +1,5 @@
-//! The commands that an operator sends, and the replies of a simulated member. What it does not know is refused in a server's words.
+//! The commands that an operator sends, and the replies of a simulated member. What it does not know is
+//! refused in a server's words.
 
 use super::group::Group;
 use super::info;
@@ -13,7 +14,14 @@ pub struct Session {
 
 impl Session {
     /// Carries out a command and writes its reply. Returns whether it was one that changes a server.
-    pub fn take(&mut self, group: &mut Group, index: usize, words: Vec<String>, now: Instant, reply: &mut String) -> bool {
+    pub fn take(
+        &mut self,
+        group: &mut Group,
+        index: usize,
+        words: Vec<String>,
+        now: Instant,
+        reply: &mut String,
+    ) -> bool {
         let name = words.first().map(|word| word.to_ascii_uppercase()).unwrap_or_default();
         match (&mut self.queued, name.as_str()) {
             (None, "MULTI") => self.queued = Some(Vec::new()),
@@ -22,7 +30,8 @@ impl Session {
                 let queued = std::mem::take(queued);
                 self.queued = None;
                 put(reply, format_args!("*{}", queued.len()));
-                let changes: Vec<bool> = queued.iter().map(|words| carry_out(group, index, words, now, reply)).collect();
+                let changes: Vec<bool> =
+                    queued.iter().map(|words| carry_out(group, index, words, now, reply)).collect();
                 return changes.contains(&true);
             }
             (Some(_), "DISCARD") => self.queued = None,
@@ -44,7 +53,8 @@ fn carry_out(group: &mut Group, index: usize, words: &[String], now: Instant, re
     match upper.as_slice() {
         ["PING"] => put(reply, format_args!("+PONG")),
         ["INFO", sections @ ..] => {
-            let sections: Vec<String> = sections.iter().map(|name| info::section(group, index, name, now)).collect();
+            let sections: Vec<String> =
+                sections.iter().map(|name| info::section(group, index, name, now)).collect();
             bulk(reply, &sections.join("\r\n"));
         }
         ["ROLE"] => reply.push_str(&info::role(group, index, now)),
@@ -85,8 +95,11 @@ fn carry_out(group: &mut Group, index: usize, words: &[String], now: Instant, re
         }
         ["CONFIG", "GET", _] => {
             let pattern = words[2].to_ascii_lowercase();
-            let matches = |name: &str| pattern.strip_suffix('*').map_or(name == pattern, |start| name.starts_with(start));
-            let found: Vec<_> = group.members[index].config.iter().filter(|(name, _)| matches(name)).collect();
+            let matches = |name: &str| {
+                pattern.strip_suffix('*').map_or(name == pattern, |start| name.starts_with(start))
+            };
+            let found: Vec<_> =
+                group.members[index].config.iter().filter(|(name, _)| matches(name)).collect();
             put(reply, format_args!("*{}", found.len() * 2));
             found.into_iter().flat_map(|(name, value)| [name, value]).for_each(|word| bulk(reply, word));
         }
@@ -95,10 +108,17 @@ fn carry_out(group: &mut Group, index: usize, words: &[String], now: Instant, re
         ["AUTH", ..] => put(
             reply,
             format_args!(
-                "-ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
+                "-ERR AUTH <password> called without any password configured for the default user. Are you \
+                 sure your configuration is correct?"
             ),
         ),
-        _ => put(reply, format_args!("-ERR unknown command '{}', with args beginning with: ", words.first().map_or("", String::as_str))),
+        _ => put(
+            reply,
+            format_args!(
+                "-ERR unknown command '{}', with args beginning with: ",
+                words.first().map_or("", String::as_str)
+            ),
+        ),
     }
     false
 }

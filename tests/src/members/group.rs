@@ -1,7 +1,8 @@
 //! One simulated group: who follows whom, and what a command or a death does to that. Time is an argument.
 //!
-//! A master takes so many bytes a second. A replica whose link is up has what its master has; one whose link went down keeps what it
-//! had. Syncs take no time, which is kinder than life and no part of what is measured: the time to a promotion.
+//! A master takes so many bytes a second. A replica whose link is up has what its master has; one whose link
+//! went down keeps what it had. Syncs take no time, which is kinder than life and no part of what is
+//! measured: the time to a promotion.
 
 use crate::info::id40;
 use std::collections::BTreeMap;
@@ -79,8 +80,11 @@ impl Group {
     /// A healthy one, at these addresses: the first is master.
     pub fn healthy(places: &[SocketAddrV4], written: u64, now: Instant) -> Self {
         let member = |(number, at): (usize, &SocketAddrV4)| {
-            let role =
-                if number == 0 { Role::Master } else { Role::Replica { host: places[0].ip().to_string(), port: places[0].port(), link: Link::Up } };
+            let role = if number == 0 {
+                Role::Master
+            } else {
+                Role::Replica { host: places[0].ip().to_string(), port: places[0].port(), link: Link::Up }
+            };
             let config = CONFIG.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
             let (run_id, replid) = (id40(&format!("run {at}")), id40(&format!("history {}", places[0])));
             let (former, paused) = (None, None);
@@ -114,9 +118,15 @@ impl Group {
         match &member.role {
             Role::Master if member.is_up => {
                 let until = member.paused.map_or(now, |_| member.since);
-                member.offset + self.written * u64::try_from(until.saturating_duration_since(member.since).as_millis()).unwrap_or(0) / 1000
+                member.offset
+                    + self.written
+                        * u64::try_from(until.saturating_duration_since(member.since).as_millis())
+                            .unwrap_or(0)
+                        / 1000
             }
-            Role::Replica { link: Link::Up, .. } => self.named_by(index).map_or(member.offset, |master| self.offset(master, now)),
+            Role::Replica { link: Link::Up, .. } => {
+                self.named_by(index).map_or(member.offset, |master| self.offset(master, now))
+            }
             Role::Master | Role::Replica { .. } => member.offset,
         }
     }
@@ -147,7 +157,8 @@ impl Group {
 
     /// `REPLICAOF`. Whether it changed anything.
     pub fn follow(&mut self, index: usize, host: &str, port: u16, now: Instant) -> bool {
-        if matches!(&self.members[index].role, Role::Replica { host: is, port: at, .. } if is == host && *at == port) {
+        if matches!(&self.members[index].role, Role::Replica { host: is, port: at, .. } if is == host && *at == port)
+        {
             return false;
         }
         self.halt(index, now);
@@ -188,8 +199,10 @@ impl Group {
         member.lives += 1;
         let tag = format!("{} {}", member.lives, member.at);
         (member.is_up, member.started, member.since, member.offset, member.keys) = (true, now, now, 0, 0);
-        (member.run_id, member.replid, member.former) = (id40(&format!("run {tag}")), id40(&format!("own {tag}")), None);
-        member.role = Role::Replica { host: member.at.ip().to_string(), port: member.at.port(), link: Link::Never };
+        (member.run_id, member.replid, member.former) =
+            (id40(&format!("run {tag}")), id40(&format!("own {tag}")), None);
+        member.role =
+            Role::Replica { host: member.at.ip().to_string(), port: member.at.port(), link: Link::Never };
     }
 
     /// Remembers where its stream is now, before what moves it changes.
@@ -202,8 +215,14 @@ impl Group {
     fn settle(&mut self, now: Instant) {
         for _ in 0..self.members.len() {
             for index in 0..self.members.len() {
-                let is_waiting = matches!(self.members[index].role, Role::Replica { link: Link::Down(_) | Link::Never, .. });
-                let Some(master) = self.named_by(index).filter(|_| is_waiting && self.members[index].is_up) else { continue };
+                let is_waiting = matches!(
+                    self.members[index].role,
+                    Role::Replica { link: Link::Down(_) | Link::Never, .. }
+                );
+                let Some(master) = self.named_by(index).filter(|_| is_waiting && self.members[index].is_up)
+                else {
+                    continue;
+                };
                 let streams = match &self.members[master].role {
                     Role::Master => true,
                     Role::Replica { link, .. } => *link == Link::Up,
@@ -220,7 +239,10 @@ impl Group {
         let reached = self.offset(master, now);
         let member = &mut self.members[index];
         let is_same = ahead.replid == member.replid && member.offset <= reached;
-        let is_fork = ahead.former.as_ref().is_some_and(|(replid, end)| *replid == member.replid && member.offset <= *end);
+        let is_fork = ahead
+            .former
+            .as_ref()
+            .is_some_and(|(replid, end)| *replid == member.replid && member.offset <= *end);
         member.former = match (is_same, is_fork) {
             (true, _) => member.former.take(),
             // As on `+CONTINUE` under a new id: what it had so far was the former history.
@@ -256,5 +278,9 @@ impl Member {
 }
 
 /// What an operator may read or set, with the values of a server without a configuration.
-const CONFIG: [(&str, &str); 4] =
-    [("min-replicas-max-lag", "10"), ("min-replicas-to-write", "0"), ("repl-ping-replica-period", "10"), ("replica-priority", "100")];
+const CONFIG: [(&str, &str); 4] = [
+    ("min-replicas-max-lag", "10"),
+    ("min-replicas-to-write", "0"),
+    ("repl-ping-replica-period", "10"),
+    ("replica-priority", "100"),
+];

@@ -1,4 +1,5 @@
-//! INFO and ROLE of a simulated member, row by row as Redis 7.0 prints them. Here `slave` is the servers' own word.
+//! INFO and ROLE of a simulated member, row by row as Redis 7.0 prints them. Here `slave` is the servers' own
+//! word.
 
 use super::group::{Group, Link, Role};
 use crate::info::NO_REPLID;
@@ -19,7 +20,9 @@ pub fn section(group: &Group, index: usize, name: &str, now: Instant) -> String 
 fn replication(group: &Group, index: usize, now: Instant) -> String {
     let (member, offset) = (&group.members[index], group.offset(index, now));
     let mut text = String::with_capacity(1024);
-    let mut row = |name: &str, value: &dyn std::fmt::Display| write!(text, "{name}:{value}\r\n").expect("writing to a String");
+    let mut row = |name: &str, value: &dyn std::fmt::Display| {
+        write!(text, "{name}:{value}\r\n").expect("writing to a String")
+    };
     match &member.role {
         Role::Master => row("# Replication\r\nrole", &"master"),
         Role::Replica { host, port, link } => {
@@ -33,7 +36,9 @@ fn replication(group: &Group, index: usize, now: Instant) -> String {
             row("slave_repl_offset", &offset);
             match link {
                 Link::Up => {}
-                Link::Down(since) => row("master_link_down_since_seconds", &now.saturating_duration_since(*since).as_secs()),
+                Link::Down(since) => {
+                    row("master_link_down_since_seconds", &now.saturating_duration_since(*since).as_secs())
+                }
                 Link::Never => row("master_link_down_since_seconds", &-1),
             }
             row("slave_priority", &member.config["replica-priority"]);
@@ -44,13 +49,19 @@ fn replication(group: &Group, index: usize, now: Instant) -> String {
     row("connected_slaves", &group.attached(index).count());
     for (number, replica) in group.attached(index).enumerate() {
         let at = group.members[replica].at;
-        row(&format!("slave{number}"), &format_args!("ip={},port={},state=online,offset={offset},lag=0", at.ip(), at.port()));
+        row(
+            &format!("slave{number}"),
+            &format_args!("ip={},port={},state=online,offset={offset},lag=0", at.ip(), at.port()),
+        );
     }
     row("master_failover_state", &"no-failover");
     row("master_replid", &member.replid);
     row("master_replid2", member.former.as_ref().map_or(&NO_REPLID, |(replid, _)| replid));
     row("master_repl_offset", &offset);
-    row("second_repl_offset", &member.former.as_ref().map_or(-1, |(_, end)| i64::try_from(*end).unwrap_or(i64::MAX) + 1));
+    row(
+        "second_repl_offset",
+        &member.former.as_ref().map_or(-1, |(_, end)| i64::try_from(*end).unwrap_or(i64::MAX) + 1),
+    );
     row("repl_backlog_active", &1);
     row("repl_backlog_size", &1_048_576);
     row("repl_backlog_first_byte_offset", &offset.saturating_sub(1_048_576).max(1));
@@ -63,8 +74,9 @@ fn server(group: &Group, index: usize, now: Instant) -> String {
     let up = member.uptime(now);
     let mut text = SERVER.replace('\n', "\r\n");
     let rest = format_args!(
-        "run_id:{}\r\ntcp_port:{}\r\nserver_time_usec:{}\r\nuptime_in_seconds:{}\r\nuptime_in_days:{}\r\nhz:10\r\nconfigured_hz:10\r\n\
-         lru_clock:{}\r\nexecutable:/usr/local/bin/redis-server\r\nconfig_file:/etc/redis/redis.conf\r\nio_threads_active:0\r\n",
+        "run_id:{}\r\ntcp_port:{}\r\nserver_time_usec:{}\r\nuptime_in_seconds:{}\r\nuptime_in_days:{}\r\nhz:\
+         10\r\nconfigured_hz:10\r\nlru_clock:{}\r\nexecutable:/usr/local/bin/redis-server\r\nconfig_file:/\
+         etc/redis/redis.conf\r\nio_threads_active:0\r\n",
         member.run_id,
         member.at.port(),
         1_700_000_000_000_000 + up.as_micros(),
@@ -92,13 +104,19 @@ pub fn role(group: &Group, index: usize, now: Instant) -> String {
         Role::Master => {
             let row = |replica: usize| {
                 let at = group.members[replica].at;
-                format!("*3\r\n{}{}{}", bulk(&at.ip().to_string()), bulk(&at.port().to_string()), bulk(&offset.to_string()))
+                format!(
+                    "*3\r\n{}{}{}",
+                    bulk(&at.ip().to_string()),
+                    bulk(&at.port().to_string()),
+                    bulk(&offset.to_string())
+                )
             };
             let rows: Vec<String> = group.attached(index).map(row).collect();
             format!("*3\r\n{}:{offset}\r\n*{}\r\n{}", bulk("master"), rows.len(), rows.concat())
         }
         Role::Replica { host, port, link } => {
-            let (state, offset) = if *link == Link::Up { ("connected", offset.to_string()) } else { ("connect", "-1".into()) };
+            let (state, offset) =
+                if *link == Link::Up { ("connected", offset.to_string()) } else { ("connect", "-1".into()) };
             format!("*5\r\n{}{}:{port}\r\n{}:{offset}\r\n", bulk("slave"), bulk(host), bulk(state))
         }
     }

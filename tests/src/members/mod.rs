@@ -1,5 +1,6 @@
-//! Simulated members: many groups of servers in one process that speak the Redis protocol, to put load on an operator. They have
-//! roles, histories, offsets and links that follow each other, and no data. What they answer is compared with a real server.
+//! Simulated members: many groups of servers in one process that speak the Redis protocol, to put load on an
+//! operator. They have roles, histories, offsets and links that follow each other, and no data. What they
+//! answer is compared with a real server.
 //!
 //! | file | owns |
 //! |--|--|

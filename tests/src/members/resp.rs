@@ -25,8 +25,11 @@ fn number(bytes: &[u8], at: &mut usize, mark: u8) -> Result<Option<usize>, NoReq
     let rest = &bytes[*at..];
     let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else { return Ok(None) };
     let digits = rest[..end].strip_prefix(&[mark]).ok_or(NoRequest)?;
-    let number: usize =
-        std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).filter(|number| *number <= LENGTH_MAX).ok_or(NoRequest)?;
+    let number: usize = std::str::from_utf8(digits)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .filter(|number| *number <= LENGTH_MAX)
+        .ok_or(NoRequest)?;
     *at += end + 2;
     Ok(Some(number))
 }

@@ -1,5 +1,5 @@
-//! The sockets of simulated members: one listener each, on loopback addresses of their own. A member that dies closes its
-//! connections and refuses new ones. Everything runs on the thread that calls.
+//! The sockets of simulated members: one listener each, on loopback addresses of their own. A member that
+//! dies closes its connections and refuses new ones. Everything runs on the thread that calls.
 
 use super::commands::Session;
 use super::group::Group;
@@ -53,7 +53,8 @@ pub fn place(network: u8, port: u16, group: usize, member: usize) -> SocketAddrV
 }
 
 impl Fleet {
-    /// So many healthy groups on 127.`network`.0.0/16, whose masters take `written` bytes a second. Within a `LocalSet`.
+    /// So many healthy groups on 127.`network`.0.0/16, whose masters take `written` bytes a second. Within a
+    /// `LocalSet`.
     ///
     /// # Errors
     /// An address that is taken, or too few file descriptors.
@@ -63,7 +64,13 @@ impl Fleet {
         for number in 0..groups {
             let places: Vec<_> = (0..MEMBERS).map(|member| place(network, port, number, member)).collect();
             let tasks = vec![Vec::new(); MEMBERS];
-            let state = State { group: Group::healthy(&places, written, now), tasks, killed: None, promoted: None, changes: 0 };
+            let state = State {
+                group: Group::healthy(&places, written, now),
+                tasks,
+                killed: None,
+                promoted: None,
+                changes: 0,
+            };
             let served = Rc::new(Served { state: RefCell::new(state) });
             for member in 0..MEMBERS {
                 served.open(member)?;
@@ -81,9 +88,11 @@ impl Fleet {
         }
     }
 
-    /// Kills the masters of so many percent of the groups at once, spread evenly; other groups with each call. Returns how many.
+    /// Kills the masters of so many percent of the groups at once, spread evenly; other groups with each
+    /// call. Returns how many.
     pub fn kill(&mut self, percent: usize) -> usize {
-        let chosen = (0..self.groups.len()).filter(|number| (number + 100 - self.rounds % 100) * percent % 100 < percent);
+        let chosen = (0..self.groups.len())
+            .filter(|number| (number + 100 - self.rounds % 100) * percent % 100 < percent);
         let mut killed = 0;
         for number in chosen {
             killed += usize::from(self.groups[number].kill());
@@ -117,8 +126,15 @@ impl Fleet {
                 continue;
             };
             told.killed += 1;
-            told.promoted_us.extend(state.promoted.map(|promoted| u64::try_from((promoted - at).as_micros()).unwrap_or(u64::MAX)));
-            told.back += usize::from(state.group.master().is_some_and(|master| state.group.attached(master).any(|replica| replica == member)));
+            told.promoted_us.extend(
+                state.promoted.map(|promoted| u64::try_from((promoted - at).as_micros()).unwrap_or(u64::MAX)),
+            );
+            told.back += usize::from(
+                state
+                    .group
+                    .master()
+                    .is_some_and(|master| state.group.attached(master).any(|replica| replica == member)),
+            );
         }
         told.promoted_us.sort_unstable();
         told

@@ -1,7 +1,10 @@
-//! Real groups: redis-server processes on loopback, clients that count what was acknowledged to them, and the operator. For tests
-//! and benchmarks; asserts nothing about failover itself.
+//! Real groups: redis-server processes on loopback, clients that count what was acknowledged to them, and the
+//! operator. For tests and benchmarks; asserts nothing about failover itself.
 
-#![allow(clippy::unwrap_used, reason = "the steps that tests share: a failure here is a failed test, at the line that says so")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "the steps that tests share: a failure here is a failed test, at the line that says so"
+)]
 
 mod operator;
 mod program;

@@ -1,10 +1,10 @@
-//! The operator of `static`, in this process: the same group, driver, policy and guard, on a thread of its own. It can be killed
-//! at any report, which leaves what a crash leaves.
+//! The operator of `static`, in this process: the same group, driver, policy and guard, on a thread of its
+//! own. It can be killed at any report, which leaves what a crash leaves.
 
 use super::{Servers, until};
-use redis_operator::driver::{Access, GroupHandle, Driver, StateFile, member};
-use redis_operator::group::{Decided, Event, Moment, Report, Settings};
 use redis_operator::contract::{Group, Preference, Topology, Verdict};
+use redis_operator::driver::{Access, Driver, GroupHandle, StateFile, member};
+use redis_operator::group::{Decided, Event, Moment, Report, Settings};
 use redis_operator::policy::{Component, PolicyChain, Sandbox, embedded};
 use redis_operator::redis::Credentials;
 use std::path::PathBuf;
@@ -149,7 +149,10 @@ impl Operator {
 
     /// Waits for a report, also among the earlier ones, and returns its moment.
     pub async fn told(&self, what: &str, is_it: impl Fn(&Report) -> bool) -> Instant {
-        until(what, async || self.reports.lock().unwrap().iter().find(|(_, report)| is_it(report)).map(|(at, _)| *at)).await
+        until(what, async || {
+            self.reports.lock().unwrap().iter().find(|(_, report)| is_it(report)).map(|(at, _)| *at)
+        })
+        .await
     }
 
     /// Waits for a decision, also among the earlier ones.
@@ -172,7 +175,10 @@ impl Operator {
         let from = self.reports.lock().unwrap().len();
         until(&format!("content with {master}"), async || {
             let reports = self.reports.lock().unwrap();
-            reports[from..].iter().any(|(_, report)| is_healthy(report, master) || misses_only_others(report, master)).then_some(())
+            reports[from..]
+                .iter()
+                .any(|(_, report)| is_healthy(report, master) || misses_only_others(report, master))
+                .then_some(())
         })
         .await;
     }
@@ -186,22 +192,34 @@ impl Operator {
     /// The actions that it sent, in order, by their kind and target.
     pub fn sent(&self) -> Vec<String> {
         let reports = self.reports();
-        let sent = reports.iter().filter_map(|(_, report)| if let Report::Sent { action, .. } = report { Some(action) } else { None });
+        let sent = reports.iter().filter_map(|(_, report)| {
+            if let Report::Sent { action, .. } = report { Some(action) } else { None }
+        });
         sent.map(|action| format!("{action:?}").trim_start_matches("Action::").to_owned()).collect()
     }
 
     fn observations(&self) -> String {
         let reports = self.reports();
-        let seen = reports.iter().filter_map(|(_, report)| if let Report::Decided(decided) = report { Some(decided) } else { None });
-        let lines = seen.filter(|decided| decided.is_news).map(|decided| serde_json::to_string(&*decided.observation).unwrap() + "\n");
+        let seen = reports.iter().filter_map(|(_, report)| {
+            if let Report::Decided(decided) = report { Some(decided) } else { None }
+        });
+        let lines = seen
+            .filter(|decided| decided.is_news)
+            .map(|decided| serde_json::to_string(&*decided.observation).unwrap() + "\n");
         lines.collect()
     }
 
     /// The last decision, for messages.
     pub fn last(&self) -> String {
         let reports = self.reports();
-        let last = reports.iter().rev().find_map(|(_, report)| if let Report::Decided(decided) = report { Some(decided) } else { None });
-        last.map_or_else(|| "nothing decided".into(), |decided| format!("{}: {}", decided.decision.reason, decided.decision.explanation))
+        let last = reports
+            .iter()
+            .rev()
+            .find_map(|(_, report)| if let Report::Decided(decided) = report { Some(decided) } else { None });
+        last.map_or_else(
+            || "nothing decided".into(),
+            |decided| format!("{}: {}", decided.decision.reason, decided.decision.explanation),
+        )
     }
 }
 
@@ -209,7 +227,8 @@ impl Drop for Operator {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let kept: Vec<String> = self.reports().iter().map(|(_, report)| line(report)).collect();
-            let mut kept: Vec<&str> = kept.iter().map(String::as_str).filter(|line| !line.is_empty()).collect();
+            let mut kept: Vec<&str> =
+                kept.iter().map(String::as_str).filter(|line| !line.is_empty()).collect();
             kept.dedup();
             let name = std::thread::current().name().unwrap_or("failover").replace("::", "-");
             let file = std::env::temp_dir().join(format!("{name}.jsonl"));
@@ -232,9 +251,15 @@ fn misses_only_others(report: &Report, master: &str) -> bool {
 /// One report, for the reader of a failed test.
 fn line(report: &Report) -> String {
     match report {
-        Report::Decided(decided) if decided.is_news => format!("decided {}: {}", decided.decision.reason, decided.decision.explanation),
+        Report::Decided(decided) if decided.is_news => {
+            format!("decided {}: {}", decided.decision.reason, decided.decision.explanation)
+        }
         Report::Decided(_) => String::new(),
-        Report::Link { .. } | Report::Held | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => format!("{report:?}"),
+        Report::Link { .. }
+        | Report::Held
+        | Report::Sent { .. }
+        | Report::Withheld { .. }
+        | Report::Finished { .. } => format!("{report:?}"),
         Report::Fault { fault, .. } => format!("fault: {fault}"),
     }
 }

@@ -33,10 +33,25 @@ pub fn build_program() -> &'static Path {
             other => other,
         };
         // The same packages as for this program, so that no dependency is built twice with other features.
-        let words = ["build", "--quiet", "--locked", "--profile", profile, "-p", "tests", "-p", "redis-operator", "--bin", "redis-operator"];
+        let words = [
+            "build",
+            "--quiet",
+            "--locked",
+            "--profile",
+            profile,
+            "-p",
+            "tests",
+            "-p",
+            "redis-operator",
+            "--bin",
+            "redis-operator",
+        ];
         let mut cargo = Command::new(env!("CARGO"));
-        // Dependencies are built anew when what cargo tells a program of its package is not what they were built with.
-        let of_a_package = |name: &str| name == "OUT_DIR" || name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_");
+        // Dependencies are built anew when what cargo tells a program of its package is not what they were
+        // built with.
+        let of_a_package = |name: &str| {
+            name == "OUT_DIR" || name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_")
+        };
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_a_package)) {
             cargo.env_remove(name);
         }
@@ -113,6 +128,9 @@ impl Ended {
     /// Exit code 2 and one line with these words, as bad input has it.
     pub fn is_bad_input(&self, words: &[&str]) -> bool {
         let line = self.error.trim_end();
-        self.code == Some(2) && line.starts_with("error: ") && line.lines().count() == 1 && words.iter().all(|word| line.contains(word))
+        self.code == Some(2)
+            && line.starts_with("error: ")
+            && line.lines().count() == 1
+            && words.iter().all(|word| line.contains(word))
     }
 }

@@ -1,4 +1,5 @@
-//! The servers of one group. Starts, signals, restarts and reads them; changes nothing in them unless told to.
+//! The servers of one group. Starts, signals, restarts and reads them; changes nothing in them unless told
+//! to.
 
 use super::{SOON, until};
 use redis_operator::local::{Boot, Server, ServerSettings, Signal, free_ports};
@@ -154,8 +155,11 @@ impl Servers {
 
     /// A client of one.
     pub async fn client(&self, place: usize) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
-        let login = self.login.as_ref().map_or_else(String::new, |(user, password)| format!("{user}:{password}@"));
-        redis::Client::open(format!("redis://{login}{}", self.endpoint(place)))?.get_multiplexed_async_connection().await
+        let login =
+            self.login.as_ref().map_or_else(String::new, |(user, password)| format!("{user}:{password}@"));
+        redis::Client::open(format!("redis://{login}{}", self.endpoint(place)))?
+            .get_multiplexed_async_connection()
+            .await
     }
 
     /// One command and its answer.
@@ -178,14 +182,21 @@ impl Servers {
     /// A section of INFO. None: it does not answer.
     pub async fn info(&self, place: usize, section: &str) -> Option<Facts> {
         let text: String = self.ask(place, &["INFO", section]).await.ok()?;
-        Some(Facts(text.lines().filter_map(|line| line.split_once(':')).map(|(name, value)| (name.into(), value.into())).collect()))
+        Some(Facts(
+            text.lines()
+                .filter_map(|line| line.split_once(':'))
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        ))
     }
 
     /// Who says that it is master.
     pub async fn masters(&self) -> Vec<usize> {
         let mut masters = Vec::new();
         for place in 0..self.count() {
-            if self.seats[place].1.is_some() && self.info(place, "replication").await.is_some_and(|facts| facts.row("role") == "master") {
+            if self.seats[place].1.is_some()
+                && self.info(place, "replication").await.is_some_and(|facts| facts.row("role") == "master")
+            {
                 masters.push(place);
             }
         }
@@ -194,7 +205,10 @@ impl Servers {
 
     /// Waits until `master` is master, and everybody else who runs is its replica in sync.
     pub async fn in_sync(&self, master: usize) {
-        until(&format!("{} is the master of all", self.id(master)), async || self.is_in_sync(master).await.then_some(())).await;
+        until(&format!("{} is the master of all", self.id(master)), async || {
+            self.is_in_sync(master).await.then_some(())
+        })
+        .await;
     }
 
     /// Waits until somebody is master and everybody else who runs is in sync with it. Returns who.
@@ -212,7 +226,10 @@ impl Servers {
         let mut replicas = 0;
         for place in (0..self.count()).filter(|place| *place != master && self.seats[*place].1.is_some()) {
             let Some(facts) = self.info(place, "replication").await else { return false };
-            if facts.row("role") != "slave" || facts.row("master_port") != port || facts.row("master_link_status") != "up" {
+            if facts.row("role") != "slave"
+                || facts.row("master_port") != port
+                || facts.row("master_link_status") != "up"
+            {
                 return false;
             }
             replicas += 1;
@@ -220,7 +237,8 @@ impl Servers {
         if at_master.row("role") != "master" || at_master.number("connected_slaves") != replicas {
             return false;
         }
-        // After a full copy a link is up for most of a second before its stream flows: only what arrives proves it.
+        // After a full copy a link is up for most of a second before its stream flows: only what arrives
+        // proves it.
         let Ok(mut client) = self.client(master).await else { return false };
         let published = redis::cmd("PUBLISH").arg("in-sync").arg("?").exec_async(&mut client).await;
         published.is_ok() && has_reached(&mut client, replicas).await
@@ -241,7 +259,8 @@ impl Servers {
             pipeline.cmd("SET").arg(format!("{prefix}{number}")).arg(&value).ignore();
         }
         pipeline.exec_async(&mut client).await.unwrap();
-        until("all replicas have the keys", async || has_reached(&mut client, replicas).await.then_some(())).await;
+        until("all replicas have the keys", async || has_reached(&mut client, replicas).await.then_some(()))
+            .await;
     }
 
     /// How many of the keys of [`Self::fill`] a server has.
@@ -260,8 +279,10 @@ impl Servers {
     }
 }
 
-/// Whether so many replicas have, soon, everything that this client wrote. WAIT counts from the client's own last write.
+/// Whether so many replicas have, soon, everything that this client wrote. WAIT counts from the client's own
+/// last write.
 async fn has_reached(client: &mut redis::aio::MultiplexedConnection, replicas: u64) -> bool {
-    let reached: redis::RedisResult<u64> = redis::cmd("WAIT").arg(replicas).arg(100).query_async(client).await;
+    let reached: redis::RedisResult<u64> =
+        redis::cmd("WAIT").arg(replicas).arg(100).query_async(client).await;
     reached.is_ok_and(|reached| reached >= replicas)
 }

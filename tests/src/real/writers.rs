@@ -1,5 +1,6 @@
-//! Clients that write to every server of a group all the time, and remember what was acknowledged, by whom and when: the only
-//! witness of what may not be lost. A thread each, so that nothing that the test does holds them up.
+//! Clients that write to every server of a group all the time, and remember what was acknowledged, by whom
+//! and when: the only witness of what may not be lost. A thread each, so that nothing that the test does
+//! holds them up.
 
 use super::Servers;
 use redis_operator::redis::Endpoint;
@@ -52,10 +53,12 @@ impl Writers {
 
     fn with(servers: &Servers, waits: bool) -> Self {
         static STARTED: AtomicU64 = AtomicU64::new(0);
-        let habit = Habit { number: STARTED.fetch_add(1, Ordering::Relaxed), pace: Duration::from_millis(1), waits };
+        let habit =
+            Habit { number: STARTED.fetch_add(1, Ordering::Relaxed), pace: Duration::from_millis(1), waits };
         let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let threads = (0..servers.count()).map(|place| {
-            let (endpoint, stop, acknowledged) = (servers.endpoint(place).clone(), Arc::clone(&stop), Arc::clone(&acknowledged));
+            let (endpoint, stop, acknowledged) =
+                (servers.endpoint(place).clone(), Arc::clone(&stop), Arc::clone(&acknowledged));
             std::thread::spawn(move || write_on(place, &endpoint, habit, &stop, &acknowledged))
         });
         let threads = threads.collect();
@@ -69,13 +72,19 @@ impl Writers {
 
     /// The first write that anybody but `old` acknowledged after `since`.
     pub async fn first_elsewhere(&self, old: usize, since: Instant) -> Acknowledged {
-        super::until("a write on another server", async || self.find(|write| write.place != old && write.at >= since)).await
+        super::until("a write on another server", async || {
+            self.find(|write| write.place != old && write.at >= since)
+        })
+        .await
     }
 
     /// Waits for so many more writes.
     pub async fn go_on(&self, writes: usize) {
         let target = self.acknowledged.lock().unwrap().len() + writes;
-        super::until("writes go on", async || (self.acknowledged.lock().unwrap().len() >= target).then_some(())).await;
+        super::until("writes go on", async || {
+            (self.acknowledged.lock().unwrap().len() >= target).then_some(())
+        })
+        .await;
     }
 
     fn find(&self, is_it: impl Fn(&Acknowledged) -> bool) -> Option<Acknowledged> {
@@ -118,7 +127,13 @@ impl Acknowledged {
 }
 
 /// One client's life: a connection after the other, a write after the other.
-fn write_on(place: usize, endpoint: &Endpoint, habit: Habit, stop: &AtomicBool, acknowledged: &Mutex<Vec<Acknowledged>>) {
+fn write_on(
+    place: usize,
+    endpoint: &Endpoint,
+    habit: Habit,
+    stop: &AtomicBool,
+    acknowledged: &Mutex<Vec<Acknowledged>>,
+) {
     let address: SocketAddr = endpoint.to_string().parse().unwrap();
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -130,11 +145,21 @@ fn write_on(place: usize, endpoint: &Endpoint, habit: Habit, stop: &AtomicBool, 
         while !stop.load(Ordering::Relaxed) {
             number += 1;
             let key = format!("w{}-{place}-{number}", habit.number);
-            let Some(is_taken) = client.ask(&format!("SET {key} {number}\r\n"), stop, |line| line.starts_with("+OK")) else { break };
+            let Some(is_taken) =
+                client.ask(&format!("SET {key} {number}\r\n"), stop, |line| line.starts_with("+OK"))
+            else {
+                break;
+            };
             if is_taken {
-                acknowledged.lock().unwrap().push(Acknowledged { place, key, at: Instant::now(), is_replicated: false });
+                acknowledged.lock().unwrap().push(Acknowledged {
+                    place,
+                    key,
+                    at: Instant::now(),
+                    is_replicated: false,
+                });
                 if habit.waits {
-                    let is_replicated = client.ask("WAIT 1 20\r\n", stop, |line| line.starts_with(':') && !line.starts_with(":0"));
+                    let is_replicated = client
+                        .ask("WAIT 1 20\r\n", stop, |line| line.starts_with(':') && !line.starts_with(":0"));
                     let Some(is_replicated) = is_replicated else { break };
                     let mut all = acknowledged.lock().unwrap();
                     let ours = all.iter_mut().rev().find(|write| write.place == place);
@@ -159,7 +184,8 @@ impl Client {
         Some(Self(BufReader::new(stream)))
     }
 
-    /// One command in the inline form; whether its answer, one line, is as wanted. None: the connection ended, or it is time to go.
+    /// One command in the inline form; whether its answer, one line, is as wanted. None: the connection
+    /// ended, or it is time to go.
     fn ask(&mut self, command: &str, stop: &AtomicBool, is_wanted: impl Fn(&str) -> bool) -> Option<bool> {
         self.0.get_mut().write_all(command.as_bytes()).ok()?;
         let mut line = String::new();

@@ -44,7 +44,10 @@ pub fn takeover(view: &View, elected: Elected, source: Option<String>, evidence:
     [
         stage(format!("promote {id}"), vec![promote]),
         stage(format!("re-point the others to {id}"), others),
-        stage(format!("hand over from {id} to {goal}, which has the better priority"), hand_over.into_iter().collect()),
+        stage(
+            format!("hand over from {id} to {goal}, which has the better priority"),
+            hand_over.into_iter().collect(),
+        ),
     ]
     .into_iter()
     .flatten()
@@ -81,12 +84,20 @@ pub fn handover(view: &View, source: usize, target: usize) -> Action {
 
 /// CONFIG SET.
 pub fn configure(view: &View, index: usize, directive: &str, to: String) -> Action {
-    Action::Configure(Configure { id: view.id(index).to_owned(), directive: directive.to_owned(), to, expect: expect(&view.members[index]) })
+    Action::Configure(Configure {
+        id: view.id(index).to_owned(),
+        directive: directive.to_owned(),
+        to,
+        expect: expect(&view.members[index]),
+    })
 }
 
 /// It would obey: Redis refuses REPLICAOF while it loads or fails over by itself.
 pub fn can_be_told(member: &Member) -> bool {
-    member.answers && !member.is_loading() && !member.replication.in_failover && member.server.run_id.is_some()
+    member.answers
+        && !member.is_loading()
+        && !member.replication.in_failover
+        && member.server.run_id.is_some()
 }
 
 /// A replica of that very master, by its own word.

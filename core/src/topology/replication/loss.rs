@@ -12,19 +12,29 @@ use crate::rules::{CHANGING_LOOK_US, Ruling, Scene};
 pub fn external_master(scene: &Scene) -> Option<Ruling> {
     let Mastership::External { follower, place } = &scene.mastership else { return None };
     let id = scene.id(*follower);
-    Some(Ruling::refuse(format!("{id} follows {place}, which is not of this group: add {place} to the group, or detach {id} by REPLICAOF NO ONE")))
+    Some(Ruling::refuse(format!(
+        "{id} follows {place}, which is not of this group: add {place} to the group, or detach {id} by \
+         REPLICAOF NO ONE"
+    )))
 }
 
 pub fn unrelated_masters(scene: &Scene) -> Option<Ruling> {
     let contested = match (&scene.mastership, election(scene)) {
         (Mastership::Contested(masters), _) => masters.clone(),
         (_, Some(Election::Contested(holders))) => holders,
-        (_, Some(Election::Elected(_) | Election::TooEarly | Election::Awaited(_) | Election::NobodyEligible) | None) => return None,
+        (
+            _,
+            Some(Election::Elected(_) | Election::TooEarly | Election::Awaited(_) | Election::NobodyEligible)
+            | None,
+        ) => return None,
     };
-    let held: Vec<String> =
-        contested.iter().map(|&index| format!("{} ({} keys)", scene.id(index), scene.view.members[index].keys.unwrap_or(0))).collect();
+    let held: Vec<String> = contested
+        .iter()
+        .map(|&index| format!("{} ({} keys)", scene.id(index), scene.view.members[index].keys.unwrap_or(0)))
+        .collect();
     Some(Ruling::refuse(format!(
-        "{} hold unrelated data, and no record tells which is right: empty the wrong ones, or list them in `discard`",
+        "{} hold unrelated data, and no record tells which is right: empty the wrong ones, or list them in \
+         `discard`",
         held.join(", ")
     )))
 }
@@ -33,7 +43,9 @@ pub fn unrelated_masters(scene: &Scene) -> Option<Ruling> {
 pub fn pending(scene: &Scene, wanted: Reason) -> Option<Ruling> {
     match scene.proof.as_ref()? {
         Proof::Pending { reason, text, next_look_us } if *reason == wanted => Some(match wanted {
-            Reason::MasterLocked | Reason::SilentUnfenced => Ruling::refuse(format!("{text}: {}", wanted.why())),
+            Reason::MasterLocked | Reason::SilentUnfenced => {
+                Ruling::refuse(format!("{text}: {}", wanted.why()))
+            }
             _ => Ruling::wait(text.clone(), *next_look_us),
         }),
         Proof::Pending { .. } | Proof::Proven { .. } => None,
@@ -42,17 +54,21 @@ pub fn pending(scene: &Scene, wanted: Reason) -> Option<Ruling> {
 
 pub fn below_minimum_size(scene: &Scene) -> Option<Ruling> {
     let (answering, min) = (scene.view.answering_count(), scene.view.answering_min());
-    let is_settled = scene.master().is_some_and(|master| scene.view.members.len() == 1 || super::order::nobody_to_tell(scene, master));
+    let is_settled = scene
+        .master()
+        .is_some_and(|master| scene.view.members.len() == 1 || super::order::nobody_to_tell(scene, master));
     (answering < min && !is_settled).then(|| {
         let text = format!(
-            "{answering} of {} members answer, and nothing is done with fewer than {min}: start members, or lower the minimum size",
+            "{answering} of {} members answer, and nothing is done with fewer than {min}: start members, or \
+             lower the minimum size",
             scene.view.group().members_desired
         );
         Ruling::wait(text, CHANGING_LOOK_US)
     })
 }
 
-/// A promotion that timed out still happens when its target wakes: its target is a possible master until seen again.
+/// A promotion that timed out still happens when its target wakes: its target is a possible master until seen
+/// again.
 pub fn action_in_doubt(scene: &Scene) -> Option<Ruling> {
     scene.proof.as_ref()?;
     scene.observation().in_doubt.iter().find_map(|doubt| {
@@ -74,7 +90,13 @@ pub fn action_in_doubt(scene: &Scene) -> Option<Ruling> {
             Life::Occupied(_) | Life::Locked | Life::Suspect { .. } => false,
         };
         (!is_settled).then(|| {
-            Ruling::wait(format!("{target} was told {} ago to become master and has not answered", duration(doubt.age_us)), CHANGING_LOOK_US / 10)
+            Ruling::wait(
+                format!(
+                    "{target} was told {} ago to become master and has not answered",
+                    duration(doubt.age_us)
+                ),
+                CHANGING_LOOK_US / 10,
+            )
         })
     })
 }
@@ -85,7 +107,9 @@ pub fn nobody_eligible(scene: &Scene) -> Option<Ruling> {
             Some(Proof::Proven { text, .. }) => text.as_str(),
             Some(Proof::Pending { .. }) | None => "there is no master",
         };
-        Ruling::refuse(format!("{text}; no member may take over, see their verdicts: start the old master, or make one eligible"))
+        Ruling::refuse(format!(
+            "{text}; no member may take over, see their verdicts: start the old master, or make one eligible"
+        ))
     })
 }
 
@@ -96,7 +120,10 @@ pub fn restart_waiting(scene: &Scene) -> Option<Ruling> {
     }
     match election(scene)? {
         Election::TooEarly => Some(waiting_for_members(scene, "every history is new")),
-        Election::Awaited(heir) => Some(waiting_for_members(scene, &format!("{} alone has the history that was lost", scene.id(heir)))),
+        Election::Awaited(heir) => Some(waiting_for_members(
+            scene,
+            &format!("{} alone has the history that was lost", scene.id(heir)),
+        )),
         Election::Elected(_) | Election::Contested(_) | Election::NobodyEligible => None,
     }
 }
@@ -105,7 +132,10 @@ pub fn restart_waiting(scene: &Scene) -> Option<Ruling> {
 pub fn waiting_for_members(scene: &Scene, why: &str) -> Ruling {
     let (answering, desired) = (scene.view.answering_count(), scene.view.group().members_desired);
     let wait_s = scene.view.parameters.bootstrap_wait_s;
-    let text = format!("{why}; {answering} of {desired} members answer, the others get {wait_s} s, and who loads its data is waited for");
+    let text = format!(
+        "{why}; {answering} of {desired} members answer, the others get {wait_s} s, and who loads its data \
+         is waited for"
+    );
     Ruling::wait(text, CHANGING_LOOK_US)
 }
 
@@ -120,7 +150,11 @@ pub fn takeover(scene: &Scene, wanted: Reason) -> Option<Ruling> {
     };
     let Some(Election::Elected(elected)) = election(scene) else { return None };
     let Elected { winner, meant_for, known_loss_bytes } = elected;
-    let bridge = if meant_for == winner { String::new() } else { format!(", until {} has caught up", scene.id(meant_for)) };
+    let bridge = if meant_for == winner {
+        String::new()
+    } else {
+        format!(", until {} has caught up", scene.id(meant_for))
+    };
     let loss = match known_loss_bytes {
         Some(0) => ", nothing known to be lost".into(),
         Some(bytes) => format!(", {bytes} bytes known to be lost"),

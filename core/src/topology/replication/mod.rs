@@ -14,7 +14,8 @@ pub use sync::{lacks, lag_bytes};
 use crate::reason::Reason;
 use crate::rules::{CHANGING_LOOK_US, Rule, Ruling, STEADY_LOOK_US, Scene};
 
-/// First what makes a judgement impossible, then a lost role, then a wrong shape, then what was asked for, then patience.
+/// First what makes a judgement impossible, then a lost role, then a wrong shape, then what was asked for,
+/// then patience.
 pub const RULES: &[Rule] = &[
     Rule { reason: Reason::NotReplication, when: not_replication },
     Rule { reason: Reason::NobodyAnswers, when: nobody_answers },
@@ -56,39 +57,68 @@ pub const RULES: &[Rule] = &[
 ];
 
 fn not_replication(scene: &Scene) -> Option<Ruling> {
-    let (index, mode) =
-        scene.view.answering().find_map(|(index, member)| member.server.mode.filter(|mode| *mode != "standalone").map(|mode| (index, mode)))?;
-    Some(Ruling::refuse(format!("{} runs in {mode} mode, so it is no member of a replication group: take it off the list", scene.id(index))))
+    let (index, mode) = scene.view.answering().find_map(|(index, member)| {
+        member.server.mode.filter(|mode| *mode != "standalone").map(|mode| (index, mode))
+    })?;
+    Some(Ruling::refuse(format!(
+        "{} runs in {mode} mode, so it is no member of a replication group: take it off the list",
+        scene.id(index)
+    )))
 }
 
 fn nobody_answers(scene: &Scene) -> Option<Ruling> {
-    (scene.view.answering_count() == 0).then(|| Ruling::wait(format!("none of {} members answers", scene.view.members.len()), CHANGING_LOOK_US))
+    (scene.view.answering_count() == 0).then(|| {
+        Ruling::wait(format!("none of {} members answers", scene.view.members.len()), CHANGING_LOOK_US)
+    })
 }
 
 fn failover_in_progress(scene: &Scene) -> Option<Ruling> {
     let (index, _) = scene.view.answering().find(|(_, member)| member.replication.in_failover)?;
-    Some(Ruling::wait(format!("{} carries out a FAILOVER command of its own", scene.id(index)), CHANGING_LOOK_US))
+    Some(Ruling::wait(
+        format!("{} carries out a FAILOVER command of its own", scene.id(index)),
+        CHANGING_LOOK_US,
+    ))
 }
 
 fn replica_missing(scene: &Scene) -> Option<Ruling> {
-    let missing: Vec<&str> = scene.view.members.iter().filter(|member| !member.answers).map(|member| member.instance.id.as_str()).collect();
+    let missing: Vec<&str> = scene
+        .view
+        .members
+        .iter()
+        .filter(|member| !member.answers)
+        .map(|member| member.instance.id.as_str())
+        .collect();
     let (known, desired) = (scene.view.members.len(), usize::from(scene.view.group().members_desired));
     if missing.is_empty() && known >= desired {
         return None;
     }
-    let what = if missing.is_empty() { format!("{known} of {desired} members are there") } else { format!("no answer from {}", missing.join(", ")) };
+    let what = if missing.is_empty() {
+        format!("{known} of {desired} members are there")
+    } else {
+        format!("no answer from {}", missing.join(", "))
+    };
     Some(Ruling::wait(format!("{} is a working master; {what}", scene.id(scene.master()?)), STEADY_LOOK_US))
 }
 
 fn replica_syncing(scene: &Scene) -> Option<Ruling> {
     let master = scene.master()?;
-    let (index, why) =
-        scene.view.answering().filter(|(index, _)| *index != master).find_map(|(index, _)| Some((index, lacks(scene.view, index, master)?)))?;
-    Some(Ruling::wait(format!("{} is a working master; {} is not in sync: {why}", scene.id(master), scene.id(index)), CHANGING_LOOK_US))
+    let (index, why) = scene
+        .view
+        .answering()
+        .filter(|(index, _)| *index != master)
+        .find_map(|(index, _)| Some((index, lacks(scene.view, index, master)?)))?;
+    Some(Ruling::wait(
+        format!("{} is a working master; {} is not in sync: {why}", scene.id(master), scene.id(index)),
+        CHANGING_LOOK_US,
+    ))
 }
 
 fn healthy(scene: &Scene) -> Option<Ruling> {
     let master = scene.master()?;
     let replicas = scene.view.members.len() - 1;
-    Some(Ruling::healthy(format!("{} is master of {replicas} in-sync {}", scene.id(master), if replicas == 1 { "replica" } else { "replicas" })))
+    Some(Ruling::healthy(format!(
+        "{} is master of {replicas} in-sync {}",
+        scene.id(master),
+        if replicas == 1 { "replica" } else { "replicas" }
+    )))
 }

@@ -15,9 +15,14 @@ fn is_first_master(scene: &Scene) -> bool {
         scene.view.published().is_none()
             && scene.view.group().members_desired > 1
             && !scene.view.answering().any(|(_, member)| member.names == Names::Member(master))
-            && !scene.view.answering().any(|(_, member)| member.is_replica() && matches!(member.names, Names::Member(_)))
+            && !scene
+                .view
+                .answering()
+                .any(|(_, member)| member.is_replica() && matches!(member.names, Names::Member(_)))
             && !scene.view.answering().any(|(index, member)| {
-                index != master && member.has_data() && member.relation(&scene.view.members[master]) != crate::facts::Relation::Unrelated
+                index != master
+                    && member.has_data()
+                    && member.relation(&scene.view.members[master]) != crate::facts::Relation::Unrelated
             })
     })
 }
@@ -35,15 +40,25 @@ pub fn bootstrap(scene: &Scene) -> Option<Ruling> {
     match &scene.mastership {
         Mastership::Vacant => {
             let Some(Election::Elected(elected)) = election(scene) else { return None };
-            let text = format!("no member follows another; {} becomes the first master", scene.id(elected.winner));
-            Some(Ruling::act(text, elected.meant_for, takeover(scene.view, elected, None, Evidence::Bootstrap)))
+            let text =
+                format!("no member follows another; {} becomes the first master", scene.id(elected.winner));
+            Some(Ruling::act(
+                text,
+                elected.meant_for,
+                takeover(scene.view, elected, None, Evidence::Bootstrap),
+            ))
         }
         Mastership::Held(master) if is_first_master(scene) => {
             let told = to_be_told(scene, *master, |_| true);
-            let text = format!("no member follows another; {} is taken as the first master", scene.id(*master));
-            stage(format!("point the others to {}", scene.id(*master)), told).map(|stage| Ruling::act(text, *master, vec![stage]))
+            let text =
+                format!("no member follows another; {} is taken as the first master", scene.id(*master));
+            stage(format!("point the others to {}", scene.id(*master)), told)
+                .map(|stage| Ruling::act(text, *master, vec![stage]))
         }
-        Mastership::Held(_) | Mastership::Contested(_) | Mastership::Lost(_) | Mastership::External { .. } => None,
+        Mastership::Held(_)
+        | Mastership::Contested(_)
+        | Mastership::Lost(_)
+        | Mastership::External { .. } => None,
     }
 }
 
@@ -61,22 +76,31 @@ fn repoint(scene: &Scene, which: fn(&crate::view::Member) -> bool, what: &str) -
     let first = scene
         .view
         .answering()
-        .find(|(index, member)| *index != master && which(member) && !follows(member, master) && follow(scene.view, *index, master).is_ok())?
+        .find(|(index, member)| {
+            *index != master
+                && which(member)
+                && !follows(member, master)
+                && follow(scene.view, *index, master).is_ok()
+        })?
         .0;
     // All that are wrong are told at once: there is nothing to gain from an order.
     let told = to_be_told(scene, master, |_| true);
-    let discards =
-        told.iter().fold(0, |sum: u64, action| if let Action::Follow(follow) = action { sum.saturating_add(follow.discards_bytes) } else { sum });
+    let discards = told.iter().fold(0, |sum: u64, action| {
+        if let Action::Follow(follow) = action { sum.saturating_add(follow.discards_bytes) } else { sum }
+    });
     let cost = if discards == 0 { String::new() } else { format!(", giving up {discards} bytes of its own") };
     let text = format!("{} is master, and {} {what}{cost}", scene.id(master), scene.id(first));
-    stage(format!("re-point to {}", scene.id(master)), told).map(|stage| Ruling::act(text, master, vec![stage]))
+    stage(format!("re-point to {}", scene.id(master)), told)
+        .map(|stage| Ruling::act(text, master, vec![stage]))
 }
 
 fn to_be_told(scene: &Scene, master: usize, which: fn(&crate::view::Member) -> bool) -> Vec<Action> {
     scene
         .view
         .answering()
-        .filter(|(index, member)| *index != master && which(member) && can_be_told(member) && !follows(member, master))
+        .filter(|(index, member)| {
+            *index != master && which(member) && can_be_told(member) && !follows(member, master)
+        })
         .filter_map(|(index, _)| follow(scene.view, index, master).ok())
         .collect()
 }
@@ -96,9 +120,14 @@ pub fn unrelated_data(scene: &Scene) -> Option<Ruling> {
     Some(Ruling::refuse(format!("{why}; following would destroy it: empty it, or list it in `discard`")))
 }
 
-/// The fence that `prefer = consistency` rests on, kept on every member, because any of them may be master next.
+/// The fence that `prefer = consistency` rests on, kept on every member, because any of them may be master
+/// next.
 pub fn self_fence(scene: &Scene) -> Option<Ruling> {
-    let lag_s = scene.view.group().self_fence_lag_s.filter(|_| scene.view.group().prefer == Preference::Consistency)?;
+    let lag_s = scene
+        .view
+        .group()
+        .self_fence_lag_s
+        .filter(|_| scene.view.group().prefer == Preference::Consistency)?;
     let master = scene.master()?;
     let wanted = [("min-replicas-max-lag", lag_s.to_string()), ("min-replicas-to-write", "1".to_owned())];
     let actions: Vec<Action> = scene
@@ -106,9 +135,12 @@ pub fn self_fence(scene: &Scene) -> Option<Ruling> {
         .answering()
         .filter(|(_, member)| can_be_told(member))
         .flat_map(|(index, member)| {
-            let current = crate::view::nested(member.instance, FENCE_COMMAND).map(config_pairs).unwrap_or_default();
+            let current =
+                crate::view::nested(member.instance, FENCE_COMMAND).map(config_pairs).unwrap_or_default();
             let is_known = !current.is_empty();
-            let differs = move |directive: &str, to: &str| !current.iter().any(|(name, value)| *name == directive && *value == to);
+            let differs = move |directive: &str, to: &str| {
+                !current.iter().any(|(name, value)| *name == directive && *value == to)
+            };
             wanted
                 .clone()
                 .into_iter()
@@ -116,7 +148,10 @@ pub fn self_fence(scene: &Scene) -> Option<Ruling> {
                 .map(move |(directive, to)| configure(scene.view, index, directive, to))
         })
         .collect();
-    let text = format!("consistency is preferred: every member is to refuse writes without a replica that acknowledged within {lag_s} s");
+    let text = format!(
+        "consistency is preferred: every member is to refuse writes without a replica that acknowledged \
+         within {lag_s} s"
+    );
     stage("set the self-fence".into(), actions).map(|stage| Ruling::act(text, master, vec![stage]))
 }
 

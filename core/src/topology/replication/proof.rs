@@ -1,4 +1,5 @@
-//! Whether the loss of the role is proven: by death, by what its holder says of itself, or by silence; or what is missing.
+//! Whether the loss of the role is proven: by death, by what its holder says of itself, or by silence; or
+//! what is missing.
 
 use crate::contract::{Evidence, FailureKind, Preference};
 use crate::election::{Election, elect};
@@ -29,16 +30,23 @@ pub enum Proof {
     },
 }
 
-/// Looks for a proof. Whoever else may be the master and is out of sight is accounted for, too: who is on record, and whom
-/// any replica names, as long as it is not known to be silent or another's replica.
+/// Looks for a proof. Whoever else may be the master and is out of sight is accounted for, too: who is on
+/// record, and whom any replica names, as long as it is not known to be silent or another's replica.
 pub fn proof(view: &View, lost: &Lost) -> Proof {
     let mut proof = loss(view, lost);
-    let named = view.answering().filter(|(_, member)| member.is_replica()).filter_map(|(_, member)| named_by(member));
+    let named =
+        view.answering().filter(|(_, member)| member.is_replica()).filter_map(|(_, member)| named_by(member));
     let recorded = view.published().and_then(|published| view.find(&published.master));
     // Beyond who is out of sight, his own last words go on.
     let beyond = |index: usize| named_by(&view.members[index]).filter(|_| !view.members[index].answers);
     let mut seen = lost.index;
-    for other in lost.index.and_then(beyond).into_iter().chain(recorded).chain(named.flat_map(|named| [Some(named), beyond(named)]).flatten()) {
+    for other in lost
+        .index
+        .and_then(beyond)
+        .into_iter()
+        .chain(recorded)
+        .chain(named.flat_map(|named| [Some(named), beyond(named)]).flatten())
+    {
         let Proof::Proven { evidence, .. } = &proof else { break };
         if seen == Some(other) || lost.index == Some(other) || view.members[other].answers {
             continue;
@@ -50,7 +58,9 @@ pub fn proof(view: &View, lost: &Lost) -> Proof {
         }
         match out_of_sight(view, other) {
             // Silence is a reason where the others say nothing better.
-            silent @ Proof::Proven { evidence: Evidence::Silent, .. } if matches!(evidence, Evidence::Abdicated | Evidence::Amnesic) => {
+            silent @ Proof::Proven { evidence: Evidence::Silent, .. }
+                if matches!(evidence, Evidence::Abdicated | Evidence::Amnesic) =>
+            {
                 proof = silent
             }
             Proof::Proven { .. } => {}
@@ -70,20 +80,41 @@ fn named_by(member: &Member) -> Option<usize> {
 fn loss(view: &View, lost: &Lost) -> Proof {
     let proven = |evidence, text| Proof::Proven { evidence, text };
     match (lost.how, lost.index) {
-        (How::Abdicated, Some(index)) if view.members[index].is_loading() && must_be_waited_for(view, lost, index) => {
-            Proof::Pending { reason: Reason::MasterOccupied, text: format!("{} loads its data", view.id(index)), next_look_us: SUSPECT_LOOK_MAX_US }
+        (How::Abdicated, Some(index))
+            if view.members[index].is_loading() && must_be_waited_for(view, lost, index) =>
+        {
+            Proof::Pending {
+                reason: Reason::MasterOccupied,
+                text: format!("{} loads its data", view.id(index)),
+                next_look_us: SUSPECT_LOOK_MAX_US,
+            }
         }
         (How::Abdicated, Some(index)) => {
-            let answer = if view.members[index].is_loading() { "a process that restarted and still loads its data" } else { "no master of theirs" };
-            proven(Evidence::Abdicated, format!("{} is followed as the master and answers as {answer}", view.id(index)))
+            let answer = if view.members[index].is_loading() {
+                "a process that restarted and still loads its data"
+            } else {
+                "no master of theirs"
+            };
+            proven(
+                Evidence::Abdicated,
+                format!("{} is followed as the master and answers as {answer}", view.id(index)),
+            )
         }
-        (How::Abdicated, None) => proven(Evidence::Abdicated, "the members follow each other in a ring, and none is a master".into()),
+        (How::Abdicated, None) => proven(
+            Evidence::Abdicated,
+            "the members follow each other in a ring, and none is a master".into(),
+        ),
         (How::Amnesic { witness }, _) => {
             let keys = |index: usize| lost_keys(view, index);
             let id = lost.id.as_deref().unwrap_or("the master");
             proven(
                 Evidence::Amnesic,
-                format!("{id} restarted with {} keys of a new history, where {} has {}", lost.index.map_or(0, keys), view.id(witness), keys(witness)),
+                format!(
+                    "{id} restarted with {} keys of a new history, where {} has {}",
+                    lost.index.map_or(0, keys),
+                    view.id(witness),
+                    keys(witness)
+                ),
             )
         }
         (How::Bare, _) => Proof::Pending {
@@ -93,7 +124,9 @@ fn loss(view: &View, lost: &Lost) -> Proof {
         },
         (How::Vanished, _) | (How::OutOfSight, None) => {
             let id = lost.id.as_deref().unwrap_or("the master");
-            let hears = view.answering().find(|(_, member)| member.replication.link_up == Some(true) && matches!(member.names, Names::Stranger(_)));
+            let hears = view.answering().find(|(_, member)| {
+                member.replication.link_up == Some(true) && matches!(member.names, Names::Stranger(_))
+            });
             match hears {
                 Some((index, _)) => still_heard(view, index, id),
                 None => proven(Evidence::Dead, format!("{id} is gone from the group")),
@@ -103,10 +136,14 @@ fn loss(view: &View, lost: &Lost) -> Proof {
     }
 }
 
-/// A process that reloads, known by its run id or by a link that never broke, is alive; a new one need not be waited for while
-/// somebody else has its data.
+/// A process that reloads, known by its run id or by a link that never broke, is alive; a new one need not be
+/// waited for while somebody else has its data.
 fn must_be_waited_for(view: &View, lost: &Lost, index: usize) -> bool {
-    let is_heard = || view.answering().any(|(_, member)| member.names == Names::Member(index) && member.replication.link_up == Some(true));
+    let is_heard = || {
+        view.answering().any(|(_, member)| {
+            member.names == Names::Member(index) && member.replication.link_up == Some(true)
+        })
+    };
     view.is_recorded(index) || is_heard() || matches!(elect(view, lost), Election::NobodyEligible)
 }
 
@@ -118,14 +155,32 @@ fn out_of_sight(view: &View, index: usize) -> Proof {
     let (id, member) = (view.id(index), &view.members[index]);
     let pending = |reason, text, next_look_us| Proof::Pending { reason, text, next_look_us };
     match life(view, member) {
-        Life::Answers => pending(Reason::MasterSuspect, format!("{id} answers, and not as a master that could be judged"), SUSPECT_LOOK_MAX_US),
-        Life::Occupied(word) => pending(Reason::MasterOccupied, format!("{id} answers only {word}"), SUSPECT_LOOK_MAX_US),
-        Life::Locked => pending(Reason::MasterLocked, format!("{id} does not accept the operator's credentials"), SUSPECT_LOOK_MAX_US),
+        Life::Answers => pending(
+            Reason::MasterSuspect,
+            format!("{id} answers, and not as a master that could be judged"),
+            SUSPECT_LOOK_MAX_US,
+        ),
+        Life::Occupied(word) => {
+            pending(Reason::MasterOccupied, format!("{id} answers only {word}"), SUSPECT_LOOK_MAX_US)
+        }
+        Life::Locked => pending(
+            Reason::MasterLocked,
+            format!("{id} does not accept the operator's credentials"),
+            SUSPECT_LOOK_MAX_US,
+        ),
         Life::Gone(gone) => {
-            let witnesses = || view.answering().filter(|(_, witness)| witness.is_replica() && witness.names == Names::Member(index));
-            let asked_before = |age: Option<u64>| gone.since_us.is_some_and(|since| age.is_none_or(|age| age >= since));
+            let witnesses = || {
+                view.answering()
+                    .filter(|(_, witness)| witness.is_replica() && witness.names == Names::Member(index))
+            };
+            let asked_before =
+                |age: Option<u64>| gone.since_us.is_some_and(|since| age.is_none_or(|age| age >= since));
             if let Some((witness, _)) = witnesses().find(|(_, witness)| asked_before(witness.sample_age_us)) {
-                return pending(Reason::ConfirmingDeath, format!("{id}: {}; {} is being asked", gone.proof, view.id(witness)), LOOK_MIN_US);
+                return pending(
+                    Reason::ConfirmingDeath,
+                    format!("{id}: {}; {} is being asked", gone.proof, view.id(witness)),
+                    LOOK_MIN_US,
+                );
             }
             match witnesses()
                 .find(|(_, witness)| witness.replication.link_up != Some(false))
@@ -133,33 +188,50 @@ fn out_of_sight(view: &View, index: usize) -> Proof {
                 .or_else(|| hears_by_another_name(view, index))
             {
                 Some(witness) => still_heard(view, witness, id),
-                None => Proof::Proven { evidence: Evidence::Dead, text: format!("{id}: {}, and every replica's link to it is down", gone.proof) },
+                None => Proof::Proven {
+                    evidence: Evidence::Dead,
+                    text: format!("{id}: {}, and every replica's link to it is down", gone.proof),
+                },
             }
         }
         Life::Suspect { for_us } => {
             let link = &member.instance.link;
             let left_us = view.hang_limit_us().saturating_sub(for_us);
             let why = failure_text(view, index).unwrap_or_else(|| "no reply".into());
-            let text = format!("{id}: {why} for {}, of {} that make a hang", duration(for_us), duration(view.hang_limit_us()));
-            // After a closed connection look again after 0.5, 1, 2, 4… ms: after as long as it has been closed.
-            let next_look_us = link.closed_age_us.map_or(left_us, |closed| closed.min(left_us)).clamp(LOOK_MIN_US, SUSPECT_LOOK_MAX_US);
+            let text = format!(
+                "{id}: {why} for {}, of {} that make a hang",
+                duration(for_us),
+                duration(view.hang_limit_us())
+            );
+            // After a closed connection look again after 0.5, 1, 2, 4… ms: after as long as it has been
+            // closed.
+            let next_look_us = link
+                .closed_age_us
+                .map_or(left_us, |closed| closed.min(left_us))
+                .clamp(LOOK_MIN_US, SUSPECT_LOOK_MAX_US);
             pending(Reason::MasterSuspect, text, next_look_us)
         }
         Life::Silent { for_us } => silent(view, index, for_us),
     }
 }
 
-/// Where nobody names the lost one, who streams the same history from a place that is not known here may have it from there.
+/// Where nobody names the lost one, who streams the same history from a place that is not known here may have
+/// it from there.
 fn hears_by_another_name(view: &View, index: usize) -> Option<usize> {
     if view.answering().any(|(_, member)| member.is_replica() && member.names == Names::Member(index)) {
         return None;
     }
     let is_lost_history = |member: &Member| {
         member.relation(&view.members[index]) != Relation::Unrelated
-            || member.history().is_none_or(|history| view.published().is_some_and(|published| history.knows(&published.replid)))
+            || member.history().is_none_or(|history| {
+                view.published().is_some_and(|published| history.knows(&published.replid))
+            })
     };
     let hears = |member: &Member| {
-        member.is_replica() && matches!(member.names, Names::Stranger(_)) && unheard_us(member) < view.hang_limit_us() && is_lost_history(member)
+        member.is_replica()
+            && matches!(member.names, Names::Stranger(_))
+            && unheard_us(member) < view.hang_limit_us()
+            && is_lost_history(member)
     };
     view.answering().find(|(_, member)| hears(member)).map(|(witness, _)| witness)
 }
@@ -183,7 +255,8 @@ fn still_heard(view: &View, witness: usize, id: &str) -> Proof {
     Proof::Pending {
         reason: Reason::MasterStillHeard,
         text: format!("{id} cannot be reached from here, and {} still hears it", view.id(witness)),
-        // The link of a dead master goes down within milliseconds (measured: 0.7 ms after the host's own end of file).
+        // The link of a dead master goes down within milliseconds (measured: 0.7 ms after the host's own end
+        // of file).
         next_look_us: view
             .find(id)
             .and_then(|index| view.members[index].instance.link.closed_age_us)
@@ -192,12 +265,15 @@ fn still_heard(view: &View, witness: usize, id: &str) -> Proof {
     }
 }
 
-/// Silence proves nothing by itself: a majority must answer, all replicas must hear nothing for as long, the last failover
-/// must be over, and the host must not doubt itself.
+/// Silence proves nothing by itself: a majority must answer, all replicas must hear nothing for as long, the
+/// last failover must be over, and the host must not doubt itself.
 fn silent(view: &View, index: usize, for_us: u64) -> Proof {
     let (id, group, hang_limit_us) = (view.id(index), view.group(), view.hang_limit_us());
-    let pending =
-        |reason, text, next_look_us: u64| Proof::Pending { reason, text, next_look_us: next_look_us.clamp(LOOK_MIN_US, SUSPECT_LOOK_MAX_US) };
+    let pending = |reason, text, next_look_us: u64| Proof::Pending {
+        reason,
+        text,
+        next_look_us: next_look_us.clamp(LOOK_MIN_US, SUSPECT_LOOK_MAX_US),
+    };
     let desired = usize::from(group.members_desired);
     let answering = view.answering_count();
     // Of two members, the one that is left is no majority and yet all that there is.
@@ -219,9 +295,13 @@ fn silent(view: &View, index: usize, for_us: u64) -> Proof {
             );
         }
     };
-    let witnesses = || view.answering().filter(|(_, witness)| witness.is_replica() && witness.names == Names::Member(index));
+    let witnesses = || {
+        view.answering().filter(|(_, witness)| witness.is_replica() && witness.names == Names::Member(index))
+    };
     let unheard = |(_, witness): &(usize, &Member)| unheard_us(witness);
-    if let Some((witness, _)) = witnesses().filter(|witness| unheard(witness) < hang_limit_us).min_by_key(unheard) {
+    if let Some((witness, _)) =
+        witnesses().filter(|witness| unheard(witness) < hang_limit_us).min_by_key(unheard)
+    {
         let text = format!(
             "{id} is silent for {}, and {} heard it within the hang limit of {}",
             duration(for_us),
@@ -233,11 +313,20 @@ fn silent(view: &View, index: usize, for_us: u64) -> Proof {
     if let Some(witness) = hears_by_another_name(view, index) {
         return still_heard(view, witness, id);
     }
-    if let Some(failover) = view.observation.last_failover.as_ref().filter(|failover| failover.age_us < COOL_DOWN_HANG_LIMITS * hang_limit_us) {
+    if let Some(failover) = view
+        .observation
+        .last_failover
+        .as_ref()
+        .filter(|failover| failover.age_us < COOL_DOWN_HANG_LIMITS * hang_limit_us)
+    {
         let left_us = COOL_DOWN_HANG_LIMITS * hang_limit_us - failover.age_us;
         return pending(
             Reason::CoolingDown,
-            format!("{id} is silent, {} after the last failover; {} are left", duration(failover.age_us), duration(left_us)),
+            format!(
+                "{id} is silent, {} after the last failover; {} are left",
+                duration(failover.age_us),
+                duration(left_us)
+            ),
             left_us,
         );
     }
@@ -255,21 +344,30 @@ fn silent(view: &View, index: usize, for_us: u64) -> Proof {
     if shortest_us < fence_us {
         return pending(
             Reason::FenceWaiting,
-            format!("{id} is silent for {}, of {} after which it surely refuses writes", duration(shortest_us), duration(fence_us)),
+            format!(
+                "{id} is silent for {}, of {} after which it surely refuses writes",
+                duration(shortest_us),
+                duration(fence_us)
+            ),
             fence_us - shortest_us,
         );
     }
-    Proof::Proven { evidence: Evidence::Silent, text: format!("{id} gave no reply for {}, and its replicas hear nothing from it", duration(for_us)) }
+    Proof::Proven {
+        evidence: Evidence::Silent,
+        text: format!("{id} gave no reply for {}, and its replicas hear nothing from it", duration(for_us)),
+    }
 }
 
-/// A silent-only failover waits this long after the last one: the new master and its replicas need that to be seen at all.
+/// A silent-only failover waits this long after the last one: the new master and its replicas need that to be
+/// seen at all.
 const COOL_DOWN_HANG_LIMITS: u64 = 3;
 /// Fleet doubt holds silent-only failovers, and not for ever.
 const DOUBT_HANG_LIMITS: u64 = 10;
 /// More than a quarter of all groups at once.
 const DOUBT_PERMILLE: u16 = 250;
-/// `min-replicas-max-lag` counts whole seconds, from an acknowledgement that is sent once a second, in a check that runs once
-/// a second (`replication.c`, `refreshGoodSlavesCount`): three more than the lag are sure.
+/// `min-replicas-max-lag` counts whole seconds, from an acknowledgement that is sent once a second, in a
+/// check that runs once a second (`replication.c`, `refreshGoodSlavesCount`): three more than the lag are
+/// sure.
 const FENCE_MARGIN_S: u64 = 3;
 /// One round trip.
 const LOOK_MIN_US: u64 = 500;

@@ -26,7 +26,9 @@ fn asked(scene: &Scene, master: usize, request: &Switchover) -> Asked {
         None => Asked::Refused(format!("{id} is not a member of the group")),
         Some(index) if index == master => Asked::IsMaster,
         Some(index) => match unfit(&scene.view.members[index]) {
-            Some(why @ ("priority-zero" | "priority-unknown" | "not-announced")) => Asked::Refused(format!("{id} may not become master: {why}")),
+            Some(why @ ("priority-zero" | "priority-unknown" | "not-announced")) => {
+                Asked::Refused(format!("{id} may not become master: {why}"))
+            }
             Some(_) | None => Asked::Target(index),
         },
     }
@@ -38,9 +40,13 @@ fn best_in_sync(scene: &Scene, master: usize) -> Option<usize> {
         .view
         .answering()
         .map(|(index, _)| index)
-        .filter(|&index| index != master && is_ready(scene, index, master) && !scene.view.members[index].is_terminating())
+        .filter(|&index| {
+            index != master && is_ready(scene, index, master) && !scene.view.members[index].is_terminating()
+        })
         .collect();
-    succession(scene.view, None, &candidates).into_iter().min_by_key(|&index| scene.view.members[index].replication.priority)
+    succession(scene.view, None, &candidates)
+        .into_iter()
+        .min_by_key(|&index| scene.view.members[index].replication.priority)
 }
 
 fn is_ready(scene: &Scene, index: usize, master: usize) -> bool {
@@ -65,12 +71,17 @@ pub fn switchover_waiting(scene: &Scene) -> Option<Ruling> {
     let why = match asked(scene, master, request) {
         Asked::NoneInSync => "no replica is in sync and may become master".to_owned(),
         Asked::Target(target) if !is_ready(scene, target, master) => {
-            let why = lacks(scene.view, target, master).or_else(|| unfit(&scene.view.members[target]).map(str::to_owned)).unwrap_or_default();
+            let why = lacks(scene.view, target, master)
+                .or_else(|| unfit(&scene.view.members[target]).map(str::to_owned))
+                .unwrap_or_default();
             format!("{} is not ready: {why}", scene.id(target))
         }
         Asked::Target(_) | Asked::IsMaster | Asked::Refused(_) => return None,
     };
-    Some(Ruling::wait(format!("a switchover from {} was asked for; {why}", scene.id(master)), CHANGING_LOOK_US))
+    Some(Ruling::wait(
+        format!("a switchover from {} was asked for; {why}", scene.id(master)),
+        CHANGING_LOOK_US,
+    ))
 }
 
 pub fn switchover(scene: &Scene) -> Option<Ruling> {
@@ -82,27 +93,44 @@ pub fn switchover(scene: &Scene) -> Option<Ruling> {
 }
 
 pub fn master_terminating(scene: &Scene) -> Option<Ruling> {
-    let master = scene.master().filter(|&master| scene.view.members[master].is_terminating() && can_be_told(&scene.view.members[master]))?;
+    let master = scene.master().filter(|&master| {
+        scene.view.members[master].is_terminating() && can_be_told(&scene.view.members[master])
+    })?;
     if scene.view.members.len() < 2 {
         return None;
     }
     Some(match best_in_sync(scene, master) {
         Some(target) => hand_over(scene, master, target, &format!("{} was asked to stop", scene.id(master))),
-        None => {
-            Ruling::wait(format!("{} was asked to stop, and no replica is in sync and may become master", scene.id(master)), CHANGING_LOOK_US / 10)
-        }
+        None => Ruling::wait(
+            format!(
+                "{} was asked to stop, and no replica is in sync and may become master",
+                scene.id(master)
+            ),
+            CHANGING_LOOK_US / 10,
+        ),
     })
 }
 
 pub fn priority_handover(scene: &Scene) -> Option<Ruling> {
     let master = scene.master().filter(|&master| can_be_told(&scene.view.members[master]))?;
     let failover =
-        scene.observation().last_failover.as_ref().filter(|failover| failover.meant_for != failover.target && failover.target == scene.id(master))?;
+        scene.observation().last_failover.as_ref().filter(|failover| {
+            failover.meant_for != failover.target && failover.target == scene.id(master)
+        })?;
     let target = scene.view.find(&failover.meant_for).filter(|&target| {
         // A Pod that is about to stop would have to hand it back.
         target != master && is_ready(scene, target, master) && !scene.view.members[target].is_terminating()
     })?;
-    Some(hand_over(scene, master, target, &format!("{} only bridged the last failover, which was meant for {}", scene.id(master), scene.id(target))))
+    Some(hand_over(
+        scene,
+        master,
+        target,
+        &format!(
+            "{} only bridged the last failover, which was meant for {}",
+            scene.id(master),
+            scene.id(target)
+        ),
+    ))
 }
 
 fn hand_over(scene: &Scene, source: usize, target: usize, why: &str) -> Ruling {

@@ -1,5 +1,6 @@
-//! Whether a replica is in sync. Link up alone is not: after a full sync the stream flows only from the replica's first
-//! acknowledgement on, a second later, while its master takes writes (measured: `up` at offset 0 behind 8 MB).
+//! Whether a replica is in sync. Link up alone is not: after a full sync the stream flows only from the
+//! replica's first acknowledgement on, a second later, while its master takes writes (measured: `up` at
+//! offset 0 behind 8 MB).
 
 use super::actions::follows;
 use crate::facts::AttachedReplica;
@@ -38,11 +39,12 @@ pub fn lag_bytes(replica: &Member, master: &Member) -> Option<u64> {
     (mine.replid == right.replid).then(|| right.offset.saturating_sub(mine.offset))
 }
 
-/// A replica acknowledges once a second; the default of `min-replicas-max-lag`, beyond which it does not count for Redis either.
+/// A replica acknowledges once a second; the default of `min-replicas-max-lag`, beyond which it does not
+/// count for Redis either.
 const LAG_MAX_S: u64 = 10;
 
-/// Its master's row of it. Behind address translation no row has an address that is known here: then one that is online and no
-/// other member's will do.
+/// Its master's row of it. Behind address translation no row has an address that is known here: then one that
+/// is online and no other member's will do.
 fn row<'a>(index: usize, master: &'a Member) -> Option<&'a AttachedReplica> {
     let first = master.rows.partition_point(|(owner, _)| *owner < Some(index));
     let attached = |(_, row): &(Option<usize>, usize)| &master.replication.attached[*row];

@@ -1,9 +1,11 @@
-//! The failover algorithm of amaizfinance/redis-operator, literally, as a component: the template for a policy of your own.
-//! Owns the algorithm; reading INFO text is `seen.rs`. Must never trap: any observation gets an answer.
+//! The failover algorithm of amaizfinance/redis-operator, literally, as a component: the template for a
+//! policy of your own. Owns the algorithm; reading INFO text is `seen.rs`. Must never trap: any observation
+//! gets an answer.
 //!
-//! A master is an instance with at least one connected replica. If there is one, who is not its replica is made so, all at
-//! once. If there is none, the replica with the lowest priority, then the highest offset, is promoted; if nobody can be
-//! promoted, the first instance is the master. With fewer than two instances nothing happens.
+//! A master is an instance with at least one connected replica. If there is one, who is not its replica is
+//! made so, all at once. If there is none, the replica with the lowest priority, then the highest offset, is
+//! promoted; if nobody can be promoted, the first instance is the master. With fewer than two instances
+//! nothing happens.
 //!
 //! What it gets wrong, and why this is an example and not the default, stands at each step.
 
@@ -31,7 +33,9 @@ impl Guest for Classic {
         Description {
             name: "classic".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            summary: "The algorithm of amaizfinance/redis-operator, literally: for comparison, not for data that matters".into(),
+            summary: "The algorithm of amaizfinance/redis-operator, literally: for comparison, not for data \
+                      that matters"
+                .into(),
             parameters_schema: "{}".into(),
             topologies: vec![Topology::Replication],
             // INFO replication and server always come; this algorithm reads nothing else.
@@ -40,7 +44,8 @@ impl Guest for Classic {
     }
 
     fn decide(observation: Observation) -> Decision {
-        // The original takes the pods in random order, and its answer depends on it. Here the order is that of the ids.
+        // The original takes the pods in random order, and its answer depends on it. Here the order is that
+        // of the ids.
         let mut instances: Vec<&Instance> = observation.instances.iter().collect();
         instances.sort_by(|a, b| a.id.cmp(&b.id));
         let seen: Vec<Seen> = instances.iter().filter_map(|instance| Seen::of(instance)).collect();
@@ -64,11 +69,22 @@ impl Guest for Classic {
         };
 
         if observation.group.topology != Topology::Replication {
-            return answer(Verdict::Refuse, "topology-not-served", "this policy decides for replication only".into(), vec![]);
+            return answer(
+                Verdict::Refuse,
+                "topology-not-served",
+                "this policy decides for replication only".into(),
+                vec![],
+            );
         }
-        // Wrong: counts who answers, never who should be there. The freshest member may be the one that is starting.
+        // Wrong: counts who answers, never who should be there. The freshest member may be the one that is
+        // starting.
         if seen.len() < size_min {
-            return answer(Verdict::Wait, "too-few-instances", format!("{} of at least {size_min} instances answer", seen.len()), vec![]);
+            return answer(
+                Verdict::Wait,
+                "too-few-instances",
+                format!("{} of at least {size_min} instances answer", seen.len()),
+                vec![],
+            );
         }
         if observation.group.paused {
             return answer(Verdict::Wait, "paused", "a person paused the group".into(), vec![]);
@@ -79,51 +95,97 @@ impl Guest for Classic {
         };
         let mut stages = Vec::new();
         if master.is_none() {
-            // Wrong: the lost master is assumed dead. It may be alive with its replicas detached, and it is not fenced.
-            let source = observation.published.as_ref().map(|published| published.master.clone()).filter(|id| *id != goal.id());
-            let promote = Promote { id: goal.id(), source, meant_for: goal.id(), evidence: Evidence::Dead, expect: goal.expectation() };
-            stages.push(Stage { summary: format!("promote {}", goal.id()), actions: vec![Action::Promote(promote)] });
+            // Wrong: the lost master is assumed dead. It may be alive with its replicas detached, and it is
+            // not fenced.
+            let source = observation
+                .published
+                .as_ref()
+                .map(|published| published.master.clone())
+                .filter(|id| *id != goal.id());
+            let promote = Promote {
+                id: goal.id(),
+                source,
+                meant_for: goal.id(),
+                evidence: Evidence::Dead,
+                expect: goal.expectation(),
+            };
+            stages.push(Stage {
+                summary: format!("promote {}", goal.id()),
+                actions: vec![Action::Promote(promote)],
+            });
         }
-        // Wrong: whoever is not in the master's rows loses its data to it, two masters and strangers included, unasked.
+        // Wrong: whoever is not in the master's rows loses its data to it, two masters and strangers
+        // included, unasked.
         let strays: Vec<Action> = seen
             .iter()
             .filter(|other| other.id() != goal.id() && !goal.lists(other))
-            .map(|other| Action::Follow(Follow { id: other.id(), master: goal.id(), discards_bytes: 0, expect: other.expectation() }))
+            .map(|other| {
+                Action::Follow(Follow {
+                    id: other.id(),
+                    master: goal.id(),
+                    discards_bytes: 0,
+                    expect: other.expectation(),
+                })
+            })
             .collect();
         if !strays.is_empty() {
-            stages.push(Stage { summary: format!("{} instances follow {}", strays.len(), goal.id()), actions: strays });
+            stages.push(Stage {
+                summary: format!("{} instances follow {}", strays.len(), goal.id()),
+                actions: strays,
+            });
         }
         match (master, stages.is_empty()) {
-            (_, true) => answer(Verdict::Healthy, "healthy", format!("all {} instances replicate {}", seen.len(), goal.id()), stages),
-            (Some(_), false) => answer(Verdict::Act, "replicas-stray", format!("not every instance replicates {}", goal.id()), stages),
-            (None, false) => answer(Verdict::Act, "master-lost", format!("no instance has a replica; {} is next in line", goal.id()), stages),
+            (_, true) => answer(
+                Verdict::Healthy,
+                "healthy",
+                format!("all {} instances replicate {}", seen.len(), goal.id()),
+                stages,
+            ),
+            (Some(_), false) => answer(
+                Verdict::Act,
+                "replicas-stray",
+                format!("not every instance replicates {}", goal.id()),
+                stages,
+            ),
+            (None, false) => answer(
+                Verdict::Act,
+                "master-lost",
+                format!("no instance has a replica; {} is next in line", goal.id()),
+                stages,
+            ),
         }
     }
 }
 
 /// Who is master; none if one is to be promoted.
 fn select_master<'a>(seen: &'a [Seen], last: Option<&Failover>) -> Option<&'a Seen<'a>> {
-    // Wrong: any replication client counts as a replica, a backup too; of two masters the first wins, whatever they hold.
+    // Wrong: any replication client counts as a replica, a backup too; of two masters the first wins,
+    // whatever they hold.
     if let Some(master) = seen.iter().find(|one| !one.is_replica && one.connected_replicas > 0) {
         return Some(master);
     }
-    // The original promotes, waits up to five seconds for the role, and re-points the others in the same pass. This host
-    // looks again in between, so its record of a failover that young stands for that pass.
-    // Wrong: nobody attached in time, and the new master is lost in its turn: the next replica is promoted.
+    // The original promotes, waits up to five seconds for the role, and re-points the others in the same
+    // pass. This host looks again in between, so its record of a failover that young stands for that
+    // pass. Wrong: nobody attached in time, and the new master is lost in its turn: the next replica is
+    // promoted.
     let this_pass = last.filter(|last| last.age_us < PASS_US);
-    if let Some(promoted) = this_pass.and_then(|last| seen.iter().find(|one| !one.is_replica && one.instance.id == last.target)) {
+    if let Some(promoted) =
+        this_pass.and_then(|last| seen.iter().find(|one| !one.is_replica && one.instance.id == last.target))
+    {
         return Some(promoted);
     }
-    // Wrong: a living master with no replica attached is passed over for a replica of it, even for an empty one.
+    // Wrong: a living master with no replica attached is passed over for a replica of it, even for an empty
+    // one.
     if seen.iter().any(Seen::is_promotable) {
         return None;
     }
-    // All are masters: the initial state. Wrong: one may hold data. And with only replicas of priority 0 the first of them
-    // is called master, read-only for ever.
+    // All are masters: the initial state. Wrong: one may hold data. And with only replicas of priority 0 the
+    // first of them is called master, read-only for ever.
     seen.first()
 }
 
-/// The line of succession. Wrong: offsets of different histories are compared; a replica that never synced is in the line.
+/// The line of succession. Wrong: offsets of different histories are compared; a replica that never synced is
+/// in the line.
 fn candidates<'a>(seen: &'a [Seen]) -> Vec<&'a Seen<'a>> {
     let mut line: Vec<&Seen> = seen.iter().filter(|one| one.is_promotable()).collect();
     // Stable, so a tie goes to the first id; the original leaves a tie to chance.
@@ -146,7 +208,12 @@ fn member(instance: &Instance, seen: &[Seen], candidates: &[&Seen], master: Opti
         id: instance.id.clone(),
         role: found.map_or(Role::Unknown, Seen::role),
         health: if found.is_some() { Health::Alive } else { Health::Suspect },
-        proof: if found.is_some() { "it answers" } else { "no INFO, or the orchestrator does not call it ready" }.into(),
+        proof: if found.is_some() {
+            "it answers"
+        } else {
+            "no INFO, or the orchestrator does not call it ready"
+        }
+        .into(),
         rank: place.and_then(|place| u16::try_from(place + 1).ok()).filter(|_| !is_master),
         ineligible: ineligible.map(Into::into),
         lag_bytes: None,

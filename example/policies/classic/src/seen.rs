@@ -58,12 +58,16 @@ impl<'a> Seen<'a> {
         Expectation { run_id: self.run_id.into(), role: self.role(), replid: None }
     }
 
-    /// Whether `other` stands in this master's `slaveN:ip=…,port=…,…` rows, under any name it is known by. Spelling counts:
-    /// an IPv6 address written otherwise, or the address behind a NAT, is not recognised.
+    /// Whether `other` stands in this master's `slaveN:ip=…,port=…,…` rows, under any name it is known by.
+    /// Spelling counts: an IPv6 address written otherwise, or the address behind a NAT, is not
+    /// recognised.
     pub fn lists(&self, other: &Seen) -> bool {
         let is_other = |row: &str| {
             let part = |name| row.split(',').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-            let at = |address: &Address| part("ip") == Some(&address.host) && part("port").and_then(|port| port.parse().ok()) == Some(address.port);
+            let at = |address: &Address| {
+                part("ip") == Some(&address.host)
+                    && part("port").and_then(|port| port.parse().ok()) == Some(address.port)
+            };
             at(&other.instance.address) || other.instance.aliases.iter().any(at)
         };
         !self.is_replica && rows(self.replication).any(|(name, row)| is_row(name) && is_other(row))
@@ -90,5 +94,6 @@ fn field<'a>(info: &'a str, wanted: &str) -> Option<&'a str> {
 
 /// `slave0`, `slave1`, …: not `slave_priority`.
 fn is_row(name: &str) -> bool {
-    name.strip_prefix("slave").is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    name.strip_prefix("slave")
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -19,7 +19,13 @@ fn instance(id: &str, replication: &str) -> Instance {
         kind: InstanceKind::Redis,
         address: address(id),
         aliases: vec![],
-        link: Link { state: LinkState::Answering, state_age_us: 0, closed_age_us: None, refusals: None, alive_age_us: Some(0) },
+        link: Link {
+            state: LinkState::Answering,
+            state_age_us: 0,
+            closed_age_us: None,
+            refusals: None,
+            alive_age_us: Some(0),
+        },
         replies: vec![
             reply("INFO replication", format!("# Replication\r\n{replication}\r\n")),
             reply("INFO server", format!("# Server\r\nrun_id:run-{id}\r\n")),
@@ -30,14 +36,23 @@ fn instance(id: &str, replication: &str) -> Instance {
 }
 
 fn master(id: &str, replicas: &[&str]) -> Instance {
-    let rows: String =
-        replicas.iter().enumerate().map(|(n, ip)| format!("slave{n}:ip={ip},port=6379,state=online,offset=7,lag=0,type=replica\r\n")).collect();
+    let rows: String = replicas
+        .iter()
+        .enumerate()
+        .map(|(n, ip)| format!("slave{n}:ip={ip},port=6379,state=online,offset=7,lag=0,type=replica\r\n"))
+        .collect();
     instance(id, &format!("role:master\r\nconnected_slaves:{}\r\n{rows}master_repl_offset:7", replicas.len()))
 }
 
 fn replica(id: &str, priority: u64, offset: u64) -> Instance {
     let rest = "master_host:gone\r\nmaster_port:6379\r\nmaster_link_status:down";
-    instance(id, &format!("role:slave\r\n{rest}\r\nslave_repl_offset:{offset}\r\nslave_priority:{priority}\r\nconnected_slaves:0"))
+    instance(
+        id,
+        &format!(
+            "role:slave\r\n{rest}\r\nslave_repl_offset:{offset}\r\nslave_priority:{priority}\r\\
+             nconnected_slaves:0"
+        ),
+    )
 }
 
 fn observation(instances: Vec<Instance>) -> Observation {
@@ -82,14 +97,21 @@ fn assert_plan(instances: Vec<Instance>, reason: &str, stages: &[&[&str]]) {
     for instances in [instances, backwards] {
         assert_eq!(
             plan(observation(instances)),
-            (reason.into(), stages.iter().map(|stage| stage.iter().map(ToString::to_string).collect()).collect())
+            (
+                reason.into(),
+                stages.iter().map(|stage| stage.iter().map(ToString::to_string).collect()).collect()
+            )
         );
     }
 }
 
 #[test]
 fn a_master_that_lists_everybody_is_healthy() {
-    assert_plan(vec![master("a", &["b", "c"]), replica("b", 100, 7), replica("c", 100, 7)], "Verdict::Healthy healthy", &[]);
+    assert_plan(
+        vec![master("a", &["b", "c"]), replica("b", 100, 7), replica("c", 100, 7)],
+        "Verdict::Healthy healthy",
+        &[],
+    );
 }
 
 #[test]
@@ -111,21 +133,42 @@ fn a_row_counts_under_an_alias_too_and_not_on_another_port() {
 #[test]
 fn lower_priority_beats_a_larger_offset_and_equal_priority_prefers_it() {
     let lost = |replicas| observation(replicas);
-    assert_eq!(plan(lost(vec![replica("a", 100, 9), replica("b", 10, 1)])).1, [["promote b"], ["a follows b"]]);
-    assert_eq!(plan(lost(vec![replica("a", 100, 1), replica("b", 100, u64::MAX)])).1, [["promote b"], ["a follows b"]]);
-    assert_eq!(plan(lost(vec![replica("a", 100, 1), replica("b", 100, 1)])).1, [["promote a"], ["b follows a"]]);
+    assert_eq!(
+        plan(lost(vec![replica("a", 100, 9), replica("b", 10, 1)])).1,
+        [["promote b"], ["a follows b"]]
+    );
+    assert_eq!(
+        plan(lost(vec![replica("a", 100, 1), replica("b", 100, u64::MAX)])).1,
+        [["promote b"], ["a follows b"]]
+    );
+    assert_eq!(
+        plan(lost(vec![replica("a", 100, 1), replica("b", 100, 1)])).1,
+        [["promote a"], ["b follows a"]]
+    );
 }
 
 #[test]
 fn priority_zero_is_never_promoted() {
-    assert_plan(vec![replica("a", 0, 9), replica("b", 100, 1)], "Verdict::Act master-lost", &[&["promote b"], &["a follows b"]]);
+    assert_plan(
+        vec![replica("a", 0, 9), replica("b", 100, 1)],
+        "Verdict::Act master-lost",
+        &[&["promote b"], &["a follows b"]],
+    );
     // Its known fault: the first is called master and stays read-only.
-    assert_plan(vec![replica("a", 0, 9), replica("b", 0, 1)], "Verdict::Act replicas-stray", &[&["b follows a"]]);
+    assert_plan(
+        vec![replica("a", 0, 9), replica("b", 0, 1)],
+        "Verdict::Act replicas-stray",
+        &[&["b follows a"]],
+    );
 }
 
 #[test]
 fn all_masters_is_the_initial_state() {
-    assert_plan(vec![master("a", &[]), master("b", &[]), master("c", &[])], "Verdict::Act replicas-stray", &[&["b follows a", "c follows a"]]);
+    assert_plan(
+        vec![master("a", &[]), master("b", &[]), master("c", &[])],
+        "Verdict::Act replicas-stray",
+        &[&["b follows a", "c follows a"]],
+    );
 }
 
 #[test]
@@ -142,7 +185,13 @@ fn fewer_than_two_are_left_alone() {
 #[test]
 fn the_promoted_one_is_master_until_its_pass_is_over() {
     let mut after = observation(vec![master("a", &[]), replica("b", 100, 7)]);
-    let last = Failover { age_us: 4_999_999, source: None, target: "a".into(), meant_for: "a".into(), evidence: Evidence::Dead };
+    let last = Failover {
+        age_us: 4_999_999,
+        source: None,
+        target: "a".into(),
+        meant_for: "a".into(),
+        evidence: Evidence::Dead,
+    };
     after.last_failover = Some(last);
     assert_eq!(plan(after.clone()).1, [["b follows a"]]);
     // Its known fault: nobody attached in time, so the new master is passed over.
@@ -166,8 +215,12 @@ fn every_instance_gets_a_verdict_and_every_action_an_expectation() {
     let mut mute = replica("c", 100, 9);
     mute.replies.clear();
     let decision = Classic::decide(observation(vec![replica("a", 0, 1), mute, replica("b", 100, 1)]));
-    let members: Vec<_> = decision.members.iter().map(|one| (one.id.as_str(), one.rank, one.ineligible.as_deref())).collect();
-    assert_eq!(members, [("a", None, Some("priority-zero")), ("b", Some(1), None), ("c", None, Some("not-answering"))]);
+    let members: Vec<_> =
+        decision.members.iter().map(|one| (one.id.as_str(), one.rank, one.ineligible.as_deref())).collect();
+    assert_eq!(
+        members,
+        [("a", None, Some("priority-zero")), ("b", Some(1), None), ("c", None, Some("not-answering"))]
+    );
     let [Action::Promote(promote)] = &decision.stages[0].actions[..] else { panic!("one promotion") };
     assert_eq!((promote.expect.run_id.as_str(), promote.expect.role), ("run-b", Role::Replica));
 }
@@ -183,7 +236,8 @@ fn no_reply_text_makes_it_trap() {
         "slave0:ip=,port=\r\nrole:master\r\nconnected_slaves:1",
         "é:\0\r\r\n=,=",
     ] {
-        let decision = Classic::decide(observation(vec![instance("a", text), instance("a", text), replica("b", 1, 1)]));
+        let decision =
+            Classic::decide(observation(vec![instance("a", text), instance("a", text), replica("b", 1, 1)]));
         assert_eq!(decision.members.len(), 3, "{text:?}");
     }
 }

@@ -1,6 +1,7 @@
-//! Clients that write: unique keys, pipelined, each remembered once it is acknowledged. They know the servers and not who is
-//! master: whoever refuses, or is gone, is left for the next. Blocking, on threads of their own, so that nothing that the demo
-//! does beside them is in their times. Afterwards every acknowledged key is asked for.
+//! Clients that write: unique keys, pipelined, each remembered once it is acknowledged. They know the servers
+//! and not who is master: whoever refuses, or is gone, is left for the next. Blocking, on threads of their
+//! own, so that nothing that the demo does beside them is in their times. Afterwards every acknowledged key
+//! is asked for.
 
 use crate::redis::Endpoint;
 use std::io::{self, BufRead, BufReader, Write};
@@ -56,7 +57,8 @@ impl Load {
     pub fn start(nodes: &[SocketAddr]) -> io::Result<(Self, UnboundedReceiver<Moved>)> {
         let (told, moved) = unbounded_channel();
         let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let mut load = Self { clients: Vec::new(), stop: Arc::clone(&stop), acknowledged: Arc::clone(&acknowledged) };
+        let mut load =
+            Self { clients: Vec::new(), stop: Arc::clone(&stop), acknowledged: Arc::clone(&acknowledged) };
         for number in 0..CLIENTS {
             let client = Client {
                 number,
@@ -67,7 +69,8 @@ impl Load {
                 last: None,
                 written: Written::default(),
             };
-            load.clients.push(std::thread::Builder::new().name("writer".into()).spawn(move || client.write())?);
+            load.clients
+                .push(std::thread::Builder::new().name("writer".into()).spawn(move || client.write())?);
         }
         Ok((load, moved))
     }
@@ -128,7 +131,9 @@ impl Client {
         let mut line = String::new();
         while !self.is_stopped() {
             let first = self.written.sent;
-            let batch: String = (first..first + PIPELINED).map(|number| format!("SET {} {number}\r\n", key(self.number, number))).collect();
+            let batch: String = (first..first + PIPELINED)
+                .map(|number| format!("SET {} {number}\r\n", key(self.number, number)))
+                .collect();
             stream.write_all(batch.as_bytes())?;
             self.written.sent += PIPELINED;
             let mut is_writable = true;
@@ -174,7 +179,8 @@ pub fn missing(at: &Endpoint, writes: &[Acknowledged]) -> io::Result<Vec<Acknowl
     let mut replies = BufReader::new(stream.try_clone()?);
     let (mut missing, mut line) = (Vec::new(), String::new());
     for writes in writes.chunks(READ_BACK) {
-        let batch: String = writes.iter().map(|write| format!("EXISTS {}\r\n", key(write.client, write.number))).collect();
+        let batch: String =
+            writes.iter().map(|write| format!("EXISTS {}\r\n", key(write.client, write.number))).collect();
         stream.write_all(batch.as_bytes())?;
         for write in writes {
             line.clear();
@@ -182,7 +188,12 @@ pub fn missing(at: &Endpoint, writes: &[Acknowledged]) -> io::Result<Vec<Acknowl
             match line.as_str() {
                 ":1\r\n" => {}
                 ":0\r\n" => missing.push(*write),
-                other => return Err(io::Error::other(format!("{at} said {:?} when asked for a key", other.trim_end()))),
+                other => {
+                    return Err(io::Error::other(format!(
+                        "{at} said {:?} when asked for a key",
+                        other.trim_end()
+                    )));
+                }
             }
         }
     }
@@ -204,7 +215,8 @@ fn key(client: usize, number: u64) -> String {
 const CLIENTS: usize = 4;
 /// Writes on their way at once, for each client.
 const PIPELINED: u64 = 8;
-/// Between two batches: at most 16000 writes a second in all, which leaves a small machine time for everything else.
+/// Between two batches: at most 16000 writes a second in all, which leaves a small machine time for
+/// everything else.
 const PACE: Duration = Duration::from_millis(2);
 /// While nobody takes writes, all servers are tried this often.
 const LOOK_EVERY: Duration = Duration::from_millis(1);

@@ -1,5 +1,5 @@
-//! `demo`: what this operator does, shown on real servers under load. This file is the script; `story` waits and tells, `load`
-//! writes, `swap` changes the policy's file, `summary` counts.
+//! `demo`: what this operator does, shown on real servers under load. This file is the script; `story` waits
+//! and tells, `load` writes, `swap` changes the policy's file, `summary` counts.
 
 mod load;
 mod screen;
@@ -8,16 +8,16 @@ mod summary;
 mod swap;
 
 use super::local_group::{Interrupts, LocalServers};
-use super::{Exit, Environment};
+use super::{Environment, Exit};
 use screen::{Screen, Tone};
 use std::time::Duration;
 use story::{Kind, Story};
 
-/// See it work: servers of its own, a killed master, a switchover, a policy swapped, under load, in half a minute
+/// See it work: servers of its own, a killed master, a switchover, a policy swapped, under load, in half a
+/// minute
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  redis-operator demo --replicas 3\n\nExit codes: 0 the group ended healthy and every acknowledged write was asked for, 1 otherwise."
-)]
+#[command(after_help = "Example:\n  redis-operator demo --replicas 3\n\nExit codes: 0 the group ended \
+                        healthy and every acknowledged write was asked for, 1 otherwise.")]
 pub struct Args {
     #[command(flatten)]
     servers: LocalServers,
@@ -67,7 +67,9 @@ async fn show(story: &mut Story) -> Result<(), Exit> {
 
     story.title("The policy's file breaks off while it is copied")?;
     story.break_policy().await?;
-    story.title("The policy's file becomes another one: the same engine with a note in it, so another digest")?;
+    story.title(
+        "The policy's file becomes another one: the same engine with a note in it, so another digest",
+    )?;
     story.swap_policy().await?;
 
     story.title("SIGKILL again, under the new policy")?;

@@ -1,7 +1,8 @@
-//! What the demo prints: a line for everything that happens, in colour where that is wanted, and a running count where somebody
-//! watches. Into a pipe go plain lines without a control character. Knows nothing of what it prints.
+//! What the demo prints: a line for everything that happens, in colour where that is wanted, and a running
+//! count where somebody watches. Into a pipe go plain lines without a control character. Knows nothing of
+//! what it prints.
 
-use crate::cli::{Exit, Environment, print};
+use crate::cli::{Environment, Exit, print};
 use std::time::{Duration, Instant};
 
 /// Standard output.

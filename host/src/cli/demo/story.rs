@@ -1,19 +1,19 @@
-//! What happens to the demo's group, in the order in which it happened: waits for it, tells of it, and keeps what the summary
-//! needs. Does to the group only what a person could: kill, ask, write a file.
+//! What happens to the demo's group, in the order in which it happened: waits for it, tells of it, and keeps
+//! what the summary needs. Does to the group only what a person could: kill, ask, write a file.
 
 use super::load::{Load, Moved, missing};
 use super::summary::{Chapter, Summary};
 use super::swap::PolicyFile;
 use super::{Screen, Tone};
 use crate::cli::local_group::{LocalGroup, LocalServers};
-use crate::cli::{GroupSettings, PolicyChoice, Prefer, Exit, Environment};
-use crate::group::{Decided, Event, Moment, Outcome, Record, Report};
-use crate::local::{Change, Scratch};
+use crate::cli::{Environment, Exit, GroupSettings, PolicyChoice, Prefer};
 use crate::conformance::prove;
 use crate::contract::{Action, Health, Role, Topology, Verdict};
+use crate::group::{Decided, Event, Moment, Outcome, Record, Report};
+use crate::local::{Change, Scratch};
 use crate::policy::{self, Watch};
 use crate::redis::Endpoint;
-use crate::report::{GroupNames, Metrics, Reporter, MasterChange, Timeline, words};
+use crate::report::{GroupNames, MasterChange, Metrics, Reporter, Timeline, words};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -66,7 +66,11 @@ enum WatchEvent {
 
 impl Story {
     /// Starts the servers and everything around them.
-    pub async fn open(servers: &LocalServers, screen: Screen, environment: &Environment) -> Result<Self, Exit> {
+    pub async fn open(
+        servers: &LocalServers,
+        screen: Screen,
+        environment: &Environment,
+    ) -> Result<Self, Exit> {
         let failed = |error: std::io::Error| Exit::Failed(format!("no file for the policy: {error}"));
         let scratch = Scratch::new(&environment.temp_dir).map_err(failed)?;
         let file = PolicyFile::new(scratch.path()).map_err(failed)?;
@@ -74,7 +78,17 @@ impl Story {
         // Nobody may want to know.
         let told = move |now, record: &Record| drop(told.send((now, record.clone())));
         let group = servers
-            .open(&group(), &PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false }, told, environment)
+            .open(
+                &group(),
+                &PolicyChoice {
+                    policy: None,
+                    policy_cache: None,
+                    no_policy_cache: true,
+                    unproven_policy: false,
+                },
+                told,
+                environment,
+            )
             .await?;
         let (changed, policies) = unbounded_channel();
         let watch = Watch {
@@ -90,7 +104,8 @@ impl Story {
             }
             drop(changed.send((Instant::now(), change)));
         }));
-        let names = GroupNames { namespace: String::new(), name: NAME.into(), topology: Topology::Replication };
+        let names =
+            GroupNames { namespace: String::new(), name: NAME.into(), topology: Topology::Replication };
         let reporter = Reporter::new(names, Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), None);
         Ok(Self {
             group,
@@ -119,7 +134,8 @@ impl Story {
         self.screen.title(text)
     }
 
-    // ---- What a person does ---------------------------------------------------------------------------------------------------
+    // ---- What a person does
+    // ---------------------------------------------------------------------------------------------------
 
     /// Lets the operator act, and waits until it has made a group of the servers.
     pub async fn begin(&mut self) -> Result<(), Exit> {
@@ -129,7 +145,8 @@ impl Story {
     }
 
     pub fn start_to_write(&mut self) -> Result<(), Exit> {
-        let nodes: Result<Vec<_>, _> = self.group.endpoints.iter().map(|endpoint| endpoint.to_string().parse()).collect();
+        let nodes: Result<Vec<_>, _> =
+            self.group.endpoints.iter().map(|endpoint| endpoint.to_string().parse()).collect();
         let nodes = nodes.map_err(|error| Exit::Failed(format!("no address: {error}")))?;
         self.load = Some(Load::start(&nodes).map_err(|error| Exit::Failed(format!("no thread: {error}")))?);
         Ok(())
@@ -138,7 +155,12 @@ impl Story {
     /// Kills it and leaves it dead. Who it was.
     pub async fn kill_master(&mut self) -> Result<Endpoint, Exit> {
         let master = self.master()?;
-        let at = self.group.supervisor.kill(&master).await.ok_or_else(|| Exit::Failed(format!("{master} died by itself")))?;
+        let at = self
+            .group
+            .supervisor
+            .kill(&master)
+            .await
+            .ok_or_else(|| Exit::Failed(format!("{master} died by itself")))?;
         self.timeline.fault(Moment(micros(at.saturating_duration_since(self.group.session.start))));
         self.mark(at);
         self.screen.tell(Some(Duration::ZERO), Tone::Harm, "killed", &format!("{master}, the master"))?;
@@ -160,9 +182,21 @@ impl Story {
 
     /// Waits for a change of master to be over, and for a write after it.
     pub async fn changed(&mut self, kind: Kind) -> Result<(), Exit> {
-        self.until("no other master took over", |known, _| known.takeover.is_some() && known.first_write.is_some()).await?;
-        let Known { mark: Some(mark), takeover: Some(takeover), first_write: Some(first_write), .. } = &self.known else { return Ok(()) };
-        self.chapters.push(Chapter { kind, began: *mark, first_write: *first_write, takeover: takeover.clone() });
+        self.until("no other master took over", |known, _| {
+            known.takeover.is_some() && known.first_write.is_some()
+        })
+        .await?;
+        let Known { mark: Some(mark), takeover: Some(takeover), first_write: Some(first_write), .. } =
+            &self.known
+        else {
+            return Ok(());
+        };
+        self.chapters.push(Chapter {
+            kind,
+            began: *mark,
+            first_write: *first_write,
+            takeover: takeover.clone(),
+        });
         Ok(())
     }
 
@@ -175,7 +209,12 @@ impl Story {
         if self.group.session.line.live().digest() != before {
             return Err(Exit::Failed("half a policy went live".into()));
         }
-        self.screen.tell(None, Tone::Good, "unchanged", &format!("{} goes on deciding", words::short(&before)))
+        self.screen.tell(
+            None,
+            Tone::Good,
+            "unchanged",
+            &format!("{} goes on deciding", words::short(&before)),
+        )
     }
 
     /// Replaces the policy's file, and waits for the first decision of the new one.
@@ -196,15 +235,24 @@ impl Story {
         self.healthy().await?;
         let master = self.master()?;
         let (load, _) = self.load.take().ok_or_else(|| Exit::Failed("nothing was written".into()))?;
-        let ledger = load.finish().ok_or_else(|| Exit::Failed("a client panicked, so that its writes cannot be counted".into()))?;
-        let lost = missing(&master, &ledger.acknowledged).map_err(|error| Exit::Failed(format!("the count is not complete: {error}")))?;
+        let ledger = load
+            .finish()
+            .ok_or_else(|| Exit::Failed("a client panicked, so that its writes cannot be counted".into()))?;
+        let lost = missing(&master, &ledger.acknowledged)
+            .map_err(|error| Exit::Failed(format!("the count is not complete: {error}")))?;
         self.screen.block(&Summary { chapters: &self.chapters, ledger: &ledger, lost: &lost }.to_string())?;
         self.healthy().await?;
         let (master, members) = (self.master()?, self.group.endpoints.len());
-        self.screen.tell(None, Tone::Good, "healthy", &format!("{master} is master of {} in-sync replicas", members - 1))
+        self.screen.tell(
+            None,
+            Tone::Good,
+            "healthy",
+            &format!("{master} is master of {} in-sync replicas", members - 1),
+        )
     }
 
-    // ---- What happens ---------------------------------------------------------------------------------------------------------
+    // ---- What happens
+    // ---------------------------------------------------------------------------------------------------------
 
     /// Waits for a decision that there is one master and all others are its in-sync replicas.
     pub async fn healthy(&mut self) -> Result<(), Exit> {
@@ -234,7 +282,11 @@ impl Story {
         let deadline = Instant::now() + WAIT_MAX;
         while !is_done(&self.known, self.group.endpoints.len()) {
             if Instant::now() >= deadline {
-                let why = self.known.decided.as_ref().map_or("no policy gave an answer", |decided| decided.decision.explanation.as_str());
+                let why = self
+                    .known
+                    .decided
+                    .as_ref()
+                    .map_or("no policy gave an answer", |decided| decided.decision.explanation.as_str());
                 return Err(Exit::Failed(format!("{otherwise} within {} s: {why}", WAIT_MAX.as_secs())));
             }
             self.next(deadline).await?;
@@ -242,8 +294,8 @@ impl Story {
         Ok(())
     }
 
-    /// Waits for something to happen, and tells of all that did. It comes over several channels, so each gets a moment to bring
-    /// what happened before it.
+    /// Waits for something to happen, and tells of all that did. It comes over several channels, so each gets
+    /// a moment to bring what happened before it.
     async fn next(&mut self, deadline: Instant) -> Result<(), Exit> {
         let start = self.group.session.start;
         let instant = |now: Moment| start + Duration::from_micros(now.0);
@@ -279,7 +331,9 @@ impl Story {
 
     fn count(&mut self) -> Result<(), Exit> {
         match &self.load {
-            Some((load, _)) => self.screen.count(&format!("{:>12}  {} writes acknowledged", "", load.acknowledged())),
+            Some((load, _)) => {
+                self.screen.count(&format!("{:>12}  {} writes acknowledged", "", load.acknowledged()))
+            }
             None => Ok(()),
         }
     }
@@ -289,7 +343,9 @@ impl Story {
         match happening {
             WatchEvent::Report(now, report) => {
                 self.reporter.take(now, &report);
-                if let Some(takeover) = self.timeline.take(now, &report).filter(|takeover| takeover.source.is_some()) {
+                if let Some(takeover) =
+                    self.timeline.take(now, &report).filter(|takeover| takeover.source.is_some())
+                {
                     self.known.takeover = Some(takeover);
                 }
                 let told = told(&report);
@@ -301,9 +357,16 @@ impl Story {
             WatchEvent::Record(record) if record.published.epoch == self.known.epoch => Ok(()),
             WatchEvent::Record(Record { published, .. }) => {
                 self.known.epoch = published.epoch;
-                self.screen.tell(after, Tone::Done, "published", &format!("{} as master, epoch {}", published.master, published.epoch))
+                self.screen.tell(
+                    after,
+                    Tone::Done,
+                    "published",
+                    &format!("{} as master, epoch {}", published.master, published.epoch),
+                )
             }
-            WatchEvent::Server(Change::Started { endpoint, pid }) => self.screen.tell(None, Tone::Said, "runs", &format!("{endpoint}, process {pid}")),
+            WatchEvent::Server(Change::Started { endpoint, pid }) => {
+                self.screen.tell(None, Tone::Said, "runs", &format!("{endpoint}, process {pid}"))
+            }
             WatchEvent::Server(Change::Ended { .. }) => Ok(()),
             WatchEvent::Server(Change::NotStarted { endpoint, error }) => {
                 self.screen.tell(None, Tone::Harm, "does not run", &format!("{endpoint}: {error}"))
@@ -313,7 +376,12 @@ impl Story {
                 let is_first = self.known.writes_to.replace(to).is_none();
                 self.known.first_write = Some(at);
                 let after = after.filter(|_| !is_first);
-                self.screen.tell(after, Tone::Good, "first write", &format!("acknowledged by {}", self.group.endpoints[to]))
+                self.screen.tell(
+                    after,
+                    Tone::Good,
+                    "first write",
+                    &format!("acknowledged by {}", self.group.endpoints[to]),
+                )
             }
             WatchEvent::Policy(policy::Change::Live { title, digest }) => {
                 let text = format!("{title} is live, digest {}", words::short(&digest));
@@ -328,12 +396,14 @@ impl Story {
     }
 
     fn mark(&mut self, at: Instant) {
-        (self.known.mark, self.known.takeover, self.known.first_write, self.known.swap) = (Some(at), None, None, None);
+        (self.known.mark, self.known.takeover, self.known.first_write, self.known.swap) =
+            (Some(at), None, None, None);
     }
 
     fn master(&self) -> Result<Endpoint, Exit> {
         let master = self.known.decided.as_ref().and_then(|decided| decided.decision.master.as_ref());
-        let known = |id: &String| self.group.endpoints.iter().find(|endpoint| endpoint.to_string() == *id).cloned();
+        let known =
+            |id: &String| self.group.endpoints.iter().find(|endpoint| endpoint.to_string() == *id).cloned();
         master.and_then(known).ok_or_else(|| Exit::Failed("there is no master".into()))
     }
 }
@@ -341,7 +411,9 @@ impl Story {
 /// What a person is told of a report.
 fn told(report: &Report) -> Option<(Tone, &'static str, String)> {
     match report {
-        Report::Link { member, state } => Some((Tone::Said, "observed", format!("{member}: {}", words::link(*state)))),
+        Report::Link { member, state } => {
+            Some((Tone::Said, "observed", format!("{member}: {}", words::link(*state))))
+        }
         Report::Decided(decided) if decided.is_news => {
             let decision = &decided.decision;
             let (tone, word) = match decision.verdict {
@@ -350,22 +422,31 @@ fn told(report: &Report) -> Option<(Tone, &'static str, String)> {
                 Verdict::Wait => (Tone::Said, "waits"),
                 Verdict::Refuse => (Tone::Harm, "refuses"),
             };
-            let reason = if decision.verdict == Verdict::Healthy { String::new() } else { format!("{}: ", decision.reason) };
+            let reason = if decision.verdict == Verdict::Healthy {
+                String::new()
+            } else {
+                format!("{}: ", decision.reason)
+            };
             Some((tone, word, format!("{reason}{}", decision.explanation)))
         }
         Report::Decided(_) | Report::Sent { .. } => None,
         Report::Fault { title, fault, .. } => Some((Tone::Harm, "fault", format!("{title}: {fault}"))),
         Report::Held => Some((Tone::Harm, "held", "no policy gives a usable answer".into())),
-        Report::Withheld { action, why } => Some((Tone::Said, "withheld", format!("{}: {why}", words::action(action).0))),
+        Report::Withheld { action, why } => {
+            Some((Tone::Said, "withheld", format!("{}: {why}", words::action(action).0)))
+        }
         Report::Finished { action, outcome: Outcome::Done { note, .. }, .. } => {
             let (name, instance) = words::action(action);
             let word = match action {
                 Action::Promote(_) => "promoted",
                 Action::Follow(_) => "re-pointed",
                 Action::Handover(_) => "handed over",
-                Action::Fence(_) | Action::Unfence(_) | Action::KickClients(_) | Action::Configure(_) | Action::Restart(_) | Action::Command(_) => {
-                    name
-                }
+                Action::Fence(_)
+                | Action::Unfence(_)
+                | Action::KickClients(_)
+                | Action::Configure(_)
+                | Action::Restart(_)
+                | Action::Command(_) => name,
             };
             Some((Tone::Done, word, format!("{instance}: {note}")))
         }

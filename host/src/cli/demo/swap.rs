@@ -1,5 +1,5 @@
-//! The policy file of the demo, which is changed while the operator runs: first into what is no policy, then into one that is
-//! live afterwards. Only writes the file; whoever watches it decides.
+//! The policy file of the demo, which is changed while the operator runs: first into what is no policy, then
+//! into one that is live afterwards. Only writes the file; whoever watches it decides.
 
 use crate::policy::EMBEDDED;
 use std::io;
@@ -26,7 +26,8 @@ impl PolicyFile {
         self.write(&EMBEDDED[..EMBEDDED.len() / 2])
     }
 
-    /// The embedded engine with a note in a custom section: another file with another digest, proven and compiled anew.
+    /// The embedded engine with a note in a custom section: another file with another digest, proven and
+    /// compiled anew.
     pub fn write_other(&self) -> io::Result<()> {
         self.write(&noted(EMBEDDED))
     }
@@ -39,12 +40,13 @@ impl PolicyFile {
     }
 }
 
-/// A component may have custom sections anywhere: id 0, the length of what follows, a name with its length, the content. Both
-/// lengths fit one byte of LEB128.
+/// A component may have custom sections anywhere: id 0, the length of what follows, a name with its length,
+/// the content. Both lengths fit one byte of LEB128.
 fn noted(component: &[u8]) -> Vec<u8> {
     const NAME: &[u8] = b"note";
     const NOTE: &[u8] = b"swapped in by the demo";
-    let lengths = [1 + NAME.len() + NOTE.len(), NAME.len()].map(|length| u8::try_from(length).unwrap_or(u8::MAX));
+    let lengths =
+        [1 + NAME.len() + NOTE.len(), NAME.len()].map(|length| u8::try_from(length).unwrap_or(u8::MAX));
     [component, &[0, lengths[0], lengths[1]], NAME, NOTE].concat()
 }
 
@@ -57,7 +59,8 @@ mod tests {
     #[test]
     fn a_noted_policy_is_a_policy_of_another_digest_and_half_a_policy_is_none() {
         let sandbox = Arc::new(Sandbox::new(None).unwrap());
-        let [before, after] = [EMBEDDED.to_vec(), noted(EMBEDDED)].map(|bytes| Component::load(&sandbox, &bytes).unwrap());
+        let [before, after] =
+            [EMBEDDED.to_vec(), noted(EMBEDDED)].map(|bytes| Component::load(&sandbox, &bytes).unwrap());
         assert_eq!(before.title(), after.title());
         assert_ne!(before.digest(), after.digest());
         assert!(Component::load(&sandbox, &EMBEDDED[..EMBEDDED.len() / 2]).is_err());

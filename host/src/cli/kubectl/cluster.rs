@@ -1,10 +1,10 @@
-//! The cluster of a kubeconfig: its resources, and through the API server's Pod proxy what the operator sees of a group. Every
-//! failure is one sentence that says which right is missing, or what to look at.
+//! The cluster of a kubeconfig: its resources, and through the API server's Pod proxy what the operator sees
+//! of a group. Every failure is one sentence that says which right is missing, or what to look at.
 
 use super::Exit;
+use crate::contract::{Decision, Observation};
 use crate::kubernetes::crd::{Redis, parse};
 use crate::kubernetes::objects::GROUP_LABEL;
-use crate::contract::{Decision, Observation};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
@@ -70,11 +70,17 @@ impl Options {
     /// # Errors
     /// [`Exit::Input`], for a kubeconfig that names no cluster.
     pub async fn connect(&self) -> Result<Cluster, Exit> {
-        let no_cluster = |error: &dyn std::fmt::Display| Exit::Input(format!("no cluster: {error}; set KUBECONFIG or --kubeconfig, and --context"));
+        let no_cluster = |error: &dyn std::fmt::Display| {
+            Exit::Input(format!("no cluster: {error}; set KUBECONFIG or --kubeconfig, and --context"))
+        };
         let mut config = if self.kubeconfig.is_none() && self.context.is_none() {
             Config::infer().await.map_err(|error| no_cluster(&error))?
         } else {
-            let kubeconfig = self.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from).map_err(|error| no_cluster(&error))?;
+            let kubeconfig = self
+                .kubeconfig
+                .as_ref()
+                .map_or_else(Kubeconfig::read, Kubeconfig::read_from)
+                .map_err(|error| no_cluster(&error))?;
             let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| no_cluster(&error))?
         };
@@ -98,9 +104,20 @@ impl Cluster {
     /// # Errors
     /// [`Exit`]: there is none, or it may not be read.
     pub async fn redis(&self, name: &str) -> Result<Redis, Exit> {
-        let found = self.all_in(Some(&self.namespace)).get_opt(name).await.map_err(|error| refused("get redis.k8s.amaiz.com", &error))?;
+        let found = self
+            .all_in(Some(&self.namespace))
+            .get_opt(name)
+            .await
+            .map_err(|error| refused("get redis.k8s.amaiz.com", &error))?;
         let namespace = &self.namespace;
-        found.map_or_else(|| Err(Exit::Input(format!("no Redis {name} in namespace {namespace}; kubectl redis status -A shows all"))), understood)
+        found.map_or_else(
+            || {
+                Err(Exit::Input(format!(
+                    "no Redis {name} in namespace {namespace}; kubectl redis status -A shows all"
+                )))
+            },
+            understood,
+        )
     }
 
     /// All resources of the namespace, or of all; those that nobody understands left out.
@@ -109,7 +126,11 @@ impl Cluster {
     /// [`Exit`]: they may not be read.
     pub async fn all(&self, everywhere: bool) -> Result<Vec<Redis>, Exit> {
         let namespace = Some(self.namespace.as_str()).filter(|_| !everywhere);
-        let list = self.all_in(namespace).list(&ListParams::default()).await.map_err(|error| refused("list redis.k8s.amaiz.com", &error))?;
+        let list = self
+            .all_in(namespace)
+            .list(&ListParams::default())
+            .await
+            .map_err(|error| refused("list redis.k8s.amaiz.com", &error))?;
         Ok(list.items.into_iter().filter_map(|object| understood(object).ok()).collect())
     }
 
@@ -137,20 +158,32 @@ impl Cluster {
     /// Why it could not be asked: one sentence.
     pub async fn view(&self, namespace: &str, name: &str) -> Result<View, String> {
         let operator = self.leader().await?;
-        let (port, theirs) = (self.operator_port.map_or_else(String::new, |port| format!(":{port}")), &self.operator_namespace);
-        let path = format!("/api/v1/namespaces/{theirs}/pods/{operator}{port}/proxy/groups/{namespace}/{name}");
+        let (port, theirs) = (
+            self.operator_port.map_or_else(String::new, |port| format!(":{port}")),
+            &self.operator_namespace,
+        );
+        let path =
+            format!("/api/v1/namespaces/{theirs}/pods/{operator}{port}/proxy/groups/{namespace}/{name}");
         let request = hyper::Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
         let told = self.client.request_text(request).await.map_err(|error| match &error {
             kube::Error::Api(status) if status.code == 403 => {
                 format!("the right to get pods/proxy in namespace {theirs} is missing: {}", status.message)
             }
             kube::Error::Api(status) if status.code == 404 => {
-                format!("Pod {operator} of namespace {theirs} is not there, or knows no group {namespace}/{name} (yet); see --operator-namespace and --operator-port")
+                format!(
+                    "Pod {operator} of namespace {theirs} is not there, or knows no group \
+                     {namespace}/{name} (yet); see --operator-namespace and --operator-port"
+                )
             }
-            _ => format!("Pod {operator} of namespace {theirs} does not answer: {}; it needs --listen, and see --operator-port", sentence(&error)),
+            _ => format!(
+                "Pod {operator} of namespace {theirs} does not answer: {}; it needs --listen, and see \
+                 --operator-port",
+                sentence(&error)
+            ),
         })?;
-        let view: View =
-            serde_json::from_str(&told).map_err(|error| format!("Pod {operator} of namespace {theirs} speaks another version: {error}"))?;
+        let view: View = serde_json::from_str(&told).map_err(|error| {
+            format!("Pod {operator} of namespace {theirs} speaks another version: {error}")
+        })?;
         Ok(View { operator, ..view })
     }
 
@@ -160,14 +193,23 @@ impl Cluster {
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), theirs);
         let found = leases.get_opt(lease).await.map_err(|error| match &error {
             kube::Error::Api(status) if status.code == 403 => {
-                format!("the right to get leases.coordination.k8s.io in namespace {theirs} is missing: {}", status.message)
+                format!(
+                    "the right to get leases.coordination.k8s.io in namespace {theirs} is missing: {}",
+                    status.message
+                )
             }
             _ => format!("lease {theirs}/{lease}: {}", sentence(&error)),
         })?;
-        let found =
-            found.ok_or_else(|| format!("no operator has a Lease {lease} in namespace {theirs}; see --operator-namespace and --operator-lease"))?;
+        let found = found.ok_or_else(|| {
+            format!(
+                "no operator has a Lease {lease} in namespace {theirs}; see --operator-namespace and \
+                 --operator-lease"
+            )
+        })?;
         let holder = found.spec.and_then(|spec| spec.holder_identity).filter(|holder| !holder.is_empty());
-        holder.ok_or_else(|| format!("no operator holds the Lease {theirs}/{lease}: none runs, or none has taken over yet"))
+        holder.ok_or_else(|| {
+            format!("no operator holds the Lease {theirs}/{lease}: none runs, or none has taken over yet")
+        })
     }
 
     fn all_in(&self, namespace: Option<&str>) -> Api<DynamicObject> {
@@ -181,15 +223,23 @@ impl Cluster {
 
 fn understood(object: DynamicObject) -> Result<Redis, Exit> {
     let object = serde_json::to_value(object).map_err(|error| error.to_string());
-    object.and_then(parse).map_err(|error| Exit::Failed(format!("not understood, it is of another version: {error}")))
+    object
+        .and_then(parse)
+        .map_err(|error| Exit::Failed(format!("not understood, it is of another version: {error}")))
 }
 
 /// What the API server said to a request.
 fn refused(verb: &str, error: &kube::Error) -> Exit {
     Exit::Failed(match error {
-        kube::Error::Api(status) if status.code == 403 => format!("the right to {verb} is missing: {}", status.message),
-        kube::Error::Api(status) if status.code == 401 => "the API server does not know who you are: renew the credentials of the kubeconfig".into(),
-        kube::Error::Api(status) if status.code == 404 => format!("{}: are the definitions applied? kubectl apply -k deploy", status.message),
+        kube::Error::Api(status) if status.code == 403 => {
+            format!("the right to {verb} is missing: {}", status.message)
+        }
+        kube::Error::Api(status) if status.code == 401 => {
+            "the API server does not know who you are: renew the credentials of the kubeconfig".into()
+        }
+        kube::Error::Api(status) if status.code == 404 => {
+            format!("{}: are the definitions applied? kubectl apply -k deploy", status.message)
+        }
         kube::Error::Api(status) => status.message.clone(),
         _ => format!("the API server does not answer: {}", sentence(error)),
     })

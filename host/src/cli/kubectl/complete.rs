@@ -1,5 +1,6 @@
-//! Completions under kubectl: it asks the program `kubectl_complete-redis`, which this one is under that name, for what may follow
-//! the words that stand there, one candidate a line, and a number that says what to do when there is none.
+//! Completions under kubectl: it asks the program `kubectl_complete-redis`, which this one is under that
+//! name, for what may follow the words that stand there, one candidate a line, and a number that says what to
+//! do when there is none.
 
 use super::Plugin;
 use clap::{Command, CommandFactory};
@@ -8,7 +9,9 @@ use std::path::Path;
 
 /// Whether the program was called by that name.
 pub fn is_meant_by(arguments: &[OsString]) -> bool {
-    arguments.first().is_some_and(|program| Path::new(program).file_stem().is_some_and(|name| name == "kubectl_complete-redis"))
+    arguments.first().is_some_and(|program| {
+        Path::new(program).file_stem().is_some_and(|name| name == "kubectl_complete-redis")
+    })
 }
 
 /// What may stand in place of the last word, which may be empty.
@@ -17,7 +20,8 @@ pub fn candidates(arguments: &[OsString]) -> String {
     let (last, before) = words.split_last().map_or(("", &words[..]), |(last, before)| (*last, before));
     let mut plugin = Plugin::command();
     plugin.build();
-    let command = before.iter().fold(&plugin, |command, word| command.find_subcommand(word).unwrap_or(command));
+    let command =
+        before.iter().fold(&plugin, |command, word| command.find_subcommand(word).unwrap_or(command));
     let mut text: String = following(command, last).map(|candidate| candidate + "\n").collect();
     text += NO_FILES;
     text
@@ -25,8 +29,13 @@ pub fn candidates(arguments: &[OsString]) -> String {
 
 fn following<'a>(command: &'a Command, last: &'a str) -> impl Iterator<Item = String> + 'a {
     let commands = command.get_subcommands().map(|command| command.get_name().to_owned());
-    let options = command.get_arguments().filter(|option| !option.is_hide_set()).filter_map(|option| Some(format!("--{}", option.get_long()?)));
-    commands.chain(options.filter(|_| last.starts_with('-'))).filter(move |candidate| candidate.starts_with(last))
+    let options = command
+        .get_arguments()
+        .filter(|option| !option.is_hide_set())
+        .filter_map(|option| Some(format!("--{}", option.get_long()?)));
+    commands
+        .chain(options.filter(|_| last.starts_with('-')))
+        .filter(move |candidate| candidate.starts_with(last))
 }
 
 /// Cobra's ShellCompDirectiveNoFileComp: a Redis is no file.
@@ -44,8 +53,14 @@ mod tests {
     fn commands_and_options_are_completed_and_files_are_not() {
         assert_eq!(of(&["sw"]), "switchover\n:4\n");
         assert_eq!(of(&["switchover", "--no"]), "--no-wait\n:4\n");
-        assert!(of(&["status", "example", "--op"]).contains("--operator-namespace\n") && of(&[""]).contains("explain\n"));
+        assert!(
+            of(&["status", "example", "--op"]).contains("--operator-namespace\n")
+                && of(&[""]).contains("explain\n")
+        );
         assert_eq!(of(&["status", ""]), ":4\n");
-        assert!(is_meant_by(&["/usr/local/bin/kubectl_complete-redis".into()]) && !is_meant_by(&["kubectl-redis".into()]));
+        assert!(
+            is_meant_by(&["/usr/local/bin/kubectl_complete-redis".into()])
+                && !is_meant_by(&["kubectl-redis".into()])
+        );
     }
 }

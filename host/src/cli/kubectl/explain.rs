@@ -6,14 +6,15 @@ use super::status::health_tone;
 use super::text::{Paint, Tone, age, plain};
 use super::timeline::story;
 use super::words;
-use crate::cli::{Exit, Environment, print};
+use crate::cli::{Environment, Exit, print};
 use k8s_openapi::jiff::Timestamp;
 
 /// Explain why this one is master, why there is no failover now, and who could take over
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  kubectl redis explain example\n\n\
-    The reasons are those of wit/REASONS.md. The newest look comes from the operator that holds the Lease, through the API server; \
-    without the rights to get leases and pods/proxy in its namespace the resource's status is explained.")]
+#[command(after_help = "Example:\n  kubectl redis explain example\n\nThe reasons are those of \
+                        wit/REASONS.md. The newest look comes from the operator that holds the Lease, \
+                        through the API server; without the rights to get leases and pods/proxy in its \
+                        namespace the resource's status is explained.")]
 pub struct Args {
     /// The Redis
     name: String,
@@ -37,7 +38,8 @@ pub(super) fn explanation(facts: &Facts, paint: Paint, now: Timestamp) -> String
         text += "  No operator has said anything of it yet: does one run, and look after this namespace?\n";
     } else {
         text += &format!("  {}: {}\n", plain(reason), plain(explanation));
-        let words = words::reason(reason).unwrap_or("This reason is the policy's own: its documentation says what it means.");
+        let words = words::reason(reason)
+            .unwrap_or("This reason is the policy's own: its documentation says what it means.");
         text += &format!("  {}\n", paint.tone(Tone::Faint, words));
     }
     for stage in facts.view.iter().flat_map(|view| &view.decision.stages) {
@@ -48,7 +50,12 @@ pub(super) fn explanation(facts: &Facts, paint: Paint, now: Timestamp) -> String
         text += &chances(row, facts.master() == Some(&row.name), paint);
     }
     let source = match (&facts.view, &facts.no_view) {
-        (Some(view), _) => format!("As {} saw it {} ms ago, by policy {:.12}.", plain(&view.operator), view.age_ms, view.policy),
+        (Some(view), _) => format!(
+            "As {} saw it {} ms ago, by policy {:.12}.",
+            plain(&view.operator),
+            view.age_ms,
+            view.policy
+        ),
         (None, why) => {
             format!(
                 "From the resource's status, as of its last change; the operator could not be asked: {}.",
@@ -60,17 +67,21 @@ pub(super) fn explanation(facts: &Facts, paint: Paint, now: Timestamp) -> String
 }
 
 fn master_question(facts: &Facts) -> String {
-    facts.master().map_or_else(|| "Why is there no master?".into(), |master| format!("Why is {} master?", plain(master)))
+    facts.master().map_or_else(
+        || "Why is there no master?".into(),
+        |master| format!("Why is {} master?", plain(master)),
+    )
 }
 
 fn why_master(facts: &Facts, now: Timestamp) -> Vec<String> {
     let Some(master) = facts.master() else {
-        let before = facts
-            .status
-            .published
-            .as_ref()
-            .map(|published| format!("The last one made known is {}, {} ago.", published.name, age(&published.at, now)));
-        return before.into_iter().chain(["Nobody can be said to be it; the reason below says why.".into()]).collect();
+        let before = facts.status.published.as_ref().map(|published| {
+            format!("The last one made known is {}, {} ago.", published.name, age(&published.at, now))
+        });
+        return before
+            .into_iter()
+            .chain(["Nobody can be said to be it; the reason below says why.".into()])
+            .collect();
     };
     let last = facts.status.last_failover.as_ref();
     let mut lines = Vec::new();
@@ -104,11 +115,20 @@ fn failover_question(facts: &Facts) -> &'static str {
 /// One instance: its health with the proof, and its place in the order of succession or what keeps it out.
 fn chances(row: &Row, is_master: bool, paint: Paint) -> String {
     let lag = row.lag_bytes.map_or_else(String::new, |lag| format!(", {lag} bytes behind"));
-    let mut text = format!("  {:<24} {}: {}{lag}\n", plain(&row.name), paint.tone(health_tone(&row.health), &row.health), plain(&row.proof));
+    let mut text = format!(
+        "  {:<24} {}: {}{lag}\n",
+        plain(&row.name),
+        paint.tone(health_tone(&row.health), &row.health),
+        plain(&row.proof)
+    );
     let place = match (&row.ineligible, row.rank) {
         _ if is_master => "it is the master".into(),
         (Some(why), _) => {
-            format!("not eligible, {}: {}", plain(why), words::ineligible(why).unwrap_or("The policy's documentation says what that means."))
+            format!(
+                "not eligible, {}: {}",
+                plain(why),
+                words::ineligible(why).unwrap_or("The policy's documentation says what that means.")
+            )
         }
         (None, Some(rank)) => format!("eligible, number {rank} in the order of succession"),
         (None, None) => "not judged".into(),

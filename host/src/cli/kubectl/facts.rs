@@ -1,11 +1,12 @@
-//! What is known of one resource, from the resource, its Pods and the operator's newest look, as one thing to print. The newest
-//! look wins; where it could not be had, the resource's status stands, which has no numbers.
+//! What is known of one resource, from the resource, its Pods and the operator's newest look, as one thing to
+//! print. The newest look wins; where it could not be had, the resource's status stands, which has no
+//! numbers.
 
 use super::cluster::{Cluster, View};
 use crate::cli::Exit;
+use crate::contract::{Instance, Value};
 use crate::kubernetes::crd::{Redis, RedisStatus};
 use crate::kubernetes::status::instances::{health_word, role_word};
-use crate::contract::{Instance, Value};
 use failover_core::facts::{INFO_REPLICATION, ReplicationFacts};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -78,7 +79,8 @@ impl Facts {
 
     /// Puts together what was had.
     pub fn new(redis: Redis, pods: &[Pod], view: Result<View, String>) -> Self {
-        let (namespace, name, generation) = (redis.namespace().unwrap_or_default(), redis.name_any(), redis.metadata.generation);
+        let (namespace, name, generation) =
+            (redis.namespace().unwrap_or_default(), redis.name_any(), redis.metadata.generation);
         let status = redis.status.unwrap_or_default();
         let (view, no_view) = match view {
             Ok(view) => (Some(view), None),
@@ -90,11 +92,21 @@ impl Facts {
             // A Pod that nobody has seen yet is still one that is there.
             if !instances.iter().any(|row| row.name == name) {
                 let proof = "its Pod has no address yet, or the operator has not seen it".into();
-                instances.push(Row { name: name.clone(), role: "Unknown".into(), health: "Unknown".into(), proof, ..Row::default() });
+                instances.push(Row {
+                    name: name.clone(),
+                    role: "Unknown".into(),
+                    health: "Unknown".into(),
+                    proof,
+                    ..Row::default()
+                });
             }
             if let Some(row) = instances.iter_mut().find(|row| row.name == name) {
                 let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-                row.ready = Some(conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"));
+                row.ready = Some(
+                    conditions
+                        .into_iter()
+                        .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+                );
                 row.node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
                 row.created = pod.creation_timestamp().map(|at| at.0.to_string());
             }
@@ -123,7 +135,8 @@ impl Facts {
         self.instances.iter().find(|row| row.name == name)
     }
 
-    /// A switchover that was asked for and is not done: to whom, and why it is not taken up, where that is known.
+    /// A switchover that was asked for and is not done: to whom, and why it is not taken up, where that is
+    /// known.
     pub fn pending(&self) -> Option<(Option<&str>, Option<&str>)> {
         let asked = self.switchover.as_ref().filter(|(id, _)| self.status.switchover_id.as_ref() != Some(id));
         let seen = self.view.as_ref().and_then(|view| view.observation.switchover.as_ref());
@@ -162,7 +175,12 @@ fn seen(view: &View, status: &RedisStatus) -> Vec<Row> {
             rank: member.rank,
             ineligible: member.ineligible.clone(),
             lag_bytes: member.lag_bytes,
-            offset: view.observation.instances.iter().find(|instance| instance.id == member.id).and_then(offset),
+            offset: view
+                .observation
+                .instances
+                .iter()
+                .find(|instance| instance.id == member.id)
+                .and_then(offset),
             ..Row::default()
         }
     });

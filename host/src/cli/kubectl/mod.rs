@@ -1,5 +1,6 @@
-//! `kubectl redis …`: Redis resources, looked at and steered with the rights of a kubeconfig. The same binary under the name
-//! `kubectl-redis`, or as `redis-operator kubectl …`. Asks the API server, and through it the operator; never a Redis.
+//! `kubectl redis …`: Redis resources, looked at and steered with the rights of a kubeconfig. The same binary
+//! under the name `kubectl-redis`, or as `redis-operator kubectl …`. Asks the API server, and through it the
+//! operator; never a Redis.
 
 mod cluster;
 pub mod complete;
@@ -15,7 +16,7 @@ mod text;
 mod timeline;
 mod words;
 
-use super::{LogFormat, Exit, Environment};
+use super::{Environment, Exit, LogFormat};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::Path;
@@ -23,9 +24,10 @@ use std::path::Path;
 /// Look at the Redis resources of a cluster and steer them, by kubeconfig: the kubectl plugin
 #[derive(Debug, clap::Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
-#[command(after_help = "Example:\n  kubectl redis status example\n\n\
-    As a plugin: ln -s \"$(which redis-operator)\" ~/.local/bin/kubectl-redis; its completions: the same as kubectl_complete-redis\n\
-    Exit codes: 0 done, 1 the answer is no, 2 bad input (one line on standard error says what, and nothing was touched).")]
+#[command(after_help = "Example:\n  kubectl redis status example\n\nAs a plugin: ln -s \"$(which \
+                        redis-operator)\" ~/.local/bin/kubectl-redis; its completions: the same as \
+                        kubectl_complete-redis\nExit codes: 0 done, 1 the answer is no, 2 bad input (one \
+                        line on standard error says what, and nothing was touched).")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -59,7 +61,9 @@ pub struct Plugin {
 impl Plugin {
     /// Whether the program was called by the plugin's name.
     pub fn is_meant_by(arguments: &[OsString]) -> bool {
-        arguments.first().is_some_and(|program| Path::new(program).file_stem().is_some_and(|name| name == "kubectl-redis"))
+        arguments
+            .first()
+            .is_some_and(|program| Path::new(program).file_stem().is_some_and(|name| name == "kubectl-redis"))
     }
 
     /// As the program has it.

@@ -5,9 +5,9 @@ use crate::cli::{Exit, print_json};
 
 /// Print the live Observation of a Redis as JSON, ready for `redis-operator policy decide`; touches nothing
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  kubectl redis observe example | redis-operator policy decide -\n\n\
-    It comes from the operator that holds the Lease, through the API server: this needs the rights to get leases and pods/proxy \
-    in the operator's namespace.")]
+#[command(after_help = "Example:\n  kubectl redis observe example | redis-operator policy decide -\n\nIt \
+                        comes from the operator that holds the Lease, through the API server: this needs \
+                        the rights to get leases and pods/proxy in the operator's namespace.")]
 pub struct Args {
     /// The Redis
     name: String,

@@ -29,14 +29,18 @@ pub async fn run(args: &Args, paused: bool, cluster: &Cluster) -> Result<u8, Exi
         if Instant::now() >= deadline {
             let (wanted, seconds) = (if paused { "paused" } else { "resumed" }, args.timeout.as_secs());
             return Err(Exit::Failed(format!(
-                "{namespace}/{name} is asked to be {wanted}, and no operator has said so for {seconds} s: does one run, and look after {namespace}?"
+                "{namespace}/{name} is asked to be {wanted}, and no operator has said so for {seconds} s: \
+                 does one run, and look after {namespace}?"
             )));
         }
         tokio::time::sleep(LOOK_EVERY).await;
         redis = cluster.redis(name).await?;
     }
     print(&if paused {
-        format!("{namespace}/{name} is paused: it is observed and explained, and no failover happens; kubectl redis resume {name} ends that\n")
+        format!(
+            "{namespace}/{name} is paused: it is observed and explained, and no failover happens; kubectl \
+             redis resume {name} ends that\n"
+        )
     } else {
         format!("{namespace}/{name} is looked after\n")
     })?;
@@ -45,8 +49,13 @@ pub async fn run(args: &Args, paused: bool, cluster: &Cluster) -> Result<u8, Exi
 
 /// The operator's word for it, about this generation of the spec or a later one.
 fn is_so(redis: &Redis, paused: bool, since: Option<i64>) -> bool {
-    let condition = redis.status.as_ref().and_then(|status| status.conditions.iter().find(|condition| condition.type_ == "Paused"));
-    condition.is_some_and(|condition| (condition.status == "True") == paused && condition.observed_generation >= since)
+    let condition = redis
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.iter().find(|condition| condition.type_ == "Paused"));
+    condition.is_some_and(|condition| {
+        (condition.status == "True") == paused && condition.observed_generation >= since
+    })
 }
 
 /// The pace of asking.

@@ -4,14 +4,16 @@ use super::cluster::Cluster;
 use super::facts::{Facts, Row};
 use super::text::{Paint, Tone, age, or_dash, plain};
 use super::timeline::timeline;
-use crate::cli::{Format, Exit, Environment, print, print_json};
+use crate::cli::{Environment, Exit, Format, print, print_json};
 use k8s_openapi::jiff::Timestamp;
 
-/// Show a Redis on one screen: who is master, how everybody is, the last failover; without a name, a line for each
+/// Show a Redis on one screen: who is master, how everybody is, the last failover; without a name, a line for
+/// each
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  kubectl redis status example\n  kubectl redis status -A\n  kubectl redis status example -o json\n\n\
-    Lags and offsets come from the operator that holds the Lease, through the API server; without the rights to get leases and pods/proxy in its \
-    namespace the rest is shown all the same.")]
+#[command(after_help = "Examples:\n  kubectl redis status example\n  kubectl redis status -A\n  kubectl \
+                        redis status example -o json\n\nLags and offsets come from the operator that holds \
+                        the Lease, through the API server; without the rights to get leases and pods/proxy \
+                        in its namespace the rest is shown all the same.")]
 pub struct Args {
     /// The Redis [default: all of the namespace]
     name: Option<String>,
@@ -33,10 +35,17 @@ pub async fn run(args: &Args, cluster: &Cluster, environment: &Environment) -> R
         }
         return Ok(0);
     }
-    let all: Vec<Facts> = cluster.all(args.all_namespaces).await?.into_iter().map(|redis| Facts::new(redis, &[], Err(String::new()))).collect();
+    let all: Vec<Facts> = cluster
+        .all(args.all_namespaces)
+        .await?
+        .into_iter()
+        .map(|redis| Facts::new(redis, &[], Err(String::new())))
+        .collect();
     match args.output {
         Format::Json => print_json(&all)?,
-        Format::Table if all.is_empty() => print("no Redis here; kubectl redis status -A shows those of all namespaces\n")?,
+        Format::Table if all.is_empty() => {
+            print("no Redis here; kubectl redis status -A shows those of all namespaces\n")?
+        }
         Format::Table => print(&lines(&all, args.all_namespaces, paint, now))?,
     }
     Ok(0)
@@ -45,22 +54,62 @@ pub async fn run(args: &Args, cluster: &Cluster, environment: &Environment) -> R
 /// Everything about one.
 pub(super) fn screen(facts: &Facts, paint: Paint, now: Timestamp) -> String {
     let (reason, explanation) = facts.decision();
-    let mut text = format!("{} {}/{}: {}\n", paint.tone(Tone::Head, "Redis"), facts.namespace, facts.name, paint.tone(tone(facts), &plain(reason)));
-    text += &format!("{}\n\n", if explanation.is_empty() { "No operator has said anything of it yet.".into() } else { plain(explanation) });
-    let mut tell = |head: &str, what: String| text += &format!("{} {what}\n", paint.tone(Tone::Head, &format!("{head:<11}")));
-    let published = facts.status.published.as_ref().filter(|published| Some(published.name.as_str()) == facts.master());
-    let since = published
-        .map_or_else(String::new, |published| format!(" since {} ({} ago), epoch {}", published.at, age(&published.at, now), published.epoch));
-    tell("Master", facts.master().map_or_else(|| paint.tone(Tone::Bad, "none"), |master| format!("{}{since}", plain(master))));
-    tell("Replicas", format!("{} answer of {} that are wanted, the master included", facts.status.replicas, facts.desired));
+    let mut text = format!(
+        "{} {}/{}: {}\n",
+        paint.tone(Tone::Head, "Redis"),
+        facts.namespace,
+        facts.name,
+        paint.tone(tone(facts), &plain(reason))
+    );
+    text += &format!(
+        "{}\n\n",
+        if explanation.is_empty() {
+            "No operator has said anything of it yet.".into()
+        } else {
+            plain(explanation)
+        }
+    );
+    let mut tell = |head: &str, what: String| {
+        text += &format!("{} {what}\n", paint.tone(Tone::Head, &format!("{head:<11}")))
+    };
+    let published =
+        facts.status.published.as_ref().filter(|published| Some(published.name.as_str()) == facts.master());
+    let since = published.map_or_else(String::new, |published| {
+        format!(" since {} ({} ago), epoch {}", published.at, age(&published.at, now), published.epoch)
+    });
+    tell(
+        "Master",
+        facts
+            .master()
+            .map_or_else(|| paint.tone(Tone::Bad, "none"), |master| format!("{}{since}", plain(master))),
+    );
+    tell(
+        "Replicas",
+        format!("{} answer of {} that are wanted, the master included", facts.status.replicas, facts.desired),
+    );
     tell("Conditions", conditions(facts, paint, now));
     tell("Policy", or_dash(Some(facts.status.policy.as_str()).filter(|policy| !policy.is_empty())));
     if facts.paused {
-        tell("Paused", paint.tone(Tone::Warn, &format!("yes: nothing is done about it; kubectl redis resume {}", facts.name)));
+        tell(
+            "Paused",
+            paint.tone(
+                Tone::Warn,
+                &format!("yes: nothing is done about it; kubectl redis resume {}", facts.name),
+            ),
+        );
     }
     if let Some((to, why)) = facts.pending() {
         let why = why.map_or_else(String::new, |why| format!(", {why}"));
-        tell("Switchover", paint.tone(Tone::Warn, &format!("asked for, to {}{why}", to.map_or_else(|| "the best replica in sync".into(), plain))));
+        tell(
+            "Switchover",
+            paint.tone(
+                Tone::Warn,
+                &format!(
+                    "asked for, to {}{why}",
+                    to.map_or_else(|| "the best replica in sync".into(), plain)
+                ),
+            ),
+        );
     } else if let Some(why) = &facts.status.switchover_refused {
         tell("Switchover", paint.tone(Tone::Warn, &format!("the last one was refused: {}", plain(why))));
     }
@@ -71,7 +120,10 @@ pub(super) fn screen(facts: &Facts, paint: Paint, now: Timestamp) -> String {
     }
     let source = match (&facts.view, &facts.no_view) {
         (Some(view), _) => format!("As {} saw it {} ms ago.", plain(&view.operator), view.age_ms),
-        (None, why) => format!("From the resource's status; lags and offsets are not known: {}.", plain(why.as_deref().unwrap_or_default())),
+        (None, why) => format!(
+            "From the resource's status; lags and offsets are not known: {}.",
+            plain(why.as_deref().unwrap_or_default())
+        ),
     };
     text + &format!("\n{}\n", paint.tone(Tone::Faint, &source))
 }
@@ -117,7 +169,11 @@ fn conditions(facts: &Facts, paint: Paint, now: Timestamp) -> String {
 pub(super) fn lines(all: &[Facts], everywhere: bool, paint: Paint, now: Timestamp) -> String {
     let row = |facts: &Facts| {
         let since = facts.status.published.as_ref().map(|published| age(&published.at, now));
-        let failover = facts.status.last_failover.as_ref().map(|last| format!("{} ago, {}", age(&last.at, now), last.evidence.to_lowercase()));
+        let failover = facts
+            .status
+            .last_failover
+            .as_ref()
+            .map(|last| format!("{} ago, {}", age(&last.at, now), last.evidence.to_lowercase()));
         let mut cells = vec![
             (Tone::Plain, facts.name.clone()),
             (Tone::Plain, or_dash(facts.master())),

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Hand the role of master over to a replica, under load and without a loss
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  kubectl redis switchover example\n  kubectl redis switchover example --to redis-example-2 --timeout 2m\n\n\
-    Exit codes: 0 done (or asked for, with --no-wait), 1 refused, not possible, or not done in time, 2 bad input.")]
+#[command(after_help = "Examples:\n  kubectl redis switchover example\n  kubectl redis switchover example \
+                        --to redis-example-2 --timeout 2m\n\nExit codes: 0 done (or asked for, with \
+                        --no-wait), 1 refused, not possible, or not done in time, 2 bad input.")]
 pub struct Args {
     /// The Redis
     name: String,
@@ -70,7 +71,8 @@ struct Asked<'a> {
     epoch: i64,
 }
 
-/// Whether it can be asked for at all: what the operator would refuse or wait for in vain is said at once, and nothing is touched.
+/// Whether it can be asked for at all: what the operator would refuse or wait for in vain is said at once,
+/// and nothing is touched.
 fn check(facts: &Facts, to: Option<&str>) -> Result<Ready, Exit> {
     let name = &facts.name;
     let no = |why: String| Err(Exit::Failed(why));
@@ -80,15 +82,26 @@ fn check(facts: &Facts, to: Option<&str>) -> Result<Ready, Exit> {
     if let Some(to) = to {
         let Some(row) = facts.row(to) else {
             let there: Vec<&str> = facts.instances.iter().map(|row| row.name.as_str()).collect();
-            return Err(Exit::Input(format!("--to: {} is no instance of {name}; it has {}", plain(to), there.join(", "))));
+            return Err(Exit::Input(format!(
+                "--to: {} is no instance of {name}; it has {}",
+                plain(to),
+                there.join(", ")
+            )));
         };
         if to == master {
             return Ok(Ready::Done(master.to_owned()));
         }
         if let Some(why) = row.ineligible.as_ref().filter(|why| !words::is_passing(why)) {
-            return no(format!("{to} cannot become master, {why}: {}", words::ineligible(why).unwrap_or(&row.proof)));
+            return no(format!(
+                "{to} cannot become master, {why}: {}",
+                words::ineligible(why).unwrap_or(&row.proof)
+            ));
         }
-    } else if !facts.instances.iter().any(|row| row.name != master && row.ineligible.as_ref().is_none_or(|why| words::is_passing(why))) {
+    } else if !facts
+        .instances
+        .iter()
+        .any(|row| row.name != master && row.ineligible.as_ref().is_none_or(|why| words::is_passing(why)))
+    {
         return no(format!("nobody else of {name} can become master; kubectl redis explain {name} says why"));
     }
     if facts.paused {
@@ -119,14 +132,21 @@ async fn follow(args: &Args, cluster: &Cluster, asked: &Asked<'_>) -> Result<u8,
                 // Its measurements are written when the other replicas follow, too.
                 let since = *done.get_or_insert_with(Instant::now);
                 if pause_us.is_some() || since.elapsed() >= MEASURED_WITHIN {
-                    let pause = pause_us.map_or_else(|| "how long writes paused is not known".into(), |us| format!("writes paused for {}", ms(us)));
+                    let pause = pause_us.map_or_else(
+                        || "how long writes paused is not known".into(),
+                        |us| format!("writes paused for {}", ms(us)),
+                    );
                     print(&format!("{master} is master; {pause}, nothing lost\n"))?;
                     return Ok(0);
                 }
             }
         }
     }
-    let why = if told.is_empty() { "no operator has taken it up; does one run, and look after this namespace?".to_owned() } else { plain(&told) };
+    let why = if told.is_empty() {
+        "no operator has taken it up; does one run, and look after this namespace?".to_owned()
+    } else {
+        plain(&told)
+    };
     Err(Exit::Failed(format!("not done within {} s, and still asked for: {why}", args.timeout.as_secs())))
 }
 
@@ -150,10 +170,16 @@ fn progress(status: &RedisStatus, asked: &Asked<'_>) -> Progress {
     if let Some(why) = &status.switchover_refused {
         return Progress::Refused(why.clone());
     }
-    let published = status.published.as_ref().filter(|published| published.epoch > asked.epoch && published.name != asked.source);
+    let published = status
+        .published
+        .as_ref()
+        .filter(|published| published.epoch > asked.epoch && published.name != asked.source);
     match published.filter(|published| asked.to.is_none_or(|to| to == published.name)) {
         Some(published) => {
-            let last = status.last_failover.as_ref().filter(|last| last.to == published.name && last.from.as_ref() == Some(&asked.source));
+            let last = status
+                .last_failover
+                .as_ref()
+                .filter(|last| last.to == published.name && last.from.as_ref() == Some(&asked.source));
             if let Some(last) = last.filter(|last| last.evidence != "Requested") {
                 return Progress::Refused(format!("a failover came first: {}", story(last)));
             }
@@ -174,7 +200,8 @@ fn fresh_id() -> String {
     format!("kubectl-{now:x}-{:x}", std::process::id())
 }
 
-/// From the promotion until the last of the others follows takes milliseconds; whoever does not follow is no matter of ours.
+/// From the promotion until the last of the others follows takes milliseconds; whoever does not follow is no
+/// matter of ours.
 const MEASURED_WITHIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -198,9 +225,17 @@ mod tests {
         assert_eq!(said(check(&facts, Some("redis-example-1"))), r#"From("redis-example-0")"#);
         assert_eq!(said(check(&facts, Some("redis-example-0"))), r#"Done("redis-example-0")"#);
         let unknown = said(check(&facts, Some("redis-example-7")));
-        assert_eq!(unknown, "--to: redis-example-7 is no instance of example; it has redis-example-0, redis-example-1, redis-example-2");
+        assert_eq!(
+            unknown,
+            "--to: redis-example-7 is no instance of example; it has redis-example-0, redis-example-1, \
+             redis-example-2"
+        );
         let never = said(check(&facts, Some("redis-example-2")));
-        assert!(never.starts_with("redis-example-2 cannot become master, priority-zero: ") && never.contains("spec.config"), "{never}");
+        assert!(
+            never.starts_with("redis-example-2 cannot become master, priority-zero: ")
+                && never.contains("spec.config"),
+            "{never}"
+        );
         facts.paused = true;
         assert!(said(check(&facts, None)).contains("kubectl redis resume example"));
         let mut headless = no_view();
@@ -215,7 +250,11 @@ mod tests {
             let (run_id, replication_id, at) = (String::new(), String::new(), String::new());
             Some(PublishedMaster { name: name.into(), run_id, replication_id, offset: 0, epoch, at })
         };
-        let mut status = RedisStatus { switchover_id: Some("old".into()), published: published("b", 5), ..RedisStatus::default() };
+        let mut status = RedisStatus {
+            switchover_id: Some("old".into()),
+            published: published("b", 5),
+            ..RedisStatus::default()
+        };
         assert_eq!(progress(&status, &asked), Progress::NotSeen);
         status.switchover_id = Some("new".into());
         assert_eq!(progress(&status, &asked), Progress::Done { master: "b".into(), pause_us: None });

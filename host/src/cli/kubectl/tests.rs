@@ -54,7 +54,12 @@ fn pods() -> Vec<Pod> {
             "status": { "conditions": [{ "type": "Ready", "status": ready }] }
         })
     };
-    let pods = [("redis-example-0", "True"), ("redis-example-1", "True"), ("redis-example-2", "False"), ("redis-example-3", "False")];
+    let pods = [
+        ("redis-example-0", "True"),
+        ("redis-example-1", "True"),
+        ("redis-example-2", "False"),
+        ("redis-example-3", "False"),
+    ];
     pods.map(|(name, ready)| serde_json::from_value(pod(name, ready)).unwrap()).into()
 }
 
@@ -120,7 +125,10 @@ fn one_screen_has_master_instances_and_the_last_failover_by_phase() {
 fn without_the_operator_the_status_stands_and_says_what_is_missing() {
     let text = screen(&no_view(), Paint(false), now());
     assert!(text.contains("Redis shop/example: healthy\nAll is well.\n"), "{text}");
-    assert!(text.contains("redis-example-1   replica   InSync   65s   -     -        -       -      -\n"), "{text}");
+    assert!(
+        text.contains("redis-example-1   replica   InSync   65s   -     -        -       -      -\n"),
+        "{text}"
+    );
     assert!(text.contains("not known: the right to get pods/proxy in namespace there is missing."), "{text}");
 }
 
@@ -128,17 +136,27 @@ fn without_the_operator_the_status_stands_and_says_what_is_missing() {
 fn a_pod_that_nobody_has_seen_a_pause_and_a_request_are_shown() {
     let mut redis = redis();
     redis.spec.paused = true;
-    redis.spec.switchover = Some(crate::kubernetes::crd::SwitchoverRequest { id: "s-1".into(), to: Some("redis-example-1".into()) });
+    redis.spec.switchover = Some(crate::kubernetes::crd::SwitchoverRequest {
+        id: "s-1".into(),
+        to: Some("redis-example-1".into()),
+    });
     let text = screen(&Facts::new(redis, &pods(), Err("no operator".into())), Paint(false), now());
-    assert!(text.contains("redis-example-3   unknown   Unknown  ") && text.contains("kubectl redis resume example"), "{text}");
-    assert!(text.contains("Switchover  asked for, to redis-example-1, no operator has taken it up yet\n"), "{text}");
+    assert!(
+        text.contains("redis-example-3   unknown   Unknown  ")
+            && text.contains("kubectl redis resume example"),
+        "{text}"
+    );
+    assert!(
+        text.contains("Switchover  asked for, to redis-example-1, no operator has taken it up yet\n"),
+        "{text}"
+    );
 }
 
 #[test]
 fn all_are_listed_with_a_line_each() {
     let text = lines(&[no_view()], true, Paint(false), now());
-    let expected = "NAMESPACE   NAME      MASTER            SINCE   REPLICAS   REASON    LAST CHANGE\n\
-                    shop        example   redis-example-0   60s     3/3        healthy   60s ago, dead\n";
+    let expected = "NAMESPACE   NAME      MASTER            SINCE   REPLICAS   REASON    LAST CHANGE\nshop        \
+         example   redis-example-0   60s     3/3        healthy   60s ago, dead\n";
     assert_eq!(text, expected);
 }
 
@@ -146,11 +164,14 @@ fn all_are_listed_with_a_line_each() {
 fn an_explanation_says_why_with_proofs_and_ways_out() {
     let text = explanation(&facts(), Paint(false), now());
     for part in [
-        "Why is redis-example-0 master?\n  60s ago redis-example-1 was dead, and redis-example-0 took over.\n",
-        "What is waited for?\n  replica-syncing: One is not in sync yet.\n  The master works; a replica is not in sync yet.\n",
+        "Why is redis-example-0 master?\n  60s ago redis-example-1 was dead, and redis-example-0 took \
+         over.\n",
+        "What is waited for?\n  replica-syncing: One is not in sync yet.\n  The master works; a replica is \
+         not in sync yet.\n",
         "redis-example-1          InSync: as it was seen, 12 bytes behind\n",
         "eligible, number 1 in the order of succession\n",
-        "not eligible, priority-zero: Its replica-priority is 0, which means never: give it another in spec.config.\n",
+        "not eligible, priority-zero: Its replica-priority is 0, which means never: give it another in \
+         spec.config.\n",
         "by policy 0123456789ab.",
     ] {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
@@ -162,7 +183,10 @@ fn a_group_without_a_master_or_with_anothers_reason_is_explained_too() {
     let mut facts = no_view();
     (facts.status.master, facts.status.reason) = (None, "of-my-own".into());
     let text = explanation(&facts, Paint(false), now());
-    assert!(text.starts_with("Why is there no master?\n  The last one made known is redis-example-0, 60s ago.\n"), "{text}");
+    assert!(
+        text.starts_with("Why is there no master?\n  The last one made known is redis-example-0, 60s ago.\n"),
+        "{text}"
+    );
     assert!(text.contains("This reason is the policy's own"), "{text}");
     (facts.status.reason, facts.status.message) = (String::new(), String::new());
     assert!(explanation(&facts, Paint(false), now()).contains("does one run"));

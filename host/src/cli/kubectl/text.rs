@@ -1,4 +1,5 @@
-//! How things look on a screen: columns, colours, ages, and texts of others on one line. Knows nothing of what it shows.
+//! How things look on a screen: columns, colours, ages, and texts of others on one line. Knows nothing of
+//! what it shows.
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -37,7 +38,8 @@ impl Paint {
         if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// Columns as wide as their widest cell, the first row a heading. Padding comes after painting, which has no width.
+    /// Columns as wide as their widest cell, the first row a heading. Padding comes after painting, which has
+    /// no width.
     pub fn table(self, heads: &[&str], rows: &[Vec<(Tone, String)>]) -> String {
         let width = |column: usize| {
             let cells = rows.iter().filter_map(|row| row.get(column)).map(|(_, cell)| cell.chars().count());
@@ -92,7 +94,10 @@ mod tests {
 
     #[test]
     fn columns_stand_under_each_other_with_and_without_colour() {
-        let rows = [vec![(Tone::Good, "a".into()), (Tone::Plain, "longer".into())], vec![(Tone::Plain, "bbbbbb".into()), (Tone::Bad, "-".into())]];
+        let rows = [
+            vec![(Tone::Good, "a".into()), (Tone::Plain, "longer".into())],
+            vec![(Tone::Plain, "bbbbbb".into()), (Tone::Bad, "-".into())],
+        ];
         assert_eq!(Paint(false).table(&["ONE", "TWO"], &rows), "ONE      TWO\na        longer\nbbbbbb   -\n");
         assert!(Paint(true).table(&["ONE", "TWO"], &rows).contains("\x1b[32ma\x1b[0m        longer\n"));
     }
@@ -102,6 +107,9 @@ mod tests {
         let now = Timestamp::from_second(1_000_000).unwrap();
         let ago = |seconds: i64| age(&Timestamp::from_second(1_000_000 - seconds).unwrap().to_string(), now);
         assert_eq!([ago(-3), ago(45), ago(600), ago(7_200), ago(172_800)], ["0s", "45s", "10m", "2h", "2d"]);
-        assert_eq!((age("yesterday", now), ms(1_732), ms(12)), ("?".into(), "1.7 ms".into(), "0.0 ms".into()));
+        assert_eq!(
+            (age("yesterday", now), ms(1_732), ms(12)),
+            ("?".into(), "1.7 ms".into(), "0.0 ms".into())
+        );
     }
 }

@@ -6,7 +6,12 @@ use k8s_openapi::jiff::Timestamp;
 
 /// The heading and a line a phase.
 pub fn timeline(last: &LastFailover, paint: Paint, now: Timestamp) -> String {
-    let mut text = format!("{} {} ago, at {}\n", paint.tone(Tone::Head, "Last change of master"), age(&last.at, now), plain(&last.at));
+    let mut text = format!(
+        "{} {} ago, at {}\n",
+        paint.tone(Tone::Head, "Last change of master"),
+        age(&last.at, now),
+        plain(&last.at)
+    );
     text += &format!("  {}\n", story(last));
     let Some(parts) = &last.timeline else {
         return text + "  how long its parts took is not known (yet)\n";
@@ -25,7 +30,8 @@ pub fn timeline(last: &LastFailover, paint: Paint, now: Timestamp) -> String {
         }
     }
     if let Some(bytes) = parts.known_loss_bytes.filter(|_| last.from.is_some()) {
-        let (tone, loss) = if bytes == 0 { (Tone::Good, "0 bytes".into()) } else { (Tone::Bad, format!("{bytes} bytes")) };
+        let (tone, loss) =
+            if bytes == 0 { (Tone::Good, "0 bytes".into()) } else { (Tone::Bad, format!("{bytes} bytes")) };
         text += &format!("  known loss {}\n", paint.tone(tone, &loss));
     }
     text
@@ -43,5 +49,9 @@ pub fn story(last: &LastFailover) -> String {
         "Amnesic" => format!("{from} came back without its data, and {to} took over"),
         other => format!("{to} took over from {from}: {}", plain(other)),
     };
-    if last.meant_for == last.to { told } else { format!("{told}, until {} has caught up", plain(&last.meant_for)) }
+    if last.meant_for == last.to {
+        told
+    } else {
+        format!("{told}, until {} has caught up", plain(&last.meant_for))
+    }
 }

@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::cli::{Format, PolicyChoice, Exit, Environment, print, print_json};
+use crate::cli::{Environment, Exit, Format, PolicyChoice, print, print_json};
 use crate::policy::{Component, Policy, PolicyFault, healthy_group};
 
-/// Measure decisions: per second, p50 and p99, in a fresh instance (as always) and in a reused one (to see its price)
+/// Measure decisions: per second, p50 and p99, in a fresh instance (as always) and in a reused one (to see
+/// its price)
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  redis-operator policy bench --members 3,500 --format json\n\n\
-    Each member brings the INFO of a real server, about 1.9 KB. Times include handing the observation in and the decision out.")]
+#[command(after_help = "Example:\n  redis-operator policy bench --members 3,500 --format json\n\nEach \
+                        member brings the INFO of a real server, about 1.9 KB. Times include handing the \
+                        observation in and the decision out.")]
 pub(super) struct Args {
     /// Sizes of groups
     #[arg(long, value_delimiter = ',', default_values_t = [3, 10, 50, 100, 500], value_name = "N,…", value_parser = clap::value_parser!(u16).range(1..))]
@@ -45,8 +47,11 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
     let sandbox = arguments.choice.sandbox(environment)?;
     let component = arguments.choice.load(&sandbox)?;
     let duration = Duration::from_millis(arguments.for_ms);
-    let rows: Result<Vec<Row>, PolicyFault> = arguments.members.iter().map(|members| measure(&component, *members, duration)).collect();
-    let rows = rows.map_err(|fault| Exit::Failed(format!("{} ({}): {fault}", component.title(), arguments.choice.source())))?;
+    let rows: Result<Vec<Row>, PolicyFault> =
+        arguments.members.iter().map(|members| measure(&component, *members, duration)).collect();
+    let rows = rows.map_err(|fault| {
+        Exit::Failed(format!("{} ({}): {fault}", component.title(), arguments.choice.source()))
+    })?;
     match arguments.format {
         Format::Json => print_json(&serde_json::json!({
             "policy": component.title(), "digest": component.digest(), "pooled": sandbox.is_pooled(), "rows": rows
@@ -55,7 +60,12 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
             let pool = if sandbox.is_pooled() { "pooled" } else { "no pool: address space too small" };
             print(&format!("{} sha256:{:.12} ({pool})\n{HEADING}", component.title(), component.digest()))?;
             for Row { members, observation_bytes, fresh, reused } in &rows {
-                print(&format!("{members:>7} {:>10.1} |{} |{}\n", *observation_bytes as f64 / 1000.0, columns(fresh), columns(reused)))?;
+                print(&format!(
+                    "{members:>7} {:>10.1} |{} |{}\n",
+                    *observation_bytes as f64 / 1000.0,
+                    columns(fresh),
+                    columns(reused)
+                ))?;
             }
         }
     }
@@ -71,7 +81,10 @@ fn measure(component: &Component, members: u16, duration: Duration) -> Result<Ro
     Ok(Row { members, observation_bytes, fresh, reused })
 }
 
-fn times(duration: Duration, mut decide: impl FnMut() -> Result<(), PolicyFault>) -> Result<Times, PolicyFault> {
+fn times(
+    duration: Duration,
+    mut decide: impl FnMut() -> Result<(), PolicyFault>,
+) -> Result<Times, PolicyFault> {
     (0..WARM_UP).try_for_each(|_| decide())?;
     let mut samples: Vec<Duration> = Vec::new();
     let begun = Instant::now();
@@ -90,7 +103,7 @@ fn columns(Times { decisions: _, per_second, p50_us, p99_us }: &Times) -> String
     format!("{p50_us:>10.1} {p99_us:>10.1} {per_second:>9}")
 }
 
-const HEADING: &str = "                    |        fresh instance          |        reused instance\n\
-    members    JSON KB |   p50 us     p99 us     per s |   p50 us     p99 us     per s\n";
+const HEADING: &str = "                    |        fresh instance          |        reused instance\nmembers    JSON KB |   \
+     p50 us     p99 us     per s |   p50 us     p99 us     per s\n";
 const WARM_UP: usize = 10;
 const SAMPLES_MIN: usize = 100;

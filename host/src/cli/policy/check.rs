@@ -1,18 +1,19 @@
-//! `policy check`: whether a policy may decide, and if not, an observation that shows it. The same kit as the proof before a
-//! swap, with more observations, and to the end.
+//! `policy check`: whether a policy may decide, and if not, an observation that shows it. The same kit as the
+//! proof before a swap, with more observations, and to the end.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Format, PolicyChoice, Exit, Environment, print, print_json};
+use crate::cli::{Environment, Exit, Format, PolicyChoice, print, print_json};
 use crate::conformance::{Report, Trial, check, embedded_scenarios, read_directory};
 
 /// Check that a policy keeps every invariant: all scenarios, then random observations
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  redis-operator policy check --policy mine.wasm\n  \
-    redis-operator policy check --policy mine.wasm --save broken.json; redis-operator policy decide --policy mine.wasm broken.json\n\n\
-    What it decides within the invariants is its own affair; `as-expected` tells where it differs from the policy that this program\n\
-    carries. Exit codes: 0 passed, 1 failed, 2 bad input.")]
+#[command(after_help = "Examples:\n  redis-operator policy check --policy mine.wasm\n  redis-operator \
+                        policy check --policy mine.wasm --save broken.json; redis-operator policy decide \
+                        --policy mine.wasm broken.json\n\nWhat it decides within the invariants is its own \
+                        affair; `as-expected` tells where it differs from the policy that this \
+                        program\ncarries. Exit codes: 0 passed, 1 failed, 2 bad input.")]
 pub(super) struct Args {
     /// Directory of scenario files [default: those that this program carries]
     #[arg(long, value_name = "DIR")]
@@ -43,7 +44,12 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
     };
     let scenarios = scenarios.map_err(|error| Exit::Input(error.to_string()))?;
     let component = arguments.choice.load(&arguments.choice.sandbox(environment)?)?;
-    let trial = Trial { scenarios: &scenarios, random: arguments.random, seed: arguments.seed, strict: arguments.strict };
+    let trial = Trial {
+        scenarios: &scenarios,
+        random: arguments.random,
+        seed: arguments.seed,
+        strict: arguments.strict,
+    };
     let total = scenarios.len() as u64 + u64::from(arguments.random);
     let is_watched = stderr().is_terminal();
     let report = check(&component, &trial, |report| {
@@ -64,7 +70,8 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
 
 /// One line that is written over, and gone in the end.
 fn show_progress(done: u64, total: u64) {
-    let line = if done == total { "\r\x1b[K".to_owned() } else { format!("\r{done} of {total} observations") };
+    let line =
+        if done == total { "\r\x1b[K".to_owned() } else { format!("\r{done} of {total} observations") };
     // Nobody may be left to read it.
     drop(write!(stderr(), "{line}"));
 }
@@ -74,7 +81,8 @@ fn save(path: &Path, report: &Report) -> Result<(), Exit> {
     let Some((claim, failure)) = report.first_failure() else { return Ok(()) };
     let record = serde_json::json!({ "policy": report.policy, "digest": report.digest, "claim": claim, "at": failure.at,
         "text": failure.text, "observation": failure.observation, "decision": failure.decision });
-    std::fs::write(path, format!("{record:#}\n")).map_err(|error| Exit::Input(format!("{}: {error}", path.display())))
+    std::fs::write(path, format!("{record:#}\n"))
+        .map_err(|error| Exit::Input(format!("{}: {error}", path.display())))
 }
 
 const PROGRESS_STEP: u64 = 25;

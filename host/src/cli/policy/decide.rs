@@ -1,16 +1,18 @@
-//! `policy decide`: one Observation in, the policy's Decision out. Nothing is carried out, and no guard looks at it.
+//! `policy decide`: one Observation in, the policy's Decision out. Nothing is carried out, and no guard looks
+//! at it.
 
 use std::path::PathBuf;
 
-use crate::cli::{PolicyChoice, Exit, Environment, print_json, read_observation};
+use crate::cli::{Environment, Exit, PolicyChoice, print_json, read_observation};
 use crate::policy::Policy;
 
 /// Ask a policy what it would do: Observation JSON in, Decision JSON out
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  redis-operator policy decide observation.json\n  \
-    redis-operator observe --redis 10.0.0.1:6379,10.0.0.2:6379 | redis-operator policy decide -\n\n\
-    Takes an Observation, or an object that has one as `observation`: a line of --record or of a JSON log, a scenario file.\n\
-    Exit codes: 0 it decided, 1 it gave no usable answer, 2 bad input.")]
+#[command(after_help = "Examples:\n  redis-operator policy decide observation.json\n  redis-operator \
+                        observe --redis 10.0.0.1:6379,10.0.0.2:6379 | redis-operator policy decide \
+                        -\n\nTakes an Observation, or an object that has one as `observation`: a line of \
+                        --record or of a JSON log, a scenario file.\nExit codes: 0 it decided, 1 it gave \
+                        no usable answer, 2 bad input.")]
 pub(super) struct Args {
     /// File with one observation; `-` or nothing is standard input
     observation: Option<PathBuf>,
@@ -21,7 +23,8 @@ pub(super) struct Args {
 pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exit> {
     let observation = read_observation(arguments.observation.as_deref())?;
     let component = arguments.choice.load(&arguments.choice.sandbox(environment)?)?;
-    let failed = |fault| Exit::Failed(format!("{} ({}): {fault}", component.title(), arguments.choice.source()));
+    let failed =
+        |fault| Exit::Failed(format!("{} ({}): {fault}", component.title(), arguments.choice.source()));
     print_json(&component.decide(&observation).map_err(failed)?)?;
     Ok(0)
 }

@@ -18,11 +18,17 @@ pub(super) struct Args {
 pub(super) fn run(arguments: &Args) -> Result<u8, Exit> {
     match &arguments.output {
         Some(path) => {
-            std::fs::write(path, EMBEDDED).map_err(|error| Exit::Input(format!("{}: {error}", path.display())))?;
+            std::fs::write(path, EMBEDDED)
+                .map_err(|error| Exit::Input(format!("{}: {error}", path.display())))?;
             print(&format!("{}: {} bytes\n", path.display(), EMBEDDED.len()))?;
         }
-        None if stdout().is_terminal() => return Err(Exit::Input("standard output is a terminal; name a file with --output".into())),
-        None => stdout().lock().write_all(EMBEDDED).map_err(|error| Exit::Failed(format!("standard output: {error}")))?,
+        None if stdout().is_terminal() => {
+            return Err(Exit::Input("standard output is a terminal; name a file with --output".into()));
+        }
+        None => stdout()
+            .lock()
+            .write_all(EMBEDDED)
+            .map_err(|error| Exit::Failed(format!("standard output: {error}")))?,
     }
     Ok(0)
 }

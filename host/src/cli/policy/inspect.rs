@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::{Format, PolicyChoice, Exit, Environment, print, print_json};
+use crate::cli::{Environment, Exit, Format, PolicyChoice, print, print_json};
 use crate::contract::{InstanceKind, Topology, Want};
 use crate::policy::{Component, POLICY_WORLD, Policy};
 
@@ -45,7 +45,9 @@ fn table(component: &Component, source: &str) -> String {
         ("parameters", schema),
     ];
     rows.iter()
-        .flat_map(|(name, text)| text.lines().enumerate().map(move |(row, line)| (if row == 0 { name } else { "" }, line)))
+        .flat_map(|(name, text)| {
+            text.lines().enumerate().map(move |(row, line)| (if row == 0 { name } else { "" }, line))
+        })
         .map(|(name, line)| format!("{name:<12}{line}\n"))
         .collect()
 }

@@ -1,9 +1,9 @@
-//! `redis-operator policy …`: questions about a policy, for any component file, and its way to and from registries. Nothing here
-//! touches a Redis.
+//! `redis-operator policy …`: questions about a policy, for any component file, and its way to and from
+//! registries. Nothing here touches a Redis.
 
 use clap::Subcommand;
 
-use super::{Exit, Environment};
+use super::{Environment, Exit};
 use crate::policy::COMPONENT_BYTES_MAX;
 use crate::registry::{FetchError, Remote};
 
@@ -18,8 +18,9 @@ mod wrap;
 
 /// Look at a policy, ask it, check it, measure it, make one, push and pull it
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  redis-operator policy decide observation.json --policy mine.wasm\n\n\
-    A policy is a WebAssembly component that exports redis-failover:policy/policy@0.1.0 (wit/failover.wit) and imports nothing.")]
+#[command(after_help = "Example:\n  redis-operator policy decide observation.json --policy mine.wasm\n\nA \
+                        policy is a WebAssembly component that exports redis-failover:policy/policy@0.1.0 \
+                        (wit/failover.wit) and imports nothing.")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -58,10 +59,13 @@ fn remote(environment: &Environment) -> Result<Remote, Exit> {
 /// What a registry says: whether the names were wrong, or the way there.
 fn stop(error: &FetchError, plain_http: bool) -> Exit {
     match error {
-        FetchError::Unreachable { .. } if !plain_http => Exit::Failed(format!("{error}; a registry without TLS needs --plain-http")),
-        FetchError::NoTls(_) | FetchError::TimedOut { .. } | FetchError::Refused { .. } | FetchError::Unreachable { .. } => {
-            Exit::Failed(error.to_string())
+        FetchError::Unreachable { .. } if !plain_http => {
+            Exit::Failed(format!("{error}; a registry without TLS needs --plain-http"))
         }
+        FetchError::NoTls(_)
+        | FetchError::TimedOut { .. }
+        | FetchError::Refused { .. }
+        | FetchError::Unreachable { .. } => Exit::Failed(error.to_string()),
         FetchError::Address(_)
         | FetchError::TooLarge { .. }
         | FetchError::Unauthorized { .. }

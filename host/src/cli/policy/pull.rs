@@ -1,15 +1,16 @@
 //! `policy pull`: a policy out of an OCI registry, into a file.
 
 use super::{remote, stop};
-use crate::cli::{PolicyChoice, Exit, Environment, print};
+use crate::cli::{Environment, Exit, PolicyChoice, print};
 use crate::policy::{Component, Policy};
 use crate::registry::Reference;
 use std::path::PathBuf;
 
 /// Get a policy from an OCI registry
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  redis-operator policy pull registry.example.com/policies/mine:1.2.0 --output mine.wasm\n\n\
-    Log in with docker login before, or set REDIS_OPERATOR_REGISTRY_USER and REDIS_OPERATOR_REGISTRY_PASSWORD.")]
+#[command(after_help = "Example:\n  redis-operator policy pull registry.example.com/policies/mine:1.2.0 \
+                        --output mine.wasm\n\nLog in with docker login before, or set \
+                        REDIS_OPERATOR_REGISTRY_USER and REDIS_OPERATOR_REGISTRY_PASSWORD.")]
 pub(super) struct Args {
     /// What it is called: REGISTRY/REPOSITORY:TAG, or REGISTRY/REPOSITORY@sha256:…
     #[arg(value_name = "REFERENCE")]
@@ -23,10 +24,15 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exit> {
-    let bytes = remote(environment)?.pull(&arguments.image, arguments.plain_http).await.map_err(|error| stop(&error, arguments.plain_http))?;
+    let bytes = remote(environment)?
+        .pull(&arguments.image, arguments.plain_http)
+        .await
+        .map_err(|error| stop(&error, arguments.plain_http))?;
     // Loaded before it is written, so that what is no policy leaves no file.
-    let nowhere = PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
-    let policy = Component::load(&nowhere.sandbox(environment)?, &bytes).map_err(|error| Exit::Input(format!("{}: {error}", arguments.image)))?;
+    let nowhere =
+        PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
+    let policy = Component::load(&nowhere.sandbox(environment)?, &bytes)
+        .map_err(|error| Exit::Input(format!("{}: {error}", arguments.image)))?;
     let output = arguments.output.display();
     std::fs::write(&arguments.output, &bytes).map_err(|error| Exit::Input(format!("{output}: {error}")))?;
     print(&format!("{output}: {}, {} bytes, sha256:{}\n", policy.title(), bytes.len(), policy.digest()))?;

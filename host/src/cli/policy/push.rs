@@ -1,15 +1,16 @@
 //! `policy push`: a policy into an OCI registry, as an artifact that other tools of WebAssembly read as well.
 
 use super::{remote, stop};
-use crate::cli::{PolicyChoice, Exit, Environment, print};
+use crate::cli::{Environment, Exit, PolicyChoice, print};
 use crate::policy::{Component, Policy, read_file};
 use crate::registry::Reference;
 use std::path::PathBuf;
 
 /// Put a policy into an OCI registry
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  redis-operator policy push mine.wasm registry.example.com/policies/mine:1.2.0\n\n\
-    Log in with docker login before, or set REDIS_OPERATOR_REGISTRY_USER and REDIS_OPERATOR_REGISTRY_PASSWORD.")]
+#[command(after_help = "Example:\n  redis-operator policy push mine.wasm \
+                        registry.example.com/policies/mine:1.2.0\n\nLog in with docker login before, or \
+                        set REDIS_OPERATOR_REGISTRY_USER and REDIS_OPERATOR_REGISTRY_PASSWORD.")]
 pub(super) struct Args {
     /// Component file of the policy
     file: PathBuf,
@@ -24,14 +25,26 @@ pub(super) struct Args {
 pub(super) async fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exit> {
     let bad = |why: String| Exit::Input(format!("{}: {why}", arguments.file.display()));
     if arguments.image.tag.is_none() {
-        return Err(Exit::Input(format!("{} has no tag to push to; write REGISTRY/REPOSITORY:TAG", arguments.image)));
+        return Err(Exit::Input(format!(
+            "{} has no tag to push to; write REGISTRY/REPOSITORY:TAG",
+            arguments.image
+        )));
     }
     let bytes = read_file(&arguments.file).map_err(|error| bad(error.to_string()))?;
     // Loaded before it is sent, so that what is no policy gets no name.
-    let nowhere = PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
-    let policy = Component::load(&nowhere.sandbox(environment)?, &bytes).map_err(|error| bad(error.to_string()))?;
-    let pushed = remote(environment)?.push(&bytes, policy.exports(), &arguments.image, arguments.plain_http).await;
+    let nowhere =
+        PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
+    let policy =
+        Component::load(&nowhere.sandbox(environment)?, &bytes).map_err(|error| bad(error.to_string()))?;
+    let pushed =
+        remote(environment)?.push(&bytes, policy.exports(), &arguments.image, arguments.plain_http).await;
     let pushed = pushed.map_err(|error| stop(&error, arguments.plain_http))?;
-    print(&format!("{}: {}, sha256 {}\n{}\n", arguments.image, policy.title(), policy.digest(), pushed.pinned))?;
+    print(&format!(
+        "{}: {}, sha256 {}\n{}\n",
+        arguments.image,
+        policy.title(),
+        policy.digest(),
+        pushed.pinned
+    ))?;
     Ok(0)
 }

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{PolicyChoice, Exit, Environment, print};
+use crate::cli::{Environment, Exit, PolicyChoice, print};
 use crate::policy::{Component, Policy, wrap};
 
 /// Make a policy component of a core module that was built with wit-bindgen
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cargo build --release --target wasm32-unknown-unknown\n  \
-    redis-operator policy wrap target/wasm32-unknown-unknown/release/mine.wasm --output mine.component.wasm")]
+                        redis-operator policy wrap target/wasm32-unknown-unknown/release/mine.wasm \
+                        --output mine.component.wasm")]
 pub(super) struct Args {
     /// Core module, as the compiler leaves it
     module: PathBuf,
@@ -22,10 +23,13 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
     let module = std::fs::read(&arguments.module).map_err(|error| bad(error.to_string()))?;
     let component = wrap(&module).map_err(bad)?;
     // Loaded before it is written, so that what is no policy leaves no file.
-    let nowhere = PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
-    let policy = Component::load(&nowhere.sandbox(environment)?, &component).map_err(|error| bad(format!("made into a component, {error}")))?;
+    let nowhere =
+        PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
+    let policy = Component::load(&nowhere.sandbox(environment)?, &component)
+        .map_err(|error| bad(format!("made into a component, {error}")))?;
     let output = arguments.output.display();
-    std::fs::write(&arguments.output, &component).map_err(|error| Exit::Input(format!("{output}: {error}")))?;
+    std::fs::write(&arguments.output, &component)
+        .map_err(|error| Exit::Input(format!("{output}: {error}")))?;
     print(&format!("{output}: {}, {} bytes, sha256:{}\n", policy.title(), component.len(), policy.digest()))?;
     Ok(0)
 }

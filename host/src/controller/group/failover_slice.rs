@@ -1,10 +1,13 @@
-//! Leads clients of the master Service to a new master at once: Kubernetes' own controller takes a second where two of its Pods have
-//! changed within milliseconds, as they do when a master dies. Stands for as long as that takes, and never longer than ten seconds while the API server answers.
+//! Leads clients of the master Service to a new master at once: Kubernetes' own controller takes a second
+//! where two of its Pods have changed within milliseconds, as they do when a master dies. Stands for as long
+//! as that takes, and never longer than ten seconds while the API server answers.
 
 use super::super::Context;
 use super::objects::in_short;
 use super::snapshot::Snapshot;
-use crate::kubernetes::objects::{MASTER, ROLE_LABEL, SERVICE_LABEL, failover_slice, failover_slice_name, lead_to};
+use crate::kubernetes::objects::{
+    MASTER, ROLE_LABEL, SERVICE_LABEL, failover_slice, failover_slice_name, lead_to,
+};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
@@ -34,7 +37,12 @@ impl FailoverSlice {
     /// Builds it where a master is news, and takes it down when it is not needed any more.
     pub async fn settle(&mut self, context: &Context, snapshot: &Snapshot) {
         let api: Api<EndpointSlice> = Api::namespaced(context.client.clone(), &snapshot.namespace());
-        let done = match snapshot.record.as_ref().map(|(record, _)| record.published.epoch).filter(|epoch| self.epoch != Some(*epoch)) {
+        let done = match snapshot
+            .record
+            .as_ref()
+            .map(|(record, _)| record.published.epoch)
+            .filter(|epoch| self.epoch != Some(*epoch))
+        {
             Some(epoch) => {
                 self.epoch = Some(epoch);
                 self.build(&api, snapshot).await
@@ -43,14 +51,21 @@ impl FailoverSlice {
         };
         if let Err(error) = done {
             // Kubernetes leads them there as well, and later.
-            tracing::warn!(namespace = snapshot.namespace(), name = snapshot.redis.name_any(), error = in_short(&error), "clients not led at once");
+            tracing::warn!(
+                namespace = snapshot.namespace(),
+                name = snapshot.redis.name_any(),
+                error = in_short(&error),
+                "clients not led at once"
+            );
         }
     }
 
     async fn build(&mut self, api: &Api<EndpointSlice>, snapshot: &Snapshot) -> Result<(), kube::Error> {
         let is_news = |pod: &&Arc<Pod>| pod.labels().get(ROLE_LABEL).is_none_or(|role| role != MASTER);
         let master = snapshot.master().and_then(|master| snapshot.pods.get(master));
-        let Some(slice) = master.filter(is_news).and_then(|pod| failover_slice(&snapshot.redis, pod)) else { return Ok(()) };
+        let Some(slice) = master.filter(is_news).and_then(|pod| failover_slice(&snapshot.redis, pod)) else {
+            return Ok(());
+        };
         // Whatever the answer: it may have been lost on its way back.
         self.stands_until = Some(Instant::now() + STANDS_AT_MOST);
         // By far the fastest of all writes; one that still stands leads to the master before.

@@ -1,12 +1,13 @@
-//! Everything of a resource that clients do not wait for: its objects, the directives and passwords of running servers, and Pods
-//! that have to be replaced. One step after the other, again and again until all is as it should be.
+//! Everything of a resource that clients do not wait for: its objects, the directives and passwords of
+//! running servers, and Pods that have to be replaced. One step after the other, again and again until all is
+//! as it should be.
 
 use super::super::Context;
 use super::Found;
-use super::objects::{Objects, in_short};
-use super::snapshot::Snapshot;
-use super::rollout::roll;
 use super::live_config::LiveConfig;
+use super::objects::{Objects, in_short};
+use super::rollout::roll;
+use super::snapshot::Snapshot;
 use crate::kubernetes::status::Problem;
 use futures_channel::mpsc::UnboundedSender;
 use kube::ResourceExt;
@@ -16,7 +17,8 @@ use tokio::sync::watch::Receiver;
 
 /// For ever. Troubles are told when they change.
 pub async fn keep(context: Arc<Context>, mut snapshots: Receiver<Snapshot>, found: UnboundedSender<Found>) {
-    let (mut objects, mut live_config, mut switchover) = (Objects::default(), LiveConfig::default(), SwitchoverRequest::default());
+    let (mut objects, mut live_config, mut switchover) =
+        (Objects::default(), LiveConfig::default(), SwitchoverRequest::default());
     let mut told = Vec::new();
     let mut wait = AGAIN_AFTER;
     loop {
@@ -32,18 +34,27 @@ pub async fn keep(context: Arc<Context>, mut snapshots: Receiver<Snapshot>, foun
                 is_done &= step.is_done;
                 problems.extend(step.problems);
             }
-            let user = live_config.replication_user(&snapshot).filter(|user| snapshot.replication_user.as_ref() != Some(user));
+            let user = live_config
+                .replication_user(&snapshot)
+                .filter(|user| snapshot.replication_user.as_ref() != Some(user));
             user.into_iter().for_each(|user| drop(found.unbounded_send(Found::ReplicationUser(user))));
             if problems != told {
                 for Problem { reason, message } in &problems {
-                    tracing::warn!(namespace = snapshot.namespace(), name = snapshot.redis.name_any(), reason, message, "not as it should be");
+                    tracing::warn!(
+                        namespace = snapshot.namespace(),
+                        name = snapshot.redis.name_any(),
+                        reason,
+                        message,
+                        "not as it should be"
+                    );
                 }
                 told.clone_from(&problems);
                 drop(found.unbounded_send(Found::Troubles("maintain", problems)));
             }
         }
         wait = if is_done { AGAIN_AFTER } else { (wait * 2).min(AGAIN_AT_LAST) };
-        let again = async { if is_done { std::future::pending().await } else { tokio::time::sleep(wait).await } };
+        let again =
+            async { if is_done { std::future::pending().await } else { tokio::time::sleep(wait).await } };
         tokio::select! {
             changed = snapshots.changed() => if changed.is_err() { return },
             () = again => {}
@@ -66,7 +77,8 @@ impl StepResult {
         Self { is_done: true, problems: Vec::new() }
     }
 
-    /// The API server refused, or was not reached; the latter is nothing that could be put right in the resource.
+    /// The API server refused, or was not reached; the latter is nothing that could be put right in the
+    /// resource.
     pub fn failed(reason: &'static str, what: &str, error: &kube::Error) -> Self {
         match error {
             kube::Error::Api(_) => Self::blocked(reason, format!("{what}: {}", in_short(error))),
@@ -83,7 +95,8 @@ impl StepResult {
     }
 }
 
-/// Asks for the master to move out of the way, and not at every turn: it may be refused, for good reasons that pass.
+/// Asks for the master to move out of the way, and not at every turn: it may be refused, for good reasons
+/// that pass.
 #[derive(Default)]
 pub struct SwitchoverRequest(Option<Instant>);
 
@@ -91,7 +104,11 @@ impl SwitchoverRequest {
     /// Asks the group, if it is time. What came of it is seen in the next snapshot.
     pub fn move_master(&mut self, snapshot: &Snapshot, to: Option<String>) -> StepResult {
         let is_time = self.0.is_none_or(|at| at.elapsed() >= MOVE_AGAIN_AFTER);
-        if let Some(handle) = snapshot.handle.as_ref().filter(|_| is_time && !snapshot.is_switching && !snapshot.redis.spec.paused) {
+        if let Some(handle) = snapshot
+            .handle
+            .as_ref()
+            .filter(|_| is_time && !snapshot.is_switching && !snapshot.redis.spec.paused)
+        {
             handle.switch_over(to);
             self.0 = Some(Instant::now());
         }

@@ -1,32 +1,33 @@
-//! One Redis resource in our reconciler. What is heard of it becomes a snapshot; the group is told at once, and two tasks make the newest
-//! snapshot true in the cluster: what clients and successors rest on, and everything else. No API call holds up any of the others.
+//! One Redis resource in our reconciler. What is heard of it becomes a snapshot; the group is told at once,
+//! and two tasks make the newest snapshot true in the cluster: what clients and successors rest on, and
+//! everything else. No API call holds up any of the others.
 
 mod failover_slice;
-mod running;
+mod live_config;
+mod maintain;
 mod objects;
-mod snapshot;
 mod publish;
 mod role_labels;
 mod rollout;
+mod running;
 mod secrets;
-mod live_config;
-mod maintain;
+mod snapshot;
 
 use super::Context;
 use crate::group::{Decided, Moment, Report};
 use crate::kubernetes::crd::Redis;
 use crate::kubernetes::events;
 use crate::kubernetes::nodes::{Place, node};
-use crate::kubernetes::status::failover::refusal;
 use crate::kubernetes::status::Problem;
+use crate::kubernetes::status::failover::refusal;
 use crate::kubernetes::status::instances::differs;
 use crate::report::{DecisionRef, PublishedView};
-use running::{RunningGroup, Told};
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
+use running::{RunningGroup, Told};
 use snapshot::{ObjectKey, Snapshot};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -82,7 +83,12 @@ struct Reconciler {
 }
 
 /// Looks after one resource until no word can come any more.
-pub async fn reconcile(context: Arc<Context>, redis: Arc<Redis>, mut words: UnboundedReceiver<Word>, mut authority: watch::Receiver<bool>) {
+pub async fn reconcile(
+    context: Arc<Context>,
+    redis: Arc<Redis>,
+    mut words: UnboundedReceiver<Word>,
+    mut authority: watch::Receiver<bool>,
+) {
     let (found, mut finds) = unbounded();
     let snapshot = Snapshot::new(redis);
     let (snapshots, newest) = watch::channel(snapshot.clone());
@@ -90,7 +96,15 @@ pub async fn reconcile(context: Arc<Context>, redis: Arc<Redis>, mut words: Unbo
     tasks.spawn(publish::keep(Arc::clone(&context), newest.clone()));
     tasks.spawn(maintain::keep(Arc::clone(&context), newest, found.clone()));
     let window = context.inspector.open(&snapshot.namespace(), &snapshot.redis.name_any());
-    let mut reconciler = Reconciler { context, snapshot, running: None, window, unlisted: BTreeSet::new(), found, reading: JoinSet::new() };
+    let mut reconciler = Reconciler {
+        context,
+        snapshot,
+        running: None,
+        window,
+        unlisted: BTreeSet::new(),
+        found,
+        reading: JoinSet::new(),
+    };
     reconciler.read_secrets();
     let mut policies = reconciler.context.policies.changes();
     let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -127,7 +141,8 @@ impl Reconciler {
         let snapshot = &mut self.snapshot;
         match word {
             Word::Wanted(redis) => {
-                let is_elsewhere = (&redis.spec.password, &redis.spec.tls) != (&snapshot.redis.spec.password, &snapshot.redis.spec.tls);
+                let is_elsewhere = (&redis.spec.password, &redis.spec.tls)
+                    != (&snapshot.redis.spec.password, &snapshot.redis.spec.tls);
                 snapshot.redis = redis;
                 snapshot.problems.remove(SPEC);
                 if is_elsewhere {
@@ -162,9 +177,12 @@ impl Reconciler {
                     }
                 }
             }
-            Word::Listing(kind) => self.unlisted.extend(snapshot.seen.keys().filter(|(of, _)| *of == kind).cloned()),
+            Word::Listing(kind) => {
+                self.unlisted.extend(snapshot.seen.keys().filter(|(of, _)| *of == kind).cloned())
+            }
             Word::Listed(kind) => {
-                let (gone, rest): (BTreeSet<_>, BTreeSet<_>) = std::mem::take(&mut self.unlisted).into_iter().partition(|(of, _)| *of == kind);
+                let (gone, rest): (BTreeSet<_>, BTreeSet<_>) =
+                    std::mem::take(&mut self.unlisted).into_iter().partition(|(of, _)| *of == kind);
                 self.unlisted = rest;
                 snapshot.seen.retain(|key, _| !gone.contains(key));
                 snapshot.missing.extend(gone);
@@ -187,7 +205,8 @@ impl Reconciler {
     fn hear_report(&mut self, now: Moment, report: Report) -> bool {
         let Some(running) = &mut self.running else { return false };
         let takeover = running.reporter.take(now, &report);
-        let events = [events::of_report(&report), takeover.as_ref().map(events::of_takeover)].into_iter().flatten();
+        let events =
+            [events::of_report(&report), takeover.as_ref().map(events::of_takeover)].into_iter().flatten();
         // Who only looks on has nothing to tell: the one that acts says it, once.
         for event in events.filter(|_| self.snapshot.may_act) {
             self.context.events.tell(self.snapshot.redis.object_ref(&()), event);
@@ -201,19 +220,27 @@ impl Reconciler {
                 let ruling = Arc::new(DecisionRef { decision, digest });
                 self.window.show(now, Arc::clone(&ruling), running.look());
                 let is_switching = observation.switchover.is_some();
-                let is_same = std::mem::replace(&mut self.snapshot.is_switching, is_switching) == is_switching && !is_news;
-                let is_told = |before: &DecisionRef| before.digest == ruling.digest && !differs(&before.decision, &ruling.decision);
+                let is_same = std::mem::replace(&mut self.snapshot.is_switching, is_switching)
+                    == is_switching
+                    && !is_news;
+                let is_told = |before: &DecisionRef| {
+                    before.digest == ruling.digest && !differs(&before.decision, &ruling.decision)
+                };
                 if is_same && self.snapshot.decided.as_ref().is_some_and(|(before, ..)| is_told(before)) {
                     return has_ended;
                 }
-                self.snapshot.switchover_refused = refusal(&ruling.decision).or(self.snapshot.switchover_refused.take());
+                self.snapshot.switchover_refused =
+                    refusal(&ruling.decision).or(self.snapshot.switchover_refused.take());
                 let title = running.title(&ruling.digest);
                 self.snapshot.decided = Some((ruling, title, Timestamp::now()));
                 true
             }
-            Report::Link { .. } | Report::Fault { .. } | Report::Held | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => {
-                has_ended
-            }
+            Report::Link { .. }
+            | Report::Fault { .. }
+            | Report::Held
+            | Report::Sent { .. }
+            | Report::Withheld { .. }
+            | Report::Finished { .. } => has_ended,
         }
     }
 
@@ -225,7 +252,8 @@ impl Reconciler {
         match find {
             Found::Secrets((secrets, problem)) => {
                 let before = self.snapshot.secrets.take();
-                self.snapshot.secrets = secrets.map(|secrets| Arc::new(secrets.after(before.as_deref()))).or(before);
+                self.snapshot.secrets =
+                    secrets.map(|secrets| Arc::new(secrets.after(before.as_deref()))).or(before);
                 self.snapshot.problems.insert(SECRETS, problem.into_iter().collect());
             }
             Found::Troubles(finder, problems) => {
@@ -236,9 +264,12 @@ impl Reconciler {
     }
 
     fn read_secrets(&mut self) {
-        let (client, redis, found) = (self.context.client.clone(), Arc::clone(&self.snapshot.redis), self.found.clone());
+        let (client, redis, found) =
+            (self.context.client.clone(), Arc::clone(&self.snapshot.redis), self.found.clone());
         self.reading.abort_all();
-        self.reading.spawn(async move { secrets::read(&client, &redis, |read| drop(found.unbounded_send(Found::Secrets(read)))).await });
+        self.reading.spawn(async move {
+            secrets::read(&client, &redis, |read| drop(found.unbounded_send(Found::Secrets(read)))).await
+        });
     }
 
     /// Starts the group as soon as it is known how to log in, and tells it what there is now.
@@ -251,14 +282,18 @@ impl Reconciler {
         self.snapshot.problems.insert(POLICY, assignment.problem.take().into_iter().collect());
         let running = match &mut self.running {
             Some(running) => running,
-            None => self.running.insert(RunningGroup::start(&self.context, &self.snapshot, &secrets, &assignment)),
+            None => {
+                self.running.insert(RunningGroup::start(&self.context, &self.snapshot, &secrets, &assignment))
+            }
         };
         running.tell(&self.snapshot, &secrets, &assignment.parameters);
         running.serve(&self.context, assignment);
         self.snapshot.shadow = running.shadow_status();
         self.snapshot.handle = Some(running.handle.clone());
         let request = self.snapshot.redis.spec.switchover.as_ref();
-        if let Some(request) = request.filter(|request| self.snapshot.may_act && self.snapshot.switchover_id.as_ref() != Some(&request.id)) {
+        if let Some(request) = request.filter(|request| {
+            self.snapshot.may_act && self.snapshot.switchover_id.as_ref() != Some(&request.id)
+        }) {
             running.handle.switch_over(request.to.clone());
             self.snapshot.switchover_id = Some(request.id.clone());
             self.snapshot.switchover_refused = None;

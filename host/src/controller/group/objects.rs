@@ -1,8 +1,9 @@
-//! The objects of a resource: applied when they should be otherwise, and when somebody else changed or deleted them.
+//! The objects of a resource: applied when they should be otherwise, and when somebody else changed or
+//! deleted them.
 
 use super::super::Context;
+use super::maintain::{StepResult, SwitchoverRequest};
 use super::snapshot::{ObjectKey, Snapshot};
-use super::maintain::{SwitchoverRequest, StepResult};
 use crate::kubernetes::apply::{apply, delete_secret, is_taken};
 use crate::kubernetes::objects::{GROUP_LABEL, KINDS, Wanted, name, objects};
 use crate::kubernetes::status::Problem;
@@ -16,14 +17,20 @@ pub struct Objects(BTreeMap<ObjectKey, (Value, u64)>);
 
 impl Objects {
     /// Makes them as they should be.
-    pub async fn settle(&mut self, context: &Context, snapshot: &Snapshot, switchover: &mut SwitchoverRequest) -> StepResult {
+    pub async fn settle(
+        &mut self,
+        context: &Context,
+        snapshot: &Snapshot,
+        switchover: &mut SwitchoverRequest,
+    ) -> StepResult {
         // Nobody starts without the password that is wanted.
         let Some(secrets) = &snapshot.secrets else { return StepResult::done() };
         let passwords = &secrets.passwords;
         let mut step = StepResult::done();
         let (replicas, in_the_way) = replicas(snapshot);
         if in_the_way {
-            step.is_done &= switchover.move_master(snapshot, Some(format!("{}-0", name(&snapshot.redis)))).is_done;
+            step.is_done &=
+                switchover.move_master(snapshot, Some(format!("{}-0", name(&snapshot.redis)))).is_done;
         }
         let master = snapshot.master().and_then(|master| snapshot.address(master));
         let wanted = Wanted {
@@ -59,7 +66,8 @@ impl Objects {
                     step.problems.push(name_taken(snapshot, &key));
                 }
                 Err(error) => {
-                    let refused = StepResult::failed("ObjectRefused", &format!("{} {}", key.0, key.1), &error);
+                    let refused =
+                        StepResult::failed("ObjectRefused", &format!("{} {}", key.0, key.1), &error);
                     step.is_done = false;
                     step.problems.extend(refused.problems);
                 }
@@ -67,7 +75,11 @@ impl Objects {
         }
         // The last copy of a password that is not wanted any more.
         let secret = ("Secret", name(&snapshot.redis));
-        if passwords.wanted.is_none() && snapshot.seen.contains_key(&secret) && snapshot.is_healthy() && is_rolled(snapshot) {
+        if passwords.wanted.is_none()
+            && snapshot.seen.contains_key(&secret)
+            && snapshot.is_healthy()
+            && is_rolled(snapshot)
+        {
             if let Err(error) = delete_secret(&context.client, &snapshot.namespace(), &secret.1).await {
                 return StepResult::failed("ObjectRefused", &format!("Secret {}", secret.1), &error);
             }
@@ -77,7 +89,13 @@ impl Objects {
     }
 
     /// The version that it has then. None: it is somebody else's.
-    async fn make(&self, client: &Client, snapshot: &Snapshot, key: &ObjectKey, object: &Value) -> Result<Option<u64>, kube::Error> {
+    async fn make(
+        &self,
+        client: &Client,
+        snapshot: &Snapshot,
+        key: &ObjectKey,
+        object: &Value,
+    ) -> Result<Option<u64>, kube::Error> {
         let namespace = snapshot.namespace();
         if !snapshot.seen.contains_key(key) && is_taken(client, &namespace, object).await? {
             return Ok(None);
@@ -86,7 +104,9 @@ impl Objects {
     }
 
     fn is_so(&self, snapshot: &Snapshot, key: &ObjectKey, object: &Value) -> bool {
-        let is_touched = |version: u64| snapshot.missing.contains(key) || snapshot.seen.get(key).is_some_and(|seen| *seen > version);
+        let is_touched = |version: u64| {
+            snapshot.missing.contains(key) || snapshot.seen.get(key).is_some_and(|seen| *seen > version)
+        };
         self.0.get(key).is_some_and(|(before, version)| before == object && !is_touched(*version))
     }
 }
@@ -94,13 +114,15 @@ impl Objects {
 fn name_taken(snapshot: &Snapshot, (kind, name): &ObjectKey) -> Problem {
     let resource = snapshot.redis.name_any();
     let message = format!(
-        "{kind} {name} is there and not this resource's, so it is left alone: remove it, or set_directives this resource another name; \
-         to hand it over with all that is in it, set_directives it the label {GROUP_LABEL}={resource}"
+        "{kind} {name} is there and not this resource's, so it is left alone: remove it, or set_directives \
+         this resource another name; to hand it over with all that is in it, set_directives it the label \
+         {GROUP_LABEL}={resource}"
     );
     Problem { reason: "NameTaken", message }
 }
 
-/// As many as are wanted; as there are, while the master is among those that would go, and so in the way: it hands over first.
+/// As many as are wanted; as there are, while the master is among those that would go, and so in the way: it
+/// hands over first.
 fn replicas(snapshot: &Snapshot) -> (i32, bool) {
     let wanted = snapshot.redis.spec.replicas;
     let ordinal = |name: &str| name.rsplit('-').next().and_then(|ordinal| ordinal.parse::<i32>().ok());

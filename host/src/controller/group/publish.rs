@@ -1,10 +1,11 @@
-//! Makes known who is master: the Pods' labels, which the Services select on, a failover_slice until they do, and the status, which is also
-//! what a successor starts from. Waits for nothing else, and repeats it until it holds.
+//! Makes known who is master: the Pods' labels, which the Services select on, a failover_slice until they do,
+//! and the status, which is also what a successor starts from. Waits for nothing else, and repeats it until
+//! it holds.
 
 use super::super::Context;
 use super::failover_slice::FailoverSlice;
-use super::snapshot::Snapshot;
 use super::role_labels::RoleLabels;
+use super::snapshot::Snapshot;
 use crate::kubernetes::crd::{Redis, RedisStatus};
 use crate::kubernetes::status::{self, failover};
 use k8s_openapi::jiff::Timestamp;
@@ -25,14 +26,24 @@ pub async fn keep(context: Arc<Context>, mut snapshots: Receiver<Snapshot>) {
         let snapshot = snapshots.borrow_and_update().clone();
         let is_done = !snapshot.may_act || {
             let status = status(written.as_ref(), &snapshot, &role_labels);
-            let ((), labelled, stored) =
-                tokio::join!(failover_slice.settle(&context, &snapshot), role_labels.settle(&context, &snapshot), store(&context, &snapshot, &mut written, status));
+            let ((), labelled, stored) = tokio::join!(
+                failover_slice.settle(&context, &snapshot),
+                role_labels.settle(&context, &snapshot),
+                store(&context, &snapshot, &mut written, status)
+            );
             for error in [labelled.as_ref().err(), stored.as_ref().err()].into_iter().flatten() {
-                tracing::warn!(namespace = snapshot.namespace(), name = snapshot.redis.name_any(), error, "not made known; it is tried again");
+                tracing::warn!(
+                    namespace = snapshot.namespace(),
+                    name = snapshot.redis.name_any(),
+                    error,
+                    "not made known; it is tried again"
+                );
             }
             labelled.is_ok() && stored.is_ok() && !failover_slice.stands()
         };
-        let again = async { if is_done { std::future::pending().await } else { tokio::time::sleep(AGAIN_AFTER).await } };
+        let again = async {
+            if is_done { std::future::pending().await } else { tokio::time::sleep(AGAIN_AFTER).await }
+        };
         tokio::select! {
             changed = snapshots.changed() => if changed.is_err() { return },
             () = again => {}
@@ -42,9 +53,16 @@ pub async fn keep(context: Arc<Context>, mut snapshots: Receiver<Snapshot>) {
 
 fn status(written: Option<&RedisStatus>, snapshot: &Snapshot, role_labels: &RoleLabels) -> RedisStatus {
     let before = written.cloned().or_else(|| snapshot.redis.status.clone()).unwrap_or_default();
-    let (switchover_id, switchover_refused) = (snapshot.switchover_id.clone(), snapshot.switchover_refused.clone());
+    let (switchover_id, switchover_refused) =
+        (snapshot.switchover_id.clone(), snapshot.switchover_refused.clone());
     let replication_user = snapshot.replication_user().map(str::to_owned);
-    let before = RedisStatus { switchover_id, switchover_refused, replication_user, shadow: snapshot.shadow.clone(), ..before };
+    let before = RedisStatus {
+        switchover_id,
+        switchover_refused,
+        replication_user,
+        shadow: snapshot.shadow.clone(),
+        ..before
+    };
     let before = match &snapshot.record {
         Some((record, at)) => status::published(before, record, *at),
         None => before,
@@ -62,7 +80,8 @@ fn status(written: Option<&RedisStatus>, snapshot: &Snapshot, role_labels: &Role
         None => before,
     };
     let of_pods = status::pods_in_trouble(&snapshot.redis, snapshot.pods.values().map(AsRef::as_ref));
-    let problems = snapshot.problems.values().flatten().cloned().chain(role_labels.refused()).chain(of_pods).collect();
+    let problems =
+        snapshot.problems.values().flatten().cloned().chain(role_labels.refused()).chain(of_pods).collect();
     let state = status::State {
         redis: &snapshot.redis,
         decision: snapshot.decided.as_ref().map(|(decided, ..)| &*decided.decision),
@@ -72,8 +91,15 @@ fn status(written: Option<&RedisStatus>, snapshot: &Snapshot, role_labels: &Role
     status::standing(before, &state, Timestamp::now())
 }
 
-async fn store(context: &Context, snapshot: &Snapshot, written: &mut Option<RedisStatus>, status: RedisStatus) -> Result<(), String> {
-    if written.as_ref() == Some(&status) || (written.is_none() && snapshot.redis.status.as_ref() == Some(&status)) {
+async fn store(
+    context: &Context,
+    snapshot: &Snapshot,
+    written: &mut Option<RedisStatus>,
+    status: RedisStatus,
+) -> Result<(), String> {
+    if written.as_ref() == Some(&status)
+        || (written.is_none() && snapshot.redis.status.as_ref() == Some(&status))
+    {
         return Ok(());
     }
     let api: Api<Redis> = Api::namespaced(context.client.clone(), &snapshot.namespace());

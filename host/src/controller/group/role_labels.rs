@@ -1,4 +1,5 @@
-//! The Pods' labels, which the Services select on: the newest snapshot's master has its role, and everybody else the other one.
+//! The Pods' labels, which the Services select on: the newest snapshot's master has its role, and everybody
+//! else the other one.
 
 use super::super::Context;
 use super::objects::in_short;
@@ -23,7 +24,8 @@ pub struct RoleLabels {
 impl RoleLabels {
     /// Nothing is told yet.
     pub fn new(context: &Context, snapshot: &Snapshot) -> Self {
-        let metrics = RoleMetrics::new(snapshot.namespace(), snapshot.redis.name_any(), Arc::clone(&context.metrics));
+        let metrics =
+            RoleMetrics::new(snapshot.namespace(), snapshot.redis.name_any(), Arc::clone(&context.metrics));
         Self { told: None, refused: None, metrics }
     }
 
@@ -44,7 +46,11 @@ impl RoleLabels {
     pub async fn settle(&mut self, context: &Context, snapshot: &Snapshot) -> Result<(), String> {
         let labelled = label(context, snapshot).await;
         self.metrics.are_stale(labelled.is_err());
-        self.refused = labelled.as_ref().err().filter(|error| matches!(error.why, kube::Error::Api(_))).map(Unlabelled::as_trouble);
+        self.refused = labelled
+            .as_ref()
+            .err()
+            .filter(|error| matches!(error.why, kube::Error::Api(_)))
+            .map(Unlabelled::as_trouble);
         if let (Ok(true), Some((record, told))) = (&labelled, &snapshot.record) {
             let epoch = record.published.epoch;
             let us = Timestamp::now().as_microsecond().saturating_sub(told.as_microsecond()).max(0);
@@ -66,7 +72,10 @@ struct Unlabelled {
 
 impl Unlabelled {
     fn as_trouble(&self) -> Problem {
-        Problem { reason: "LabelsRefused", message: format!("label of {}: {}", self.pod, in_short(&self.why)) }
+        Problem {
+            reason: "LabelsRefused",
+            message: format!("label of {}: {}", self.pod, in_short(&self.why)),
+        }
     }
 }
 
@@ -87,6 +96,7 @@ async fn label(context: &Context, snapshot: &Snapshot) -> Result<bool, Unlabelle
             Err(why) => Err(Unlabelled { pod: name.clone(), why }),
         }
     });
-    let patched: Vec<bool> = futures_util::future::join_all(patches).await.into_iter().collect::<Result<_, _>>()?;
+    let patched: Vec<bool> =
+        futures_util::future::join_all(patches).await.into_iter().collect::<Result<_, _>>()?;
     Ok(patched.contains(&true))
 }

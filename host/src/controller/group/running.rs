@@ -1,16 +1,16 @@
 //! The group of a resource, running. What it should know goes to it at once, and waits for no API call.
 
-use super::super::policy::{Assignment, Shadow};
 use super::super::Context;
-use crate::driver::{Access, Driver, GroupHandle, Reports, moment};
-use super::snapshot::Snapshot;
+use super::super::policy::{Assignment, Shadow};
 use super::secrets::Secrets;
+use super::snapshot::Snapshot;
+use crate::contract::Group as Wanted;
+use crate::driver::{Access, Driver, GroupHandle, Reports, moment};
 use crate::group::{Decided, Event, Moment, Record, Report};
 use crate::kubernetes::crd::{Redis, ShadowStatus};
 use crate::kubernetes::nodes::Place;
 use crate::kubernetes::{pods, settings};
 use crate::policy::PolicyChain;
-use crate::contract::Group as Wanted;
 use crate::redis::Logins;
 use crate::report::{GroupNames, ObserveFn, Reporter};
 use futures_channel::mpsc::{UnboundedReceiver, unbounded};
@@ -66,20 +66,45 @@ impl RunningGroup {
         let in_front = line.live().digest().to_owned();
         let wanted = (settings.wanted.clone(), settings.parameters.clone());
         let hang_limit = Duration::from_millis(u64::from(wanted.0.hang_limit_ms));
-        let access = Access { logins: logins.clone(), tls: secrets.tls.as_ref().map(|identity| identity.tls.clone()), hang_limit };
+        let access = Access {
+            logins: logins.clone(),
+            tls: secrets.tls.as_ref().map(|identity| identity.tls.clone()),
+            hang_limit,
+        };
         let (records_in, records) = unbounded();
         // Nobody is left to be told when this fails.
         let publish = move |_: Moment, record: Record| drop(records_in.unbounded_send(record));
-        let names = GroupNames { namespace: wanted.0.namespace.clone(), name: wanted.0.name.clone(), topology: wanted.0.topology };
+        let names = GroupNames {
+            namespace: wanted.0.namespace.clone(),
+            name: wanted.0.name.clone(),
+            topology: wanted.0.topology,
+        };
         let (driver, reports) = Driver::new(settings, access, Arc::clone(&line), publish, context.start);
-        let pulse = context.health.group(format!("{}/{}", names.namespace, names.name), moment(context.start, Instant::now()));
+        let pulse = context
+            .health
+            .group(format!("{}/{}", names.namespace, names.name), moment(context.start, Instant::now()));
         let driver = driver.with_heartbeat(pulse);
         let reporter = Reporter::new(names.clone(), Arc::clone(&context.metrics), None);
         let handle = driver.handle();
         let task = context.groups.spawn(driver.among(&context.thread_load).run()).abort_handle();
         let certificate = secrets.tls.as_ref().map(|identity| identity.digest.clone());
         let (shadow, members) = (None, Vec::new());
-        Self { handle, reports, records, reporter, line, in_front, shadow, names, wanted, logins, certificate, members, may_act: false, task }
+        Self {
+            handle,
+            reports,
+            records,
+            reporter,
+            line,
+            in_front,
+            shadow,
+            names,
+            wanted,
+            logins,
+            certificate,
+            members,
+            may_act: false,
+            task,
+        }
     }
 
     /// Who decided, for people.
@@ -114,35 +139,48 @@ impl RunningGroup {
             (self.line, self.in_front) = (assignment.line, in_front);
             self.handle.set_policies(Arc::clone(&self.line));
         }
-        if self.shadow.as_ref().map(|shadow| shadow.target().name()) != assignment.shadow.as_ref().map(|target| target.name()) {
-            self.shadow = assignment.shadow.map(|target| Shadow::new(&context.shadows, target, self.names.clone(), Arc::clone(&context.metrics)));
+        if self.shadow.as_ref().map(|shadow| shadow.target().name())
+            != assignment.shadow.as_ref().map(|target| target.name())
+        {
+            self.shadow = assignment.shadow.map(|target| {
+                Shadow::new(&context.shadows, target, self.names.clone(), Arc::clone(&context.metrics))
+            });
         }
     }
 
     /// Whether it has to be started anew: its connections would be others.
     pub fn is_outdated(&self, redis: &Redis, secrets: &Secrets) -> bool {
-        self.wanted.0.hang_limit_ms != redis.spec.failover.down_after_milliseconds || self.certificate.is_some() != secrets.tls.is_some()
+        self.wanted.0.hang_limit_ms != redis.spec.failover.down_after_milliseconds
+            || self.certificate.is_some() != secrets.tls.is_some()
     }
 
     /// Tells it what is known now.
     pub fn tell(&mut self, snapshot: &Snapshot, secrets: &Secrets, parameters: &str) {
         let wanted = (settings::settings(&snapshot.redis, Timestamp::now()).wanted, parameters.to_owned());
         if self.wanted != wanted {
-            self.handle.send(Event::Wanted { wanted: Box::new(wanted.0.clone()), parameters: wanted.1.clone() });
+            self.handle
+                .send(Event::Wanted { wanted: Box::new(wanted.0.clone()), parameters: wanted.1.clone() });
             self.wanted = wanted;
         }
-        let (logins, certificate) = (secrets.passwords.logins(), secrets.tls.as_ref().map(|identity| &identity.digest));
+        let (logins, certificate) =
+            (secrets.passwords.logins(), secrets.tls.as_ref().map(|identity| &identity.digest));
         if self.logins != logins || self.certificate.as_ref() != certificate {
             self.handle.log_in_as(logins.clone(), secrets.tls.as_ref().map(|identity| identity.tls.clone()));
             (self.logins, self.certificate) = (logins, certificate.cloned());
         }
         let now = SystemTime::now();
         let version = |pod: &k8s_openapi::api::core::v1::Pod| pod.metadata.resource_version.clone();
-        let standing = |pod: &k8s_openapi::api::core::v1::Pod| (version(pod), snapshot.revision.clone(), snapshot.place(pod).cloned());
+        let standing = |pod: &k8s_openapi::api::core::v1::Pod| {
+            (version(pod), snapshot.revision.clone(), snapshot.place(pod).cloned())
+        };
         let members: Vec<_> = snapshot.pods.iter().map(|(name, pod)| (name.clone(), standing(pod))).collect();
         if self.members != members {
             self.handle.send(Event::Members(
-                snapshot.pods.values().filter_map(|pod| pods::member(pod, &snapshot.revision, snapshot.place(pod), now)).collect(),
+                snapshot
+                    .pods
+                    .values()
+                    .filter_map(|pod| pods::member(pod, &snapshot.revision, snapshot.place(pod), now))
+                    .collect(),
             ));
             self.members = members;
         }

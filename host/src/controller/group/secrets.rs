@@ -1,4 +1,5 @@
-//! What the Secrets of a resource say: the password that is wanted, those that a Redis may still have, and the certificate.
+//! What the Secrets of a resource say: the password that is wanted, those that a Redis may still have, and
+//! the certificate.
 
 use super::objects::in_short;
 use crate::kubernetes::crd::{Redis, TlsSettings};
@@ -40,7 +41,11 @@ impl Passwords {
         if self.given.is_none() && self.wanted.is_some() {
             all.push(None);
         }
-        Logins::any(all.into_iter().map(|password| password.and_then(|password| Credentials::new(None, password).ok())).collect())
+        Logins::any(
+            all.into_iter()
+                .map(|password| password.and_then(|password| Credentials::new(None, password).ok()))
+                .collect(),
+        )
     }
 
     /// Whether a Redis may have to be told.
@@ -126,10 +131,16 @@ async fn try_read(client: &Client, redis: &Redis) -> Result<Read, kube::Error> {
     let (name, key) = (&password.secret_key_ref.name, &password.secret_key_ref.key);
     let secret = api.get_opt(name).await?;
     Ok(match wanted(secret.as_ref(), name, key) {
-        Ok(wanted) => (Some(Secrets { passwords: Passwords { wanted: Some(wanted), given, previous }, tls }), None),
+        Ok(wanted) => {
+            (Some(Secrets { passwords: Passwords { wanted: Some(wanted), given, previous }, tls }), None)
+        }
         // What was there before goes on: nobody is locked out by a Secret that is gone.
         Err(problem) => {
-            let before = given.map(|password| Passwords { wanted: Some(password.clone()), given: Some(password), previous });
+            let before = given.map(|password| Passwords {
+                wanted: Some(password.clone()),
+                given: Some(password),
+                previous,
+            });
             (before.map(|passwords| Secrets { passwords, tls }), Some(problem))
         }
     })
@@ -142,13 +153,23 @@ fn text(secret: Option<&Secret>, key: &str) -> Option<String> {
 fn wanted(secret: Option<&Secret>, name: &str, key: &str) -> Result<String, Problem> {
     let missing = |message: String| Problem { reason: "SecretMissing", message };
     let invalid = |message: String| Problem { reason: "SecretInvalid", message };
-    let secret = secret.ok_or_else(|| missing(format!("secret {name} is not there: create it, or take spec.password out")))?;
+    let secret = secret.ok_or_else(|| {
+        missing(format!("secret {name} is not there: create it, or take spec.password out"))
+    })?;
     let bytes = secret.data.as_ref().and_then(|data| data.get(key));
-    let bytes = bytes.ok_or_else(|| missing(format!("secret {name} has no key {key}: add it, or name another in spec.password.secretKeyRef")))?;
-    let text = str::from_utf8(&bytes.0).map_err(|_| invalid(format!("key {key} of secret {name} is no UTF-8 text: clients could not log in")))?;
+    let bytes = bytes.ok_or_else(|| {
+        missing(format!(
+            "secret {name} has no key {key}: add it, or name another in spec.password.secretKeyRef"
+        ))
+    })?;
+    let text = str::from_utf8(&bytes.0).map_err(|_| {
+        invalid(format!("key {key} of secret {name} is no UTF-8 text: clients could not log in"))
+    })?;
     let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     if text.is_empty() || text.contains('\0') {
-        return Err(invalid(format!("key {key} of secret {name} is empty: write the password into it, or take spec.password out")));
+        return Err(invalid(format!(
+            "key {key} of secret {name} is empty: write the password into it, or take spec.password out"
+        )));
     }
     Ok(text.to_owned())
 }
@@ -156,16 +177,28 @@ fn wanted(secret: Option<&Secret>, name: &str, key: &str) -> Result<String, Prob
 fn identity(redis: &Redis, settings: &TlsSettings, secret: Option<Secret>) -> Result<Identity, Problem> {
     let name = &settings.secret_name;
     let missing = |message: String| Problem { reason: "SecretMissing", message };
-    let secret = secret.ok_or_else(|| missing(format!("secret {name} is not there: create it, or take spec.tls out")))?;
+    let secret = secret
+        .ok_or_else(|| missing(format!("secret {name} is not there: create it, or take spec.tls out")))?;
     let data = secret.data.unwrap_or_default();
-    let part = |key: &str| data.get(key).map(|bytes| bytes.0.as_slice()).ok_or_else(|| missing(format!("secret {name} has no key {key}: add it")));
+    let part = |key: &str| {
+        data.get(key)
+            .map(|bytes| bytes.0.as_slice())
+            .ok_or_else(|| missing(format!("secret {name} has no key {key}: add it")))
+    };
     let (ca, certificate, key) = (part("ca.crt")?, part("tls.crt")?, part("tls.key")?);
-    let server_name =
-        settings.server_name.clone().unwrap_or_else(|| format!("redis-{}-master.{}.svc", redis.name_any(), redis.namespace().unwrap_or_default()));
+    let server_name = settings.server_name.clone().unwrap_or_else(|| {
+        format!("redis-{}-master.{}.svc", redis.name_any(), redis.namespace().unwrap_or_default())
+    });
     let tls = Tls::from_pem(ca, certificate, key, &server_name);
-    let tls = tls.map_err(|why| Problem { reason: "SecretInvalid", message: format!("secret {name}: {why}") })?;
+    let tls =
+        tls.map_err(|why| Problem { reason: "SecretInvalid", message: format!("secret {name}: {why}") })?;
     let digest = Sha256::new().chain_update(ca).chain_update(certificate).chain_update(key).finalize();
-    Ok(Identity { tls, since: Instant::now(), is_another: false, digest: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect() })
+    Ok(Identity {
+        tls,
+        since: Instant::now(),
+        is_another: false,
+        digest: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+    })
 }
 
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -189,7 +222,10 @@ mod tests {
         assert_eq!(changed.logins(), Logins::any(vec![login("new"), login("old"), login("older")]));
         assert_eq!(changed.before(), Some("old"));
         let done = of(Some("new"), Some("new"), Some("old"));
-        assert_eq!((done.logins(), done.before()), (Logins::any(vec![login("new"), login("old")]), Some("old")));
+        assert_eq!(
+            (done.logins(), done.before()),
+            (Logins::any(vec![login("new"), login("old")]), Some("old"))
+        );
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! What is known of one resource at one moment. Whoever writes into the cluster gets the newest one and makes it true; what came
-//! in between does not matter.
+//! What is known of one resource at one moment. Whoever writes into the cluster gets the newest one and makes
+//! it true; what came in between does not matter.
 
-use crate::driver::GroupHandle;
 use super::secrets::Secrets;
+use crate::contract::{Health, Verdict};
+use crate::driver::GroupHandle;
 use crate::group::Record;
 use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus};
 use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::objects::replication_user;
 use crate::kubernetes::status::Problem;
-use crate::contract::{Health, Verdict};
 use crate::report::{DecisionRef, MasterChange};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -59,8 +59,11 @@ pub struct Snapshot {
 impl Snapshot {
     /// Of a resource that has just been told of.
     pub fn new(redis: Arc<Redis>) -> Self {
-        let before = |of: fn(&RedisStatus) -> &Option<String>| redis.status.as_ref().and_then(|status| of(status).clone());
-        let (switchover_id, switchover_refused) = (before(|status| &status.switchover_id), before(|status| &status.switchover_refused));
+        let before = |of: fn(&RedisStatus) -> &Option<String>| {
+            redis.status.as_ref().and_then(|status| of(status).clone())
+        };
+        let (switchover_id, switchover_refused) =
+            (before(|status| &status.switchover_id), before(|status| &status.switchover_refused));
         let replication_user = before(|status| &status.replication_user);
         Self {
             redis,
@@ -91,10 +94,14 @@ impl Snapshot {
     /// Who was made known as master last, by us or by whoever was here before.
     pub fn master(&self) -> Option<&str> {
         let known = self.redis.status.as_ref().and_then(|status: &RedisStatus| status.published.as_ref());
-        self.record.as_ref().map(|(record, _)| record.published.master.as_str()).or(known.map(|published| published.name.as_str()))
+        self.record
+            .as_ref()
+            .map(|(record, _)| record.published.master.as_str())
+            .or(known.map(|published| published.name.as_str()))
     }
 
-    /// As whom an instance that starts logs in to its master. None: as any client would, until all let each other in.
+    /// As whom an instance that starts logs in to its master. None: as any client would, until all let each
+    /// other in.
     pub fn replication_user(&self) -> Option<&str> {
         let wanted = replication_user(&self.redis);
         self.replication_user.as_deref().filter(|known| wanted.as_deref() == Some(known))
@@ -107,7 +114,8 @@ impl Snapshot {
 
     /// Everybody is there and in sync.
     pub fn is_healthy(&self) -> bool {
-        self.is_whole() && self.decided.as_ref().is_some_and(|(decided, ..)| decided.decision.verdict == Verdict::Healthy)
+        self.is_whole()
+            && self.decided.as_ref().is_some_and(|(decided, ..)| decided.decision.verdict == Verdict::Healthy)
     }
 
     /// How one is. None: it has not been decided on.

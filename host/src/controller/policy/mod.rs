@@ -1,25 +1,26 @@
-//! One book of policies, by FailoverPolicy resource: loads what each names, has it proven, and only then puts it in front of the
-//! line of every group that names it. Whatever happens to a policy, its groups go on with what they had.
+//! One book of policies, by FailoverPolicy resource: loads what each names, has it proven, and only then puts
+//! it in front of the line of every group that names it. Whatever happens to a policy, its groups go on with
+//! what they had.
 
-mod reconciler;
 mod prover;
+mod reconciler;
 mod shadow;
+mod shadow_stats;
 mod slot;
 mod source;
-mod shadow_stats;
 
-pub use shadow::{ShadowTarget, Shadow, Shadows};
+pub use shadow::{Shadow, ShadowTarget, Shadows};
 
 use crate::kubernetes::crd::{FailoverPolicy, Redis};
 use crate::kubernetes::policies::{PolicyWatchEvent, watch_policies};
 use crate::kubernetes::status::Problem;
 use crate::kubernetes::watch::Key;
-use crate::policy::{Component, FallbackPolicy, PolicyChain, Policy, Sandbox};
+use crate::policy::{Component, FallbackPolicy, Policy, PolicyChain, Sandbox};
 use crate::registry::Remote;
 use futures_util::StreamExt;
-use reconciler::keep;
 use kube::{Client, ResourceExt};
 use prover::Prover;
+use reconciler::keep;
 use serde_json::{Map, Value};
 use slot::PolicySlot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,13 +63,32 @@ pub struct Assignment {
 
 impl Policies {
     /// A book without policies. `client` is for calls, `watches` for watches.
-    pub fn new(client: Client, watches: Client, sandbox: Arc<Sandbox>, chosen: Chosen, remote: Remote) -> Self {
+    pub fn new(
+        client: Client,
+        watches: Client,
+        sandbox: Arc<Sandbox>,
+        chosen: Chosen,
+        remote: Remote,
+    ) -> Self {
         let Chosen { embedded, own } = &chosen;
-        let line = if own.digest() == embedded.digest() { PolicyChain::new(Arc::clone(own) as Arc<dyn Policy>) } else { chosen.standing_in(false) };
+        let line = if own.digest() == embedded.digest() {
+            PolicyChain::new(Arc::clone(own) as Arc<dyn Policy>)
+        } else {
+            chosen.standing_in(false)
+        };
         // A fresh line has nobody in quarantine.
         drop(line.swap(Arc::clone(own) as Arc<dyn Policy>));
         let prover = Prover::new(sandbox, Arc::clone(embedded));
-        Self { client, watches, remote, prover, chosen, own: Arc::new(line), slots: Mutex::default(), changes: Sender::new(0) }
+        Self {
+            client,
+            watches,
+            remote,
+            prover,
+            chosen,
+            own: Arc::new(line),
+            slots: Mutex::default(),
+            changes: Sender::new(0),
+        }
     }
 
     /// Tells of changes of what any group should have.
@@ -81,7 +101,9 @@ impl Policies {
         let choice = redis.spec.policy.clone().unwrap_or_default();
         let slot = |name: String| self.slot(&(redis.namespace().unwrap_or_default(), name));
         let named = choice.name.map(slot);
-        let parameters = |slot: Option<&Arc<PolicySlot>>| merged(slot.map(|slot| slot.parameters()).unwrap_or_default(), redis);
+        let parameters = |slot: Option<&Arc<PolicySlot>>| {
+            merged(slot.map(|slot| slot.parameters()).unwrap_or_default(), redis)
+        };
         Assignment {
             line: named.as_ref().map_or_else(|| Arc::clone(&self.own), |slot| Arc::clone(&slot.line)),
             parameters: parameters(named.as_ref()),
@@ -90,7 +112,8 @@ impl Policies {
         }
     }
 
-    /// Looks after the policies of one namespace, or of all, until dropped. Only who has authority tells of them.
+    /// Looks after the policies of one namespace, or of all, until dropped. Only who has authority tells of
+    /// them.
     pub async fn look_after(self: Arc<Self>, namespace: Option<&str>, authority: Receiver<bool>) {
         let mut happenings = watch_policies(&self.watches, namespace);
         let mut reconcilers: BTreeMap<Key, Sender<Arc<FailoverPolicy>>> = BTreeMap::new();
@@ -103,14 +126,21 @@ impl Policies {
                     }
                     match *policy {
                         Ok(policy) => self.want(&mut reconcilers, key, Arc::new(policy), &authority),
-                        Err(error) => tracing::warn!(namespace = key.0, name = key.1, error, "policy not understood; what was before it goes on"),
+                        Err(error) => tracing::warn!(
+                            namespace = key.0,
+                            name = key.1,
+                            error,
+                            "policy not understood; what was before it goes on"
+                        ),
                     }
                 }
                 PolicyWatchEvent::Unwanted(key) => self.forget(&mut reconcilers, &key),
                 PolicyWatchEvent::Listing => listed = Some(BTreeSet::new()),
                 PolicyWatchEvent::Listed => {
                     let listed = listed.take().unwrap_or_default();
-                    for key in reconcilers.keys().filter(|key| !listed.contains(*key)).cloned().collect::<Vec<_>>() {
+                    for key in
+                        reconcilers.keys().filter(|key| !listed.contains(*key)).cloned().collect::<Vec<_>>()
+                    {
                         self.forget(&mut reconcilers, &key);
                     }
                 }
@@ -145,7 +175,11 @@ impl Policies {
         let mut slots = self.slots();
         if let Some(slot) = slots.get(key) {
             slot.lost();
-            tracing::info!(namespace = key.0, name = key.1, "policy is gone; who names it goes on with its last version");
+            tracing::info!(
+                namespace = key.0,
+                name = key.1,
+                "policy is gone; who names it goes on with its last version"
+            );
             // Only this book has it, and a reconciler that is about to end.
             if Arc::strong_count(&slot.line) == 1 && Arc::strong_count(slot) <= 2 {
                 slots.remove(key);
@@ -207,7 +241,10 @@ mod tests {
     #[test]
     fn what_a_resource_says_comes_before_its_policy_s_defaults_name_by_name() {
         let defaults = || json!({ "order": "data-first", "discard": ["a"] }).as_object().unwrap().clone();
-        assert_eq!(merged(defaults(), &redis(&json!({ "discard": [] }))), r#"{"discard":[],"order":"data-first"}"#);
+        assert_eq!(
+            merged(defaults(), &redis(&json!({ "discard": [] }))),
+            r#"{"discard":[],"order":"data-first"}"#
+        );
         assert_eq!(merged(defaults(), &redis(&Value::Null)), r#"{"discard":["a"],"order":"data-first"}"#);
         assert_eq!(merged(Map::new(), &redis(&Value::Null)), "{}");
     }

@@ -32,8 +32,14 @@ impl Prover {
         }
         let sandbox = Arc::clone(&self.sandbox);
         // A check that panics was made to by what it checks.
-        let verdict = tokio::task::spawn_blocking(move || load(&sandbox, &bytes)).await.unwrap_or_else(|error| Err(("Unproven", error.to_string())));
-        let component = Arc::new(verdict.map_err(|(reason, message)| Refusal { digest: Some(digest), reason, message })?);
+        let verdict = tokio::task::spawn_blocking(move || load(&sandbox, &bytes))
+            .await
+            .unwrap_or_else(|error| Err(("Unproven", error.to_string())));
+        let component = Arc::new(verdict.map_err(|(reason, message)| Refusal {
+            digest: Some(digest),
+            reason,
+            message,
+        })?);
         if proven.len() == PROVEN_MAX {
             proven.remove(0);
         }
@@ -45,9 +51,14 @@ impl Prover {
 fn load(sandbox: &Arc<Sandbox>, bytes: &[u8]) -> Result<Component, (&'static str, String)> {
     let component = Component::load(sandbox, bytes).map_err(|error| ("NoPolicy", error.to_string()))?;
     if !component.description().topologies.contains(&Topology::Replication) {
-        return Err(("WrongTopology", format!("{} does not decide for replication groups", component.title())));
+        return Err((
+            "WrongTopology",
+            format!("{} does not decide for replication groups", component.title()),
+        ));
     }
-    prove(&component).map_err(|why| ("Unproven", format!("it fails its proof: {why}; redis-operator policy check shows all")))?;
+    prove(&component).map_err(|why| {
+        ("Unproven", format!("it fails its proof: {why}; redis-operator policy check shows all"))
+    })?;
     Ok(component)
 }
 

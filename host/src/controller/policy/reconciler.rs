@@ -1,9 +1,12 @@
-//! One FailoverPolicy in our reconciler: what its source has is proven and put in front, and what became of it is told.
+//! One FailoverPolicy in our reconciler: what its source has is proven and put in front, and what became of
+//! it is told.
 
-use super::slot::{Refusal, PolicySlot};
+use super::slot::{PolicySlot, Refusal};
 use super::source::{Fetched, fetches};
 use super::{Policies, Policy};
-use crate::kubernetes::crd::{ActivePolicy, FailoverPolicy, FailoverPolicySpec, FailoverPolicyStatus, PolicySource};
+use crate::kubernetes::crd::{
+    ActivePolicy, FailoverPolicy, FailoverPolicySpec, FailoverPolicyStatus, PolicySource,
+};
 use crate::kubernetes::policies::write_status;
 use crate::policy::digest_of;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -22,7 +25,12 @@ struct PolicyReconciler {
 }
 
 /// Keeps one policy until nobody wants it any more.
-pub async fn keep(policies: Arc<Policies>, slot: Arc<PolicySlot>, wanted: Receiver<Arc<FailoverPolicy>>, authority: Receiver<bool>) {
+pub async fn keep(
+    policies: Arc<Policies>,
+    slot: Arc<PolicySlot>,
+    wanted: Receiver<Arc<FailoverPolicy>>,
+    authority: Receiver<bool>,
+) {
     let written = wanted.borrow().status.clone().unwrap_or_default();
     let known = written.active.clone();
     let mut reconciler = PolicyReconciler { policies, slot, wanted, authority, written };
@@ -62,9 +70,13 @@ impl PolicyReconciler {
         let (namespace, name) = &self.slot.key;
         let verdict = verdict.and_then(|component| {
             let (title, digest) = (component.title().to_owned(), component.digest().to_owned());
-            let quarantined =
-                |error: crate::policy::Quarantined| Refusal { digest: Some(digest.clone()), reason: "Quarantined", message: error.to_string() };
-            let is_other = self.slot.activate(component, parameters(&policy.spec), known).map_err(quarantined)?;
+            let quarantined = |error: crate::policy::Quarantined| Refusal {
+                digest: Some(digest.clone()),
+                reason: "Quarantined",
+                message: error.to_string(),
+            };
+            let is_other =
+                self.slot.activate(component, parameters(&policy.spec), known).map_err(quarantined)?;
             Ok((is_other, title, digest))
         });
         match verdict {
@@ -75,7 +87,14 @@ impl PolicyReconciler {
                 if !self.slot.refuse(refusal) {
                     return;
                 }
-                tracing::warn!(namespace, name, digest, reason, error = message, "policy refused; the one before it goes on");
+                tracing::warn!(
+                    namespace,
+                    name,
+                    digest,
+                    reason,
+                    error = message,
+                    "policy refused; the one before it goes on"
+                );
             }
         }
         self.policies.changed();
@@ -88,11 +107,19 @@ impl PolicyReconciler {
             return;
         }
         let (namespace, name) = &self.slot.key;
-        match tokio::time::timeout(WRITE_MAX, write_status(&self.policies.client, &self.slot.key, &status)).await {
+        match tokio::time::timeout(WRITE_MAX, write_status(&self.policies.client, &self.slot.key, &status))
+            .await
+        {
             Ok(Ok(())) => self.written = status,
             Ok(Err(kube::Error::Api(error))) if error.code == 404 => {}
-            Ok(Err(error)) => tracing::warn!(namespace, name, %error, "status of the policy not written; it is tried again"),
-            Err(_) => tracing::warn!(namespace, name, "status of the policy not written: the API server gave no answer; it is tried again"),
+            Ok(Err(error)) => {
+                tracing::warn!(namespace, name, %error, "status of the policy not written; it is tried again")
+            }
+            Err(_) => tracing::warn!(
+                namespace,
+                name,
+                "status of the policy not written: the API server gave no answer; it is tried again"
+            ),
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Shadows: policies that are asked the same as those that decide, on one thread of their own, later. Nothing waits for them, and
-//! nothing comes of what they say but counts and log lines.
+//! Shadows: policies that are asked the same as those that decide, on one thread of their own, later. Nothing
+//! waits for them, and nothing comes of what they say but counts and log lines.
 
-use super::slot::PolicySlot;
 use super::shadow_stats::ShadowStats;
+use super::slot::PolicySlot;
+use crate::contract::{Decision, Observation};
 use crate::group::Decided;
 use crate::guard;
 use crate::kubernetes::crd::ShadowStatus;
 use crate::policy::PolicyFault;
-use crate::contract::{Decision, Observation};
 use crate::report::{GroupNames, Metrics, ShadowOutcome, ShadowReporter};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,7 +71,10 @@ impl Shadow {
     /// Of a group that has not decided anything yet.
     pub fn new(shadows: &Shadows, target: ShadowTarget, names: GroupNames, metrics: Arc<Metrics>) -> Self {
         let policy = target.slot.key.1.clone();
-        let told = Told { reporter: Mutex::new(ShadowReporter::new(names, policy.clone(), metrics)), shadow_stats: ShadowStats::new(policy) };
+        let told = Told {
+            reporter: Mutex::new(ShadowReporter::new(names, policy.clone(), metrics)),
+            shadow_stats: ShadowStats::new(policy),
+        };
         Self { shadows: shadows.clone(), target: Arc::new(target), told: Arc::new(told) }
     }
 
@@ -83,7 +86,12 @@ impl Shadow {
     /// Has the same asked, if there is room. Never waits.
     pub fn follow(&self, decided: &Decided) {
         let (target, told) = (Arc::clone(&self.target), Arc::clone(&self.told));
-        let question = Question { target, told, observation: Arc::clone(&decided.observation), decision: Arc::clone(&decided.decision) };
+        let question = Question {
+            target,
+            told,
+            observation: Arc::clone(&decided.observation),
+            decision: Arc::clone(&decided.decision),
+        };
         if self.shadows.0.try_send(question).is_err() {
             self.told.tell(&self.target.slot, |reporter| reporter.dropped());
         }
@@ -109,11 +117,13 @@ fn answer_all(asked: &Receiver<Question>) {
         let slot = &target.slot;
         let Some(policy) = slot.candidate() else { continue };
         // As it would be asked if it decided.
-        let observation = Observation { parameters: target.parameters.clone(), ..Observation::clone(&observation) };
-        let answer = policy.decide(&observation).and_then(|answer| match guard::judge(&observation, &answer) {
-            Ok(()) => Ok(answer),
-            Err(breaches) => Err(PolicyFault::Breach(breaches.iter().map(ToString::to_string).collect())),
-        });
+        let observation =
+            Observation { parameters: target.parameters.clone(), ..Observation::clone(&observation) };
+        let answer =
+            policy.decide(&observation).and_then(|answer| match guard::judge(&observation, &answer) {
+                Ok(()) => Ok(answer),
+                Err(breaches) => Err(PolicyFault::Breach(breaches.iter().map(ToString::to_string).collect())),
+            });
         if let Err(fault) = &answer {
             slot.shadow_fault(start.elapsed(), policy.digest(), fault);
         }
@@ -121,5 +131,6 @@ fn answer_all(asked: &Receiver<Question>) {
     }
 }
 
-/// An answer takes a tenth of a millisecond, so this is a burst of all groups of a large fleet, and 20 MB at most.
+/// An answer takes a tenth of a millisecond, so this is a burst of all groups of a large fleet, and 20 MB at
+/// most.
 const QUESTIONS_MAX: usize = 1024;

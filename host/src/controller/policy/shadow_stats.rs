@@ -1,4 +1,5 @@
-//! How a policy answered target the one that decides, counted, and shown no more often than somebody would look.
+//! How a policy answered target the one that decides, counted, and shown no more often than somebody would
+//! look.
 
 use crate::kubernetes::crd::ShadowStatus;
 use crate::report::ShadowOutcome;
@@ -32,14 +33,18 @@ impl ShadowStats {
         });
     }
 
-    /// What to show. What is shown stays a while, unless something is counted for the first time. None: nothing was counted.
+    /// What to show. What is shown stays a while, unless something is counted for the first time. None:
+    /// nothing was counted.
     pub fn shown(&self) -> Option<ShadowStatus> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |status: &ShadowStatus| [status.agreed, status.differed, status.faults, status.dropped];
         let now = of(&state.now);
         let is_first = match &state.shown {
             None => now.iter().any(|count| *count > 0),
-            Some((shown, since)) => since.elapsed() >= SHOWN_FOR || now.iter().zip(of(shown)).any(|(now, shown)| *now > 0 && shown == 0),
+            Some((shown, since)) => {
+                since.elapsed() >= SHOWN_FOR
+                    || now.iter().zip(of(shown)).any(|(now, shown)| *now > 0 && shown == 0)
+            }
         };
         if is_first {
             state.shown = Some((state.now.clone(), Instant::now()));

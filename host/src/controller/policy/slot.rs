@@ -1,12 +1,12 @@
-//! The place of one FailoverPolicy in the book: who decides for those that name it, and what has become of its newest version. It
-//! outlives the resource, for those that still name it.
+//! The place of one FailoverPolicy in the book: who decides for those that name it, and what has become of
+//! its newest version. It outlives the resource, for those that still name it.
 
 use super::shadow_stats::ShadowStats;
 use crate::kubernetes::crd::{ActivePolicy, CandidatePolicy, Condition, FailoverPolicyStatus, RefusedPolicy};
 use crate::kubernetes::policies::{condition, now};
 use crate::kubernetes::status::Problem;
 use crate::kubernetes::watch::Key;
-use crate::policy::{Component, PolicyChain, Policy, Quarantined};
+use crate::policy::{Component, Policy, PolicyChain, Quarantined};
 use serde_json::{Map, Value};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -65,7 +65,9 @@ impl PolicySlot {
     pub fn fetched(&self, digest: &str) -> bool {
         let mut state = self.state();
         // One of another digest than was asked for was not looked at.
-        let was_refused = |refused: &RefusedPolicy| refused.digest.as_deref() == Some(digest) && refused.reason != DIGEST_MISMATCH;
+        let was_refused = |refused: &RefusedPolicy| {
+            refused.digest.as_deref() == Some(digest) && refused.reason != DIGEST_MISMATCH
+        };
         if state.refused.as_ref().is_some_and(was_refused) {
             return false;
         }
@@ -79,7 +81,12 @@ impl PolicySlot {
     ///
     /// # Errors
     /// [`Quarantined`]; nothing has changed.
-    pub fn activate(&self, policy: Arc<Component>, parameters: Map<String, Value>, known: Option<&ActivePolicy>) -> Result<bool, Quarantined> {
+    pub fn activate(
+        &self,
+        policy: Arc<Component>,
+        parameters: Map<String, Value>,
+        known: Option<&ActivePolicy>,
+    ) -> Result<bool, Quarantined> {
         let (title, digest) = (policy.title().to_owned(), policy.digest().to_owned());
         self.line.swap(Arc::clone(&policy) as Arc<dyn Policy>)?;
         // In quarantine there, it goes on to be asked by nobody.
@@ -90,7 +97,8 @@ impl PolicySlot {
         let is_other = is_new || state.parameters != parameters;
         if is_new {
             // A restart of the operator is no change.
-            let since = known.filter(|known| known.digest == digest).map_or_else(now, |known| known.since.clone());
+            let since =
+                known.filter(|known| known.digest == digest).map_or_else(now, |known| known.since.clone());
             state.active = Some(ActivePolicy { title, digest, since });
         }
         state.parameters = parameters;
@@ -108,7 +116,9 @@ impl PolicySlot {
     pub fn refuse(&self, Refusal { digest, reason, message }: Refusal) -> bool {
         let mut state = self.state();
         state.candidate = None;
-        let is_known = |known: &RefusedPolicy| (&known.digest, known.reason.as_str(), &known.message) == (&digest, reason, &message);
+        let is_known = |known: &RefusedPolicy| {
+            (&known.digest, known.reason.as_str(), &known.message) == (&digest, reason, &message)
+        };
         if state.refused.as_ref().is_some_and(is_known) {
             return false;
         }
@@ -127,21 +137,36 @@ impl PolicySlot {
         let name = &self.key.1;
         let who = self.line.line().first().map(|policy| policy.title().to_owned()).unwrap_or_default();
         let (reason, why) = match (&state.active, &state.refused) {
-            (Some(_), _) if !state.is_there => {
-                ("PolicyGone", format!("FailoverPolicy {name} is gone, and its last version {who} goes on until the operator restarts"))
-            }
+            (Some(_), _) if !state.is_there => (
+                "PolicyGone",
+                format!(
+                    "FailoverPolicy {name} is gone, and its last version {who} goes on until the operator \
+                     restarts"
+                ),
+            ),
             (None, _) if !state.is_there => (
                 "PolicyNotFound",
-                format!("FailoverPolicy {name} is not there, and the operator's own {who} decides: create it, or change spec.policy.name"),
+                format!(
+                    "FailoverPolicy {name} is not there, and the operator's own {who} decides: create it, \
+                     or change spec.policy.name"
+                ),
             ),
-            (None, Some(refused)) => {
-                ("PolicyRefused", format!("FailoverPolicy {name} is refused, and the operator's own {who} decides: {}", refused.message))
-            }
+            (None, Some(refused)) => (
+                "PolicyRefused",
+                format!(
+                    "FailoverPolicy {name} is refused, and the operator's own {who} decides: {}",
+                    refused.message
+                ),
+            ),
             // It is being proven: a moment.
             (None, None) => return None,
-            (Some(active), _) if self.is_out(active) => {
-                ("PolicyQuarantined", format!("FailoverPolicy {name} failed too often, and {who} decides: mend it, or change spec.policy.name"))
-            }
+            (Some(active), _) if self.is_out(active) => (
+                "PolicyQuarantined",
+                format!(
+                    "FailoverPolicy {name} failed too often, and {who} decides: mend it, or change \
+                     spec.policy.name"
+                ),
+            ),
             (Some(_), _) => return None,
         };
         Some(Problem { reason, message: why })
@@ -163,12 +188,18 @@ impl PolicySlot {
         let state = self.state();
         let who = self.line.line().first().map(|policy| policy.title().to_owned()).unwrap_or_default();
         let ready = match (&state.active, &state.candidate, &state.refused) {
-            (_, _, Some(refused)) => (false, refused.reason.as_str(), format!("{who} goes on: {}", refused.message)),
-            (_, Some(candidate), None) => (false, "Proving", format!("{who} goes on until {:.12} is proven", candidate.digest)),
+            (_, _, Some(refused)) => {
+                (false, refused.reason.as_str(), format!("{who} goes on: {}", refused.message))
+            }
+            (_, Some(candidate), None) => {
+                (false, "Proving", format!("{who} goes on until {:.12} is proven", candidate.digest))
+            }
             (Some(active), None, None) if self.is_out(active) => {
                 (false, "Quarantined", format!("{} failed too often, and {who} decides", active.title))
             }
-            (Some(active), None, None) => (true, "Proven", format!("{} decides for those who name it", active.title)),
+            (Some(active), None, None) => {
+                (true, "Proven", format!("{} decides for those who name it", active.title))
+            }
             (None, None, None) => (false, "Loading", format!("{who} decides until the policy is there")),
         };
         let refused = match &state.refused {
@@ -177,7 +208,10 @@ impl PolicySlot {
         };
         FailoverPolicyStatus {
             observed_generation: generation,
-            conditions: vec![condition(before, "Ready", ready, generation), condition(before, "Refused", refused, generation)],
+            conditions: vec![
+                condition(before, "Ready", ready, generation),
+                condition(before, "Refused", refused, generation),
+            ],
             active: state.active.clone(),
             candidate: state.candidate.clone(),
             refused: state.refused.clone(),
@@ -210,7 +244,12 @@ mod tests {
         let own = Arc::new(embedded(&sandbox).unwrap());
         // An empty custom section: another file, the same policy.
         let other = Component::load(&sandbox, &[EMBEDDED, &[0, 2, 1, b'x']].concat()).unwrap();
-        (PolicySlot::new(("shop".into(), "mine".into()), || PolicyChain::new(Arc::new(FallbackPolicy::new(Arc::clone(&own))))), Arc::new(other))
+        (
+            PolicySlot::new(("shop".into(), "mine".into()), || {
+                PolicyChain::new(Arc::new(FallbackPolicy::new(Arc::clone(&own))))
+            }),
+            Arc::new(other),
+        )
     }
 
     fn refusal(digest: &str) -> Refusal {
@@ -247,8 +286,14 @@ mod tests {
         assert!(slot.fetched("bad") && slot.refuse(refusal("bad")) && !slot.refuse(refusal("bad")));
         assert!(!slot.fetched("bad"), "the same bytes are not proven twice");
         let status = slot.status(&[], Some(2));
-        assert_eq!((status.active.unwrap().digest.as_str(), status.refused.unwrap().digest.unwrap().as_str()), (other.digest(), "bad"));
-        assert_eq!((ready(&slot), slot.line.line()[0].digest(), reason(&slot)), ((false, "Unproven".into()), other.digest(), None));
+        assert_eq!(
+            (status.active.unwrap().digest.as_str(), status.refused.unwrap().digest.unwrap().as_str()),
+            (other.digest(), "bad")
+        );
+        assert_eq!(
+            (ready(&slot), slot.line.line()[0].digest(), reason(&slot)),
+            ((false, "Unproven".into()), other.digest(), None)
+        );
         slot.lost();
         assert_eq!((reason(&slot), slot.line.line()[0].digest()), (Some("PolicyGone"), other.digest()));
     }
@@ -258,7 +303,13 @@ mod tests {
         let (slot, other) = slot();
         slot.found();
         slot.activate(Arc::clone(&other), Map::new(), None).unwrap();
-        (0..3).for_each(|at| slot.shadow_fault(Duration::from_secs(at), other.digest(), &PolicyFault::Trap("unreachable".into())));
+        (0..3).for_each(|at| {
+            slot.shadow_fault(
+                Duration::from_secs(at),
+                other.digest(),
+                &PolicyFault::Trap("unreachable".into()),
+            )
+        });
         assert!(slot.candidate().is_none());
         assert_eq!((reason(&slot), slot.line.line()[0].digest()), (None, other.digest()));
     }
@@ -269,7 +320,11 @@ mod tests {
         slot.found();
         slot.activate(Arc::clone(&other), Map::new(), None).unwrap();
         for at in 0..3 {
-            slot.line.fault(Duration::from_secs(at), other.digest(), &PolicyFault::Trap("unreachable".into()));
+            slot.line.fault(
+                Duration::from_secs(at),
+                other.digest(),
+                &PolicyFault::Trap("unreachable".into()),
+            );
         }
         assert_eq!((reason(&slot), ready(&slot)), (Some("PolicyQuarantined"), (false, "Quarantined".into())));
         assert!(slot.activate(other, Map::new(), None).is_err());

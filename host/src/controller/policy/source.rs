@@ -1,4 +1,5 @@
-//! Where a policy's bytes come from, as a stream of what is there: told again when it changes, tried again when it is not to be had.
+//! Where a policy's bytes come from, as a stream of what is there: told again when it changes, tried again
+//! when it is not to be had.
 
 use super::Policies;
 use super::slot::{DIGEST_MISMATCH, Refusal};
@@ -14,7 +15,11 @@ use std::time::Duration;
 pub type Fetched = Result<Vec<u8>, Refusal>;
 
 /// What the source has, now and later. Never ends.
-pub fn fetches(policies: &Arc<Policies>, namespace: &str, spec: &FailoverPolicySpec) -> BoxStream<'static, Fetched> {
+pub fn fetches(
+    policies: &Arc<Policies>,
+    namespace: &str,
+    spec: &FailoverPolicySpec,
+) -> BoxStream<'static, Fetched> {
     let source = spec.source.clone();
     let sha256 = spec.sha256.clone();
     let found = if let Some(map) = source.config_map {
@@ -26,15 +31,17 @@ pub fn fetches(policies: &Arc<Policies>, namespace: &str, spec: &FailoverPolicyS
         let policies = Arc::clone(policies);
         // The digest is part of what must be got: a tag may be moved back.
         let wanted = sha256.clone();
-        let ask = async move |(policies, spec, wait): (Arc<Policies>, FailoverPolicySpec, Option<Duration>)| {
-            if let Some(wait) = wait {
-                tokio::time::sleep(wait).await;
-            }
-            let fetched = fetch(&policies, &spec).await.and_then(|bytes| pinned(wanted.as_deref(), bytes));
-            let next = wait.map_or(RETRY_FIRST, |wait| (wait * 2).min(RETRY_LAST));
-            let wait = if fetched.is_ok() { Duration::MAX } else { next };
-            Some((fetched, (policies, spec, Some(wait))))
-        };
+        let ask =
+            async move |(policies, spec, wait): (Arc<Policies>, FailoverPolicySpec, Option<Duration>)| {
+                if let Some(wait) = wait {
+                    tokio::time::sleep(wait).await;
+                }
+                let fetched =
+                    fetch(&policies, &spec).await.and_then(|bytes| pinned(wanted.as_deref(), bytes));
+                let next = wait.map_or(RETRY_FIRST, |wait| (wait * 2).min(RETRY_LAST));
+                let wait = if fetched.is_ok() { Duration::MAX } else { next };
+                Some((fetched, (policies, spec, Some(wait))))
+            };
         let ask = Arc::new(ask);
         stream::unfold((policies, spec.clone(), None), move |state| {
             let ask = Arc::clone(&ask);
@@ -44,7 +51,10 @@ pub fn fetches(policies: &Arc<Policies>, namespace: &str, spec: &FailoverPolicyS
     } else {
         stream::once(async { Ok(EMBEDDED.to_vec()) }).boxed()
     };
-    found.map(move |fetched| fetched.and_then(|bytes| pinned(sha256.as_deref(), bytes))).chain(stream::pending()).boxed()
+    found
+        .map(move |fetched| fetched.and_then(|bytes| pinned(sha256.as_deref(), bytes)))
+        .chain(stream::pending())
+        .boxed()
 }
 
 async fn fetch(policies: &Policies, spec: &FailoverPolicySpec) -> Fetched {
@@ -63,7 +73,9 @@ fn file_offers(path: PathBuf) -> BoxStream<'static, Fetched> {
             tokio::time::sleep(FILE_EVERY).await;
         }
         let name = path.clone();
-        let read = tokio::task::spawn_blocking(move || read_file(&name)).await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let read = tokio::task::spawn_blocking(move || read_file(&name))
+            .await
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)));
         let fetched = read.map_err(|error| refusal("SourceMissing", format!("{}: {error}", path.display())));
         Some((fetched, (path, stamps)))
     })

@@ -6,7 +6,10 @@ use super::*;
 fn what_a_careful_engine_plans() {
     let plays: Vec<(&str, Play)> = vec![
         ("a dead master is replaced", dead()),
-        ("at once with its replica", with(dead(), |play| play.act(follow("redis-2", "redis-1", Role::Replica)))),
+        (
+            "at once with its replica",
+            with(dead(), |play| play.act(follow("redis-2", "redis-1", Role::Replica))),
+        ),
         ("a hung one", silent()),
         ("a ring is broken", ring()),
         ("an empty return", amnesic()),
@@ -40,7 +43,8 @@ fn what_a_careful_engine_plans() {
             "refused twice by an observer that had no connection",
             with(dead(), |play| {
                 play.servers[0].link.closed_age_us = None;
-                play.servers[0].link.refusals = Some(Refusals { count: 2, first_age_us: 7_000, last_age_us: 1_500 });
+                play.servers[0].link.refusals =
+                    Some(Refusals { count: 2, first_age_us: 7_000, last_age_us: 1_500 });
             }),
         ),
         (
@@ -61,15 +65,23 @@ fn what_a_careful_engine_plans() {
         }),
         ("a returned master gives up its provable surplus", {
             with(rejoin(|last| (last.replid, last.offset) = ("z".into(), 80)), |play| {
-                play.decision.stages[0].actions =
-                    vec![Action::Follow(Follow { id: "redis-2".into(), master: "redis-0".into(), discards_bytes: 30, expect: expect(Role::Master) })];
+                play.decision.stages[0].actions = vec![Action::Follow(Follow {
+                    id: "redis-2".into(),
+                    master: "redis-0".into(),
+                    discards_bytes: 30,
+                    expect: expect(Role::Master),
+                })];
             })
         }),
-        ("of two masters the one not on record follows", rejoin(|last| (last.replid, last.offset) = ("z".into(), 40))),
+        (
+            "of two masters the one not on record follows",
+            rejoin(|last| (last.replid, last.offset) = ("z".into(), 40)),
+        ),
         (
             "a chain is flattened while the stream flows, two samples of which differ by their ages",
             rejoin(|last| {
-                (last.role, last.master, last.link_up) = (Role::Replica, Some(("10.0.0.2".into(), 6379)), true);
+                (last.role, last.master, last.link_up) =
+                    (Role::Replica, Some(("10.0.0.2".into(), 6379)), true);
                 (last.replid, last.offset) = ("a".into(), 120);
             }),
         ),
@@ -79,7 +91,10 @@ fn what_a_careful_engine_plans() {
                 (last.replid, last.offset, last.former) = ("b".into(), 100, Some(("a".into(), 100)));
             }),
         ),
-        ("a person says that it may be discarded", with(rejoin(|_| {}), |play| play.observation.parameters = r#"{"discard":["redis-2"]}"#.into())),
+        (
+            "a person says that it may be discarded",
+            with(rejoin(|_| {}), |play| play.observation.parameters = r#"{"discard":["redis-2"]}"#.into()),
+        ),
         (
             "its role was taken in the last failover",
             with(rejoin(|_| {}), |play| {
@@ -96,7 +111,8 @@ fn what_a_careful_engine_plans() {
         (
             "silence, once the self-fence bit",
             with(silent(), |play| {
-                (play.observation.group.prefer, play.observation.group.self_fence_lag_s) = (Preference::Consistency, Some(1));
+                (play.observation.group.prefer, play.observation.group.self_fence_lag_s) =
+                    (Preference::Consistency, Some(1));
                 play.servers[0].link.alive_age_us = Some(4_000_000);
                 for replica in &mut play.servers[1..] {
                     (replica.link_up, replica.link_down_s) = (false, Some(4));
@@ -111,14 +127,16 @@ fn what_a_careful_engine_plans() {
         }),
         ("an old snapshot of the master on record", {
             with(amnesic(), |play| {
-                (play.servers[0].former, play.servers[0].offset, play.servers[0].keys) = (Some(("a".into(), 40)), 40, 10);
+                (play.servers[0].former, play.servers[0].offset, play.servers[0].keys) =
+                    (Some(("a".into(), 40)), 40, 10);
                 play.servers[1].keys = 10;
             })
         }),
         ("a full copy of an heir, which has lost the id before", {
             with(dead(), |play| {
                 play.servers[0].replid = "older".into();
-                (play.servers[1].replid, play.servers[2].replid, play.servers[2].former) = ("b".into(), "b".into(), Some(("a".into(), 50)));
+                (play.servers[1].replid, play.servers[2].replid, play.servers[2].former) =
+                    ("b".into(), "b".into(), Some(("a".into(), 50)));
             })
         }),
         ("the master on record, back from an append-only file with more than its copies have", {
@@ -128,12 +146,20 @@ fn what_a_careful_engine_plans() {
                 (old.run_id, old.replid, old.offset, old.keys) = ("again".into(), "new".into(), 1, 11);
                 (old.master, old.link_up) = (Some(itself), false);
                 play.servers[1].link_up = false;
-                *play.promote() = Promote { id: "redis-0".into(), source: None, meant_for: "redis-0".into(), ..play.promote().clone() };
+                *play.promote() = Promote {
+                    id: "redis-0".into(),
+                    source: None,
+                    meant_for: "redis-0".into(),
+                    ..play.promote().clone()
+                };
                 play.decision.stages.truncate(1);
                 (play.servers[1].keys, play.servers[2].keys) = (10, 10);
             })
         }),
-        ("an older failover holds nothing back", with(silent(), |play| play.observation.last_failover = last_failover("x", "redis-0", 3_000_000))),
+        (
+            "an older failover holds nothing back",
+            with(silent(), |play| play.observation.last_failover = last_failover("x", "redis-0", 3_000_000)),
+        ),
         ("nothing", Play::new(vec![], Verdict::Healthy, vec![])),
     ];
     for (name, play) in plays {

@@ -1,5 +1,5 @@
-//! Every rule, against plans that a careful engine makes (all accepted) and against the same plans with one thing wrong (one
-//! rule breached, and no other).
+//! Every rule, against plans that a careful engine makes (all accepted) and against the same plans with one
+//! thing wrong (one rule breached, and no other).
 
 mod accepts;
 mod rejects;
@@ -18,8 +18,14 @@ struct Play {
 impl Play {
     fn new(servers: Vec<Server>, verdict: Verdict, stages: Vec<Vec<Action>>) -> Self {
         let mut observation = observe(&servers);
-        observation.published =
-            Some(Published { master: "redis-0".into(), run_id: "run-0".into(), replid: "a".into(), offset: 100, epoch: 3, age_us: 60_000_000 });
+        observation.published = Some(Published {
+            master: "redis-0".into(),
+            run_id: "run-0".into(),
+            replid: "a".into(),
+            offset: 100,
+            epoch: 3,
+            age_us: 60_000_000,
+        });
         let stages = stages.into_iter().map(|actions| Stage { summary: String::new(), actions }).collect();
         let decision = Decision {
             verdict,
@@ -38,11 +44,15 @@ impl Play {
     fn breached(mut self) -> Vec<Rule> {
         self.observation.instances = observe(&self.servers).instances;
         if self.decision.members.is_empty() {
-            self.decision.members = self.observation.instances.iter().map(|instance| member(&instance.id)).collect();
+            self.decision.members =
+                self.observation.instances.iter().map(|instance| member(&instance.id)).collect();
         }
-        let runs: Vec<_> = self.servers.iter().map(|server| (server.id.clone(), server.run_id.clone())).collect();
+        let runs: Vec<_> =
+            self.servers.iter().map(|server| (server.id.clone(), server.run_id.clone())).collect();
         let fill = |id: &str, expect: &mut Expectation| {
-            if let Some((_, run_id)) = runs.iter().find(|(known, _)| known == id).filter(|_| expect.run_id.is_empty()) {
+            if let Some((_, run_id)) =
+                runs.iter().find(|(known, _)| known == id).filter(|_| expect.run_id.is_empty())
+            {
                 expect.run_id.clone_from(run_id);
             }
         };
@@ -62,7 +72,12 @@ impl Play {
                 Action::Command(it) => fill(&it.id, &mut it.expect),
             }
         }
-        judge(&self.observation, &self.decision).err().unwrap_or_default().into_iter().map(|breach| breach.rule).collect()
+        judge(&self.observation, &self.decision)
+            .err()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|breach| breach.rule)
+            .collect()
     }
 
     fn promote(&mut self) -> &mut Promote {
@@ -78,7 +93,15 @@ impl Play {
 }
 
 fn member(id: &str) -> Member {
-    Member { id: id.into(), role: Role::Unknown, health: Health::Alive, proof: String::new(), rank: None, ineligible: None, lag_bytes: None }
+    Member {
+        id: id.into(),
+        role: Role::Unknown,
+        health: Health::Alive,
+        proof: String::new(),
+        rank: None,
+        ineligible: None,
+        lag_bytes: None,
+    }
 }
 
 fn expect(role: Role) -> Expectation {
@@ -86,7 +109,13 @@ fn expect(role: Role) -> Expectation {
 }
 
 fn promote(id: &str, evidence: Evidence) -> Action {
-    Action::Promote(Promote { id: id.into(), source: Some("redis-0".into()), meant_for: id.into(), evidence, expect: expect(Role::Replica) })
+    Action::Promote(Promote {
+        id: id.into(),
+        source: Some("redis-0".into()),
+        meant_for: id.into(),
+        evidence,
+        expect: expect(Role::Replica),
+    })
 }
 
 fn follow(id: &str, master: &str, role: Role) -> Action {
@@ -109,7 +138,8 @@ fn pod(uid: &str) -> Pod {
     }
 }
 
-/// The master's process is gone; both replicas were asked afterwards. The first is promoted, then the other follows.
+/// The master's process is gone; both replicas were asked afterwards. The first is promoted, then the other
+/// follows.
 fn dead() -> Play {
     let mut master = Server::master(0, "a", 100);
     let mut replicas = [Server::replica(1, &master), Server::replica(2, &master)];
@@ -125,15 +155,21 @@ fn dead() -> Play {
         (replica.link_up, replica.last_io_s, replica.link_down_s) = (false, None, Some(0));
     }
     let [one, two] = replicas;
-    let stages = vec![vec![promote("redis-1", Evidence::Dead)], vec![follow("redis-2", "redis-1", Role::Replica)]];
+    let stages =
+        vec![vec![promote("redis-1", Evidence::Dead)], vec![follow("redis-2", "redis-1", Role::Replica)]];
     Play::new(vec![master, one, two], Verdict::Act, stages)
 }
 
 /// The master hangs: nobody has heard of it for 1.2 s.
 fn silent() -> Play {
     let mut play = dead();
-    play.servers[0].link =
-        Link { state: LinkState::TimedOut, state_age_us: 900_000, closed_age_us: None, refusals: None, alive_age_us: Some(1_200_000) };
+    play.servers[0].link = Link {
+        state: LinkState::TimedOut,
+        state_age_us: 900_000,
+        closed_age_us: None,
+        refusals: None,
+        alive_age_us: Some(1_200_000),
+    };
     for replica in &mut play.servers[1..] {
         (replica.link_up, replica.last_io_s, replica.earlier) = (true, Some(1), Some((100, 1_100_000)));
     }
@@ -144,7 +180,8 @@ fn silent() -> Play {
 /// A crash in the middle of a handover: old and new follow each other.
 fn ring() -> Play {
     let mut play = dead();
-    play.servers[0] = Server { master: Some(play.servers[1].place.clone()), ..Server::replica(0, &play.servers[1]) };
+    play.servers[0] =
+        Server { master: Some(play.servers[1].place.clone()), ..Server::replica(0, &play.servers[1]) };
     play.servers[1].link_up = true;
     play.promote().evidence = Evidence::Abdicated;
     play
@@ -177,7 +214,11 @@ fn rejoin(with: impl FnOnce(&mut Server)) -> Play {
     let mut last = Server { keys: 10, ..Server::new(2) };
     with(&mut last);
     let role = last.role;
-    Play::new(vec![master.clone(), Server::replica(1, &master), last], Verdict::Act, vec![vec![follow("redis-2", "redis-0", role)]])
+    Play::new(
+        vec![master.clone(), Server::replica(1, &master), last],
+        Verdict::Act,
+        vec![vec![follow("redis-2", "redis-0", role)]],
+    )
 }
 
 /// A person asked for a switchover to the first replica.
@@ -198,7 +239,13 @@ fn handover() -> Play {
 }
 
 fn last_failover(source: &str, target: &str, age_us: u64) -> Option<Failover> {
-    Some(Failover { age_us, source: Some(source.into()), target: target.into(), meant_for: target.into(), evidence: Evidence::Dead })
+    Some(Failover {
+        age_us,
+        source: Some(source.into()),
+        target: target.into(),
+        meant_for: target.into(),
+        evidence: Evidence::Dead,
+    })
 }
 
 fn with(mut play: Play, change: impl FnOnce(&mut Play)) -> Play {
@@ -213,5 +260,9 @@ fn rules_have_distinct_kebab_names_and_a_sentence() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), Rule::ALL.len());
-    assert!(Rule::ALL.into_iter().all(|rule| rule.why().ends_with('.') && rule.why().starts_with(char::is_uppercase)));
+    assert!(
+        Rule::ALL
+            .into_iter()
+            .all(|rule| rule.why().ends_with('.') && rule.why().starts_with(char::is_uppercase))
+    );
 }

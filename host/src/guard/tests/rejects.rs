@@ -8,8 +8,16 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         (Rule::Quiet, "paused", with(dead(), |play| play.observation.group.paused = true)),
         (Rule::Quiet, "healthy with a plan", with(dead(), |play| play.decision.verdict = Verdict::Healthy)),
         (Rule::Quiet, "act without a plan", with(dead(), |play| play.decision.stages.clear())),
-        (Rule::Members, "one is missing", with(dead(), |play| play.decision.members = vec![member("redis-0"), member("redis-1")])),
-        (Rule::KnownIds, "a stranger is to be master in the end", with(dead(), |play| play.promote().meant_for = "ghost".into())),
+        (
+            Rule::Members,
+            "one is missing",
+            with(dead(), |play| play.decision.members = vec![member("redis-0"), member("redis-1")]),
+        ),
+        (
+            Rule::KnownIds,
+            "a stranger is to be master in the end",
+            with(dead(), |play| play.promote().meant_for = "ghost".into()),
+        ),
         (
             Rule::OnePromotion,
             "two at once",
@@ -23,21 +31,45 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
             "promoted, then told to follow",
             with(dead(), |play| {
                 play.decision.stages[1].actions = vec![promote("redis-2", Evidence::Dead)];
-                let stage = Stage { summary: String::new(), actions: vec![follow("redis-1", "redis-2", Role::Master)] };
+                let stage = Stage {
+                    summary: String::new(),
+                    actions: vec![follow("redis-1", "redis-2", Role::Master)],
+                };
                 play.decision.stages.push(stage);
             }),
         ),
         (
             Rule::Star,
             "a replica is followed in a later stage",
-            with(dead(), |play| play.decision.stages[1].actions = vec![follow("redis-2", "redis-0", Role::Replica)]),
+            with(dead(), |play| {
+                play.decision.stages[1].actions = vec![follow("redis-2", "redis-0", Role::Replica)]
+            }),
         ),
-        (Rule::Star, "follows itself", with(dead(), |play| play.decision.stages[1].actions = vec![follow("redis-2", "redis-2", Role::Replica)])),
-        (Rule::Expectation, "another run", with(dead(), |play| play.promote().expect.run_id = "other".into())),
+        (
+            Rule::Star,
+            "follows itself",
+            with(dead(), |play| {
+                play.decision.stages[1].actions = vec![follow("redis-2", "redis-2", Role::Replica)]
+            }),
+        ),
+        (
+            Rule::Expectation,
+            "another run",
+            with(dead(), |play| play.promote().expect.run_id = "other".into()),
+        ),
         (Rule::Expectation, "another role", with(dead(), |play| play.promote().expect.role = Role::Master)),
-        (Rule::Expectation, "another history", with(dead(), |play| play.promote().expect.replid = Some("b".into()))),
+        (
+            Rule::Expectation,
+            "another history",
+            with(dead(), |play| play.promote().expect.replid = Some("b".into())),
+        ),
         (Rule::Freshness, "a target that is gone is kicked", {
-            with(dead(), |play| play.act(Action::KickClients(KickClients { id: "redis-0".into(), expect: expect(Role::Master) })))
+            with(dead(), |play| {
+                play.act(Action::KickClients(KickClients {
+                    id: "redis-0".into(),
+                    expect: expect(Role::Master),
+                }))
+            })
         }),
         (Rule::AllowList, "a foreign directive", {
             with(dead(), |play| {
@@ -52,12 +84,26 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         (Rule::AllowList, "any command", {
             with(dead(), |play| {
                 let arguments = vec!["FLUSHALL".into()];
-                play.act(Action::Command(Command { id: "redis-2".into(), arguments, expect: expect(Role::Replica) }));
+                play.act(Action::Command(Command {
+                    id: "redis-2".into(),
+                    arguments,
+                    expect: expect(Role::Replica),
+                }));
             })
         }),
-        (Rule::AllowList, "another topology", with(dead(), |play| play.observation.group.topology = Topology::Cluster)),
+        (
+            Rule::AllowList,
+            "another topology",
+            with(dead(), |play| play.observation.group.topology = Topology::Cluster),
+        ),
         (Rule::BoundedPause, "an hour", {
-            with(dead(), |play| play.act(Action::Fence(Fence { id: "redis-2".into(), max_ms: 3_600_000, expect: expect(Role::Replica) })))
+            with(dead(), |play| {
+                play.act(Action::Fence(Fence {
+                    id: "redis-2".into(),
+                    max_ms: 3_600_000,
+                    expect: expect(Role::Replica),
+                }))
+            })
         }),
         (Rule::Evidence, "on request", with(dead(), |play| play.promote().evidence = Evidence::Requested)),
         (
@@ -72,35 +118,75 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         (
             Rule::Evidence,
             "closed, and not refused",
-            with(dead(), |play| (play.servers[0].link.state, play.servers[0].link.refusals) = (LinkState::Closed, None)),
+            with(dead(), |play| {
+                (play.servers[0].link.state, play.servers[0].link.refusals) = (LinkState::Closed, None)
+            }),
         ),
-        (Rule::Evidence, "refused once, by an observer without a connection", with(dead(), |play| play.servers[0].link.closed_age_us = None)),
-        (Rule::Evidence, "silent for less than the limit", with(silent(), |play| play.servers[0].link.alive_age_us = Some(900_000))),
+        (
+            Rule::Evidence,
+            "refused once, by an observer without a connection",
+            with(dead(), |play| play.servers[0].link.closed_age_us = None),
+        ),
+        (
+            Rule::Evidence,
+            "silent for less than the limit",
+            with(silent(), |play| play.servers[0].link.alive_age_us = Some(900_000)),
+        ),
         (Rule::Evidence, "busy is life", with(silent(), |play| play.servers[0].link.state = LinkState::Busy)),
-        (Rule::Evidence, "silent, and called dead", with(silent(), |play| play.promote().evidence = Evidence::Dead)),
+        (
+            Rule::Evidence,
+            "silent, and called dead",
+            with(silent(), |play| play.promote().evidence = Evidence::Dead),
+        ),
         (Rule::FinalOffsets, "a replica still hears it", with(dead(), |play| play.servers[2].link_up = true)),
-        (Rule::FinalOffsets, "a replica was asked before", with(dead(), |play| play.servers[1].age_us = 2_500)),
+        (
+            Rule::FinalOffsets,
+            "a replica was asked before",
+            with(dead(), |play| play.servers[1].age_us = 2_500),
+        ),
         (
             Rule::FinalOffsets,
             "nobody names it, and a stranger is heard",
             with(dead(), |play| {
                 for replica in &mut play.servers[1..] {
-                    (replica.master, replica.link_up, replica.last_io_s) = (Some(("192.0.2.7".into(), 6379)), true, Some(0));
+                    (replica.master, replica.link_up, replica.last_io_s) =
+                        (Some(("192.0.2.7".into(), 6379)), true, Some(0));
                 }
             }),
         ),
-        (Rule::FinalOffsets, "the stream still moves", with(silent(), |play| play.servers[2].earlier = Some((99, 1_100_000)))),
-        (Rule::SelfFence, "no fence", with(silent(), |play| play.observation.group.prefer = Preference::Consistency)),
+        (
+            Rule::FinalOffsets,
+            "the stream still moves",
+            with(silent(), |play| play.servers[2].earlier = Some((99, 1_100_000))),
+        ),
+        (
+            Rule::SelfFence,
+            "no fence",
+            with(silent(), |play| play.observation.group.prefer = Preference::Consistency),
+        ),
         (
             Rule::SelfFence,
             "too early",
             with(silent(), |play| {
-                (play.observation.group.prefer, play.observation.group.self_fence_lag_s) = (Preference::Consistency, Some(1));
+                (play.observation.group.prefer, play.observation.group.self_fence_lag_s) =
+                    (Preference::Consistency, Some(1));
             }),
         ),
-        (Rule::CoolDown, "just after another", with(silent(), |play| play.observation.last_failover = last_failover("x", "redis-0", 2_000_000))),
-        (Rule::SelfDoubt, "all fell silent", with(silent(), |play| play.observation.silent_groups_permille = 600)),
-        (Rule::ReachableMaster, "another master answers", with(dead(), |play| play.servers.push(Server { keys: 10, ..Server::master(3, "a", 90) }))),
+        (
+            Rule::CoolDown,
+            "just after another",
+            with(silent(), |play| play.observation.last_failover = last_failover("x", "redis-0", 2_000_000)),
+        ),
+        (
+            Rule::SelfDoubt,
+            "all fell silent",
+            with(silent(), |play| play.observation.silent_groups_permille = 600),
+        ),
+        (
+            Rule::ReachableMaster,
+            "another master answers",
+            with(dead(), |play| play.servers.push(Server { keys: 10, ..Server::master(3, "a", 90) })),
+        ),
         (
             Rule::ReachableMaster,
             "a master is to follow a replica that is promoted",
@@ -109,12 +195,23 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
                 play.act(follow("redis-3", "redis-1", Role::Master));
             }),
         ),
-        (Rule::Bootstrap, "one names a master", { with(bootstrap(), |play| play.servers[2].master = Some(play.servers[0].place.clone())) }),
-        (Rule::Bootstrap, "the empty one of two", with(bootstrap(), |play| play.promote().id = "redis-2".into())),
+        (Rule::Bootstrap, "one names a master", {
+            with(bootstrap(), |play| play.servers[2].master = Some(play.servers[0].place.clone()))
+        }),
+        (
+            Rule::Bootstrap,
+            "the empty one of two",
+            with(bootstrap(), |play| play.promote().id = "redis-2".into()),
+        ),
         (Rule::Bootstrap, "the one on record is only out of sight", {
             with(bootstrap(), |play| {
                 play.observation.published = dead().observation.published;
-                play.servers[0].link = Link { state: LinkState::Closed, state_age_us: 100, alive_age_us: Some(9_000), ..play.servers[0].link };
+                play.servers[0].link = Link {
+                    state: LinkState::Closed,
+                    state_age_us: 100,
+                    alive_age_us: Some(9_000),
+                    ..play.servers[0].link
+                };
             })
         }),
         (Rule::Fit, "priority 0", with(dead(), |play| play.servers[1].priority = Some(0))),
@@ -123,44 +220,86 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         (Rule::Fit, "mid-sync", with(dead(), |play| play.servers[1].is_syncing = true)),
         (Rule::Fit, "not announced", with(dead(), |play| play.servers[1].is_announced = false)),
         (Rule::Fit, "in a FAILOVER", with(dead(), |play| play.servers[1].in_failover = true)),
-        (Rule::Lineage, "foreign, and further", with(dead(), |play| (play.servers[1].replid, play.servers[1].offset) = ("foreign".into(), 9_999))),
+        (
+            Rule::Lineage,
+            "foreign, and further",
+            with(dead(), |play| (play.servers[1].replid, play.servers[1].offset) = ("foreign".into(), 9_999)),
+        ),
         (Rule::MostAdvanced, "the other has more", with(dead(), |play| play.servers[2].offset = 101)),
-        (Rule::Quorum, "a minimum of three", with(dead(), |play| play.observation.group.members_min = Some(3))),
-        (Rule::Quorum, "silence without a majority", with(silent(), |play| play.observation.group.members_desired = 5)),
+        (
+            Rule::Quorum,
+            "a minimum of three",
+            with(dead(), |play| play.observation.group.members_min = Some(3)),
+        ),
+        (
+            Rule::Quorum,
+            "silence without a majority",
+            with(silent(), |play| play.observation.group.members_desired = 5),
+        ),
         (Rule::InDoubt, "another may be promoted already", {
             with(dead(), |play| {
                 play.servers.push(Server { ..Server::replica(3, &play.servers[0]) });
-                play.servers[3].link = Link { state: LinkState::TimedOut, alive_age_us: Some(50_000), ..play.servers[3].link };
-                play.observation.in_doubt = vec![InDoubt { action: promote("redis-3", Evidence::Dead), age_us: 20_000 }];
+                play.servers[3].link =
+                    Link { state: LinkState::TimedOut, alive_age_us: Some(50_000), ..play.servers[3].link };
+                play.observation.in_doubt =
+                    vec![InDoubt { action: promote("redis-3", Evidence::Dead), age_us: 20_000 }];
             })
         }),
         (Rule::NoDestructiveFollow, "a foreign history with data", rejoin(|_| {})),
         (
             Rule::NoDestructiveFollow,
             "a surplus that is no fork",
-            rejoin(|last| (last.replid, last.offset, last.former) = ("b".into(), 130, Some(("a".into(), 110)))),
+            rejoin(|last| {
+                (last.replid, last.offset, last.former) = ("b".into(), 130, Some(("a".into(), 110)))
+            }),
         ),
-        (Rule::NoDestructiveFollow, "a fork that is not reported", rejoin(|last| (last.replid, last.offset) = ("z".into(), 80))),
-        (Rule::NoDestructiveFollow, "a master that loads", with(rejoin(|last| last.keys = 0), |play| play.servers[0].is_loading = true)),
+        (
+            Rule::NoDestructiveFollow,
+            "a fork that is not reported",
+            rejoin(|last| (last.replid, last.offset) = ("z".into(), 80)),
+        ),
+        (
+            Rule::NoDestructiveFollow,
+            "a master that loads",
+            with(rejoin(|last| last.keys = 0), |play| play.servers[0].is_loading = true),
+        ),
         (Rule::Amnesia, "follows the empty return", {
             with(amnesic(), |play| {
                 play.servers.push(Server::new(3));
-                play.decision.stages = vec![Stage { summary: String::new(), actions: vec![follow("redis-3", "redis-0", Role::Master)] }];
+                play.decision.stages = vec![Stage {
+                    summary: String::new(),
+                    actions: vec![follow("redis-3", "redis-0", Role::Master)],
+                }];
             })
         }),
         (Rule::TwoMasters, "the one on record is to follow", {
-            with(rejoin(|last| (last.replid, last.offset, last.former) = ("b".into(), 95, Some(("a".into(), 90)))), |play| {
-                let follow = Follow { id: "redis-0".into(), master: "redis-2".into(), discards_bytes: 10, expect: expect(Role::Master) };
-                play.decision.stages[0].actions = vec![Action::Follow(follow)];
-            })
+            with(
+                rejoin(|last| {
+                    (last.replid, last.offset, last.former) = ("b".into(), 95, Some(("a".into(), 90)))
+                }),
+                |play| {
+                    let follow = Follow {
+                        id: "redis-0".into(),
+                        master: "redis-2".into(),
+                        discards_bytes: 10,
+                        expect: expect(Role::Master),
+                    };
+                    play.decision.stages[0].actions = vec![Action::Follow(follow)];
+                },
+            )
         }),
         (Rule::TwoMasters, "a replica leaves a master that is only out of sight", {
             with(rejoin(|_| {}), |play| {
                 let lost = Server {
-                    link: Link { state: LinkState::TimedOut, alive_age_us: Some(40_000), ..play.servers[0].link },
+                    link: Link {
+                        state: LinkState::TimedOut,
+                        alive_age_us: Some(40_000),
+                        ..play.servers[0].link
+                    },
                     ..Server::master(3, "a", 100)
                 };
-                (play.servers[2].role, play.servers[2].master, play.servers[2].link_up) = (Role::Replica, Some(lost.place.clone()), true);
+                (play.servers[2].role, play.servers[2].master, play.servers[2].link_up) =
+                    (Role::Replica, Some(lost.place.clone()), true);
                 (play.servers[2].replid, play.servers[2].offset) = ("a".into(), 100);
                 play.servers.push(lost);
                 play.decision.stages[0].actions = vec![follow("redis-2", "redis-0", Role::Replica)];
@@ -171,7 +310,8 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
             "a copy of another life of the group, for a master that is not on record",
             with(
                 rejoin(|last| {
-                    (last.role, last.master, last.offset) = (Role::Replica, Some(("10.0.0.3".into(), 6379)), 90);
+                    (last.role, last.master, last.offset) =
+                        (Role::Replica, Some(("10.0.0.3".into(), 6379)), 90);
                 }),
                 |play| play.observation.published = None,
             ),
@@ -183,7 +323,12 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
                 (old.run_id, old.replid, old.offset, old.keys) = ("again".into(), "new".into(), 1, 10);
                 (old.master, old.link_up) = (Some(itself), false);
                 play.servers[1].link_up = false;
-                *play.promote() = Promote { id: "redis-0".into(), source: None, meant_for: "redis-0".into(), ..play.promote().clone() };
+                *play.promote() = Promote {
+                    id: "redis-0".into(),
+                    source: None,
+                    meant_for: "redis-0".into(),
+                    ..play.promote().clone()
+                };
                 play.decision.stages.truncate(1);
                 (play.servers[1].keys, play.servers[2].keys) = (10, 10);
             })
@@ -191,12 +336,15 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         (Rule::SafeRestart, "a master", {
             with(handover(), |play| {
                 play.servers[0].pod = Some(pod("u"));
-                play.decision.stages[0].actions = vec![Action::Restart(Restart { id: "redis-0".into(), uid: "u".into() })];
+                play.decision.stages[0].actions =
+                    vec![Action::Restart(Restart { id: "redis-0".into(), uid: "u".into() })];
             })
         }),
         (Rule::HandoverInSync, "nobody asked", with(handover(), |play| play.observation.switchover = None)),
         (Rule::HandoverInSync, "another was asked for", {
-            with(handover(), |play| play.observation.switchover = Some(Switchover { target: Some("redis-2".into()), age_us: 1 }))
+            with(handover(), |play| {
+                play.observation.switchover = Some(Switchover { target: Some("redis-2".into()), age_us: 1 })
+            })
         }),
         (Rule::HandoverInSync, "the link is down", with(handover(), |play| play.servers[1].link_up = false)),
     ]

@@ -1,20 +1,21 @@
-//! The Redis resource, `k8s.amaiz.com/v1alpha1`: what a user wants. Every field of amaizfinance/redis-operator with its meaning,
-//! and what it lacked. The custom resource definition in `deploy/` is generated from these types.
+//! The Redis resource, `k8s.amaiz.com/v1alpha1`: what a user wants. Every field of
+//! amaizfinance/redis-operator with its meaning, and what it lacked. The custom resource definition in
+//! `deploy/` is generated from these types.
 
 mod policy;
 mod schema;
 mod status;
 
 pub use policy::{
-    ActivePolicy, CandidatePolicy, ConfigMapSource, EmbeddedSource, FailoverPolicy, FailoverPolicySpec, FailoverPolicyStatus, FileSource, OciSource,
-    PolicySource, RefusedPolicy, ShadowStatus, UrlSource,
+    ActivePolicy, CandidatePolicy, ConfigMapSource, EmbeddedSource, FailoverPolicy, FailoverPolicySpec,
+    FailoverPolicyStatus, FileSource, OciSource, PolicySource, RefusedPolicy, ShadowStatus, UrlSource,
 };
 pub use schema::{definitions, parse};
 pub use status::{Condition, InstanceStatus, LastFailover, PublishedMaster, RedisStatus, Timeline};
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, LocalObjectReference, PersistentVolumeClaimSpec, PodSecurityContext, ResourceRequirements, SecretKeySelector,
-    SecurityContext, Toleration, TopologySpreadConstraint, Volume,
+    Affinity, Container, LocalObjectReference, PersistentVolumeClaimSpec, PodSecurityContext,
+    ResourceRequirements, SecretKeySelector, SecurityContext, Toleration, TopologySpreadConstraint, Volume,
 };
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -45,12 +46,14 @@ use std::collections::BTreeMap;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RedisSpec {
-    /// Redis instances, the master included. Three keep the data through the loss of any one while a second one restarts.
+    /// Redis instances, the master included. Three keep the data through the loss of any one while a second
+    /// one restarts.
     #[schemars(range(min = 1, max = 500))]
     pub replicas: i32,
-    /// Directives of redis.conf, by name. Those that the operator owns, or has a field for, are refused: bind, port, dir, include, daemonize,
-    /// replicaof, masterauth, requirepass, rename-command, protected-mode, replica-announce-ip, replica-announce-port, cluster-enabled,
-    /// those of TLS that `tls` stands for, and a `user default`.
+    /// Directives of redis.conf, by name. Those that the operator owns, or has a field for, are refused:
+    /// bind, port, dir, include, daemonize, replicaof, masterauth, requirepass, rename-command,
+    /// protected-mode, replica-announce-ip, replica-announce-port, cluster-enabled, those of TLS that
+    /// `tls` stands for, and a `user default`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[x_kube(validation = Rule::new(
         "self.all(name, !(name.lowerAscii() in ['include','bind','protected-mode','port','daemonize','dir','replica-announce-ip','replica-announce-port','slave-announce-ip','slave-announce-port','replicaof','slaveof','masterauth','requirepass','rename-command']))"
@@ -106,7 +109,8 @@ pub struct RedisSpec {
     /// Of the Pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
-    /// A claim for the data of each instance. None: the data lives in memory, and in an emptyDir for transfers.
+    /// A claim for the data of each instance. None: the data lives in memory, and in an emptyDir for
+    /// transfers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_volume_claim_template: Option<ClaimTemplate>,
     /// Further volumes of the Pods.
@@ -150,7 +154,8 @@ pub struct Password {
     pub secret_key_ref: SecretKeySelector,
 }
 
-/// The certificate of all instances. Another one in the Secret is taken into use while they run, without restart or loss.
+/// The certificate of all instances. Another one in the Secret is taken into use while they run, without
+/// restart or loss.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct TlsSettings {
@@ -233,9 +238,10 @@ pub struct ServiceSettings {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FailoverSettings {
-    /// A server without a valid reply for this many milliseconds hangs. While nobody writes, a master that hangs is told from one that the
-    /// operator cannot reach by its heartbeat to its replicas, which comes once a second: with less than that, an idle master that is
-    /// only out of the operator's sight is replaced.
+    /// A server without a valid reply for this many milliseconds hangs. While nobody writes, a master that
+    /// hangs is told from one that the operator cannot reach by its heartbeat to its replicas, which
+    /// comes once a second: with less than that, an idle master that is only out of the operator's sight
+    /// is replaced.
     #[schemars(range(min = 100, max = 600_000))]
     pub down_after_milliseconds: u32,
     /// Do nothing while fewer instances answer. None: 2, or 1 in a group of two.
@@ -244,9 +250,9 @@ pub struct FailoverSettings {
     pub min_size: Option<u16>,
     /// What to do about a master that is silent and cannot be reached.
     pub prefer: Prefer,
-    /// A master refuses writes when no replica has acknowledged for `selfFenceLagSeconds`, so that one that is cut off does not take
-    /// what nobody will ever see. Its price: the last one left takes no writes. Of three instances and more only. A
-    /// `min-replicas-to-write` in `config` goes before it.
+    /// A master refuses writes when no replica has acknowledged for `selfFenceLagSeconds`, so that one that
+    /// is cut off does not take what nobody will ever see. Its price: the last one left takes no writes.
+    /// Of three instances and more only. A `min-replicas-to-write` in `config` goes before it.
     pub self_fence: bool,
     /// After how many seconds without a replica a master refuses writes.
     #[schemars(range(min = 1, max = 600))]
@@ -255,7 +261,13 @@ pub struct FailoverSettings {
 
 impl Default for FailoverSettings {
     fn default() -> Self {
-        Self { down_after_milliseconds: 1500, min_size: None, prefer: Prefer::Availability, self_fence: true, self_fence_lag_seconds: 10 }
+        Self {
+            down_after_milliseconds: 1500,
+            min_size: None,
+            prefer: Prefer::Availability,
+            self_fence: true,
+            self_fence_lag_seconds: 10,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The FailoverPolicy resource, `k8s.amaiz.com/v1alpha1`: where a policy comes from, and what has become of it.
+//! The FailoverPolicy resource, `k8s.amaiz.com/v1alpha1`: where a policy comes from, and what has become of
+//! it.
 
 #![allow(clippy::duplicated_attributes, reason = "printed columns have properties of one name")]
 
@@ -21,15 +22,31 @@ use serde::{Deserialize, Serialize};
     status = "FailoverPolicyStatus",
     derive = "PartialEq",
     doc = "A failover policy, proven before it decides for anybody",
-    printcolumn(name = "Active", type_ = "string", json_path = ".status.active.title", description = "Policy that decides"),
-    printcolumn(name = "Digest", type_ = "string", json_path = ".status.active.digest", description = "SHA-256 of its file"),
+    printcolumn(
+        name = "Active",
+        type_ = "string",
+        json_path = ".status.active.title",
+        description = "Policy that decides"
+    ),
+    printcolumn(
+        name = "Digest",
+        type_ = "string",
+        json_path = ".status.active.digest",
+        description = "SHA-256 of its file"
+    ),
     printcolumn(
         name = "Ready",
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].status",
         description = "Whether the spec's policy decides"
     ),
-    printcolumn(name = "Refused", type_ = "string", json_path = ".status.refused.reason", description = "Why the newest one does not", priority = 1),
+    printcolumn(
+        name = "Refused",
+        type_ = "string",
+        json_path = ".status.refused.reason",
+        description = "Why the newest one does not",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -126,7 +143,8 @@ pub struct FailoverPolicyStatus {
     /// The generation of the spec that all this is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The one that decides for whoever names this resource. None: none was proven yet, and the operator's own does.
+    /// The one that decides for whoever names this resource. None: none was proven yet, and the operator's
+    /// own does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<ActivePolicy>,
     /// The one that is being proven.

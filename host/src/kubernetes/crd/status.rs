@@ -1,4 +1,5 @@
-//! What the operator tells of a Redis resource, and what it must remember: the record of the last published master.
+//! What the operator tells of a Redis resource, and what it must remember: the record of the last published
+//! master.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,8 @@ pub struct RedisStatus {
     /// The master as last made known. Decisions rest on it: do not edit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<PublishedMaster>,
-    /// As whom the instances log in to their master: they cannot follow another group's, whatever address it has.
+    /// As whom the instances log in to their master: they cannot follow another group's, whatever address it
+    /// has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replication_user: Option<String>,
     /// The `id` of the last switchover that was taken up.
@@ -67,8 +69,8 @@ pub struct Condition {
     pub observed_generation: Option<i64>,
 }
 
-/// What is known of one instance, as of the last time that a decision, a role or somebody's health changed. Numbers that change
-/// all the time are not here: `kubectl redis status` asks the operator for them.
+/// What is known of one instance, as of the last time that a decision, a role or somebody's health changed.
+/// Numbers that change all the time are not here: `kubectl redis status` asks the operator for them.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceStatus {
@@ -107,7 +109,8 @@ pub struct LastFailover {
     pub meant_for: String,
     /// Dead, Silent, Abdicated, Amnesic, Requested, Bootstrap.
     pub evidence: String,
-    /// How long each part of it took. None: it is under way, or the operator that carried it out ended before it did.
+    /// How long each part of it took. None: it is under way, or the operator that carried it out ended
+    /// before it did.
     #[serde(default)]
     pub timeline: Option<Timeline>,
     /// From the confirmed promotion until the Pods' labels told of it.
@@ -115,8 +118,8 @@ pub struct LastFailover {
     pub publish_microseconds: Option<i64>,
 }
 
-/// The parts of a change of master, in microseconds, because most of them take less than a millisecond. They follow one another;
-/// that it is made known runs beside the last.
+/// The parts of a change of master, in microseconds, because most of them take less than a millisecond. They
+/// follow one another; that it is made known runs beside the last.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Timeline {

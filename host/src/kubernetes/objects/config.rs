@@ -25,7 +25,11 @@ pub fn config_map(wanted: &Wanted<'_>) -> ConfigMap {
     if wanted.password.is_none() {
         master.extend(wanted.replication_user.map(|user| introduction(user, "")));
     }
-    let files = [(CONFIG_FILE, config(wanted.redis)), (MASTER_FILE, master), (REPLICAS_FILE, wanted.redis.spec.replicas.to_string())];
+    let files = [
+        (CONFIG_FILE, config(wanted.redis)),
+        (MASTER_FILE, master),
+        (REPLICAS_FILE, wanted.redis.spec.replicas.to_string()),
+    ];
     let files = files.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
     ConfigMap { metadata: metadata(wanted.redis, ""), data: Some(files), ..ConfigMap::default() }
 }
@@ -34,7 +38,8 @@ pub fn secret(wanted: &Wanted<'_>, password: &str) -> Secret {
     let quoted = quote(password);
     let mut text = format!("requirepass {quoted}\nmasterauth {quoted}\n");
     text.extend(wanted.replication_user.map(|user| introduction(user, password)));
-    let mut data = BTreeMap::from([(SECRET_FILE.to_owned(), text), (PASSWORD_KEY.to_owned(), password.to_owned())]);
+    let mut data =
+        BTreeMap::from([(SECRET_FILE.to_owned(), text), (PASSWORD_KEY.to_owned(), password.to_owned())]);
     data.extend(wanted.previous.map(|previous| (PREVIOUS_KEY.to_owned(), previous.to_owned())));
     Secret {
         metadata: metadata(wanted.redis, ""),
@@ -43,16 +48,26 @@ pub fn secret(wanted: &Wanted<'_>, password: &str) -> Secret {
     }
 }
 
-/// As whom the instances of a resource log in to their master, and nobody else does: an address that was their master's may be another
-/// group's by now, and whoever follows that copies it over all that they have. None: the user's own directives leave no room for it.
+/// As whom the instances of a resource log in to their master, and nobody else does: an address that was
+/// their master's may be another group's by now, and whoever follows that copies it over all that they have.
+/// None: the user's own directives leave no room for it.
 pub fn replication_user(redis: &Redis) -> Option<String> {
-    let is_theirs = redis.spec.config.keys().any(|name| ["aclfile", "masteruser"].contains(&name.to_ascii_lowercase().as_str()));
+    let is_theirs = redis
+        .spec
+        .config
+        .keys()
+        .any(|name| ["aclfile", "masteruser"].contains(&name.to_ascii_lowercase().as_str()));
     redis.uid().filter(|_| !is_theirs).map(|uid| format!("group-{uid}"))
 }
 
-/// Lets that user in and logs in as it. Not a part of redis.conf, since a Redis from before ACLs would not start with it.
+/// Lets that user in and logs in as it. Not a part of redis.conf, since a Redis from before ACLs would not
+/// start with it.
 fn introduction(user: &str, password: &str) -> String {
-    let (secret, word) = if password.is_empty() { ("nopass".to_owned(), user.to_owned()) } else { (quote(&format!(">{password}")), quote(password)) };
+    let (secret, word) = if password.is_empty() {
+        ("nopass".to_owned(), user.to_owned())
+    } else {
+        (quote(&format!(">{password}")), quote(password))
+    };
     format!("user {user} on {secret} {}\nmasteruser {user}\nmasterauth {word}\n", REPLICATES.join(" "))
 }
 
@@ -61,26 +76,47 @@ pub const REPLICATES: &[&str] = &["+psync", "+sync", "+replconf", "+ping"];
 
 /// The directives that a running Redis can be given.
 pub fn live_directives(redis: &Redis) -> BTreeMap<String, String> {
-    let of_the_user = redis.spec.config.iter().filter(|(name, _)| !is_read_at_start(name)).map(|(name, value)| (name.clone(), unquoted(value)));
+    let of_the_user = redis
+        .spec
+        .config
+        .iter()
+        .filter(|(name, _)| !is_read_at_start(name))
+        .map(|(name, value)| (name.clone(), unquoted(value)));
     of_the_user.chain(fence(redis)).chain(client_certificates(redis)).collect()
 }
 
 /// Whether clients have to show a certificate.
 fn client_certificates(redis: &Redis) -> Option<(String, String)> {
-    redis.spec.tls.as_ref().map(|tls| ("tls-auth-clients".to_owned(), if tls.client_certificates { "yes" } else { "no" }.to_owned()))
+    redis.spec.tls.as_ref().map(|tls| {
+        ("tls-auth-clients".to_owned(), if tls.client_certificates { "yes" } else { "no" }.to_owned())
+    })
 }
 
-/// How a master fences itself, where the user does not say otherwise. One of two must not stop when the other one does.
+/// How a master fences itself, where the user does not say otherwise. One of two must not stop when the other
+/// one does.
 fn fence(redis: &Redis) -> BTreeMap<String, String> {
     let (spec, failover) = (&redis.spec, &redis.spec.failover);
-    let replicas = u8::from(failover.self_fence && spec.replicas >= 3).max(u8::from(failover.prefer == Prefer::Consistency));
-    let both = [("min-replicas-to-write", replicas.to_string()), ("min-replicas-max-lag", failover.self_fence_lag_seconds.to_string())];
-    both.into_iter().filter(|(name, _)| !spec.config.contains_key(*name)).map(|(name, value)| (name.to_owned(), value)).collect()
+    let replicas = u8::from(failover.self_fence && spec.replicas >= 3)
+        .max(u8::from(failover.prefer == Prefer::Consistency));
+    let both = [
+        ("min-replicas-to-write", replicas.to_string()),
+        ("min-replicas-max-lag", failover.self_fence_lag_seconds.to_string()),
+    ];
+    both.into_iter()
+        .filter(|(name, _)| !spec.config.contains_key(*name))
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// Those that a Redis reads when it starts, and never again: a change of them is a change of the Pods.
 pub fn start_directives(redis: &Redis) -> BTreeMap<&str, &str> {
-    redis.spec.config.iter().filter(|(name, _)| is_read_at_start(name)).map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    redis
+        .spec
+        .config
+        .iter()
+        .filter(|(name, _)| is_read_at_start(name))
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
 }
 
 fn is_read_at_start(directive: &str) -> bool {
@@ -91,7 +127,10 @@ fn is_read_at_start(directive: &str) -> bool {
 /// As CONFIG SET takes it: one argument, without the quotes of a file.
 fn unquoted(value: &str) -> String {
     let value = value.trim();
-    let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|inner| !inner.contains(['"', '\\']));
+    let inner = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .filter(|inner| !inner.contains(['"', '\\']));
     inner.unwrap_or(value).to_owned()
 }
 
@@ -159,13 +198,19 @@ pub fn config(redis: &Redis) -> String {
             lines.push(format!("{name} {value}"));
         }
     }
-    lines.extend(fence(redis).into_iter().chain(client_certificates(redis)).map(|(name, value)| format!("{name} {value}")));
+    lines.extend(
+        fence(redis)
+            .into_iter()
+            .chain(client_certificates(redis))
+            .map(|(name, value)| format!("{name} {value}")),
+    );
     if spec.password.is_some() {
         lines.push(format!("include /secret/{SECRET_FILE}"));
     }
     lines.extend(spec.config.iter().map(|(name, value)| match value.trim() {
         "" => format!("{name} \"\""),
-        // The definition refuses it; one that was stored under an older definition must not become a directive of its own.
+        // The definition refuses it; one that was stored under an older definition must not become a
+        // directive of its own.
         value if value.contains(char::is_control) => format!("{name} {}", quote(value)),
         value => format!("{name} {value}"),
     }));

@@ -15,16 +15,26 @@ pub fn failover_slice_name(redis: &Redis) -> String {
     format!("{}-master", super::name(redis))
 }
 
-/// A slice of the master Service beside the one that Kubernetes keeps, with the master alone. None: the Pod has no address.
+/// A slice of the master Service beside the one that Kubernetes keeps, with the master alone. None: the Pod
+/// has no address.
 pub fn failover_slice(redis: &Redis, master: &Pod) -> Option<EndpointSlice> {
     let address = master.status.as_ref()?.pod_ip.clone()?;
     let mut metadata = metadata(redis, "-master");
     let ours = [(SERVICE_LABEL, failover_slice_name(redis)), (MANAGED_BY_LABEL, FIELD_MANAGER.into())];
     metadata.labels.get_or_insert_default().extend(ours.map(|(label, value)| (label.to_owned(), value)));
     let endpoint = Endpoint {
-        conditions: Some(EndpointConditions { ready: Some(true), serving: Some(true), terminating: Some(false) }),
+        conditions: Some(EndpointConditions {
+            ready: Some(true),
+            serving: Some(true),
+            terminating: Some(false),
+        }),
         node_name: master.spec.as_ref().and_then(|spec| spec.node_name.clone()),
-        target_ref: Some(ObjectReference { uid: master.uid(), api_version: None, resource_version: None, ..master.object_ref(&()) }),
+        target_ref: Some(ObjectReference {
+            uid: master.uid(),
+            api_version: None,
+            resource_version: None,
+            ..master.object_ref(&())
+        }),
         addresses: vec![address.clone()],
         ..Endpoint::default()
     };
@@ -44,7 +54,9 @@ pub fn failover_slice(redis: &Redis, master: &Pod) -> Option<EndpointSlice> {
 
 /// Whether those slices, without ours, lead to that address and to no other.
 pub fn lead_to(slices: &[EndpointSlice], ours: &str, address: &str) -> bool {
-    let is_ready = |endpoint: &&Endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false);
+    let is_ready = |endpoint: &&Endpoint| {
+        endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
+    };
     let others = slices.iter().filter(|slice| slice.name_any() != ours).flat_map(|slice| &slice.endpoints);
     let mut addresses = others.filter(is_ready).flat_map(|endpoint| &endpoint.addresses).peekable();
     addresses.peek().is_some() && addresses.all(|ready| ready == address)

@@ -1,15 +1,17 @@
-//! The objects that a Redis resource asks for, as they should be: one file per kind, no client. The same resource gives the same
-//! objects, byte for byte, so that applying them again changes nothing.
+//! The objects that a Redis resource asks for, as they should be: one file per kind, no client. The same
+//! resource gives the same objects, byte for byte, so that applying them again changes nothing.
 
-mod failover_slice;
 mod config;
 mod disruption;
+mod failover_slice;
 mod pod;
 mod services;
 mod stateful_set;
 
+pub use config::{
+    AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, REPLICATES, live_directives, replication_user,
+};
 pub use failover_slice::{SERVICE_LABEL, failover_slice, failover_slice_name, lead_to};
-pub use config::{AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, REPLICATES, live_directives, replication_user};
 
 use super::crd::Redis;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
@@ -93,7 +95,9 @@ fn metadata(redis: &Redis, suffix: &str) -> ObjectMeta {
         name: Some(name(redis) + suffix),
         namespace: redis.namespace(),
         labels: Some(labels),
-        owner_references: redis.controller_owner_ref(&()).map(|owner| vec![OwnerReference { block_owner_deletion: Some(true), ..owner }]),
+        owner_references: redis
+            .controller_owner_ref(&())
+            .map(|owner| vec![OwnerReference { block_owner_deletion: Some(true), ..owner }]),
         ..ObjectMeta::default()
     }
 }

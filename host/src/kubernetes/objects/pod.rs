@@ -5,9 +5,10 @@ use super::services::EXPORTER_PORT;
 use super::{PORT, Wanted, label_selector, name, selector};
 use crate::kubernetes::crd::{ContainerSettings, PullPolicy, Redis};
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction, HTTPGetAction, Lifecycle,
-    LifecycleHandler, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretKeySelector, SecretVolumeSource,
-    Volume, VolumeMount, WeightedPodAffinityTerm,
+    Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    ExecAction, HTTPGetAction, Lifecycle, LifecycleHandler, ObjectFieldSelector, PodAffinityTerm,
+    PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretKeySelector, SecretVolumeSource, Volume,
+    VolumeMount, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -24,7 +25,11 @@ pub fn template(wanted: &Wanted<'_>) -> PodTemplateSpec {
     annotations.insert(CONFIG_ANNOTATION.into(), digest(&format!("{:?}", start_directives(redis))));
     let some = |list: &[_]| (!list.is_empty()).then(|| list.to_vec());
     PodTemplateSpec {
-        metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }),
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        }),
         spec: Some(PodSpec {
             containers: [Some(redis_container(redis)), exporter(redis)].into_iter().flatten().collect(),
             init_containers: (!spec.init_containers.is_empty()).then(|| spec.init_containers.clone()),
@@ -33,7 +38,8 @@ pub fn template(wanted: &Wanted<'_>) -> PodTemplateSpec {
             affinity: spec.affinity.clone().or_else(|| Some(apart(redis))),
             node_selector: (!spec.node_selector.is_empty()).then(|| spec.node_selector.clone()),
             tolerations: (!spec.tolerations.is_empty()).then(|| spec.tolerations.clone()),
-            topology_spread_constraints: (!spec.topology_spread_constraints.is_empty()).then(|| spec.topology_spread_constraints.clone()),
+            topology_spread_constraints: (!spec.topology_spread_constraints.is_empty())
+                .then(|| spec.topology_spread_constraints.clone()),
             service_account_name: spec.service_account_name.clone(),
             image_pull_secrets: some(&spec.image_pull_secrets),
             priority_class_name: spec.priority_class_name.clone(),
@@ -47,10 +53,16 @@ pub fn template(wanted: &Wanted<'_>) -> PodTemplateSpec {
 
 /// On nodes of their own, where there are enough of them.
 fn apart(redis: &Redis) -> Affinity {
-    let pod_affinity_term =
-        PodAffinityTerm { label_selector: Some(label_selector(redis)), topology_key: "kubernetes.io/hostname".into(), ..PodAffinityTerm::default() };
+    let pod_affinity_term = PodAffinityTerm {
+        label_selector: Some(label_selector(redis)),
+        topology_key: "kubernetes.io/hostname".into(),
+        ..PodAffinityTerm::default()
+    };
     let preferred = vec![WeightedPodAffinityTerm { weight: 100, pod_affinity_term }];
-    let apart = PodAntiAffinity { preferred_during_scheduling_ignored_during_execution: Some(preferred), ..PodAntiAffinity::default() };
+    let apart = PodAntiAffinity {
+        preferred_during_scheduling_ignored_during_execution: Some(preferred),
+        ..PodAntiAffinity::default()
+    };
     Affinity { pod_anti_affinity: Some(apart), ..Affinity::default() }
 }
 
@@ -60,7 +72,11 @@ fn digest(text: &str) -> String {
 
 /// The volume that holds the data.
 pub fn data_volume(redis: &Redis) -> String {
-    let named = redis.spec.data_volume_claim_template.as_ref().and_then(|template| template.metadata.as_ref()?.name.clone());
+    let named = redis
+        .spec
+        .data_volume_claim_template
+        .as_ref()
+        .and_then(|template| template.metadata.as_ref()?.name.clone());
     named.unwrap_or_else(|| name(redis))
 }
 
@@ -74,10 +90,14 @@ fn volumes(redis: &Redis) -> Vec<Volume> {
         volumes.push(Volume { secret: Some(secret), ..named("secret") });
     }
     if redis.spec.data_volume_claim_template.is_none() {
-        volumes.push(Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..named(&data_volume(redis)) });
+        volumes
+            .push(Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..named(&data_volume(redis)) });
     }
     if let Some(tls) = &redis.spec.tls {
-        let source = SecretVolumeSource { secret_name: Some(tls.secret_name.clone()), ..SecretVolumeSource::default() };
+        let source = SecretVolumeSource {
+            secret_name: Some(tls.secret_name.clone()),
+            ..SecretVolumeSource::default()
+        };
         volumes.push(Volume { secret: Some(source), ..named("tls") });
     }
     volumes.extend(redis.spec.volumes.iter().cloned());
@@ -100,14 +120,27 @@ fn redis_container(redis: &Redis) -> Container {
         mounts.push(mount("tls", "/tls", true));
     }
     let address = EnvVarSource {
-        field_ref: Some(ObjectFieldSelector { field_path: "status.podIP".into(), ..ObjectFieldSelector::default() }),
+        field_ref: Some(ObjectFieldSelector {
+            field_path: "status.podIP".into(),
+            ..ObjectFieldSelector::default()
+        }),
         ..EnvVarSource::default()
     };
-    // A replica of itself, unless a master is known: one that comes back empty can never wipe its replicas. With TLS of nobody, since
-    // Redis 7 stands still while it shakes hands with itself.
-    let (host, port_of) = if redis.spec.tls.is_some() { ("127.0.0.1", "1".to_owned()) } else { ("$(POD_IP)", PORT.to_string()) };
-    let arguments =
-        [format!("/config/{CONFIG_FILE}"), "--replicaof".into(), host.into(), port_of, "--include".into(), format!("/config/{MASTER_FILE}")];
+    // A replica of itself, unless a master is known: one that comes back empty can never wipe its replicas.
+    // With TLS of nobody, since Redis 7 stands still while it shakes hands with itself.
+    let (host, port_of) = if redis.spec.tls.is_some() {
+        ("127.0.0.1", "1".to_owned())
+    } else {
+        ("$(POD_IP)", PORT.to_string())
+    };
+    let arguments = [
+        format!("/config/{CONFIG_FILE}"),
+        "--replicaof".into(),
+        host.into(),
+        port_of,
+        "--include".into(),
+        format!("/config/{MASTER_FILE}"),
+    ];
     Container {
         name: "redis".into(),
         args: Some(arguments.into()),
@@ -118,7 +151,10 @@ fn redis_container(redis: &Redis) -> Container {
         volume_mounts: Some(mounts),
         readiness_probe: Some(probe(settings, &format!("{} {READY}", authorised(redis)), 2, 3)),
         liveness_probe: Some(probe(settings, &format!("{} {ALIVE}", authorised(redis)), 10, 6)),
-        lifecycle: Some(Lifecycle { pre_stop: Some(exec_handler(&format!("{} {}", authorised(redis), handed_over()))), ..Lifecycle::default() }),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(exec_handler(&format!("{} {}", authorised(redis), handed_over()))),
+            ..Lifecycle::default()
+        }),
         ..container(settings)
     }
 }
@@ -126,7 +162,11 @@ fn redis_container(redis: &Redis) -> Container {
 fn exporter(redis: &Redis) -> Option<Container> {
     let settings = redis.spec.exporter.as_ref()?;
     let alive = Probe {
-        http_get: Some(HTTPGetAction { path: Some("/".into()), port: IntOrString::Int(EXPORTER_PORT), ..HTTPGetAction::default() }),
+        http_get: Some(HTTPGetAction {
+            path: Some("/".into()),
+            port: IntOrString::Int(EXPORTER_PORT),
+            ..HTTPGetAction::default()
+        }),
         initial_delay_seconds: settings.initial_delay_seconds,
         ..Probe::default()
     };
@@ -135,11 +175,14 @@ fn exporter(redis: &Redis) -> Option<Container> {
         args: Some(vec![format!("--web.listen-address=:{EXPORTER_PORT}")]),
         env: Some(exporter_env(redis)),
         ports: Some(vec![port("exporter", EXPORTER_PORT)]),
-        volume_mounts: redis
-            .spec
-            .tls
-            .is_some()
-            .then(|| vec![VolumeMount { name: "tls".into(), mount_path: "/tls".into(), read_only: Some(true), ..VolumeMount::default() }]),
+        volume_mounts: redis.spec.tls.is_some().then(|| {
+            vec![VolumeMount {
+                name: "tls".into(),
+                mount_path: "/tls".into(),
+                read_only: Some(true),
+                ..VolumeMount::default()
+            }]
+        }),
         // Alive, not ready: whether it is ready must not decide whether Redis is reached.
         liveness_probe: Some(alive),
         ..container(settings)
@@ -148,11 +191,16 @@ fn exporter(redis: &Redis) -> Option<Container> {
 
 /// Where the Redis beside it is, and its password as of the start of the exporter.
 fn exporter_env(redis: &Redis) -> Vec<EnvVar> {
-    let value = |name: &str, value: String| EnvVar { name: name.into(), value: Some(value), ..EnvVar::default() };
+    let value =
+        |name: &str, value: String| EnvVar { name: name.into(), value: Some(value), ..EnvVar::default() };
     let scheme = if redis.spec.tls.is_some() { "rediss" } else { "redis" };
-    let mut env = vec![value("REDIS_ADDR", format!("{scheme}://localhost:{PORT}")), value("REDIS_ALIAS", redis.name_any())];
+    let mut env = vec![
+        value("REDIS_ADDR", format!("{scheme}://localhost:{PORT}")),
+        value("REDIS_ALIAS", redis.name_any()),
+    ];
     if redis.spec.password.is_some() {
-        let key = SecretKeySelector { key: PASSWORD_KEY.into(), name: name(redis), ..SecretKeySelector::default() };
+        let key =
+            SecretKeySelector { key: PASSWORD_KEY.into(), name: name(redis), ..SecretKeySelector::default() };
         let source = EnvVarSource { secret_key_ref: Some(key), ..EnvVarSource::default() };
         env.push(EnvVar { name: "REDIS_PASSWORD".into(), value_from: Some(source), ..EnvVar::default() });
     }
@@ -181,7 +229,12 @@ fn container(settings: &ContainerSettings) -> Container {
 }
 
 fn port(name: &str, port: i32) -> ContainerPort {
-    ContainerPort { name: Some(name.to_owned()), container_port: port, protocol: Some("TCP".into()), ..ContainerPort::default() }
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: port,
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    }
 }
 
 fn probe(settings: &ContainerSettings, script: &str, period_s: i32, failures: i32) -> Probe {
@@ -202,24 +255,37 @@ fn exec_handler(script: &str) -> LifecycleHandler {
 
 /// Puts the password where redis-cli looks for it: as it is now, not as it was when the container started.
 fn authorised(redis: &Redis) -> String {
-    let login = if redis.spec.password.is_some() { format!("sed -n 's/^requirepass /AUTH /p' /secret/{SECRET_FILE}; ") } else { String::new() };
-    let tls = if redis.spec.tls.is_some() { " --tls --cacert /tls/ca.crt --cert /tls/tls.crt --key /tls/tls.key" } else { "" };
+    let login = if redis.spec.password.is_some() {
+        format!("sed -n 's/^requirepass /AUTH /p' /secret/{SECRET_FILE}; ")
+    } else {
+        String::new()
+    };
+    let tls = if redis.spec.tls.is_some() {
+        " --tls --cacert /tls/ca.crt --cert /tls/tls.crt --key /tls/tls.key"
+    } else {
+        ""
+    };
     format!("r() {{ ({login}echo INFO replication; echo INFO persistence) | redis-cli{tls}; }};")
 }
 
-/// A master that is asked to stop waits for its handover, as long as its grace allows and somebody is there to take over; and for eight
-/// seconds for somebody to come, where one is wanted: when all are asked at once, the replicas are gone first and made again at once.
+/// A master that is asked to stop waits for its handover, as long as its grace allows and somebody is there
+/// to take over; and for eight seconds for somebody to come, where one is wanted: when all are asked at once,
+/// the replicas are gone first and made again at once.
 fn handed_over() -> String {
     let is_master = "i=$(r) && echo \"$i\" | grep -qE '^(role:master|NOAUTH)'";
     let is_alone = "echo \"$i\" | grep -q '^connected_slaves:0'";
     let is_awaited = format!("[ $n -lt 40 ] && [ \"$(cat /config/{REPLICAS_FILE})\" != 1 ]");
-    let turn = format!("if {is_alone}; then {is_awaited} || break; sleep 1; n=$((n+5)); else sleep 0.2; n=$((n+1)); fi");
+    let turn = format!(
+        "if {is_alone}; then {is_awaited} || break; sleep 1; n=$((n+5)); else sleep 0.2; n=$((n+1)); fi"
+    );
     format!("n=0; while [ $n -lt 100 ] && {is_master}; do {turn}; done")
 }
 
-/// Data loaded, and in sync: a master, or a replica whose link is up. The password and the certificate in here may be older or newer than
-/// those of the server, for as long as the kubelet takes: one that cannot be asked for that reason stays in service.
-const READY: &str = "case \"$(r 2>&1)\" in *NOAUTH* | *SSL* | *'closed the connection'*) ;; *role:master*loading:0* | *master_link_status:up*loading:0*) ;; *) false ;; esac";
+/// Data loaded, and in sync: a master, or a replica whose link is up. The password and the certificate in
+/// here may be older or newer than those of the server, for as long as the kubelet takes: one that cannot be
+/// asked for that reason stays in service.
+const READY: &str = "case \"$(r 2>&1)\" in *NOAUTH* | *SSL* | *'closed the connection'*) ;; \
+                     *role:master*loading:0* | *master_link_status:up*loading:0*) ;; *) false ;; esac";
 /// It says anything at all: loading, busy, and a certificate that is not trusted are life.
 const ALIVE: &str = "case \"$(r 2>&1)\" in '' | *refused*) false ;; esac";
 const GRACE_S: i64 = 30;

@@ -15,7 +15,12 @@ pub fn services(redis: &Redis) -> Vec<Service> {
         service.metadata.labels.get_or_insert_default().insert("service-type".into(), "headless".into());
         service
     };
-    vec![service(redis, "", None), headless, service(redis, "-master", Some(MASTER)), service(redis, "-replicas", Some(REPLICA))]
+    vec![
+        service(redis, "", None),
+        headless,
+        service(redis, "-master", Some(MASTER)),
+        service(redis, "-replicas", Some(REPLICA)),
+    ]
 }
 
 /// What every Service offers, by name.
@@ -35,7 +40,11 @@ fn service(redis: &Redis, suffix: &str, role: Option<&str>) -> Service {
     };
     let mut metadata = metadata(redis, suffix);
     metadata.annotations = redis.spec.service.as_ref().map(|settings| settings.annotations.clone());
-    let spec = ServiceSpec { ports: Some(ports(redis).map(port).collect()), selector: Some(selector), ..ServiceSpec::default() };
+    let spec = ServiceSpec {
+        ports: Some(ports(redis).map(port).collect()),
+        selector: Some(selector),
+        ..ServiceSpec::default()
+    };
     Service { metadata, spec: Some(spec), ..Service::default() }
 }
 

@@ -14,8 +14,12 @@ pub fn stateful_set(wanted: &Wanted<'_>) -> StatefulSet {
         template: pod::template(wanted),
         // All at once: after the loss of all, nobody waits for one that may never become ready.
         pod_management_policy: Some("Parallel".into()),
-        // The operator replaces Pods, replicas first, each in sync again before the next, the master last and by handover.
-        update_strategy: Some(StatefulSetUpdateStrategy { type_: Some("OnDelete".into()), ..StatefulSetUpdateStrategy::default() }),
+        // The operator replaces Pods, replicas first, each in sync again before the next, the master last and
+        // by handover.
+        update_strategy: Some(StatefulSetUpdateStrategy {
+            type_: Some("OnDelete".into()),
+            ..StatefulSetUpdateStrategy::default()
+        }),
         volume_claim_templates: redis.spec.data_volume_claim_template.as_ref().map(|_| vec![claim(wanted)]),
         ..StatefulSetSpec::default()
     };

@@ -11,7 +11,15 @@ fn redis(spec: Value) -> Redis {
 }
 
 fn made(redis: &Redis, master: Option<&str>, password: Option<&str>) -> Vec<Value> {
-    objects(&Wanted { redis, replicas: redis.spec.replicas, master, password, replication_user: None, previous: None }).unwrap()
+    objects(&Wanted {
+        redis,
+        replicas: redis.spec.replicas,
+        master,
+        password,
+        replication_user: None,
+        previous: None,
+    })
+    .unwrap()
 }
 
 fn minimal() -> Redis {
@@ -22,7 +30,9 @@ fn minimal() -> Redis {
 fn the_objects_of_the_predecessor_under_their_names_and_one_service_more() {
     let names: Vec<String> = made(&minimal(), None, Some("secret"))
         .iter()
-        .map(|object| format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap()))
+        .map(|object| {
+            format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
+        })
         .collect();
     assert_eq!(
         names,
@@ -45,7 +55,8 @@ fn every_object_is_owned_and_selectors_rest_on_our_label_alone() {
         assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "u-1");
         let labels = &object["metadata"]["labels"];
         assert_eq!((&labels["team"], &labels["redis"]), (&json!("cart"), &json!("example")));
-        let selector = object.pointer("/spec/selector/matchLabels").or_else(|| object.pointer("/spec/selector"));
+        let selector =
+            object.pointer("/spec/selector/matchLabels").or_else(|| object.pointer("/spec/selector"));
         if let Some(selector) = selector {
             assert_eq!((&selector["redis"], selector.get("team")), (&json!("example"), None));
         }
@@ -58,27 +69,44 @@ fn a_redis_boots_as_a_replica_of_the_master_if_one_is_known_and_else_of_itself()
     assert_eq!((config(None), config(Some("10.0.0.7"))), (json!(""), json!("replicaof 10.0.0.7 6379\n")));
     let set = made(&minimal(), None, None).pop().unwrap();
     let arguments = &set["spec"]["template"]["spec"]["containers"][0]["args"];
-    assert_eq!(*arguments, json!(["/config/redis.conf", "--replicaof", "$(POD_IP)", "6379", "--include", "/config/master.conf"]));
+    assert_eq!(
+        *arguments,
+        json!(["/config/redis.conf", "--replicaof", "$(POD_IP)", "6379", "--include", "/config/master.conf"])
+    );
 }
 
 #[test]
 fn who_is_of_the_group_logs_in_as_its_own_user_once_all_let_it_in() {
     let redis = minimal();
     let user = replication_user(&redis).unwrap();
-    let made =
-        |password| objects(&Wanted { redis: &redis, replicas: 3, master: None, password, replication_user: Some(&user), previous: None }).unwrap();
+    let made = |password| {
+        objects(&Wanted {
+            redis: &redis,
+            replicas: 3,
+            master: None,
+            password,
+            replication_user: Some(&user),
+            previous: None,
+        })
+        .unwrap()
+    };
     let text = made(None).remove(0)["data"]["master.conf"].clone();
-    assert_eq!(text, "user group-u-1 on nopass +psync +sync +replconf +ping\nmasteruser group-u-1\nmasterauth group-u-1\n");
+    assert_eq!(
+        text,
+        "user group-u-1 on nopass +psync +sync +replconf +ping\nmasteruser group-u-1\nmasterauth group-u-1\n"
+    );
     let secret: Secret = serde_json::from_value(made(Some("a b")).remove(0)).unwrap();
     let text = String::from_utf8(secret.data.unwrap()["auth.conf"].0.clone()).unwrap();
-    let last = "user group-u-1 on \">a b\" +psync +sync +replconf +ping\nmasteruser group-u-1\nmasterauth \"a b\"\n";
+    let last =
+        "user group-u-1 on \">a b\" +psync +sync +replconf +ping\nmasteruser group-u-1\nmasterauth \"a b\"\n";
     assert_eq!(text, format!("requirepass \"a b\"\nmasterauth \"a b\"\n{last}"));
     assert_eq!(made(Some("a b"))[1]["data"]["master.conf"], "");
 }
 
 #[test]
 fn a_failover_and_what_can_be_set_live_change_no_pod_template_and_what_is_read_at_the_start_does() {
-    let template = |redis: &Redis, master| made(redis, master, None).pop().unwrap()["spec"]["template"].clone();
+    let template =
+        |redis: &Redis, master| made(redis, master, None).pop().unwrap()["spec"]["template"].clone();
     assert_eq!(template(&minimal(), None), template(&minimal(), Some("10.0.0.7")));
     let with = |config| redis(json!({ "replicas": 3, "redis": { "image": "redis:7" }, "config": config }));
     assert_eq!(template(&minimal(), None), template(&with(json!({ "maxclients": "99" })), None));
@@ -99,19 +127,28 @@ fn a_master_of_three_fences_itself_unless_told_otherwise_and_one_of_two_never_do
     assert_eq!(fenced(json!({})), said("1", "10"));
     assert_eq!(fenced(json!({ "replicas": 2 })), said("0", "10"));
     assert_eq!(fenced(json!({ "failover": { "selfFence": false } })), said("0", "10"));
-    assert_eq!(fenced(json!({ "replicas": 2, "failover": { "prefer": "Consistency", "selfFenceLagSeconds": 4 } })), said("1", "4"));
+    assert_eq!(
+        fenced(json!({ "replicas": 2, "failover": { "prefer": "Consistency", "selfFenceLagSeconds": 4 } })),
+        said("1", "4")
+    );
     assert_eq!(fenced(json!({ "config": { "min-replicas-to-write": "2" } })), said("2", "10"));
 }
 
 #[test]
 fn with_tls_nothing_is_said_in_the_clear() {
-    let secured = redis(json!({ "replicas": 3, "redis": { "image": "redis:7" }, "tls": { "secretName": "cert" } }));
+    let secured =
+        redis(json!({ "replicas": 3, "redis": { "image": "redis:7" }, "tls": { "secretName": "cert" } }));
     let objects = made(&secured, None, None);
     let config = objects[0]["data"]["redis.conf"].as_str().unwrap();
     assert!(config.contains("port 0\ntls-port 6379\n") && config.contains("tls-replication yes"), "{config}");
     let container = &objects.last().unwrap()["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(container["args"][2], "127.0.0.1");
-    assert!(container["readinessProbe"]["exec"]["command"][2].as_str().unwrap().contains("redis-cli --tls --cacert /tls/ca.crt"));
+    assert!(
+        container["readinessProbe"]["exec"]["command"][2]
+            .as_str()
+            .unwrap()
+            .contains("redis-cli --tls --cacert /tls/ca.crt")
+    );
 }
 
 #[test]
@@ -132,7 +169,9 @@ fn directives_stand_in_the_order_of_their_names_and_a_password_is_quoted() {
 
 #[test]
 fn a_directive_stays_one_line_whatever_its_value() {
-    let redis = redis(json!({ "replicas": 1, "redis": { "image": "redis:7" }, "config": { "save": "900 1\n", "maxmemory": "1mb\nport 7000" } }));
+    let redis = redis(
+        json!({ "replicas": 1, "redis": { "image": "redis:7" }, "config": { "save": "900 1\n", "maxmemory": "1mb\nport 7000" } }),
+    );
     let text = config::config(&redis);
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines.ends_with(&[r#"maxmemory "1mb\x0aport 7000""#, "save 900 1"]), "{text}");
@@ -150,5 +189,8 @@ fn data_lives_in_memory_unless_a_claim_is_asked_for() {
     let set = made(&claimed, None, None).pop().unwrap();
     assert_eq!(set["spec"]["volumeClaimTemplates"][0]["metadata"]["name"], "data");
     let mounts = set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].as_array().unwrap();
-    assert!(mounts.iter().any(|mount| mount["name"] == "data" && mount["mountPath"] == "/data"), "{mounts:?}");
+    assert!(
+        mounts.iter().any(|mount| mount["name"] == "data" && mount["mountPath"] == "/data"),
+        "{mounts:?}"
+    );
 }

@@ -1,7 +1,8 @@
-//! What came of a change of master, or of a request for one, as the status has it: told once, when it has ended.
+//! What came of a change of master, or of a request for one, as the status has it: told once, when it has
+//! ended.
 
-use crate::kubernetes::crd::{LastFailover, RedisStatus, Timeline};
 use crate::contract::Decision;
+use crate::kubernetes::crd::{LastFailover, RedisStatus, Timeline};
 use crate::report::MasterChange;
 
 /// The status after a change of master has ended. Another one than the last is none of its business.
@@ -29,16 +30,22 @@ pub fn taken_over(before: RedisStatus, takeover: &MasterChange) -> RedisStatus {
         known_loss_bytes: known_loss_bytes.as_ref().map(number),
     };
     let is_it = |last: &LastFailover| last.to == *target && last.from == *source;
-    let told = |last: LastFailover| if is_it(&last) { LastFailover { timeline: Some(timeline), ..last } } else { last };
+    let told = |last: LastFailover| {
+        if is_it(&last) { LastFailover { timeline: Some(timeline), ..last } } else { last }
+    };
     RedisStatus { last_failover: before.last_failover.map(told), ..before }
 }
 
-/// The status after the Pods' labels told of that epoch. Labels that are mended later are no part of the change.
+/// The status after the Pods' labels told of that epoch. Labels that are mended later are no part of the
+/// change.
 pub fn labelled(before: RedisStatus, epoch: u64, publish_us: i64) -> RedisStatus {
     if !before.published.as_ref().is_some_and(|published| u64::try_from(published.epoch) == Ok(epoch)) {
         return before;
     }
-    let told = |last: LastFailover| LastFailover { publish_microseconds: last.publish_microseconds.or(Some(publish_us)), ..last };
+    let told = |last: LastFailover| LastFailover {
+        publish_microseconds: last.publish_microseconds.or(Some(publish_us)),
+        ..last
+    };
     RedisStatus { last_failover: before.last_failover.map(told), ..before }
 }
 
@@ -54,15 +61,23 @@ const SWITCHOVER_REFUSED: &str = "switchover-refused";
 mod tests {
     use super::super::{as_patch, published};
     use super::*;
-    use crate::group::{Changed, Moment, Record};
     use crate::contract::{Evidence, Published};
+    use crate::group::{Changed, Moment, Record};
     use k8s_openapi::jiff::Timestamp;
     use serde_json::Value;
 
     fn record() -> Record {
         let (source, target, meant_for) = (Some("b".into()), "a".into(), "a".into());
-        let changed = Changed { at: Moment::default(), age_us: 0, source, target, meant_for, evidence: Evidence::Dead };
-        let published = Published { master: "a".into(), run_id: "r".into(), replid: "i".into(), offset: 7, epoch: 2, age_us: 0 };
+        let changed =
+            Changed { at: Moment::default(), age_us: 0, source, target, meant_for, evidence: Evidence::Dead };
+        let published = Published {
+            master: "a".into(),
+            run_id: "r".into(),
+            replid: "i".into(),
+            offset: 7,
+            epoch: 2,
+            age_us: 0,
+        };
         Record { published, last_failover: Some(changed) }
     }
 
@@ -82,11 +97,16 @@ mod tests {
             repoint_us: Some(900),
             pause_us: None,
         };
-        let told = |before, record: &Record, second| labelled(taken_over(published(before, record, at(second)), &takeover), 2, 5_000);
+        let told = |before, record: &Record, second| {
+            labelled(taken_over(published(before, record, at(second)), &takeover), 2, 5_000)
+        };
         let status = told(RedisStatus::default(), &record(), 100);
         let last = status.last_failover.clone().unwrap();
         let timeline = last.timeline.unwrap();
-        assert_eq!((last.publish_microseconds, timeline.decide_microseconds, timeline.known_loss_bytes), (Some(5_000), Some(600), Some(42)));
+        assert_eq!(
+            (last.publish_microseconds, timeline.decide_microseconds, timeline.known_loss_bytes),
+            (Some(5_000), Some(600), Some(42))
+        );
         // Told again, it is the same.
         assert_eq!(told(status.clone(), &record(), 200).last_failover, status.last_failover);
         assert_eq!(labelled(status.clone(), 2, 9_000), status);
@@ -96,6 +116,8 @@ mod tests {
         let last = next.last_failover.as_ref().unwrap();
         assert_eq!((last.timeline.as_ref(), last.publish_microseconds), (None, None));
         // Said to be absent, since the status is merged into what is there.
-        assert!(as_patch(&next)["lastFailover"].as_object().unwrap().get("timeline").is_some_and(Value::is_null));
+        assert!(
+            as_patch(&next)["lastFailover"].as_object().unwrap().get("timeline").is_some_and(Value::is_null)
+        );
     }
 }

@@ -1,16 +1,18 @@
-//! The verdicts of a decision, one per instance, as the status has them. What changes with every write stays out, so that a steady
-//! group writes nothing: the operator itself shows it to who asks.
+//! The verdicts of a decision, one per instance, as the status has them. What changes with every write stays
+//! out, so that a steady group writes nothing: the operator itself shows it to who asks.
 
-use crate::kubernetes::crd::InstanceStatus;
 use super::{shortened, text};
 use crate::contract::{Decision, Health, Role};
+use crate::kubernetes::crd::InstanceStatus;
 use k8s_openapi::jiff::Timestamp;
 
 /// The verdicts of a decision of that time.
 pub fn instances(before: &[InstanceStatus], decision: &Decision, at: Timestamp) -> Vec<InstanceStatus> {
     let told = decision.members.iter().map(|member| {
         let health = health_word(member.health);
-        let known = before.iter().find(|known| known.name == member.id && known.health == health && !known.since.is_empty());
+        let known = before
+            .iter()
+            .find(|known| known.name == member.id && known.health == health && !known.since.is_empty());
         InstanceStatus {
             name: member.id.clone(),
             role: role_word(member.role).into(),
@@ -26,7 +28,9 @@ pub fn instances(before: &[InstanceStatus], decision: &Decision, at: Timestamp) 
 
 /// Whether somebody's role or health is another now: a decision can stand while its instances change.
 pub fn differs(one: &Decision, other: &Decision) -> bool {
-    let state = |decision: &Decision| decision.members.iter().map(|member| (member.role, member.health)).collect::<Vec<_>>();
+    let state = |decision: &Decision| {
+        decision.members.iter().map(|member| (member.role, member.health)).collect::<Vec<_>>()
+    };
     one.members.len() != other.members.len()
         || one.members.iter().zip(&other.members).any(|(one, other)| one.id != other.id)
         || state(one) != state(other)
@@ -79,7 +83,10 @@ mod tests {
             explanation: "because".into(),
             master: Some("a".into()),
             master_goal: None,
-            members: vec![member("a", Role::Master, Health::InSync), member("b", Role::Replica, Health::InSync)],
+            members: vec![
+                member("a", Role::Master, Health::InSync),
+                member("b", Role::Replica, Health::InSync),
+            ],
             stages: vec![],
             known_loss_bytes: None,
             next_look_us: 0,
@@ -105,7 +112,8 @@ mod tests {
     #[test]
     fn a_role_or_a_health_makes_a_difference_and_what_changes_with_every_write_does_not() {
         let (one, mut other) = (decision(), decision());
-        (other.members[1].rank, other.members[1].lag_bytes, other.members[1].proof) = (Some(1), Some(9), "other words".into());
+        (other.members[1].rank, other.members[1].lag_bytes, other.members[1].proof) =
+            (Some(1), Some(9), "other words".into());
         assert!(!differs(&one, &other));
         other.members[1].health = Health::Dead;
         assert!(differs(&one, &other));

@@ -5,9 +5,9 @@ pub mod instances;
 
 use super::crd::{Condition, LastFailover, PublishedMaster, Redis, RedisStatus};
 use super::objects::{self, GROUP_LABEL};
-use instances::instances;
-use crate::group::Record;
 use crate::contract::{Decision, Health, Verdict};
+use crate::group::Record;
+use instances::instances;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
@@ -35,11 +35,18 @@ pub struct State<'a> {
 }
 
 /// The status after a decision of that time.
-pub fn decided(before: RedisStatus, redis: &Redis, decision: &Decision, policy: &str, at: Timestamp) -> RedisStatus {
+pub fn decided(
+    before: RedisStatus,
+    redis: &Redis,
+    decision: &Decision,
+    policy: &str,
+    at: Timestamp,
+) -> RedisStatus {
     let answers = |health: Health| !matches!(health, Health::Dead | Health::Silent | Health::Suspect);
     RedisStatus {
         master: decision.master.clone(),
-        replicas: i32::try_from(decision.members.iter().filter(|member| answers(member.health)).count()).unwrap_or(i32::MAX),
+        replicas: i32::try_from(decision.members.iter().filter(|member| answers(member.health)).count())
+            .unwrap_or(i32::MAX),
         selector: format!("{GROUP_LABEL}={}", redis.name_any()),
         reason: decision.reason.clone(),
         message: decision.explanation.clone(),
@@ -72,7 +79,10 @@ pub fn published(before: RedisStatus, record: &Record, now: Timestamp) -> RedisS
     };
     // The same change as before keeps the moment that it was first told with.
     let is_known = |new: &LastFailover| {
-        before.last_failover.as_ref().is_some_and(|old| (&old.from, &old.to, &old.evidence) == (&new.from, &new.to, &new.evidence))
+        before
+            .last_failover
+            .as_ref()
+            .is_some_and(|old| (&old.from, &old.to, &old.evidence) == (&new.from, &new.to, &new.evidence))
     };
     let same_epoch = before.published.as_ref().is_some_and(|old| old.epoch == master.epoch);
     let last_failover = match last_failover {
@@ -116,13 +126,15 @@ fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Co
     all.into_iter()
         .map(|(type_, holds, (reason, message))| {
             let status = if holds { "True" } else { "False" };
-            let unchanged = before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
+            let unchanged =
+                before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
             Condition {
                 type_: type_.into(),
                 status: status.into(),
                 reason,
                 message,
-                last_transition_time: unchanged.map_or_else(|| text(now), |condition| condition.last_transition_time.clone()),
+                last_transition_time: unchanged
+                    .map_or_else(|| text(now), |condition| condition.last_transition_time.clone()),
                 observed_generation: state.redis.metadata.generation,
             }
         })
@@ -135,7 +147,11 @@ pub fn pods_in_trouble<'a>(redis: &Redis, pods: impl Iterator<Item = &'a Pod> + 
     let is_going = pods.clone().any(|pod| pod.metadata.deletion_timestamp.is_some());
     let missing = (count < wanted && !is_going).then(|| Problem {
         reason: "PodsMissing",
-        message: format!("{count} of {wanted} Pods are there: kubectl describe statefulset {} says what hinders the others", objects::name(redis)),
+        message: format!(
+            "{count} of {wanted} Pods are there: kubectl describe statefulset {} says what hinders the \
+             others",
+            objects::name(redis)
+        ),
     });
     pods.filter_map(pod_in_trouble).chain(missing).collect()
 }
@@ -143,12 +159,21 @@ pub fn pods_in_trouble<'a>(redis: &Redis, pods: impl Iterator<Item = &'a Pod> + 
 fn pod_in_trouble(pod: &Pod) -> Option<Problem> {
     let problem = |what: &str, message: &str| {
         let reason = WAITING.iter().find(|reason| **reason == what)?;
-        Some(Problem { reason, message: format!("{}: {}", pod.name_any(), if message.is_empty() { what } else { message }) })
+        Some(Problem {
+            reason,
+            message: format!("{}: {}", pod.name_any(), if message.is_empty() { what } else { message }),
+        })
     };
     let status = pod.status.as_ref()?;
-    let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
-    let mut waiting = containers.filter_map(|container| Some((container, container.state.as_ref()?.waiting.as_ref()?)));
-    let unschedulable = status.conditions.iter().flatten().find(|condition| condition.reason.as_deref() == Some("Unschedulable"));
+    let containers =
+        status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let mut waiting =
+        containers.filter_map(|container| Some((container, container.state.as_ref()?.waiting.as_ref()?)));
+    let unschedulable = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.reason.as_deref() == Some("Unschedulable"));
     waiting
         .find_map(|(container, waiting)| {
             let (reason, said) = (waiting.reason.as_deref()?, waiting.message.as_deref().unwrap_or_default());
@@ -166,12 +191,14 @@ fn last_words(container: &ContainerStatus) -> Option<String> {
     if ended.reason.as_deref() == Some("OOMKilled") {
         return Some("OOMKilled: raise the memory limit of its resources, or set maxmemory below it".into());
     }
-    let lines: Vec<&str> = ended.message.as_deref()?.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> =
+        ended.message.as_deref()?.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let words = lines[lines.len().saturating_sub(LAST_LINES)..].join(" ");
     (!words.is_empty()).then(|| shortened(&words, LAST_WORDS_BYTES_MAX))
 }
 
-/// Tells of a resource that is not understood and that nobody looks after. Tried once: it is told of again when it changes.
+/// Tells of a resource that is not understood and that nobody looks after. Tried once: it is told of again
+/// when it changes.
 pub async fn refuse(client: Client, (namespace, name): (String, String), error: String) {
     let condition = |type_: &str, status: &str| {
         let (reason, message) = ("InvalidSpec".into(), error.clone());
@@ -196,7 +223,16 @@ pub async fn refuse(client: Client, (namespace, name): (String, String), error: 
 pub fn as_patch(status: &RedisStatus) -> serde_json::Value {
     let mut patch = serde_json::to_value(status).unwrap_or_default();
     if let serde_json::Value::Object(fields) = &mut patch {
-        for field in ["observedGeneration", "master", "shadow", "lastFailover", "published", "replicationUser", "switchoverId", "switchoverRefused"] {
+        for field in [
+            "observedGeneration",
+            "master",
+            "shadow",
+            "lastFailover",
+            "published",
+            "replicationUser",
+            "switchoverId",
+            "switchoverRefused",
+        ] {
             fields.entry(field).or_insert(serde_json::Value::Null);
         }
     }
@@ -230,7 +266,9 @@ const MESSAGE_BYTES_MAX: usize = 2048;
 
 /// A reason as conditions and events write it: `master-dead` is `MasterDead`.
 pub fn camel(reason: &str) -> String {
-    let capital = |word: &str| word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect::<String>();
+    let capital = |word: &str| {
+        word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect::<String>()
+    };
     reason.split('-').map(capital).collect()
 }
 
@@ -247,9 +285,9 @@ fn word(case: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::{Evidence, Member, Published, Role};
     use crate::group::{Changed, Moment};
     use crate::kubernetes::crd::parse;
-    use crate::contract::{Evidence, Member, Published, Role};
     use serde_json::json;
 
     fn redis() -> Redis {
@@ -259,15 +297,25 @@ mod tests {
     }
 
     fn decision(verdict: Verdict, reason: &str, master: Option<&str>) -> Decision {
-        let member =
-            |id: &str, role, health| Member { id: id.into(), role, health, proof: String::new(), rank: None, ineligible: None, lag_bytes: None };
+        let member = |id: &str, role, health| Member {
+            id: id.into(),
+            role,
+            health,
+            proof: String::new(),
+            rank: None,
+            ineligible: None,
+            lag_bytes: None,
+        };
         Decision {
             verdict,
             reason: reason.into(),
             explanation: "because".into(),
             master: master.map(Into::into),
             master_goal: None,
-            members: vec![member("a", Role::Master, Health::InSync), member("b", Role::Unknown, Health::Dead)],
+            members: vec![
+                member("a", Role::Master, Health::InSync),
+                member("b", Role::Unknown, Health::Dead),
+            ],
             stages: vec![],
             known_loss_bytes: None,
             next_look_us: 0,
@@ -281,7 +329,8 @@ mod tests {
     #[test]
     fn a_decision_is_told_with_its_reason_and_conditions_keep_the_time_of_their_change() {
         let told = |before: RedisStatus, decision: &Decision, second| {
-            let state = State { redis: &redis(), decision: Some(decision), is_switching: false, problems: vec![] };
+            let state =
+                State { redis: &redis(), decision: Some(decision), is_switching: false, problems: vec![] };
             standing(decided(before, &redis(), decision, "default", at(second)), &state, at(second))
         };
         let first = told(RedisStatus::default(), &decision(Verdict::Wait, "replica-missing", Some("a")), 10);
@@ -290,14 +339,33 @@ mod tests {
             (Some("a"), 1, "redis=example", Some(4))
         );
         let rows = |status: &RedisStatus| {
-            status.conditions[..4].iter().map(|of| (of.type_.clone(), of.status == "True", of.last_transition_time.clone())).collect::<Vec<_>>()
+            status.conditions[..4]
+                .iter()
+                .map(|of| (of.type_.clone(), of.status == "True", of.last_transition_time.clone()))
+                .collect::<Vec<_>>()
         };
         let time = |second| at(second).to_string();
         let row = |type_: &str, holds, second| (type_.to_owned(), holds, time(second));
-        assert_eq!(rows(&first), [row("Ready", true, 10), row("Progressing", false, 10), row("Degraded", true, 10), row("Paused", false, 10)]);
+        assert_eq!(
+            rows(&first),
+            [
+                row("Ready", true, 10),
+                row("Progressing", false, 10),
+                row("Degraded", true, 10),
+                row("Paused", false, 10)
+            ]
+        );
         assert_eq!(first.conditions[0].reason, "ReplicaMissing");
         let later = told(first, &decision(Verdict::Healthy, "healthy", Some("a")), 20);
-        assert_eq!(rows(&later), [row("Ready", true, 10), row("Progressing", false, 10), row("Degraded", false, 20), row("Paused", false, 10)]);
+        assert_eq!(
+            rows(&later),
+            [
+                row("Ready", true, 10),
+                row("Progressing", false, 10),
+                row("Degraded", false, 20),
+                row("Paused", false, 10)
+            ]
+        );
     }
 
     #[test]
@@ -307,25 +375,43 @@ mod tests {
         let of = |decision, problems| {
             let state = State { redis: &redis(), decision, is_switching: false, problems };
             let told = standing(RedisStatus::default(), &state, at(10)).conditions;
-            told.iter().map(|of| (of.type_.clone(), of.status.clone(), of.reason.clone())).filter(|(type_, ..)| type_ != "Paused").collect::<Vec<_>>()
+            told.iter()
+                .map(|of| (of.type_.clone(), of.status.clone(), of.reason.clone()))
+                .filter(|(type_, ..)| type_ != "Paused")
+                .collect::<Vec<_>>()
         };
-        let row = |type_: &str, status: &str, reason: &str| (type_.to_owned(), status.to_owned(), reason.to_owned());
+        let row = |type_: &str, status: &str, reason: &str| {
+            (type_.to_owned(), status.to_owned(), reason.to_owned())
+        };
         let running = of(Some(&decision), vec![problem.clone()]);
-        assert_eq!((&running[0], &running[2]), (&row("Ready", "True", "Healthy"), &row("Degraded", "True", "SecretMissing")));
+        assert_eq!(
+            (&running[0], &running[2]),
+            (&row("Ready", "True", "Healthy"), &row("Degraded", "True", "SecretMissing"))
+        );
         assert_eq!(of(None, vec![problem])[0], row("Ready", "False", "SecretMissing"));
     }
 
     #[test]
     fn a_pod_that_cannot_start_says_why() {
         let pod = |status: serde_json::Value| -> Pod {
-            let mut container = json!({ "name": "redis", "image": "", "imageID": "", "ready": false, "restartCount": 0 });
+            let mut container =
+                json!({ "name": "redis", "image": "", "imageID": "", "ready": false, "restartCount": 0 });
             container.as_object_mut().unwrap().extend(status.as_object().unwrap().clone());
-            serde_json::from_value(json!({ "metadata": { "name": "p" }, "status": { "containerStatuses": [container] } })).unwrap()
+            serde_json::from_value(
+                json!({ "metadata": { "name": "p" }, "status": { "containerStatuses": [container] } }),
+            )
+            .unwrap()
         };
         let of = |pods: &[Pod]| pods_in_trouble(&redis(), pods.iter());
-        let pulled = pod(json!({ "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } } }));
-        assert_eq!(of(&[pulled, Pod::default()]), [Problem { reason: "ImagePullBackOff", message: "p: no such image".into() }]);
-        let said = "*** FATAL CONFIG FILE ERROR ***\nReading the configuration file, at line 9\n>>> 'no-such 1'\nBad directive\n";
+        let pulled = pod(
+            json!({ "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } } }),
+        );
+        assert_eq!(
+            of(&[pulled, Pod::default()]),
+            [Problem { reason: "ImagePullBackOff", message: "p: no such image".into() }]
+        );
+        let said = "*** FATAL CONFIG FILE ERROR ***\nReading the configuration file, at line 9\n>>> \
+                    'no-such 1'\nBad directive\n";
         let crashed = pod(json!({
             "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off" } },
             "lastState": { "terminated": { "exitCode": 1, "message": said } }
@@ -336,15 +422,33 @@ mod tests {
         }));
         let messages: Vec<_> = of(&[crashed, killed]).into_iter().map(|problem| problem.message).collect();
         let read = "p: back-off: Reading the configuration file, at line 9 >>> 'no-such 1' Bad directive";
-        assert_eq!(messages, [read, "p: back-off: OOMKilled: raise the memory limit of its resources, or set maxmemory below it"]);
+        assert_eq!(
+            messages,
+            [
+                read,
+                "p: back-off: OOMKilled: raise the memory limit of its resources, or set maxmemory below it"
+            ]
+        );
     }
 
     #[test]
     fn pods_that_are_not_made_are_missed_and_ones_that_are_going_are_not() {
-        let of = |pods: &[Pod]| pods_in_trouble(&redis(), pods.iter()).into_iter().map(|problem| problem.message).collect::<Vec<_>>();
-        let going: Pod = serde_json::from_value(json!({ "metadata": { "name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z" } })).unwrap();
+        let of = |pods: &[Pod]| {
+            pods_in_trouble(&redis(), pods.iter())
+                .into_iter()
+                .map(|problem| problem.message)
+                .collect::<Vec<_>>()
+        };
+        let going: Pod = serde_json::from_value(
+            json!({ "metadata": { "name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z" } }),
+        )
+        .unwrap();
         assert_eq!((of(&[Pod::default(), Pod::default()]), of(&[going])), (vec![], vec![]));
-        assert_eq!(of(&[]), ["0 of 2 Pods are there: kubectl describe statefulset redis-example says what hinders the others"]);
+        assert_eq!(
+            of(&[]),
+            ["0 of 2 Pods are there: kubectl describe statefulset redis-example says what hinders the \
+              others"]
+        );
     }
 
     #[test]
@@ -363,10 +467,18 @@ mod tests {
             meant_for: "a".into(),
             evidence: Evidence::Dead,
         };
-        let published_master = Published { master: "a".into(), run_id: "r".into(), replid: "i".into(), offset: 7, epoch: 2, age_us: 0 };
+        let published_master = Published {
+            master: "a".into(),
+            run_id: "r".into(),
+            replid: "i".into(),
+            offset: 7,
+            epoch: 2,
+            age_us: 0,
+        };
         let record = Record { published: published_master, last_failover: Some(changed) };
         let status = published(RedisStatus::default(), &record, at(100));
-        let read = crate::kubernetes::settings::settings(&Redis { status: Some(status), ..redis() }, at(100)).record;
+        let read =
+            crate::kubernetes::settings::settings(&Redis { status: Some(status), ..redis() }, at(100)).record;
         assert_eq!(read, Some(record));
     }
 }

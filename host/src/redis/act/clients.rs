@@ -1,4 +1,5 @@
-//! CLIENT KILL of those who must look up the master again. Replicas and the master's own link are never touched.
+//! CLIENT KILL of those who must look up the master again. Replicas and the master's own link are never
+//! touched.
 
 use super::{ActFailure, all_good, ask};
 use crate::redis::Connection;
@@ -23,6 +24,8 @@ pub async fn kick_clients(connection: &Connection, deadline: Instant) -> Result<
     let kill = |kind| ["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"];
     let replies = ask(connection, STEP, &[&kill("normal"), &kill("pubsub")], deadline).await?;
     all_good(STEP, &replies)?;
-    let count = |reply: &Value| if let Value::Int(count) = reply { u64::try_from(*count).unwrap_or_default() } else { 0 };
+    let count = |reply: &Value| {
+        if let Value::Int(count) = reply { u64::try_from(*count).unwrap_or_default() } else { 0 }
+    };
     Ok(Kicked { normal: count(&replies[0]), pubsub: count(&replies[1]) })
 }

@@ -6,24 +6,36 @@ use crate::redis::Connection;
 use redis::Value;
 use std::time::Instant;
 
-/// What a policy may set: the self-fence of a master, the pace of replication's heartbeat, the order of succession.
-/// Redis 5 knows all four by these names.
-const DIRECTIVES: [&str; 4] = ["min-replicas-max-lag", "min-replicas-to-write", "repl-ping-replica-period", "replica-priority"];
+/// What a policy may set: the self-fence of a master, the pace of replication's heartbeat, the order of
+/// succession. Redis 5 knows all four by these names.
+const DIRECTIVES: [&str; 4] =
+    ["min-replicas-max-lag", "min-replicas-to-write", "repl-ping-replica-period", "replica-priority"];
 
 /// Sets `directive` and reads it back.
 ///
 /// # Errors
 /// [`ActFailure`]; `Precondition` for a directive beyond the allow-list, before anything is sent.
-pub async fn configure(connection: &Connection, directive: &str, to: &str, deadline: Instant) -> Result<(), ActFailure> {
+pub async fn configure(
+    connection: &Connection,
+    directive: &str,
+    to: &str,
+    deadline: Instant,
+) -> Result<(), ActFailure> {
     const STEP: &str = "configure";
     if !DIRECTIVES.contains(&directive) {
-        let why = format!("{directive:?} is not among the directives that may be set: {}", DIRECTIVES.join(", "));
+        let why =
+            format!("{directive:?} is not among the directives that may be set: {}", DIRECTIVES.join(", "));
         return Err(ActFailure::Precondition { step: STEP, why });
     }
-    let replies = ask(connection, STEP, &[&["CONFIG", "SET", directive, to], &["CONFIG", "GET", directive]], deadline).await?;
+    let replies =
+        ask(connection, STEP, &[&["CONFIG", "SET", directive, to], &["CONFIG", "GET", directive]], deadline)
+            .await?;
     all_good(STEP, &replies)?;
     match &replies[1] {
         Value::Array(pair) if pair.get(1).and_then(text).is_some_and(|is| is == to) => Ok(()),
-        other => Err(ActFailure::Unconfirmed { step: STEP, why: format!("{directive} was set to {to} and reads {other:?}") }),
+        other => Err(ActFailure::Unconfirmed {
+            step: STEP,
+            why: format!("{directive} was set to {to} and reads {other:?}"),
+        }),
     }
 }

@@ -11,8 +11,8 @@ use std::time::Instant;
 pub struct Followed {
     /// What it was right before. A replica of the same master: nothing had to be done.
     pub was: Role,
-    /// Only for a former master: what became of its clients. A failure here leaves clients on a replica, which answers their
-    /// writes with READONLY; it does not undo the change.
+    /// Only for a former master: what became of its clients. A failure here leaves clients on a replica,
+    /// which answers their writes with READONLY; it does not undo the change.
     pub kicked: Option<Result<Kicked, ActFailure>>,
 }
 
@@ -20,19 +20,34 @@ pub struct Followed {
 ///
 /// # Errors
 /// [`ActFailure`]; also when the server took the command and names another master.
-pub async fn follow(connection: &Connection, master: &Endpoint, deadline: Instant) -> Result<Followed, ActFailure> {
+pub async fn follow(
+    connection: &Connection,
+    master: &Endpoint,
+    deadline: Instant,
+) -> Result<Followed, ActFailure> {
     const STEP: &str = "follow";
     let port = master.port.to_string();
-    let results = transact(connection, STEP, &[&["ROLE"], &["REPLICAOF", &master.host, &port], &["ROLE"]], deadline).await?;
+    let results =
+        transact(connection, STEP, &[&["ROLE"], &["REPLICAOF", &master.host, &port], &["ROLE"]], deadline)
+            .await?;
     all_good(STEP, &results)?;
     match (Role::parse(&results[0]), Role::parse(&results[2])) {
-        (Some(was), Some(Role::Replica { host, port, .. })) if host.eq_ignore_ascii_case(&master.host) && port == master.port => {
-            let kicked = if matches!(was, Role::Master { .. }) { Some(kick_clients(connection, deadline).await) } else { None };
+        (Some(was), Some(Role::Replica { host, port, .. }))
+            if host.eq_ignore_ascii_case(&master.host) && port == master.port =>
+        {
+            let kicked = if matches!(was, Role::Master { .. }) {
+                Some(kick_clients(connection, deadline).await)
+            } else {
+                None
+            };
             Ok(Followed { was, kicked })
         }
         (_, is) => Err(ActFailure::Unconfirmed {
             step: STEP,
-            why: format!("it says that it is {}", is.map_or("no replication server".into(), |role| role.to_string())),
+            why: format!(
+                "it says that it is {}",
+                is.map_or("no replication server".into(), |role| role.to_string())
+            ),
         }),
     }
 }

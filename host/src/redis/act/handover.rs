@@ -1,30 +1,32 @@
 //! The role passes from a living master to an in-sync replica, and no write is lost.
 //!
 //! 1. *look*: both sides, before anything is touched.
-//! 2. *approach*: the target is asked until it has what the source had then. A replica that only says that its
-//!    link is up, and stands at offset 0 for most of a second after a full copy, stops here, where it costs nobody anything.
+//! 2. *approach*: the target is asked until it has what the source had then. A replica that only says that
+//!    its link is up, and stands at offset 0 for most of a second after a full copy, stops here, where it
+//!    costs nobody anything.
 //! 3. *pause*: the source holds its writes, for a bounded time, and says its offset in the same round trip.
-//! 4. *catch up*: the same as 2, back to back, for that offset. At least that: the source's own heartbeat moves the offset during a pause,
-//!    so equality would never be certain.
-//! 5. *demote*: `MULTI` `ROLE` `REPLICAOF nobody` end-of-pause `ROLE` `EXEC` on the source. If we stalled beyond the pause,
-//!    writes went through before this: the first ROLE tells, because nothing can stand between it and the change.
-//!    It follows nobody yet: told to follow a target that lags and still calls its link up, it would ask that for a full copy
-//!    and lose those writes before we could compare (tried on 7.0).
+//! 4. *catch up*: the same as 2, back to back, for that offset. At least that: the source's own heartbeat
+//!    moves the offset during a pause, so equality would never be certain.
+//! 5. *demote*: `MULTI` `ROLE` `REPLICAOF nobody` end-of-pause `ROLE` `EXEC` on the source. If we stalled
+//!    beyond the pause, writes went through before this: the first ROLE tells, because nothing can stand
+//!    between it and the change. It follows nobody yet: told to follow a target that lags and still calls its
+//!    link up, it would ask that for a full copy and lose those writes before we could compare (tried on
+//!    7.0).
 //! 6. *compare*: the target must have reached what that ROLE said, else the source becomes master again.
 //! 7. *promote* the target.
-//! 8. *attach*: the source follows the target, which is a master by now and takes it at once. Had it asked before, it would
-//!    have been turned away (NOMASTERLINK) and tried again only after a second.
+//! 8. *attach*: the source follows the target, which is a master by now and takes it at once. Had it asked
+//!    before, it would have been turned away (NOMASTERLINK) and tried again only after a second.
 //! 9. *kick*: the source's clients look up the new master.
 //!
-//! At every point at most one server takes writes, and a step that is in doubt is never undone: after 5 the source is a
-//! replica, and promoting it while the target may have been promoted would make two masters. What is left after a crash is a
-//! group without a master, which the next decision mends.
+//! At every point at most one server takes writes, and a step that is in doubt is never undone: after 5 the
+//! source is a replica, and promoting it while the target may have been promoted would make two masters. What
+//! is left after a crash is a group without a master, which the next decision mends.
 
 use super::clients::{Kicked, kick_clients};
 use super::follow::follow;
-use super::write_pause::WritePause;
 use super::promote::promote;
 use super::role::{Role, text};
+use super::write_pause::WritePause;
 use super::{ActFailure, all_good, transact};
 use crate::redis::connection::Question;
 use crate::redis::{Connection, Endpoint};
@@ -46,14 +48,15 @@ pub struct HandoverTerms {
 /// A handover that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandoverReport {
-    /// From the sending of the pause to the confirmation of the promotion: nobody was without a master for longer.
-    /// 0: the role had passed before.
+    /// From the sending of the pause to the confirmation of the promotion: nobody was without a master for
+    /// longer. 0: the role had passed before.
     pub pause_us: u64,
     /// The last byte of the source's stream as a master; the target has it.
     pub offset: u64,
     /// Every step, in order.
     pub steps: Vec<StepTime>,
-    /// Whether the source follows the target by now. If not, it takes no writes, and whoever looks next can attach it.
+    /// Whether the source follows the target by now. If not, it takes no writes, and whoever looks next can
+    /// attach it.
     pub attached: Result<(), ActFailure>,
     /// What became of the source's clients.
     pub kicked: Result<Kicked, ActFailure>,
@@ -71,12 +74,23 @@ pub struct StepTime {
 /// Hands the role of `source` to `target`.
 ///
 /// # Errors
-/// `Precondition`, `Refused`, `Gone`: nothing was touched. `Undone`: nothing has changed in the end. `InDoubt`: look again.
-pub async fn handover(source: &Connection, target: &Connection, terms: &HandoverTerms) -> Result<HandoverReport, ActFailure> {
+/// `Precondition`, `Refused`, `Gone`: nothing was touched. `Undone`: nothing has changed in the end.
+/// `InDoubt`: look again.
+pub async fn handover(
+    source: &Connection,
+    target: &Connection,
+    terms: &HandoverTerms,
+) -> Result<HandoverReport, ActFailure> {
     let mut watch = Watch { last: Instant::now(), steps: Vec::new() };
     let start = match look(source, target, terms).await? {
         Ready::Already(offset) => {
-            return Ok(HandoverReport { pause_us: 0, offset, steps: watch.steps, attached: Ok(()), kicked: Ok(Kicked::default()) });
+            return Ok(HandoverReport {
+                pause_us: 0,
+                offset,
+                steps: watch.steps,
+                attached: Ok(()),
+                kicked: Ok(Kicked::default()),
+            });
         }
         Ready::Now(standing) => standing,
     };
@@ -97,14 +111,27 @@ pub async fn handover(source: &Connection, target: &Connection, terms: &Handover
     watch.lap("catch up");
 
     let commands = [&["ROLE"][..], &REPLICAOF_NOBODY, &hold.end(), &["ROLE"]];
-    let offset = match transact(source, "demote", &commands, terms.deadline).await.and_then(|results| last_offset(&results)) {
+    let offset = match transact(source, "demote", &commands, terms.deadline)
+        .await
+        .and_then(|results| last_offset(&results))
+    {
         Ok(offset) => offset,
-        Err(in_doubt @ (ActFailure::InDoubt { .. } | ActFailure::Unconfirmed { .. })) => return Err(in_doubt),
+        Err(in_doubt @ (ActFailure::InDoubt { .. } | ActFailure::Unconfirmed { .. })) => {
+            return Err(in_doubt);
+        }
         Err(refused) => return Err(let_go(source, &hold, terms, refused.to_string()).await),
     };
     watch.lap("demote");
     if reached < offset {
-        reached = match wait_for(target, &start.replid, offset, terms.deadline.min(Instant::now() + terms.pause_max / 2), Duration::ZERO).await {
+        reached = match wait_for(
+            target,
+            &start.replid,
+            offset,
+            terms.deadline.min(Instant::now() + terms.pause_max / 2),
+            Duration::ZERO,
+        )
+        .await
+        {
             Ok(offset) => offset,
             Err(why) => return Err(undo(source, terms, why).await),
         };
@@ -175,40 +202,68 @@ async fn look(source: &Connection, target: &Connection, terms: &HandoverTerms) -
     let not_ready = |why: String| ActFailure::Precondition { step: "handover", why };
     let from = at_source.map_err(|why| not_ready(format!("the master: {why}")))?;
     let to = at_target.map_err(|why| not_ready(format!("the target: {why}")))?;
-    let is_done = from.role == Speaks::AsReplica && from.master == Some(Place::new(&terms.target.host, terms.target.port));
+    let is_done = from.role == Speaks::AsReplica
+        && from.master == Some(Place::new(&terms.target.host, terms.target.port));
     match (from.role, to.role) {
         (Speaks::AsReplica, Speaks::AsMaster) if is_done => Ok(Ready::Already(to.offset)),
-        (Speaks::AsMaster, Speaks::AsReplica) if from.in_failover => Err(not_ready("the master is within a FAILOVER of its own".into())),
-        (Speaks::AsMaster, Speaks::AsReplica) if from.replid != to.replid => Err(not_ready("the target has another history than the master".into())),
-        (Speaks::AsMaster, Speaks::AsReplica) if !to.is_linked => Err(not_ready("the target's link to its master is down".into())),
+        (Speaks::AsMaster, Speaks::AsReplica) if from.in_failover => {
+            Err(not_ready("the master is within a FAILOVER of its own".into()))
+        }
+        (Speaks::AsMaster, Speaks::AsReplica) if from.replid != to.replid => {
+            Err(not_ready("the target has another history than the master".into()))
+        }
+        (Speaks::AsMaster, Speaks::AsReplica) if !to.is_linked => {
+            Err(not_ready("the target's link to its master is down".into()))
+        }
         (Speaks::AsMaster, Speaks::AsReplica) => Ok(Ready::Now(from)),
-        (Speaks::AsMaster, Speaks::AsMaster | Speaks::AsNeither) => Err(not_ready("the target is no replica".into())),
+        (Speaks::AsMaster, Speaks::AsMaster | Speaks::AsNeither) => {
+            Err(not_ready("the target is no replica".into()))
+        }
         (Speaks::AsReplica | Speaks::AsNeither, _) => Err(not_ready("its source is no master".into())),
     }
 }
 
 /// A read: without an answer nothing is in doubt.
 async fn standing(connection: &Connection, deadline: Instant) -> Result<Standing, String> {
-    let replies = connection.ask(&Question::new(&[["INFO", "replication"]]), deadline).await.map_err(|failure| failure.to_string())?;
+    let replies = connection
+        .ask(&Question::new(&[["INFO", "replication"]]), deadline)
+        .await
+        .map_err(|failure| failure.to_string())?;
     all_good("INFO replication", &replies).map_err(|failure| failure.to_string())?;
     Standing::parse(&replies[0]).ok_or_else(|| "INFO replication has no replication id and offset".into())
 }
 
 /// Until the target has what the source had when its writes were held.
-async fn catch_up(target: &Connection, start: &Standing, held: &Value, until: Instant) -> Result<u64, String> {
-    let held = Standing::parse(held).ok_or("INFO replication of the master has no replication id and offset")?;
+async fn catch_up(
+    target: &Connection,
+    start: &Standing,
+    held: &Value,
+    until: Instant,
+) -> Result<u64, String> {
+    let held =
+        Standing::parse(held).ok_or("INFO replication of the master has no replication id and offset")?;
     if held.role != Speaks::AsMaster || held.replid != start.replid {
         return Err("the master changed its role or history in the meantime".into());
     }
     wait_for(target, &held.replid, held.offset, until, Duration::ZERO).await
 }
 
-/// Asks until the target has reached `offset`, bounded by `until`. Gives up early when the target's link is down, because then
-/// no more bytes can come. With a `pace` of zero it asks back to back: while writes are held every moment counts.
-async fn wait_for(target: &Connection, replid: &str, offset: u64, until: Instant, pace: Duration) -> Result<u64, String> {
+/// Asks until the target has reached `offset`, bounded by `until`. Gives up early when the target's link is
+/// down, because then no more bytes can come. With a `pace` of zero it asks back to back: while writes are
+/// held every moment counts.
+async fn wait_for(
+    target: &Connection,
+    replid: &str,
+    offset: u64,
+    until: Instant,
+    pace: Duration,
+) -> Result<u64, String> {
     let mut seen = None;
     let short = |seen: Option<u64>, why: &str| {
-        seen.map_or_else(|| format!("the target: {why}"), |at| format!("the target stands at offset {at} and must reach {offset}: {why}"))
+        seen.map_or_else(
+            || format!("the target: {why}"),
+            |at| format!("the target stands at offset {at} and must reach {offset}: {why}"),
+        )
     };
     loop {
         let now = standing(target, until).await.map_err(|why| short(seen, &why))?;

@@ -1,10 +1,10 @@
-//! One function per action. Each does what it is told on the connection that it is given, and tells what came of it. None
-//! chooses a target, retries, or goes on after its deadline.
+//! One function per action. Each does what it is told on the connection that it is given, and tells what came
+//! of it. None chooses a target, retries, or goes on after its deadline.
 //!
-//! **Preconditions.** A plan says what must still hold (run id, role) when an action arrives. Redis cannot make a transaction
-//! depend on anything but watched keys, so the check is the *connection*: its number belongs to the run id that it reported,
-//! and a process that restarts takes its connections with it. Within the connection each action checks again, in the same
-//! round trip:
+//! **Preconditions.** A plan says what must still hold (run id, role) when an action arrives. Redis cannot
+//! make a transaction depend on anything but watched keys, so the check is the *connection*: its number
+//! belongs to the run id that it reported, and a process that restarts takes its connections with it. Within
+//! the connection each action checks again, in the same round trip:
 //!
 //! | action | sent | what tells that it was right |
 //! |--|--|--|
@@ -16,10 +16,12 @@
 //! | configure | `CONFIG SET` `CONFIG GET` | the value read back |
 //! | command | its words | no error reply |
 //!
-//! Nothing else may stand in those transactions: one command that an ACL denies aborts all of them (EXECABORT), and a missing
-//! right to kill clients must never stop a promotion. A target that is already as wanted is a success.
+//! Nothing else may stand in those transactions: one command that an ACL denies aborts all of them
+//! (EXECABORT), and a missing right to kill clients must never stop a promotion. A target that is already as
+//! wanted is a success.
 //!
-//! **Doubt.** An action that was sent and not answered may have happened, or may still happen: [`ActFailure::InDoubt`].
+//! **Doubt.** An action that was sent and not answered may have happened, or may still happen:
+//! [`ActFailure::InDoubt`].
 
 mod clients;
 mod command;
@@ -27,9 +29,9 @@ mod configure;
 mod fence;
 mod follow;
 mod handover;
-mod write_pause;
 mod promote;
 mod role;
+mod write_pause;
 
 pub use clients::{Kicked, kick_clients};
 pub use command::command;
@@ -70,7 +72,8 @@ pub enum ActFailure {
         /// The error reply.
         reply: String,
     },
-    /// The server took it, and then says otherwise: somebody else is at work, or it is no server of this kind.
+    /// The server took it, and then says otherwise: somebody else is at work, or it is no server of this
+    /// kind.
     #[error("{step}: not confirmed: {why}")]
     Unconfirmed {
         /// What was done.
@@ -95,7 +98,12 @@ pub enum ActFailure {
 }
 
 /// Asks, and turns a missing answer into the failure of `step`.
-async fn ask(connection: &Connection, step: &'static str, commands: &[&[&str]], deadline: Instant) -> Result<Vec<Value>, ActFailure> {
+async fn ask(
+    connection: &Connection,
+    step: &'static str,
+    commands: &[&[&str]],
+    deadline: Instant,
+) -> Result<Vec<Value>, ActFailure> {
     connection.ask(&Question::new(commands), deadline).await.map_err(|failure| match failure {
         AskFailure::Gone => ActFailure::Gone { step },
         AskFailure::Ended | AskFailure::Late => ActFailure::InDoubt { step, why: failure.to_string() },
@@ -111,11 +119,18 @@ fn all_good(step: &'static str, replies: &[Value]) -> Result<(), ActFailure> {
 }
 
 /// `commands` within MULTI and EXEC, in one round trip. Returns their results, one each.
-async fn transact(connection: &Connection, step: &'static str, commands: &[&[&str]], deadline: Instant) -> Result<Vec<Value>, ActFailure> {
-    let whole: Vec<&[&str]> = [&["MULTI"][..]].into_iter().chain(commands.iter().copied()).chain([&["EXEC"][..]]).collect();
+async fn transact(
+    connection: &Connection,
+    step: &'static str,
+    commands: &[&[&str]],
+    deadline: Instant,
+) -> Result<Vec<Value>, ActFailure> {
+    let whole: Vec<&[&str]> =
+        [&["MULTI"][..]].into_iter().chain(commands.iter().copied()).chain([&["EXEC"][..]]).collect();
     let mut replies = ask(connection, step, &whole, deadline).await?;
     match replies.pop() {
-        // What was queued says why EXEC was refused ("EXECABORT" does not), so the first error is the telling one.
+        // What was queued says why EXEC was refused ("EXECABORT" does not), so the first error is the telling
+        // one.
         Some(Value::Array(results)) if results.len() == commands.len() => Ok(results),
         Some(refused @ Value::ServerError(_)) => {
             all_good(step, &replies)?;

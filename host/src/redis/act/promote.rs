@@ -20,13 +20,17 @@ pub struct Promoted {
 /// [`ActFailure`]; also when the server took the command and still says that it is no master.
 pub async fn promote(connection: &Connection, deadline: Instant) -> Result<Promoted, ActFailure> {
     const STEP: &str = "promote";
-    let results = transact(connection, STEP, &[&["ROLE"], &["REPLICAOF", "NO", "ONE"], &["ROLE"]], deadline).await?;
+    let results =
+        transact(connection, STEP, &[&["ROLE"], &["REPLICAOF", "NO", "ONE"], &["ROLE"]], deadline).await?;
     all_good(STEP, &results)?;
     match (Role::parse(&results[0]), Role::parse(&results[2])) {
         (Some(was), Some(Role::Master { offset })) => Ok(Promoted { was, offset }),
         (_, is) => Err(ActFailure::Unconfirmed {
             step: STEP,
-            why: format!("it still says that it is {}", is.map_or("no replication server".into(), |role| role.to_string())),
+            why: format!(
+                "it still says that it is {}",
+                is.map_or("no replication server".into(), |role| role.to_string())
+            ),
         }),
     }
 }

@@ -26,10 +26,14 @@ impl Role {
     pub(super) fn parse(value: &Value) -> Option<Self> {
         let Value::Array(items) = value else { return None };
         match (text(items.first()?)?.as_str(), items.as_slice()) {
-            ("master", [_, Value::Int(offset), ..]) => Some(Self::Master { offset: (*offset).try_into().ok()? }),
-            ("slave", [_, host, Value::Int(port), _, Value::Int(offset), ..]) => {
-                Some(Self::Replica { host: text(host)?, port: (*port).try_into().ok()?, offset: (*offset).try_into().ok() })
+            ("master", [_, Value::Int(offset), ..]) => {
+                Some(Self::Master { offset: (*offset).try_into().ok()? })
             }
+            ("slave", [_, host, Value::Int(port), _, Value::Int(offset), ..]) => Some(Self::Replica {
+                host: text(host)?,
+                port: (*port).try_into().ok()?,
+                offset: (*offset).try_into().ok(),
+            }),
             (_, _) => None,
         }
     }
@@ -40,8 +44,12 @@ impl std::fmt::Display for Role {
         match self {
             Self::Master { offset } => write!(f, "master at offset {offset}"),
             // While its link is down ROLE says -1, whatever it has.
-            Self::Replica { host, port, offset: None } => write!(f, "replica of {host} port {port}, unlinked"),
-            Self::Replica { host, port, offset: Some(offset) } => write!(f, "replica of {host} port {port} at offset {offset}"),
+            Self::Replica { host, port, offset: None } => {
+                write!(f, "replica of {host} port {port}, unlinked")
+            }
+            Self::Replica { host, port, offset: Some(offset) } => {
+                write!(f, "replica of {host} port {port} at offset {offset}")
+            }
         }
     }
 }
@@ -66,7 +74,10 @@ mod tests {
 
     #[test]
     fn masters_and_replicas_are_told_apart() {
-        assert_eq!(parsed(b"*3\r\n$6\r\nmaster\r\n:3129659\r\n*0\r\n"), Some(Role::Master { offset: 3_129_659 }));
+        assert_eq!(
+            parsed(b"*3\r\n$6\r\nmaster\r\n:3129659\r\n*0\r\n"),
+            Some(Role::Master { offset: 3_129_659 })
+        );
         assert_eq!(
             parsed(b"*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:9000\r\n$9\r\nconnected\r\n:-1\r\n"),
             Some(Role::Replica { host: "127.0.0.1".into(), port: 9000, offset: None })
@@ -75,7 +86,9 @@ mod tests {
 
     #[test]
     fn sentinels_errors_and_nonsense_have_no_role() {
-        for resp in ["*2\r\n$8\r\nsentinel\r\n*0\r\n", "-ERR no\r\n", "*0\r\n", "*1\r\n$6\r\nmaster\r\n", "+OK\r\n"] {
+        for resp in
+            ["*2\r\n$8\r\nsentinel\r\n*0\r\n", "-ERR no\r\n", "*0\r\n", "*1\r\n$6\r\nmaster\r\n", "+OK\r\n"]
+        {
             assert_eq!(parsed(resp.as_bytes()), None, "{resp}");
         }
     }

@@ -16,9 +16,14 @@ use tokio::time::Instant;
 /// When what still runs is killed. None: nobody asked it to end.
 pub(super) type Deadline = watch::Receiver<Option<Instant>>;
 
-/// Keeps a container running as the Pod's restart policy wants, until it is done or the Pod ends. Returns its last exit code, if
-/// it ever ran.
-pub(super) async fn keep(seat: &Seat, container: &Container, policy: &str, mut ending: Deadline) -> Option<i32> {
+/// Keeps a container running as the Pod's restart policy wants, until it is done or the Pod ends. Returns its
+/// last exit code, if it ever ran.
+pub(super) async fn keep(
+    seat: &Seat,
+    container: &Container,
+    policy: &str,
+    mut ending: Deadline,
+) -> Option<i32> {
     let name = &container.name;
     let mut wait = Duration::ZERO;
     let mut last = None;
@@ -51,7 +56,8 @@ pub(super) async fn keep(seat: &Seat, container: &Container, policy: &str, mut e
 
 /// The end of its log, where the container's policy wants it in the status.
 fn last_words(seat: &Seat, container: &Container, code: i32) -> Option<String> {
-    let is_wanted = code != 0 && container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
+    let is_wanted =
+        code != 0 && container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
     let said = is_wanted.then(|| std::fs::read(seat.log(&container.name)).ok())??;
     Some(String::from_utf8_lossy(&said[said.len().saturating_sub(LAST_WORDS_BYTES_MAX)..]).into_owned())
 }
@@ -72,18 +78,25 @@ async fn recipe(seat: &Seat, container: &Container) -> Recipe {
 fn try_recipe(seat: &Seat, container: &Container) -> Result<Recipe, (&'static str, anyhow::Error)> {
     let reference = container.image.as_deref().unwrap_or_default();
     let image = seat.shared.images.iter().find(|image| image.is_meant_by(reference));
-    let image = image.with_context(|| format!("Back-off pulling image \"{reference}\"")).map_err(|error| ("ImagePullBackOff", error))?;
+    let image = image
+        .with_context(|| format!("Back-off pulling image \"{reference}\""))
+        .map_err(|error| ("ImagePullBackOff", error))?;
     let pod = seat.pod.borrow().clone();
     let broken = |error| ("CreateContainerConfigError", error);
-    let environment = environment_of(container, &pod, &seat.network.address().to_string(), &seat.shared.config).map_err(broken)?;
-    let own = |words: &Option<Vec<String>>| words.iter().flatten().map(|word| expand(word, &environment)).collect::<Vec<_>>();
+    let environment =
+        environment_of(container, &pod, &seat.network.address().to_string(), &seat.shared.config)
+            .map_err(broken)?;
+    let own = |words: &Option<Vec<String>>| {
+        words.iter().flatten().map(|word| expand(word, &environment)).collect::<Vec<_>>()
+    };
     let (command, arguments) = (own(&container.command), own(&container.args));
     let words = match (command.is_empty(), arguments.is_empty()) {
         (true, true) => [image.entrypoint.clone(), image.command.clone()].concat(),
         (true, false) => [image.entrypoint.clone(), arguments].concat(),
         (false, _) => [command, arguments].concat(),
     };
-    let mut mounts: Vec<_> = image.programs.iter().map(|(inside, outside)| (inside.clone(), outside.clone(), true)).collect();
+    let mut mounts: Vec<_> =
+        image.programs.iter().map(|(inside, outside)| (inside.clone(), outside.clone(), true)).collect();
     mounts.push(("/etc/hosts".into(), seat.dir.join("hosts"), true));
     mounts.extend(mounts_of(seat, container, &environment).map_err(broken)?);
     let security = container.security_context.as_ref();
@@ -99,19 +112,30 @@ fn try_recipe(seat: &Seat, container: &Container) -> Result<Recipe, (&'static st
     })
 }
 
-fn mounts_of(seat: &Seat, container: &Container, environment: &Variables) -> Result<Vec<(String, PathBuf, bool)>> {
+fn mounts_of(
+    seat: &Seat,
+    container: &Container,
+    environment: &Variables,
+) -> Result<Vec<(String, PathBuf, bool)>> {
     let folders = seat.folders.lock().expect("nobody panics holding it").clone();
     let mut mounts = BTreeMap::new();
     for mount in container.volume_mounts.iter().flatten() {
-        let folder = folders.get(&mount.name).with_context(|| format!("no volume is called {}", mount.name))?;
-        let part = mount.sub_path.clone().or_else(|| mount.sub_path_expr.as_ref().map(|path| expand(path, environment)));
+        let folder =
+            folders.get(&mount.name).with_context(|| format!("no volume is called {}", mount.name))?;
+        let part = mount
+            .sub_path
+            .clone()
+            .or_else(|| mount.sub_path_expr.as_ref().map(|path| expand(path, environment)));
         let source = folder.join(part.unwrap_or_default());
         if !source.exists() {
             std::fs::create_dir_all(&source)?;
         }
         // The file behind the links, as it is now: so a subPath is never updated, as in Kubernetes.
         let is_written_by_us = folder.join("..data").exists();
-        mounts.insert(mount.mount_path.clone(), (source.canonicalize()?, mount.read_only == Some(true) || is_written_by_us));
+        mounts.insert(
+            mount.mount_path.clone(),
+            (source.canonicalize()?, mount.read_only == Some(true) || is_written_by_us),
+        );
     }
     // Sorted: a mount in a mount comes after it.
     Ok(mounts.into_iter().map(|(inside, (outside, is_read_only))| (inside, outside, is_read_only)).collect())
@@ -121,7 +145,13 @@ fn mounts_of(seat: &Seat, container: &Container, environment: &Variables) -> Res
 async fn run(seat: &Seat, container: &Container, recipe: &Recipe, ending: &mut Deadline) -> i32 {
     let Ok(mut process) = Process::start(recipe).await else { return CANNOT_RUN };
     seat.ledger.runs(&container.name, process.pid());
-    let target = Target { container, pid: process.pid(), environment: &recipe.environment, address: seat.network.address(), node: seat.node.address };
+    let target = Target {
+        container,
+        pid: process.pid(),
+        environment: &recipe.environment,
+        address: seat.network.address(),
+        node: seat.node.address,
+    };
     let ended = tokio::select! {
         code = process.ended() => Some(code.unwrap_or(CANNOT_RUN)),
         () = watch_over(seat, &target) => None,
@@ -154,7 +184,11 @@ async fn before_stop(target: &Target<'_>, hook: Option<&LifecycleHandler>) {
         tokio::time::sleep(Duration::from_secs(sleep.seconds.try_into().unwrap_or(0))).await;
         return;
     }
-    let question = Question { exec: hook.exec.as_ref(), http_get: hook.http_get.as_ref(), tcp_socket: hook.tcp_socket.as_ref() };
+    let question = Question {
+        exec: hook.exec.as_ref(),
+        http_get: hook.http_get.as_ref(),
+        tcp_socket: hook.tcp_socket.as_ref(),
+    };
     // The deadline ends it; what it answers is of no consequence, as in Kubernetes but for an event.
     target.answers(question, Duration::MAX).await;
 }
@@ -200,7 +234,13 @@ struct Prober<'a> {
 
 impl<'a> Prober<'a> {
     fn new(probe: &'a Probe, target: &'a Target<'a>) -> Self {
-        Self { probe, target, next: Instant::now() + seconds(probe.initial_delay_seconds, 0), successes: 0, failures: 0 }
+        Self {
+            probe,
+            target,
+            next: Instant::now() + seconds(probe.initial_delay_seconds, 0),
+            successes: 0,
+            failures: 0,
+        }
     }
 
     /// Asks until so many answers in a row are the same as its thresholds want.
@@ -208,8 +248,10 @@ impl<'a> Prober<'a> {
         loop {
             tokio::time::sleep_until(self.next).await;
             self.next += seconds(self.probe.period_seconds, 10);
-            let is_good = self.target.answers(Question::of(self.probe), seconds(self.probe.timeout_seconds, 1)).await;
-            (self.successes, self.failures) = if is_good { (self.successes + 1, 0) } else { (0, self.failures + 1) };
+            let is_good =
+                self.target.answers(Question::of(self.probe), seconds(self.probe.timeout_seconds, 1)).await;
+            (self.successes, self.failures) =
+                if is_good { (self.successes + 1, 0) } else { (0, self.failures + 1) };
             if self.successes >= self.probe.success_threshold.unwrap_or(1) {
                 return true;
             }

@@ -1,4 +1,5 @@
-//! A container's environment and words, from its spec, ConfigMaps, Secrets and the Pod's own fields. Reads; starts nothing.
+//! A container's environment and words, from its spec, ConfigMaps, Secrets and the Pod's own fields. Reads;
+//! starts nothing.
 
 use crate::cluster::config::{Config, or_empty};
 use anyhow::{Context, Result, bail};
@@ -9,7 +10,12 @@ use std::collections::BTreeMap;
 pub(super) type Variables = BTreeMap<String, String>;
 
 /// All variables of a container; a later one overrides an earlier one, as in Kubernetes.
-pub(super) fn environment_of(container: &Container, pod: &Pod, address: &str, config: &Config) -> Result<Variables> {
+pub(super) fn environment_of(
+    container: &Container,
+    pod: &Pod,
+    address: &str,
+    config: &Config,
+) -> Result<Variables> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let mut variables = defaults();
     variables.insert("HOSTNAME".into(), pod.metadata.name.clone().unwrap_or_default());
@@ -62,7 +68,9 @@ pub(super) fn expand(input: &str, variables: &Variables) -> String {
 /// A field of the Pod, as the downward API names it. Empty when it is not set.
 pub(super) fn field_of(pod: &Pod, address: &str, path: &str) -> Result<String> {
     let (meta, spec) = (&pod.metadata, pod.spec.as_ref());
-    let entry = |map: &Option<BTreeMap<String, String>>, key: &str| map.as_ref().and_then(|map| map.get(key)).cloned();
+    let entry = |map: &Option<BTreeMap<String, String>>, key: &str| {
+        map.as_ref().and_then(|map| map.get(key)).cloned()
+    };
     if let Some((map, key)) = path.strip_suffix("']").and_then(|path| path.split_once("['")) {
         return match map {
             "metadata.labels" => Ok(entry(&meta.labels, key).unwrap_or_default()),
@@ -70,8 +78,9 @@ pub(super) fn field_of(pod: &Pod, address: &str, path: &str) -> Result<String> {
             _ => bail!("no field {path} here"),
         };
     }
-    let all =
-        |map: &Option<BTreeMap<String, String>>| map.iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect::<Vec<_>>().join("\n");
+    let all = |map: &Option<BTreeMap<String, String>>| {
+        map.iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect::<Vec<_>>().join("\n")
+    };
     let value = match path {
         "metadata.name" => meta.name.clone(),
         "metadata.namespace" => meta.namespace.clone(),
@@ -90,15 +99,22 @@ pub(super) fn field_of(pod: &Pod, address: &str, path: &str) -> Result<String> {
 /// None: optional, and missing.
 fn value_of(source: &EnvVarSource, pod: &Pod, address: &str, config: &Config) -> Result<Option<String>> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let (entries, kind, name, key, is_optional) = match (&source.field_ref, &source.config_map_key_ref, &source.secret_key_ref) {
-        (Some(field), ..) => return field_of(pod, address, &field.field_path).map(Some),
-        (None, Some(map), _) => (config.config_map(namespace, &map.name), "ConfigMap", &map.name, &map.key, map.optional),
-        (None, None, Some(secret)) => (config.secret(namespace, &secret.name), "Secret", &secret.name, &secret.key, secret.optional),
-        (None, None, None) => bail!("resourceFieldRef is not served here"),
-    };
+    let (entries, kind, name, key, is_optional) =
+        match (&source.field_ref, &source.config_map_key_ref, &source.secret_key_ref) {
+            (Some(field), ..) => return field_of(pod, address, &field.field_path).map(Some),
+            (None, Some(map), _) => {
+                (config.config_map(namespace, &map.name), "ConfigMap", &map.name, &map.key, map.optional)
+            }
+            (None, None, Some(secret)) => {
+                (config.secret(namespace, &secret.name), "Secret", &secret.name, &secret.key, secret.optional)
+            }
+            (None, None, None) => bail!("resourceFieldRef is not served here"),
+        };
     match or_empty(entries, is_optional)?.get(key) {
         None if is_optional == Some(true) => Ok(None),
-        value => value.map(|value| Some(text(value))).with_context(|| format!("couldn't find key {key} in {kind} {namespace}/{name}")),
+        value => value
+            .map(|value| Some(text(value)))
+            .with_context(|| format!("couldn't find key {key} in {kind} {namespace}/{name}")),
     }
 }
 

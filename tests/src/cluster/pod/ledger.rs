@@ -1,7 +1,9 @@
-//! What is to be told of a Pod's containers: their states, as a kubelet words them. Remembers; starts and asks nothing.
+//! What is to be told of a Pod's containers: their states, as a kubelet words them. Remembers; starts and
+//! asks nothing.
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+    ContainerStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -27,7 +29,13 @@ impl Ledger {
         let entry = |container: &Container| {
             let image = container.image.clone().unwrap_or_default();
             let state = Some(waiting("PodInitializing", None));
-            let status = ContainerStatus { name: container.name.clone(), image, state, started: Some(false), ..ContainerStatus::default() };
+            let status = ContainerStatus {
+                name: container.name.clone(),
+                image,
+                state,
+                started: Some(false),
+                ..ContainerStatus::default()
+            };
             (container.name.clone(), Entry { status, pid: None })
         };
         Self { entries: Mutex::new(containers.map(entry).collect()), changed: watch::Sender::new(0) }
@@ -60,7 +68,10 @@ impl Ledger {
             let status = &mut entry.status;
             status.restart_count += i32::from(status.last_state.is_some());
             status.container_id = Some(format!("process://{pid}"));
-            status.state = Some(ContainerState { running: Some(ContainerStateRunning { started_at: Some(now()) }), ..Default::default() });
+            status.state = Some(ContainerState {
+                running: Some(ContainerStateRunning { started_at: Some(now()) }),
+                ..Default::default()
+            });
         });
     }
 
@@ -79,11 +90,19 @@ impl Ledger {
         self.change(name, |entry| {
             entry.pid = None;
             let status = &mut entry.status;
-            let started_at = status.state.take().and_then(|state| state.running).and_then(|running| running.started_at);
+            let started_at =
+                status.state.take().and_then(|state| state.running).and_then(|running| running.started_at);
             let reason = Some(if exit_code == 0 { "Completed" } else { "Error" }.to_owned());
             let container_id = status.container_id.clone();
-            let end =
-                ContainerStateTerminated { container_id, exit_code, finished_at: Some(now()), message, reason, started_at, ..Default::default() };
+            let end = ContainerStateTerminated {
+                container_id,
+                exit_code,
+                finished_at: Some(now()),
+                message,
+                reason,
+                started_at,
+                ..Default::default()
+            };
             let state = ContainerState { terminated: Some(end), ..Default::default() };
             (status.ready, status.started) = (false, Some(false));
             (status.state, status.last_state) = (Some(state.clone()), Some(state));
@@ -108,5 +127,8 @@ pub(super) fn now() -> Time {
 }
 
 fn waiting(reason: &str, message: Option<String>) -> ContainerState {
-    ContainerState { waiting: Some(ContainerStateWaiting { reason: Some(reason.to_owned()), message }), ..Default::default() }
+    ContainerState {
+        waiting: Some(ContainerStateWaiting { reason: Some(reason.to_owned()), message }),
+        ..Default::default()
+    }
 }

@@ -1,5 +1,5 @@
-//! One Pod on a node: network, volumes, init containers, containers, and its end. It lives as a task of its own, and all that it
-//! started ends with that task.
+//! One Pod on a node: network, volumes, init containers, containers, and its end. It lives as a task of its
+//! own, and all that it started ends with that task.
 
 mod container;
 mod environment;
@@ -48,13 +48,15 @@ pub(super) struct Seat {
 impl Seat {
     /// Signals the first process of a container.
     pub(super) fn signal(&self, container: &str, what: Signal) -> Result<()> {
-        let pid = self.ledger.pid(container).with_context(|| format!("container {container} does not run"))?;
+        let pid =
+            self.ledger.pid(container).with_context(|| format!("container {container} does not run"))?;
         Ok(process::signal(pid, what)?)
     }
 
     /// Runs a command in a container, with nothing of its environment but the path.
     pub(super) async fn exec(&self, container: &str, words: &[String]) -> Result<bool> {
-        let pid = self.ledger.pid(container).with_context(|| format!("container {container} does not run"))?;
+        let pid =
+            self.ledger.pid(container).with_context(|| format!("container {container} does not run"))?;
         process::exec(pid, words, &environment::defaults(), Duration::from_secs(30)).await
     }
 
@@ -77,11 +79,21 @@ impl Seat {
     }
 }
 
-/// Runs a Pod until it is done and deleted. `gone` is set when the object vanished: then all of it is killed at once.
-pub(super) async fn live(shared: Arc<Shared>, node: Arc<Node>, pod: watch::Receiver<Arc<Pod>>, mut gone: watch::Receiver<bool>) {
+/// Runs a Pod until it is done and deleted. `gone` is set when the object vanished: then all of it is killed
+/// at once.
+pub(super) async fn live(
+    shared: Arc<Shared>,
+    node: Arc<Node>,
+    pod: watch::Receiver<Arc<Pod>>,
+    mut gone: watch::Receiver<bool>,
+) {
     node.is_found().await;
     let Ok(seat) = sit_down(&shared, &node, pod) else { return };
-    shared.seats.lock().expect("nobody panics holding it").insert(shared.key(&seat.pod.borrow()), Arc::clone(&seat));
+    shared
+        .seats
+        .lock()
+        .expect("nobody panics holding it")
+        .insert(shared.key(&seat.pod.borrow()), Arc::clone(&seat));
     let is_gone = async {
         let _ = gone.wait_for(|gone| *gone).await;
         node.is_found().await;
@@ -103,13 +115,31 @@ fn sit_down(shared: &Arc<Shared>, node: &Arc<Node>, pod: watch::Receiver<Arc<Pod
         let pod = pod.borrow();
         let spec = pod.spec.as_ref().context("a Pod without a spec")?;
         let name = pod.metadata.name.clone().unwrap_or_default();
-        let folder = format!("{}_{name}_{}", pod.metadata.namespace.as_deref().unwrap_or_default(), pod.metadata.uid.as_deref().unwrap_or_default());
-        (Ledger::new(spec.init_containers.iter().flatten().chain(&spec.containers)), shared.dir.join("pods").join(folder), name)
+        let folder = format!(
+            "{}_{name}_{}",
+            pod.metadata.namespace.as_deref().unwrap_or_default(),
+            pod.metadata.uid.as_deref().unwrap_or_default()
+        );
+        (
+            Ledger::new(spec.init_containers.iter().flatten().chain(&spec.containers)),
+            shared.dir.join("pods").join(folder),
+            name,
+        )
     };
     std::fs::create_dir_all(&dir)?;
     std::fs::write(dir.join("hosts"), format!("127.0.0.1 localhost\n{} {name}\n", network.address()))?;
     let (shared, node) = (Arc::clone(shared), Arc::clone(node));
-    Ok(Arc::new(Seat { network, node, shared, pod, ledger, folders: Mutex::default(), dir, started_at: now(), since: Mutex::default() }))
+    Ok(Arc::new(Seat {
+        network,
+        node,
+        shared,
+        pod,
+        ledger,
+        folders: Mutex::default(),
+        dir,
+        started_at: now(),
+        since: Mutex::default(),
+    }))
 }
 
 async fn run(seat: &Seat) {

@@ -1,4 +1,5 @@
-//! One probe of a container: asks by command, connection or HTTP, and says yes or no. What follows is the container's affair.
+//! One probe of a container: asks by command, connection or HTTP, and says yes or no. What follows is the
+//! container's affair.
 
 use super::environment::Variables;
 use super::process::exec;
@@ -30,7 +31,11 @@ pub(super) struct Question<'a> {
 
 impl<'a> Question<'a> {
     pub(super) fn of(probe: &'a Probe) -> Self {
-        Self { exec: probe.exec.as_ref(), http_get: probe.http_get.as_ref(), tcp_socket: probe.tcp_socket.as_ref() }
+        Self {
+            exec: probe.exec.as_ref(),
+            http_get: probe.http_get.as_ref(),
+            tcp_socket: probe.tcp_socket.as_ref(),
+        }
     }
 }
 
@@ -54,7 +59,10 @@ impl Target<'_> {
     async fn http(&self, get: &HTTPGetAction) -> Result<()> {
         let mut stream = self.connect(get.host.as_deref(), &get.port).await?;
         let path = get.path.as_deref().unwrap_or("/");
-        let mut request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: kube-probe/tests\r\nConnection: close\r\n", self.address);
+        let mut request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: kube-probe/tests\r\nConnection: close\r\n",
+            self.address
+        );
         for header in get.http_headers.iter().flatten() {
             request += &format!("{}: {}\r\n", header.name, header.value);
         }
@@ -77,7 +85,10 @@ impl Target<'_> {
             IntOrString::Int(number) => *number,
             IntOrString::String(name) => {
                 let mut ports = self.container.ports.iter().flatten();
-                ports.find(|port| port.name.as_ref() == Some(name)).with_context(|| format!("no port is called {name}"))?.container_port
+                ports
+                    .find(|port| port.name.as_ref() == Some(name))
+                    .with_context(|| format!("no port is called {name}"))?
+                    .container_port
             }
         };
         Ok(u16::try_from(number)?)

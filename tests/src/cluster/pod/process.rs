@@ -1,5 +1,5 @@
-//! A container's process: started by bubblewrap in a Pod's network with a file system of its own, signalled, joined by further
-//! commands. Decides nothing: when to start and to end is the container's affair.
+//! A container's process: started by bubblewrap in a Pod's network with a file system of its own, signalled,
+//! joined by further commands. Decides nothing: when to start and to end is the container's affair.
 
 #![allow(unsafe_code, reason = "kill has no safe wrapper in std, tokio or libc")]
 
@@ -65,9 +65,11 @@ impl Process {
     async fn await_program(&mut self) -> Result<()> {
         let monitor = self.monitor.id().context("it was just started")?;
         while self.monitor.try_wait()?.is_none() {
-            let children = std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children")).unwrap_or_default();
+            let children = std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children"))
+                .unwrap_or_default();
             if let Some(pid) = children.split_whitespace().next().and_then(|word| word.parse().ok()) {
-                let is_bwrap = std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path.ends_with("bwrap"));
+                let is_bwrap =
+                    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path.ends_with("bwrap"));
                 if !is_bwrap {
                     self.pid = pid;
                     return Ok(());
@@ -117,11 +119,36 @@ pub(super) fn signal(pid: i32, signal: Signal) -> io::Result<()> {
     }
 }
 
-/// Runs a command in a running container: whether it exited with 0 in time. What is not done by then is killed with its children.
-pub(super) async fn exec(pid: i32, words: &[String], environment: &BTreeMap<String, String>, limit: Duration) -> Result<bool> {
+/// Runs a command in a running container: whether it exited with 0 in time. What is not done by then is
+/// killed with its children.
+pub(super) async fn exec(
+    pid: i32,
+    words: &[String],
+    environment: &BTreeMap<String, String>,
+    limit: Duration,
+) -> Result<bool> {
     let mut command = Command::new("nsenter");
-    command.args(["--target", &pid.to_string(), "--mount", "--net", "--pid", "--uts", "--ipc", "--root", "--wd", "--"]).args(words);
-    command.env_clear().envs(environment).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    command
+        .args([
+            "--target",
+            &pid.to_string(),
+            "--mount",
+            "--net",
+            "--pid",
+            "--uts",
+            "--ipc",
+            "--root",
+            "--wd",
+            "--",
+        ])
+        .args(words);
+    command
+        .env_clear()
+        .envs(environment)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
     let mut child = command.spawn()?;
     let group = i32::try_from(child.id().context("it was just started")?)?;
     if let Ok(status) = tokio::time::timeout(limit, child.wait()).await {
@@ -133,7 +160,8 @@ pub(super) async fn exec(pid: i32, words: &[String], environment: &BTreeMap<Stri
     Ok(false)
 }
 
-/// The system as every container sees it, its own process tree and names, and its program as the tree's first process.
+/// The system as every container sees it, its own process tree and names, and its program as the tree's first
+/// process.
 const SYSTEM: [&str; 18] = [
     "--die-with-parent",
     "--unshare-pid",
@@ -155,7 +183,8 @@ const SYSTEM: [&str; 18] = [
     "/tmp",
 ];
 
-/// What programs need beside `/usr`: the rest of `/etc` is a container's own, so that volumes can be mounted there.
+/// What programs need beside `/usr`: the rest of `/etc` is a container's own, so that volumes can be mounted
+/// there.
 const SHARED: &[&str] = &[
     "/bin",
     "/sbin",

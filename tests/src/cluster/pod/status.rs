@@ -1,4 +1,5 @@
-//! A Pod's status as a kubelet words it, and its way to the API, again and again until it is there. Decides nothing.
+//! A Pod's status as a kubelet words it, and its way to the API, again and again until it is there. Decides
+//! nothing.
 
 use super::Seat;
 use super::ledger::now;
@@ -48,7 +49,9 @@ pub(super) type Since = BTreeMap<&'static str, (bool, Time)>;
 fn status_of(seat: &Seat) -> Value {
     let pod = seat.pod.borrow().clone();
     let Some(spec) = &pod.spec else { return Value::Null };
-    let statuses = |names: Vec<&String>| names.into_iter().filter_map(|name| seat.ledger.status(name)).collect::<Vec<_>>();
+    let statuses = |names: Vec<&String>| {
+        names.into_iter().filter_map(|name| seat.ledger.status(name)).collect::<Vec<_>>()
+    };
     let main = statuses(spec.containers.iter().map(|container| &container.name).collect());
     let first = statuses(spec.init_containers.iter().flatten().map(|container| &container.name).collect());
     let is_initialized = first.iter().all(has_succeeded);
@@ -60,7 +63,13 @@ fn status_of(seat: &Seat) -> Value {
             *entry = (holds, now());
         }
         let (status, reason) = if holds { ("True", None) } else { ("False", Some(reason.to_owned())) };
-        PodCondition { type_: type_.into(), status: status.into(), reason, last_transition_time: Some(entry.1.clone()), ..Default::default() }
+        PodCondition {
+            type_: type_.into(),
+            status: status.into(),
+            reason,
+            last_transition_time: Some(entry.1.clone()),
+            ..Default::default()
+        }
     };
     json!({
         "phase": phase_of(spec, &first, &main),
@@ -84,7 +93,9 @@ fn status_of(seat: &Seat) -> Value {
 fn is_ready(seat: &Seat) -> bool {
     let pod = seat.pod.borrow().clone();
     let Some(spec) = &pod.spec else { return false };
-    spec.containers.iter().all(|container| seat.ledger.status(&container.name).is_some_and(|status| status.ready))
+    spec.containers
+        .iter()
+        .all(|container| seat.ledger.status(&container.name).is_some_and(|status| status.ready))
         && spec.readiness_gates.iter().flatten().all(|gate| holds(&pod, &gate.condition_type))
 }
 
@@ -99,7 +110,9 @@ fn phase_of(spec: &PodSpec, first: &[ContainerStatus], main: &[ContainerStatus])
     if never && first.iter().any(|status| exit_code(status).is_some_and(|code| code != 0)) {
         return "Failed";
     }
-    let has_run = |status: &ContainerStatus| status.last_state.is_some() || status.state.as_ref().is_some_and(|state| state.running.is_some());
+    let has_run = |status: &ContainerStatus| {
+        status.last_state.is_some() || status.state.as_ref().is_some_and(|state| state.running.is_some())
+    };
     if !main.iter().all(has_run) {
         return "Pending";
     }
