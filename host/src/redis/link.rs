@@ -13,7 +13,7 @@ use super::connection::{Connection, Question};
 use super::dial::{Driver, dial};
 use super::endpoint::{Credentials, Endpoint, Logins};
 use super::meter::{ANSWER_BYTES_MAX, End};
-use super::probe::{CommandFailure, STANDARD_COMMANDS, error_kind, error_text, reply};
+use super::probe::{CommandFailure, error_kind, error_text, reply};
 use super::tls::Tls;
 use crate::contract::{FailureKind, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -364,11 +364,10 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// The standard commands, and read-only ones beyond them, as words.
-    pub fn new(wants: &[Vec<String>]) -> Self {
-        let standard = STANDARD_COMMANDS.iter().map(|command| command.split(' ').collect());
-        let wanted = wants.iter().map(|words| words.iter().map(String::as_str).collect());
-        let commands: Vec<Vec<&str>> = standard.chain(wanted).collect();
+    /// Of these commands, as words.
+    pub fn new(commands: &[Vec<String>]) -> Self {
+        let commands: Vec<Vec<&str>> =
+            commands.iter().map(|words| words.iter().map(String::as_str).collect()).collect();
         Self {
             question: Question::new(&commands),
             names: commands.iter().map(|words| words.join(" ").into()).collect(),

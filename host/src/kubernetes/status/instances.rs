@@ -56,6 +56,9 @@ pub fn health_word(health: Health) -> &'static str {
         Health::Dead => "Dead",
         Health::Abdicated => "Abdicated",
         Health::Amnesic => "Amnesic",
+        Health::Blank => "Blank",
+        Health::Stranger => "Stranger",
+        Health::Isolated => "Isolated",
     }
 }
 
@@ -65,12 +68,13 @@ const PROOF_BYTES_MAX: usize = 200;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Member, Verdict};
+    use crate::contract::{Member, Progress, ShardVerdict, Verdict};
 
     fn decision() -> Decision {
         let member = |id: &str, role, health| Member {
             id: id.into(),
             role,
+            assigned: None,
             health,
             proof: "it is so ".repeat(50),
             rank: None,
@@ -81,14 +85,14 @@ mod tests {
             verdict: Verdict::Healthy,
             reason: "healthy".into(),
             explanation: "because".into(),
-            master: Some("a".into()),
-            master_goal: None,
+            progress: Progress::Settled,
+            shards: vec![ShardVerdict { index: 0, master: Some("a".into()), master_goal: None, loss: None }],
+            request: None,
             members: vec![
                 member("a", Role::Master, Health::InSync),
                 member("b", Role::Replica, Health::InSync),
             ],
             stages: vec![],
-            known_loss_bytes: None,
             next_look_us: 0,
         }
     }
