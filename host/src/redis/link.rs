@@ -418,16 +418,14 @@ fn last_words(connection: &Connection) -> (FailureKind, String) {
 /// An error's own words, and what to do about it where we know.
 fn with_way_out(text: &str) -> String {
     let way_out = match text {
-        _ if text.starts_with("NOAUTH") => "set_master_auth a password, and a user if it has users",
+        _ if text.starts_with("NOAUTH") => "give a password, and a user if it has users",
         _ if text.starts_with("WRONGPASS") || text.contains("invalid password") => "check user and password",
-        _ if text.starts_with("DENIED") => {
-            "set_master_auth the server a password, or bind it to loopback only"
-        }
+        _ if text.starts_with("DENIED") => "give the server a password, or bind it to loopback only",
         _ if text.contains("without any password") || text.contains("no password is set") => {
-            "leave the password out, or set_master_auth the server one"
+            "leave the password out, or give the server one"
         }
         _ if text.contains("wrong number of arguments for 'auth'") => {
-            "before version 6 there are no users: set_master_auth a password only"
+            "before version 6 there are no users: give a password only"
         }
         _ if text.contains("max number of clients") => "raise its maxclients",
         _ => return text.into(),

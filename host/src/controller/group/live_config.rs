@@ -176,7 +176,7 @@ impl LiveConfig {
         step
     }
 
-    /// The password, and as whom the instances log in to their master: all let the new one in target the old
+    /// The password, and as whom the instances log in to their master: all let the new one in beside the old
     /// before anybody uses it, and use it before anybody refuses the old. Returns the user that it came
     /// to.
     async fn change_login(

@@ -1,4 +1,4 @@
-//! One Redis resource in our reconciler. What is heard of it becomes a snapshot; the group is told at once,
+//! Reconciles one Redis resource. What is heard of it becomes a snapshot; the group is told at once,
 //! and two tasks make the newest snapshot true in the cluster: what clients and successors rest on, and
 //! everything else. No API call holds up any of the others.
 

@@ -134,7 +134,7 @@ impl RunningGroup {
         self.shadow.as_ref().and_then(Shadow::shown)
     }
 
-    /// Tells it who decides, and who is asked target.
+    /// Tells it who decides, and who is asked beside.
     pub fn serve(&mut self, context: &Context, assignment: Assignment) {
         let in_front = assignment.line.live().digest().to_owned();
         if !Arc::ptr_eq(&self.line, &assignment.line) || self.in_front != in_front {
