@@ -5,6 +5,7 @@ pub mod conformance;
 pub mod contract;
 pub mod controller;
 pub mod driver;
+pub mod fleet;
 pub mod group;
 pub mod guard;
 pub mod kubernetes;

@@ -23,6 +23,8 @@ async fn one_pass_tells_by_its_exit_code_what_it_found() {
         Program::run(&[&["static", "--redis", &list, "--once"], further].concat()).await.code
     };
     assert_eq!(once(&[]).await, Some(0), "healthy");
+    let said = Program::run(&["static", "--redis", &list, "--once"]).await.out;
+    assert!(said.starts_with("healthy: healthy: ") && said.lines().count() == 1, "one line: {said:?}");
     servers.say(1, &["REPLICAOF", "127.0.0.1", "1"]).await;
     assert_eq!(once(&["--dry-run"]).await, Some(10), "it would act");
     assert_eq!(servers.info(1, "replication").await.unwrap().row("master_port"), "1", "and did nothing");

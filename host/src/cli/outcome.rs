@@ -32,6 +32,17 @@ impl Outcome {
         }
     }
 
+    /// One word for people.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Acted => "acted",
+            Self::Waiting => "waiting",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+
     /// What a decision alone comes to.
     pub fn of(decision: &Decision) -> Self {
         match decision.verdict {
@@ -181,6 +192,15 @@ fn is_absence(kind: FailureKind) -> bool {
         | FailureKind::ErrorReply
         | FailureKind::ProtocolError => false,
     }
+}
+
+/// The outcome of a pass in one line.
+///
+/// # Errors
+/// [`Exit`] when standard output is closed.
+pub fn print_verdict(outcome: Outcome, decision: Option<&Decision>) -> Result<(), Exit> {
+    let last = decision.map(|decision| format!(": {}: {}", decision.reason, decision.explanation));
+    print(&format!("{}{}\n", outcome.word(), last.unwrap_or_else(|| ": no policy gave an answer".into())))
 }
 
 /// The plan, for people or programs.

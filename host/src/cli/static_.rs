@@ -64,5 +64,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     }
     let mut pass = Pass::new(args.group.down_after);
     telemetry.until(&mut session, &args.policy, |now, report| pass.is_over(now, report)).await?;
-    Ok(pass.outcome().code())
+    let outcome = pass.outcome();
+    outcome::print_verdict(outcome, pass.into_decided().map(|decided| decided.decision).as_deref())?;
+    Ok(outcome.code())
 }

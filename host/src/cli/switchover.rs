@@ -3,7 +3,7 @@
 use super::outcome::{Outcome, Pass};
 use super::telemetry::TelemetryArgs;
 use super::{Environment, Exit, GroupSettings, PolicyChoice, Servers, Session, print};
-use crate::contract::{Action, Verdict};
+use crate::contract::{Action, RequestAnswer, RequestState, Verdict};
 use crate::driver::StateFile;
 use crate::group::{Outcome as Ended, Report};
 use std::path::PathBuf;
@@ -66,29 +66,27 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
 
     let mut pass = Pass::new(args.group.down_after);
     let mut ended = None;
-    let mut waits = String::new();
+    let (mut waits, mut refused) = (String::new(), None);
     telemetry
         .until(&mut session, &args.policy, |now, report| match report {
             Report::Finished { action: Action::Handover(handover), outcome, .. } => {
                 ended = Some((handover.target.clone(), outcome.clone()));
                 true
             }
-            Report::Decided(decided)
-                if decided.observation.switchover.is_some() && decided.decision.verdict == Verdict::Wait =>
-            {
-                waits = decided.decision.explanation.clone();
-                pass.is_over(now, report)
-                    && decided
-                        .observation
-                        .switchover
-                        .as_ref()
-                        .is_some_and(|request| request.age_us > GIVE_UP_US)
-            }
-            Report::Decided(decided) if decided.decision.verdict == Verdict::Refuse => {
-                pass.is_over(now, report)
-            }
-            Report::Decided(_)
-            | Report::Link { .. }
+            Report::Decided(decided) => match &decided.decision.request {
+                Some(RequestAnswer { state: RequestState::Refused, text, .. }) => {
+                    refused = Some(text.clone());
+                    true
+                }
+                Some(RequestAnswer { state: RequestState::Waiting, text, .. }) => {
+                    waits.clone_from(text);
+                    let request = decided.observation.switchover.as_ref();
+                    let is_late = request.is_some_and(|request| request.age_us > GIVE_UP_US);
+                    decided.decision.verdict != Verdict::Act && pass.is_over(now, report) && is_late
+                }
+                Some(RequestAnswer { state: RequestState::Done, .. }) | None => false,
+            },
+            Report::Link { .. }
             | Report::Fault { .. }
             | Report::Held
             | Report::Sent { .. }
@@ -103,12 +101,12 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
             Ok(0)
         }
         Some((_, Ended::Failed(why) | Ended::InDoubt(why))) => Err(Exit::Failed(why)),
-        None => match pass.into_decided() {
-            Some(decided) if decided.decision.verdict == Verdict::Refuse => {
-                print(&format!("refused: {}\n", decided.decision.explanation))?;
+        None => match refused {
+            Some(why) => {
+                print(&format!("refused: {why}\n"))?;
                 Ok(Outcome::Refused.code())
             }
-            Some(_) | None => {
+            None => {
                 print(&format!("gave up: {}\n", if waits.is_empty() { "interrupted" } else { &waits }))?;
                 Ok(Outcome::Waiting.code())
             }

@@ -3,32 +3,46 @@
 
 use super::GroupHandle;
 use super::links::Links;
-use crate::contract::Action;
+use crate::contract::{Action, Restart};
 use crate::group::{Event, Order, Outcome};
 use crate::redis::act::{
     ActFailure, HandoverTerms, configure, fence, follow, handover, kick_clients, promote, unfence,
 };
 use crate::redis::{Connection, Endpoint};
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// What an orchestrator does when a policy wants an instance restarted: ends this very incarnation, and starts the
+/// next one by itself.
+pub type Restarter = Arc<dyn Fn(Restart) -> BoxFuture<'static, Outcome> + Send + Sync>;
+
 /// Starts it.
-pub fn carry_out(links: &Links, order: Order, handle: GroupHandle) {
+pub fn carry_out(links: &Links, order: Order, restarter: Option<&Restarter>, handle: GroupHandle) {
     let Order { number, action, links: numbers, place } = order;
+    if let Action::Restart(restart) = action {
+        let restarting = restarter.map(|restarter| restarter(restart));
+        tokio::spawn(async move {
+            let outcome = match restarting {
+                Some(restarting) => tokio::time::timeout(RESTART_DEADLINE, restarting)
+                    .await
+                    .unwrap_or_else(|_| Outcome::InDoubt("restart: the orchestrator gave no answer".into())),
+                None => Outcome::Failed("restart: no orchestrator runs this instance".into()),
+            };
+            handle.send(Event::Finished { order: number, outcome });
+        });
+        return;
+    }
     let connections: Option<Vec<Connection>> =
         numbers.iter().map(|(id, link)| links.connection(id, *link)).collect();
     tokio::spawn(async move {
         let outcome = match connections.as_deref() {
-            Some([first, rest @ ..]) => outcome(
-                run(
-                    &action,
-                    first,
-                    rest.first(),
-                    place.map(|place| Endpoint { host: place.host, port: place.port }),
-                )
-                .await,
-            ),
+            Some([first, rest @ ..]) => {
+                let place = place.map(|place| Endpoint { host: place.host, port: place.port });
+                outcome(run(&action, first, rest.first(), place).await)
+            }
             Some([]) | None => {
-                Outcome::Failed("not sent: the connection that reported what it rests on has ended".into())
+                Outcome::Failed("not sent: the connection that reported its precondition has ended".into())
             }
         };
         handle.send(Event::Finished { order: number, outcome });
@@ -94,9 +108,10 @@ async fn run(
             step: action.name(),
             why: "no topology here is served with it".into(),
         }),
+        // `carry_out` has sent it to the orchestrator.
         Action::Restart(_) => Err(ActFailure::Precondition {
-            step: "restart",
-            why: "there is no orchestrator here that could do it".into(),
+            step: action.name(),
+            why: "an instance does not restart itself".into(),
         }),
     }
 }
@@ -129,3 +144,5 @@ fn outcome(result: Result<Note, ActFailure>) -> Outcome {
 
 /// No server that lives takes longer for REPLICAOF; one that does is in doubt from then on.
 const ACTION_DEADLINE: Duration = Duration::from_millis(1000);
+/// For the orchestrator's API, which may be asked again later.
+const RESTART_DEADLINE: Duration = Duration::from_secs(10);

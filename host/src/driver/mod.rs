@@ -11,6 +11,7 @@ mod reports;
 mod state_file;
 mod thread_load;
 
+pub use act::Restarter;
 pub use links::{Access, member};
 pub use reports::Reports;
 pub use state_file::{StateFile, StateFileError};
@@ -54,7 +55,8 @@ pub struct Driver<P> {
     handle: GroupHandle,
     queue: UnboundedReceiver<Message>,
     thread_load: Option<OnThread>,
-    pulse: Option<Heartbeat>,
+    heartbeat: Option<Heartbeat>,
+    restarter: Option<Restarter>,
 }
 
 /// What a driver is told.
@@ -126,7 +128,8 @@ impl<P: Publish> Driver<P> {
                 handle,
                 queue,
                 thread_load: None,
-                pulse: None,
+                heartbeat: None,
+                restarter: None,
             },
             reports,
         )
@@ -138,8 +141,13 @@ impl<P: Publish> Driver<P> {
     }
 
     /// Gives its signs of life there, whoever reads its reports, and when.
-    pub fn with_heartbeat(self, pulse: Heartbeat) -> Self {
-        Self { pulse: Some(pulse), ..self }
+    pub fn with_heartbeat(self, heartbeat: Heartbeat) -> Self {
+        Self { heartbeat: Some(heartbeat), ..self }
+    }
+
+    /// Restarts instances there, when the policy wants it. Without, each restart is refused.
+    pub fn with_restarter(self, restarter: Restarter) -> Self {
+        Self { restarter: Some(restarter), ..self }
     }
 
     /// The way in.
@@ -193,18 +201,20 @@ impl<P: Publish> Driver<P> {
                 if let Some(thread_load) = &self.thread_load {
                     self.group.set_groups_on_thread(thread_load.groups());
                 }
-                if let Some(pulse) = &self.pulse {
-                    pulse.beat(now);
+                if let Some(heartbeat) = &self.heartbeat {
+                    heartbeat.beat(now);
                 }
                 for effect in self.group.on(now, event, &self.line) {
                     match effect {
                         Effect::Probe { member } => self.links.probe(&member),
-                        Effect::Act(order) => act::carry_out(&self.links, order, self.handle.clone()),
+                        Effect::Act(order) => {
+                            act::carry_out(&self.links, order, self.restarter.as_ref(), self.handle.clone());
+                        }
                         Effect::Publish(record) => self.publish.publish(now, record),
                         Effect::WakeAt(at) => wake = at,
                         Effect::Report(report) => {
-                            if let Some(pulse) = &self.pulse {
-                                pulse.report(now, &report);
+                            if let Some(heartbeat) = &self.heartbeat {
+                                heartbeat.report(now, &report);
                             }
                             self.reports.send(now, report);
                         }

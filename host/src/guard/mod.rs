@@ -11,31 +11,25 @@
 //! Of the engine's invariants, authority is not here (people may ask a host that may not act), nor is a
 //! candidate's version: a complete replica of an older Redis is better than no master.
 
-mod candidate;
-mod evidence;
-mod follow;
-mod handover;
-mod masters;
+mod replication;
 mod scene;
-mod shape;
 mod structure;
 #[cfg(test)]
 mod tests;
 
-use crate::contract::{Action, Decision, Follow, Handover, Observation, Promote};
+use crate::contract::{Action, Decision, Follow, Handover, Observation, Promote, Topology};
 use scene::Scene;
 
 /// Whether the decision keeps every invariant.
 ///
 /// # Errors
-/// One [`Breach`] for every rule that is broken, in the order of [`Rule::ALL`]. Then no action of the plan
-/// may be taken.
+/// One [`Breach`] for every rule that is broken, in the order of [`Rule::ALL`]. Then no action of the plan may be
+/// sent.
 pub fn judge(observation: &Observation, decision: &Decision) -> Result<(), Vec<Breach>> {
     let case = Case { scene: Scene::read(observation), decision };
-    let breaches: Vec<_> = Rule::ALL
-        .into_iter()
-        .filter_map(|rule| (rule.row().2)(&case).err().map(|text| Breach { rule, text }))
-        .collect();
+    let breach = |rule: &Rule| (rule.row().2)(&case).err().map(|text| Breach { rule: *rule, text });
+    let rules = Rule::COMMON.iter().chain(Rule::of(observation.group.topology));
+    let breaches: Vec<_> = rules.filter_map(breach).collect();
     if breaches.is_empty() { Ok(()) } else { Err(breaches) }
 }
 
@@ -50,81 +44,103 @@ pub struct Breach {
 }
 
 macro_rules! rules {
-    ($($(#[doc = $why:literal])+ $rule:ident = $name:literal, $check:path;)+) => {
+    ($($(#[doc = $about:literal])+ $topology:ident {
+        $($(#[doc = $why:literal])+ $rule:ident = $name:literal, $check:path;)+
+    })+) => {
         /// A hard invariant. The sentence of each is what [`Rule::why`] gives.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Rule { $($(#[doc = $why])+ $rule,)+ }
+        pub enum Rule { $($($(#[doc = $why])+ $rule,)+)+ }
 
         impl Rule {
             /// All of them, in the order in which they are checked.
-            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$rule),+];
+            pub const ALL: [Self; [$($($name),+),+].len()] = [$($(Self::$rule),+),+];
+
+            $($(#[doc = $about])+ const $topology: &[Self] = &[$(Self::$rule),+];)+
 
             fn row(self) -> (&'static str, &'static str, Check) {
-                match self { $(Self::$rule => ($name, concat!($($why),+), $check),)+ }
+                match self { $($(Self::$rule => ($name, concat!($($why),+), $check),)+)+ }
             }
         }
     };
 }
 
 rules! {
-    /// Only the verdict act has a plan, and it has one; a paused group has none.
-    PlanMatchesVerdict = "plan-matches-verdict", structure::plan_matches_verdict;
-    /// The decision judges every instance and every shard exactly once, in their order, and answers the request.
-    Members = "members", structure::members;
-    /// Every id that the decision names is an instance of the observation, or the master on record.
-    KnownIds = "known-ids", structure::known_ids;
-    /// A stage changes the master at most once, and whom a plan promotes it lets follow nobody.
-    OnePromotion = "one-promotion", shape::one_promotion;
-    /// All who follow in a stage follow one other, who is the master by then: a star, without rings or chains.
-    Star = "star", shape::star;
-    /// What an action expects of its target is what the newest replies show, or what an earlier stage makes of it.
-    Expectation = "expectation", structure::expectation;
-    /// Only instances that answer now are acted on, except to restart them.
-    Freshness = "freshness", structure::freshness;
-    /// Only directives of the allow-list are set, each to a plain number, and nothing is done that no topology here is
-    /// served with.
-    AllowList = "allow-list", structure::allow_list;
-    /// A pause of writes ends by itself within a minute.
-    BoundedPause = "bounded-pause", structure::bounded_pause;
-    /// Whoever may still be the master is accounted for, and the stated reason to replace it is true.
-    Evidence = "evidence", evidence::evidence;
-    /// That a master abdicated counts once the group has had no master for 100 ms.
-    Abdication = "abdication", evidence::abdication;
-    /// Replicas of a lost master count only when sampled after the loss, hearing nothing from it: their offsets are final.
-    FinalOffsets = "final-offsets", evidence::final_offsets;
-    /// With a preference for consistency, a silent master is replaced only after its self-fence surely bit.
-    SelfFence = "self-fence", evidence::self_fence;
-    /// A silent master is not replaced soon after another failover.
-    CoolDown = "cool-down", evidence::cool_down;
-    /// While many groups fall silent together, it is the host that is doubted first.
-    SelfDoubt = "self-doubt", evidence::self_doubt;
-    /// A master that answers gives its role away by handover only.
-    ReachableMaster = "reachable-master", candidate::reachable_master;
-    /// A first master is chosen only where none can be, and by its data or the record.
-    Bootstrap = "bootstrap", candidate::bootstrap;
-    /// The promoted one answers as a replica that may take the role: not loading, not syncing, announced, with a priority.
-    Fit = "fit", candidate::fit;
-    /// The promoted one holds the history of the master that it replaces.
-    Lineage = "lineage", candidate::lineage;
-    /// No other that is fit has all that the promoted one has and more.
-    MostAdvanced = "most-advanced", candidate::most_advanced;
-    /// With fewer answering members than the minimum, nobody is promoted and no data is replaced.
-    Quorum = "quorum", candidate::quorum;
-    /// While a promotion of another is in doubt, that other may be a master.
-    InDoubt = "in-doubt", candidate::in_doubt;
-    /// Nobody follows who would lose data that is not known to be discarded, and only a complete copy is followed.
-    NoDestructiveFollow = "no-destructive-follow", follow::no_destructive_follow;
-    /// A master that came back without its data is never followed.
-    Amnesia = "amnesia", follow::amnesia;
-    /// Of two masters, the one on record stays, unless the other has all that it has.
-    TwoMasters = "two-masters", follow::two_masters;
-    /// What holds data is restarted only while another complete copy serves.
-    SafeRestart = "safe-restart", follow::safe_restart;
-    /// A role is handed from an answering master to its attached replica, and for a reason that is on record.
-    HandoverInSync = "handover-in-sync", handover::handover_in_sync;
+    /// What can be said of a plan in any topology.
+    COMMON {
+        /// Only the verdict act has a plan, and it always has one; a paused group has none.
+        PlanMatchesVerdict = "plan-matches-verdict", structure::plan_matches_verdict;
+        /// The decision has one verdict for every instance and every shard, sorted, and answers the request.
+        Members = "members", structure::members;
+        /// Every id in the decision is an instance of the observation, or the recorded master.
+        KnownIds = "known-ids", structure::known_ids;
+        /// Run id, role and replication id that an action expects are those of the newest replies, or of an earlier
+        /// stage.
+        Expectation = "expectation", structure::expectation;
+        /// Actions go only to instances that answer now; a restart may go to any.
+        Freshness = "freshness", structure::freshness;
+        /// Only directives of the allow-list are set, to plain numbers, and only actions of a served topology are
+        /// planned.
+        AllowList = "allow-list", structure::allow_list;
+        /// A write pause ends by itself within a minute.
+        BoundedPause = "bounded-pause", structure::bounded_pause;
+    }
+    /// What can be said of a plan for one master and its replicas.
+    REPLICATION {
+        /// A stage changes the master at most once, and a plan never re-points the instance that it promotes.
+        OnePromotion = "one-promotion", replication::shape::one_promotion;
+        /// All replicas that a stage re-points follow one instance, the master by then: a star, no rings or chains.
+        Star = "star", replication::shape::star;
+        /// Every instance that may still be master is accounted for, and the stated evidence holds.
+        Evidence = "evidence", replication::evidence::evidence;
+        /// An abdication counts once the group has had no master for 100 ms.
+        Abdication = "abdication", replication::evidence::abdication;
+        /// Replicas of a lost master count only if sampled after the loss with their link down: their offsets are final.
+        FinalOffsets = "final-offsets", replication::evidence::final_offsets;
+        /// With prefer = consistency, a silent master is replaced only once its self-fence surely refuses writes.
+        SelfFence = "self-fence", replication::evidence::self_fence;
+        /// A silent master is not replaced within three hang limits of the last failover.
+        CoolDown = "cool-down", replication::evidence::cool_down;
+        /// While many groups are silent together, the host doubts its own network before their masters.
+        SelfDoubt = "self-doubt", replication::evidence::self_doubt;
+        /// A master that answers is replaced by handover only.
+        ReachableMaster = "reachable-master", replication::candidate::reachable_master;
+        /// A first master is chosen only where no instance can be master, and by its data or the record.
+        Bootstrap = "bootstrap", replication::candidate::bootstrap;
+        /// The promoted instance answers as a replica that may be master: not loading, not syncing, announced, with a
+        /// priority above 0.
+        Fit = "fit", replication::candidate::fit;
+        /// The promoted instance has the replication history of the master that it replaces.
+        Lineage = "lineage", replication::candidate::lineage;
+        /// No other eligible instance has all data of the promoted one and more.
+        MostAdvanced = "most-advanced", replication::candidate::most_advanced;
+        /// With fewer answering members than the minimum size, no promotion and no follow that replaces data.
+        Quorum = "quorum", replication::candidate::quorum;
+        /// While a promotion of another instance is in doubt, that instance may be a master.
+        InDoubt = "in-doubt", replication::candidate::in_doubt;
+        /// No instance follows at the price of data that is not known to be discarded, and only a complete copy is
+        /// followed.
+        NoDestructiveFollow = "no-destructive-follow", replication::follow::no_destructive_follow;
+        /// No instance follows a master that came back without its data.
+        Amnesia = "amnesia", replication::follow::amnesia;
+        /// Of two masters the recorded one stays, unless the other has all of its data.
+        TwoMasters = "two-masters", replication::follow::two_masters;
+        /// An instance with data is restarted only while another complete copy serves.
+        SafeRestart = "safe-restart", replication::follow::safe_restart;
+        /// A handover goes from an answering master to its attached replica, for a reason in the observation.
+        HandoverInSync = "handover-in-sync", replication::handover::handover_in_sync;
+    }
 }
 
 impl Rule {
+    /// The rules of a topology beyond the common ones. One that is not served has none: `allow-list` refuses every
+    /// plan for it.
+    fn of(topology: Topology) -> &'static [Self] {
+        match topology {
+            Topology::Replication => Self::REPLICATION,
+            Topology::Sentinel | Topology::Cluster => &[],
+        }
+    }
+
     /// Kebab-case name: metric label, row of `policy check`.
     pub fn name(self) -> &'static str {
         self.row().0

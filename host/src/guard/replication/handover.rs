@@ -1,11 +1,11 @@
 //! Whether a living master may hand its role over: to its own attached replica, for a reason that is on
 //! record.
 
-use super::{Case, ensure};
 use crate::contract::Handover;
+use crate::guard::{Case, ensure};
 use failover_core::facts::Relation;
 
-pub(super) fn handover_in_sync(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn handover_in_sync(case: &Case<'_>) -> Result<(), String> {
     for handover in case.handovers() {
         let (Some(source), Some(target)) =
             (case.scene.instance(&handover.source), case.scene.instance(&handover.target))

@@ -1,7 +1,7 @@
 //! Which of those that answer as masters are none that counts: back without their data, or never part of the
 //! group.
 
-use super::scene::{Instance, Scene};
+use crate::guard::scene::{Instance, Scene};
 use failover_core::facts::Relation;
 
 impl Scene<'_> {

@@ -2,12 +2,12 @@
 //! so here everything unknown forbids. Must not judge promotions.
 
 use super::evidence::{is_silent, process_end};
-use super::scene::{Instance, Named};
-use super::{Case, ensure};
 use crate::contract::{Action, Follow};
+use crate::guard::scene::{Instance, Named};
+use crate::guard::{Case, ensure};
 use failover_core::facts::Relation;
 
-pub(super) fn no_destructive_follow(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn no_destructive_follow(case: &Case<'_>) -> Result<(), String> {
     for (follow, instance, master) in pairs(case) {
         is_complete_copy(case, master)?;
         loses_nothing(case, follow, instance, master)?;
@@ -15,7 +15,7 @@ pub(super) fn no_destructive_follow(case: &Case<'_>) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn amnesia(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn amnesia(case: &Case<'_>) -> Result<(), String> {
     for (_, instance, master) in pairs(case) {
         ensure(!case.scene.is_amnesic(master), || {
             format!("{} lost its data, and {} is to follow it", master.id, instance.id)
@@ -24,7 +24,7 @@ pub(super) fn amnesia(case: &Case<'_>) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn two_masters(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn two_masters(case: &Case<'_>) -> Result<(), String> {
     for (_, instance, master) in pairs(case) {
         still_has_another(case, instance, master)?;
         if !(instance.answers_as_master() && case.scene.is_published(instance))
@@ -71,7 +71,7 @@ fn still_has_another(case: &Case<'_>, instance: &Instance<'_>, master: &Instance
     }
 }
 
-pub(super) fn safe_restart(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn safe_restart(case: &Case<'_>) -> Result<(), String> {
     for action in case.first() {
         let Action::Restart(restart) = action else { continue };
         let Some(instance) = case.scene.instance(&restart.id) else { continue };

@@ -2,12 +2,12 @@
 //! and how many others were heard. Must not judge the old master's end.
 
 use super::evidence::{claimants, is_silent, process_end};
-use super::scene::{Instance, Named, Scene};
-use super::{Case, ensure};
 use crate::contract::{Evidence, InDoubt, Promote};
+use crate::guard::scene::{Instance, Named, Scene};
+use crate::guard::{Case, ensure};
 use failover_core::facts::{History, Relation};
 
-pub(super) fn reachable_master(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn reachable_master(case: &Case<'_>) -> Result<(), String> {
     let scene = &case.scene;
     for (promote, candidate) in candidates(case) {
         // Promoting who is a master already displaces nobody.
@@ -43,7 +43,7 @@ pub(super) fn reachable_master(case: &Case<'_>) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn bootstrap(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn bootstrap(case: &Case<'_>) -> Result<(), String> {
     let scene = &case.scene;
     for (promote, candidate) in
         candidates(case).filter(|(promote, _)| promote.evidence == Evidence::Bootstrap)
@@ -76,7 +76,7 @@ pub(super) fn bootstrap(case: &Case<'_>) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn fit(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn fit(case: &Case<'_>) -> Result<(), String> {
     for (promote, candidate) in candidates(case) {
         let bootstraps = promote.evidence == Evidence::Bootstrap && candidate.answers_as_master();
         if let Some(why) = unfit(candidate).filter(|_| !bootstraps) {
@@ -86,7 +86,7 @@ pub(super) fn fit(case: &Case<'_>) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn lineage(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn lineage(case: &Case<'_>) -> Result<(), String> {
     let scene = &case.scene;
     for (promote, candidate) in candidates(case) {
         let Some(own) = candidate.history() else {
@@ -141,7 +141,7 @@ pub(super) fn lineage(case: &Case<'_>) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
     if case.scene.parameter("order").is_some_and(|order| order == "priority-first") {
         return Ok(());
     }
@@ -159,7 +159,7 @@ pub(super) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn quorum(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn quorum(case: &Case<'_>) -> Result<(), String> {
     let group = &case.scene.observation.group;
     let desired = usize::from(group.members_desired);
     let needed = group.members_min.map_or(desired.saturating_sub(1).clamp(1, 2), usize::from);
@@ -175,7 +175,7 @@ pub(super) fn quorum(case: &Case<'_>) -> Result<(), String> {
     })
 }
 
-pub(super) fn in_doubt(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn in_doubt(case: &Case<'_>) -> Result<(), String> {
     for promote in case.promotes() {
         for doubt in &case.scene.observation.in_doubt {
             let Some(possible) = doubt.action.new_master() else { continue };

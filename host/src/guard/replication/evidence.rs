@@ -4,9 +4,9 @@
 //! The *claimants* to the role are those at the ends of the replicas' chains, and the one on record. Each
 //! must be excused; losing sight of one is no excuse. Must not judge the candidate.
 
-use super::scene::{Instance, Named, Scene};
-use super::{Case, ensure};
 use crate::contract::{Evidence, LinkState, Preference, Promote};
+use crate::guard::scene::{Instance, Named, Scene};
+use crate::guard::{Case, ensure};
 use failover_core::facts::Relation;
 
 /// Two refusals closer together than this are one accident: a listen backlog that overflowed.
@@ -25,14 +25,14 @@ const FENCE_MARGIN_S: u64 = 3;
 
 /// What speaks for it that a process is gone.
 #[derive(Clone, Copy)]
-pub(super) enum Proof {
+pub(in crate::guard) enum Proof {
     /// The orchestrator says that it does not run.
     Stated,
     /// Nobody listens where it was, for this long.
     RefusedSince(u64),
 }
 
-pub(super) fn evidence(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn evidence(case: &Case<'_>) -> Result<(), String> {
     for promote in case.promotes() {
         match promote.evidence {
             Evidence::Requested => {
@@ -82,7 +82,7 @@ pub(super) fn evidence(case: &Case<'_>) -> Result<(), String> {
 
 /// In a handover of another operator's nobody is master for a round trip or two: an abdication counts once the
 /// group has had no master for a while.
-pub(super) fn abdication(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn abdication(case: &Case<'_>) -> Result<(), String> {
     let age_us = case.scene.observation.shard().map_or(0, |shard| shard.no_master_age_us);
     let is_early = |promote: &&Promote| promote.evidence == Evidence::Abdicated && age_us < ABDICATION_US;
     match case.promotes().find(is_early) {
@@ -94,7 +94,7 @@ pub(super) fn abdication(case: &Case<'_>) -> Result<(), String> {
     }
 }
 
-pub(super) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
     let scene = &case.scene;
     for promote in case.promotes() {
         for lost in claimants(scene, promote)
@@ -151,7 +151,7 @@ fn no_stranger_is_heard(scene: &Scene<'_>, which: impl Fn(&Instance<'_>) -> bool
     }
 }
 
-pub(super) fn self_fence(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn self_fence(case: &Case<'_>) -> Result<(), String> {
     let scene = &case.scene;
     for promote in case.promotes().filter(|promote| promote.evidence == Evidence::Silent) {
         let group = &scene.observation.group;
@@ -193,7 +193,7 @@ pub(super) fn self_fence(case: &Case<'_>) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn cool_down(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn cool_down(case: &Case<'_>) -> Result<(), String> {
     let Some(last) = case.scene.observation.last_failover() else { return Ok(()) };
     let bound_us = COOL_DOWN * case.scene.hang_limit_us();
     let is_silent = case.promotes().any(|promote| promote.evidence == Evidence::Silent);
@@ -202,7 +202,7 @@ pub(super) fn cool_down(case: &Case<'_>) -> Result<(), String> {
     })
 }
 
-pub(super) fn self_doubt(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn self_doubt(case: &Case<'_>) -> Result<(), String> {
     let scene = &case.scene;
     let permille = scene.observation.silent_groups_permille;
     for promote in case
@@ -222,13 +222,13 @@ pub(super) fn self_doubt(case: &Case<'_>) -> Result<(), String> {
 }
 
 /// Who may be the master, the promoted one aside.
-pub(super) struct Claimant<'s, 'a> {
+pub(in crate::guard) struct Claimant<'s, 'a> {
     pub instance: &'s Instance<'a>,
     /// Known only from a record, while replicas name another: the record may be older than the world.
     pub is_hearsay: bool,
 }
 
-pub(super) fn claimants<'s, 'a>(scene: &'s Scene<'a>, promote: &Promote) -> Vec<Claimant<'s, 'a>> {
+pub(in crate::guard) fn claimants<'s, 'a>(scene: &'s Scene<'a>, promote: &Promote) -> Vec<Claimant<'s, 'a>> {
     let mut claimants: Vec<Claimant<'s, 'a>> = Vec::new();
     for end in scene
         .answering()
@@ -312,7 +312,7 @@ fn is_master_gone(scene: &Scene<'_>) -> bool {
 }
 
 /// The end of a process, as far as one can prove it from outside.
-pub(super) fn process_end(instance: &Instance<'_>) -> Option<Proof> {
+pub(in crate::guard) fn process_end(instance: &Instance<'_>) -> Option<Proof> {
     if instance.answers {
         return None;
     }
@@ -335,7 +335,7 @@ fn is_reloading(instance: &Instance<'_>) -> bool {
 }
 
 /// No valid reply for the hang limit. To want other credentials, to load or to be busy is life.
-pub(super) fn is_silent(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
+pub(in crate::guard) fn is_silent(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
     let shows_life = match instance.link.state {
         LinkState::Loading | LinkState::Busy | LinkState::Unauthorized => true,
         LinkState::Unknown

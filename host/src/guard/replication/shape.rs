@@ -1,12 +1,12 @@
 //! The shape of a plan: who changes its role, and who follows whom, stage by stage. Must not look at offsets
 //! or evidence.
 
-use super::{Case, ensure};
 use crate::contract::{Action, RoleChange};
+use crate::guard::{Case, ensure};
 use failover_core::facts::Speaks;
 use std::collections::BTreeSet;
 
-pub(super) fn one_promotion(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn one_promotion(case: &Case<'_>) -> Result<(), String> {
     let (mut promoted, mut following) = (BTreeSet::new(), BTreeSet::new());
     for stage in &case.decision.stages {
         let (mut changes, mut moved, mut handed) = (0, BTreeSet::new(), Vec::new());
@@ -37,7 +37,7 @@ pub(super) fn one_promotion(case: &Case<'_>) -> Result<(), String> {
     }
 }
 
-pub(super) fn star(case: &Case<'_>) -> Result<(), String> {
+pub(in crate::guard) fn star(case: &Case<'_>) -> Result<(), String> {
     let observed = case.scene.answering().filter(|instance| instance.facts.role == Speaks::AsMaster);
     let mut masters: BTreeSet<&str> = observed.map(|instance| instance.id).collect();
     for stage in &case.decision.stages {
