@@ -3,6 +3,8 @@
 
 #[path = "group/crowd.rs"]
 mod crowd;
+#[path = "group/memory.rs"]
+mod memory;
 
 use redis_operator::contract::{Action, FailureKind, Group as Wanted, Instance, Observation, Value, Verdict};
 use redis_operator::group::{

@@ -177,3 +177,39 @@ async fn an_amnesic_master_meets_a_group_that_kept_its_aof() {
     assert_ne!(master, 0, "{}", operator.last());
     all_hold(&servers, 1000).await;
 }
+
+#[tokio::test]
+async fn the_lineage_and_the_replicated_position_outlive_the_operator() {
+    let mut servers = Servers::group(3, &[]).await;
+    let operator = Operator::start(&servers, recorded(&servers)).await;
+    operator.healthy(&servers.id(0)).await;
+    servers.fill(0, "k", 100, 50).await;
+    let written = servers.info(0, "replication").await.unwrap().number("master_repl_offset");
+    let state = || -> Option<serde_json::Value> {
+        serde_json::from_slice(&std::fs::read(servers.dir().join("state.json")).ok()?).ok()
+    };
+    until("a position with all that was written", async || {
+        let position = state()?.get("position")?.clone();
+        let replicas = position.get("acknowledged_by")?.as_array()?.len();
+        (position.get("offset")?.as_u64()? >= written && replicas == 2).then_some(())
+    })
+    .await;
+    servers.end(0).await;
+    let new = servers.settled().await;
+    operator.content(&servers.id(new)).await;
+    operator.kill();
+
+    let successor = Operator::start(&servers, recorded(&servers)).await;
+    let (old, new) = (servers.id(0), servers.id(new));
+    successor
+        .decided("two generations, the first with its end", |decided| {
+            let shard = &decided.observation.shards[0];
+            let [now, before] = &shard.lineage[..] else { return false };
+            (&now.master, &before.master) == (&new, &old)
+                && before.end_offset.is_some_and(|end| end >= written)
+                && now.end_offset.is_none()
+                && shard.published.as_ref().is_some_and(|published| published.replid == now.replid)
+                && shard.position.as_ref().is_some_and(|position| position.offset >= written)
+        })
+        .await;
+}
