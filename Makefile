@@ -13,11 +13,12 @@ help: ## this list
 
 demo: ## a master killed, a replica promoted, a switchover, a policy swapped: on real Redis, on this machine
 	@$(SETUP) rust redis
-	$(CARGO) run --quiet --locked -p redis-operator -- demo
+	$(CARGO) build --locked -p redis-operator
+	@target/debug/redis-operator demo
 
 cluster: ## a Kubernetes cluster with Pods as processes, and kubectl for it, until Ctrl-C; `make cluster NODES=5`
 	@$(SETUP) rust redis cluster
-	$(CARGO) build --quiet --locked -p redis-operator -p tests --bin redis-operator --bin cluster
+	$(CARGO) build --locked -p redis-operator -p tests --bin redis-operator --bin cluster
 	@target/debug/cluster $(NODES)
 
 build: ## the operator, at target/release/redis-operator

@@ -88,7 +88,7 @@ deny() { # cargo-deny, in target/tools
   has cargo-deny || [ -x target/tools/bin/cargo-deny ] && return
   echo "building cargo-deny, once: two minutes"
   # In a target directory of its own, so that its dependencies and ours do not replace one another.
-  cargo install --locked --debug --quiet --root target/tools --target-dir target/tools/build --version "$CARGO_DENY" cargo-deny
+  cargo install --locked --debug --root target/tools --target-dir target/tools/build --version "$CARGO_DENY" cargo-deny
   rm -rf target/tools/build
 }
 
