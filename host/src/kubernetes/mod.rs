@@ -3,6 +3,7 @@
 
 pub mod apply;
 pub mod crd;
+pub mod error;
 pub mod events;
 pub mod lease;
 pub mod nodes;

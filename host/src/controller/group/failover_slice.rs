@@ -3,8 +3,8 @@
 //! as that takes, and never longer than ten seconds while the API server answers.
 
 use super::super::Context;
-use super::objects::in_short;
 use super::snapshot::Snapshot;
+use crate::kubernetes::error::message;
 use crate::kubernetes::objects::{
     MASTER, ROLE_LABEL, SERVICE_LABEL, failover_slice, failover_slice_name, lead_to,
 };
@@ -54,7 +54,7 @@ impl FailoverSlice {
             tracing::warn!(
                 namespace = snapshot.namespace(),
                 name = snapshot.redis.name_any(),
-                error = in_short(&error),
+                error = message(&error),
                 "clients not led at once"
             );
         }

@@ -2,11 +2,12 @@
 //! Pod is told once; a server that cannot take a directive while it runs is left to the rollout.
 
 use super::super::Context;
-use super::maintain::StepResult;
-use super::objects::in_short;
 use super::secrets::{Identity, Passwords};
 use super::snapshot::Snapshot;
+use super::step::StepResult;
+use crate::kubernetes::error::message;
 use crate::kubernetes::objects::{AUTHORITIES_FILE, PORT, REPLICATES, live_directives, replication_user};
+use crate::kubernetes::pods::running;
 use crate::kubernetes::status::Problem;
 use crate::redis::{Endpoint, Session, Set, shows_ours};
 use futures_util::future::join_all;
@@ -49,10 +50,7 @@ struct Start {
 impl Start {
     /// None: it does not run.
     fn of(pod: &Pod) -> Option<Self> {
-        let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-        let redis = containers.iter().find(|container| container.name == "redis")?;
-        redis.state.as_ref()?.running.as_ref()?;
-        Some(Self { uid: pod.uid()?, restarts: redis.restart_count })
+        Some(Self { uid: pod.uid()?, restarts: running(pod)?.restart_count })
     }
 }
 
@@ -124,7 +122,7 @@ impl LiveConfig {
         let sessions: Vec<&Session> = open.iter().map(|(.., session)| session).collect();
         let user = match self.change_login(&sessions, passwords, user).await {
             Ok(user) => user,
-            Err(error) => return StepResult::blocked("LoginNotChanged", error),
+            Err(error) => return StepResult::blocked(Problem { reason: "LoginNotChanged", message: error }),
         };
         for (name, pod, start, endpoint, session) in open {
             let certificate = match &secrets.tls {
@@ -268,7 +266,7 @@ async fn set_directives(
         let api: Api<Pod> = Api::namespaced(context.client.clone(), &snapshot.namespace());
         api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
             .await
-            .map_err(|error| in_short(&error))?;
+            .map_err(|error| message(&error))?;
     }
     Ok((refused, needs_a_start))
 }

@@ -3,6 +3,7 @@
 //! everything else. No API call holds up any of the others.
 
 mod failover_slice;
+mod handover;
 mod live_config;
 mod maintain;
 mod objects;
@@ -12,6 +13,7 @@ mod rollout;
 mod running;
 mod secrets;
 mod snapshot;
+mod step;
 
 use super::Context;
 use crate::group::{Decided, Moment, Report};

@@ -2,14 +2,16 @@
 //! deleted them.
 
 use super::super::Context;
-use super::maintain::{StepResult, SwitchoverRequest};
+use super::handover::HandoverRequest;
 use super::snapshot::{ObjectKey, Snapshot};
+use super::step::StepResult;
 use crate::kubernetes::apply::{apply, delete_secret, is_taken};
 use crate::kubernetes::objects::{GROUP_LABEL, KINDS, Wanted, name, objects};
 use crate::kubernetes::status::Problem;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// What was applied last, and the version that came of it.
 #[derive(Default)]
@@ -21,7 +23,7 @@ impl Objects {
         &mut self,
         context: &Context,
         snapshot: &Snapshot,
-        switchover: &mut SwitchoverRequest,
+        handover: &mut HandoverRequest,
     ) -> StepResult {
         // Nobody starts without the password that is wanted.
         let Some(secrets) = &snapshot.secrets else { return StepResult::done() };
@@ -29,8 +31,11 @@ impl Objects {
         let mut step = StepResult::done();
         let (replicas, in_the_way) = replicas(snapshot);
         if in_the_way {
-            step.is_done &=
-                switchover.move_master(snapshot, Some(format!("{}-0", name(&snapshot.redis)))).is_done;
+            let now = Instant::now();
+            step.is_done = false;
+            if handover.is_due(now) && !snapshot.is_switching && !snapshot.redis.spec.paused {
+                handover.send(snapshot.handle.as_ref(), Some(format!("{}-0", name(&snapshot.redis))), now);
+            }
         }
         let master = snapshot.master().and_then(|master| snapshot.address(master));
         let wanted = Wanted {
@@ -43,7 +48,9 @@ impl Objects {
         };
         let all = match objects(&wanted) {
             Ok(all) => all,
-            Err(error) => return StepResult::blocked("ObjectsNotMade", error.to_string()),
+            Err(error) => {
+                return StepResult::blocked(Problem { reason: "ObjectsNotMade", message: error.to_string() });
+            }
         };
         for object in all {
             let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -135,12 +142,4 @@ fn replicas(snapshot: &Snapshot) -> (i32, bool) {
 
 fn is_rolled(snapshot: &Snapshot) -> bool {
     snapshot.pods.values().all(|pod| pod.labels().get("controller-revision-hash") == Some(&snapshot.revision))
-}
-
-/// The API server's own sentence, where it said one.
-pub fn in_short(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-        other => other.to_string(),
-    }
 }

@@ -2,8 +2,8 @@
 //! else the other one.
 
 use super::super::Context;
-use super::objects::in_short;
 use super::snapshot::Snapshot;
+use crate::kubernetes::error::message;
 use crate::kubernetes::objects::{MASTER, REPLICA, ROLE_LABEL};
 use crate::kubernetes::status::Problem;
 use crate::report::RoleMetrics;
@@ -72,10 +72,7 @@ struct Unlabelled {
 
 impl Unlabelled {
     fn as_trouble(&self) -> Problem {
-        Problem {
-            reason: "LabelsRefused",
-            message: format!("label of {}: {}", self.pod, in_short(&self.why)),
-        }
+        Problem { reason: "LabelsRefused", message: format!("label of {}: {}", self.pod, message(&self.why)) }
     }
 }
 
