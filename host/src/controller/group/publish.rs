@@ -1,10 +1,9 @@
-//! Makes known who is master: the Pods' labels, which the Services select on, a failover_slice until they do,
-//! and the status, which is also what a successor starts from. Waits for nothing else, and repeats it until
-//! it holds.
+//! Publishes the master: Pod role labels, an EndpointSlice until Kubernetes follows them, and the status that
+//! the next leader starts from. Waits for nothing else, and retries until all three match.
 
 use super::super::Context;
 use super::failover_slice::FailoverSlice;
-use super::role_labels::RoleLabels;
+use super::role_labels::{RoleLabels, Written};
 use super::snapshot::Snapshot;
 use crate::kubernetes::crd::{Redis, RedisStatus};
 use crate::kubernetes::status::{self, failover};
@@ -16,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
 
-/// For ever.
+/// Publishes each newest snapshot until the reconciler ends.
 pub async fn keep(context: Arc<Context>, mut snapshots: Receiver<Snapshot>) {
     // As last written.
     let mut written: Option<RedisStatus> = None;
@@ -25,7 +24,8 @@ pub async fn keep(context: Arc<Context>, mut snapshots: Receiver<Snapshot>) {
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
         let is_done = !snapshot.may_act || {
-            let status = status(written.as_ref(), &snapshot, &role_labels);
+            let labels = role_labels.written().clone();
+            let status = plan_status(written.as_ref(), &snapshot, &labels, Timestamp::now());
             let ((), labelled, stored) = tokio::join!(
                 failover_slice.settle(&context, &snapshot),
                 role_labels.settle(&context, &snapshot),
@@ -36,10 +36,12 @@ pub async fn keep(context: Arc<Context>, mut snapshots: Receiver<Snapshot>) {
                     namespace = snapshot.namespace(),
                     name = snapshot.redis.name_any(),
                     error,
-                    "not made known; it is tried again"
+                    "master not published, will retry"
                 );
             }
-            labelled.is_ok() && stored.is_ok() && !failover_slice.stands()
+            // Labels that were written just now are in the next status.
+            let is_shown = *role_labels.written() == labels;
+            labelled.is_ok() && stored.is_ok() && is_shown && !failover_slice.stands()
         };
         let again = async {
             if is_done { std::future::pending().await } else { tokio::time::sleep(AGAIN_AFTER).await }
@@ -51,15 +53,19 @@ pub async fn keep(context: Arc<Context>, mut snapshots: Receiver<Snapshot>) {
     }
 }
 
-fn status(written: Option<&RedisStatus>, snapshot: &Snapshot, role_labels: &RoleLabels) -> RedisStatus {
+/// The status that a snapshot should have. `written` is the status as last written, which keeps the moments of
+/// its changes; without one the resource's own does.
+fn plan_status(
+    written: Option<&RedisStatus>,
+    snapshot: &Snapshot,
+    labels: &Written,
+    now: Timestamp,
+) -> RedisStatus {
     let before = written.cloned().or_else(|| snapshot.redis.status.clone()).unwrap_or_default();
-    let (switchover_id, switchover_refused) =
-        (snapshot.switchover_id.clone(), snapshot.switchover_refused.clone());
-    let replication_user = snapshot.replication_user().map(str::to_owned);
     let before = RedisStatus {
-        switchover_id,
-        switchover_refused,
-        replication_user,
+        switchover_id: snapshot.switchover_id.clone(),
+        switchover_refused: snapshot.switchover_refused.clone(),
+        replication_user: snapshot.replication_user().map(str::to_owned),
         shadow: snapshot.shadow.clone(),
         ..before
     };
@@ -75,20 +81,19 @@ fn status(written: Option<&RedisStatus>, snapshot: &Snapshot, role_labels: &Role
         Some(takeover) => failover::taken_over(before, takeover),
         None => before,
     };
-    let before = match role_labels.told() {
+    let before = match labels.epoch {
         Some((epoch, us)) => failover::labelled(before, epoch, us),
         None => before,
     };
     let of_pods = status::pods_in_trouble(&snapshot.redis, snapshot.pods.values().map(AsRef::as_ref));
-    let problems =
-        snapshot.problems.values().flatten().cloned().chain(role_labels.refused()).chain(of_pods).collect();
+    let found = snapshot.problems.values().flatten().cloned();
     let state = status::State {
         redis: &snapshot.redis,
         decision: snapshot.decided.as_ref().map(|(decided, ..)| &*decided.decision),
         is_switching: snapshot.is_switching,
-        problems,
+        problems: found.chain(labels.refused.clone()).chain(of_pods).collect(),
     };
-    status::standing(before, &state, Timestamp::now())
+    status::standing(before, &state, now)
 }
 
 async fn store(
@@ -114,3 +119,73 @@ async fn store(
 }
 
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::super::snapshot::fixture;
+    use super::*;
+    use crate::kubernetes::status::Problem;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn planned(written: Option<&RedisStatus>, snapshot: &Snapshot, second: i64) -> RedisStatus {
+        plan_status(written, snapshot, &Written::default(), at(second))
+    }
+
+    fn condition(status: &RedisStatus, type_: &str) -> (String, String, String) {
+        let found = status.conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+        (found.status.clone(), found.reason.clone(), found.last_transition_time.clone())
+    }
+
+    #[test]
+    fn before_the_first_decision_the_status_says_so_and_problems_come_first() {
+        let mut snapshot = fixture::snapshot(&["redis-cart-0", "redis-cart-1", "redis-cart-2"]);
+        let status = planned(None, &snapshot, 10);
+        let since = at(10).to_string();
+        assert_eq!(condition(&status, "Ready"), ("False".into(), "Starting".into(), since.clone()));
+        let problem = Problem { reason: "SecretMissing", message: "create it".into() };
+        snapshot.problems.insert("secrets", vec![problem]);
+        let status = planned(Some(&status), &snapshot, 20);
+        assert_eq!(condition(&status, "Ready"), ("False".into(), "SecretMissing".into(), since));
+        assert_eq!(
+            condition(&status, "Degraded"),
+            ("True".into(), "SecretMissing".into(), at(20).to_string())
+        );
+    }
+
+    #[test]
+    fn the_same_snapshot_gives_the_same_status_at_any_later_time() {
+        let mut snapshot = fixture::snapshot(&["redis-cart-0", "redis-cart-1", "redis-cart-2"]);
+        snapshot.record = Some((fixture::record("redis-cart-0", 1), at(5)));
+        let first = planned(None, &snapshot, 10);
+        assert_eq!(first.published.as_ref().unwrap().name, "redis-cart-0");
+        assert_eq!(planned(Some(&first), &snapshot, 99), first);
+    }
+
+    #[test]
+    fn what_the_snapshot_does_not_hold_any_more_leaves_the_status() {
+        let mut snapshot = fixture::snapshot(&[]);
+        (snapshot.switchover_id, snapshot.switchover_refused) = (Some("one".into()), Some("no".into()));
+        let refused = planned(None, &snapshot, 10);
+        assert_eq!(refused.switchover_refused.as_deref(), Some("no"));
+        (snapshot.switchover_id, snapshot.switchover_refused) = (Some("two".into()), None);
+        let asked = planned(Some(&refused), &snapshot, 20);
+        assert_eq!((asked.switchover_id.as_deref(), asked.switchover_refused), (Some("two"), None));
+    }
+
+    #[test]
+    fn labels_that_are_refused_are_a_problem_and_labels_of_the_epoch_say_how_long_they_took() {
+        let mut snapshot = fixture::snapshot(&[]);
+        snapshot.record = Some((fixture::changed("redis-cart-0", "redis-cart-1", 2), at(5)));
+        let refusal = Problem { reason: "LabelsRefused", message: "pods is forbidden".into() };
+        let labels = Written { epoch: Some((2, 1500)), refused: Some(refusal) };
+        let status = plan_status(None, &snapshot, &labels, at(10));
+        assert_eq!(status.last_failover.as_ref().unwrap().publish_microseconds, Some(1500));
+        assert_eq!(condition(&status, "Degraded").1, "LabelsRefused");
+        let other = Written { epoch: Some((1, 1500)), refused: None };
+        let status = plan_status(None, &snapshot, &other, at(10));
+        assert_eq!(status.last_failover.unwrap().publish_microseconds, None);
+    }
+}

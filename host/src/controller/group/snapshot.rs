@@ -135,3 +135,54 @@ impl Snapshot {
         pod.status.as_ref()?.pod_ip.clone().filter(|host| !host.is_empty())
     }
 }
+
+/// Snapshots for the tests of the planners.
+#[cfg(test)]
+pub mod fixture {
+    use super::*;
+    use crate::contract::{Evidence, Published};
+    use crate::group::{Changed, Moment};
+    use crate::kubernetes::crd::parse;
+    use serde_json::{Value, json};
+
+    /// Of a Redis called `cart` with three replicas, and Pods that have just been made.
+    pub fn snapshot(pods: &[&str]) -> Snapshot {
+        let mut snapshot = Snapshot::new(Arc::new(redis(&json!({}))));
+        snapshot.pods = pods.iter().map(|name| ((*name).to_owned(), Arc::new(pod(name)))).collect();
+        snapshot
+    }
+
+    /// The same Redis, with more in its spec.
+    pub fn redis(more: &Value) -> Redis {
+        let mut spec = json!({ "replicas": 3, "redis": { "image": "redis:7" } });
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let metadata = json!({ "name": "cart", "namespace": "shop", "uid": "u" });
+        let kind = json!({ "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis" });
+        let mut all = json!({ "metadata": metadata, "spec": spec });
+        all.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
+        parse(all).unwrap()
+    }
+
+    pub fn pod(name: &str) -> Pod {
+        serde_json::from_value(json!({ "metadata": { "name": name, "namespace": "shop" } })).unwrap()
+    }
+
+    pub fn record(master: &str, epoch: u64) -> Record {
+        let (run_id, replid) = ("r".into(), "i".into());
+        let published = Published { master: master.into(), run_id, replid, offset: 7, epoch, age_us: 0 };
+        Record { published, last_failover: None }
+    }
+
+    /// After a change of master.
+    pub fn changed(source: &str, target: &str, epoch: u64) -> Record {
+        let changed = Changed {
+            at: Moment::default(),
+            age_us: 0,
+            source: Some(source.into()),
+            target: target.into(),
+            meant_for: target.into(),
+            evidence: Evidence::Dead,
+        };
+        Record { last_failover: Some(changed), ..record(target, epoch) }
+    }
+}
