@@ -1,102 +1,9 @@
-//! Replaces Pods that run with what is not wanted any more, one at a time, each in sync again before the
-//! next: replicas first, and the master by handover. [`plan`] decides from facts alone; [`apply`] carries its
-//! one step out and decides nothing.
+//! The next step of a rollout, from facts alone.
 
-use super::super::Context;
-use super::handover::HandoverRequest;
-use super::live_config::{LiveConfig, directive_names};
-use super::snapshot::Snapshot;
-use super::step::StepResult;
+use super::super::handover::HandoverRequest;
 use crate::contract::Health;
-use crate::kubernetes::pods::{is_running, revision};
 use crate::kubernetes::status::Problem;
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Preconditions};
 use std::time::Instant;
-
-/// One step further, if it is time for one.
-pub async fn roll(
-    context: &Context,
-    snapshot: &Snapshot,
-    live_config: &LiveConfig,
-    handover: &mut HandoverRequest,
-) -> StepResult {
-    let now = Instant::now();
-    let step = plan(&RolloutView::new(snapshot, live_config, *handover), now);
-    apply(context, snapshot, step, handover, now).await
-}
-
-/// What a rollout rests on.
-#[derive(Clone, Debug)]
-pub struct RolloutView {
-    /// All of the group, by name.
-    pods: Vec<PodView>,
-    /// The master as last published. None: none was.
-    master: Option<String>,
-    /// The StatefulSet has said which revision its Pods should have.
-    is_revision_known: bool,
-    is_paused: bool,
-    /// A switchover was requested and has not ended.
-    is_switching: bool,
-    /// As many Pods exist as are wanted.
-    is_whole: bool,
-    /// The same, and the last verdict is healthy.
-    is_healthy: bool,
-    /// The data outlives the Pod.
-    has_volume: bool,
-    handover: HandoverRequest,
-}
-
-/// One Pod, as far as a rollout needs it.
-#[derive(Clone, Debug)]
-struct PodView {
-    name: String,
-    uid: Option<String>,
-    /// It runs with what is not wanted any more.
-    is_old: bool,
-    /// Its Redis process runs, whatever it answers.
-    runs: bool,
-    is_terminating: bool,
-    /// None: it has not been decided on.
-    health: Option<Health>,
-}
-
-/// The next step of a rollout.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Rollout {
-    /// No Pod is old.
-    Done,
-    /// An old Pod exists, and now is not the time.
-    Wait(Wait),
-    /// The StatefulSet makes the Pod anew, with what is wanted.
-    Replace { pod: String, uid: Option<String>, why: Replace },
-    /// Only the master is old: another instance becomes master first.
-    HandOver,
-    /// A user has to act.
-    Blocked(Problem),
-}
-
-/// Why nothing is done yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    NoMaster,
-    RevisionUnknown,
-    PodTerminating,
-    Paused,
-    Switching,
-    NotHealthy,
-    /// The only one that ends by time alone.
-    HandoverRequested,
-}
-
-/// Why a Pod is replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replace {
-    NotRunning,
-    CannotSync,
-    Outdated,
-}
 
 /// Plans the next step:
 ///
@@ -110,7 +17,7 @@ pub enum Replace {
 /// 4. Old replicas, by name.
 /// 5. The old master: hands over if there is another Pod; an only one is replaced if its volume keeps the
 ///    data, and else is left to the user.
-fn plan(view: &RolloutView, now: Instant) -> Rollout {
+pub fn plan(view: &RolloutView, now: Instant) -> Rollout {
     if view.pods.iter().all(|pod| !pod.is_old) {
         return Rollout::Done;
     }
@@ -154,68 +61,75 @@ fn plan(view: &RolloutView, now: Instant) -> Rollout {
     }
 }
 
-/// Carries a step out.
-async fn apply(
-    context: &Context,
-    snapshot: &Snapshot,
-    step: Rollout,
-    handover: &mut HandoverRequest,
-    now: Instant,
-) -> StepResult {
-    let (namespace, name) = (snapshot.namespace(), snapshot.redis.name_any());
-    match step {
-        Rollout::Done => StepResult::done(),
-        Rollout::Wait(why) => {
-            tracing::debug!(namespace, name, reason = ?why, "rollout waits");
-            if why.ends_by_time() { StepResult::again() } else { StepResult::done() }
-        }
-        Rollout::Replace { pod, uid, why } => {
-            tracing::info!(namespace, name, pod, reason = ?why, "outdated Pod deleted");
-            let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
-            let preconditions = Some(Preconditions { uid, resource_version: None });
-            match api.delete(&pod, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
-                Ok(_) => StepResult::done(),
-                // It is gone already, or another Pod has its name.
-                Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => StepResult::done(),
-                Err(error) => StepResult::failed("RolloutBlocked", &pod, &error),
-            }
-        }
-        Rollout::HandOver => {
-            handover.send(snapshot.handle.as_ref(), None, now);
-            StepResult::again()
-        }
-        Rollout::Blocked(problem) => StepResult::stopped(problem),
-    }
+/// What a rollout rests on.
+#[derive(Clone, Debug)]
+pub struct RolloutView {
+    /// All of the group, by name.
+    pub pods: Vec<PodView>,
+    /// The master as last published. None: none was.
+    pub master: Option<String>,
+    /// The StatefulSet has said which revision its Pods should have.
+    pub is_revision_known: bool,
+    pub is_paused: bool,
+    /// A switchover was requested and has not ended.
+    pub is_switching: bool,
+    /// As many Pods exist as are wanted.
+    pub is_whole: bool,
+    /// The same, and the last verdict is healthy.
+    pub is_healthy: bool,
+    /// The data outlives the Pod.
+    pub has_volume: bool,
+    pub handover: HandoverRequest,
 }
 
-impl RolloutView {
-    fn new(snapshot: &Snapshot, live_config: &LiveConfig, handover: HandoverRequest) -> Self {
-        let spec = &snapshot.redis.spec;
-        let is_old = |pod: &Pod| {
-            revision(pod).is_some_and(|revision| revision != snapshot.revision)
-                || directive_names(pod).iter().any(|name| !spec.config.contains_key(*name))
-                || live_config.needs_a_start(pod)
-        };
-        let pods = snapshot.pods.iter().map(|(name, pod)| PodView {
-            name: name.clone(),
-            uid: pod.uid(),
-            is_old: is_old(pod),
-            runs: is_running(pod),
-            is_terminating: pod.metadata.deletion_timestamp.is_some(),
-            health: snapshot.health(name),
-        });
-        Self {
-            pods: pods.collect(),
-            master: snapshot.master().map(str::to_owned),
-            is_revision_known: !snapshot.revision.is_empty(),
-            is_paused: spec.paused,
-            is_switching: snapshot.is_switching,
-            is_whole: snapshot.is_whole(),
-            is_healthy: snapshot.is_healthy(),
-            has_volume: spec.data_volume_claim_template.is_some(),
-            handover,
-        }
-    }
+/// One Pod, as far as a rollout needs it.
+#[derive(Clone, Debug)]
+pub struct PodView {
+    pub name: String,
+    pub uid: Option<String>,
+    /// It runs with what is not wanted any more.
+    pub is_old: bool,
+    /// Its Redis process runs, whatever it answers.
+    pub runs: bool,
+    pub is_terminating: bool,
+    /// None: it has not been decided on.
+    pub health: Option<Health>,
+}
+
+/// The next step of a rollout.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Rollout {
+    /// No Pod is old.
+    Done,
+    /// An old Pod exists, and now is not the time.
+    Wait(Wait),
+    /// The StatefulSet makes the Pod anew, with what is wanted.
+    Replace { pod: String, uid: Option<String>, why: Replace },
+    /// Only the master is old: another instance becomes master first.
+    HandOver,
+    /// A user has to act.
+    Blocked(Problem),
+}
+
+/// Why nothing is done yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    NoMaster,
+    RevisionUnknown,
+    PodTerminating,
+    Paused,
+    Switching,
+    NotHealthy,
+    /// The only one that ends by time alone.
+    HandoverRequested,
+}
+
+/// Why a Pod is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    NotRunning,
+    CannotSync,
+    Outdated,
 }
 
 impl PodView {
@@ -226,7 +140,7 @@ impl PodView {
 
 impl Wait {
     /// Every other one ends with a snapshot that shows it.
-    fn ends_by_time(self) -> bool {
+    pub fn ends_by_time(self) -> bool {
         match self {
             Self::HandoverRequested => true,
             Self::NoMaster
