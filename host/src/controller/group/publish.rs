@@ -11,45 +11,42 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch::Receiver;
 
-/// Publishes each newest snapshot until the reconciler ends.
-pub async fn keep(context: Arc<Context>, mut snapshots: Receiver<Snapshot>) {
-    // As last written.
-    let mut written: Option<RedisStatus> = None;
-    let mut failover_slice = FailoverSlice::new();
-    let mut role_labels = RoleLabels::new(&context, &snapshots.borrow());
-    loop {
-        let snapshot = snapshots.borrow_and_update().clone();
-        let is_done = !snapshot.may_act || {
-            let labels = role_labels.written().clone();
-            let status = plan_status(written.as_ref(), &snapshot, &labels, Timestamp::now());
-            let ((), labelled, stored) = tokio::join!(
-                failover_slice.settle(&context, &snapshot),
-                role_labels.settle(&context, &snapshot),
-                store(&context, &snapshot, &mut written, status)
+/// The publications of one group.
+pub struct Publisher {
+    /// The status as last written. None: not yet.
+    written: Option<RedisStatus>,
+    failover_slice: FailoverSlice,
+    role_labels: RoleLabels,
+}
+
+impl Publisher {
+    /// Nothing is published yet.
+    pub fn new(context: &Context, snapshot: &Snapshot) -> Self {
+        let role_labels = RoleLabels::new(context, snapshot);
+        Self { written: None, failover_slice: FailoverSlice::new(), role_labels }
+    }
+
+    /// Publishes a snapshot, all three at once. Returns whether they match it.
+    pub async fn settle(&mut self, context: &Context, snapshot: &Snapshot) -> bool {
+        let labels = self.role_labels.written().clone();
+        let status = plan_status(self.written.as_ref(), snapshot, &labels, Timestamp::now());
+        let ((), labelled, stored) = tokio::join!(
+            self.failover_slice.settle(context, snapshot),
+            self.role_labels.settle(context, snapshot),
+            store(context, snapshot, &mut self.written, status)
+        );
+        for error in [labelled.as_ref().err(), stored.as_ref().err()].into_iter().flatten() {
+            tracing::warn!(
+                namespace = snapshot.namespace(),
+                name = snapshot.redis.name_any(),
+                error,
+                "master not published, will retry"
             );
-            for error in [labelled.as_ref().err(), stored.as_ref().err()].into_iter().flatten() {
-                tracing::warn!(
-                    namespace = snapshot.namespace(),
-                    name = snapshot.redis.name_any(),
-                    error,
-                    "master not published, will retry"
-                );
-            }
-            // Labels that were written just now are in the next status.
-            let is_shown = *role_labels.written() == labels;
-            labelled.is_ok() && stored.is_ok() && is_shown && !failover_slice.stands()
-        };
-        let again = async {
-            if is_done { std::future::pending().await } else { tokio::time::sleep(AGAIN_AFTER).await }
-        };
-        tokio::select! {
-            changed = snapshots.changed() => if changed.is_err() { return },
-            () = again => {}
         }
+        // Labels that were written just now are in the next status.
+        let is_shown = *self.role_labels.written() == labels;
+        labelled.is_ok() && stored.is_ok() && is_shown && !self.failover_slice.stands()
     }
 }
 
@@ -117,8 +114,6 @@ async fn store(
     }
     Ok(())
 }
-
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

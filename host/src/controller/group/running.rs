@@ -50,7 +50,7 @@ impl Drop for RunningGroup {
 type Standing = (Option<String>, String, Option<Place>);
 
 /// What a group says.
-pub enum Told {
+pub enum GroupOutput {
     Report(Moment, Report),
     Record(Record),
 }
@@ -191,11 +191,11 @@ impl RunningGroup {
     }
 
     /// What it says next.
-    pub async fn next(&mut self) -> Told {
+    pub async fn next(&mut self) -> GroupOutput {
         tokio::select! {
             biased;
-            Some(record) = self.records.next() => Told::Record(record),
-            Some((now, report)) = self.reports.recv() => Told::Report(now, report),
+            Some(record) = self.records.next() => GroupOutput::Record(record),
+            Some((now, report)) = self.reports.recv() => GroupOutput::Report(now, report),
             else => std::future::pending().await,
         }
     }

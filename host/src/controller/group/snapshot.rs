@@ -5,7 +5,7 @@ use super::secrets::Secrets;
 use crate::contract::{Health, Verdict};
 use crate::driver::GroupHandle;
 use crate::group::Record;
-use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus};
+use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus, SwitchoverRequest};
 use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::objects::replication_user;
 use crate::kubernetes::status::Problem;
@@ -105,6 +105,13 @@ impl Snapshot {
     pub fn replication_user(&self) -> Option<&str> {
         let wanted = replication_user(&self.redis);
         self.replication_user.as_deref().filter(|known| wanted.as_deref() == Some(known))
+    }
+
+    /// The switchover that the resource requests and the group was not asked for yet. None: there is none, or
+    /// another operator has the authority.
+    pub fn switchover_to_send(&self) -> Option<&SwitchoverRequest> {
+        let request = self.redis.spec.switchover.as_ref();
+        request.filter(|request| self.may_act && self.switchover_id.as_ref() != Some(&request.id))
     }
 
     /// As many are there as are wanted.

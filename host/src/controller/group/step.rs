@@ -3,6 +3,7 @@
 
 use crate::kubernetes::error::message;
 use crate::kubernetes::status::Problem;
+use std::time::Duration;
 
 /// The result of one step.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,5 +54,36 @@ impl StepResult {
         let Self { is_done, problems } = other;
         self.is_done &= is_done;
         self.problems.extend(problems);
+    }
+}
+
+/// The time until a step that is not done runs again with the same snapshot: doubled with each try.
+pub fn retry_after(before: Option<Duration>) -> Duration {
+    before.map_or(RETRY_FIRST, |before| (before * 2).min(RETRY_LAST))
+}
+
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_LAST: Duration = Duration::from_secs(8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_come_later_and_later_up_to_a_bound() {
+        let waits = std::iter::successors(Some(retry_after(None)), |wait| Some(retry_after(Some(*wait))));
+        let waits: Vec<u128> = waits.take(6).map(|wait| wait.as_millis()).collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 8000]);
+    }
+
+    #[test]
+    fn steps_are_done_when_all_are_and_each_problem_is_kept() {
+        let problem = |reason| Problem { reason, message: String::new() };
+        let mut result = StepResult::done();
+        result.add(StepResult::stopped(problem("A")));
+        assert!(result.is_done);
+        result.add(StepResult::blocked(problem("B")));
+        result.add(StepResult::done());
+        assert_eq!(result, StepResult { is_done: false, problems: vec![problem("A"), problem("B")] });
     }
 }
