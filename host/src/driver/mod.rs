@@ -12,7 +12,7 @@ mod state_file;
 mod thread_load;
 
 pub use links::{Access, member};
-pub use reports::Reports;
+pub use reports::{NewestDecision, Reports};
 pub use state_file::{StateFile, StateFileError};
 pub use thread_load::ThreadLoad;
 

@@ -5,13 +5,12 @@ use super::running::{GroupOutput, RunningGroup};
 use super::secrets::{self, Read};
 use super::snapshot::Snapshot;
 use super::{Context, Reconciler};
-use crate::group::{Decided, Moment, Report};
+use crate::driver::NewestDecision;
+use crate::group::{Moment, Report};
 use crate::kubernetes::crd::Redis;
 use crate::kubernetes::events;
 use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::status::Problem;
-use crate::kubernetes::status::failover::refusal;
-use crate::kubernetes::status::instances::differs;
 use crate::report::DecisionRef;
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender};
 use futures_util::StreamExt;
@@ -250,37 +249,20 @@ impl Reconciler {
         for event in events.filter(|_| self.snapshot.may_act) {
             self.context.events.tell(self.snapshot.redis.object_ref(&()), event);
         }
-        let has_ended = takeover.is_some();
+        let mut is_news = takeover.is_some();
         self.snapshot.takeover = takeover.map(Arc::new).or(self.snapshot.takeover.take());
-        match report {
-            Report::Decided(decided) => {
-                running.shadow(&decided);
-                let Decided { observation, decision, digest, is_news } = *decided;
-                let ruling = Arc::new(DecisionRef { decision, digest });
-                self.view.show(now, Arc::clone(&ruling), running.look());
-                let is_switching = observation.switchover.is_some();
-                let is_same = std::mem::replace(&mut self.snapshot.is_switching, is_switching)
-                    == is_switching
-                    && !is_news;
-                let is_told = |before: &DecisionRef| {
-                    before.digest == ruling.digest && !differs(&before.decision, &ruling.decision)
-                };
-                if is_same && self.snapshot.decided.as_ref().is_some_and(|(before, ..)| is_told(before)) {
-                    return has_ended;
-                }
-                self.snapshot.switchover_refused =
-                    refusal(&ruling.decision).or(self.snapshot.switchover_refused.take());
-                let title = running.title(&ruling.digest);
-                self.snapshot.decided = Some((ruling, title, Timestamp::now()));
-                true
-            }
-            Report::Link { .. }
-            | Report::Fault { .. }
-            | Report::Held
-            | Report::Sent { .. }
-            | Report::Withheld { .. }
-            | Report::Finished { .. } => has_ended,
+        if let Report::Decided(decided) = &report {
+            running.shadow(decided);
+            // A refusal stays in the status when later decisions say nothing of it.
+            is_news |= self.snapshot.observe_refusal(&decided.decision);
         }
+        if let Some(NewestDecision { at, decision, digest, is_switching }) = running.newest_decision() {
+            let ruling = Arc::new(DecisionRef { decision, digest });
+            let title = || running.title(&ruling.digest);
+            self.view.show(at, Arc::clone(&ruling), running.look());
+            is_news |= self.snapshot.observe_decision(&ruling, is_switching, title, Timestamp::now());
+        }
+        is_news
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::policy::{Assignment, Shadow};
 use super::secrets::Secrets;
 use super::snapshot::Snapshot;
 use crate::contract::Group as Wanted;
-use crate::driver::{Access, Driver, GroupHandle, Reports, moment};
+use crate::driver::{Access, Driver, GroupHandle, NewestDecision, Reports, moment};
 use crate::group::{Decided, Event, Moment, Record, Report};
 use crate::kubernetes::crd::{Redis, ShadowStatus};
 use crate::kubernetes::nodes::Place;
@@ -188,6 +188,11 @@ impl RunningGroup {
             self.handle.send(Event::Authority { may_act: snapshot.may_act, silent_groups_permille: 0 });
             self.may_act = snapshot.may_act;
         }
+    }
+
+    /// Its newest decision, if it was not read yet.
+    pub fn newest_decision(&self) -> Option<NewestDecision> {
+        self.reports.newest_decision()
     }
 
     /// What it says next.

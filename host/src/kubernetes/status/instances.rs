@@ -26,14 +26,16 @@ pub fn instances(before: &[InstanceStatus], decision: &Decision, at: Timestamp) 
     told.collect()
 }
 
-/// Whether somebody's role or health is another now: a decision can stand while its instances change.
+/// Whether the status shows the other decision otherwise: its verdict, reason, master or plan differ, or the
+/// role or health of an instance. Ages and offsets make every sentence new, so sentences are not compared.
 pub fn differs(one: &Decision, other: &Decision) -> bool {
-    let state = |decision: &Decision| {
-        decision.members.iter().map(|member| (member.role, member.health)).collect::<Vec<_>>()
-    };
-    one.members.len() != other.members.len()
-        || one.members.iter().zip(&other.members).any(|(one, other)| one.id != other.id)
-        || state(one) != state(other)
+    let members = one.members.iter().zip(&other.members);
+    (one.verdict, &one.reason, &one.master, &one.master_goal)
+        != (other.verdict, &other.reason, &other.master, &other.master_goal)
+        || (one.stages.len(), one.members.len()) != (other.stages.len(), other.members.len())
+        || members
+            .into_iter()
+            .any(|(one, other)| (&one.id, one.role, one.health) != (&other.id, other.role, other.health))
 }
 
 /// A role as the status has it.
@@ -119,6 +121,19 @@ mod tests {
         assert!(differs(&one, &other));
         other.members.pop();
         assert!(differs(&one, &other));
+        let changes: [fn(&mut Decision); 5] = [
+            |decision| decision.verdict = Verdict::Wait,
+            |decision| decision.reason = "replica-syncing".into(),
+            |decision| decision.master = None,
+            |decision| decision.master_goal = Some("b".into()),
+            |decision| decision.members[0].id = "c".into(),
+        ];
+        for change in changes {
+            let mut other = decision();
+            change(&mut other);
+            assert!(differs(&one, &other));
+        }
+        assert!(!differs(&one, &Decision { explanation: "3 ms later".into(), ..decision() }));
     }
 
     #[test]
