@@ -1,16 +1,14 @@
-//! What happens to FailoverPolicy resources and to what they name, and how a policy's fate is made known.
-//! Never chooses.
+//! What happens to FailoverPolicy resources and to what they name. Never chooses.
 
-use super::crd::{Condition, ConfigMapSource, FailoverPolicy, FailoverPolicyStatus};
+use super::crd::{Condition, ConfigMapSource, FailoverPolicy};
 use super::watch::Key;
 use futures_util::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watch_object, watcher};
 use kube::{Client, ResourceExt};
-use serde_json::json;
 use std::future::ready;
 
 /// What happened to a policy.
@@ -89,25 +87,6 @@ fn bytes(map: Option<ConfigMap>, ConfigMapSource { name, key }: &ConfigMapSource
         )),
         None => Err(format!("ConfigMap {name} has no key {key} in its binaryData")),
     }
-}
-
-/// Makes a policy's fate known.
-///
-/// # Errors
-/// The API server's words, and those of the way to it.
-pub async fn write_status(
-    client: &Client,
-    (namespace, name): &Key,
-    status: &FailoverPolicyStatus,
-) -> Result<(), kube::Error> {
-    let api: Api<FailoverPolicy> = Api::namespaced(client.clone(), namespace);
-    // What is not there any more is taken away, which a patch does only where it says so.
-    let mut whole = json!({ "active": null, "candidate": null, "refused": null, "shadow": null });
-    if let (Some(whole), serde_json::Value::Object(status)) = (whole.as_object_mut(), json!(status)) {
-        whole.extend(status);
-    }
-    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&json!({ "status": whole }))).await?;
-    Ok(())
 }
 
 /// A condition that keeps the moment of its last change. `now` is whole seconds, as Kubernetes writes them.

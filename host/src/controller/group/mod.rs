@@ -95,8 +95,13 @@ async fn publish_newest(context: Arc<Context>, mut snapshots: watch::Receiver<Sn
     let mut is_done = true;
     while next(&mut snapshots, (!is_done).then_some(PUBLISH_RETRY_AFTER)).await {
         let snapshot = snapshots.borrow_and_update().clone();
+        if !snapshot.may_act {
+            publisher.forget();
+            is_done = true;
+            continue;
+        }
         // 3. Publish. Calls the API server.
-        is_done = !snapshot.may_act || publisher.settle(&context, &snapshot).await;
+        is_done = publisher.settle(&context, &snapshot).await;
     }
 }
 

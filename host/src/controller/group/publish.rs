@@ -5,17 +5,17 @@ use super::super::Context;
 use super::failover_slice::FailoverSlice;
 use super::role_labels::{RoleLabels, Written};
 use super::snapshot::Snapshot;
+use crate::kubernetes::apply::version;
 use crate::kubernetes::crd::{Redis, RedisStatus};
+use crate::kubernetes::status::write::apply_status;
 use crate::kubernetes::status::{self, failover};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
-use serde_json::json;
 
 /// The publications of one group.
 pub struct Publisher {
-    /// The status as last written. None: not yet.
-    written: Option<RedisStatus>,
+    /// The status as last written, and the version that came of it. None: not yet.
+    written: Option<(RedisStatus, u64)>,
     failover_slice: FailoverSlice,
     role_labels: RoleLabels,
 }
@@ -27,10 +27,17 @@ impl Publisher {
         Self { written: None, failover_slice: FailoverSlice::new(), role_labels }
     }
 
+    /// Another operator writes the status from now on: what was written here counts no more.
+    pub fn forget(&mut self) {
+        self.written = None;
+    }
+
     /// Publishes a snapshot, all three at once. Returns whether they match it.
     pub async fn settle(&mut self, context: &Context, snapshot: &Snapshot) -> bool {
         let labels = self.role_labels.written().clone();
-        let status = plan_status(self.written.as_ref(), snapshot, &labels, Timestamp::now());
+        let known = self.written.as_ref().map(|(status, _)| status.clone());
+        let status =
+            plan_status(known.or_else(|| snapshot.redis.status.clone()), snapshot, &labels, Timestamp::now());
         let ((), labelled, stored) = tokio::join!(
             self.failover_slice.settle(context, snapshot),
             self.role_labels.settle(context, snapshot),
@@ -50,15 +57,24 @@ impl Publisher {
     }
 }
 
-/// The status that a snapshot should have. `written` is the status as last written, which keeps the moments of
-/// its changes; without one the resource's own does.
+/// Whether the resource has that status, as far as is known: by the last write, or by an observation that is
+/// newer, so that an edit of another client is made right.
+fn has_status(written: Option<&(RedisStatus, u64)>, redis: &Redis, status: &RedisStatus) -> bool {
+    match written {
+        Some((written, at)) if version(redis).is_none_or(|seen| seen <= *at) => written == status,
+        Some(_) | None => redis.status.as_ref() == Some(status),
+    }
+}
+
+/// The status that a snapshot should have. `before` is the one before it, which keeps the moments of its changes:
+/// as written last, or without one as a predecessor left it.
 fn plan_status(
-    written: Option<&RedisStatus>,
+    before: Option<RedisStatus>,
     snapshot: &Snapshot,
     labels: &Written,
     now: Timestamp,
 ) -> RedisStatus {
-    let before = written.cloned().or_else(|| snapshot.redis.status.clone()).unwrap_or_default();
+    let before = before.unwrap_or_default();
     let before = RedisStatus {
         switchover_id: snapshot.switchover_id.clone(),
         switchover_refused: snapshot.switchover_refused.clone(),
@@ -93,24 +109,19 @@ fn plan_status(
     status::standing(before, &state, now)
 }
 
+/// Writes the status, if the resource has another one.
 async fn store(
     context: &Context,
     snapshot: &Snapshot,
-    written: &mut Option<RedisStatus>,
+    written: &mut Option<(RedisStatus, u64)>,
     status: RedisStatus,
 ) -> Result<(), String> {
-    if written.as_ref() == Some(&status)
-        || (written.is_none() && snapshot.redis.status.as_ref() == Some(&status))
-    {
+    if has_status(written.as_ref(), &snapshot.redis, &status) {
         return Ok(());
     }
-    let api: Api<Redis> = Api::namespaced(context.client.clone(), &snapshot.namespace());
-    let patch = json!({ "status": status::as_patch(&status) });
-    match api.patch_status(&snapshot.redis.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
-        Ok(_) => *written = Some(status),
-        // It was deleted meanwhile: there is nobody to tell.
-        Err(kube::Error::Api(error)) if error.code == 404 => {}
-        Err(error) => return Err(format!("status: {error}")),
+    let applied = apply_status(&context.client, &*snapshot.redis, &status).await;
+    if let Some(version) = applied.map_err(|error| format!("status: {error}"))? {
+        *written = Some((status, version));
     }
     Ok(())
 }
@@ -126,7 +137,7 @@ mod tests {
     }
 
     fn planned(written: Option<&RedisStatus>, snapshot: &Snapshot, second: i64) -> RedisStatus {
-        plan_status(written, snapshot, &Written::default(), at(second))
+        plan_status(written.cloned(), snapshot, &Written::default(), at(second))
     }
 
     fn condition(status: &RedisStatus, type_: &str) -> (String, String, String) {
@@ -182,5 +193,29 @@ mod tests {
         let other = Written { epoch: Some((1, 1500)), refused: None };
         let status = plan_status(None, &snapshot, &other, at(10));
         assert_eq!(status.last_failover.unwrap().publish_microseconds, None);
+    }
+
+    #[test]
+    fn a_status_is_written_when_it_differs_from_what_the_resource_has() {
+        let status = |message: &str| RedisStatus { message: message.into(), ..RedisStatus::default() };
+        let redis = |version: &str, message: &str| {
+            let mut redis = fixture::redis(&serde_json::json!({}));
+            redis.metadata.resource_version = Some(version.into());
+            redis.status = Some(status(message));
+            redis
+        };
+        let written = Some((status("written"), 7));
+        let rows = [
+            ("nothing was written, and a predecessor left it so", None, redis("7", "wanted"), "wanted", true),
+            ("nothing was written, and it differs", None, redis("7", "other"), "wanted", false),
+            ("it was written", written.clone(), redis("7", "written"), "written", true),
+            ("the watch is behind", written.clone(), redis("6", "older"), "written", true),
+            ("another was written", written.clone(), redis("7", "written"), "wanted", false),
+            ("another client edited it", written.clone(), redis("8", "edited"), "written", false),
+            ("another client edited the spec", written, redis("8", "written"), "written", true),
+        ];
+        for (fact, written, redis, wanted, expected) in rows {
+            assert_eq!(has_status(written.as_ref(), &redis, &status(wanted)), expected, "{fact}");
+        }
     }
 }
