@@ -11,7 +11,7 @@ mod guest;
 
 /// A policy is swapped over networks and read by people: the engine fits, standard library and parser
 /// included.
-const COMPONENT_BYTES_MAX: usize = 150 * 1024;
+const COMPONENT_BYTES_MAX: usize = 256 * 1024;
 
 fn main() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("host/ lies in the workspace");

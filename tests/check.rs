@@ -101,9 +101,9 @@ fn the_embedded_policy_is_proven_and_a_hostile_one_is_not() {
         ("recurses", "answers, at "),
         ("answers-too-much", "answers, at "),
         ("answers-no-text", "answers, at "),
-        ("forgets-a-member", "answers, at "),
-        ("acts-without-plan", "answers, at "),
-        ("names-a-stranger", "answers, at "),
+        ("forgets-a-member", "order-free, at "),
+        ("acts-without-plan", "plan-matches-verdict, at "),
+        ("names-a-stranger", "known-ids, at "),
         // Otherwise well-behaved, and it lists the members as they come.
         ("", "order-free, at "),
     ] {

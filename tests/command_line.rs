@@ -102,7 +102,7 @@ fn bad_policies_are_named_with_the_way_out_by_every_command() {
         (file(dir.path(), "core.wasm", b"\0asm\x01\0\0\0"), "redis-operator policy wrap"),
         (
             file(dir.path(), "elsewhere.wasm", &elsewhere),
-            "it exports nothing, and a policy exports redis-failover:policy/policy@0.1.0",
+            "it exports nothing, and a policy exports redis-failover:policy/policy@0.2.0",
         ),
         (file(dir.path(), "importing.wasm", importing), "it imports now, and a policy imports nothing"),
         (file(dir.path(), "cut.wasm", &EMBEDDED[..EMBEDDED.len() / 2]), "it is no valid component"),

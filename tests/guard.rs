@@ -26,7 +26,7 @@ impl Policy for Native {
         "native"
     }
 
-    fn wants(&self, _: Topology) -> Vec<Vec<String>> {
+    fn wants(&self, _: Topology) -> Vec<Want> {
         vec![]
     }
 
@@ -168,11 +168,20 @@ fn any_decision(dice: &mut Dice, observation: &Observation) -> Decision {
         verdict,
         reason: "any".into(),
         explanation: String::new(),
-        master: dice.chance(500).then(|| any_id(dice, observation)),
-        master_goal: None,
+        progress: Progress::Changing,
+        shards: vec![ShardVerdict {
+            index: u16::from(dice.chance(30)),
+            master: dice.chance(500).then(|| any_id(dice, observation)),
+            master_goal: None,
+            loss: None,
+        }],
         members,
+        request: observation.switchover.as_ref().filter(|_| !dice.chance(30)).map(|_| RequestAnswer {
+            state: RequestState::Waiting,
+            reason: "any".into(),
+            text: "any".into(),
+        }),
         stages,
-        known_loss_bytes: None,
         next_look_us: dice.number(),
     }
 }
@@ -197,13 +206,15 @@ fn any_action(dice: &mut Dice, observation: &Observation) -> Action {
                 id,
                 source: dice.chance(200).then_some(other),
                 evidence,
+                how: Promotion::ReplicaofNoOne,
+                completes: vec![],
                 expect,
             })
         }
         5..10 => Action::Follow(Follow {
             id,
             master: other,
-            discards_bytes: if dice.chance(500) { 0 } else { u64::MAX },
+            discards_bytes: *dice.pick(&[Some(0), Some(u64::MAX), None]).expect("there are three"),
             expect,
         }),
         10 => Action::Handover(Handover {
@@ -219,12 +230,21 @@ fn any_action(dice: &mut Dice, observation: &Observation) -> Action {
         13 => Action::KickClients(KickClients { id, expect }),
         14 => Action::Configure(Configure {
             id,
-            directive: "repl-timeout".into(),
+            directive: "replica-priority".into(),
             to: (*dice.pick(&["5", "05", "x"]).expect("some")).into(),
             expect,
         }),
         _ if dice.chance(500) => Action::Restart(Restart { id, uid: "uid-0".into() }),
-        _ => Action::Command(Command { id, arguments: vec!["PING".into()], expect }),
+        _ if dice.chance(500) => Action::Sentinel(SentinelAction {
+            id,
+            change: SentinelChange::Rewrite(Rewrite { master: other }),
+            expect,
+        }),
+        _ => Action::Cluster(ClusterAction {
+            id,
+            change: ClusterChange::Reset(Reset { discards_keys: 0 }),
+            expect,
+        }),
     }
 }
 
@@ -249,6 +269,7 @@ fn any_expectation(dice: &mut Dice, observation: &Observation, id: &str) -> Expe
         run_id: run_id.unwrap_or_default(),
         role: if is_master { Role::Master } else { Role::Replica },
         replid: None,
+        node: None,
     }
 }
 
@@ -256,6 +277,7 @@ fn member(id: &str) -> Member {
     Member {
         id: id.into(),
         role: Role::Unknown,
+        assigned: None,
         health: Health::Alive,
         proof: String::new(),
         rank: None,

@@ -115,7 +115,7 @@ fn a_transaction_is_answered_as_redis_does() {
         let words = words.iter().map(ToString::to_string).collect();
         session.take(&mut simulated.group, 1, words, simulated.now, &mut reply);
     }
-    let results = "*3\r\n*5\r\n$5\r\nslave\r\n$9\r\n127.1.0.1\r\n:6379\r\n$9\r\nconnected\r\n:100000\r\n+OK\\
-                   r\n*3\r\n$6\r\nmaster\r\n:100000\r\n*0\r\n";
+    let results = "*3\r\n*5\r\n$5\r\nslave\r\n$9\r\n127.1.0.1\r\n:6379\r\n$9\r\nconnected\r\n:100000\r\n+OK\r\
+                   \n*3\r\n$6\r\nmaster\r\n:100000\r\n*0\r\n";
     assert_eq!(reply, format!("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n{results}"));
 }

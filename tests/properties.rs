@@ -85,9 +85,9 @@ impl Run {
             for action in actions {
                 if let Action::Promote(promote) = action {
                     self.chosen_well(&decision, promote)?;
-                    self.model.given_up.extend(
-                        promote.source.clone().zip(Some(decision.known_loss_bytes.unwrap_or(u64::MAX))),
-                    );
+                    self.model
+                        .given_up
+                        .extend(promote.source.clone().zip(Some(loss(&decision).unwrap_or(u64::MAX))));
                     self.promoted.push(promote.id.clone());
                 }
             }
@@ -132,7 +132,7 @@ impl Run {
         }
         let old = promote.source.as_ref().and_then(|id| model.find(id)).map(|index| &model.nodes[index]);
         if let (Some(old), Some(said), Evidence::Dead | Evidence::Silent) =
-            (old, decision.known_loss_bytes, promote.evidence)
+            (old, loss(decision), promote.evidence)
         {
             let lost = old.data.at - model.shared(old.data, winner.data);
             // A new life of the old master is measured by the record of the former one.
@@ -164,6 +164,14 @@ fn fail(seed: u64, run: &Run, what: &str) -> ! {
     panic!("seed {seed}: {what}\n{}\n{}", run.log.join("\n"), nodes.join("\n"));
 }
 
+fn master(decision: &Decision) -> Option<&str> {
+    decision.shards[0].master.as_deref()
+}
+
+fn loss(decision: &Decision) -> Option<u64> {
+    decision.shards[0].loss.as_ref()?.bytes
+}
+
 #[test]
 fn every_plan_ends_in_rest_and_loses_nothing_that_it_could_keep() {
     for seed in seeds(10_000) {
@@ -185,19 +193,22 @@ fn every_plan_ends_in_rest_and_loses_nothing_that_it_could_keep() {
             // The record moves on before the plan is carried out, and with it the proof that data without a
             // fork is given up: then a person is asked instead.
             let is_asked = same.reason == Reason::UnrelatedData.name();
-            if same.master != end.master || same.reason != end.reason && !is_asked {
+            if master(&same) != master(&end) || same.reason != end.reason && !is_asked {
                 fail(
                     seed,
                     &other,
                     &format!(
                         "cut at {cut} it ends with {:?} {}, else with {:?} {}",
-                        same.master, same.reason, end.master, end.reason
+                        master(&same),
+                        same.reason,
+                        master(&end),
+                        end.reason
                     ),
                 );
             }
         }
         // Whoever stood still wakes up, whoever died comes back as what it was: nobody is promoted for it.
-        let had_master = end.master.clone();
+        let had_master = master(&end).map(str::to_owned);
         run.promoted.clear();
         for node in &mut run.model.nodes {
             node.life = Life::Up;
@@ -288,8 +299,14 @@ fn any_number_gets_an_answer() {
             instance.link.alive_age_us = choices.chance(50).then(|| extreme(&mut choices));
             instance.link.closed_age_us = choices.chance(50).then(|| extreme(&mut choices));
         }
-        observation.last_failover.iter_mut().for_each(|failover| failover.age_us = extreme(&mut choices));
-        observation.published.iter_mut().for_each(|published| published.offset = extreme(&mut choices));
+        observation.shards[0]
+            .last_failover
+            .iter_mut()
+            .for_each(|failover| failover.age_us = extreme(&mut choices));
+        observation.shards[0]
+            .published
+            .iter_mut()
+            .for_each(|published| published.offset = extreme(&mut choices));
         let decision = decide(&observation);
         check(&observation, &decision).unwrap_or_else(|what| panic!("seed {seed}: {what}: {decision:?}"));
     }

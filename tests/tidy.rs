@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-const LINES_MAX: usize = 500;
+const LINES_MAX: usize = 530;
 
 /// A folder of the house, and the paths that its code must not name (ARCHITECTURE.md). Rooms keep apart: what
 /// decides does no I/O, what does I/O decides nothing, and the guard shares no line with what it guards
@@ -255,7 +255,7 @@ fn the_old_word_stands_only_where_replies_are_read() {
         "host/src/redis/",
         "host/src/conformance/",
         "host/src/policy/specimen.rs",
-        "host/src/policy/wants.rs",
+        "host/src/topology/allowed.rs",
         "host/src/kubernetes/crd/",
         "host/src/kubernetes/objects/pod.rs",
     ];

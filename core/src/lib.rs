@@ -35,7 +35,10 @@ mod view;
 /// The types of `wit/failover.wit`, as wit-bindgen makes them. Documented there.
 pub use component::contract;
 
-use contract::{Decision, Description, InstanceKind, Observation, Topology, Verdict, Want};
+use contract::{
+    Decision, Description, InstanceKind, Loss, Observation, Progress, Shard, ShardVerdict, Topology, Verdict,
+    Want,
+};
 use parameters::Parameters;
 use reason::Reason;
 use rules::{Ruling, Scene, first};
@@ -86,19 +89,20 @@ pub fn decide(observation: &Observation) -> Decision {
     }
     let scene = Scene::new(&view);
     let (reason, ruling) = first(topology::replication::RULES, &scene).unwrap_or_else(|| {
-        (
-            Reason::MasterSuspect,
-            Ruling::wait("no master could be made out yet".into(), rules::CHANGING_LOOK_US),
-        )
+        let text = "no master could be made out yet".into();
+        (Reason::MasterSuspect, Ruling::wait(text, rules::CHANGING_LOOK_US))
     });
-    if observation.group.paused {
-        let text = format!("the group is paused; otherwise {}: {}", reason.name(), ruling.explanation);
-        return assemble(&scene, Reason::Paused, Ruling::wait(text, rules::STEADY_LOOK_US));
-    }
     assemble(&scene, reason, ruling)
 }
 
 fn invalid(observation: &Observation) -> Option<String> {
+    let is_one_shard = matches!(&observation.shards[..], [Shard { index: 0, .. }]);
+    if observation.group.topology == Topology::Replication && !is_one_shard {
+        return Some(format!(
+            "a replication group has one shard, of index 0, and not {}",
+            observation.shards.len()
+        ));
+    }
     let id = |index: usize| observation.instances[index].id.as_str();
     let order = view::sorted(observation.instances.len(), &|one, other| id(one).cmp(id(other)));
     if order.first().is_some_and(|&first| id(first).is_empty()) {
@@ -115,20 +119,44 @@ fn answer(view: &View, reason: Reason, ruling: Ruling) -> Decision {
 }
 
 fn assemble(scene: &Scene, reason: Reason, ruling: Ruling) -> Decision {
-    let Ruling { verdict, explanation, goal, stages, known_loss_bytes, next_look_us } = ruling;
-    let name = |index: usize| scene.id(index).to_owned();
-    let act = verdict == Verdict::Act;
-    // Whoever claims the role while others have their time to appear must not be made known.
+    let request = topology::replication::answer(scene, (reason, &ruling.explanation));
+    let Ruling { verdict, explanation, goal, stages, loss, next_look_us } = ruling;
+    let is_paused = scene.observation().group.paused;
+    let acts = verdict == Verdict::Act;
+    let (explanation, progress) = match (is_paused, acts) {
+        (true, true) => (format!("the group is paused; otherwise: {explanation}"), Progress::Hindered),
+        (true, false) => (format!("the group is paused; {explanation}"), reason.progress(verdict)),
+        (false, _) => (explanation, reason.progress(verdict)),
+    };
+    // A member that claims the role while others have their time to appear must not be published.
     let master = scene.master().filter(|_| reason != Reason::BootstrapWaiting);
+    let goal = if is_paused { master } else { goal.or(master) };
     Decision {
         verdict,
         reason: reason.name().into(),
         explanation,
-        master: master.map(name),
-        master_goal: goal.or(master).map(name),
-        members: verdicts::verdicts(scene),
-        stages: if act { stages } else { Vec::new() },
-        known_loss_bytes,
-        next_look_us,
+        progress,
+        shards: shards(scene, (master, goal), loss.filter(|_| !is_paused)),
+        members: verdicts::verdicts(scene, goal),
+        request,
+        stages: if acts && !is_paused { stages } else { Vec::new() },
+        next_look_us: if is_paused { next_look_us.max(rules::STEADY_LOOK_US) } else { next_look_us },
     }
+}
+
+/// What is true of each shard. A replication group has one; of others nothing is known here.
+fn shards(
+    scene: &Scene,
+    (master, goal): (Option<usize>, Option<usize>),
+    loss: Option<Loss>,
+) -> Vec<ShardVerdict> {
+    let name = |index: Option<usize>| index.map(|index| scene.id(index).to_owned());
+    let is_one = scene.observation().shards.len() == 1;
+    let verdict = |shard: &Shard| ShardVerdict {
+        index: shard.index,
+        master: name(master.filter(|_| is_one)),
+        master_goal: name(goal.filter(|_| is_one)),
+        loss: loss.filter(|_| is_one),
+    };
+    scene.observation().shards.iter().map(verdict).collect()
 }

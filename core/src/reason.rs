@@ -1,5 +1,27 @@
 //! The documented list of reasons: metric labels, condition reasons, log fields. One reason, one rule.
 
+use crate::contract::{Progress, Verdict};
+
+impl Reason {
+    /// Whether a group with this reason and verdict is on its way to its desired state without help.
+    pub fn progress(self, verdict: Verdict) -> Progress {
+        /// What ends by itself and was asked for: by a first start, a new replica, a person, or Redis.
+        const PLANNED: &[Reason] = &[
+            Reason::FailoverInProgress,
+            Reason::BootstrapWaiting,
+            Reason::SwitchoverWaiting,
+            Reason::MasterTerminating,
+            Reason::ReplicaSyncing,
+        ];
+        match verdict {
+            Verdict::Healthy => Progress::Settled,
+            Verdict::Act => Progress::Changing,
+            Verdict::Wait if PLANNED.contains(&self) => Progress::Changing,
+            Verdict::Wait | Verdict::Refuse => Progress::Hindered,
+        }
+    }
+}
+
 macro_rules! reasons {
     ($($variant:ident $name:literal $verdict:literal $why:literal,)*) => {
         /// Why a decision is what it is.
@@ -35,12 +57,12 @@ reasons! {
     InvalidParameters "invalid-parameters" "refuse" "The parameters do not fit the schema; the explanation says where.",
     UnsupportedTopology "unsupported-topology" "refuse" "This policy decides for replication only.",
     NotReplication "not-replication" "refuse" "A member runs in cluster or sentinel mode, so it is no member of a replication group: take it off the list.",
-    Paused "paused" "wait" "A person paused the group; the explanation says what would happen otherwise.",
     NobodyAnswers "nobody-answers" "wait" "No member answers, so nothing can be decided until one does.",
     ExternalMaster "external-master" "refuse" "A member follows a server outside of the group: add that server to the group, or detach the member.",
     UnrelatedMasters "unrelated-masters" "refuse" "Members hold unrelated data and no record tells which is right: empty the wrong one, or list it in `discard`.",
     FailoverInProgress "failover-in-progress" "wait" "A member carries out a FAILOVER command of its own, which Redis bounds by its TIMEOUT or FAILOVER ABORT ends.",
     ActionInDoubt "action-in-doubt" "wait" "An action was sent to a member and not answered, so it may be a master by now; it is looked at first, for a hang limit at most.",
+    ConfirmingAbdication "confirming-abdication" "wait" "The member that the others follow as their master is none any more; another operator may be in the middle of a handover, so the group must look so for 100 ms.",
     BelowMinimumSize "below-minimum-size" "wait" "Fewer members answer than the minimum size: start members, or lower the minimum.",
     BootstrapWaiting "bootstrap-waiting" "wait" "There was no master yet; the desired members get their time to appear, bootstrap_wait_s at most.",
     RestartWaiting "restart-waiting" "wait" "Every history is new, as after a restart with AOF, or the master came back without its data, and the desired members get their time to appear, bootstrap_wait_s at most; or who has the data still loads it, which ends by itself.",

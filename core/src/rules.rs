@@ -1,6 +1,6 @@
 //! The shape of a rule and the driver: the first rule that has something to say decides.
 
-use crate::contract::{Action, Observation, Stage, Verdict};
+use crate::contract::{Action, Loss, Observation, Stage, Verdict};
 use crate::election::Elected;
 use crate::mastership::{Lost, Mastership, mastership};
 use crate::reason::Reason;
@@ -27,7 +27,7 @@ pub struct Ruling {
     /// The plan.
     pub stages: Vec<Stage>,
     /// See the contract.
-    pub known_loss_bytes: Option<u64>,
+    pub loss: Option<Loss>,
     /// See the contract.
     pub next_look_us: u64,
 }
@@ -106,14 +106,7 @@ impl Ruling {
 
     /// Not yet.
     pub fn wait(explanation: String, next_look_us: u64) -> Self {
-        Self {
-            verdict: Verdict::Wait,
-            explanation,
-            goal: None,
-            stages: Vec::new(),
-            known_loss_bytes: None,
-            next_look_us,
-        }
+        Self { verdict: Verdict::Wait, explanation, goal: None, stages: Vec::new(), loss: None, next_look_us }
     }
 
     /// Not without a person.
@@ -133,7 +126,7 @@ impl Ruling {
 
     /// With what an election says of losses.
     pub fn losing(self, elected: Elected) -> Self {
-        Self { known_loss_bytes: elected.known_loss_bytes, ..self }
+        Self { loss: Some(Loss { bytes: elected.known_loss_bytes }), ..self }
     }
 }
 

@@ -84,7 +84,7 @@ fn is_same_stream(view: &View, one: usize, other: usize) -> bool {
 fn had_the_role(view: &View, index: usize, master: usize) -> bool {
     let (member, right) = (&view.members[index], &view.members[master]);
     let has_no_more = member.keys.is_some() && member.keys <= right.keys;
-    let taken = view.observation.last_failover.as_ref().is_some_and(|failover| {
+    let taken = view.last_failover().is_some_and(|failover| {
         failover.source.as_deref() == Some(view.id(index))
             && failover.target != view.id(index)
             && (has_no_more || failover.evidence != Evidence::Abdicated)

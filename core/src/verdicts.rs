@@ -1,16 +1,16 @@
 //! A verdict per instance: role, health with its proof, and its place in the order of succession.
 
-use crate::contract::{Health, InstanceKind, Member as Verdict, Role};
+use crate::contract::{Assignment, Health, InstanceKind, Member as Verdict, Role};
 use crate::election::{succession, unfit};
 use crate::facts::Relation;
 use crate::health::{Life, duration, life};
 use crate::mastership::How;
 use crate::rules::Scene;
 use crate::topology::replication::{lacks, lag_bytes, role};
-use crate::view::sorted;
+use crate::view::{View, sorted};
 
 /// One verdict for every instance, sorted by id.
-pub fn verdicts(scene: &Scene) -> Vec<Verdict> {
+pub fn verdicts(scene: &Scene, goal: Option<usize>) -> Vec<Verdict> {
     let view = scene.view;
     let reference = scene
         .master()
@@ -42,6 +42,7 @@ pub fn verdicts(scene: &Scene) -> Vec<Verdict> {
             Some(Verdict {
                 id: view.id(index).to_owned(),
                 role: if member.answers { role(member) } else { Role::Unknown },
+                assigned: goal.map(|goal| assignment(view, goal, index)),
                 health,
                 proof,
                 rank: ranks[index],
@@ -55,6 +56,7 @@ pub fn verdicts(scene: &Scene) -> Vec<Verdict> {
         Some(Verdict {
             id: instance.id.clone(),
             role: Role::Unknown,
+            assigned: None,
             health: Health::Suspect,
             proof: "this policy does not judge sentinels".into(),
             rank: None,
@@ -69,6 +71,16 @@ pub fn verdicts(scene: &Scene) -> Vec<Verdict> {
             .cmp(&verdicts[other].as_ref().map(|verdict| &verdict.id))
     });
     order.into_iter().filter_map(|index| verdicts[index].take()).collect()
+}
+
+/// Every member of a replication group replicates the one that is to be master.
+fn assignment(view: &View, goal: usize, index: usize) -> Assignment {
+    let is_master = index == goal;
+    Assignment {
+        shard: 0,
+        role: if is_master { Role::Master } else { Role::Replica },
+        master: (!is_master).then(|| view.id(goal).to_owned()),
+    }
 }
 
 fn health(scene: &Scene, index: usize) -> (Health, String) {

@@ -2,7 +2,7 @@
 //! Sole constructor of [`Member`]. Nothing here judges.
 
 use crate::contract::{
-    Address, Group, Instance, InstanceKind, LinkState, Observation, Published, Reply, Value,
+    Address, Failover, Group, Instance, InstanceKind, LinkState, Observation, Published, Reply, Shard, Value,
 };
 use crate::facts::{self, History, PersistenceFacts, Place, Relation, ReplicationFacts, ServerFacts, Speaks};
 use crate::parameters::Parameters;
@@ -83,7 +83,22 @@ impl<'a> View<'a> {
 
     /// The host's record.
     pub fn published(&self) -> Option<&'a Published> {
-        self.observation.published.as_ref()
+        self.shard()?.published.as_ref()
+    }
+
+    /// The last change of master.
+    pub fn last_failover(&self) -> Option<&'a Failover> {
+        self.shard()?.last_failover.as_ref()
+    }
+
+    /// For how long the decisions have named no master.
+    pub fn no_master_age_us(&self) -> u64 {
+        self.shard().map_or(0, |shard| shard.no_master_age_us)
+    }
+
+    /// The only shard of a replication group.
+    fn shard(&self) -> Option<&'a Shard> {
+        self.observation.shards.first()
     }
 
     /// The id of a member.

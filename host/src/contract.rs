@@ -15,3 +15,169 @@ wasmtime::component::bindgen!({
 });
 
 pub use exports::redis_failover::policy::policy::*;
+
+impl Observation {
+    /// What the host remembers of the first shard, the only one in a group of one master.
+    pub fn shard(&self) -> Option<&Shard> {
+        self.shards.first()
+    }
+
+    /// The master of the first shard, as last published.
+    pub fn published(&self) -> Option<&Published> {
+        self.shard()?.published.as_ref()
+    }
+
+    /// The last change of master of the first shard.
+    pub fn last_failover(&self) -> Option<&Failover> {
+        self.shard()?.last_failover.as_ref()
+    }
+}
+
+impl Shard {
+    /// The shard of that index, of which nothing is remembered.
+    pub fn new(index: u16) -> Self {
+        Self {
+            index,
+            published: None,
+            lineage: Vec::new(),
+            position: None,
+            last_failover: None,
+            no_master_age_us: 0,
+        }
+    }
+}
+
+impl Decision {
+    /// The verdict on the first shard, the only one in a group of one master.
+    pub fn shard(&self) -> Option<&ShardVerdict> {
+        self.shards.first()
+    }
+
+    /// The master of the first shard.
+    pub fn master(&self) -> Option<&str> {
+        self.shard()?.master.as_deref()
+    }
+
+    /// The master of the first shard when the plan has ended.
+    pub fn master_goal(&self) -> Option<&str> {
+        self.shard()?.master_goal.as_deref()
+    }
+
+    /// The masters of all shards.
+    pub fn masters(&self) -> impl Iterator<Item = &str> {
+        self.shards.iter().filter_map(|shard| shard.master.as_deref())
+    }
+
+    /// What replacing masters costs, over all shards. None: the plan replaces none. A loss that is not known makes
+    /// the sum unknown.
+    pub fn loss(&self) -> Option<Loss> {
+        let losses = self.shards.iter().filter_map(|shard| shard.loss);
+        losses.reduce(|sum, loss| Loss {
+            bytes: sum.bytes.zip(loss.bytes).map(|(sum, bytes)| sum.saturating_add(bytes)),
+        })
+    }
+}
+
+/// How an action changes roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleChange<'a> {
+    /// `id` becomes a master.
+    Promote {
+        /// The promoted one.
+        id: &'a str,
+    },
+    /// `id` becomes a replica of `master`.
+    Follow {
+        /// The new replica.
+        id: &'a str,
+        /// Its master.
+        master: &'a str,
+    },
+    /// `source` becomes a replica, and `target` its master.
+    Handover {
+        /// The former master.
+        source: &'a str,
+        /// The new one.
+        target: &'a str,
+    },
+}
+
+impl Action {
+    /// The instance whose state the action changes: the one to look at first when the action is in doubt.
+    pub fn target(&self) -> &str {
+        match self {
+            Self::Promote(action) => &action.id,
+            Self::Follow(action) => &action.id,
+            Self::Handover(action) => &action.target,
+            Self::Fence(action) => &action.id,
+            Self::Unfence(action) => &action.id,
+            Self::KickClients(action) => &action.id,
+            Self::Configure(action) => &action.id,
+            Self::Restart(action) => &action.id,
+            Self::Sentinel(action) => &action.id,
+            Self::Cluster(action) => &action.id,
+        }
+    }
+
+    /// The instances that the action is sent to, each with what must still hold there. An orchestrator's restart
+    /// is sent to none.
+    pub fn expectations(&self) -> Vec<(&str, &Expectation)> {
+        match self {
+            Self::Promote(action) => vec![(&action.id, &action.expect)],
+            Self::Follow(action) => vec![(&action.id, &action.expect)],
+            Self::Handover(action) => {
+                vec![(&action.source, &action.expect_source), (&action.target, &action.expect_target)]
+            }
+            Self::Fence(action) => vec![(&action.id, &action.expect)],
+            Self::Unfence(action) => vec![(&action.id, &action.expect)],
+            Self::KickClients(action) => vec![(&action.id, &action.expect)],
+            Self::Configure(action) => vec![(&action.id, &action.expect)],
+            Self::Restart(_) => vec![],
+            Self::Sentinel(action) => vec![(&action.id, &action.expect)],
+            Self::Cluster(action) => vec![(&action.id, &action.expect)],
+        }
+    }
+
+    /// How the action changes roles. None: it does not.
+    pub fn role_change(&self) -> Option<RoleChange<'_>> {
+        match self {
+            Self::Promote(action) => Some(RoleChange::Promote { id: &action.id }),
+            Self::Follow(action) => Some(RoleChange::Follow { id: &action.id, master: &action.master }),
+            Self::Handover(action) => {
+                Some(RoleChange::Handover { source: &action.source, target: &action.target })
+            }
+            Self::Fence(_)
+            | Self::Unfence(_)
+            | Self::KickClients(_)
+            | Self::Configure(_)
+            | Self::Restart(_)
+            | Self::Sentinel(_)
+            | Self::Cluster(_) => None,
+        }
+    }
+
+    /// The instance that the action makes a master, whatever else it does.
+    pub fn new_master(&self) -> Option<&str> {
+        match self.role_change()? {
+            RoleChange::Promote { id } => Some(id),
+            RoleChange::Handover { target, .. } => Some(target),
+            RoleChange::Follow { .. } => None,
+        }
+    }
+
+    /// The case in kebab-case: log field and metric label.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Promote(_) => "promote",
+            Self::Follow(_) => "follow",
+            Self::Handover(_) => "handover",
+            Self::Fence(_) => "fence",
+            Self::Unfence(_) => "unfence",
+            Self::KickClients(_) => "kick-clients",
+            Self::Configure(_) => "configure",
+            Self::Restart(_) => "restart",
+            Self::Sentinel(_) => "sentinel",
+            Self::Cluster(_) => "cluster",
+        }
+    }
+}

@@ -13,3 +13,4 @@ pub mod policy;
 pub mod redis;
 pub mod registry;
 pub mod report;
+pub mod topology;

@@ -142,7 +142,7 @@ async fn a_replica_that_never_had_a_copy_is_not_promoted() {
     })
     .await;
     let operator = Operator::start(&servers, Terms::default()).await;
-    operator.decided("a first look at both", |decided| decided.decision.master.is_some()).await;
+    operator.decided("a first look at both", |decided| decided.decision.master().is_some()).await;
     servers.end(0).await;
     operator
         .told("its end is seen", |report| matches!(report, Report::Link { state: LinkState::Refused, .. }))
@@ -187,7 +187,7 @@ async fn a_replica_of_another_history_is_not_promoted_for_its_greater_offset() {
     .await;
 
     let operator = Operator::start(&servers, Terms::default()).await;
-    operator.decided("a first look at all", |decided| decided.decision.master.is_some()).await;
+    operator.decided("a first look at all", |decided| decided.decision.master().is_some()).await;
     servers.end(0).await;
     operator.decided("what of the stranger", |decided| decided.decision.reason == "unrelated-data").await;
     assert_eq!(servers.info(1, "replication").await.unwrap().row("role"), "master", "{}", operator.last());

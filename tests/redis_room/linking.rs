@@ -2,9 +2,10 @@
 
 use super::proxy::Proxy;
 use super::rig::{Probed, Rig, SOON, free_port, link_settings};
-use redis_operator::contract::FailureKind;
+use redis_operator::contract::{FailureKind, InstanceKind, Topology, Want};
 use redis_operator::local::Signal;
-use redis_operator::redis::{Endpoint, LinkEvent, LinkSettings, Probe, STANDARD_COMMANDS, Tls};
+use redis_operator::redis::{Endpoint, LinkEvent, LinkSettings, Probe, Tls};
+use redis_operator::topology::{commands, standard_commands};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,24 +13,25 @@ use std::time::{Duration, Instant};
 async fn a_probe_brings_the_standard_replies_and_the_wanted_ones() {
     let rig = Rig::new();
     let server = rig.idle(&[]).await;
-    let wants = vec![
-        vec!["CONFIG".to_string(), "GET".to_string(), "min-replicas-*".to_string()],
-        vec!["NONSENSE".to_string()],
-    ];
-    let mut it = Probed::with(LinkSettings {
-        probe: Arc::new(Probe::new(&wants)),
-        ..link_settings(server.endpoint())
-    });
+    let want = |command: &str| Want {
+        topology: Topology::Replication,
+        kind: InstanceKind::Redis,
+        arguments: command.split(' ').map(str::to_owned).collect(),
+    };
+    let wants = [want("CONFIG GET min-replicas-*"), want("NONSENSE")];
+    let probe = |wants| Arc::new(Probe::new(&commands(Topology::Replication, InstanceKind::Redis, wants)));
+    let mut it = Probed::with(LinkSettings { probe: probe(&wants), ..link_settings(server.endpoint()) });
     let (first, replies) = it.answer().await;
-    let commands: Vec<_> = replies.0.iter().map(|(command, _)| command.as_ref()).collect();
-    assert_eq!(commands, [&STANDARD_COMMANDS[..], &["CONFIG GET min-replicas-*", "NONSENSE"]].concat());
+    let asked: Vec<_> = replies.0.iter().map(|(command, _)| command.as_ref()).collect();
+    let standard = standard_commands(InstanceKind::Redis);
+    assert_eq!(asked, [standard, &["CONFIG GET min-replicas-*", "NONSENSE"]].concat());
     assert!(replies.text("INFO server").contains("run_id:"));
     assert!(replies.text("INFO replication").contains("role:slave"), "it booted as a replica of itself");
     assert!(
         matches!(&replies.0[4].1, Ok(redis_operator::contract::Value::Nested(nested)) if nested.resp.starts_with("*4\r\n"))
     );
     assert_eq!(replies.0[5].1.as_ref().unwrap_err().kind, FailureKind::ErrorReply);
-    it.link.ask_for(Arc::new(Probe::new(&[])));
+    it.link.ask_for(probe(&[]));
     let (second, replies) = it.answer().await;
     assert_eq!((first, replies.0.len()), (second, 4), "the connection is kept, the wants are not");
 }

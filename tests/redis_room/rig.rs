@@ -1,10 +1,12 @@
 //! Servers and links for one test. Everything ends with it.
 
 use redis_operator::contract::{FailureKind, Value};
+use redis_operator::contract::{InstanceKind, Topology};
 use redis_operator::local::{Boot, Server, ServerSettings, free_ports};
 use redis_operator::redis::{
     Connection, Credentials, Endpoint, Link, LinkEvent, LinkSettings, Probe, Tls, act,
 };
+use redis_operator::topology::commands;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,7 +96,7 @@ pub fn link_settings(endpoint: &Endpoint) -> LinkSettings {
         tls: None,
         dial_deadline: Duration::from_secs(2),
         redial_after: SOON,
-        probe: Arc::new(Probe::new(&[])),
+        probe: Arc::new(Probe::new(&commands(Topology::Replication, InstanceKind::Redis, &[]))),
     }
 }
 

@@ -25,7 +25,7 @@ pub fn broken(seed: &mut Seed) -> Model {
         fault(&mut model, seed);
     }
     if seed.chance(20) {
-        model.world.rest.published = None;
+        model.world.shard().published = None;
     }
     model.settle(&[]);
     let age_us = *seed.pick(&[1_500, 40_000, 2_500_000]);

@@ -227,9 +227,9 @@ impl Model {
         let is_same = |known: &failover_core::contract::Published| {
             (&known.master, &known.run_id, &known.replid) == (&server.id, &server.run_id, &server.replid)
         };
-        let before = self.world.rest.published.clone().filter(is_same);
+        let before = self.world.shard().published.clone().filter(is_same);
         self.world.publish(&server.id);
-        let published = self.world.rest.published.as_mut().expect("just published");
+        let published = self.world.shard().published.as_mut().expect("just published");
         published.age_us = 0;
         if let Some(before) = before {
             (published.epoch, published.age_us) = (before.epoch, before.age_us);
@@ -251,7 +251,7 @@ impl Model {
                     let Some(index) = self.ready(&follow.id, &follow.expect) else { continue };
                     let master = self.find(&follow.master).expect("a member");
                     self.follow(index, master);
-                    told.push((index, follow.discards_bytes));
+                    told.push((index, follow.discards_bytes.unwrap_or(0)));
                 }
                 Action::Handover(handover) => {
                     let Some(source) = self.ready(&handover.source, &handover.expect_source) else {
@@ -280,7 +280,8 @@ impl Model {
                 | Action::Unfence(_)
                 | Action::KickClients(_)
                 | Action::Restart(_)
-                | Action::Command(_) => {}
+                | Action::Sentinel(_)
+                | Action::Cluster(_) => {}
             }
         }
         self.settle(&told);
@@ -288,7 +289,7 @@ impl Model {
 
     fn record(&mut self, index: usize, source: Option<String>, meant_for: &str, evidence: Evidence) {
         let target = self.nodes[index].server.id.clone();
-        self.world.rest.last_failover =
+        self.world.shard().last_failover =
             Some(Failover { age_us: 0, source, target, meant_for: meant_for.into(), evidence });
         self.publish(index);
     }
@@ -312,8 +313,9 @@ impl Model {
     pub fn pass(&mut self, us: u64) {
         self.now_us += us;
         let rest = &mut self.world.rest;
-        rest.last_failover.iter_mut().for_each(|failover| failover.age_us += us);
-        rest.published.iter_mut().for_each(|published| published.age_us += us);
+        let shard = &mut rest.shards[0];
+        shard.last_failover.iter_mut().for_each(|failover| failover.age_us += us);
+        shard.published.iter_mut().for_each(|published| published.age_us += us);
         rest.in_doubt.iter_mut().for_each(|doubt| doubt.age_us += us);
         self.nodes
             .iter_mut()
@@ -357,7 +359,7 @@ impl Model {
     /// One look: decides, and lets the host record what it is told.
     pub fn look(&mut self) -> Decision {
         let decision = failover_core::decide(&self.observe());
-        if let Some(master) = decision.master.as_ref().and_then(|id| self.find(id)) {
+        if let Some(master) = decision.shards[0].master.as_ref().and_then(|id| self.find(id)) {
             self.publish(master);
         }
         decision

@@ -14,7 +14,8 @@
 use crate::info::{self, id40};
 use failover_core::contract::{
     Address, Failover, FailureKind, Group, InDoubt, Instance, InstanceKind, Link, LinkState, Nested,
-    Observation, Pod, Preference, Published, Refusals, Reply, Sample, Switchover, Text, Topology, Value,
+    Observation, Pod, Preference, Published, Refusals, Reply, Sample, Shard, Switchover, Text, Topology,
+    Value,
 };
 use failover_core::facts::{INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
 
@@ -296,6 +297,7 @@ impl Server {
         Instance {
             id: self.id.clone(),
             kind: InstanceKind::Redis,
+            shard: Some(0),
             address: address((&self.host, self.port)),
             aliases: self.aliases.iter().map(|(host, port)| address((host, *port))).collect(),
             link: self.link,
@@ -328,16 +330,26 @@ impl World {
             paused: false,
             hang_limit_ms: 1000,
             self_fence_lag_s: None,
+            sentinel: None,
+            cluster: None,
         };
         Self {
             servers: (1..=count).map(Server::new).collect(),
             rest: Observation {
                 group,
                 instances: vec![],
-                published: None,
-                last_failover: None,
+                // Long enough that no decision waits for it to be.
+                shards: vec![Shard {
+                    index: 0,
+                    published: None,
+                    lineage: vec![],
+                    position: None,
+                    last_failover: None,
+                    no_master_age_us: 1_000_000,
+                }],
                 switchover: None,
                 in_doubt: vec![],
+                refused: vec![],
                 silent_groups_permille: 0,
                 authority: true,
                 parameters: "{}".into(),
@@ -360,6 +372,11 @@ impl World {
         world
     }
 
+    /// What the host remembers.
+    pub fn shard(&mut self) -> &mut Shard {
+        &mut self.rest.shards[0]
+    }
+
     /// The server of this id.
     pub fn at(&mut self, id: &str) -> &mut Server {
         self.servers.iter_mut().find(|server| server.id == id).expect("a server of the world")
@@ -373,10 +390,11 @@ impl World {
 
     /// The record names it, as it is now.
     pub fn publish(&mut self, id: &str) {
-        let epoch = self.rest.published.as_ref().map_or(1, |published| published.epoch + 1);
+        let epoch = self.shard().published.as_ref().map_or(1, |published| published.epoch + 1);
         let server = self.at(id).clone();
         let (master, run_id, replid, offset) = (server.id, server.run_id, server.replid, server.offset);
-        self.rest.published = Some(Published { master, run_id, replid, offset, epoch, age_us: 600_000_000 });
+        self.shard().published =
+            Some(Published { master, run_id, replid, offset, epoch, age_us: 600_000_000, node: None });
     }
 
     /// Its process ends, and its replicas have noticed.
@@ -397,7 +415,7 @@ impl World {
     /// The last failover on record.
     pub fn failed_over(&mut self, source: &str, target: &str, meant_for: &str, age_us: u64) {
         let evidence = failover_core::contract::Evidence::Dead;
-        self.rest.last_failover = Some(Failover {
+        self.shard().last_failover = Some(Failover {
             age_us,
             source: Some(source.into()),
             target: target.into(),
@@ -408,7 +426,8 @@ impl World {
 
     /// A person asks for another master.
     pub fn ask(&mut self, target: Option<&str>) {
-        self.rest.switchover = Some(Switchover { target: target.map(str::to_owned), age_us: 1_000_000 });
+        self.rest.switchover =
+            Some(Switchover { shard: 0, target: target.map(str::to_owned), age_us: 1_000_000 });
     }
 
     /// An action was sent and never answered.

@@ -191,13 +191,13 @@ fn attached_replica(row: &str) -> Option<AttachedReplica> {
 mod tests {
     use super::*;
 
-    const REPLICA: &str = "# Replication\r\nrole:slave\r\nmaster_host:fd00::1\r\nmaster_port:6379\r\\
-                           nmaster_link_status:down\r\nmaster_last_io_seconds_ago:-1\r\\
-                           nmaster_sync_in_progress:0\r\nslave_repl_offset:9223372036854775808\r\\
-                           nmaster_link_down_since_seconds:3\r\nslave_priority:100\r\nslave_read_only:1\r\\
-                           nreplica_announced:1\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\\
-                           r\nmaster_replid:aa\r\nmaster_replid2:0000000000000000000000000000000000000000\r\\
-                           nmaster_repl_offset:9223372036854775808\r\nsecond_repl_offset:-1\r\n";
+    const REPLICA: &str = "# Replication\r\nrole:slave\r\nmaster_host:fd00::1\r\nmaster_port:6379\r\n\
+                           master_link_status:down\r\nmaster_last_io_seconds_ago:-1\r\n\
+                           master_sync_in_progress:0\r\nslave_repl_offset:9223372036854775808\r\n\
+                           master_link_down_since_seconds:3\r\nslave_priority:100\r\nslave_read_only:1\r\n\
+                           replica_announced:1\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\
+                           \nmaster_replid:aa\r\nmaster_replid2:0000000000000000000000000000000000000000\r\n\
+                           master_repl_offset:9223372036854775808\r\nsecond_repl_offset:-1\r\n";
 
     #[test]
     fn a_replica_with_ipv6_and_an_offset_of_two_to_the_63() {

@@ -15,7 +15,7 @@ import { transpileBytes } from '@bytecodealliance/jco-transpile';
 import { parse, stringify } from 'lossless-json';
 import { lift, lower, readTypes } from './types.mjs';
 
-const INTERFACE = 'redis-failover:policy/policy@0.1.';
+const INTERFACE = 'redis-failover:policy/policy@0.2.';
 
 /** Compiles a component file once. Returns the function from Observation to Decision, both as JSON values. */
 async function loadPolicy(path) {

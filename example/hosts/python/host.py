@@ -139,7 +139,7 @@ def run_scenarios(policy, paths):
     return failed
 
 
-INTERFACE = "redis-failover:policy/policy@0.1."
+INTERFACE = "redis-failover:policy/policy@0.2."
 # Hundreds of times what a decision on 500 members takes: it ends what would never end.
 FUEL = 10_000_000_000
 MEMORY_BYTES = 64 << 20

@@ -68,12 +68,11 @@ impl Told {
     fn take(&mut self, report: &Report) -> bool {
         let Report::Decided(decided) = report else { return true };
         let decision = &decided.decision;
-        if decision.verdict == Verdict::Act && decision.master_goal != decision.master {
+        if decision.verdict == Verdict::Act && decision.master_goal() != decision.master() {
             self.why = decision.explanation.clone();
         }
-        if decision.master.is_some() && decision.master != self.master {
-            self.master.clone_from(&decision.master);
-            let master = decision.master.as_deref().unwrap_or_default();
+        if let Some(master) = decision.master().filter(|master| Some(*master) != self.master.as_deref()) {
+            self.master = Some(master.to_owned());
             self.printed = print(&format!("{master} is master: {}\n", self.why));
         }
         self.printed.is_ok()

@@ -23,7 +23,8 @@ pub struct Args {
 pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let (members, access) = args.servers.resolve(args.group.down_after, environment).await?;
     let mut settings = args.group.settings(members.len())?;
-    settings.record = StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?.1;
+    let (_, record) = StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
+    settings.records = record.into_iter().collect();
     let memory = StateFile::open(None).map_err(|error| Exit::Failed(error.to_string()))?.0;
     let mut session = Session::open(settings, members, access, &args.policy, memory, environment)?;
     let (decided, _) = session.first_look(args.group.down_after).await?;

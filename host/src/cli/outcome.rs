@@ -124,7 +124,7 @@ impl Pass {
 
 /// There is no master, and the next look may tell more.
 fn is_on_its_way(decision: &Decision) -> bool {
-    decision.verdict == Verdict::Wait && decision.master.is_none()
+    decision.verdict == Verdict::Wait && decision.master().is_none()
 }
 
 /// What makes every further look useless is bad input: said at once, and nothing is touched.

@@ -79,9 +79,11 @@ impl GroupSettings {
             paused: false,
             hang_limit_ms,
             self_fence_lag_s,
+            sentinel: None,
+            cluster: None,
         };
         let interval_us = u64::try_from(self.interval.as_micros()).unwrap_or(u64::MAX).max(1000);
-        Ok(Settings { wanted, parameters: self.parameters.clone(), interval_us, record: None })
+        Ok(Settings { wanted, parameters: self.parameters.clone(), interval_us, records: Vec::new() })
     }
 }
 

@@ -47,7 +47,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let mut settings = args.group.settings(members.len())?;
     let (record_file, record) =
         StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
-    settings.record = record;
+    settings.records = record.into_iter().collect();
     let mut session = Session::open(settings, members, access, &args.policy, record_file, environment)?;
     let mut telemetry = args.telemetry.open(&args.group.name, args.group.interval, &session).await?;
 

@@ -38,14 +38,14 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let mut settings = args.group.settings(members.len())?;
     let (record_file, record) =
         StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
-    settings.record = record;
+    settings.records = record.into_iter().collect();
     let mut session = Session::open(settings, members, access, &args.policy, record_file, environment)?;
     let mut telemetry =
         TelemetryArgs::default().open(&args.group.name, args.group.interval, &session).await?;
 
     let (first, seen) = session.first_look(args.group.down_after).await?;
     telemetry.catch_up(&seen);
-    match (&first.decision.master, &args.to) {
+    match (first.decision.master(), &args.to) {
         (None, _) => {
             return Err(Exit::Failed(format!(
                 "there is no master to hand over: {}",

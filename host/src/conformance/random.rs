@@ -8,7 +8,7 @@ use super::dice::Dice;
 use super::world::{Dialect, Server, observe};
 use crate::contract::{
     Action, Evidence, Expectation, Failover, Handover, InDoubt, Link, LinkState, Observation, Pod,
-    Preference, Promote, Published, Refusals, Role, Switchover,
+    Preference, Promote, Promotion, Published, Refusals, Role, Switchover,
 };
 
 /// One observation, all of whose parts have ids of its own instances or of nobody.
@@ -218,6 +218,9 @@ fn describe_group(dice: &mut Dice, observation: &mut Observation) {
     group.prefer = if dice.chance(200) { Preference::Consistency } else { Preference::Availability };
     group.self_fence_lag_s = dice.chance(300).then(|| 1 + u32::try_from(dice.below(5)).unwrap_or(0));
     group.paused = dice.chance(30);
+    if dice.chance(300) {
+        observation.shards[0].no_master_age_us = dice.below(200_000);
+    }
     observation.authority = !dice.chance(100);
     observation.silent_groups_permille = if dice.chance(80) { 900 } else { 0 };
 }
@@ -239,19 +242,20 @@ fn describe_past(dice: &mut Dice, world: &World, observation: &mut Observation) 
             (master, run_id) = (any(dice), replication_id(dice));
             (replid, offset) = world.lineage[0].clone();
         }
-        observation.published = Some(Published {
+        observation.shards[0].published = Some(Published {
             master,
             run_id,
             replid,
             offset,
             epoch: dice.below(9),
             age_us: dice.below(1 << 36),
+            node: None,
         });
     }
     if dice.chance(250) {
         let (source, target) = (dice.chance(800).then(|| any(dice)), any(dice));
         let meant_for = if dice.chance(700) { target.clone() } else { any(dice) };
-        observation.last_failover = Some(Failover {
+        observation.shards[0].last_failover = Some(Failover {
             age_us: dice.below(20_000_000),
             source,
             target,
@@ -260,11 +264,15 @@ fn describe_past(dice: &mut Dice, world: &World, observation: &mut Observation) 
         });
     }
     if dice.chance(150) {
-        observation.switchover =
-            Some(Switchover { target: dice.chance(700).then(|| any(dice)), age_us: dice.below(60_000_000) });
+        observation.switchover = Some(Switchover {
+            shard: 0,
+            target: dice.chance(700).then(|| any(dice)),
+            age_us: dice.below(60_000_000),
+        });
     }
     if dice.chance(80) {
-        let expect = Expectation { run_id: replication_id(dice), role: Role::Replica, replid: None };
+        let expect =
+            Expectation { run_id: replication_id(dice), role: Role::Replica, replid: None, node: None };
         let (id, source) = (any(dice), any(dice));
         let action = if dice.chance(700) {
             Action::Promote(Promote {
@@ -272,6 +280,8 @@ fn describe_past(dice: &mut Dice, world: &World, observation: &mut Observation) 
                 source: None,
                 id,
                 evidence: Evidence::Dead,
+                how: Promotion::ReplicaofNoOne,
+                completes: vec![],
                 expect,
             })
         } else {

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::contract::{
-    Action, Evidence, Expectation, Health, Member, Promote, Role, Stage, Topology, Verdict,
+    Action, Evidence, Expectation, Health, Member, Progress, Promote, Promotion, RequestAnswer, RequestState,
+    Role, Shard, ShardVerdict, Stage, Topology, Verdict, Want,
 };
 use crate::policy::PolicyFault;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +20,7 @@ impl<F: Fn(&Observation, u64) -> Result<Decision, PolicyFault> + Send + Sync> Po
         "none"
     }
 
-    fn wants(&self, _: Topology) -> Vec<Vec<String>> {
+    fn wants(&self, _: Topology) -> Vec<Want> {
         Vec::new()
     }
 
@@ -52,21 +53,28 @@ fn idle(observation: &Observation) -> Decision {
     let member = |id| Member {
         id,
         role: Role::Unknown,
+        assigned: None,
         health: Health::Alive,
         proof: String::new(),
         rank: None,
         ineligible: None,
         lag_bytes: None,
     };
+    let verdict =
+        |shard: &Shard| ShardVerdict { index: shard.index, master: None, master_goal: None, loss: None };
     Decision {
         verdict: Verdict::Wait,
         reason: "idle".into(),
         explanation: String::new(),
-        master: None,
-        master_goal: None,
+        progress: Progress::Hindered,
+        shards: observation.shards.iter().map(verdict).collect(),
         members: ids.into_iter().map(member).collect(),
+        request: observation.switchover.as_ref().map(|_| RequestAnswer {
+            state: RequestState::Waiting,
+            reason: "idle".into(),
+            text: "nothing is done".into(),
+        }),
         stages: vec![],
-        known_loss_bytes: None,
         next_look_us: 1_000_000,
     }
 }
@@ -97,10 +105,9 @@ fn a_policy_with_a_memory_is_found_out() {
 #[test]
 fn the_first_in_the_list_must_not_win() {
     let first = |observation: &Observation, _| {
-        Ok(Decision {
-            master: observation.instances.first().map(|first| first.id.clone()),
-            ..idle(observation)
-        })
+        let mut decision = idle(observation);
+        decision.shards[0].master = observation.instances.first().map(|first| first.id.clone());
+        Ok(decision)
     };
     assert_eq!(failed(first, &[], false), ["order-free"]);
 }
@@ -111,8 +118,16 @@ fn a_reckless_promotion_breaches_named_rules() {
         let Some(id) = observation.instances.iter().map(|instance| instance.id.clone()).min() else {
             return Ok(idle(observation));
         };
-        let expect = Expectation { run_id: String::new(), role: Role::Replica, replid: None };
-        let promote = Promote { source: None, meant_for: id.clone(), id, evidence: Evidence::Dead, expect };
+        let expect = Expectation { run_id: String::new(), role: Role::Replica, replid: None, node: None };
+        let promote = Promote {
+            source: None,
+            meant_for: id.clone(),
+            id,
+            evidence: Evidence::Dead,
+            how: Promotion::ReplicaofNoOne,
+            completes: vec![],
+            expect,
+        };
         let stages = vec![Stage { summary: String::new(), actions: vec![Action::Promote(promote)] }];
         Ok(Decision { verdict: Verdict::Act, stages, ..idle(observation) })
     };

@@ -6,7 +6,7 @@
 
 use crate::contract::{
     Address, Group, Instance, InstanceKind, Link, LinkState, Observation, Pod, Preference, Reply, Role,
-    Sample, Text, Topology, Value,
+    Sample, Shard, Text, Topology, Value,
 };
 use failover_core::facts::{INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
 use std::fmt::Write as _;
@@ -159,6 +159,7 @@ impl Server {
         Instance {
             id: self.id.clone(),
             kind: InstanceKind::Redis,
+            shard: Some(0),
             address: address(&self.place),
             aliases: self.aliases.iter().map(address).collect(),
             link: self.link,
@@ -297,12 +298,15 @@ pub fn observe(servers: &[Server]) -> Observation {
             paused: false,
             hang_limit_ms: 1_000,
             self_fence_lag_s: None,
+            sentinel: None,
+            cluster: None,
         },
         instances,
-        published: None,
-        last_failover: None,
+        // Long enough that no decision waits for it to be.
+        shards: vec![Shard { no_master_age_us: 1_000_000, ..Shard::new(0) }],
         switchover: None,
         in_doubt: vec![],
+        refused: vec![],
         silent_groups_permille: 0,
         authority: true,
         parameters: "{}".into(),

@@ -6,7 +6,7 @@ use super::links::Links;
 use crate::contract::Action;
 use crate::group::{Event, Order, Outcome};
 use crate::redis::act::{
-    ActFailure, HandoverTerms, command, configure, fence, follow, handover, kick_clients, promote, unfence,
+    ActFailure, HandoverTerms, configure, fence, follow, handover, kick_clients, promote, unfence,
 };
 use crate::redis::{Connection, Endpoint};
 use std::time::{Duration, Instant};
@@ -89,9 +89,11 @@ async fn run(
         Action::Configure(terms) => configure(connection, &terms.directive, &terms.to, deadline)
             .await
             .map(|()| Note::new(format!("{} is {}", terms.directive, terms.to))),
-        Action::Command(terms) => {
-            command(connection, &terms.arguments, deadline).await.map(|()| Note::new("it said OK".into()))
-        }
+        // The guard lets through none of these: no topology is served that has them.
+        Action::Sentinel(_) | Action::Cluster(_) => Err(ActFailure::Precondition {
+            step: action.name(),
+            why: "no topology here is served with it".into(),
+        }),
         Action::Restart(_) => Err(ActFailure::Precondition {
             step: "restart",
             why: "there is no orchestrator here that could do it".into(),

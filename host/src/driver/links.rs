@@ -1,10 +1,11 @@
 //! The links of one group, by member: dials them, and turns what happens on them into the group's events.
 
-use crate::contract::{Address, InstanceKind};
+use crate::contract::{Address, InstanceKind, Topology, Want};
 use crate::group::{Answer, Event, Failed, Member, Moment, Reply};
 use crate::redis::{
     CommandFailure, Connection, Endpoint, Link, LinkEvent, LinkSettings, Listener, Logins, Probe, Tls,
 };
+use crate::topology;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,17 +23,42 @@ pub struct Access {
 /// The links.
 pub struct Links {
     access: Access,
-    /// One for all of them.
-    probe: Arc<Probe>,
+    topology: Topology,
+    probes: Probes,
     listener: Listener,
     /// Sorted by member.
-    links: Vec<Link>,
+    links: Vec<MemberLink>,
+}
+
+struct MemberLink {
+    kind: InstanceKind,
+    link: Link,
+}
+
+/// What instances are asked, one for all of a kind.
+struct Probes {
+    redis: Arc<Probe>,
+    sentinel: Arc<Probe>,
+}
+
+impl Probes {
+    fn new(topology: Topology, wants: &[Want]) -> Self {
+        let probe = |kind| Arc::new(Probe::new(&topology::commands(topology, kind, wants)));
+        Self { redis: probe(InstanceKind::Redis), sentinel: probe(InstanceKind::Sentinel) }
+    }
+
+    fn of(&self, kind: InstanceKind) -> Arc<Probe> {
+        Arc::clone(match kind {
+            InstanceKind::Redis => &self.redis,
+            InstanceKind::Sentinel => &self.sentinel,
+        })
+    }
 }
 
 impl Links {
-    /// Without members, asked for what every member is.
-    pub fn new(access: Access, listener: Listener) -> Self {
-        Self { access, probe: Arc::new(Probe::new(&[])), listener, links: Vec::new() }
+    /// Without members; each will be asked the standard commands of its kind.
+    pub fn new(access: Access, topology: Topology, listener: Listener) -> Self {
+        Self { access, topology, probes: Probes::new(topology, &[]), listener, links: Vec::new() }
     }
 
     /// Keeps the links of those that stay where they are, drops the others, makes new ones.
@@ -42,39 +68,39 @@ impl Links {
             let endpoint = Endpoint { host: member.address.host.clone(), port: member.address.port };
             let kept = place(&before, &member.id)
                 .map(|place| before.remove(place))
-                .filter(|link| *link.endpoint() == endpoint);
-            kept.unwrap_or_else(|| self.link(&member.id, endpoint))
+                .filter(|known| known.kind == member.kind && *known.link.endpoint() == endpoint);
+            kept.unwrap_or_else(|| self.link(member, endpoint))
         };
-        let mut links: Vec<Link> = members.iter().map(link).collect();
-        links.sort_by(|one, other| one.member().cmp(other.member()));
+        let mut links: Vec<MemberLink> = members.iter().map(link).collect();
+        links.sort_by(|one, other| one.link.member().cmp(other.link.member()));
         self.links = links;
     }
 
-    fn link(&self, id: &str, endpoint: Endpoint) -> Link {
+    fn link(&self, member: &Member, endpoint: Endpoint) -> MemberLink {
         let Access { logins, tls, hang_limit } = &self.access;
-        let (logins, tls, probe) = (logins.clone(), tls.clone(), Arc::clone(&self.probe));
         let settings = LinkSettings {
             endpoint,
-            logins,
-            tls,
+            logins: logins.clone(),
+            tls: tls.clone(),
             dial_deadline: *hang_limit,
             redial_after: *hang_limit,
-            probe,
+            probe: self.probes.of(member.kind),
         };
-        Link::new(Arc::from(id), settings, Arc::clone(&self.listener))
+        let link = Link::new(Arc::from(member.id.as_str()), settings, Arc::clone(&self.listener));
+        MemberLink { kind: member.kind, link }
     }
 
-    /// The read-only commands that the policy wants beyond the standard ones.
-    pub fn set_extra_commands(&mut self, wants: &[Vec<String>]) {
-        self.probe = Arc::new(Probe::new(wants));
-        for link in &self.links {
-            link.ask_for(Arc::clone(&self.probe));
+    /// The read-only commands that policies want beyond the standard ones, each of the instances of its kind.
+    pub fn set_extra_commands(&mut self, wants: &[Want]) {
+        self.probes = Probes::new(self.topology, wants);
+        for MemberLink { kind, link } in &self.links {
+            link.ask_for(self.probes.of(*kind));
         }
     }
 
     /// They have another password or certificate, or are about to.
     pub fn log_in_as(&mut self, logins: Logins, tls: Option<Tls>) {
-        for link in &self.links {
+        for MemberLink { link, .. } in &self.links {
             link.log_in_as(logins.clone(), tls.clone());
         }
         (self.access.logins, self.access.tls) = (logins, tls);
@@ -83,18 +109,18 @@ impl Links {
     /// Asks a member.
     pub fn probe(&self, id: &str) {
         if let Some(place) = place(&self.links, id) {
-            self.links[place].probe();
+            self.links[place].link.probe();
         }
     }
 
     /// The very connection of that number.
     pub fn connection(&self, id: &str, number: u64) -> Option<Connection> {
-        self.links[place(&self.links, id)?].connection(number)
+        self.links[place(&self.links, id)?].link.connection(number)
     }
 }
 
-fn place(links: &[Link], id: &str) -> Option<usize> {
-    links.binary_search_by(|link| link.member().cmp(id)).ok()
+fn place(links: &[MemberLink], id: &str) -> Option<usize> {
+    links.binary_search_by(|known| known.link.member().cmp(id)).ok()
 }
 
 /// What happened on a link, in the group's messages.
@@ -137,6 +163,7 @@ pub async fn member(endpoint: &Endpoint) -> Result<Member, String> {
     Ok(Member {
         id: endpoint.to_string(),
         kind: InstanceKind::Redis,
+        shard: Some(0),
         address: Address { host: host.clone(), port: *port },
         aliases,
         pod: None,

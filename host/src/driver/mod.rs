@@ -111,7 +111,7 @@ impl<P: Publish> Driver<P> {
         let listener = Arc::new(move |event| told.send(links::event(event, |at| moment(start, at))));
         let (reporting, reports) = reports::reports();
         let topology = settings.wanted.topology;
-        let mut links = Links::new(access, listener);
+        let mut links = Links::new(access, topology, listener);
         links.set_extra_commands(&line.wants(topology));
         let group = Group::new(settings, moment(start, Instant::now()));
         (

@@ -89,46 +89,11 @@ const REPORTS_MAX: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Group, Observation, Preference, Topology, Verdict};
-    use crate::group::Decided;
+    use crate::contract::Verdict;
+    use crate::report::script;
 
     fn decided(reason: &str) -> Report {
-        let wanted = Group {
-            namespace: String::new(),
-            name: "cart".into(),
-            topology: Topology::Replication,
-            members_desired: 3,
-            members_min: None,
-            prefer: Preference::Availability,
-            paused: false,
-            hang_limit_ms: 1500,
-            self_fence_lag_s: None,
-        };
-        let observation = Observation {
-            group: wanted,
-            instances: Vec::new(),
-            published: None,
-            last_failover: None,
-            switchover: None,
-            in_doubt: Vec::new(),
-            silent_groups_permille: 0,
-            authority: true,
-            parameters: "{}".into(),
-            extras: Vec::new(),
-        };
-        let decision = Decision {
-            verdict: Verdict::Wait,
-            reason: reason.into(),
-            explanation: String::new(),
-            master: None,
-            master_goal: None,
-            members: Vec::new(),
-            stages: Vec::new(),
-            known_loss_bytes: None,
-            next_look_us: 0,
-        };
-        let (observation, decision) = (Arc::new(observation), Arc::new(decision));
-        Report::Decided(Box::new(Decided { observation, decision, digest: "d".into(), is_news: true }))
+        script::decided(Verdict::Wait, reason, "cart-0000", vec![])
     }
 
     #[test]

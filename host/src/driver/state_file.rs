@@ -2,7 +2,7 @@
 //! disk may take its time; and by rename, so that a crash leaves the old or the new.
 
 use super::Publish;
-use crate::contract::{Evidence, Published};
+use crate::contract::{Evidence, Generation, Position, Published};
 use crate::group::{Changed, Moment, Record};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -28,6 +28,11 @@ struct Writer {
 struct Stored {
     published: Published,
     published_unix_ms: u64,
+    /// Newest first, with ages as of `published_unix_ms`.
+    #[serde(default)]
+    lineage: Vec<Generation>,
+    #[serde(default)]
+    position: Option<Position>,
     last_failover: Option<StoredChange>,
 }
 
@@ -95,7 +100,7 @@ impl StateFile {
 impl Publish for StateFile {
     fn publish(&mut self, now: Moment, record: Record) {
         let Some(newest) = self.0.as_ref().and_then(|writer| writer.newest.as_ref()) else { return };
-        let Record { published, last_failover } = record;
+        let Record { shard: _, published, lineage, position, last_failover } = record;
         let now_unix_ms = unix_ms();
         let last_failover =
             last_failover.map(|Changed { at, age_us, source, target, meant_for, evidence }| StoredChange {
@@ -105,7 +110,7 @@ impl Publish for StateFile {
                 meant_for,
                 evidence,
             });
-        let stored = Stored { published, published_unix_ms: now_unix_ms, last_failover };
+        let stored = Stored { published, published_unix_ms: now_unix_ms, lineage, position, last_failover };
         drop(newest.send(stored));
     }
 }
@@ -136,13 +141,21 @@ fn write_all(path: &Path, records: &Receiver<Stored>) {
 }
 
 fn restore(stored: Stored) -> Record {
-    let Stored { published, published_unix_ms, last_failover } = stored;
+    let Stored { published, published_unix_ms, lineage, position, last_failover } = stored;
     let age_us = |then_ms: u64| unix_ms().saturating_sub(then_ms).saturating_mul(1000);
-    let published = Published { age_us: age_us(published_unix_ms), ..published };
+    let since_us = age_us(published_unix_ms);
+    let published = Published { age_us: since_us, ..published };
+    let older = |generation: Generation| Generation {
+        age_us: generation.age_us.saturating_add(since_us),
+        ..generation
+    };
+    let lineage = lineage.into_iter().map(older).collect();
+    let position =
+        position.map(|position| Position { age_us: position.age_us.saturating_add(since_us), ..position });
     let last_failover = last_failover.map(|StoredChange { unix_ms, source, target, meant_for, evidence }| {
         Changed { at: Moment::default(), age_us: age_us(unix_ms), source, target, meant_for, evidence }
     });
-    Record { published, last_failover }
+    Record { shard: 0, published, lineage, position, last_failover }
 }
 
 fn beside(path: &Path) -> PathBuf {

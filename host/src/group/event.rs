@@ -2,7 +2,8 @@
 //! API calls, and their results into events.
 
 use crate::contract::{
-    Action, Address, Decision, Evidence, FailureKind, Group, InstanceKind, Observation, Pod, Published, Value,
+    Action, Address, Decision, Evidence, FailureKind, Generation, Group, InstanceKind, Observation, Pod,
+    Position, Published, Value,
 };
 use crate::policy::PolicyFault;
 use std::sync::Arc;
@@ -73,6 +74,8 @@ pub struct Member {
     pub id: String,
     /// What program.
     pub kind: InstanceKind,
+    /// The shard that it is assigned to. 0 in a group of one master; None for a Sentinel.
+    pub shard: Option<u16>,
     /// Where its peers dial it.
     pub address: Address,
     /// Other names under which peers may know it.
@@ -169,8 +172,14 @@ pub struct Order {
 /// What is made known and survives the operator, where there is a place for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The group's truth.
+    /// Which shard. 0 in a group of one master.
+    pub shard: u16,
+    /// Its master.
     pub published: Published,
+    /// The generations of its data, newest first.
+    pub lineage: Vec<Generation>,
+    /// The last position that was seen replicated, and by which replicas.
+    pub position: Option<Position>,
     /// The last change of master.
     pub last_failover: Option<Changed>,
 }

@@ -1,9 +1,10 @@
 //! The stage under way and the actions in doubt.
 
-use super::Group;
-use super::event::{Changed, Decided, Effect, Moment, Order, Outcome, Record, Report};
-use crate::contract::{Action, Decision, Evidence, Expectation, InDoubt, Published, Verdict};
-use failover_core::facts::Speaks;
+use super::event::{Changed, Decided, Effect, Moment, Order, Outcome, Report};
+use super::{Group, REFUSED_MAX};
+use crate::contract::{
+    Action, Decision, Evidence, Expectation, InDoubt, RequestState, RoleChange, ShardVerdict, Verdict,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -53,11 +54,11 @@ impl InFlight {
     /// A member answered a question that was sent then: what was lost on the way to it before is settled, one
     /// way or the other.
     pub fn seen(&mut self, member: &str, asked: Moment) {
-        self.open.retain(|_, open| !(open.is_lost && target(&open.action) == member && asked > open.sent));
+        self.open.retain(|_, open| !(open.is_lost && open.action.target() == member && asked > open.sent));
     }
 
     fn is_busy(&self, id: &str) -> bool {
-        self.open.values().any(|open| !open.is_lost && target(&open.action) == id)
+        self.open.values().any(|open| !open.is_lost && open.action.target() == id)
     }
 }
 
@@ -68,12 +69,11 @@ impl Group {
         self.round.decided(now, decision.next_look_us.min(self.next_us(now)));
         self.unchanged_until = now.after_us(self.unchanged_us(&decision));
         self.settle_request(&decision);
-        if let Some(master) = &decision.master {
-            self.publish_master(now, master, effects);
+        for verdict in &decision.shards {
+            self.publish_master(now, verdict, effects);
         }
         effects.push(Effect::Report(Report::Decided(Box::new(decided))));
-        let is_held = self.is_held(now, &decision);
-        if decision.verdict == Verdict::Act && self.may_act && !self.settings.wanted.paused && !is_held {
+        if decision.verdict == Verdict::Act && self.may_act && !self.settings.wanted.paused {
             for action in decision.stages.first().map(|stage| stage.actions.clone()).unwrap_or_default() {
                 self.send(now, action, effects);
             }
@@ -81,24 +81,8 @@ impl Group {
         self.last = Some(decision);
     }
 
-    /// In somebody else's handover nobody is master for a round trip or two, and his links tell it in any
-    /// order: that a master has abdicated is acted on when all looks of a while have said so.
-    fn is_held(&mut self, now: Moment, decision: &Decision) -> bool {
-        let promotes_for_abdication = |action: &Action| matches!(action, Action::Promote(promote) if promote.evidence == Evidence::Abdicated);
-        if !decision.stages.first().is_some_and(|stage| stage.actions.iter().any(promotes_for_abdication)) {
-            self.abdicated = None;
-            return false;
-        }
-        let since = *self.abdicated.get_or_insert(now);
-        let held_us = since.age_us(now);
-        if held_us < ABDICATION_US {
-            self.round.decided(now, (ABDICATION_US - held_us).min(self.settings.interval_us));
-        }
-        held_us < ABDICATION_US
-    }
-
     fn send(&mut self, now: Moment, action: Action, effects: &mut Vec<Effect>) {
-        if self.in_flight.is_busy(target(&action)) {
+        if self.in_flight.is_busy(action.target()) {
             return;
         }
         let number = self.in_flight.next;
@@ -110,7 +94,7 @@ impl Group {
                     .insert(number, Open { action: action.clone(), sent: now, is_lost: false });
                 // An unpromoted replica only answers READONLY, so the new role goes out beside the promotion.
                 if let Action::Promote(promote) = &action {
-                    self.publish(now, &promote.id, effects);
+                    self.publish(now, self.shard_of(&promote.id), &promote.id.clone(), effects);
                 }
                 effects.push(Effect::Report(Report::Sent { order: number, action }));
                 effects.push(Effect::Act(order));
@@ -120,29 +104,19 @@ impl Group {
     }
 
     fn order(&self, number: u64, action: &Action) -> Result<Order, String> {
-        let link = |id: &str, expect: &Expectation| self.link(id, expect);
         let place = |id: &str| {
             self.members
                 .get(id)
                 .map(|member| member.identity.address.clone())
                 .ok_or_else(|| format!("{id} is not a member"))
         };
-        let (links, place) = match action {
-            Action::Promote(promote) => (vec![link(&promote.id, &promote.expect)?], None),
-            Action::Follow(follow) => (vec![link(&follow.id, &follow.expect)?], Some(place(&follow.master)?)),
-            Action::Handover(handover) => (
-                vec![
-                    link(&handover.source, &handover.expect_source)?,
-                    link(&handover.target, &handover.expect_target)?,
-                ],
-                Some(place(&handover.target)?),
-            ),
-            Action::Fence(fence) => (vec![link(&fence.id, &fence.expect)?], None),
-            Action::Unfence(unfence) => (vec![link(&unfence.id, &unfence.expect)?], None),
-            Action::KickClients(kick) => (vec![link(&kick.id, &kick.expect)?], None),
-            Action::Configure(configure) => (vec![link(&configure.id, &configure.expect)?], None),
-            Action::Command(command) => (vec![link(&command.id, &command.expect)?], None),
-            Action::Restart(restart) => (vec![(restart.id.clone(), 0)], None),
+        let expectations = action.expectations();
+        let links =
+            expectations.into_iter().map(|(id, expect)| self.link(id, expect)).collect::<Result<_, _>>()?;
+        let place = match action.role_change() {
+            Some(RoleChange::Follow { master, .. }) => Some(place(master)?),
+            Some(RoleChange::Handover { target, .. }) => Some(place(target)?),
+            Some(RoleChange::Promote { .. }) | None => None,
         };
         Ok(Order { number, action: action.clone(), links, place })
     }
@@ -172,11 +146,18 @@ impl Group {
                 self.in_flight.open.remove(&order);
             }
         }
-        if let Outcome::Done { .. } = outcome {
-            self.record_change(now, &action, effects);
+        match &outcome {
+            Outcome::Done { .. } => self.record_change(now, &action, effects),
+            Outcome::Failed(why) => {
+                if self.refused.len() == REFUSED_MAX {
+                    self.refused.pop_front();
+                }
+                self.refused.push_back((action.clone(), why.clone(), now));
+            }
+            Outcome::InDoubt(_) => {}
         }
         self.demand(now);
-        self.round.changed(now, target(&action));
+        self.round.changed(now, action.target());
         if let Action::Handover(handover) = &action {
             self.round.changed(now, &handover.source);
         }
@@ -197,104 +178,65 @@ impl Group {
             | Action::KickClients(_)
             | Action::Configure(_)
             | Action::Restart(_)
-            | Action::Command(_) => return,
+            | Action::Sentinel(_)
+            | Action::Cluster(_) => return,
         };
-        self.last_failover = Some(Changed {
+        let shard = self.shard_of(target);
+        let changed = Changed {
             at: now,
             age_us: 0,
             source,
             target: target.clone(),
             meant_for: meant_for.clone(),
             evidence,
-        });
+        };
+        if let Some(memory) = self.shards.iter_mut().find(|memory| memory.index() == shard) {
+            memory.note_change(changed);
+        }
         let is_asked_for = |wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| wanted == target);
         if evidence == Evidence::Requested
             && self.switchover.as_ref().is_some_and(|(wanted, _)| is_asked_for(wanted))
         {
             self.switchover = None;
         }
-        self.publish(now, target, effects);
+        self.publish(now, shard, target, effects);
     }
 
     /// The master that a decision names, if it says so itself.
-    fn publish_master(&mut self, now: Moment, master: &str, effects: &mut Vec<Effect>) {
-        let Some(member) = self.members.get(master).filter(|member| member.answers_as_master()) else {
+    fn publish_master(&mut self, now: Moment, verdict: &ShardVerdict, effects: &mut Vec<Effect>) {
+        let Some(memory) = self.shards.iter_mut().find(|memory| memory.index() == verdict.index) else {
             return;
         };
-        let Some((published, at)) = &mut self.published else { return self.publish(now, master, effects) };
-        let history = member
-            .replication()
-            .and_then(|facts| facts.history.map(|history| (history.replid.to_owned(), history.offset)));
-        let is_same = published.master == master
-            && member.run_id() == Some(&published.run_id)
-            && history.as_ref().is_some_and(|(replid, _)| *replid == published.replid);
-        match history {
-            // Known to all but for its offset, which only losses are counted from.
-            Some((_, offset)) if is_same => (published.offset, published.age_us, *at) = (offset, 0, now),
-            Some(_) | None => self.publish(now, master, effects),
+        memory.note_master(now, verdict.master.is_some());
+        let Some(id) = &verdict.master else { return };
+        let Some(master) = self.members.get(id).filter(|member| member.answers_as_master()) else { return };
+        if !memory.confirm(now, id, master) {
+            self.publish(now, verdict.index, id, effects);
         }
     }
 
-    fn publish(&mut self, now: Moment, master: &str, effects: &mut Vec<Effect>) {
+    fn publish(&mut self, now: Moment, shard: u16, id: &str, effects: &mut Vec<Effect>) {
         if !self.may_act {
             return;
         }
-        let Some(member) = self.members.get(master) else { return };
-        let Some((run_id, history)) = member.run_id().zip(
-            member
-                .replication()
-                .filter(|facts| facts.role != Speaks::AsNeither)
-                .and_then(|facts| facts.history.map(|history| (history.replid.to_owned(), history.offset))),
-        ) else {
-            return;
-        };
-        let before = self.published.as_ref().map(|(published, _)| published);
-        let epoch = before.map_or(1, |before| before.epoch + u64::from(before.master != master));
-        let published = Published {
-            master: master.to_owned(),
-            run_id: run_id.to_owned(),
-            replid: history.0,
-            offset: history.1,
-            epoch,
-            age_us: 0,
-        };
-        effects.push(Effect::Publish(Record {
-            published: published.clone(),
-            last_failover: self.last_failover.clone(),
-        }));
-        self.published = Some((published, now));
+        let memory = self.shards.iter_mut().find(|memory| memory.index() == shard);
+        let Some((memory, master)) = memory.zip(self.members.get(id)) else { return };
+        if memory.publish(now, id, master) {
+            effects.extend(memory.record(now).map(Effect::Publish));
+        }
+    }
+
+    /// The shard that a member is assigned to; the first where none is.
+    fn shard_of(&self, id: &str) -> u16 {
+        self.members.get(id).and_then(|member| member.identity.shard).unwrap_or(0)
     }
 
     /// A request that cannot be done, or that is done, is answered once and not for ever.
     fn settle_request(&mut self, decision: &Decision) {
-        let is_done = self
-            .switchover
-            .as_ref()
-            .is_some_and(|(target, _)| target.is_some() && *target == decision.master);
-        if decision.reason == SWITCHOVER_REFUSED || is_done {
-            self.switchover = None;
+        match decision.request.as_ref().map(|answer| answer.state) {
+            Some(RequestState::Done | RequestState::Refused) => self.switchover = None,
+            Some(RequestState::Waiting) | None => {}
         }
-    }
-}
-
-/// Some thirty times what the demotion and the promotion of a handover take on a loopback.
-const ABDICATION_US: u64 = 100_000;
-
-/// The reason by which a policy says that a switchover cannot be done.
-const SWITCHOVER_REFUSED: &str = "switchover-refused";
-
-/// Whose state an action changes: the one to look at first when it is in doubt.
-fn target(action: &Action) -> &str {
-    match action {
-        Action::Promote(promote) => &promote.id,
-        Action::Follow(follow) => &follow.id,
-        Action::Handover(handover) => &handover.target,
-        Action::Fence(fence) => &fence.id,
-        Action::Unfence(unfence) => &unfence.id,
-        Action::KickClients(kick) => &kick.id,
-        Action::Configure(configure) => &configure.id,
-        Action::Restart(restart) => &restart.id,
-        Action::Command(command) => &command.id,
     }
 }
 
@@ -310,6 +252,7 @@ fn patience_us(action: &Action) -> u64 {
         | Action::KickClients(_)
         | Action::Configure(_)
         | Action::Restart(_)
-        | Action::Command(_) => 50_000,
+        | Action::Sentinel(_)
+        | Action::Cluster(_) => 50_000,
     }
 }

@@ -51,7 +51,11 @@ pub fn judge(
 
 /// Ages make every sentence new; what people care about is the rest.
 fn differs(last: &Decision, now: &Decision) -> bool {
-    (last.verdict, &last.reason, &last.master, &last.master_goal)
-        != (now.verdict, &now.reason, &now.master, &now.master_goal)
+    let masters = |decision: &Decision| {
+        let shards = decision.shards.iter();
+        shards.map(|shard| (shard.index, shard.master.clone(), shard.master_goal.clone())).collect::<Vec<_>>()
+    };
+    (last.verdict, &last.reason, last.progress) != (now.verdict, &now.reason, now.progress)
+        || masters(last) != masters(now)
         || last.stages.len() != now.stages.len()
 }

@@ -5,10 +5,8 @@ use super::event::{Answer, Failed, Member, Moment, Reply};
 use crate::contract::{
     Failure, FailureKind, Instance, Link, LinkState, Refusals, Reply as KnownReply, Sample, Value,
 };
-use failover_core::facts::{
-    History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER, PersistenceFacts,
-    ReplicationFacts, ServerFacts, Speaks, keys,
-};
+use crate::topology::{self, Shown};
+use failover_core::facts::{History, INFO_REPLICATION, INFO_SERVER, ReplicationFacts, ServerFacts, Speaks};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -40,13 +38,15 @@ struct Known {
 }
 
 impl MemberState {
-    pub fn new(member: Member, now: Moment) -> Self {
+    pub fn new(identity: Member, now: Moment) -> Self {
         let (closed, refusals, alive) = (None, None, None);
         // Standard replies stand in every observation: also of a server that never gave one there is a
         // failure to tell.
-        let replies = STANDARD.map(|command| Known::new(command.into())).into();
+        let mut commands = topology::standard_commands(identity.kind).to_vec();
+        commands.sort_unstable();
+        let replies = commands.into_iter().map(|command| Known::new(command.into())).collect();
         Self {
-            identity: member,
+            identity,
             link: None,
             probing: None,
             state: LinkState::Unknown,
@@ -146,6 +146,12 @@ impl MemberState {
         self.text(INFO_SERVER).and_then(|text| ServerFacts::parse(text).run_id)
     }
 
+    /// The place in the replication stream that it showed last, and when it was asked.
+    pub fn offset(&self) -> Option<(u64, Moment)> {
+        let known = self.known(INFO_REPLICATION)?;
+        known.offset.zip(known.newest.as_ref().map(|(_, at)| *at))
+    }
+
     /// Its newest reply shows the same place in the stream as the one before.
     pub fn stands_still(&self) -> bool {
         self.known(INFO_REPLICATION).is_some_and(|known| known.unmoved.is_some())
@@ -192,11 +198,12 @@ impl MemberState {
 
     /// As the contract has it, with ages that count back from `now`.
     pub fn instance(&self, now: Moment) -> Instance {
-        let Member { id, kind, address, aliases, pod } = &self.identity;
+        let Member { id, kind, shard, address, aliases, pod } = &self.identity;
         let sample = |(value, at): &(Value, Moment)| Sample { value: value.clone(), age_us: at.age_us(now) };
         Instance {
             id: id.clone(),
             kind: *kind,
+            shard: *shard,
             address: address.clone(),
             aliases: aliases.clone(),
             link: Link {
@@ -239,8 +246,9 @@ impl Known {
     /// are many.
     fn renew(&mut self, value: Value, sent: Moment) {
         let is_same = self.newest.as_ref().is_some_and(|(before, _)| *before == value);
-        let read = || text(&value).map_or((0, None), |text| fingerprint(&self.command, text));
-        let (fingerprint, offset) = if is_same { (self.fingerprint, self.offset) } else { read() };
+        let before = Shown { fingerprint: self.fingerprint, offset: self.offset };
+        let shown = if is_same { before } else { topology::shown(&self.command, &value) };
+        let Shown { fingerprint, offset } = shown;
         let is_unmoved = |before: &Value| {
             offset.is_some() && offset == self.offset && (is_same || position(before) == position(&value))
         };
@@ -271,44 +279,10 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// What a decision may turn on in this reply, in one number, and the place in the stream that it shows.
-fn fingerprint(command: &str, text: &str) -> (u64, Option<u64>) {
-    let (mut fingerprint, mut offset) = (DefaultHasher::new(), None);
-    match command {
-        INFO_REPLICATION => {
-            let facts = ReplicationFacts::parse(text);
-            offset = facts.history.map(|history| history.offset);
-            (
-                facts.role as u8,
-                facts.link_up,
-                facts.is_syncing,
-                facts.priority,
-                facts.is_announced,
-                facts.in_failover,
-            )
-                .hash(&mut fingerprint);
-            facts.master.map(|place| place.to_string()).hash(&mut fingerprint);
-            facts.history.map(|history| (history.replid, history.former)).hash(&mut fingerprint);
-            for row in facts.attached {
-                (row.place.to_string(), row.online).hash(&mut fingerprint);
-            }
-        }
-        INFO_SERVER => ServerFacts::parse(text).run_id.hash(&mut fingerprint),
-        INFO_PERSISTENCE => PersistenceFacts::parse(text).loading.hash(&mut fingerprint),
-        INFO_KEYSPACE => keys(text).map(|keys| keys == 0).hash(&mut fingerprint),
-        _ => {}
-    }
-    (fingerprint.finish(), offset)
-}
-
 fn position(value: &Value) -> Option<(&str, u64)> {
     let History { replid, offset, former: _ } = ReplicationFacts::parse(text(value)?).history?;
     Some((replid, offset))
 }
-
-/// What every member is asked for.
-/// Sorted, as the replies of a member are.
-const STANDARD: [&str; 4] = [INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER];
 
 fn state_of(kind: FailureKind) -> LinkState {
     match kind {

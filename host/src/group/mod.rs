@@ -15,6 +15,7 @@ mod in_flight;
 mod judge;
 mod member_state;
 mod pace;
+mod record;
 mod round;
 
 pub use event::{
@@ -22,12 +23,13 @@ pub use event::{
     Request,
 };
 
-use crate::contract::{Decision, Group as Wanted, Observation, Published, Switchover, Verdict};
+use crate::contract::{Action, Decision, Group as Wanted, Observation, Refused, Switchover, Verdict};
 use crate::policy::PolicyChain;
 use in_flight::InFlight;
 use member_state::MemberState;
+use record::ShardMemory;
 use round::ProbeRound;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// What a group starts from.
@@ -40,8 +42,8 @@ pub struct Settings {
     /// Between two looks when nothing is wrong, in microseconds; up to four times that while nothing is
     /// written, and longer in a crowd ([`Group::set_groups_on_thread`]).
     pub interval_us: u64,
-    /// What a predecessor made known.
-    pub record: Option<Record>,
+    /// What a predecessor published, by shard.
+    pub records: Vec<Record>,
 }
 
 /// The state of one group.
@@ -54,11 +56,11 @@ pub struct Group {
     may_act: bool,
     silent_groups_permille: u16,
     switchover: Option<(Option<String>, Moment)>,
-    published: Option<(Published, Moment)>,
-    last_failover: Option<Changed>,
+    /// Sorted by index; one in a group of one master.
+    shards: Vec<ShardMemory>,
+    /// Oldest first.
+    refused: VecDeque<(Action, String, Moment)>,
     last: Option<Arc<Decision>>,
-    /// Since when every decision has been for a promotion because the master abdicated.
-    abdicated: Option<Moment>,
     /// How many groups share our thread, and our place among them.
     groups: u64,
     offset_us: u64,
@@ -70,10 +72,14 @@ pub struct Group {
 impl Group {
     /// A group without members; [`Event::Members`] brings them.
     pub fn new(settings: Settings, now: Moment) -> Self {
-        let (published, last_failover) = settings
-            .record
-            .clone()
-            .map_or((None, None), |record| (Some((record.published, now)), record.last_failover));
+        let mut records = settings.records.clone();
+        let shards = 0..settings.wanted.cluster.as_ref().map_or(1, |cluster| cluster.shards);
+        let shards = shards.map(|index| {
+            let record =
+                records.iter().position(|record| record.shard == index).map(|at| records.swap_remove(at));
+            ShardMemory::new(index, record, now)
+        });
+        let shards = shards.collect();
         let (round, in_flight) = (ProbeRound::new(now), InFlight::default());
         let (members, may_act, silent_groups_permille) = (BTreeMap::new(), false, 0);
         let offset_us = pace::offset_us(&settings.wanted);
@@ -85,10 +91,9 @@ impl Group {
             may_act,
             silent_groups_permille,
             switchover: None,
-            published,
-            last_failover,
+            shards,
+            refused: VecDeque::new(),
             last: None,
-            abdicated: None,
             groups: 1,
             offset_us,
             fingerprint: Vec::new(),
@@ -103,6 +108,7 @@ impl Group {
         self.apply_event(now, event, &mut effects);
         self.report_links(&states, &mut effects);
         self.start_round(now, &mut effects);
+        self.follow_positions(now, &mut effects);
         if self.round.is_complete(now, &self.members)
             && !self.in_flight.is_running(now)
             && !self.is_unchanged(now)
@@ -138,20 +144,39 @@ impl Group {
         Observation {
             group: self.settings.wanted.clone(),
             instances: self.members.values().map(|member| member.instance(now)).collect(),
-            published: self.published.as_ref().map(|(published, at)| Published {
-                age_us: published.age_us.saturating_add(at.age_us(now)),
-                ..published.clone()
+            shards: self.shards.iter().map(|shard| shard.shard(now)).collect(),
+            switchover: self.switchover.as_ref().map(|(target, at)| Switchover {
+                shard: 0,
+                target: target.clone(),
+                age_us: at.age_us(now),
             }),
-            last_failover: self.last_failover.as_ref().map(|changed| changed.failover(now)),
-            switchover: self
-                .switchover
-                .as_ref()
-                .map(|(target, at)| Switchover { target: target.clone(), age_us: at.age_us(now) }),
             in_doubt: self.in_flight.in_doubt(now),
+            refused: self.refused(now),
             silent_groups_permille: self.silent_groups_permille,
             authority: self.may_act,
             parameters: self.settings.parameters.clone(),
             extras: Vec::new(),
+        }
+    }
+
+    /// What servers refused within the last minute, oldest first.
+    fn refused(&self, now: Moment) -> Vec<Refused> {
+        let recent = self.refused.iter().filter(|(.., at)| at.age_us(now) < REFUSED_US);
+        let refused = |(action, text, at): &(Action, String, Moment)| Refused {
+            action: action.clone(),
+            text: text.clone(),
+            age_us: at.age_us(now),
+        };
+        recent.map(refused).collect()
+    }
+
+    /// Publishes a position of the stream now and then, with the replicas that have it.
+    fn follow_positions(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let every_us = self.position_every_us();
+        for shard in &mut self.shards {
+            if shard.follow_position(now, every_us, &self.members) && self.may_act {
+                effects.extend(shard.record(now).map(Effect::Publish));
+            }
         }
     }
 
@@ -227,18 +252,8 @@ impl Group {
     }
 }
 
-impl Changed {
-    fn failover(&self, now: Moment) -> crate::contract::Failover {
-        let Self { at, age_us, source, target, meant_for, evidence } = self.clone();
-        crate::contract::Failover {
-            age_us: age_us.saturating_add(at.age_us(now)),
-            source,
-            target,
-            meant_for,
-            evidence,
-        }
-    }
-}
-
 /// No policy gave a usable answer: ask again soon, with a newer observation.
 const HELD_LOOK_US: u64 = 100_000;
+/// How long a refusal is a fact of the observation, and how many are.
+const REFUSED_US: u64 = 60_000_000;
+const REFUSED_MAX: usize = 64;

@@ -56,6 +56,12 @@ impl Group {
         decision.next_look_us.max(self.interval_us() * DECISION_LOOKS)
     }
 
+    /// Between two positions that are published. Many groups publish less often, so that all of them together write
+    /// twenty records a second at the most.
+    pub(super) fn position_every_us(&self) -> u64 {
+        POSITION_US * self.groups.div_ceil(GROUPS_OF_A_FULL_PACE)
+    }
+
     fn hang_limit_us(&self) -> u64 {
         u64::from(self.settings.wanted.hang_limit_ms) * 1000
     }
@@ -77,6 +83,9 @@ const GROUP_US: u64 = 750;
 const STEP_US: u64 = 10_000;
 /// A decision costs three times what a look does (measured).
 const DECISION_LOOKS: u64 = 10;
+/// A loss is counted from the last position that is on record.
+const POSITION_US: u64 = 5_000_000;
+const GROUPS_OF_A_FULL_PACE: u64 = 100;
 /// Between two looks while nothing is written.
 const IDLE_INTERVALS: u64 = 4;
 
@@ -97,9 +106,11 @@ mod tests {
             paused: false,
             hang_limit_ms,
             self_fence_lag_s: None,
+            sentinel: None,
+            cluster: None,
         };
         let mut group = Group::new(
-            Settings { wanted, parameters: "{}".into(), interval_us: 25_000, record: None },
+            Settings { wanted, parameters: "{}".into(), interval_us: 25_000, records: vec![] },
             Moment(0),
         );
         group.set_groups_on_thread(groups);

@@ -4,7 +4,7 @@
 use super::evidence::{claimants, is_silent, process_end};
 use super::scene::{Instance, Named, Scene};
 use super::{Case, ensure};
-use crate::contract::{Action, Evidence, InDoubt, Promote};
+use crate::contract::{Evidence, InDoubt, Promote};
 use failover_core::facts::{History, Relation};
 
 pub(super) fn reachable_master(case: &Case<'_>) -> Result<(), String> {
@@ -60,8 +60,7 @@ pub(super) fn bootstrap(case: &Case<'_>) -> Result<(), String> {
                 format!("{} answers as a master with replicas", instance.id)
             })?;
         }
-        let on_record =
-            scene.observation.published.as_ref().and_then(|record| scene.instance(&record.master));
+        let on_record = scene.observation.published().and_then(|record| scene.instance(&record.master));
         if let Some(instance) = on_record.filter(|instance| instance.id != promote.id) {
             let is_accounted =
                 instance.answers || process_end(instance).is_some() || is_silent(scene, instance);
@@ -93,7 +92,7 @@ pub(super) fn lineage(case: &Case<'_>) -> Result<(), String> {
         let Some(own) = candidate.history() else {
             return Err(format!("the history of {} is not known", candidate.id));
         };
-        let record = scene.observation.published.as_ref();
+        let record = scene.observation.published();
         // The last words of whoever was lost. One that answers has a history of its own, which may be new.
         let lost: Vec<History<'_>> = claimants(scene, promote)
             .iter()
@@ -179,17 +178,7 @@ pub(super) fn quorum(case: &Case<'_>) -> Result<(), String> {
 pub(super) fn in_doubt(case: &Case<'_>) -> Result<(), String> {
     for promote in case.promotes() {
         for doubt in &case.scene.observation.in_doubt {
-            let possible = match &doubt.action {
-                Action::Promote(promote) => &promote.id,
-                Action::Handover(handover) => &handover.target,
-                Action::Follow(_)
-                | Action::Fence(_)
-                | Action::Unfence(_)
-                | Action::KickClients(_)
-                | Action::Configure(_)
-                | Action::Restart(_)
-                | Action::Command(_) => continue,
-            };
+            let Some(possible) = doubt.action.new_master() else { continue };
             let Some(instance) = case.scene.instance(possible).filter(|instance| instance.id != promote.id)
             else {
                 continue;
@@ -228,7 +217,7 @@ fn unfit(instance: &Instance<'_>) -> Option<&'static str> {
 /// Where no history tells: the master on record if it has data, else whoever has the most. Between members of
 /// one history offsets tell, not keys.
 fn holds_most(scene: &Scene<'_>, candidate: &Instance<'_>) -> Result<(), String> {
-    let on_record = scene.observation.published.as_ref().is_some_and(|record| record.master == candidate.id);
+    let on_record = scene.observation.published().is_some_and(|record| record.master == candidate.id);
     let own = candidate.keys.unwrap_or(0);
     let is_richer = |other: &&Instance<'_>| {
         let is_foreign = matches!(other.relation(candidate), Some(Relation::Unrelated) | None);

@@ -17,6 +17,8 @@ const COOL_DOWN: u64 = 3;
 const DOUBT: u64 = 10;
 /// More groups than this, silent together, say more about the host.
 const SILENT_GROUPS_MAX_PERMILLE: u16 = 250;
+/// Some thirty times what the demotion and the promotion of a handover take on a loopback.
+const ABDICATION_US: u64 = 100_000;
 /// Beyond the lag itself: Redis counts whole seconds on both sides and looks once a second
 /// (`replicationCron`).
 const FENCE_MARGIN_S: u64 = 3;
@@ -35,6 +37,9 @@ pub(super) fn evidence(case: &Case<'_>) -> Result<(), String> {
         match promote.evidence {
             Evidence::Requested => {
                 return Err(format!("{} is promoted on request, which is done by handover", promote.id));
+            }
+            Evidence::Replaced | Evidence::Elected => {
+                return Err(format!("{} is promoted for a reason of another topology", promote.id));
             }
             // Who stands in the way of a first master is the matter of a rule of its own.
             Evidence::Bootstrap => continue,
@@ -61,7 +66,7 @@ pub(super) fn evidence(case: &Case<'_>) -> Result<(), String> {
                 .iter()
                 .any(|claimant| claimant.instance.answers_as_replica() || is_reloading(claimant.instance)),
             Evidence::Amnesic => claimants.iter().any(|claimant| scene.is_amnesic(claimant.instance)),
-            Evidence::Requested | Evidence::Bootstrap => false,
+            Evidence::Requested | Evidence::Replaced | Evidence::Elected | Evidence::Bootstrap => false,
         };
         let names = || claimants.iter().map(|claimant| claimant.instance.id).collect::<Vec<_>>().join(", ");
         ensure(is_true, || {
@@ -73,6 +78,20 @@ pub(super) fn evidence(case: &Case<'_>) -> Result<(), String> {
         })?;
     }
     Ok(())
+}
+
+/// In a handover of another operator's nobody is master for a round trip or two: an abdication counts once the
+/// group has had no master for a while.
+pub(super) fn abdication(case: &Case<'_>) -> Result<(), String> {
+    let age_us = case.scene.observation.shard().map_or(0, |shard| shard.no_master_age_us);
+    let is_early = |promote: &&Promote| promote.evidence == Evidence::Abdicated && age_us < ABDICATION_US;
+    match case.promotes().find(is_early) {
+        Some(promote) => Err(format!(
+            "{} is to be promoted because the master abdicated, and the group has had no master for {age_us} us",
+            promote.id
+        )),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
@@ -175,7 +194,7 @@ pub(super) fn self_fence(case: &Case<'_>) -> Result<(), String> {
 }
 
 pub(super) fn cool_down(case: &Case<'_>) -> Result<(), String> {
-    let Some(last) = &case.scene.observation.last_failover else { return Ok(()) };
+    let Some(last) = case.scene.observation.last_failover() else { return Ok(()) };
     let bound_us = COOL_DOWN * case.scene.hang_limit_us();
     let is_silent = case.promotes().any(|promote| promote.evidence == Evidence::Silent);
     ensure(!is_silent || last.age_us >= bound_us, || {
@@ -220,7 +239,7 @@ pub(super) fn claimants<'s, 'a>(scene: &'s Scene<'a>, promote: &Promote) -> Vec<
             claimants.push(Claimant { instance: end, is_hearsay: false });
         }
     }
-    let on_record = scene.observation.published.as_ref().and_then(|record| scene.instance(&record.master));
+    let on_record = scene.observation.published().and_then(|record| scene.instance(&record.master));
     if let Some(instance) =
         on_record.filter(|instance| !claimants.iter().any(|claimant| claimant.instance.id == instance.id))
     {
@@ -264,13 +283,13 @@ fn excused(scene: &Scene<'_>, promote: &Promote, claimant: &Claimant<'_, '_>) ->
 }
 
 fn is_on_record(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
-    scene.observation.published.as_ref().is_some_and(|record| record.master == instance.id)
+    scene.observation.published().is_some_and(|record| record.master == instance.id)
 }
 
 /// It lost its role in the last failover, and the record has moved on.
 fn was_replaced(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
-    let last = scene.observation.last_failover.as_ref();
-    let is_published = scene.observation.published.as_ref().is_none_or(|record| record.master == instance.id);
+    let last = scene.observation.last_failover();
+    let is_published = scene.observation.published().is_none_or(|record| record.master == instance.id);
     last.is_some_and(|last| last.source.as_deref() == Some(instance.id) && last.target != instance.id)
         && !is_published
         && !instance.answers_as_master()
@@ -279,7 +298,7 @@ fn was_replaced(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
 /// Whoever was the master is no instance any more. Without a record the replicas say so, who name a place
 /// where no member is; as such a place can be anywhere, a majority must be there to say it.
 fn is_master_gone(scene: &Scene<'_>) -> bool {
-    match &scene.observation.published {
+    match scene.observation.published() {
         Some(record) => scene.instance(&record.master).is_none(),
         None => {
             let is_majority =

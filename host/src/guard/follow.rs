@@ -50,9 +50,8 @@ pub(super) fn two_masters(case: &Case<'_>) -> Result<(), String> {
 fn still_has_another(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>) -> Result<(), String> {
     let scene = &case.scene;
     let Named::Members(there) = &instance.names else { return Ok(()) };
-    let is_on_record = |other: &Instance<'_>| {
-        scene.observation.published.as_ref().is_some_and(|record| record.master == other.id)
-    };
+    let is_on_record =
+        |other: &Instance<'_>| scene.observation.published().is_some_and(|record| record.master == other.id);
     let may_be_heard = |other: &Instance<'_>| {
         instance.facts.link_up != Some(false) && !other.is_replica() || is_on_record(other)
     };
@@ -145,8 +144,10 @@ fn loses_nothing(
 
 /// A loss is reported, not smaller than the facts show it.
 fn reports_surplus(follow: &Follow, surplus: u64) -> Result<(), String> {
-    ensure(follow.discards_bytes >= surplus, || {
-        format!("{} gives up {surplus} bytes, and {} are reported", follow.id, follow.discards_bytes)
+    let reported = follow.discards_bytes;
+    ensure(reported.is_some_and(|reported| reported >= surplus), || {
+        let reported = reported.map_or_else(|| "an unknown number".into(), |bytes| bytes.to_string());
+        format!("{} gives up {surplus} bytes, and {reported} are reported", follow.id)
     })
 }
 
@@ -165,10 +166,9 @@ fn is_attached_to(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_
 fn is_discarded(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>) -> bool {
     let observation = case.scene.observation;
     let was_replaced = observation
-        .last_failover
-        .as_ref()
+        .last_failover()
         .is_some_and(|last| last.source.as_deref() == Some(instance.id) && last.target != instance.id);
-    let came_back_as_less = observation.published.as_ref().is_some_and(|record| {
+    let came_back_as_less = observation.published().is_some_and(|record| {
         record.master == instance.id
             && instance.run_id.is_some_and(|run_id| run_id != record.run_id)
             && instance.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs)
@@ -184,7 +184,7 @@ fn is_restarted_copy(case: &Case<'_>, instance: &Instance<'_>, master: &Instance
     let is_orphan =
         instance.is_replica() && instance.facts.link_up == Some(false) && instance.names != Named::Stranger;
     let started_us = instance.uptime_s.map(|uptime_s| uptime_s.saturating_mul(1_000_000));
-    let record = case.scene.observation.published.as_ref();
+    let record = case.scene.observation.published();
     let is_restarted_pod = instance.pod.is_some()
         && started_us.zip(record).is_some_and(|(started_us, record)| started_us < record.age_us);
     let has_no_more = instance.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs);

@@ -49,7 +49,7 @@ fn has_reason(case: &Case<'_>, handover: &Handover) -> bool {
         .and_then(|instance| instance.pod)
         .is_some_and(|pod| pod.terminating);
     let was_meant =
-        case.scene.observation.last_failover.as_ref().is_some_and(|last| last.meant_for == handover.target);
+        case.scene.observation.last_failover().is_some_and(|last| last.meant_for == handover.target);
     is_terminating || was_meant || is_requested(case, handover, false)
 }
 

@@ -7,14 +7,14 @@ use failover_core::facts::Relation;
 impl Scene<'_> {
     /// Whether this is the very process that was made known as the master.
     pub fn is_published(&self, instance: &Instance<'_>) -> bool {
-        self.observation.published.as_ref().is_some_and(|record| {
+        self.observation.published().is_some_and(|record| {
             record.master == instance.id && instance.run_id == Some(record.run_id.as_str())
         })
     }
 
     /// Whether its history is the one on record, or grew out of it. False without a record.
     pub fn knows_record(&self, instance: &Instance<'_>) -> bool {
-        let record = self.observation.published.as_ref();
+        let record = self.observation.published();
         record
             .is_some_and(|record| instance.facts.history.is_some_and(|history| history.knows(&record.replid)))
     }
@@ -38,12 +38,11 @@ impl Scene<'_> {
                 && other.has_keys()
                 && other.relation(instance).is_some_and(|relation| relation != Relation::Unrelated)
         };
-        let is_on_record =
-            self.observation.published.as_ref().is_some_and(|record| record.master == instance.id);
+        let is_on_record = self.observation.published().is_some_and(|record| record.master == instance.id);
         if !(heirs_answer && is_on_record) && self.answering().any(keeps_a_copy) {
             return false;
         }
-        let contradicts_record = |witness: &Instance<'_>| match &self.observation.published {
+        let contradicts_record = |witness: &Instance<'_>| match self.observation.published() {
             Some(record) if record.master == instance.id => {
                 let would_be_lost = self.knows_record(witness)
                     || self.names(witness, instance.id)
@@ -67,7 +66,7 @@ impl Scene<'_> {
     /// less since than an answering copy would lose. Within one replication id a larger offset is only
     /// the younger sample.
     fn is_wound_back(&self, instance: &Instance<'_>, witness: &Instance<'_>) -> bool {
-        let record = self.observation.published.as_ref();
+        let record = self.observation.published();
         let is_new_run = match record {
             Some(record) => {
                 record.master == instance.id
@@ -101,7 +100,7 @@ impl Scene<'_> {
             one.relation(two).is_some_and(|relation| relation != Relation::Unrelated)
         };
         let is_tied = || {
-            self.observation.published.as_ref().is_none_or(|record| record.master != instance.id)
+            self.observation.published().is_none_or(|record| record.master != instance.id)
                 && other.has_keys()
                 && self
                     .answering()
@@ -109,11 +108,10 @@ impl Scene<'_> {
                 && !self.answering().any(|third| third.id != instance.id && shares(third, instance))
         };
         let is_on_record = || {
-            other.has_keys()
-                && self.observation.published.as_ref().is_some_and(|record| record.master == other.id)
+            other.has_keys() && self.observation.published().is_some_and(|record| record.master == other.id)
         };
         let is_richer = || {
-            self.observation.published.is_some()
+            self.observation.published().is_some()
                 && other.keys.zip(instance.keys).is_some_and(|(theirs, own)| theirs > own)
         };
         let is_worth_less = || match instance.keys {
@@ -132,8 +130,7 @@ impl Scene<'_> {
     /// A former master: neither the record nor any replica knows it, and `other` is of a later generation of
     /// its history.
     pub fn is_former(&self, instance: &Instance<'_>, other: &Instance<'_>) -> bool {
-        let is_on_record =
-            self.observation.published.as_ref().is_some_and(|record| record.master == instance.id);
+        let is_on_record = self.observation.published().is_some_and(|record| record.master == instance.id);
         let grew_out_of_it = other
             .history()
             .zip(instance.history())

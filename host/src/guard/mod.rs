@@ -22,8 +22,6 @@ mod structure;
 #[cfg(test)]
 mod tests;
 
-pub use structure::DIRECTIVES;
-
 use crate::contract::{Action, Decision, Follow, Handover, Observation, Promote};
 use scene::Scene;
 
@@ -70,8 +68,8 @@ macro_rules! rules {
 
 rules! {
     /// Only the verdict act has a plan, and it has one; a paused group has none.
-    Quiet = "quiet", structure::quiet;
-    /// The decision judges every instance exactly once, in the order of their ids.
+    PlanMatchesVerdict = "plan-matches-verdict", structure::plan_matches_verdict;
+    /// The decision judges every instance and every shard exactly once, in their order, and answers the request.
     Members = "members", structure::members;
     /// Every id that the decision names is an instance of the observation, or the master on record.
     KnownIds = "known-ids", structure::known_ids;
@@ -83,12 +81,15 @@ rules! {
     Expectation = "expectation", structure::expectation;
     /// Only instances that answer now are acted on, except to restart them.
     Freshness = "freshness", structure::freshness;
-    /// Only directives and commands of the allow-list are sent.
+    /// Only directives of the allow-list are set, each to a plain number, and nothing is done that no topology here is
+    /// served with.
     AllowList = "allow-list", structure::allow_list;
     /// A pause of writes ends by itself within a minute.
     BoundedPause = "bounded-pause", structure::bounded_pause;
     /// Whoever may still be the master is accounted for, and the stated reason to replace it is true.
     Evidence = "evidence", evidence::evidence;
+    /// That a master abdicated counts once the group has had no master for 100 ms.
+    Abdication = "abdication", evidence::abdication;
     /// Replicas of a lost master count only when sampled after the loss, hearing nothing from it: their offsets are final.
     FinalOffsets = "final-offsets", evidence::final_offsets;
     /// With a preference for consistency, a silent master is replaced only after its self-fence surely bit.

@@ -1,34 +1,24 @@
 //! What can be said of a plan without judging anybody's state: verdict, names, expectations, allow-lists,
 //! bounds. Every stage counts here. Must not look at offsets or evidence.
 
-use super::shape::{Change, change};
 use super::{Case, ensure};
-use crate::contract::{Action, Expectation, Role, Stage, Topology, Verdict};
+use crate::contract::{Action, Promotion, Role, RoleChange, Stage, Topology, Verdict};
+use crate::topology::allowed::Directive;
 use failover_core::facts::Speaks;
 use std::collections::BTreeMap;
-
-/// What `configure` may set: the directives of the self-fence and of a link's heartbeat, each to a plain
-/// number.
-pub const DIRECTIVES: [&str; 5] = [
-    "min-replicas-max-lag",
-    "min-replicas-to-write",
-    "repl-ping-replica-period",
-    "repl-timeout",
-    "replica-priority",
-];
 
 /// Longer than any handover and any restart of an operator; short enough for clients to wait out.
 const PAUSE_MAX_MS: u32 = 60_000;
 
-pub(super) fn quiet(case: &Case<'_>) -> Result<(), String> {
+pub(super) fn plan_matches_verdict(case: &Case<'_>) -> Result<(), String> {
     let stages = &case.decision.stages;
-    ensure(!case.scene.observation.group.paused || stages.is_empty(), || {
-        "the group is paused, and there is a plan".into()
-    })?;
+    let is_paused = case.scene.observation.group.paused;
+    ensure(!is_paused || stages.is_empty(), || "the group is paused, and there is a plan".into())?;
     match case.decision.verdict {
-        Verdict::Act => ensure(stages.first().is_some_and(|stage| !stage.actions.is_empty()), || {
-            "the verdict is act, and there is nothing to do".into()
-        }),
+        Verdict::Act => {
+            let acts = stages.first().is_some_and(|stage| !stage.actions.is_empty());
+            ensure(acts || is_paused, || "the verdict is act, and there is nothing to do".into())
+        }
         Verdict::Healthy | Verdict::Wait | Verdict::Refuse => ensure(stages.is_empty(), || {
             format!("the verdict is {:?}, and there is a plan", case.decision.verdict).to_lowercase()
         }),
@@ -36,12 +26,19 @@ pub(super) fn quiet(case: &Case<'_>) -> Result<(), String> {
 }
 
 pub(super) fn members(case: &Case<'_>) -> Result<(), String> {
+    let Case { scene, decision } = case;
     let mut expected: Vec<_> =
-        case.scene.observation.instances.iter().map(|instance| instance.id.as_str()).collect();
+        scene.observation.instances.iter().map(|instance| instance.id.as_str()).collect();
     expected.sort_unstable();
-    let judged: Vec<_> = case.decision.members.iter().map(|member| member.id.as_str()).collect();
+    let judged: Vec<_> = decision.members.iter().map(|member| member.id.as_str()).collect();
     ensure(expected == judged, || {
         format!("the instances are {}, and judged are {}", expected.join(", "), judged.join(", "))
+    })?;
+    let shards: Vec<_> = scene.observation.shards.iter().map(|shard| shard.index).collect();
+    let judged: Vec<_> = decision.shards.iter().map(|shard| shard.index).collect();
+    ensure(shards == judged, || format!("the shards are {shards:?}, and judged are {judged:?}"))?;
+    ensure(scene.observation.switchover.is_some() == decision.request.is_some(), || {
+        "a request without an answer, or an answer without a request".into()
     })
 }
 
@@ -50,37 +47,39 @@ pub(super) fn known_ids(case: &Case<'_>) -> Result<(), String> {
     let is_member = |id: &str| case.scene.instance(id).is_some();
     let on_record = |id: &str| {
         is_member(id)
-            || observation.published.as_ref().is_some_and(|record| record.master == id)
+            || observation.published().is_some_and(|record| record.master == id)
             || observation
-                .last_failover
-                .as_ref()
+                .last_failover()
                 .is_some_and(|last| last.target == id || last.source.as_deref() == Some(id))
     };
     let unknown = |id: &str, what: &str| Err(format!("{what} {id} is no member"));
-    if let Some(id) = case.decision.master.as_deref().filter(|id| !on_record(id)) {
-        return unknown(id, "the master");
-    }
-    if let Some(id) = case.decision.master_goal.as_deref().filter(|id| !on_record(id)) {
-        return unknown(id, "the master to be");
+    for shard in &case.decision.shards {
+        if let Some(id) = shard.master.as_deref().filter(|id| !on_record(id)) {
+            return unknown(id, "the master");
+        }
+        if let Some(id) = shard.master_goal.as_deref().filter(|id| !on_record(id)) {
+            return unknown(id, "the master to be");
+        }
     }
     for action in actions(&case.decision.stages) {
-        let (target, others): (&str, Vec<&str>) = match action {
+        let others: Vec<&str> = match action {
             Action::Promote(promote) => {
                 if let Some(id) = promote.source.as_deref().filter(|id| !on_record(id)) {
                     return unknown(id, "the replaced master");
                 }
-                (&promote.id, vec![&promote.meant_for])
+                vec![&promote.meant_for]
             }
-            Action::Follow(follow) => (&follow.id, vec![&follow.master]),
-            Action::Handover(handover) => (&handover.source, vec![&handover.target, &handover.meant_for]),
+            Action::Follow(follow) => vec![&follow.master],
+            Action::Handover(handover) => vec![&handover.source, &handover.meant_for],
             Action::Fence(_)
             | Action::Unfence(_)
             | Action::KickClients(_)
             | Action::Configure(_)
             | Action::Restart(_)
-            | Action::Command(_) => (target(action), vec![]),
+            | Action::Sentinel(_)
+            | Action::Cluster(_) => vec![],
         };
-        if let Some(id) = std::iter::once(target).chain(others).find(|id| !is_member(id)) {
+        if let Some(id) = std::iter::once(action.target()).chain(others).find(|id| !is_member(id)) {
             return unknown(id, "a target");
         }
     }
@@ -90,7 +89,7 @@ pub(super) fn known_ids(case: &Case<'_>) -> Result<(), String> {
 pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
     let mut made: BTreeMap<&str, Role> = BTreeMap::new();
     for (number, stage) in case.decision.stages.iter().enumerate() {
-        for (id, expect) in stage.actions.iter().flat_map(expectations) {
+        for (id, expect) in stage.actions.iter().flat_map(Action::expectations) {
             let Some(instance) = case.scene.instance(id) else { continue };
             let shown = match instance.facts.role {
                 Speaks::AsMaster => Role::Master,
@@ -112,11 +111,11 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
                 })?;
             }
         }
-        for change in stage.actions.iter().filter_map(change) {
+        for change in stage.actions.iter().filter_map(Action::role_change) {
             match change {
-                Change::Promote { id } => _ = made.insert(id, Role::Master),
-                Change::Follow { id, .. } => _ = made.insert(id, Role::Replica),
-                Change::Handover { source, target } => {
+                RoleChange::Promote { id } => _ = made.insert(id, Role::Master),
+                RoleChange::Follow { id, .. } => _ = made.insert(id, Role::Replica),
+                RoleChange::Handover { source, target } => {
                     _ = (made.insert(source, Role::Replica), made.insert(target, Role::Master))
                 }
             }
@@ -138,7 +137,7 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
 }
 
 pub(super) fn freshness(case: &Case<'_>) -> Result<(), String> {
-    for (id, _) in actions(&case.decision.stages).flat_map(expectations) {
+    for (id, _) in actions(&case.decision.stages).flat_map(Action::expectations) {
         let Some(instance) = case.scene.instance(id) else { continue };
         ensure(instance.answers, || format!("{id} does not answer now, and is to be acted on"))?;
     }
@@ -153,22 +152,22 @@ pub(super) fn allow_list(case: &Case<'_>) -> Result<(), String> {
     for action in actions(&case.decision.stages) {
         match action {
             Action::Configure(configure) => {
-                ensure(DIRECTIVES.contains(&configure.directive.as_str()), || {
-                    format!("directive {} is not on the allow-list", configure.directive)
-                })?;
-                let is_number =
-                    configure.to.parse::<u32>().is_ok_and(|number| number.to_string() == configure.to);
-                ensure(is_number, || {
-                    format!("directive {} takes a number, not {:?}", configure.directive, configure.to)
+                Directive::parse(&configure.directive)?.check(&configure.to)?;
+            }
+            // What only Sentinels and nodes of Redis Cluster do comes with those topologies.
+            Action::Sentinel(_) | Action::Cluster(_) => {
+                return Err(format!(
+                    "action {} on {} is of no topology that is served",
+                    action.name(),
+                    action.target()
+                ));
+            }
+            Action::Promote(promote) => {
+                ensure(promote.how == Promotion::ReplicaofNoOne && promote.completes.is_empty(), || {
+                    format!("{} is to be promoted in a way that no topology is served with", promote.id)
                 })?;
             }
-            // Replication needs no command of its own; the lists of Sentinel and Redis Cluster come with
-            // them.
-            Action::Command(command) => {
-                return Err(format!("command {} is not on the allow-list", command.arguments.join(" ")));
-            }
-            Action::Promote(_)
-            | Action::Follow(_)
+            Action::Follow(_)
             | Action::Handover(_)
             | Action::Fence(_)
             | Action::Unfence(_)
@@ -190,10 +189,11 @@ pub(super) fn bounded_pause(case: &Case<'_>) -> Result<(), String> {
             | Action::KickClients(_)
             | Action::Configure(_)
             | Action::Restart(_)
-            | Action::Command(_) => continue,
+            | Action::Sentinel(_)
+            | Action::Cluster(_) => continue,
         };
         ensure((1..=PAUSE_MAX_MS).contains(&pause_ms), || {
-            format!("{} would be paused for {pause_ms} ms", target(action))
+            format!("{} would be paused for {pause_ms} ms", action.target())
         })?;
     }
     Ok(())
@@ -201,36 +201,4 @@ pub(super) fn bounded_pause(case: &Case<'_>) -> Result<(), String> {
 
 fn actions(stages: &[Stage]) -> impl Iterator<Item = &Action> {
     stages.iter().flat_map(|stage| &stage.actions)
-}
-
-/// Who carries the action out; of a handover, the old master.
-fn target(action: &Action) -> &str {
-    match action {
-        Action::Promote(promote) => &promote.id,
-        Action::Follow(follow) => &follow.id,
-        Action::Handover(handover) => &handover.source,
-        Action::Fence(fence) => &fence.id,
-        Action::Unfence(unfence) => &unfence.id,
-        Action::KickClients(kick) => &kick.id,
-        Action::Configure(configure) => &configure.id,
-        Action::Restart(restart) => &restart.id,
-        Action::Command(command) => &command.id,
-    }
-}
-
-/// What must hold of whom. Empty for a restart, which names an incarnation instead.
-fn expectations(action: &Action) -> Vec<(&str, &Expectation)> {
-    match action {
-        Action::Promote(promote) => vec![(&promote.id, &promote.expect)],
-        Action::Follow(follow) => vec![(&follow.id, &follow.expect)],
-        Action::Handover(handover) => {
-            vec![(&handover.source, &handover.expect_source), (&handover.target, &handover.expect_target)]
-        }
-        Action::Fence(fence) => vec![(&fence.id, &fence.expect)],
-        Action::Unfence(unfence) => vec![(&unfence.id, &unfence.expect)],
-        Action::KickClients(kick) => vec![(&kick.id, &kick.expect)],
-        Action::Configure(configure) => vec![(&configure.id, &configure.expect)],
-        Action::Restart(_) => vec![],
-        Action::Command(command) => vec![(&command.id, &command.expect)],
-    }
 }

@@ -73,6 +73,7 @@ pub fn member(pod: &Pod, revision: &str, place: Option<&Place>, now: SystemTime)
     Some(Member {
         id: pod.name_any(),
         kind: InstanceKind::Redis,
+        shard: Some(0),
         address: Address { host, port: PORT as u16 },
         aliases: names.into_iter().map(|host| Address { host, port: PORT as u16 }).collect(),
         pod: Some(facts),

@@ -2,7 +2,7 @@
 //! input.
 
 use super::crd::{Prefer, PublishedMaster, Redis, RedisStatus};
-use crate::contract::{Evidence, Group, Preference, Published, Topology};
+use crate::contract::{Evidence, Generation, Group, Position, Preference, Published, Topology};
 use crate::group::{Changed, Moment, Record, Settings};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -24,10 +24,12 @@ pub fn settings(redis: &Redis, now: Timestamp) -> Settings {
         paused: spec.paused,
         hang_limit_ms: failover.down_after_milliseconds,
         self_fence_lag_s,
+        sentinel: None,
+        cluster: None,
     };
     let parameters = spec.policy_parameters.as_ref().map_or_else(|| "{}".into(), ToString::to_string);
-    let record = redis.status.as_ref().and_then(|status| record(status, now));
-    Settings { wanted, parameters, interval_us: INTERVAL_US, record }
+    let records = redis.status.as_ref().and_then(|status| record(status, now)).into_iter().collect();
+    Settings { wanted, parameters, interval_us: INTERVAL_US, records }
 }
 
 /// What the status remembers. None: nothing, or what nobody of ours wrote.
@@ -40,6 +42,7 @@ fn record(status: &RedisStatus, now: Timestamp) -> Option<Record> {
         offset: u64::try_from(*offset).ok()?,
         epoch: u64::try_from(*epoch).ok()?,
         age_us: age_us(at, now)?,
+        node: None,
     };
     let last_failover = status.last_failover.as_ref().and_then(|last| {
         Some(Changed {
@@ -51,7 +54,23 @@ fn record(status: &RedisStatus, now: Timestamp) -> Option<Record> {
             evidence: evidence(&last.evidence)?,
         })
     });
-    Some(Record { published, last_failover })
+    let lineage = status.lineage.iter().filter_map(|generation| {
+        Some(Generation {
+            replid: generation.replication_id.clone(),
+            master: generation.master.clone(),
+            end_offset: generation.end_offset.and_then(|end| u64::try_from(end).ok()),
+            age_us: age_us(&generation.since, now)?,
+        })
+    });
+    let position = status.position.as_ref().and_then(|position| {
+        Some(Position {
+            replid: position.replication_id.clone(),
+            offset: u64::try_from(position.offset).ok()?,
+            acknowledged_by: position.acknowledged_by.clone(),
+            age_us: age_us(&position.at, now)?,
+        })
+    });
+    Some(Record { shard: 0, published, lineage: lineage.collect(), position, last_failover })
 }
 
 fn age_us(at: &str, now: Timestamp) -> Option<u64> {
@@ -93,8 +112,8 @@ mod tests {
             ("shop", "example", 3, None)
         );
         assert_eq!(
-            (hang_limit_ms, self_fence_lag_s, settings.parameters.as_str(), settings.record),
-            (1500, None, "{}", None)
+            (hang_limit_ms, self_fence_lag_s, settings.parameters.as_str(), settings.records),
+            (1500, None, "{}", vec![])
         );
     }
 
@@ -115,7 +134,7 @@ mod tests {
             "published": { "name": "redis-example-1", "runId": "r", "replicationId": "i", "offset": 7, "epoch": 2, "at": "2026-01-01T00:00:00Z" },
             "lastFailover": { "at": "2026-01-01T00:00:30Z", "from": "redis-example-0", "to": "redis-example-1", "meantFor": "redis-example-1", "evidence": "Dead" }
         });
-        let record = settings(&redis(&json!({}), &status), now()).record.unwrap();
+        let record = settings(&redis(&json!({}), &status), now()).records.remove(0);
         assert_eq!(
             (record.published.master.as_str(), record.published.epoch, record.published.age_us),
             ("redis-example-1", 2, 60_000_000)
@@ -127,6 +146,6 @@ mod tests {
     #[test]
     fn a_record_that_somebody_broke_is_none() {
         let published = json!({ "name": "redis-example-1", "runId": "r", "replicationId": "i", "offset": -7, "epoch": 2, "at": "yesterday" });
-        assert_eq!(settings(&redis(&json!({}), &json!({ "published": published })), now()).record, None);
+        assert_eq!(settings(&redis(&json!({}), &json!({ "published": published })), now()).records, []);
     }
 }

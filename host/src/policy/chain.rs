@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Policy, PolicyFault};
-use crate::contract::Topology;
+use crate::contract::{Topology, Want};
 
 /// The policies of one operator, in the order in which they are asked. Shared by its groups.
 pub struct PolicyChain {
@@ -68,11 +68,15 @@ impl PolicyChain {
     }
 
     /// What any of them wants in groups of that topology.
-    pub fn wants(&self, topology: Topology) -> Vec<Vec<String>> {
-        let mut wants: Vec<Vec<String>> =
-            self.line().iter().flat_map(|policy| policy.wants(topology)).collect();
-        wants.sort();
-        wants.dedup();
+    pub fn wants(&self, topology: Topology) -> Vec<Want> {
+        let mut wants: Vec<Want> = Vec::new();
+        for want in self.line().iter().flat_map(|policy| policy.wants(topology)) {
+            if !wants.contains(&want) {
+                wants.push(want);
+            }
+        }
+        // Whatever the order of the policies, the probe is the same.
+        wants.sort_by(|one, other| one.arguments.cmp(&other.arguments));
         wants
     }
 
@@ -158,7 +162,7 @@ mod tests {
         fn digest(&self) -> &str {
             self.0
         }
-        fn wants(&self, _: Topology) -> Vec<Vec<String>> {
+        fn wants(&self, _: Topology) -> Vec<Want> {
             Vec::new()
         }
         fn decide(&self, _: &Observation) -> Result<Decision, PolicyFault> {

@@ -13,7 +13,9 @@ use super::form::{DescriptionError, check_decision, check_description};
 use super::limits::{self, Limits};
 use super::proposals::{self, Unusable};
 use super::{Policy, PolicyFault};
-use crate::contract::{Decision, Description, FailoverPolicy, FailoverPolicyPre, Observation, Topology};
+use crate::contract::{
+    Decision, Description, FailoverPolicy, FailoverPolicyPre, Observation, Topology, Want,
+};
 
 /// A component that was found to be a policy. What it decides is not proven yet.
 pub struct Component {
@@ -148,13 +150,8 @@ impl Policy for Component {
         &self.digest
     }
 
-    fn wants(&self, topology: Topology) -> Vec<Vec<String>> {
-        self.description
-            .wants
-            .iter()
-            .filter(|want| want.topology == topology)
-            .map(|want| want.arguments.clone())
-            .collect()
+    fn wants(&self, topology: Topology) -> Vec<Want> {
+        self.description.wants.iter().filter(|want| want.topology == topology).cloned().collect()
     }
 
     fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault> {
@@ -242,7 +239,7 @@ fn check_world(engine: &Engine, code: &wasmtime::component::Component) -> Result
         return Err(LoadError::Imports(imports));
     }
     let exports: Vec<String> = shape.exports(engine).map(|(name, _)| name.to_owned()).collect();
-    // As wasmtime links them: every 0.1.z of the contract is this one.
+    // As wasmtime links them: every 0.2.z of the contract is this one.
     let family = POLICY.trim_end_matches(|digit: char| digit.is_ascii_digit());
     if exports.iter().any(|name| name.starts_with(family)) {
         Ok(exports)
@@ -262,10 +259,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The interface that makes a component a policy, with the version that this host serves.
-pub const POLICY: &str = "redis-failover:policy/policy@0.1.0";
+pub const POLICY: &str = "redis-failover:policy/policy@0.2.0";
 
 /// The world of `wit/failover.wit`: that export, and no import.
-pub const POLICY_WORLD: &str = "redis-failover:policy/failover-policy@0.1.0";
+pub const POLICY_WORLD: &str = "redis-failover:policy/failover-policy@0.2.0";
 
 /// Python's, the largest known, have 18 MB.
 pub const COMPONENT_BYTES_MAX: usize = 32 << 20;

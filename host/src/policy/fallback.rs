@@ -3,7 +3,7 @@
 //! away would be without any.
 
 use super::{Component, Policy, PolicyFault};
-use crate::contract::{Decision, Observation, Topology};
+use crate::contract::{Decision, Observation, Topology, Want};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Policy for FallbackPolicy {
         self.policy.digest()
     }
 
-    fn wants(&self, topology: Topology) -> Vec<Vec<String>> {
+    fn wants(&self, topology: Topology) -> Vec<Want> {
         self.policy.wants(topology)
     }
 

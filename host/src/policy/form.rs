@@ -1,8 +1,8 @@
 //! The form of what a policy says: bounds and cross-references that WIT types cannot state. Whether a
 //! decision is *safe* is the guard's business, not this file's.
 
-use super::wants::is_allowed;
-use crate::contract::{Decision, Description, Observation, Verdict};
+use crate::contract::{Decision, Description, Observation};
+use crate::topology::allowed::is_allowed;
 
 /// Why a description is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,14 +76,14 @@ pub fn check_description(description: &Description) -> Result<(), DescriptionErr
 /// What is wrong first, as half a sentence.
 pub fn check_decision(observation: &Observation, decision: &Decision) -> Result<(), String> {
     let Decision {
-        verdict,
+        verdict: _,
         reason,
         explanation,
-        master,
-        master_goal,
+        progress: _,
+        shards,
         members,
+        request,
         stages,
-        known_loss_bytes: _,
         next_look_us,
     } = decision;
     if !is_kebab_case(reason) {
@@ -95,27 +95,22 @@ pub fn check_decision(observation: &Observation, decision: &Decision) -> Result<
     if explanation.is_empty() || explanation.len() > EXPLANATION_BYTES_MAX {
         return Err(format!("its explanation does not have 1 to {EXPLANATION_BYTES_MAX} bytes"));
     }
-    let mut observed: Vec<&str> = observation.instances.iter().map(|instance| instance.id.as_str()).collect();
-    observed.sort_unstable();
-    if !members.iter().map(|member| member.id.as_str()).eq(observed.iter().copied()) {
-        return Err("its members are not the observed instances, each once, sorted by id".into());
-    }
-    for id in [master, master_goal].into_iter().flatten() {
-        if observed.binary_search(&id.as_str()).is_err() {
-            return Err(format!("its master {:?} is no observed instance", shortened(id)));
+    if let Some(answer) = request {
+        let is_text = !answer.text.is_empty() && answer.text.len() <= EXPLANATION_BYTES_MAX;
+        if !is_kebab_case(&answer.reason) || !is_text {
+            return Err(format!(
+                "its answer to the request has no reason in kebab-case, or no text of 1 to {EXPLANATION_BYTES_MAX} bytes"
+            ));
         }
     }
-    match (verdict, stages.is_empty()) {
-        (Verdict::Act, true) => return Err("it says act and plans nothing".into()),
-        (Verdict::Healthy | Verdict::Wait | Verdict::Refuse, false) => {
-            return Err("it plans stages and does not say act".into());
-        }
-        (Verdict::Act, false) | (Verdict::Healthy | Verdict::Wait | Verdict::Refuse, true) => {}
+    let observed = observation.instances.len();
+    if members.len() > observed || shards.len() > observation.shards.len() {
+        return Err("it has more members or shards than the observation".into());
     }
     if stages.len() > STAGES_MAX
-        || stages.iter().any(|stage| {
-            stage.actions.is_empty() || stage.actions.len() > observed.len() * ACTIONS_PER_MEMBER_MAX
-        })
+        || stages
+            .iter()
+            .any(|stage| stage.actions.is_empty() || stage.actions.len() > observed * ACTIONS_PER_MEMBER_MAX)
     {
         return Err(format!(
             "it has more than {STAGES_MAX} stages, or one with no action or more than \

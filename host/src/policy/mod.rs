@@ -10,7 +10,6 @@ mod form;
 mod limits;
 mod proposals;
 mod specimen;
-mod wants;
 mod watch;
 mod wrap;
 
@@ -25,7 +24,7 @@ pub use specimen::healthy_group;
 pub use watch::{Change, FileStamps, Prove, SwapError, Watch, load_file, read_file};
 pub use wrap::wrap;
 
-use crate::contract::{Decision, Observation, Topology};
+use crate::contract::{Decision, Observation, Topology, Want};
 
 /// Whatever answers an observation with a decision: a component, or the engine compiled natively.
 pub trait Policy: Send + Sync {
@@ -36,7 +35,7 @@ pub trait Policy: Send + Sync {
     fn digest(&self) -> &str;
 
     /// The commands whose replies it wants in groups of that topology, beyond the standard ones.
-    fn wants(&self, topology: Topology) -> Vec<Vec<String>>;
+    fn wants(&self, topology: Topology) -> Vec<Want>;
 
     /// Answers, in a fresh instance.
     ///

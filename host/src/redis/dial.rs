@@ -77,7 +77,7 @@ async fn secure(
     let (connector, name) = tls.for_endpoint(endpoint, turn).ok_or_else(|| DialFailure {
         kind: FailureKind::Unauthorized,
         text: format!(
-            "{endpoint}: no certificate can be made out to this host: set_master_auth the server name to \
+            "{endpoint}: no certificate can be made out to this host: give the server name to \
              expect"
         ),
     })?;
@@ -93,9 +93,7 @@ async fn secure(
 async fn connect(endpoint: &Endpoint) -> Result<TcpStream, DialFailure> {
     let unresolved = |why: String| DialFailure {
         kind: FailureKind::Unreachable,
-        text: format!(
-            "{endpoint}: name does not resolve: {why}; check its spelling, or set_master_auth an IP address"
-        ),
+        text: format!("{endpoint}: name does not resolve: {why}; check its spelling, or give an IP address"),
     };
     let addresses = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port))
         .await
@@ -152,7 +150,7 @@ fn handshake_failure(endpoint: &Endpoint, error: &std::io::Error) -> DialFailure
         Some(rustls::Error::InvalidCertificate(why)) => (
             FailureKind::Unauthorized,
             format!(
-                "its certificate is not trusted: {why}; set_master_auth the CA that signed it, or the \
+                "its certificate is not trusted: {why}; give the CA that signed it, or the \
                  server name that it is made out to"
             ),
         ),

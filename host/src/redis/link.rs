@@ -13,7 +13,7 @@ use super::connection::{Connection, Question};
 use super::dial::{Driver, dial};
 use super::endpoint::{Credentials, Endpoint, Logins};
 use super::meter::{ANSWER_BYTES_MAX, End};
-use super::probe::{CommandFailure, STANDARD_COMMANDS, error_kind, error_text, reply};
+use super::probe::{CommandFailure, error_kind, error_text, reply};
 use super::tls::Tls;
 use crate::contract::{FailureKind, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -364,11 +364,10 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// The standard commands, and read-only ones beyond them, as words.
-    pub fn new(wants: &[Vec<String>]) -> Self {
-        let standard = STANDARD_COMMANDS.iter().map(|command| command.split(' ').collect());
-        let wanted = wants.iter().map(|words| words.iter().map(String::as_str).collect());
-        let commands: Vec<Vec<&str>> = standard.chain(wanted).collect();
+    /// Of these commands, as words.
+    pub fn new(commands: &[Vec<String>]) -> Self {
+        let commands: Vec<Vec<&str>> =
+            commands.iter().map(|words| words.iter().map(String::as_str).collect()).collect();
         Self {
             question: Question::new(&commands),
             names: commands.iter().map(|words| words.join(" ").into()).collect(),
@@ -419,16 +418,14 @@ fn last_words(connection: &Connection) -> (FailureKind, String) {
 /// An error's own words, and what to do about it where we know.
 fn with_way_out(text: &str) -> String {
     let way_out = match text {
-        _ if text.starts_with("NOAUTH") => "set_master_auth a password, and a user if it has users",
+        _ if text.starts_with("NOAUTH") => "give a password, and a user if it has users",
         _ if text.starts_with("WRONGPASS") || text.contains("invalid password") => "check user and password",
-        _ if text.starts_with("DENIED") => {
-            "set_master_auth the server a password, or bind it to loopback only"
-        }
+        _ if text.starts_with("DENIED") => "give the server a password, or bind it to loopback only",
         _ if text.contains("without any password") || text.contains("no password is set") => {
-            "leave the password out, or set_master_auth the server one"
+            "leave the password out, or give the server one"
         }
         _ if text.contains("wrong number of arguments for 'auth'") => {
-            "before version 6 there are no users: set_master_auth a password only"
+            "before version 6 there are no users: give a password only"
         }
         _ if text.contains("max number of clients") => "raise its maxclients",
         _ => return text.into(),

@@ -35,5 +35,5 @@ pub use dial::DialFailure;
 pub use dial::shows_ours;
 pub use endpoint::{Credentials, CredentialsError, Endpoint, EndpointError, Logins};
 pub use link::{Link, LinkEvent, LinkSettings, Listener, Probe};
-pub use probe::{CommandFailure, STANDARD_COMMANDS, TEXT_BYTES_MAX};
+pub use probe::{CommandFailure, TEXT_BYTES_MAX};
 pub use tls::{Tls, TlsError};

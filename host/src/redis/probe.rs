@@ -1,12 +1,7 @@
 //! What a probe asks, and how replies become values of the contract. Cuts and classifies; never interprets.
 
 use crate::contract::{FailureKind, Integer, Nested, Nil, Text, Value};
-use failover_core::facts;
 use std::fmt::Write;
-
-/// What every probe asks first, in the words of the observation.
-pub const STANDARD_COMMANDS: [&str; 4] =
-    [facts::INFO_REPLICATION, facts::INFO_SERVER, facts::INFO_PERSISTENCE, facts::INFO_KEYSPACE];
 
 /// The host's limit for one reply: longer ones are cut there and marked. INFO replication of 500 replicas is
 /// 45 KB.

@@ -170,8 +170,8 @@ impl Log {
             .and_then(|member| member.lag_bytes);
         let (verdict, reason, explanation) =
             (words::verdict(decision.verdict), decision.reason.as_str(), decision.explanation.as_str());
-        let (master, master_goal) = (decision.master.as_deref(), decision.master_goal.as_deref());
-        let (known_loss_bytes, policy) = (decision.known_loss_bytes, short(digest));
+        let (master, master_goal) = (decision.master(), decision.master_goal());
+        let (known_loss_bytes, policy) = (decision.loss().and_then(|loss| loss.bytes), short(digest));
         tell!(
             self,
             level,
@@ -194,10 +194,10 @@ impl Log {
 
     /// A new epoch is known from the decision after it.
     fn publication(&mut self, observation: &Observation) {
-        let epoch = observation.published.as_ref().map(|published| published.epoch);
+        let epoch = observation.published().map(|published| published.epoch);
         let before = self.published.replace(epoch);
         if let Some(published) =
-            observation.published.as_ref().filter(|_| before.is_some_and(|before| before != epoch))
+            observation.published().filter(|_| before.is_some_and(|before| before != epoch))
         {
             tell!(
                 self,
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_new_epoch_is_told_once_and_not_at_the_start() {
         let mut second = decided(Verdict::Healthy, "healthy", "cart-0001", vec![]);
-        observed(&mut second, |observation| observation.published.as_mut().unwrap().epoch = 2);
+        observed(&mut second, |observation| observation.shards[0].published.as_mut().unwrap().epoch = 2);
         let events = logged(|log| {
             log.report(&decided(Verdict::Healthy, "healthy", "cart-0000", vec![]), true);
             log.report(&second, true);

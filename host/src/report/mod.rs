@@ -11,8 +11,8 @@
 //! | `roles` | whether the labels of Pods say who is master |
 //! | `recording` | decisions as JSON lines, to be decided again |
 //! | `health` | whether the loops run, and who else is needed |
-//! | `inspector` | a look at any group |
-//! | `listen` | metrics, health and inspector over HTTP |
+//! | `inspect` | a look at any group |
+//! | `listen` | metrics, health and group observations over HTTP |
 
 mod health;
 mod inspect;
@@ -24,7 +24,7 @@ mod monitoring;
 mod recording;
 mod roles;
 #[cfg(test)]
-mod script;
+pub(crate) mod script;
 mod shadow;
 mod timeline;
 pub(crate) mod words;

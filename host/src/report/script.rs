@@ -3,8 +3,8 @@
 
 use super::inspect::{DecisionRef, PublishedView};
 use crate::contract::{
-    Action, Decision, Evidence, Expectation, Follow, Handover, Health, LinkState, Member, Observation,
-    Promote, Role, Stage, Verdict,
+    Action, Decision, Evidence, Expectation, Follow, Handover, Health, LinkState, Loss, Member, Observation,
+    Progress, Promote, Promotion, Role, ShardVerdict, Stage, Verdict,
 };
 use crate::group::{Decided, Moment, Outcome, Report};
 use crate::policy::{PolicyFault, healthy_group};
@@ -37,6 +37,7 @@ pub fn decided(verdict: Verdict, reason: &str, master: &str, stages: Vec<Stage>)
     let member = |(id, health, lag_bytes): (&str, Health, Option<u64>)| Member {
         id: id.into(),
         role: Role::Replica,
+        assigned: None,
         health,
         proof: "its row says online".into(),
         rank: None,
@@ -52,11 +53,16 @@ pub fn decided(verdict: Verdict, reason: &str, master: &str, stages: Vec<Stage>)
         verdict,
         reason: reason.into(),
         explanation: "Because it is so.".into(),
-        master: Some(master.into()),
-        master_goal: Some(master.into()),
+        progress: Progress::Settled,
+        shards: vec![ShardVerdict {
+            index: 0,
+            master: Some(master.into()),
+            master_goal: Some(master.into()),
+            loss: (verdict == Verdict::Act).then_some(Loss { bytes: Some(42) }),
+        }],
         members: members.map(member).into(),
+        request: None,
         stages,
-        known_loss_bytes: (verdict == Verdict::Act).then_some(42),
         next_look_us: 1_000,
     };
     Report::Decided(Box::new(Decided {
@@ -131,14 +137,22 @@ pub fn fault() -> Report {
 
 pub fn promote(evidence: Evidence) -> Action {
     let (id, source) = ("cart-0001".to_owned(), Some("cart-0000".into()));
-    Action::Promote(Promote { meant_for: id.clone(), id, source, evidence, expect: expect(Role::Replica) })
+    Action::Promote(Promote {
+        meant_for: id.clone(),
+        id,
+        source,
+        evidence,
+        how: Promotion::ReplicaofNoOne,
+        completes: vec![],
+        expect: expect(Role::Replica),
+    })
 }
 
 pub fn follow(id: &str) -> Action {
     Action::Follow(Follow {
         id: id.into(),
         master: "cart-0001".into(),
-        discards_bytes: 0,
+        discards_bytes: Some(0),
         expect: expect(Role::Replica),
     })
 }
@@ -155,7 +169,7 @@ pub fn handover() -> Action {
 }
 
 fn expect(role: Role) -> Expectation {
-    Expectation { run_id: "a".repeat(40), role, replid: None }
+    Expectation { run_id: "a".repeat(40), role, replid: None, node: None }
 }
 
 /// As a group that has decided for health shows itself.

@@ -112,11 +112,11 @@ fn compared(decision: &Decision, answer: &Decision) -> ShadowOutcome {
     ShadowOutcome::Differed(format!("{}; the shadow: {}", sentence(decision), sentence(answer)))
 }
 
-fn gist(decision: &Decision) -> (Verdict, &str, Option<&str>, Option<&[Action]>) {
+fn gist(decision: &Decision) -> (Verdict, &str, Vec<&str>, Option<&[Action]>) {
     (
         decision.verdict,
         &decision.reason,
-        decision.master.as_deref(),
+        decision.masters().collect(),
         decision.stages.first().map(|stage| stage.actions.as_slice()),
     )
 }
@@ -125,7 +125,7 @@ fn gist(decision: &Decision) -> (Verdict, &str, Option<&str>, Option<&[Action]>)
 fn sentence(decision: &Decision) -> String {
     let actions: Vec<String> =
         decision.stages.first().into_iter().flat_map(|stage| &stage.actions).map(action).collect();
-    let master = decision.master.as_deref().unwrap_or("nobody");
+    let master = decision.master().unwrap_or("none");
     let first = if actions.is_empty() { String::new() } else { format!(", first {}", actions.join(", ")) };
     format!("{} ({}), master {master}{first}", words::verdict(decision.verdict), decision.reason)
 }

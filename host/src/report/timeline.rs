@@ -116,16 +116,17 @@ impl Timeline {
                 .iter()
                 .find(|instance| instance.id == *id)
                 .map(|instance| instance.link.state);
-            let is_master = decision.master.as_ref() == Some(id) && state == Some(LinkState::Answering);
+            let is_master =
+                decision.masters().any(|master| master == id) && state == Some(LinkState::Answering);
             state.is_some() && !is_master
         });
         let lived = |instance: &Instance| {
             Some((instance.id.clone(), Moment(now.0.checked_sub(instance.link.alive_age_us?)?)))
         };
         self.lived = observation.instances.iter().filter_map(lived).collect();
-        self.known_loss_bytes = decision.known_loss_bytes;
+        self.known_loss_bytes = decision.loss().and_then(|loss| loss.bytes);
         let open = self.open.as_mut()?;
-        if open.promoted.is_none() && decision.master.as_ref() == Some(&open.takeover.target) {
+        if open.promoted.is_none() && decision.masters().any(|master| master == open.takeover.target) {
             // It was in doubt, and happened.
             open.promote(now);
         }
@@ -158,7 +159,8 @@ impl Timeline {
             | Action::KickClients(_)
             | Action::Configure(_)
             | Action::Restart(_)
-            | Action::Command(_) => return None,
+            | Action::Sentinel(_)
+            | Action::Cluster(_) => return None,
         };
         let is_it = |open: &Open| {
             open.promoted.is_some() && open.takeover.target == *target && open.takeover.source == source
@@ -223,7 +225,8 @@ impl Timeline {
             | Action::KickClients(_)
             | Action::Configure(_)
             | Action::Restart(_)
-            | Action::Command(_) => {}
+            | Action::Sentinel(_)
+            | Action::Cluster(_) => {}
         }
     }
 

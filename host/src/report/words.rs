@@ -23,7 +23,7 @@ pub fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-pub const HEALTHS: [Health; 8] = [
+pub const HEALTHS: [Health; 11] = [
     Health::InSync,
     Health::Syncing,
     Health::Alive,
@@ -32,6 +32,9 @@ pub const HEALTHS: [Health; 8] = [
     Health::Dead,
     Health::Abdicated,
     Health::Amnesic,
+    Health::Blank,
+    Health::Stranger,
+    Health::Isolated,
 ];
 
 pub fn health(health: Health) -> &'static str {
@@ -44,6 +47,9 @@ pub fn health(health: Health) -> &'static str {
         Health::Dead => "dead",
         Health::Abdicated => "abdicated",
         Health::Amnesic => "amnesic",
+        Health::Blank => "blank",
+        Health::Stranger => "stranger",
+        Health::Isolated => "isolated",
     }
 }
 
@@ -51,6 +57,8 @@ pub fn evidence(evidence: Evidence) -> &'static str {
     match evidence {
         Evidence::Requested => "requested",
         Evidence::Dead => "dead",
+        Evidence::Replaced => "replaced",
+        Evidence::Elected => "elected",
         Evidence::Abdicated => "abdicated",
         Evidence::Amnesic => "amnesic",
         Evidence::Silent => "silent",
@@ -93,17 +101,7 @@ pub fn outcome(outcome: &Outcome) -> &'static str {
 
 /// The name of the action, and the id of the instance that it changes.
 pub fn action(action: &Action) -> (&'static str, &str) {
-    match action {
-        Action::Promote(promote) => ("promote", &promote.id),
-        Action::Follow(follow) => ("follow", &follow.id),
-        Action::Handover(handover) => ("handover", &handover.target),
-        Action::Fence(fence) => ("fence", &fence.id),
-        Action::Unfence(unfence) => ("unfence", &unfence.id),
-        Action::KickClients(kick) => ("kick-clients", &kick.id),
-        Action::Configure(configure) => ("configure", &configure.id),
-        Action::Restart(restart) => ("restart", &restart.id),
-        Action::Command(command) => ("command", &command.id),
-    }
+    (action.name(), action.target())
 }
 
 /// As much of a digest as names a policy to people.

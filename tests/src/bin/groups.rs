@@ -87,6 +87,8 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
         paused: false,
         hang_limit_ms: HANG_LIMIT_MS,
         self_fence_lag_s: None,
+        sentinel: None,
+        cluster: None,
     };
     let names = GroupNames {
         namespace: wanted.namespace.clone(),
@@ -97,7 +99,7 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
     let line = Arc::new(PolicyChain::new(policy));
     let access =
         Access { logins: None.into(), tls: None, hang_limit: Duration::from_millis(HANG_LIMIT_MS.into()) };
-    let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, record: None };
+    let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, records: vec![] };
     let (records_in, mut records) = unbounded();
     let publish = move |_, record: Record| drop(records_in.unbounded_send(record));
     let (driver, mut reports) = Driver::new(settings, access, line, publish, common.start);
@@ -141,6 +143,7 @@ fn member(group: usize, index: usize, at: SocketAddrV4) -> Member {
     Member {
         id: format!("redis-group-{group}-{index}"),
         kind: InstanceKind::Redis,
+        shard: Some(0),
         address,
         aliases: Vec::new(),
         pod: None,

@@ -83,7 +83,8 @@ impl Operator {
     /// The same, reaching them in a way of its own.
     pub async fn with(servers: &Servers, terms: Terms, access: Access) -> Self {
         let (record_file, record) = StateFile::open(terms.state.clone()).unwrap();
-        let settings = Settings { record, ..settings(servers.count(), &terms) };
+        let settings =
+            Settings { records: record.into_iter().collect(), ..settings(servers.count(), &terms) };
         let line = Arc::new(PolicyChain::new(policy()));
         let start = Instant::now();
         let (driver, mut told) = Driver::new(settings, access, Arc::clone(&line), record_file, start);
@@ -241,11 +242,11 @@ impl Drop for Operator {
 }
 
 fn is_healthy(report: &Report, master: &str) -> bool {
-    matches!(report, Report::Decided(decided) if decided.decision.verdict == Verdict::Healthy && decided.decision.master.as_deref() == Some(master))
+    matches!(report, Report::Decided(decided) if decided.decision.verdict == Verdict::Healthy && decided.decision.master() == Some(master))
 }
 
 fn misses_only_others(report: &Report, master: &str) -> bool {
-    matches!(report, Report::Decided(decided) if decided.decision.reason == "replica-missing" && decided.decision.master.as_deref() == Some(master))
+    matches!(report, Report::Decided(decided) if decided.decision.reason == "replica-missing" && decided.decision.master() == Some(master))
 }
 
 /// One report, for the reader of a failed test.
@@ -275,8 +276,10 @@ fn settings(members: usize, terms: &Terms) -> Settings {
         paused: false,
         hang_limit_ms: terms.hang_limit.as_millis().try_into().unwrap(),
         self_fence_lag_s: terms.self_fence_lag_s,
+        sentinel: None,
+        cluster: None,
     };
-    Settings { wanted, parameters: terms.parameters.clone(), interval_us: 25_000, record: None }
+    Settings { wanted, parameters: terms.parameters.clone(), interval_us: 25_000, records: vec![] }
 }
 
 fn moment(start: Instant, at: Moment) -> Instant {

@@ -1,6 +1,8 @@
 //! Actions with their preconditions: what must still hold is what was seen.
 
-use crate::contract::{Action, Configure, Evidence, Expectation, Follow, Handover, Promote, Role, Stage};
+use crate::contract::{
+    Action, Configure, Evidence, Expectation, Follow, Handover, Promote, Promotion, Role, Stage,
+};
 use crate::election::Elected;
 use crate::facts::Speaks;
 use crate::rules::stage;
@@ -21,6 +23,7 @@ fn expect(member: &Member) -> Expectation {
         run_id: member.server.run_id.unwrap_or_default().to_owned(),
         role: role(member),
         replid: member.history().map(|history| history.replid.to_owned()),
+        node: None,
     }
 }
 
@@ -33,6 +36,8 @@ pub fn takeover(view: &View, elected: Elected, source: Option<String>, evidence:
         source: source.filter(|source| source != id),
         meant_for: goal.to_owned(),
         evidence,
+        how: Promotion::ReplicaofNoOne,
+        completes: Vec::new(),
         expect: expect(&view.members[winner]),
     });
     let others = view
@@ -64,7 +69,7 @@ pub fn follow(view: &View, follower: usize, master: usize) -> Result<Action, Str
         Surrender::Discards(discards_bytes) => Ok(Action::Follow(Follow {
             id: view.id(follower).to_owned(),
             master: view.id(master).to_owned(),
-            discards_bytes,
+            discards_bytes: Some(discards_bytes),
             expect: expect(&view.members[follower]),
         })),
     }

@@ -81,7 +81,8 @@ pub fn action_in_doubt(scene: &Scene) -> Option<Ruling> {
             | Action::KickClients(_)
             | Action::Configure(_)
             | Action::Restart(_)
-            | Action::Command(_) => return None,
+            | Action::Sentinel(_)
+            | Action::Cluster(_) => return None,
         };
         let member = &scene.view.members[scene.view.find(target)?];
         let is_settled = match life(scene.view, member) {
@@ -146,7 +147,7 @@ pub fn takeover(scene: &Scene, wanted: Reason) -> Option<Ruling> {
         Evidence::Abdicated => Reason::MasterAbdicated,
         Evidence::Amnesic => Reason::MasterAmnesic,
         Evidence::Silent => Reason::MasterSilent,
-        Evidence::Requested | Evidence::Bootstrap => return None,
+        Evidence::Requested | Evidence::Replaced | Evidence::Elected | Evidence::Bootstrap => return None,
     };
     let Some(Election::Elected(elected)) = election(scene) else { return None };
     let Elected { winner, meant_for, known_loss_bytes } = elected;

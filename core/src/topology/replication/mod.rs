@@ -9,6 +9,7 @@ mod sync;
 
 pub use actions::role;
 pub use order::FENCE_COMMAND;
+pub use requests::answer;
 pub use sync::{lacks, lag_bytes};
 
 use crate::reason::Reason;
@@ -32,6 +33,10 @@ pub const RULES: &[Rule] = &[
     Rule { reason: Reason::FleetDoubt, when: |scene| loss::pending(scene, Reason::FleetDoubt) },
     Rule { reason: Reason::FenceWaiting, when: |scene| loss::pending(scene, Reason::FenceWaiting) },
     Rule { reason: Reason::SilentUnfenced, when: |scene| loss::pending(scene, Reason::SilentUnfenced) },
+    Rule {
+        reason: Reason::ConfirmingAbdication,
+        when: |scene| loss::pending(scene, Reason::ConfirmingAbdication),
+    },
     Rule { reason: Reason::BelowMinimumSize, when: loss::below_minimum_size },
     Rule { reason: Reason::ActionInDoubt, when: loss::action_in_doubt },
     Rule { reason: Reason::NobodyEligible, when: loss::nobody_eligible },

@@ -86,7 +86,11 @@ fn repoint(scene: &Scene, which: fn(&crate::view::Member) -> bool, what: &str) -
     // All that are wrong are told at once: there is nothing to gain from an order.
     let told = to_be_told(scene, master, |_| true);
     let discards = told.iter().fold(0, |sum: u64, action| {
-        if let Action::Follow(follow) = action { sum.saturating_add(follow.discards_bytes) } else { sum }
+        if let Action::Follow(follow) = action {
+            sum.saturating_add(follow.discards_bytes.unwrap_or(0))
+        } else {
+            sum
+        }
     });
     let cost = if discards == 0 { String::new() } else { format!(", giving up {discards} bytes of its own") };
     let text = format!("{} is master, and {} {what}{cost}", scene.id(master), scene.id(first));

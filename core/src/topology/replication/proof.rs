@@ -67,7 +67,22 @@ pub fn proof(view: &View, lost: &Lost) -> Proof {
             pending @ Proof::Pending { .. } => proof = pending,
         }
     }
-    proof
+    confirmed(view, proof)
+}
+
+/// During a handover of another operator's the group has no master for a round trip or two, and its members
+/// show that in any order: old master demoted, replica not promoted yet. Promoting a third one in that gap makes
+/// two masters. So an abdication counts only once the group has had no master for [`ABDICATION_US`].
+fn confirmed(view: &View, proof: Proof) -> Proof {
+    let age_us = view.no_master_age_us();
+    match proof {
+        Proof::Proven { evidence: Evidence::Abdicated, text } if age_us < ABDICATION_US => Proof::Pending {
+            reason: Reason::ConfirmingAbdication,
+            text: format!("{text}; the group has had no master for {}", duration(age_us)),
+            next_look_us: (ABDICATION_US - age_us).clamp(LOOK_MIN_US, ABDICATION_LOOK_US),
+        },
+        Proof::Proven { .. } | Proof::Pending { .. } => proof,
+    }
 }
 
 fn named_by(member: &Member) -> Option<usize> {
@@ -313,11 +328,8 @@ fn silent(view: &View, index: usize, for_us: u64) -> Proof {
     if let Some(witness) = hears_by_another_name(view, index) {
         return still_heard(view, witness, id);
     }
-    if let Some(failover) = view
-        .observation
-        .last_failover
-        .as_ref()
-        .filter(|failover| failover.age_us < COOL_DOWN_HANG_LIMITS * hang_limit_us)
+    if let Some(failover) =
+        view.last_failover().filter(|failover| failover.age_us < COOL_DOWN_HANG_LIMITS * hang_limit_us)
     {
         let left_us = COOL_DOWN_HANG_LIMITS * hang_limit_us - failover.age_us;
         return pending(
@@ -369,6 +381,10 @@ const DOUBT_PERMILLE: u16 = 250;
 /// check that runs once a second (`replication.c`, `refreshGoodSlavesCount`): three more than the lag are
 /// sure.
 const FENCE_MARGIN_S: u64 = 3;
+/// Some thirty times what the demotion and the promotion of a handover take on a loopback.
+const ABDICATION_US: u64 = 100_000;
+/// Each look within that time may see the new master.
+const ABDICATION_LOOK_US: u64 = 25_000;
 /// One round trip.
 const LOOK_MIN_US: u64 = 500;
 /// The hang limit is over and a replica's last sound is younger: look often, each look is a witness.

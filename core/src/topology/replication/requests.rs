@@ -2,8 +2,9 @@
 
 use super::actions::{can_be_told, handover};
 use super::sync::lacks;
-use crate::contract::Switchover;
+use crate::contract::{Loss, RequestAnswer, RequestState, Switchover};
 use crate::election::{succession, unfit};
+use crate::reason::Reason;
 use crate::rules::{CHANGING_LOOK_US, Ruling, Scene, stage};
 
 /// Who a request means.
@@ -53,9 +54,42 @@ fn is_ready(scene: &Scene, index: usize, master: usize) -> bool {
     unfit(&scene.view.members[index]).is_none() && lacks(scene.view, index, master).is_none()
 }
 
+fn why_not_ready(scene: &Scene, target: usize, master: usize) -> String {
+    let why = lacks(scene.view, target, master)
+        .or_else(|| unfit(&scene.view.members[target]).map(str::to_owned))
+        .unwrap_or_default();
+    format!("{} is not ready: {why}", scene.id(target))
+}
+
 fn request<'a>(scene: &Scene<'a>) -> Option<(usize, &'a Switchover)> {
     let master = scene.master().filter(|&master| can_be_told(&scene.view.members[master]))?;
     Some((master, scene.observation().switchover.as_ref()?))
+}
+
+/// What becomes of the request that the host sent along, whatever rule decided. `decided` is that rule's reason
+/// and sentence, for a request that something more urgent keeps waiting.
+pub fn answer(scene: &Scene, decided: (Reason, &str)) -> Option<RequestAnswer> {
+    let asked_for = scene.observation().switchover.as_ref()?;
+    let is_shard = scene.observation().shards.iter().any(|shard| shard.index == asked_for.shard);
+    let (state, reason, text) =
+        match request(scene).map(|(master, request)| (master, asked(scene, master, request))) {
+            _ if !is_shard => {
+                let text = format!("the group has no shard {}", asked_for.shard);
+                (RequestState::Refused, Reason::SwitchoverRefused, text)
+            }
+            Some((_, Asked::Refused(why))) => (RequestState::Refused, Reason::SwitchoverRefused, why),
+            Some((master, Asked::IsMaster)) => {
+                (RequestState::Done, Reason::Switchover, format!("{} is master", scene.id(master)))
+            }
+            Some((_, Asked::NoneInSync)) => {
+                (RequestState::Waiting, Reason::SwitchoverWaiting, NONE_IN_SYNC.to_owned())
+            }
+            Some((master, Asked::Target(target))) if !is_ready(scene, target, master) => {
+                (RequestState::Waiting, Reason::SwitchoverWaiting, why_not_ready(scene, target, master))
+            }
+            Some((_, Asked::Target(_))) | None => (RequestState::Waiting, decided.0, decided.1.to_owned()),
+        };
+    Some(RequestAnswer { state, reason: reason.name().into(), text })
 }
 
 pub fn switchover_refused(scene: &Scene) -> Option<Ruling> {
@@ -69,13 +103,8 @@ pub fn switchover_refused(scene: &Scene) -> Option<Ruling> {
 pub fn switchover_waiting(scene: &Scene) -> Option<Ruling> {
     let (master, request) = request(scene)?;
     let why = match asked(scene, master, request) {
-        Asked::NoneInSync => "no replica is in sync and may become master".to_owned(),
-        Asked::Target(target) if !is_ready(scene, target, master) => {
-            let why = lacks(scene.view, target, master)
-                .or_else(|| unfit(&scene.view.members[target]).map(str::to_owned))
-                .unwrap_or_default();
-            format!("{} is not ready: {why}", scene.id(target))
-        }
+        Asked::NoneInSync => NONE_IN_SYNC.to_owned(),
+        Asked::Target(target) if !is_ready(scene, target, master) => why_not_ready(scene, target, master),
         Asked::Target(_) | Asked::IsMaster | Asked::Refused(_) => return None,
     };
     Some(Ruling::wait(
@@ -113,10 +142,10 @@ pub fn master_terminating(scene: &Scene) -> Option<Ruling> {
 
 pub fn priority_handover(scene: &Scene) -> Option<Ruling> {
     let master = scene.master().filter(|&master| can_be_told(&scene.view.members[master]))?;
-    let failover =
-        scene.observation().last_failover.as_ref().filter(|failover| {
-            failover.meant_for != failover.target && failover.target == scene.id(master)
-        })?;
+    let failover = scene
+        .view
+        .last_failover()
+        .filter(|failover| failover.meant_for != failover.target && failover.target == scene.id(master))?;
     let target = scene.view.find(&failover.meant_for).filter(|&target| {
         // A Pod that is about to stop would have to hand it back.
         target != master && is_ready(scene, target, master) && !scene.view.members[target].is_terminating()
@@ -137,5 +166,7 @@ fn hand_over(scene: &Scene, source: usize, target: usize, why: &str) -> Ruling {
     let summary = format!("hand over from {} to {}", scene.id(source), scene.id(target));
     let text = format!("{why}; {} hands over to {}, nothing lost", scene.id(source), scene.id(target));
     let stages = stage(summary, vec![handover(scene.view, source, target)]).into_iter().collect();
-    Ruling { known_loss_bytes: Some(0), ..Ruling::act(text, target, stages) }
+    Ruling { loss: Some(Loss { bytes: Some(0) }), ..Ruling::act(text, target, stages) }
 }
+
+const NONE_IN_SYNC: &str = "no replica is in sync and may become master";

@@ -50,21 +50,42 @@ impl Guest for Classic {
         instances.sort_by(|a, b| a.id.cmp(&b.id));
         let seen: Vec<Seen> = instances.iter().filter_map(|instance| Seen::of(instance)).collect();
 
+        // A group of one master has one shard.
+        let shard = observation.shards.first();
         let size_min = observation.group.members_min.map_or(SIZE_MIN, usize::from);
-        let master = select_master(&seen, observation.last_failover.as_ref());
+        let master = select_master(&seen, shard.and_then(|shard| shard.last_failover.as_ref()));
         let candidates = candidates(&seen);
         let goal = master.or_else(|| candidates.first().copied());
 
-        let answer = |verdict, reason: &str, explanation: String, stages| Decision {
-            verdict,
-            reason: reason.into(),
-            explanation,
+        let verdict_of = |shard: &Shard| ShardVerdict {
+            index: shard.index,
             master: master.map(Seen::id),
             master_goal: goal.map(Seen::id),
-            members: instances.iter().map(|instance| member(instance, &seen, &candidates, master)).collect(),
-            stages,
             // It never compares what the old master had with what the new one has.
-            known_loss_bytes: None,
+            loss: master.is_none().then_some(Loss { bytes: None }),
+        };
+        let answer = |verdict, reason: &str, explanation: String, stages: Vec<Stage>| Decision {
+            verdict,
+            reason: reason.into(),
+            progress: match verdict {
+                Verdict::Healthy => Progress::Settled,
+                Verdict::Act => Progress::Changing,
+                Verdict::Wait | Verdict::Refuse => Progress::Hindered,
+            },
+            shards: observation.shards.iter().map(verdict_of).collect(),
+            members: instances
+                .iter()
+                .map(|instance| member(instance, &seen, &candidates, (master, goal)))
+                .collect(),
+            // The original knows no planned change of master.
+            request: observation.switchover.as_ref().map(|_| RequestAnswer {
+                state: RequestState::Refused,
+                reason: "switchover-not-served".into(),
+                text: "this policy hands no master over".into(),
+            }),
+            explanation,
+            // A paused group is explained and left alone.
+            stages: if observation.group.paused { vec![] } else { stages },
             next_look_us: LOOK_AGAIN_US,
         };
 
@@ -86,10 +107,6 @@ impl Guest for Classic {
                 vec![],
             );
         }
-        if observation.group.paused {
-            return answer(Verdict::Wait, "paused", "a person paused the group".into(), vec![]);
-        }
-
         let Some(goal) = goal else {
             return answer(Verdict::Wait, "nobody-answers", "no instance answers".into(), vec![]);
         };
@@ -97,9 +114,8 @@ impl Guest for Classic {
         if master.is_none() {
             // Wrong: the lost master is assumed dead. It may be alive with its replicas detached, and it is
             // not fenced.
-            let source = observation
-                .published
-                .as_ref()
+            let source = shard
+                .and_then(|shard| shard.published.as_ref())
                 .map(|published| published.master.clone())
                 .filter(|id| *id != goal.id());
             let promote = Promote {
@@ -107,6 +123,8 @@ impl Guest for Classic {
                 source,
                 meant_for: goal.id(),
                 evidence: Evidence::Dead,
+                how: Promotion::ReplicaofNoOne,
+                completes: vec![],
                 expect: goal.expectation(),
             };
             stages.push(Stage {
@@ -123,7 +141,8 @@ impl Guest for Classic {
                 Action::Follow(Follow {
                     id: other.id(),
                     master: goal.id(),
-                    discards_bytes: 0,
+                    // Unknown: it never asks.
+                    discards_bytes: None,
                     expect: other.expectation(),
                 })
             })
@@ -194,7 +213,12 @@ fn candidates<'a>(seen: &'a [Seen]) -> Vec<&'a Seen<'a>> {
 }
 
 /// The verdict on one instance: as much as this algorithm can say, which is little.
-fn member(instance: &Instance, seen: &[Seen], candidates: &[&Seen], master: Option<&Seen>) -> Member {
+fn member(
+    instance: &Instance,
+    seen: &[Seen],
+    candidates: &[&Seen],
+    (master, goal): (Option<&Seen>, Option<&Seen>),
+) -> Member {
     let found = seen.iter().find(|one| one.instance.id == instance.id);
     let place = candidates.iter().position(|one| one.instance.id == instance.id);
     let is_master = master.is_some_and(|master| master.instance.id == instance.id);
@@ -207,6 +231,7 @@ fn member(instance: &Instance, seen: &[Seen], candidates: &[&Seen], master: Opti
     Member {
         id: instance.id.clone(),
         role: found.map_or(Role::Unknown, Seen::role),
+        assigned: goal.map(|goal| assignment(instance, goal)),
         health: if found.is_some() { Health::Alive } else { Health::Suspect },
         proof: if found.is_some() {
             "it answers"
@@ -218,6 +243,13 @@ fn member(instance: &Instance, seen: &[Seen], candidates: &[&Seen], master: Opti
         ineligible: ineligible.map(Into::into),
         lag_bytes: None,
     }
+}
+
+/// One is to be master, and everybody else its replica.
+fn assignment(instance: &Instance, goal: &Seen) -> Assignment {
+    let is_master = goal.instance.id == instance.id;
+    let role = if is_master { Role::Master } else { Role::Replica };
+    Assignment { shard: 0, role, master: (!is_master).then(|| goal.id()) }
 }
 
 /// A master and one replica: less than that is no replication (the original's `MinimumFailoverSize`).

@@ -55,7 +55,7 @@ impl<'a> Seen<'a> {
 
     /// What must still hold when an action arrives: that it is this very process, in this role.
     pub fn expectation(&self) -> Expectation {
-        Expectation { run_id: self.run_id.into(), role: self.role(), replid: None }
+        Expectation { run_id: self.run_id.into(), role: self.role(), replid: None, node: None }
     }
 
     /// Whether `other` stands in this master's `slaveN:ip=…,port=…,…` rows, under any name it is known by.

@@ -17,6 +17,7 @@ fn instance(id: &str, replication: &str) -> Instance {
     Instance {
         id: id.into(),
         kind: InstanceKind::Redis,
+        shard: Some(0),
         address: address(id),
         aliases: vec![],
         link: Link {
@@ -49,8 +50,8 @@ fn replica(id: &str, priority: u64, offset: u64) -> Instance {
     instance(
         id,
         &format!(
-            "role:slave\r\n{rest}\r\nslave_repl_offset:{offset}\r\nslave_priority:{priority}\r\\
-             nconnected_slaves:0"
+            "role:slave\r\n{rest}\r\nslave_repl_offset:{offset}\r\nslave_priority:{priority}\r\n\
+             connected_slaves:0"
         ),
     )
 }
@@ -67,12 +68,21 @@ fn observation(instances: Vec<Instance>) -> Observation {
             paused: false,
             hang_limit_ms: 1000,
             self_fence_lag_s: None,
+            sentinel: None,
+            cluster: None,
         },
         instances,
-        published: None,
-        last_failover: None,
+        shards: vec![Shard {
+            index: 0,
+            published: None,
+            lineage: vec![],
+            position: None,
+            last_failover: None,
+            no_master_age_us: 0,
+        }],
         switchover: None,
         in_doubt: vec![],
+        refused: vec![],
         silent_groups_permille: 0,
         authority: true,
         parameters: "{}".into(),
@@ -192,10 +202,10 @@ fn the_promoted_one_is_master_until_its_pass_is_over() {
         meant_for: "a".into(),
         evidence: Evidence::Dead,
     };
-    after.last_failover = Some(last);
+    after.shards[0].last_failover = Some(last);
     assert_eq!(plan(after.clone()).1, [["b follows a"]]);
     // Its known fault: nobody attached in time, so the new master is passed over.
-    after.last_failover.as_mut().expect("set above").age_us = 5_000_000;
+    after.shards[0].last_failover.as_mut().expect("set above").age_us = 5_000_000;
     assert_eq!(plan(after).1, [["promote b"], ["a follows b"]]);
 }
 
@@ -204,7 +214,7 @@ fn a_paused_group_and_a_foreign_topology_get_an_answer_without_a_plan() {
     let lost = observation(vec![replica("a", 100, 1), replica("b", 100, 1)]);
     let mut paused = lost.clone();
     paused.group.paused = true;
-    assert_eq!(plan(paused), ("Verdict::Wait paused".into(), vec![]));
+    assert_eq!(plan(paused), ("Verdict::Act master-lost".into(), vec![]));
     let mut cluster = lost;
     cluster.group.topology = Topology::Cluster;
     assert_eq!(plan(cluster), ("Verdict::Refuse topology-not-served".into(), vec![]));

@@ -401,9 +401,9 @@ impl Story {
     }
 
     fn master(&self) -> Result<Endpoint, Exit> {
-        let master = self.known.decided.as_ref().and_then(|decided| decided.decision.master.as_ref());
+        let master = self.known.decided.as_ref().and_then(|decided| decided.decision.master());
         let known =
-            |id: &String| self.group.endpoints.iter().find(|endpoint| endpoint.to_string() == *id).cloned();
+            |id: &str| self.group.endpoints.iter().find(|endpoint| endpoint.to_string() == id).cloned();
         master.and_then(known).ok_or_else(|| Exit::Failed("there is no master".into()))
     }
 }
@@ -446,7 +446,8 @@ fn told(report: &Report) -> Option<(Tone, &'static str, String)> {
                 | Action::KickClients(_)
                 | Action::Configure(_)
                 | Action::Restart(_)
-                | Action::Command(_) => name,
+                | Action::Sentinel(_)
+                | Action::Cluster(_) => name,
             };
             Some((Tone::Done, word, format!("{instance}: {note}")))
         }

@@ -119,7 +119,7 @@ impl Facts {
 
     /// Who is master. None: nobody can be said to be.
     pub fn master(&self) -> Option<&str> {
-        self.view.as_ref().map_or(self.status.master.as_deref(), |view| view.decision.master.as_deref())
+        self.view.as_ref().map_or(self.status.master.as_deref(), |view| view.decision.master())
     }
 
     /// The newest decision: its reason, and the reason as a sentence.

@@ -70,8 +70,11 @@ fn view() -> View {
         "age_ms": 8, "policy": "0123456789abcdef", "operator": "operator-1",
         "observation": serde_json::from_str::<Value>(&observation).unwrap(),
         "decision": {
-            "verdict": "Wait", "reason": "replica-syncing", "explanation": "One is not in sync yet.", "master": "redis-example-0",
-            "master_goal": "redis-example-0", "stages": [], "known_loss_bytes": null, "next_look_us": 1000,
+            "verdict": "Wait", "reason": "replica-syncing", "explanation": "One is not in sync yet.",
+            "progress": "Changing", "request": null, "stages": [], "next_look_us": 1000,
+            "shards": [{
+                "index": 0, "master": "redis-example-0", "master_goal": "redis-example-0", "loss": null
+            }],
             "members": [
                 member("redis-example-0", "Master", Value::Null, Value::Null),
                 member("redis-example-1", "Replica", 1.into(), Value::Null),

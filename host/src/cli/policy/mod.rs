@@ -19,7 +19,7 @@ mod wrap;
 /// Look at a policy, ask it, check it, measure it, make one, push and pull it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  redis-operator policy decide observation.json --policy mine.wasm\n\nA \
-                        policy is a WebAssembly component that exports redis-failover:policy/policy@0.1.0 \
+                        policy is a WebAssembly component that exports redis-failover:policy/policy@0.2.0 \
                         (wit/failover.wit) and imports nothing.")]
 pub(super) struct Args {
     #[command(subcommand)]

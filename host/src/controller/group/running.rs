@@ -60,7 +60,9 @@ impl RunningGroup {
     pub fn start(context: &Context, snapshot: &Snapshot, secrets: &Secrets, assignment: &Assignment) -> Self {
         let logins = secrets.passwords.logins();
         let mut settings = settings::settings(&snapshot.redis, Timestamp::now());
-        settings.record = snapshot.record.as_ref().map(|(record, _)| record.clone()).or(settings.record);
+        if let Some((record, _)) = &snapshot.record {
+            settings.records = vec![record.clone()];
+        }
         settings.parameters.clone_from(&assignment.parameters);
         let line = Arc::clone(&assignment.line);
         let in_front = line.live().digest().to_owned();
@@ -132,7 +134,7 @@ impl RunningGroup {
         self.shadow.as_ref().and_then(Shadow::shown)
     }
 
-    /// Tells it who decides, and who is asked target.
+    /// Tells it who decides, and who is asked beside.
     pub fn serve(&mut self, context: &Context, assignment: Assignment) {
         let in_front = assignment.line.live().digest().to_owned();
         if !Arc::ptr_eq(&self.line, &assignment.line) || self.in_front != in_front {

@@ -24,7 +24,7 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    /// What our Secret should remember target the one that is wanted.
+    /// What our Secret should remember beside the one that is wanted.
     pub fn before(&self) -> Option<&str> {
         if self.given == self.wanted { self.previous.as_deref() } else { self.given.as_deref() }
     }

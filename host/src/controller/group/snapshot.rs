@@ -206,8 +206,9 @@ pub mod fixture {
 
     pub fn record(master: &str, epoch: u64) -> Record {
         let (run_id, replid) = ("r".into(), "i".into());
-        let published = Published { master: master.into(), run_id, replid, offset: 7, epoch, age_us: 0 };
-        Record { published, last_failover: None }
+        let published =
+            Published { master: master.into(), run_id, replid, offset: 7, epoch, age_us: 0, node: None };
+        Record { shard: 0, published, lineage: Vec::new(), position: None, last_failover: None }
     }
 
     /// After a change of master.
@@ -227,29 +228,26 @@ pub mod fixture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Member, Role};
+    use crate::contract::{RequestAnswer, RequestState};
+    use crate::group::Report;
+    use crate::report::script;
 
+    /// Of a group whose second instance has that health.
     fn decision(reason: &str, health: Health) -> Decision {
-        let member = Member {
-            id: "redis-cart-0".into(),
-            role: Role::Master,
-            health,
-            proof: String::new(),
-            rank: None,
-            ineligible: None,
-            lag_bytes: None,
-        };
-        Decision {
-            verdict: Verdict::Wait,
-            reason: reason.into(),
-            explanation: "because".into(),
-            master: None,
-            master_goal: None,
-            members: vec![member],
-            stages: Vec::new(),
-            known_loss_bytes: None,
-            next_look_us: 0,
+        match script::decided(Verdict::Wait, reason, "cart-0000", vec![]) {
+            Report::Decided(decided) => {
+                let mut decision = Decision::clone(&decided.decision);
+                decision.members[1].health = health;
+                decision
+            }
+            other => panic!("no decision: {other:?}"),
         }
+    }
+
+    fn refused(text: &str) -> Decision {
+        let (state, reason) = (RequestState::Refused, "no-replica".into());
+        let request = Some(RequestAnswer { state, reason, text: text.into() });
+        Decision { request, ..decision("healthy", Health::InSync) }
     }
 
     fn observe(snapshot: &mut Snapshot, decision: Decision, digest: &str, is_switching: bool) -> bool {
@@ -289,9 +287,9 @@ mod tests {
     fn a_refused_switchover_stays_refused_when_later_decisions_say_nothing_of_it() {
         let mut snapshot = fixture::snapshot(&[]);
         assert!(!snapshot.observe_refusal(&decision("healthy", Health::InSync)));
-        assert!(snapshot.observe_refusal(&decision("switchover-refused", Health::InSync)));
-        assert!(!snapshot.observe_refusal(&decision("switchover-refused", Health::InSync)), "shown already");
+        assert!(snapshot.observe_refusal(&refused("no replica is in sync")));
+        assert!(!snapshot.observe_refusal(&refused("no replica is in sync")), "shown already");
         assert!(!snapshot.observe_refusal(&decision("healthy", Health::InSync)));
-        assert_eq!(snapshot.switchover_refused.as_deref(), Some("because"));
+        assert_eq!(snapshot.switchover_refused.as_deref(), Some("no replica is in sync"));
     }
 }

@@ -57,7 +57,7 @@ pub struct Assignment {
     pub parameters: String,
     /// Why somebody else than who is named decides.
     pub problem: Option<Problem>,
-    /// Who is asked target.
+    /// Who is asked beside.
     pub shadow: Option<ShadowTarget>,
 }
 

@@ -1,4 +1,4 @@
-//! One FailoverPolicy in our reconciler: what its source has is proven and put in front, and what became of
+//! One FailoverPolicy: what its source has is proven and put in front, and what became of
 //! it is told.
 
 use super::slot::{PolicySlot, Refusal};

@@ -17,7 +17,7 @@ use std::time::Instant;
 #[derive(Clone)]
 pub struct Shadows(SyncSender<Question>);
 
-/// Who is asked target whoever decides for a group, and with what parameters.
+/// Who is asked beside whoever decides for a group, and with what parameters.
 pub struct ShadowTarget {
     parameters: String,
     slot: Arc<PolicySlot>,

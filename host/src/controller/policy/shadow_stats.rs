@@ -1,4 +1,4 @@
-//! How a policy answered target the one that decides, counted, and shown no more often than somebody would
+//! How a policy answered beside the one that decides, counted, and shown no more often than somebody would
 //! look.
 
 use crate::kubernetes::crd::ShadowStatus;

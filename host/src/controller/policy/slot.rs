@@ -16,7 +16,7 @@ pub struct PolicySlot {
     pub key: Key,
     /// Of those who name it. Who stands in is in it from the beginning.
     pub line: Arc<PolicyChain>,
-    /// Of those who have it asked target another: its faults there must not touch those for whom it decides.
+    /// Of those who have it asked beside another: its faults there must not touch those for whom it decides.
     shadow: PolicyChain,
     /// How it answered there.
     pub shadow_stats: ShadowStats,
@@ -172,13 +172,13 @@ impl PolicySlot {
         Some(Problem { reason, message: why })
     }
 
-    /// Who is to be asked target another. None: nobody was proven, or it has failed too often.
+    /// Who is to be asked beside another. None: nobody was proven, or it has failed too often.
     pub fn candidate(&self) -> Option<Arc<dyn Policy>> {
         let digest = self.state().active.as_ref()?.digest.clone();
         self.shadow.line().into_iter().next().filter(|first| first.digest() == digest)
     }
 
-    /// Notes a fault of the one that was asked target another.
+    /// Notes a fault of the one that was asked beside another.
     pub fn shadow_fault(&self, now: std::time::Duration, digest: &str, fault: &crate::policy::PolicyFault) {
         self.shadow.fault(now, digest, fault);
     }

@@ -30,7 +30,7 @@ fn what_a_careful_engine_plans() {
             with(dead(), |play| {
                 let gone = play.servers.remove(0);
                 assert_eq!(gone.id, "redis-0");
-                (play.observation.published, play.promote().source) = (None, None);
+                (play.observation.shards[0].published, play.promote().source) = (None, None);
             }),
         ),
         ("the orchestrator says that it ended", {
@@ -57,7 +57,7 @@ fn what_a_careful_engine_plans() {
         ),
         ("a restart with an append-only file, the master on record", {
             with(bootstrap(), |play| {
-                play.observation.published = dead().observation.published;
+                play.observation.shards[0].published = dead().observation.shards.remove(0).published;
                 for server in &mut play.servers {
                     (server.offset, server.keys) = (1, 10);
                 }
@@ -68,7 +68,7 @@ fn what_a_careful_engine_plans() {
                 play.decision.stages[0].actions = vec![Action::Follow(Follow {
                     id: "redis-2".into(),
                     master: "redis-0".into(),
-                    discards_bytes: 30,
+                    discards_bytes: Some(30),
                     expect: expect(Role::Master),
                 })];
             })
@@ -98,7 +98,7 @@ fn what_a_careful_engine_plans() {
         (
             "its role was taken in the last failover",
             with(rejoin(|_| {}), |play| {
-                play.observation.last_failover = last_failover("redis-2", "redis-0", 9_000_000);
+                play.observation.shards[0].last_failover = last_failover("redis-2", "redis-0", 9_000_000);
             }),
         ),
         (
@@ -158,7 +158,9 @@ fn what_a_careful_engine_plans() {
         }),
         (
             "an older failover holds nothing back",
-            with(silent(), |play| play.observation.last_failover = last_failover("x", "redis-0", 3_000_000)),
+            with(silent(), |play| {
+                play.observation.shards[0].last_failover = last_failover("x", "redis-0", 3_000_000)
+            }),
         ),
         ("nothing", Play::new(vec![], Verdict::Healthy, vec![])),
     ];

@@ -18,24 +18,25 @@ struct Play {
 impl Play {
     fn new(servers: Vec<Server>, verdict: Verdict, stages: Vec<Vec<Action>>) -> Self {
         let mut observation = observe(&servers);
-        observation.published = Some(Published {
+        observation.shards[0].published = Some(Published {
             master: "redis-0".into(),
             run_id: "run-0".into(),
             replid: "a".into(),
             offset: 100,
             epoch: 3,
             age_us: 60_000_000,
+            node: None,
         });
         let stages = stages.into_iter().map(|actions| Stage { summary: String::new(), actions }).collect();
         let decision = Decision {
             verdict,
             reason: "test".into(),
             explanation: String::new(),
-            master: None,
-            master_goal: None,
+            progress: Progress::Changing,
+            shards: vec![ShardVerdict { index: 0, master: None, master_goal: None, loss: None }],
             members: vec![],
+            request: None,
             stages,
-            known_loss_bytes: None,
             next_look_us: 1_000,
         };
         Self { servers, observation, decision }
@@ -69,7 +70,8 @@ impl Play {
                 Action::KickClients(it) => fill(&it.id, &mut it.expect),
                 Action::Configure(it) => fill(&it.id, &mut it.expect),
                 Action::Restart(_) => {}
-                Action::Command(it) => fill(&it.id, &mut it.expect),
+                Action::Sentinel(it) => fill(&it.id, &mut it.expect),
+                Action::Cluster(it) => fill(&it.id, &mut it.expect),
             }
         }
         judge(&self.observation, &self.decision)
@@ -96,6 +98,7 @@ fn member(id: &str) -> Member {
     Member {
         id: id.into(),
         role: Role::Unknown,
+        assigned: None,
         health: Health::Alive,
         proof: String::new(),
         rank: None,
@@ -105,7 +108,7 @@ fn member(id: &str) -> Member {
 }
 
 fn expect(role: Role) -> Expectation {
-    Expectation { run_id: String::new(), role, replid: None }
+    Expectation { run_id: String::new(), role, replid: None, node: None }
 }
 
 fn promote(id: &str, evidence: Evidence) -> Action {
@@ -114,12 +117,19 @@ fn promote(id: &str, evidence: Evidence) -> Action {
         source: Some("redis-0".into()),
         meant_for: id.into(),
         evidence,
+        how: Promotion::ReplicaofNoOne,
+        completes: vec![],
         expect: expect(Role::Replica),
     })
 }
 
 fn follow(id: &str, master: &str, role: Role) -> Action {
-    Action::Follow(Follow { id: id.into(), master: master.into(), discards_bytes: 0, expect: expect(role) })
+    Action::Follow(Follow {
+        id: id.into(),
+        master: master.into(),
+        discards_bytes: Some(0),
+        expect: expect(role),
+    })
 }
 
 fn pod(uid: &str) -> Pod {
@@ -203,7 +213,7 @@ fn bootstrap() -> Play {
     }
     servers[1].keys = 7;
     let mut play = Play::new(servers, Verdict::Act, vec![vec![promote("redis-1", Evidence::Bootstrap)]]);
-    play.observation.published = None;
+    play.observation.shards[0].published = None;
     play.promote().source = None;
     play
 }
@@ -234,7 +244,10 @@ fn handover() -> Play {
     });
     let servers = vec![master.clone(), Server::replica(1, &master), Server::replica(2, &master)];
     let mut play = Play::new(servers, Verdict::Act, vec![vec![action]]);
-    play.observation.switchover = Some(Switchover { target: Some("redis-1".into()), age_us: 5_000 });
+    play.observation.switchover =
+        Some(Switchover { shard: 0, target: Some("redis-1".into()), age_us: 5_000 });
+    play.decision.request =
+        Some(RequestAnswer { state: RequestState::Waiting, reason: "test".into(), text: String::new() });
     play
 }
 

@@ -5,9 +5,13 @@ use super::*;
 /// The rule, what is wrong, and the play.
 fn plays() -> Vec<(Rule, &'static str, Play)> {
     vec![
-        (Rule::Quiet, "paused", with(dead(), |play| play.observation.group.paused = true)),
-        (Rule::Quiet, "healthy with a plan", with(dead(), |play| play.decision.verdict = Verdict::Healthy)),
-        (Rule::Quiet, "act without a plan", with(dead(), |play| play.decision.stages.clear())),
+        (Rule::PlanMatchesVerdict, "paused", with(dead(), |play| play.observation.group.paused = true)),
+        (
+            Rule::PlanMatchesVerdict,
+            "healthy with a plan",
+            with(dead(), |play| play.decision.verdict = Verdict::Healthy),
+        ),
+        (Rule::PlanMatchesVerdict, "act without a plan", with(dead(), |play| play.decision.stages.clear())),
         (
             Rule::Members,
             "one is missing",
@@ -81,16 +85,34 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
                 }));
             })
         }),
-        (Rule::AllowList, "any command", {
+        (Rule::AllowList, "what only a Sentinel does", {
             with(dead(), |play| {
-                let arguments = vec!["FLUSHALL".into()];
-                play.act(Action::Command(Command {
+                let change = SentinelChange::Rewrite(Rewrite { master: "redis-1".into() });
+                play.act(Action::Sentinel(SentinelAction {
                     id: "redis-2".into(),
-                    arguments,
+                    change,
                     expect: expect(Role::Replica),
                 }));
             })
         }),
+        (Rule::AllowList, "what only a node of Redis Cluster does", {
+            with(dead(), |play| {
+                let change = ClusterChange::Reset(Reset { discards_keys: 0 });
+                play.act(Action::Cluster(ClusterAction {
+                    id: "redis-2".into(),
+                    change,
+                    expect: expect(Role::Replica),
+                }));
+            })
+        }),
+        (Rule::AllowList, "a promotion by votes", with(dead(), |play| play.promote().how = Promotion::Votes)),
+        (Rule::Members, "a shard without a verdict", with(dead(), |play| play.decision.shards.clear())),
+        (Rule::Members, "a request without an answer", with(handover(), |play| play.decision.request = None)),
+        (
+            Rule::Abdication,
+            "a gap of a handover",
+            with(ring(), |play| play.observation.shards[0].no_master_age_us = 99_999),
+        ),
         (
             Rule::AllowList,
             "another topology",
@@ -111,7 +133,7 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
             "a minority misses a master that no record names",
             with(dead(), |play| {
                 play.servers.remove(0);
-                (play.observation.published, play.promote().source) = (None, None);
+                (play.observation.shards[0].published, play.promote().source) = (None, None);
                 play.observation.group.members_desired = 4;
             }),
         ),
@@ -175,7 +197,9 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         (
             Rule::CoolDown,
             "just after another",
-            with(silent(), |play| play.observation.last_failover = last_failover("x", "redis-0", 2_000_000)),
+            with(silent(), |play| {
+                play.observation.shards[0].last_failover = last_failover("x", "redis-0", 2_000_000)
+            }),
         ),
         (
             Rule::SelfDoubt,
@@ -205,7 +229,7 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         ),
         (Rule::Bootstrap, "the one on record is only out of sight", {
             with(bootstrap(), |play| {
-                play.observation.published = dead().observation.published;
+                play.observation.shards[0].published = dead().observation.shards.remove(0).published;
                 play.servers[0].link = Link {
                     state: LinkState::Closed,
                     state_age_us: 100,
@@ -281,7 +305,7 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
                     let follow = Follow {
                         id: "redis-0".into(),
                         master: "redis-2".into(),
-                        discards_bytes: 10,
+                        discards_bytes: Some(10),
                         expect: expect(Role::Master),
                     };
                     play.decision.stages[0].actions = vec![Action::Follow(follow)];
@@ -313,7 +337,7 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
                     (last.role, last.master, last.offset) =
                         (Role::Replica, Some(("10.0.0.3".into(), 6379)), 90);
                 }),
-                |play| play.observation.published = None,
+                |play| play.observation.shards[0].published = None,
             ),
         ),
         (Rule::Lineage, "the master on record, back with no more than its heirs", {
@@ -340,10 +364,17 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
                     vec![Action::Restart(Restart { id: "redis-0".into(), uid: "u".into() })];
             })
         }),
-        (Rule::HandoverInSync, "nobody asked", with(handover(), |play| play.observation.switchover = None)),
+        (
+            Rule::HandoverInSync,
+            "nobody asked",
+            with(handover(), |play| {
+                (play.observation.switchover, play.decision.request) = (None, None);
+            }),
+        ),
         (Rule::HandoverInSync, "another was asked for", {
             with(handover(), |play| {
-                play.observation.switchover = Some(Switchover { target: Some("redis-2".into()), age_us: 1 })
+                play.observation.switchover =
+                    Some(Switchover { shard: 0, target: Some("redis-2".into()), age_us: 1 })
             })
         }),
         (Rule::HandoverInSync, "the link is down", with(handover(), |play| play.servers[1].link_up = false)),

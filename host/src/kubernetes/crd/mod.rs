@@ -11,7 +11,10 @@ pub use policy::{
     FailoverPolicyStatus, FileSource, OciSource, PolicySource, RefusedPolicy, ShadowStatus, UrlSource,
 };
 pub use schema::{definitions, parse};
-pub use status::{Condition, InstanceStatus, LastFailover, PublishedMaster, RedisStatus, Timeline};
+pub use status::{
+    Condition, GenerationStatus, InstanceStatus, LastFailover, PositionStatus, PublishedMaster, RedisStatus,
+    Timeline,
+};
 
 use k8s_openapi::api::core::v1::{
     Affinity, Container, LocalObjectReference, PersistentVolumeClaimSpec, PodSecurityContext,

@@ -37,6 +37,13 @@ pub struct RedisStatus {
     /// The master as last made known. Decisions rest on it: do not edit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<PublishedMaster>,
+    /// The generations of the group's data, newest first: by them a former master is recognised over any number of
+    /// role changes. Decisions rest on it: do not edit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lineage: Vec<GenerationStatus>,
+    /// The last position of the replication stream that was seen replicated. Decisions rest on it: do not edit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<PositionStatus>,
     /// As whom the instances log in to their master: they cannot follow another group's, whatever address it
     /// has.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,6 +163,36 @@ pub struct PublishedMaster {
     pub offset: i64,
     /// Counts changes of master.
     pub epoch: i64,
+    /// When, RFC 3339.
+    pub at: String,
+}
+
+/// Everything written under one replication id.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct GenerationStatus {
+    /// `INFO replication: master_replid`.
+    pub replication_id: String,
+    /// The Pod that was master.
+    pub master: String,
+    /// The offset at which the next generation left it. None: the present one, or not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_offset: Option<i64>,
+    /// When its master was published first, RFC 3339.
+    pub since: String,
+}
+
+/// A position of the replication stream, and the Pods that had it within a second.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PositionStatus {
+    /// `INFO replication: master_replid`.
+    pub replication_id: String,
+    /// `INFO replication: master_repl_offset`.
+    pub offset: i64,
+    /// The replicas whose own offset had reached it within a second.
+    #[serde(default)]
+    pub acknowledged_by: Vec<String>,
     /// When, RFC 3339.
     pub at: String,
 }

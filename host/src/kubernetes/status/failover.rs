@@ -1,7 +1,7 @@
 //! What came of a change of master, or of a request for one, as the status has it: told once, when it has
 //! ended.
 
-use crate::contract::Decision;
+use crate::contract::{Decision, RequestState};
 use crate::kubernetes::crd::{LastFailover, RedisStatus, Timeline};
 use crate::report::MasterChange;
 
@@ -49,13 +49,11 @@ pub fn labelled(before: RedisStatus, epoch: u64, publish_us: i64) -> RedisStatus
     RedisStatus { last_failover: before.last_failover.map(told), ..before }
 }
 
-/// Why the switchover that was asked for cannot be done. None: the decision says no such thing.
+/// Why the switchover that was requested cannot be done. None: it is done, or on its way.
 pub fn refusal(decision: &Decision) -> Option<String> {
-    (decision.reason == SWITCHOVER_REFUSED).then(|| decision.explanation.clone())
+    let answer = decision.request.as_ref().filter(|answer| answer.state == RequestState::Refused)?;
+    Some(answer.text.clone())
 }
-
-/// The reason by which a policy says that a switchover cannot be done.
-const SWITCHOVER_REFUSED: &str = "switchover-refused";
 
 #[cfg(test)]
 mod tests {
@@ -76,8 +74,9 @@ mod tests {
             offset: 7,
             epoch: 2,
             age_us: 0,
+            node: None,
         };
-        Record { published, last_failover: Some(changed) }
+        Record { shard: 0, published, lineage: vec![], position: None, last_failover: Some(changed) }
     }
 
     #[test]

@@ -26,16 +26,24 @@ pub fn instances(before: &[InstanceStatus], decision: &Decision, at: Timestamp) 
     told.collect()
 }
 
-/// Whether the status shows the other decision otherwise: its verdict, reason, master or plan differ, or the
-/// role or health of an instance. Ages and offsets make every sentence new, so sentences are not compared.
+/// Whether the status shows the other decision otherwise: its verdict, reason, masters, plan or answer to a
+/// request differ, or the role or health of an instance. Ages and offsets make every sentence new, so sentences
+/// are not compared.
 pub fn differs(one: &Decision, other: &Decision) -> bool {
-    let members = one.members.iter().zip(&other.members);
-    (one.verdict, &one.reason, &one.master, &one.master_goal)
-        != (other.verdict, &other.reason, &other.master, &other.master_goal)
-        || (one.stages.len(), one.members.len()) != (other.stages.len(), other.members.len())
+    let counts = |decision: &Decision| {
+        (decision.stages.len(), decision.shards.len(), decision.members.len(), decision.request.is_some())
+    };
+    let (mut shards, mut members) =
+        (one.shards.iter().zip(&other.shards), one.members.iter().zip(&other.members));
+    (one.verdict, &one.reason, one.progress) != (other.verdict, &other.reason, other.progress)
+        || counts(one) != counts(other)
+        || shards.any(|(one, other)| {
+            (one.index, &one.master, &one.master_goal) != (other.index, &other.master, &other.master_goal)
+        })
         || members
-            .into_iter()
             .any(|(one, other)| (&one.id, one.role, one.health) != (&other.id, other.role, other.health))
+        || one.request.as_ref().map(|answer| (answer.state, &answer.reason))
+            != other.request.as_ref().map(|answer| (answer.state, &answer.reason))
 }
 
 /// A role as the status has it.
@@ -58,6 +66,9 @@ pub fn health_word(health: Health) -> &'static str {
         Health::Dead => "Dead",
         Health::Abdicated => "Abdicated",
         Health::Amnesic => "Amnesic",
+        Health::Blank => "Blank",
+        Health::Stranger => "Stranger",
+        Health::Isolated => "Isolated",
     }
 }
 
@@ -67,12 +78,13 @@ const PROOF_BYTES_MAX: usize = 200;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Member, Verdict};
+    use crate::contract::{Member, Progress, ShardVerdict, Verdict};
 
     fn decision() -> Decision {
         let member = |id: &str, role, health| Member {
             id: id.into(),
             role,
+            assigned: None,
             health,
             proof: "it is so ".repeat(50),
             rank: None,
@@ -83,14 +95,14 @@ mod tests {
             verdict: Verdict::Healthy,
             reason: "healthy".into(),
             explanation: "because".into(),
-            master: Some("a".into()),
-            master_goal: None,
+            progress: Progress::Settled,
+            shards: vec![ShardVerdict { index: 0, master: Some("a".into()), master_goal: None, loss: None }],
+            request: None,
             members: vec![
                 member("a", Role::Master, Health::InSync),
                 member("b", Role::Replica, Health::InSync),
             ],
             stages: vec![],
-            known_loss_bytes: None,
             next_look_us: 0,
         }
     }
@@ -121,11 +133,12 @@ mod tests {
         assert!(differs(&one, &other));
         other.members.pop();
         assert!(differs(&one, &other));
-        let changes: [fn(&mut Decision); 5] = [
+        let changes: [fn(&mut Decision); 6] = [
             |decision| decision.verdict = Verdict::Wait,
             |decision| decision.reason = "replica-syncing".into(),
-            |decision| decision.master = None,
-            |decision| decision.master_goal = Some("b".into()),
+            |decision| decision.progress = Progress::Hindered,
+            |decision| decision.shards[0].master = None,
+            |decision| decision.shards[0].master_goal = Some("b".into()),
             |decision| decision.members[0].id = "c".into(),
         ];
         for change in changes {

@@ -4,9 +4,11 @@ pub mod failover;
 pub mod instances;
 pub mod write;
 
-use super::crd::{Condition, LastFailover, PublishedMaster, Redis, RedisStatus};
+use super::crd::{
+    Condition, GenerationStatus, LastFailover, PositionStatus, PublishedMaster, Redis, RedisStatus,
+};
 use super::objects::{self, GROUP_LABEL};
-use crate::contract::{Decision, Health, Verdict};
+use crate::contract::{Decision, Health, Progress};
 use crate::group::Record;
 use instances::instances;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -45,7 +47,7 @@ pub fn decided(
 ) -> RedisStatus {
     let answers = |health: Health| !matches!(health, Health::Dead | Health::Silent | Health::Suspect);
     RedisStatus {
-        master: decision.master.clone(),
+        master: decision.master().map(str::to_owned),
         replicas: i32::try_from(decision.members.iter().filter(|member| answers(member.health)).count())
             .unwrap_or(i32::MAX),
         selector: format!("{GROUP_LABEL}={}", redis.name_any()),
@@ -90,7 +92,20 @@ pub fn published(before: RedisStatus, record: &Record, now: Timestamp) -> RedisS
         Some(new) if same_epoch && is_known(&new) => before.last_failover.clone(),
         other => other,
     };
-    RedisStatus { published: Some(master), last_failover, ..before }
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let lineage = record.lineage.iter().map(|generation| GenerationStatus {
+        replication_id: generation.replid.clone(),
+        master: generation.master.clone(),
+        end_offset: generation.end_offset.map(number),
+        since: at(generation.age_us),
+    });
+    let position = record.position.as_ref().map(|position| PositionStatus {
+        replication_id: position.replid.clone(),
+        offset: number(position.offset),
+        acknowledged_by: position.acknowledged_by.clone(),
+        at: at(position.age_us),
+    });
+    RedisStatus { published: Some(master), lineage: lineage.collect(), position, last_failover, ..before }
 }
 
 /// The status with its conditions. `now` is for those that change.
@@ -102,11 +117,9 @@ pub fn standing(before: RedisStatus, state: &State<'_>, now: Timestamp) -> Redis
 
 fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Condition> {
     let decision = state.decision;
-    let is_syncing = decision.is_some_and(|decision| decision.reason == "replica-syncing");
-    let is = |verdict: Verdict| decision.is_some_and(|decision| decision.verdict == verdict);
-    let has_master = decision.is_some_and(|decision| decision.master.is_some());
-    let is_progressing = is(Verdict::Act) || is(Verdict::Wait) && (is_syncing || !has_master);
-    let is_degraded = is(Verdict::Refuse) || is(Verdict::Wait) && !is_syncing;
+    let is = |progress: Progress| decision.is_some_and(|decision| decision.progress == progress);
+    let has_master = decision.is_some_and(|decision| decision.master().is_some());
+    let (is_progressing, is_degraded) = (is(Progress::Changing), is(Progress::Hindered));
     let why = match decision {
         Some(decision) => (camel(&decision.reason), decision.explanation.clone()),
         None => ("Starting".into(), "nothing was decided yet: no instance was seen".into()),
@@ -268,7 +281,7 @@ fn word(case: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Evidence, Member, Published, Role};
+    use crate::contract::{Evidence, Generation, Member, Position, Published, Role, ShardVerdict, Verdict};
     use crate::group::{Changed, Moment};
     use crate::kubernetes::crd::parse;
     use serde_json::json;
@@ -283,6 +296,7 @@ mod tests {
         let member = |id: &str, role, health| Member {
             id: id.into(),
             role,
+            assigned: None,
             health,
             proof: String::new(),
             rank: None,
@@ -293,14 +307,19 @@ mod tests {
             verdict,
             reason: reason.into(),
             explanation: "because".into(),
-            master: master.map(Into::into),
-            master_goal: None,
+            progress: if verdict == Verdict::Healthy { Progress::Settled } else { Progress::Hindered },
+            shards: vec![ShardVerdict {
+                index: 0,
+                master: master.map(Into::into),
+                master_goal: None,
+                loss: None,
+            }],
+            request: None,
             members: vec![
                 member("a", Role::Master, Health::InSync),
                 member("b", Role::Unknown, Health::Dead),
             ],
             stages: vec![],
-            known_loss_bytes: None,
             next_look_us: 0,
         }
     }
@@ -469,11 +488,29 @@ mod tests {
             offset: 7,
             epoch: 2,
             age_us: 0,
+            node: None,
         };
-        let record = Record { published: published_master, last_failover: Some(changed) };
+        let generation = |replid: &str, end_offset| Generation {
+            replid: replid.into(),
+            master: "b".into(),
+            end_offset,
+            age_us: 3_000_000,
+        };
+        let record = Record {
+            shard: 0,
+            published: published_master,
+            lineage: vec![generation("i", None), generation("h", Some(5))],
+            position: Some(Position {
+                replid: "i".into(),
+                offset: 6,
+                acknowledged_by: vec!["b".into()],
+                age_us: 1_000_000,
+            }),
+            last_failover: Some(changed),
+        };
         let status = published(RedisStatus::default(), &record, at(100));
-        let read =
-            crate::kubernetes::settings::settings(&Redis { status: Some(status), ..redis() }, at(100)).record;
-        assert_eq!(read, Some(record));
+        let read = crate::kubernetes::settings::settings(&Redis { status: Some(status), ..redis() }, at(100))
+            .records;
+        assert_eq!(read, [record]);
     }
 }

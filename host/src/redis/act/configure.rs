@@ -3,13 +3,9 @@
 use super::role::text;
 use super::{ActFailure, all_good, ask};
 use crate::redis::Connection;
+use crate::topology::allowed::Directive;
 use redis::Value;
 use std::time::Instant;
-
-/// What a policy may set: the self-fence of a master, the pace of replication's heartbeat, the order of
-/// succession. Redis 5 knows all four by these names.
-const DIRECTIVES: [&str; 4] =
-    ["min-replicas-max-lag", "min-replicas-to-write", "repl-ping-replica-period", "replica-priority"];
 
 /// Sets `directive` and reads it back.
 ///
@@ -22,11 +18,8 @@ pub async fn configure(
     deadline: Instant,
 ) -> Result<(), ActFailure> {
     const STEP: &str = "configure";
-    if !DIRECTIVES.contains(&directive) {
-        let why =
-            format!("{directive:?} is not among the directives that may be set: {}", DIRECTIVES.join(", "));
-        return Err(ActFailure::Precondition { step: STEP, why });
-    }
+    let known = Directive::parse(directive).and_then(|known| known.check(to));
+    known.map_err(|why| ActFailure::Precondition { step: STEP, why })?;
     let replies =
         ask(connection, STEP, &[&["CONFIG", "SET", directive, to], &["CONFIG", "GET", directive]], deadline)
             .await?;

@@ -14,7 +14,6 @@
 //! | fence, unfence | `ROLE` `CLIENT PAUSE ms WRITE`, `CLIENT UNPAUSE` | OK; the pause ends by itself |
 //! | kick clients | `CLIENT KILL TYPE normal`, `… pubsub` | the number of killed clients; outside of any transaction |
 //! | configure | `CONFIG SET` `CONFIG GET` | the value read back |
-//! | command | its words | no error reply |
 //!
 //! Nothing else may stand in those transactions: one command that an ACL denies aborts all of them
 //! (EXECABORT), and a missing right to kill clients must never stop a promotion. A target that is already as
@@ -24,7 +23,6 @@
 //! [`ActFailure::InDoubt`].
 
 mod clients;
-mod command;
 mod configure;
 mod fence;
 mod follow;
@@ -34,7 +32,6 @@ mod role;
 mod write_pause;
 
 pub use clients::{Kicked, kick_clients};
-pub use command::command;
 pub use configure::configure;
 pub use fence::{fence, unfence};
 pub use follow::{Followed, follow};

@@ -89,22 +89,29 @@ mod component {
             let member = |instance: &Instance| Member {
                 id: instance.id.clone(),
                 role: Role::Unknown,
+                assigned: None,
                 health: Health::Alive,
                 proof: "none".into(),
                 rank: None,
                 ineligible: None,
                 lag_bytes: None,
             };
+            let shard = |shard: &Shard| ShardVerdict {
+                index: shard.index,
+                master: None,
+                master_goal: None,
+                loss: None,
+            };
             let mut decision = Decision {
                 verdict: Verdict::Healthy,
                 reason: "none".into(),
                 // Counts the calls that this instance has seen.
                 explanation: (CALLS.fetch_add(1, Ordering::Relaxed) + 1).to_string(),
-                master: None,
-                master_goal: None,
+                progress: Progress::Settled,
+                shards: observation.shards.iter().map(shard).collect(),
                 members: observation.instances.iter().map(member).collect(),
+                request: None,
                 stages: vec![],
-                known_loss_bytes: None,
                 next_look_us: 1_000_000,
             };
             match behaviour.as_str() {
@@ -114,7 +121,7 @@ mod component {
                 }
                 "forgets-a-member" => drop(decision.members.pop()),
                 "acts-without-plan" => decision.verdict = Verdict::Act,
-                "names-a-stranger" => decision.master = Some("stranger".into()),
+                "names-a-stranger" => decision.shards[0].master = Some("stranger".into()),
                 _ => {}
             }
             decision

@@ -1,8 +1,65 @@
-//! The allow-list of what a policy may want to see: exact read-only commands. Observations are logged and
-//! pasted into issues, so nothing here may return a secret, a key, a value or a client's command (never ACL,
+//! What the host sends for a policy: read-only commands whose replies it may want, and directives that it may set.
+//! The one list of each, used by the check of descriptions, the guard and the executor. Observations are logged and
+//! pasted into issues, so no wanted command may return a secret, a key, a value or a client's command (never ACL,
 //! SLOWLOG, MONITOR, `CONFIG GET *`).
 
 use crate::contract::{InstanceKind, Topology, Want};
+
+/// A directive that `configure` may set. Nothing secret, nothing that touches data or disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Directive {
+    /// `min-replicas-max-lag`, of the self-fence.
+    MinReplicasMaxLag,
+    /// `min-replicas-to-write`, of the self-fence.
+    MinReplicasToWrite,
+    /// `repl-ping-replica-period`: the heartbeat of a master's links.
+    ReplPingReplicaPeriod,
+    /// `replica-priority`: the order of succession.
+    ReplicaPriority,
+}
+
+impl Directive {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::MinReplicasMaxLag,
+        Self::MinReplicasToWrite,
+        Self::ReplPingReplicaPeriod,
+        Self::ReplicaPriority,
+    ];
+
+    /// The directive of that name, as `CONFIG SET` has it since Redis 5.
+    ///
+    /// # Errors
+    /// One sentence that names it and those that may be set.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|directive| directive.name() == name);
+        found.ok_or_else(|| format!("directive {name:?} may not be set; those that may are {}", names()))
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MinReplicasMaxLag => "min-replicas-max-lag",
+            Self::MinReplicasToWrite => "min-replicas-to-write",
+            Self::ReplPingReplicaPeriod => "repl-ping-replica-period",
+            Self::ReplicaPriority => "replica-priority",
+        }
+    }
+
+    /// Checks the value: each takes a plain number of 32 bits.
+    ///
+    /// # Errors
+    /// One sentence that names the directive and the value.
+    pub fn check(self, value: &str) -> Result<(), String> {
+        let is_number = value.parse::<u32>().is_ok_and(|number| number.to_string() == value);
+        if is_number {
+            Ok(())
+        } else {
+            Err(format!("directive {} takes a number, not {value:?}", self.name()))
+        }
+    }
+}
 
 /// Whether the host will run it. Words count as written: commands in capitals, sections and directives in
 /// small letters, so that one command has one name in every observation.
@@ -11,7 +68,7 @@ pub fn is_allowed(want: &Want) -> bool {
     match (want.kind, words.as_slice()) {
         (InstanceKind::Redis, ["ROLE"]) => true,
         (InstanceKind::Redis, ["INFO", section]) => INFO_SECTIONS.contains(section),
-        (InstanceKind::Redis, ["CONFIG", "GET", directive]) => DIRECTIVES.contains(directive),
+        (InstanceKind::Redis, ["CONFIG", "GET", directive]) => READABLE.contains(directive),
         (InstanceKind::Redis, ["CLUSTER", about]) => {
             want.topology == Topology::Cluster && CLUSTER.contains(about)
         }
@@ -39,7 +96,7 @@ const INFO_SECTIONS: [&str; 10] = [
 ];
 
 /// What a failover may hang on. The two patterns match nothing else in Redis 5 to 8 and Valkey.
-const DIRECTIVES: [&str; 20] = [
+const READABLE: [&str; 20] = [
     "appendonly",
     "cluster-node-timeout",
     "cluster-require-full-coverage",
@@ -72,6 +129,20 @@ mod tests {
 
     fn want(topology: Topology, kind: InstanceKind, command: &str) -> Want {
         Want { topology, kind, arguments: command.split(' ').map(str::to_owned).collect() }
+    }
+
+    #[test]
+    fn a_directive_of_the_list_takes_a_number_and_no_other_is_set() {
+        for directive in Directive::ALL {
+            assert_eq!(Directive::parse(directive.name()), Ok(directive));
+            assert_eq!(directive.check("10"), Ok(()));
+        }
+        for name in ["repl-timeout", "requirepass", "dir", "MIN-REPLICAS-TO-WRITE", ""] {
+            assert!(Directive::parse(name).unwrap_err().contains("min-replicas-to-write"), "{name}");
+        }
+        for value in ["", "-1", "01", "1 ", "4294967296", "yes"] {
+            assert!(Directive::ReplicaPriority.check(value).is_err(), "{value:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,33 @@
+//! What the host knows of Redis instances in a replication group: the standard replies, and what counts in them.
+
+use failover_core::facts::{
+    INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER, PersistenceFacts, ReplicationFacts,
+    ServerFacts, keys,
+};
+use std::hash::Hash;
+
+/// In the order in which they are sent: what a failover hangs on comes first.
+pub(super) const COMMANDS: [&str; 4] = [INFO_REPLICATION, INFO_SERVER, INFO_PERSISTENCE, INFO_KEYSPACE];
+
+/// Hashes what a decision may turn on, and returns the place in the stream. None: not one of [`COMMANDS`].
+pub(super) fn read(command: &str, text: &str, hasher: &mut impl std::hash::Hasher) -> Option<Option<u64>> {
+    match command {
+        INFO_REPLICATION => {
+            let facts = ReplicationFacts::parse(text);
+            let ReplicationFacts { role, link_up, is_syncing, priority, is_announced, in_failover, .. } =
+                facts;
+            (role as u8, link_up, is_syncing, priority, is_announced, in_failover).hash(hasher);
+            facts.master.map(|place| place.to_string()).hash(hasher);
+            facts.history.map(|history| (history.replid, history.former)).hash(hasher);
+            for row in facts.attached {
+                (row.place.to_string(), row.online).hash(hasher);
+            }
+            return Some(facts.history.map(|history| history.offset));
+        }
+        INFO_SERVER => ServerFacts::parse(text).run_id.hash(hasher),
+        INFO_PERSISTENCE => PersistenceFacts::parse(text).loading.hash(hasher),
+        INFO_KEYSPACE => keys(text).map(|keys| keys == 0).hash(hasher),
+        _ => return None,
+    }
+    Some(None)
+}
