@@ -19,7 +19,7 @@ use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_util::StreamExt;
 use group::{Observed, reconcile};
 use k8s_openapi::api::core::v1::Pod;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch::Receiver;
@@ -33,9 +33,6 @@ struct Controller {
     pods: BTreeMap<Key, BTreeMap<String, Arc<Pod>>>,
     revisions: BTreeMap<Key, String>,
     nodes: BTreeMap<String, Place>,
-    /// What a watch that began anew has told so far: resources, and Pods.
-    listed: Option<BTreeSet<Key>>,
-    listed_pods: Option<BTreeSet<(Key, String)>>,
     /// Who has not seen all of these yet, cannot take over.
     lists: Vec<(&'static str, Dependency)>,
 }
@@ -55,17 +52,8 @@ pub async fn run(context: Context, namespace: Option<&str>, authority: Receiver<
         .iter()
         .map(|kind| (*kind, context.health.contact(format!("the list of {kind} objects"), u64::MAX)))
         .collect();
-    let mut controller = Controller {
-        context: Arc::new(context),
-        authority,
-        reconcilers,
-        pods,
-        revisions,
-        nodes,
-        listed: None,
-        listed_pods: None,
-        lists,
-    };
+    let mut controller =
+        Controller { context: Arc::new(context), authority, reconcilers, pods, revisions, nodes, lists };
     while let Some(happening) = happenings.next().await {
         controller.take(happening);
     }
@@ -74,12 +62,8 @@ pub async fn run(context: Context, namespace: Option<&str>, authority: Receiver<
 impl Controller {
     fn take(&mut self, happening: WatchEvent) {
         match happening {
-            WatchEvent::Wanted(key, redis) => {
-                self.note_listed(&key);
-                self.want(key, redis);
-            }
+            WatchEvent::Wanted(key, redis) => self.want(key, redis),
             WatchEvent::Invalid(key, error) => {
-                self.note_listed(&key);
                 tracing::warn!(
                     namespace = key.0,
                     name = key.1,
@@ -95,9 +79,6 @@ impl Controller {
             WatchEvent::Unwanted(key) => drop(self.reconcilers.remove(&key)),
             WatchEvent::Pod(key, pod) => {
                 let name = pod.metadata.name.clone().unwrap_or_default();
-                if let Some(listed) = &mut self.listed_pods {
-                    listed.insert((key.clone(), name.clone()));
-                }
                 self.pods.entry(key.clone()).or_default().insert(name, Arc::clone(&pod));
                 self.observed_with(&pod).into_iter().for_each(|word| self.tell(&key, word));
             }
@@ -119,45 +100,14 @@ impl Controller {
                     .for_each(|(_, reconciler)| drop(reconciler.observed.unbounded_send(Observed::Secret)));
             }
             WatchEvent::Node(name, place) => self.see_node(name, place),
-            WatchEvent::Listing("Redis") => self.listed = Some(BTreeSet::new()),
-            WatchEvent::Listing("Pod") => self.listed_pods = Some(BTreeSet::new()),
-            WatchEvent::Listing(kind) => self.tell_all(&Observed::Listing(kind)),
-            WatchEvent::Listed(kind) => self.all_listed(kind),
+            WatchEvent::Listed(kind) => self.lists_of(kind, Dependency::heard),
             WatchEvent::Refused(kind) => self.lists_of(kind, Dependency::refused),
-        }
-    }
-
-    fn all_listed(&mut self, kind: &'static str) {
-        self.lists_of(kind, Dependency::heard);
-        match kind {
-            "Redis" => {
-                if let Some(listed) = self.listed.take() {
-                    self.reconcilers.retain(|key, _| listed.contains(key));
-                }
-            }
-            "Pod" => {
-                let Some(listed) = self.listed_pods.take() else { return };
-                let known = self
-                    .pods
-                    .iter()
-                    .flat_map(|(key, pods)| pods.keys().map(|name| (key.clone(), name.clone())));
-                for (key, name) in known.filter(|pod| !listed.contains(pod)).collect::<Vec<_>>() {
-                    self.forget_pod(&key, name);
-                }
-            }
-            _ => self.tell_all(&Observed::Listed(kind)),
         }
     }
 
     fn lists_of(&self, kind: &'static str, say: impl Fn(&Dependency, Moment)) {
         let now = moment(self.context.start, Instant::now());
         self.lists.iter().filter(|(of, _)| *of == kind).for_each(|(_, list)| say(list, now));
-    }
-
-    fn note_listed(&mut self, key: &Key) {
-        if let Some(listed) = &mut self.listed {
-            listed.insert(key.clone());
-        }
     }
 
     fn want(&mut self, key: Key, redis: Arc<Redis>) {
@@ -218,9 +168,5 @@ impl Controller {
             // A reconciler that has ended is about to be dropped here, too.
             drop(reconciler.observed.unbounded_send(word));
         }
-    }
-
-    fn tell_all(&self, word: &Observed) {
-        self.reconcilers.keys().for_each(|key| self.tell(key, word.clone()));
     }
 }

@@ -6,6 +6,7 @@ pub mod crd;
 pub mod error;
 pub mod events;
 pub mod lease;
+pub mod listed;
 pub mod nodes;
 pub mod objects;
 pub mod pods;

@@ -42,8 +42,7 @@ use observe::{Finding, Inputs, SecretReader};
 use publish::Publisher;
 use rollout::roll;
 use running::RunningGroup;
-use snapshot::{ObjectKey, Snapshot};
-use std::collections::BTreeSet;
+use snapshot::Snapshot;
 use std::sync::Arc;
 use std::time::Duration;
 use step::StepResult;
@@ -58,8 +57,6 @@ struct Reconciler {
     running: Option<RunningGroup>,
     /// Where `kubectl redis` sees the newest decision.
     view: PublishedView,
-    /// Objects that were known when a listing began, and were not listed since.
-    unlisted: BTreeSet<ObjectKey>,
     secrets: SecretReader,
 }
 

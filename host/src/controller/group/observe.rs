@@ -17,7 +17,6 @@ use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -41,10 +40,6 @@ pub enum Observed {
     Revision(String),
     /// An object was changed, maybe by us: its kind, its name, its version now. None: it was deleted.
     Object(&'static str, String, Option<u64>),
-    /// All objects of a kind are listed anew from here.
-    Listing(&'static str),
-    /// Those that were not listed since are gone.
-    Listed(&'static str),
     /// A Secret that the resource names was changed, made or deleted.
     Secret,
 }
@@ -147,7 +142,7 @@ impl Reconciler {
         let view = context.inspector.open(&snapshot.namespace(), &snapshot.redis.name_any());
         let mut secrets = SecretReader::new(found);
         secrets.read(&context, &snapshot.redis);
-        Self { context, snapshot, running: None, view, unlisted: BTreeSet::new(), secrets }
+        Self { context, snapshot, running: None, view, secrets }
     }
 
     /// Whether it changes the snapshot, or what the group should know.
@@ -199,7 +194,6 @@ impl Reconciler {
             Observed::Revision(revision) => snapshot.revision = revision,
             Observed::Object(kind, name, version) => {
                 let key = (kind, name);
-                self.unlisted.remove(&key);
                 match version {
                     Some(version) => {
                         snapshot.missing.remove(&key);
@@ -210,16 +204,6 @@ impl Reconciler {
                         snapshot.missing.insert(key);
                     }
                 }
-            }
-            Observed::Listing(kind) => {
-                self.unlisted.extend(snapshot.seen.keys().filter(|(of, _)| *of == kind).cloned())
-            }
-            Observed::Listed(kind) => {
-                let (gone, rest): (BTreeSet<_>, BTreeSet<_>) =
-                    std::mem::take(&mut self.unlisted).into_iter().partition(|(of, _)| *of == kind);
-                self.unlisted = rest;
-                snapshot.seen.retain(|key, _| !gone.contains(key));
-                snapshot.missing.extend(gone);
             }
             Observed::Secret => self.secrets.read(&self.context, &snapshot.redis),
         }

@@ -144,8 +144,8 @@ mod tests {
         let write = |roles: &[(&str, &'static str)]| {
             roles.iter().map(|(pod, role)| ((*pod).to_owned(), *role)).collect::<Vec<_>>()
         };
-        let rows: [(&str, Option<&str>, Vec<(String, &str)>); 4] = [
-            ("no master is published", None, vec![]),
+        let rows = [
+            ("no master is published", None, write(&[])),
             (
                 "the master changed: both change, and a new Pod gets its first",
                 Some("a"),
