@@ -93,6 +93,7 @@ cases![
     Anywhere operator::the_walk_through_of_the_predecessor_works,
     Here operator::a_killed_master_is_replaced_and_comes_back_as_a_replica_without_harm,
     Anywhere operator::what_is_deleted_or_edited_is_made_right_again,
+    Anywhere operator::a_status_that_another_client_wrote_is_taken_over_and_made_right,
     Anywhere changes::a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled_out_without_loss,
     Anywhere changes::a_directive_that_redis_refuses_is_told_and_restarts_nobody,
     Here changes::a_password_is_changed_live_without_restart_or_loss,

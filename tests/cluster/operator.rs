@@ -1,6 +1,6 @@
 //! `redis-operator run` on a cluster: what a user does, and what becomes of the data.
 
-use super::rig::{Customer, Operator, another_master, example, say, settled, write_through};
+use super::rig::{Customer, Operator, another_master, example, redis, say, settled, write_through};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::DeleteParams;
@@ -59,4 +59,29 @@ pub async fn what_is_deleted_or_edited_is_made_right_again(cluster: &Cluster, na
     })
     .await;
     assert_eq!(settled(cluster, namespace, 3).await, master);
+}
+
+/// As an operator from before server-side apply wrote it, and as a person may: by merge patch.
+pub async fn a_status_that_another_client_wrote_is_taken_over_and_made_right(
+    cluster: &Cluster,
+    namespace: &str,
+) {
+    cluster.apply(&example(namespace, 2, "")).await;
+    let edit = async || {
+        let words =
+            ["patch", "redis", "example", "--subresource=status", "--type=merge", "-n", namespace, "-p"];
+        let shadow = r#"{"policy": "gone", "agreed": 1, "differed": 0, "faults": 0, "dropped": 0}"#;
+        let patch = format!(r#"{{"status": {{"shadow": {shadow}, "replicas": 9}}}}"#);
+        cluster.kubectl(&[&words[..], &[patch.as_str()]].concat()).await.unwrap();
+    };
+    let is_right = async || {
+        let status = redis(cluster, namespace).await?.status?;
+        (status.shadow.is_none() && status.replicas == 2).then_some(status.published?.epoch)
+    };
+    edit().await;
+    let _operator = Operator::start(cluster, namespace);
+    settled(cluster, namespace, 2).await;
+    let epoch = until("what the former operator wrote is gone", is_right).await;
+    edit().await;
+    assert_eq!(until("what a person wrote is gone", is_right).await, epoch, "the record stays");
 }

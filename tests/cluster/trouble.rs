@@ -142,7 +142,7 @@ pub async fn what_is_somebody_elses_is_left_alone_and_told(cluster: &Cluster, na
             ])
             .await
             .ok()?;
-        told.contains("Service redis-example-master is there").then_some(())
+        told.contains("Service redis-example-master exists").then_some(())
     })
     .await;
     let selector = cluster

@@ -17,9 +17,9 @@ use crate::kubernetes::watch::{KINDS, Key, WatchEvent, watch};
 use crate::report::Dependency;
 use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_util::StreamExt;
-use group::{Word, reconcile};
+use group::{Observed, reconcile};
 use k8s_openapi::api::core::v1::Pod;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch::Receiver;
@@ -33,15 +33,12 @@ struct Controller {
     pods: BTreeMap<Key, BTreeMap<String, Arc<Pod>>>,
     revisions: BTreeMap<Key, String>,
     nodes: BTreeMap<String, Place>,
-    /// What a watch that began anew has told so far: resources, and Pods.
-    listed: Option<BTreeSet<Key>>,
-    listed_pods: Option<BTreeSet<(Key, String)>>,
     /// Who has not seen all of these yet, cannot take over.
     lists: Vec<(&'static str, Dependency)>,
 }
 
 struct Handle {
-    words: UnboundedSender<Word>,
+    observed: UnboundedSender<Observed>,
     /// The Secrets that it names.
     secrets: Vec<String>,
 }
@@ -55,17 +52,8 @@ pub async fn run(context: Context, namespace: Option<&str>, authority: Receiver<
         .iter()
         .map(|kind| (*kind, context.health.contact(format!("the list of {kind} objects"), u64::MAX)))
         .collect();
-    let mut controller = Controller {
-        context: Arc::new(context),
-        authority,
-        reconcilers,
-        pods,
-        revisions,
-        nodes,
-        listed: None,
-        listed_pods: None,
-        lists,
-    };
+    let mut controller =
+        Controller { context: Arc::new(context), authority, reconcilers, pods, revisions, nodes, lists };
     while let Some(happening) = happenings.next().await {
         controller.take(happening);
     }
@@ -74,12 +62,8 @@ pub async fn run(context: Context, namespace: Option<&str>, authority: Receiver<
 impl Controller {
     fn take(&mut self, happening: WatchEvent) {
         match happening {
-            WatchEvent::Wanted(key, redis) => {
-                self.note_listed(&key);
-                self.want(key, redis);
-            }
+            WatchEvent::Wanted(key, redis) => self.want(key, redis),
             WatchEvent::Invalid(key, error) => {
-                self.note_listed(&key);
                 tracing::warn!(
                     namespace = key.0,
                     name = key.1,
@@ -87,7 +71,7 @@ impl Controller {
                     "not understood; what was wanted before stands"
                 );
                 if self.reconcilers.contains_key(&key) {
-                    self.tell(&key, Word::Invalid(error));
+                    self.tell(&key, Observed::Invalid(error));
                 } else if *self.authority.borrow() {
                     tokio::spawn(refuse(self.context.client.clone(), key, error));
                 }
@@ -95,19 +79,16 @@ impl Controller {
             WatchEvent::Unwanted(key) => drop(self.reconcilers.remove(&key)),
             WatchEvent::Pod(key, pod) => {
                 let name = pod.metadata.name.clone().unwrap_or_default();
-                if let Some(listed) = &mut self.listed_pods {
-                    listed.insert((key.clone(), name.clone()));
-                }
                 self.pods.entry(key.clone()).or_default().insert(name, Arc::clone(&pod));
-                self.words_of(&pod).into_iter().for_each(|word| self.tell(&key, word));
+                self.observed_with(&pod).into_iter().for_each(|word| self.tell(&key, word));
             }
             WatchEvent::PodGone(key, name) => self.forget_pod(&key, name),
             WatchEvent::Revision(key, revision) => {
                 self.revisions.insert(key.clone(), revision.clone());
-                self.tell(&key, Word::Revision(revision));
+                self.tell(&key, Observed::Revision(revision));
             }
             WatchEvent::Object(key, kind, name, version) => {
-                self.tell(&key, Word::Object(kind, name, version))
+                self.tell(&key, Observed::Object(kind, name, version))
             }
             WatchEvent::Secret((namespace, name)) => {
                 let of = |(key, reconciler): &(&Key, &Handle)| {
@@ -116,48 +97,17 @@ impl Controller {
                 self.reconcilers
                     .iter()
                     .filter(of)
-                    .for_each(|(_, reconciler)| drop(reconciler.words.unbounded_send(Word::Secret)));
+                    .for_each(|(_, reconciler)| drop(reconciler.observed.unbounded_send(Observed::Secret)));
             }
             WatchEvent::Node(name, place) => self.see_node(name, place),
-            WatchEvent::Listing("Redis") => self.listed = Some(BTreeSet::new()),
-            WatchEvent::Listing("Pod") => self.listed_pods = Some(BTreeSet::new()),
-            WatchEvent::Listing(kind) => self.tell_all(&Word::Listing(kind)),
-            WatchEvent::Listed(kind) => self.all_listed(kind),
+            WatchEvent::Listed(kind) => self.lists_of(kind, Dependency::heard),
             WatchEvent::Refused(kind) => self.lists_of(kind, Dependency::refused),
-        }
-    }
-
-    fn all_listed(&mut self, kind: &'static str) {
-        self.lists_of(kind, Dependency::heard);
-        match kind {
-            "Redis" => {
-                if let Some(listed) = self.listed.take() {
-                    self.reconcilers.retain(|key, _| listed.contains(key));
-                }
-            }
-            "Pod" => {
-                let Some(listed) = self.listed_pods.take() else { return };
-                let known = self
-                    .pods
-                    .iter()
-                    .flat_map(|(key, pods)| pods.keys().map(|name| (key.clone(), name.clone())));
-                for (key, name) in known.filter(|pod| !listed.contains(pod)).collect::<Vec<_>>() {
-                    self.forget_pod(&key, name);
-                }
-            }
-            _ => self.tell_all(&Word::Listed(kind)),
         }
     }
 
     fn lists_of(&self, kind: &'static str, say: impl Fn(&Dependency, Moment)) {
         let now = moment(self.context.start, Instant::now());
         self.lists.iter().filter(|(of, _)| *of == kind).for_each(|(_, list)| say(list, now));
-    }
-
-    fn note_listed(&mut self, key: &Key) {
-        if let Some(listed) = &mut self.listed {
-            listed.insert(key.clone());
-        }
     }
 
     fn want(&mut self, key: Key, redis: Arc<Redis>) {
@@ -171,24 +121,24 @@ impl Controller {
             password.into_iter().chain(redis.spec.tls.as_ref().map(|tls| tls.secret_name.clone())).collect();
         if let Some(reconciler) = self.reconcilers.get_mut(&key) {
             reconciler.secrets = secrets;
-            return self.tell(&key, Word::Wanted(redis));
+            return self.tell(&key, Observed::Redis(redis));
         }
-        let (words, heard) = unbounded();
-        tokio::spawn(reconcile(Arc::clone(&self.context), redis, heard, self.authority.clone()));
+        let (observed, inputs) = unbounded();
+        tokio::spawn(reconcile(Arc::clone(&self.context), redis, inputs, self.authority.clone()));
         for pod in self.pods.get(&key).into_iter().flat_map(BTreeMap::values) {
-            self.words_of(pod).into_iter().for_each(|word| drop(words.unbounded_send(word)));
+            self.observed_with(pod).into_iter().for_each(|word| drop(observed.unbounded_send(word)));
         }
         if let Some(revision) = self.revisions.get(&key) {
-            drop(words.unbounded_send(Word::Revision(revision.clone())));
+            drop(observed.unbounded_send(Observed::Revision(revision.clone())));
         }
-        self.reconcilers.insert(key, Handle { words, secrets });
+        self.reconcilers.insert(key, Handle { observed, secrets });
     }
 
     /// A Pod, after the node that it runs on.
-    fn words_of(&self, pod: &Arc<Pod>) -> Vec<Word> {
+    fn observed_with(&self, pod: &Arc<Pod>) -> Vec<Observed> {
         let known = node(pod).and_then(|name| self.nodes.get_key_value(name));
-        let place = known.map(|(name, place)| Word::Node(name.clone(), place.clone()));
-        place.into_iter().chain([Word::Pod(Arc::clone(pod))]).collect()
+        let place = known.map(|(name, place)| Observed::Node(name.clone(), place.clone()));
+        place.into_iter().chain([Observed::Pod(Arc::clone(pod))]).collect()
     }
 
     fn see_node(&mut self, name: String, place: Place) {
@@ -198,7 +148,7 @@ impl Controller {
         let runs_there =
             |pods: &BTreeMap<String, Arc<Pod>>| pods.values().any(|pod| node(pod) == Some(&name));
         for key in self.pods.iter().filter(|(_, pods)| runs_there(pods)).map(|(key, _)| key) {
-            self.tell(key, Word::Node(name.clone(), place.clone()));
+            self.tell(key, Observed::Node(name.clone(), place.clone()));
         }
         self.nodes.insert(name, place);
     }
@@ -210,17 +160,13 @@ impl Controller {
                 self.pods.remove(key);
             }
         }
-        self.tell(key, Word::PodGone(name));
+        self.tell(key, Observed::PodGone(name));
     }
 
-    fn tell(&self, key: &Key, word: Word) {
+    fn tell(&self, key: &Key, word: Observed) {
         if let Some(reconciler) = self.reconcilers.get(key) {
             // A reconciler that has ended is about to be dropped here, too.
-            drop(reconciler.words.unbounded_send(word));
+            drop(reconciler.observed.unbounded_send(word));
         }
-    }
-
-    fn tell_all(&self, word: &Word) {
-        self.reconcilers.keys().for_each(|key| self.tell(key, word.clone()));
     }
 }

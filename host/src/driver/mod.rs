@@ -13,7 +13,7 @@ mod thread_load;
 
 pub use act::Restarter;
 pub use links::{Access, member};
-pub use reports::Reports;
+pub use reports::{NewestDecision, Reports};
 pub use state_file::{StateFile, StateFileError};
 pub use thread_load::ThreadLoad;
 

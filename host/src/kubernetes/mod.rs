@@ -3,8 +3,10 @@
 
 pub mod apply;
 pub mod crd;
+pub mod error;
 pub mod events;
 pub mod lease;
+pub mod listed;
 pub mod nodes;
 pub mod objects;
 pub mod pods;

@@ -4,7 +4,7 @@ use super::nodes::Place;
 use super::objects::{GROUP_LABEL, PORT, name_for};
 use crate::contract::{Address, InstanceKind, Pod as Facts};
 use crate::group::Member;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 use std::time::SystemTime;
 
@@ -17,6 +17,24 @@ pub fn owner(pod: &Pod) -> Option<&str> {
         .iter()
         .any(|owner| owner.controller == Some(true) && owner.kind == "StatefulSet" && owner.name == set);
     is_ours.then_some(resource)
+}
+
+/// The revision of its StatefulSet that a Pod was made from.
+pub fn revision(pod: &Pod) -> Option<&str> {
+    pod.labels().get(REVISION_LABEL).map(String::as_str)
+}
+
+/// Whether its Redis process runs, whatever it answers.
+pub fn is_running(pod: &Pod) -> bool {
+    running(pod).is_some()
+}
+
+/// The container of its Redis, if that runs.
+pub fn running(pod: &Pod) -> Option<&ContainerStatus> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let redis = containers.iter().find(|container| container.name == "redis")?;
+    redis.state.as_ref()?.running.as_ref()?;
+    Some(redis)
 }
 
 /// The member that a Pod is. None: it has no address, so there is nobody to dial, or it has ended for good.
@@ -49,7 +67,7 @@ pub fn member(pod: &Pod, revision: &str, place: Option<&Place>, now: SystemTime)
         node: spec.node_name.clone(),
         node_ready: place.and_then(|place| place.is_ready),
         zone: place.and_then(|place| place.zone.clone()),
-        revision: pod.labels().get(REVISION_LABEL).cloned().unwrap_or_default(),
+        revision: self::revision(pod).unwrap_or_default().to_owned(),
         revision_target: revision.to_owned(),
     };
     Some(Member {

@@ -1,16 +1,15 @@
-//! What happens to FailoverPolicy resources and to what they name, and how a policy's fate is made known.
-//! Never chooses.
+//! What happens to FailoverPolicy resources and to what they name. Never chooses.
 
-use super::crd::{Condition, ConfigMapSource, FailoverPolicy, FailoverPolicyStatus};
+use super::crd::{Condition, ConfigMapSource, FailoverPolicy};
+use super::listed::{Change, Identity, Listed};
 use super::watch::Key;
-use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watch_object, watcher};
+use kube::runtime::watcher::{self, watch_object, watcher};
 use kube::{Client, ResourceExt};
-use serde_json::json;
 use std::future::ready;
 
 /// What happened to a policy.
@@ -20,10 +19,6 @@ pub enum PolicyWatchEvent {
     Wanted(Key, Box<Result<FailoverPolicy, String>>),
     /// It is gone.
     Unwanted(Key),
-    /// The watch began anew: whatever is not told until [`PolicyWatchEvent::Listed`] is gone.
-    Listing,
-    /// Everything that is there has been told.
-    Listed,
 }
 
 /// Watches the policies of one namespace, or of all. Ends never: what fails is tried again, ever more slowly.
@@ -33,25 +28,35 @@ pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'st
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    let key = |object: &DynamicObject| (object.namespace().unwrap_or_default(), object.name_any());
-    let told = watcher(api, watcher::Config::default()).default_backoff().filter_map(move |event| {
-        ready(match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                let policy = serde_json::to_value(&object)
-                    .and_then(serde_json::from_value)
-                    .map_err(|error| error.to_string());
-                Some(PolicyWatchEvent::Wanted(key(&object), Box::new(policy)))
-            }
-            Ok(Event::Delete(object)) => Some(PolicyWatchEvent::Unwanted(key(&object))),
-            Ok(Event::Init) => Some(PolicyWatchEvent::Listing),
-            Ok(Event::InitDone) => Some(PolicyWatchEvent::Listed),
+    let identity = |object: &DynamicObject| {
+        let name = object.name_any();
+        Some(Identity { of: (object.namespace().unwrap_or_default(), name.clone()), name })
+    };
+    let mut listed = Listed::default();
+    let told = watcher(api, watcher::Config::default()).default_backoff().flat_map(move |event| {
+        let changes = match event {
+            Ok(event) => listed.on(event, identity),
             Err(error) => {
-                tracing::warn!(kind = "FailoverPolicy", %error, "watch interrupted; it is tried again");
-                None
+                tracing::warn!(kind = "FailoverPolicy", %error, "watch interrupted, will retry");
+                Vec::new()
             }
-        })
+        };
+        stream::iter(changes.into_iter().filter_map(of_policy))
     });
     told.boxed()
+}
+
+fn of_policy(change: Change<DynamicObject>) -> Option<PolicyWatchEvent> {
+    match change {
+        Change::Seen(Identity { of, .. }, object) => {
+            let policy = serde_json::to_value(&object)
+                .and_then(serde_json::from_value)
+                .map_err(|error| error.to_string());
+            Some(PolicyWatchEvent::Wanted(of, Box::new(policy)))
+        }
+        Change::Gone(Identity { of, .. }) => Some(PolicyWatchEvent::Unwanted(of)),
+        Change::Complete => None,
+    }
 }
 
 /// Watches one key of a ConfigMap. An error is a sentence that says what is not there.
@@ -65,7 +70,7 @@ pub fn watch_config_map(
         ready(match map {
             Ok(map) => Some(bytes(map, &source)),
             Err(error) => {
-                tracing::warn!(kind = "ConfigMap", name = source.name, %error, "watch interrupted; it is tried again");
+                tracing::warn!(kind = "ConfigMap", name = source.name, %error, "watch interrupted, will retry");
                 None
             }
         })
@@ -89,25 +94,6 @@ fn bytes(map: Option<ConfigMap>, ConfigMapSource { name, key }: &ConfigMapSource
         )),
         None => Err(format!("ConfigMap {name} has no key {key} in its binaryData")),
     }
-}
-
-/// Makes a policy's fate known.
-///
-/// # Errors
-/// The API server's words, and those of the way to it.
-pub async fn write_status(
-    client: &Client,
-    (namespace, name): &Key,
-    status: &FailoverPolicyStatus,
-) -> Result<(), kube::Error> {
-    let api: Api<FailoverPolicy> = Api::namespaced(client.clone(), namespace);
-    // What is not there any more is taken away, which a patch does only where it says so.
-    let mut whole = json!({ "active": null, "candidate": null, "refused": null, "shadow": null });
-    if let (Some(whole), serde_json::Value::Object(status)) = (whole.as_object_mut(), json!(status)) {
-        whole.extend(status);
-    }
-    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&json!({ "status": whole }))).await?;
-    Ok(())
 }
 
 /// A condition that keeps the moment of its last change. `now` is whole seconds, as Kubernetes writes them.

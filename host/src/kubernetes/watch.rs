@@ -2,6 +2,7 @@
 
 use super::apply::version;
 use super::crd::{Redis, parse};
+use super::listed::{Change, Identity, Listed};
 use super::nodes::{Place, place};
 use super::objects::{GROUP_LABEL, name_for};
 use super::pods::owner;
@@ -18,7 +19,6 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
-use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,9 +46,7 @@ pub enum WatchEvent {
     Secret(Key),
     /// A node is there, or has changed.
     Node(String, Place),
-    /// The watch of a kind began anew: whatever is not told until [`WatchEvent::Listed`] is gone.
-    Listing(&'static str),
-    /// Everything of the kind that is there has been told.
+    /// Everything of the kind that exists has been told, and so has the end of what does not.
     Listed(&'static str),
     /// The right to list or to watch a kind is missing. Told again with each try.
     Refused(&'static str),
@@ -65,52 +63,11 @@ pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Wat
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    // By hand, so that one that does not fit hides no other.
-    let wanted =
-        watcher(redis, watcher::Config::default()).backoff(Pace::default()).filter_map(async |event| {
-            match event {
-                Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                    let key = key(&object, object.name_any());
-                    Some(
-                        match serde_json::to_value(&object).map_err(|error| error.to_string()).and_then(parse)
-                        {
-                            Ok(redis) => WatchEvent::Wanted(key, Arc::new(redis)),
-                            Err(error) => WatchEvent::Invalid(key, error),
-                        },
-                    )
-                }
-                Ok(Event::Delete(object)) => Some(WatchEvent::Unwanted(key(&object, object.name_any()))),
-                Ok(Event::Init) => Some(WatchEvent::Listing("Redis")),
-                Ok(Event::InitDone) => Some(WatchEvent::Listed("Redis")),
-                Err(error) => problem("Redis", &error),
-            }
-        });
-    let pods = ours::<Pod>(client, namespace).filter_map(async |event| match event {
-        Ok(Event::Apply(pod) | Event::InitApply(pod)) => {
-            owner(&pod).map(str::to_owned).map(|name| WatchEvent::Pod(key(&pod, name), Arc::new(pod)))
-        }
-        Ok(Event::Delete(pod)) => {
-            owner(&pod).map(str::to_owned).map(|name| WatchEvent::PodGone(key(&pod, name), pod.name_any()))
-        }
-        Ok(Event::Init) => Some(WatchEvent::Listing("Pod")),
-        Ok(Event::InitDone) => Some(WatchEvent::Listed("Pod")),
-        Err(error) => problem("Pod", &error),
-    });
-    let sets = ours::<StatefulSet>(client, namespace).flat_map(|event| {
-        let revision = match &event {
-            Ok(Event::Apply(set) | Event::InitApply(set)) => {
-                let revision = set.status.as_ref().and_then(|status| status.update_revision.clone());
-                let ours = group(set).filter(|(_, resource)| set.name_any() == name_for(resource));
-                ours.zip(revision).map(|(key, revision)| WatchEvent::Revision(key, revision))
-            }
-            _ => None,
-        };
-        futures_util::stream::iter([revision, object("StatefulSet", event)].into_iter().flatten())
-    });
+    let redis = watcher(redis, watcher::Config::default()).backoff(Pace::default()).boxed();
     select_all([
-        wanted.boxed(),
-        pods.boxed(),
-        sets.boxed(),
+        changes("Redis", redis, itself, |change| vec![of_redis(change)]),
+        changes("Pod", ours::<Pod>(client, namespace), of_pod_owner, |change| vec![of_pod(change)]),
+        changes("StatefulSet", ours::<StatefulSet>(client, namespace), labelled, of_set),
         objects::<Service>(client, namespace, "Service"),
         objects::<ConfigMap>(client, namespace, "ConfigMap"),
         secrets(client, namespace),
@@ -118,6 +75,66 @@ pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Wat
         nodes(client),
     ])
     .boxed()
+}
+
+/// Parsed by hand, so that a resource that does not fit hides no other.
+fn of_redis(change: Change<DynamicObject>) -> WatchEvent {
+    match change {
+        Change::Seen(Identity { of, .. }, object) => {
+            match serde_json::to_value(&object).map_err(|error| error.to_string()).and_then(parse) {
+                Ok(redis) => WatchEvent::Wanted(of, Arc::new(redis)),
+                Err(error) => WatchEvent::Invalid(of, error),
+            }
+        }
+        Change::Gone(Identity { of, .. }) => WatchEvent::Unwanted(of),
+        Change::Complete => WatchEvent::Listed("Redis"),
+    }
+}
+
+fn of_pod(change: Change<Pod>) -> WatchEvent {
+    match change {
+        Change::Seen(Identity { of, .. }, pod) => WatchEvent::Pod(of, Arc::new(pod)),
+        Change::Gone(Identity { of, name }) => WatchEvent::PodGone(of, name),
+        Change::Complete => WatchEvent::Listed("Pod"),
+    }
+}
+
+fn of_set(change: Change<StatefulSet>) -> Vec<WatchEvent> {
+    let revision = match &change {
+        Change::Seen(Identity { of, name }, set) if *name == name_for(&of.1) => {
+            let revision = set.status.as_ref().and_then(|status| status.update_revision.clone());
+            revision.map(|revision| WatchEvent::Revision(of.clone(), revision))
+        }
+        Change::Seen(..) | Change::Gone(_) | Change::Complete => None,
+    };
+    revision.into_iter().chain([object("StatefulSet", change)]).collect()
+}
+
+/// An object of ours, whose content is not looked at here.
+fn object<K: Resource>(kind: &'static str, change: Change<K>) -> WatchEvent {
+    match change {
+        Change::Seen(Identity { of, name }, object) => WatchEvent::Object(of, kind, name, version(&object)),
+        Change::Gone(Identity { of, name }) => WatchEvent::Object(of, kind, name, None),
+        Change::Complete => WatchEvent::Listed(kind),
+    }
+}
+
+/// The changes of one kind, as events.
+fn changes<K: Send + 'static>(
+    kind: &'static str,
+    stream: Stream<K>,
+    identity: fn(&K) -> Option<Identity>,
+    events: impl Fn(Change<K>) -> Vec<WatchEvent> + Send + 'static,
+) -> BoxStream<'static, WatchEvent> {
+    let mut listed = Listed::default();
+    let told = stream.flat_map(move |event| {
+        let told: Vec<WatchEvent> = match event {
+            Ok(event) => listed.on(event, identity).into_iter().flat_map(&events).collect(),
+            Err(error) => problem(kind, &error).into_iter().collect(),
+        };
+        futures_util::stream::iter(told)
+    });
+    told.boxed()
 }
 
 type Stream<K> = BoxStream<'static, Result<Event<K>, watcher::Error>>;
@@ -156,7 +173,8 @@ where
         all::<PartialObjectMeta<K>>(client, namespace),
         watcher::Config::default().labels(GROUP_LABEL),
     );
-    watched.backoff(Pace::default()).filter_map(move |event| ready(object(kind, event))).boxed()
+    let watched = watched.backoff(Pace::default()).boxed();
+    changes(kind, watched, labelled, move |change| vec![object(kind, change)])
 }
 
 /// Names and versions of all Secrets: ours, and those that users put their passwords into. Never what is in
@@ -164,14 +182,21 @@ where
 fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
     let watched = watcher(all::<PartialObjectMeta<Secret>>(client, namespace), watcher::Config::default())
         .backoff(Pace::default());
-    let told = watched.flat_map(|event| {
+    let mut listed = Listed::default();
+    let told = watched.flat_map(move |event| {
         let any = match &event {
             Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => {
                 Some(WatchEvent::Secret(key(secret, secret.name_any())))
             }
             Ok(Event::Init | Event::InitDone) | Err(_) => None,
         };
-        futures_util::stream::iter([object("Secret", event), any].into_iter().flatten())
+        let ours: Vec<WatchEvent> = match event {
+            Ok(event) => {
+                listed.on(event, labelled).into_iter().map(|change| object("Secret", change)).collect()
+            }
+            Err(error) => problem("Secret", &error).into_iter().collect(),
+        };
+        futures_util::stream::iter(ours.into_iter().chain(any))
     });
     told.boxed()
 }
@@ -216,18 +241,6 @@ impl Backoff for Pace {
 /// 100 ms, doubled up to 1.6 s.
 const PACE_DOUBLINGS_MAX: u32 = 4;
 
-fn object<K: Resource>(kind: &'static str, event: Result<Event<K>, watcher::Error>) -> Option<WatchEvent> {
-    match event {
-        Ok(Event::Apply(object) | Event::InitApply(object)) => {
-            Some(WatchEvent::Object(group(&object)?, kind, object.name_any(), version(&object)))
-        }
-        Ok(Event::Delete(object)) => Some(WatchEvent::Object(group(&object)?, kind, object.name_any(), None)),
-        Ok(Event::Init) => Some(WatchEvent::Listing(kind)),
-        Ok(Event::InitDone) => Some(WatchEvent::Listed(kind)),
-        Err(error) => problem(kind, &error),
-    }
-}
-
 fn problem(kind: &'static str, error: &watcher::Error) -> Option<WatchEvent> {
     tracing::warn!(kind, %error, "watch interrupted; it is tried again");
     let refusal = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
@@ -241,8 +254,19 @@ fn problem(kind: &'static str, error: &watcher::Error) -> Option<WatchEvent> {
     }
 }
 
-fn group(object: &impl ResourceExt) -> Option<Key> {
-    Some(key(object, object.labels().get(GROUP_LABEL)?.clone()))
+/// A resource by itself.
+fn itself(object: &DynamicObject) -> Option<Identity> {
+    Some(Identity { of: key(object, object.name_any()), name: object.name_any() })
+}
+
+fn of_pod_owner(pod: &Pod) -> Option<Identity> {
+    Some(Identity { of: key(pod, owner(pod)?.to_owned()), name: pod.name_any() })
+}
+
+/// An object by the resource that its label names.
+fn labelled(object: &impl ResourceExt) -> Option<Identity> {
+    let resource = object.labels().get(GROUP_LABEL)?.clone();
+    Some(Identity { of: key(object, resource), name: object.name_any() })
 }
 
 fn key(object: &impl ResourceExt, name: String) -> Key {

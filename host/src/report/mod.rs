@@ -24,7 +24,7 @@ mod monitoring;
 mod recording;
 mod roles;
 #[cfg(test)]
-mod script;
+pub(crate) mod script;
 mod shadow;
 mod timeline;
 pub(crate) mod words;

@@ -1,9 +1,9 @@
-//! The Pods' labels, which the Services select on: the newest snapshot's master has its role, and everybody
-//! else the other one.
+//! The Pods' role labels, which the Services select on: the published master has the role master, every other
+//! Pod the role replica. [`plan`] decides, [`apply`] writes.
 
 use super::super::Context;
-use super::objects::in_short;
 use super::snapshot::Snapshot;
+use crate::kubernetes::error::message;
 use crate::kubernetes::objects::{MASTER, REPLICA, ROLE_LABEL};
 use crate::kubernetes::status::Problem;
 use crate::report::RoleMetrics;
@@ -14,89 +14,169 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use std::sync::Arc;
 
-/// Of one group.
+/// The labels of one group.
 pub struct RoleLabels {
-    told: Option<(u64, i64)>,
-    refused: Option<Problem>,
+    written: Written,
     metrics: RoleMetrics,
 }
 
+/// What came of writing labels, as far as the status shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The newest epoch that labels were changed for, and how many microseconds that took.
+    pub epoch: Option<(u64, i64)>,
+    /// Why the API server refuses a label. None: it refuses none, or it is away.
+    pub refused: Option<Problem>,
+}
+
 impl RoleLabels {
-    /// Nothing is told yet.
+    /// Nothing is written yet.
     pub fn new(context: &Context, snapshot: &Snapshot) -> Self {
         let metrics =
             RoleMetrics::new(snapshot.namespace(), snapshot.redis.name_any(), Arc::clone(&context.metrics));
-        Self { told: None, refused: None, metrics }
+        Self { written: Written::default(), metrics }
     }
 
-    /// The newest epoch that the labels were changed for, and how many microseconds that took.
-    pub fn told(&self) -> Option<(u64, i64)> {
-        self.told
+    /// What the status shows of the labels.
+    pub fn written(&self) -> &Written {
+        &self.written
     }
 
-    /// Why they could not be written, where it is more than an API server that is away.
-    pub fn refused(&self) -> Option<Problem> {
-        self.refused.clone()
-    }
-
-    /// Makes them so.
+    /// Writes the labels that are not as they should be.
     ///
     /// # Errors
-    /// When one is not: one sentence.
+    /// The first label that was not written, in one sentence.
     pub async fn settle(&mut self, context: &Context, snapshot: &Snapshot) -> Result<(), String> {
-        let labelled = label(context, snapshot).await;
-        self.metrics.are_stale(labelled.is_err());
-        self.refused = labelled
-            .as_ref()
-            .err()
-            .filter(|error| matches!(error.why, kube::Error::Api(_)))
-            .map(Unlabelled::as_trouble);
-        if let (Ok(true), Some((record, told))) = (&labelled, &snapshot.record) {
-            let epoch = record.published.epoch;
-            let us = Timestamp::now().as_microsecond().saturating_sub(told.as_microsecond()).max(0);
-            // The end of the change is told after this, and this with it.
-            if self.told.is_none_or(|(known, _)| known != epoch) {
-                self.told = Some((epoch, us));
-                self.metrics.told(us.unsigned_abs());
-            }
+        let roles = snapshot
+            .pods
+            .iter()
+            .map(|(name, pod)| (name.as_str(), pod.labels().get(ROLE_LABEL).map(String::as_str)));
+        let applied = apply(context, snapshot, &plan(snapshot.master(), roles)).await;
+        self.metrics.are_stale(applied.is_err());
+        let published = snapshot.record.as_ref().map(|(record, at)| (record.published.epoch, *at));
+        let (written, is_published) = after(&self.written, &applied, published, Timestamp::now());
+        if let (Some((_, us)), true) = (written.epoch, is_published) {
+            self.metrics.told(us.unsigned_abs());
         }
-        labelled.map(drop).map_err(|error| error.as_trouble().message)
+        self.written = written;
+        applied.map(drop).map_err(|error| error.problem().message)
     }
 }
 
-/// One that is not as it should be.
+/// A label that was not written.
 struct Unlabelled {
     pod: String,
     why: kube::Error,
 }
 
 impl Unlabelled {
-    fn as_trouble(&self) -> Problem {
-        Problem {
-            reason: "LabelsRefused",
-            message: format!("label of {}: {}", self.pod, in_short(&self.why)),
+    fn problem(&self) -> Problem {
+        Problem { reason: "LabelsRefused", message: format!("label of {}: {}", self.pod, message(&self.why)) }
+    }
+}
+
+/// The roles to write: of each Pod whose label is another one. Without a published master every label stays,
+/// since a wrong guess would lead clients to a replica.
+fn plan<'a>(
+    master: Option<&str>,
+    roles: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+) -> Vec<(String, &'static str)> {
+    let Some(master) = master else { return Vec::new() };
+    let wanted = |pod: &str| if pod == master { MASTER } else { REPLICA };
+    roles
+        .filter(|(pod, role)| *role != Some(wanted(pod)))
+        .map(|(pod, _)| (pod.to_owned(), wanted(pod)))
+        .collect()
+}
+
+/// Writes them all at once. Returns whether any was written: a Pod may be gone by now.
+async fn apply(
+    context: &Context,
+    snapshot: &Snapshot,
+    roles: &[(String, &'static str)],
+) -> Result<bool, Unlabelled> {
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &snapshot.namespace());
+    let patches = roles.iter().map(async |(pod, role)| {
+        let patch = json!({ "metadata": { "labels": { ROLE_LABEL: role } } });
+        match api.patch(pod, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(error)) if error.code == 404 => Ok(false),
+            Err(why) => Err(Unlabelled { pod: pod.clone(), why }),
+        }
+    });
+    let written: Vec<bool> =
+        futures_util::future::join_all(patches).await.into_iter().collect::<Result<_, _>>()?;
+    Ok(written.contains(&true))
+}
+
+/// What is written after an attempt, and whether labels followed a published epoch for the first time: labels
+/// that are mended later are no part of the change. `published` is the newest epoch and when it was published.
+fn after(
+    before: &Written,
+    applied: &Result<bool, Unlabelled>,
+    published: Option<(u64, Timestamp)>,
+    now: Timestamp,
+) -> (Written, bool) {
+    match applied {
+        Err(error) => {
+            let refused = matches!(error.why, kube::Error::Api(_)).then(|| error.problem());
+            (Written { refused, ..before.clone() }, false)
+        }
+        Ok(any) => {
+            let known = before.epoch.map(|(epoch, _)| epoch);
+            let new = published.filter(|(epoch, _)| *any && known != Some(*epoch));
+            let new = new
+                .map(|(epoch, at)| (epoch, now.as_microsecond().saturating_sub(at.as_microsecond()).max(0)));
+            (Written { epoch: new.or(before.epoch), refused: None }, new.is_some())
         }
     }
 }
 
-/// Whether there was anything to do.
-async fn label(context: &Context, snapshot: &Snapshot) -> Result<bool, Unlabelled> {
-    let Some(master) = snapshot.master() else { return Ok(false) };
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &snapshot.namespace());
-    let wrong = snapshot.pods.iter().filter_map(|(name, pod)| {
-        let role = if name == master { MASTER } else { REPLICA };
-        (pod.labels().get(ROLE_LABEL).map(String::as_str) != Some(role)).then_some((name, role))
-    });
-    let patches = wrong.map(async |(name, role)| {
-        let patch = json!({ "metadata": { "labels": { ROLE_LABEL: role } } });
-        match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-            Ok(_) => Ok(true),
-            // It went away meanwhile.
-            Err(kube::Error::Api(error)) if error.code == 404 => Ok(false),
-            Err(why) => Err(Unlabelled { pod: name.clone(), why }),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    #[test]
+    fn a_label_is_written_where_it_differs_and_none_without_a_master() {
+        let pods = [("a", Some("replica")), ("b", Some("master")), ("c", None), ("d", Some("replica"))];
+        let of = |master| plan(master, pods.into_iter());
+        let write = |roles: &[(&str, &'static str)]| {
+            roles.iter().map(|(pod, role)| ((*pod).to_owned(), *role)).collect::<Vec<_>>()
+        };
+        let rows = [
+            ("no master is published", None, write(&[])),
+            (
+                "the master changed: both change, and a new Pod gets its first",
+                Some("a"),
+                write(&[("a", "master"), ("b", "replica"), ("c", "replica")]),
+            ),
+            ("the master has its label already", Some("b"), write(&[("c", "replica")])),
+            ("the master is no Pod any more", Some("z"), write(&[("b", "replica"), ("c", "replica")])),
+        ];
+        for (fact, master, expected) in rows {
+            assert_eq!(of(master), expected, "{fact}");
         }
-    });
-    let patched: Vec<bool> =
-        futures_util::future::join_all(patches).await.into_iter().collect::<Result<_, _>>()?;
-    Ok(patched.contains(&true))
+    }
+
+    #[test]
+    fn the_first_labels_of_an_epoch_say_how_long_they_took_and_a_refusal_is_a_problem() {
+        let at = |us| Timestamp::from_microsecond(us).unwrap();
+        let settled = Written { epoch: Some((1, 7)), refused: None };
+        let after = |applied, published| after(&settled, &applied, published, at(5_000));
+        assert_eq!(
+            after(Ok(true), Some((2, at(2_000)))),
+            (Written { epoch: Some((2, 3_000)), refused: None }, true)
+        );
+        // A label that was mended, one that needed nothing, and one before anything was published.
+        for (any, published) in [(true, Some((1, at(0)))), (false, Some((2, at(0)))), (true, None)] {
+            assert_eq!(after(Ok(any), published), (settled.clone(), false));
+        }
+        let refusal = |why| Err(Unlabelled { pod: "a".into(), why });
+        let forbidden = kube::Error::Api(Box::new(Status::failure("pods is forbidden", "Forbidden")));
+        let (refused, _) = after(refusal(forbidden), Some((2, at(0))));
+        assert_eq!(refused.refused.unwrap().message, "label of a: pods is forbidden");
+        let (away, _) = after(refusal(kube::Error::LinesCodecMaxLineLengthExceeded), None);
+        assert_eq!((away.refused, away.epoch), (None, Some((1, 7))));
+    }
 }

@@ -5,7 +5,7 @@ use super::super::policy::{Assignment, Shadow};
 use super::secrets::Secrets;
 use super::snapshot::Snapshot;
 use crate::contract::Group as Wanted;
-use crate::driver::{Access, Driver, GroupHandle, Reports, moment};
+use crate::driver::{Access, Driver, GroupHandle, NewestDecision, Reports, moment};
 use crate::group::{Decided, Event, Moment, Record, Report};
 use crate::kubernetes::crd::{Redis, ShadowStatus};
 use crate::kubernetes::nodes::Place;
@@ -50,7 +50,7 @@ impl Drop for RunningGroup {
 type Standing = (Option<String>, String, Option<Place>);
 
 /// What a group says.
-pub enum Told {
+pub enum GroupOutput {
     Report(Moment, Report),
     Record(Record),
 }
@@ -192,12 +192,17 @@ impl RunningGroup {
         }
     }
 
+    /// Its newest decision, if it was not read yet.
+    pub fn newest_decision(&self) -> Option<NewestDecision> {
+        self.reports.newest_decision()
+    }
+
     /// What it says next.
-    pub async fn next(&mut self) -> Told {
+    pub async fn next(&mut self) -> GroupOutput {
         tokio::select! {
             biased;
-            Some(record) = self.records.next() => Told::Record(record),
-            Some((now, report)) = self.reports.recv() => Told::Report(now, report),
+            Some(record) = self.records.next() => GroupOutput::Record(record),
+            Some((now, report)) = self.reports.recv() => GroupOutput::Report(now, report),
             else => std::future::pending().await,
         }
     }

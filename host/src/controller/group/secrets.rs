@@ -1,8 +1,8 @@
 //! What the Secrets of a resource say: the password that is wanted, those that a Redis may still have, and
 //! the certificate.
 
-use super::objects::in_short;
 use crate::kubernetes::crd::{Redis, TlsSettings};
+use crate::kubernetes::error::message;
 use crate::kubernetes::objects::{PASSWORD_KEY, PREVIOUS_KEY, name};
 use crate::kubernetes::status::Problem;
 use crate::redis::{Credentials, Logins, Tls};
@@ -106,7 +106,7 @@ pub async fn read(client: &Client, redis: &Redis, tell: impl Fn(Read)) {
             Err(error) => {
                 tracing::warn!(name = redis.name_any(), %error, "secrets not read; it is tried again");
                 if matches!(error, kube::Error::Api(_)) {
-                    tell((None, Some(Problem { reason: "SecretRefused", message: in_short(&error) })));
+                    tell((None, Some(Problem { reason: "SecretRefused", message: message(&error) })));
                 }
             }
         }

@@ -2,13 +2,15 @@
 //! it true; what came in between does not matter.
 
 use super::secrets::Secrets;
-use crate::contract::{Health, Verdict};
+use crate::contract::{Decision, Health, Verdict};
 use crate::driver::GroupHandle;
 use crate::group::Record;
-use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus};
+use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus, SwitchoverRequest};
 use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::objects::replication_user;
 use crate::kubernetes::status::Problem;
+use crate::kubernetes::status::failover::refusal;
+use crate::kubernetes::status::instances::differs;
 use crate::report::{DecisionRef, MasterChange};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -33,7 +35,7 @@ pub struct Snapshot {
     pub missing: BTreeSet<ObjectKey>,
     /// The group's truth, and when it was told. None: nothing new since the status was read.
     pub record: Option<(Record, Timestamp)>,
-    /// The newest decision that was news, or that found an instance in another state; who made it, and when.
+    /// The newest decision that the status shows otherwise than the one before; which policy made it, and when.
     pub decided: Option<(Arc<DecisionRef>, String, Timestamp)>,
     /// A switchover was asked for, and is not done.
     pub is_switching: bool,
@@ -107,6 +109,41 @@ impl Snapshot {
         self.replication_user.as_deref().filter(|known| wanted.as_deref() == Some(known))
     }
 
+    /// The switchover that the resource requests and the group was not asked for yet. None: there is none, or
+    /// another operator has the authority.
+    pub fn switchover_to_send(&self) -> Option<&SwitchoverRequest> {
+        let request = self.redis.spec.switchover.as_ref();
+        request.filter(|request| self.may_act && self.switchover_id.as_ref() != Some(&request.id))
+    }
+
+    /// Takes the newest decision in. True: the status shows it otherwise than the one before. Looks at a group
+    /// that does not change are many, so whatever copies the snapshot asks this first.
+    pub fn observe_decision(
+        &mut self,
+        ruling: &Arc<DecisionRef>,
+        is_switching: bool,
+        title: impl FnOnce() -> String,
+        now: Timestamp,
+    ) -> bool {
+        let is_shown = |before: &DecisionRef| {
+            before.digest == ruling.digest && !differs(&before.decision, &ruling.decision)
+        };
+        let is_news = self.is_switching != is_switching
+            || !self.decided.as_ref().is_some_and(|(before, ..)| is_shown(before));
+        if is_news {
+            self.is_switching = is_switching;
+            self.decided = Some((Arc::clone(ruling), title(), now));
+        }
+        is_news
+    }
+
+    /// Takes in that a decision refuses the requested switchover. True: it does, and the status does not show
+    /// it yet.
+    pub fn observe_refusal(&mut self, decision: &Decision) -> bool {
+        let Some(refusal) = refusal(decision) else { return false };
+        self.switchover_refused.replace(refusal.clone()) != Some(refusal)
+    }
+
     /// As many are there as are wanted.
     pub fn is_whole(&self) -> bool {
         self.pods.len() == usize::try_from(self.redis.spec.replicas).unwrap_or(usize::MAX)
@@ -133,5 +170,126 @@ impl Snapshot {
     pub fn address(&self, pod: &str) -> Option<String> {
         let pod = self.pods.get(pod)?;
         pod.status.as_ref()?.pod_ip.clone().filter(|host| !host.is_empty())
+    }
+}
+
+/// Snapshots for the tests of the planners.
+#[cfg(test)]
+pub mod fixture {
+    use super::*;
+    use crate::contract::{Evidence, Published};
+    use crate::group::{Changed, Moment};
+    use crate::kubernetes::crd::parse;
+    use serde_json::{Value, json};
+
+    /// Of a Redis called `cart` with three replicas, and Pods that have just been made.
+    pub fn snapshot(pods: &[&str]) -> Snapshot {
+        let mut snapshot = Snapshot::new(Arc::new(redis(&json!({}))));
+        snapshot.pods = pods.iter().map(|name| ((*name).to_owned(), Arc::new(pod(name)))).collect();
+        snapshot
+    }
+
+    /// The same Redis, with more in its spec.
+    pub fn redis(more: &Value) -> Redis {
+        let mut spec = json!({ "replicas": 3, "redis": { "image": "redis:7" } });
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let metadata = json!({ "name": "cart", "namespace": "shop", "uid": "u" });
+        let kind = json!({ "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis" });
+        let mut all = json!({ "metadata": metadata, "spec": spec });
+        all.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
+        parse(all).unwrap()
+    }
+
+    pub fn pod(name: &str) -> Pod {
+        serde_json::from_value(json!({ "metadata": { "name": name, "namespace": "shop" } })).unwrap()
+    }
+
+    pub fn record(master: &str, epoch: u64) -> Record {
+        let (run_id, replid) = ("r".into(), "i".into());
+        let published =
+            Published { master: master.into(), run_id, replid, offset: 7, epoch, age_us: 0, node: None };
+        Record { shard: 0, published, lineage: Vec::new(), position: None, last_failover: None }
+    }
+
+    /// After a change of master.
+    pub fn changed(source: &str, target: &str, epoch: u64) -> Record {
+        let changed = Changed {
+            at: Moment::default(),
+            age_us: 0,
+            source: Some(source.into()),
+            target: target.into(),
+            meant_for: target.into(),
+            evidence: Evidence::Dead,
+        };
+        Record { last_failover: Some(changed), ..record(target, epoch) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{RequestAnswer, RequestState};
+    use crate::group::Report;
+    use crate::report::script;
+
+    /// Of a group whose second instance has that health.
+    fn decision(reason: &str, health: Health) -> Decision {
+        match script::decided(Verdict::Wait, reason, "cart-0000", vec![]) {
+            Report::Decided(decided) => {
+                let mut decision = Decision::clone(&decided.decision);
+                decision.members[1].health = health;
+                decision
+            }
+            other => panic!("no decision: {other:?}"),
+        }
+    }
+
+    fn refused(text: &str) -> Decision {
+        let (state, reason) = (RequestState::Refused, "no-replica".into());
+        let request = Some(RequestAnswer { state, reason, text: text.into() });
+        Decision { request, ..decision("healthy", Health::InSync) }
+    }
+
+    fn observe(snapshot: &mut Snapshot, decision: Decision, digest: &str, is_switching: bool) -> bool {
+        let ruling = Arc::new(DecisionRef { decision: Arc::new(decision), digest: digest.into() });
+        snapshot.observe_decision(&ruling, is_switching, || digest.to_owned(), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_decision_that_the_status_shows_otherwise_is_news_and_a_look_without_a_change_is_not() {
+        let mut snapshot = fixture::snapshot(&[]);
+        let known = || decision("replica-syncing", Health::Alive);
+        assert!(observe(&mut snapshot, known(), "one", false), "the first");
+        assert!(!observe(
+            &mut snapshot,
+            Decision { explanation: "2 ms later".into(), ..known() },
+            "one",
+            false
+        ));
+        let rows = [
+            ("another reason", decision("master-dead", Health::Alive), "one", false),
+            ("another health", decision("replica-syncing", Health::Dead), "one", false),
+            ("another policy", known(), "two", false),
+            ("a switchover began", known(), "one", true),
+        ];
+        for (fact, decision, digest, is_switching) in rows {
+            let mut snapshot = snapshot.clone();
+            assert!(observe(&mut snapshot, decision, digest, is_switching), "{fact}");
+            let (shown, title, _) = snapshot.decided.as_ref().unwrap();
+            assert_eq!(
+                (shown.digest.as_str(), title.as_str(), snapshot.is_switching),
+                (digest, digest, is_switching)
+            );
+        }
+    }
+
+    #[test]
+    fn a_refused_switchover_stays_refused_when_later_decisions_say_nothing_of_it() {
+        let mut snapshot = fixture::snapshot(&[]);
+        assert!(!snapshot.observe_refusal(&decision("healthy", Health::InSync)));
+        assert!(snapshot.observe_refusal(&refused("no replica is in sync")));
+        assert!(!snapshot.observe_refusal(&refused("no replica is in sync")), "shown already");
+        assert!(!snapshot.observe_refusal(&decision("healthy", Health::InSync)));
+        assert_eq!(snapshot.switchover_refused.as_deref(), Some("no replica is in sync"));
     }
 }

@@ -23,7 +23,7 @@ use prover::Prover;
 use reconciler::keep;
 use serde_json::{Map, Value};
 use slot::PolicySlot;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch::{self, Receiver, Sender};
 
@@ -117,33 +117,18 @@ impl Policies {
     pub async fn look_after(self: Arc<Self>, namespace: Option<&str>, authority: Receiver<bool>) {
         let mut happenings = watch_policies(&self.watches, namespace);
         let mut reconcilers: BTreeMap<Key, Sender<Arc<FailoverPolicy>>> = BTreeMap::new();
-        let mut listed: Option<BTreeSet<Key>> = None;
         while let Some(happening) = happenings.next().await {
             match happening {
-                PolicyWatchEvent::Wanted(key, policy) => {
-                    if let Some(listed) = &mut listed {
-                        listed.insert(key.clone());
-                    }
-                    match *policy {
-                        Ok(policy) => self.want(&mut reconcilers, key, Arc::new(policy), &authority),
-                        Err(error) => tracing::warn!(
-                            namespace = key.0,
-                            name = key.1,
-                            error,
-                            "policy not understood; what was before it goes on"
-                        ),
-                    }
-                }
+                PolicyWatchEvent::Wanted(key, policy) => match *policy {
+                    Ok(policy) => self.want(&mut reconcilers, key, Arc::new(policy), &authority),
+                    Err(error) => tracing::warn!(
+                        namespace = key.0,
+                        name = key.1,
+                        error,
+                        "policy not understood, its last version still decides"
+                    ),
+                },
                 PolicyWatchEvent::Unwanted(key) => self.forget(&mut reconcilers, &key),
-                PolicyWatchEvent::Listing => listed = Some(BTreeSet::new()),
-                PolicyWatchEvent::Listed => {
-                    let listed = listed.take().unwrap_or_default();
-                    for key in
-                        reconcilers.keys().filter(|key| !listed.contains(*key)).cloned().collect::<Vec<_>>()
-                    {
-                        self.forget(&mut reconcilers, &key);
-                    }
-                }
             }
         }
     }

@@ -7,7 +7,7 @@ use super::{Policies, Policy};
 use crate::kubernetes::crd::{
     ActivePolicy, FailoverPolicy, FailoverPolicySpec, FailoverPolicyStatus, PolicySource,
 };
-use crate::kubernetes::policies::write_status;
+use crate::kubernetes::status::write::apply_status;
 use crate::policy::digest_of;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::{Map, Value};
@@ -107,18 +107,19 @@ impl PolicyReconciler {
             return;
         }
         let (namespace, name) = &self.slot.key;
-        match tokio::time::timeout(WRITE_MAX, write_status(&self.policies.client, &self.slot.key, &status))
-            .await
-        {
-            Ok(Ok(())) => self.written = status,
-            Ok(Err(kube::Error::Api(error))) if error.code == 404 => {}
+        let write = apply_status(&self.policies.client, policy, &status);
+        match tokio::time::timeout(WRITE_MAX, write).await {
+            Ok(Ok(Some(_))) => self.written = status,
+            // It was deleted.
+            Ok(Ok(None)) => {}
             Ok(Err(error)) => {
-                tracing::warn!(namespace, name, %error, "status of the policy not written; it is tried again")
+                tracing::warn!(namespace, name, %error, "status of the policy not written, will retry")
             }
             Err(_) => tracing::warn!(
                 namespace,
                 name,
-                "status of the policy not written: the API server gave no answer; it is tried again"
+                error = "the API server gave no answer",
+                "status of the policy not written, will retry"
             ),
         }
     }

@@ -108,7 +108,7 @@ pub struct LastFailover {
     /// When, RFC 3339.
     pub at: String,
     /// The Pod that was master, if that is known.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// The Pod that became master.
     pub to: String,
@@ -118,10 +118,10 @@ pub struct LastFailover {
     pub evidence: String,
     /// How long each part of it took. None: it is under way, or the operator that carried it out ended
     /// before it did.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
     /// From the confirmed promotion until the Pods' labels told of it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish_microseconds: Option<i64>,
 }
 
@@ -131,16 +131,21 @@ pub struct LastFailover {
 #[serde(rename_all = "camelCase", default)]
 pub struct Timeline {
     /// From the fault to its first sign. None: nobody knows when the fault was.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub detect_microseconds: Option<i64>,
     /// From there to the order to promote.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub decide_microseconds: Option<i64>,
     /// From there to its confirmation.
     pub promote_microseconds: i64,
     /// From there until the last of the others follows. None: there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub repoint_microseconds: Option<i64>,
     /// For how long a handover paused writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pause_microseconds: Option<i64>,
     /// Bytes that the old master is known to have had and the new one has not. None: unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub known_loss_bytes: Option<i64>,
 }
 

@@ -26,14 +26,24 @@ pub fn instances(before: &[InstanceStatus], decision: &Decision, at: Timestamp) 
     told.collect()
 }
 
-/// Whether somebody's role or health is another now: a decision can stand while its instances change.
+/// Whether the status shows the other decision otherwise: its verdict, reason, masters, plan or answer to a
+/// request differ, or the role or health of an instance. Ages and offsets make every sentence new, so sentences
+/// are not compared.
 pub fn differs(one: &Decision, other: &Decision) -> bool {
-    let state = |decision: &Decision| {
-        decision.members.iter().map(|member| (member.role, member.health)).collect::<Vec<_>>()
+    let counts = |decision: &Decision| {
+        (decision.stages.len(), decision.shards.len(), decision.members.len(), decision.request.is_some())
     };
-    one.members.len() != other.members.len()
-        || one.members.iter().zip(&other.members).any(|(one, other)| one.id != other.id)
-        || state(one) != state(other)
+    let (mut shards, mut members) =
+        (one.shards.iter().zip(&other.shards), one.members.iter().zip(&other.members));
+    (one.verdict, &one.reason, one.progress) != (other.verdict, &other.reason, other.progress)
+        || counts(one) != counts(other)
+        || shards.any(|(one, other)| {
+            (one.index, &one.master, &one.master_goal) != (other.index, &other.master, &other.master_goal)
+        })
+        || members
+            .any(|(one, other)| (&one.id, one.role, one.health) != (&other.id, other.role, other.health))
+        || one.request.as_ref().map(|answer| (answer.state, &answer.reason))
+            != other.request.as_ref().map(|answer| (answer.state, &answer.reason))
 }
 
 /// A role as the status has it.
@@ -123,6 +133,20 @@ mod tests {
         assert!(differs(&one, &other));
         other.members.pop();
         assert!(differs(&one, &other));
+        let changes: [fn(&mut Decision); 6] = [
+            |decision| decision.verdict = Verdict::Wait,
+            |decision| decision.reason = "replica-syncing".into(),
+            |decision| decision.progress = Progress::Hindered,
+            |decision| decision.shards[0].master = None,
+            |decision| decision.shards[0].master_goal = Some("b".into()),
+            |decision| decision.members[0].id = "c".into(),
+        ];
+        for change in changes {
+            let mut other = decision();
+            change(&mut other);
+            assert!(differs(&one, &other));
+        }
+        assert!(!differs(&one, &Decision { explanation: "3 ms later".into(), ..decision() }));
     }
 
     #[test]

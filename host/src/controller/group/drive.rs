@@ -1,0 +1,33 @@
+//! Step 2 of the reconciler: the group of the resource runs, and gets what it should know. Calls no API: all
+//! goes through the group's queue.
+
+use super::Reconciler;
+use super::observe::POLICY;
+use super::running::RunningGroup;
+
+impl Reconciler {
+    /// Starts the group as soon as its login is known, and sends it what changed.
+    pub fn drive(&mut self) {
+        let Some(secrets) = self.snapshot.secrets.clone() else { return };
+        if self.running.as_ref().is_some_and(|running| running.is_outdated(&self.snapshot.redis, &secrets)) {
+            self.running = None;
+        }
+        let mut assignment = self.context.policies.assignment(&self.snapshot.redis);
+        self.snapshot.problems.insert(POLICY, assignment.problem.take().into_iter().collect());
+        let running = match &mut self.running {
+            Some(running) => running,
+            None => {
+                self.running.insert(RunningGroup::start(&self.context, &self.snapshot, &secrets, &assignment))
+            }
+        };
+        running.tell(&self.snapshot, &secrets, &assignment.parameters);
+        running.serve(&self.context, assignment);
+        self.snapshot.shadow = running.shadow_status();
+        self.snapshot.handle = Some(running.handle.clone());
+        if let Some(request) = self.snapshot.switchover_to_send().cloned() {
+            running.handle.switch_over(request.to);
+            self.snapshot.switchover_id = Some(request.id);
+            self.snapshot.switchover_refused = None;
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The objects of a resource: applied when they should be otherwise, and when another client changed or
+//! deleted them. [`observe`] looks for objects of others, [`plan()`] decides, [`Objects::apply`] carries the
+//! steps out and decides nothing.
+
+mod plan;
+
+use super::super::Context;
+use super::handover::HandoverRequest;
+use super::snapshot::{ObjectKey, Snapshot};
+use super::step::StepResult;
+use crate::kubernetes::apply::{apply as apply_object, delete_secret, is_taken};
+use crate::kubernetes::objects::{KINDS, Wanted, name, objects};
+use crate::kubernetes::pods::revision;
+use crate::kubernetes::status::Problem;
+use kube::ResourceExt;
+use plan::{ObjectStep, ObjectsView, Replicas, plan, plan_replicas, unclaimed};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// What was applied last, and the version that came of it.
+#[derive(Default)]
+pub struct Objects(BTreeMap<ObjectKey, (Value, u64)>);
+
+impl Objects {
+    /// Applies the objects that are not as they should be.
+    pub async fn settle(
+        &mut self,
+        context: &Context,
+        snapshot: &Snapshot,
+        handover: &mut HandoverRequest,
+    ) -> StepResult {
+        let now = Instant::now();
+        // No Pod starts without the password that is wanted.
+        if snapshot.secrets.is_none() {
+            return StepResult::done();
+        }
+        let replicas = plan_replicas(
+            snapshot.redis.spec.replicas,
+            snapshot.master(),
+            snapshot.pods.keys().map(String::as_str),
+        );
+        let mut result = if replicas.is_master_in_the_way { StepResult::again() } else { StepResult::done() };
+        let wanted = match wanted(snapshot, replicas.count) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                return StepResult::blocked(Problem { reason: "ObjectsNotMade", message: error.to_string() });
+            }
+        };
+        let mut view = ObjectsView::new(snapshot, wanted, &self.0, replicas, handover.is_due(now));
+        let mut is_well = true;
+        for (key, is_taken) in observe(context, snapshot, &unclaimed(&view)).await {
+            match is_taken {
+                Ok(is_taken) => _ = view.is_taken.insert(key, is_taken),
+                Err(error) => {
+                    is_well = false;
+                    result.add(refused(&key, &error));
+                }
+            }
+        }
+        for step in plan(&view) {
+            let applied = self.apply(context, snapshot, step, is_well, handover, now).await;
+            is_well &= applied.is_done;
+            result.add(applied);
+        }
+        result
+    }
+
+    /// Carries one step out. `is_well`: no step before it failed.
+    async fn apply(
+        &mut self,
+        context: &Context,
+        snapshot: &Snapshot,
+        step: ObjectStep,
+        is_well: bool,
+        handover: &mut HandoverRequest,
+        now: Instant,
+    ) -> StepResult {
+        let namespace = snapshot.namespace();
+        match step {
+            ObjectStep::HandOver(target) => {
+                handover.send(snapshot.handle.as_ref(), Some(target), now);
+                StepResult::again()
+            }
+            ObjectStep::Apply { needs_all_before: true, .. } if !is_well => StepResult::again(),
+            ObjectStep::Apply { key, object, needs_all_before: _ } => {
+                let _turn = context.turns.acquire().await;
+                match apply_object(&context.client, &namespace, &object).await {
+                    Ok(version) => {
+                        self.0.insert(key, (object, version));
+                        StepResult::done()
+                    }
+                    Err(error) => refused(&key, &error),
+                }
+            }
+            ObjectStep::Leave(problem) => StepResult::blocked(problem),
+            ObjectStep::DeleteSecret(name) => {
+                let key = ("Secret", name);
+                match delete_secret(&context.client, &namespace, &key.1).await {
+                    Ok(()) => {
+                        self.0.remove(&key);
+                        StepResult::done()
+                    }
+                    Err(error) => refused(&key, &error),
+                }
+            }
+        }
+    }
+}
+
+/// Asks whether another's object stands in the place of each of them.
+async fn observe(
+    context: &Context,
+    snapshot: &Snapshot,
+    objects: &[&(ObjectKey, Value)],
+) -> Vec<(ObjectKey, Result<bool, kube::Error>)> {
+    let mut observed = Vec::new();
+    for (key, object) in objects {
+        let _turn = context.turns.acquire().await;
+        observed.push((key.clone(), is_taken(&context.client, &snapshot.namespace(), object).await));
+    }
+    observed
+}
+
+impl<'a> ObjectsView<'a> {
+    fn new(
+        snapshot: &'a Snapshot,
+        wanted: Vec<(ObjectKey, Value)>,
+        applied: &'a BTreeMap<ObjectKey, (Value, u64)>,
+        replicas: Replicas,
+        is_handover_due: bool,
+    ) -> Self {
+        let spec = &snapshot.redis.spec;
+        let is_password_wanted =
+            snapshot.secrets.as_ref().is_none_or(|secrets| secrets.passwords.wanted.is_some());
+        Self {
+            resource: snapshot.redis.name_any(),
+            wanted,
+            applied,
+            seen: &snapshot.seen,
+            missing: &snapshot.missing,
+            is_taken: BTreeMap::new(),
+            hands_over_to: replicas.is_master_in_the_way.then(|| format!("{}-0", name(&snapshot.redis))),
+            may_hand_over: is_handover_due && !snapshot.is_switching && !spec.paused,
+            is_secret_over: !is_password_wanted && snapshot.is_healthy() && is_rolled(snapshot),
+        }
+    }
+}
+
+/// The objects as they should be.
+fn wanted(snapshot: &Snapshot, replicas: i32) -> Result<Vec<(ObjectKey, Value)>, serde_json::Error> {
+    let passwords = snapshot.secrets.as_ref().map(|secrets| &secrets.passwords);
+    let master = snapshot.master().and_then(|master| snapshot.address(master));
+    let all = objects(&Wanted {
+        redis: &snapshot.redis,
+        replicas,
+        master: master.as_deref(),
+        password: passwords.and_then(|passwords| passwords.wanted.as_deref()),
+        replication_user: snapshot.replication_user(),
+        previous: passwords.and_then(|passwords| passwords.before()),
+    })?;
+    let key = |object: &Value| {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let kind = KINDS.iter().find(|kind| **kind == text("/kind")).copied().unwrap_or_default();
+        (kind, text("/metadata/name").to_owned())
+    };
+    Ok(all.into_iter().map(|object| (key(&object), object)).collect())
+}
+
+/// Every Pod has the revision that is wanted.
+fn is_rolled(snapshot: &Snapshot) -> bool {
+    snapshot.pods.values().all(|pod| revision(pod) == Some(&snapshot.revision))
+}
+
+fn refused((kind, name): &ObjectKey, error: &kube::Error) -> StepResult {
+    StepResult::failed("ObjectRefused", &format!("{kind} {name}"), error)
+}

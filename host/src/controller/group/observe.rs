@@ -1,0 +1,258 @@
+//! Step 1 of the reconciler: what is observed goes into the snapshot. Calls no API: Secrets are read by a task
+//! beside, whose findings come in like everything else.
+
+use super::running::{GroupOutput, RunningGroup};
+use super::secrets::{self, Read};
+use super::snapshot::Snapshot;
+use super::{Context, Reconciler};
+use crate::driver::NewestDecision;
+use crate::group::{Moment, Report};
+use crate::kubernetes::crd::Redis;
+use crate::kubernetes::events;
+use crate::kubernetes::nodes::{Place, node};
+use crate::kubernetes::status::Problem;
+use crate::report::DecisionRef;
+use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender};
+use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Interval;
+
+/// What the watches show of one resource.
+#[derive(Clone, Debug)]
+pub enum Observed {
+    /// The resource, as it is now.
+    Redis(Arc<Redis>),
+    /// The resource as it is now is not understood, and why; the one before stands.
+    Invalid(String),
+    /// A Pod, as it is now.
+    Pod(Arc<Pod>),
+    /// A Pod is gone, by name.
+    PodGone(String),
+    /// A node that a Pod runs on, as it is now.
+    Node(String, Place),
+    /// The revision that Pods should have.
+    Revision(String),
+    /// An object was changed, maybe by us: its kind, its name, its version now. None: it was deleted.
+    Object(&'static str, String, Option<u64>),
+    /// A Secret that the resource names was changed, made or deleted.
+    Secret,
+}
+
+/// What the tasks of a reconciler find out.
+pub enum Finding {
+    /// The Secrets were read.
+    Secrets(Read),
+    /// All problems that one finder has now.
+    Problems(&'static str, Vec<Problem>),
+    /// All instances let each other in as this user.
+    ReplicationUser(String),
+}
+
+/// Anything that can change the snapshot.
+pub enum Input {
+    Observed(Observed),
+    Group(GroupOutput),
+    Finding(Finding),
+    /// The operator gained or lost authority.
+    Authority,
+    /// Policies, their parameters or their problems changed.
+    Policies,
+    /// It is time to see how the shadow answered: no event says so.
+    Shadow,
+}
+
+/// All inputs of one reconciler.
+pub struct Inputs {
+    observed: UnboundedReceiver<Observed>,
+    found: UnboundedReceiver<Finding>,
+    authority: watch::Receiver<bool>,
+    policies: watch::Receiver<u64>,
+    shadow: Interval,
+}
+
+impl Inputs {
+    pub fn new(
+        observed: UnboundedReceiver<Observed>,
+        found: UnboundedReceiver<Finding>,
+        authority: watch::Receiver<bool>,
+        policies: watch::Receiver<u64>,
+    ) -> Self {
+        Self { observed, found, authority, policies, shadow: tokio::time::interval(SHADOW_EVERY) }
+    }
+
+    /// The next one. None: the controller dropped this reconciler, or ends itself.
+    pub async fn next(&mut self, running: &mut Option<RunningGroup>) -> Option<Input> {
+        let group = async {
+            match running {
+                Some(running) => running.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            observed = self.observed.next() => observed.map(Input::Observed),
+            changed = self.authority.changed() => changed.ok().map(|()| Input::Authority),
+            changed = self.policies.changed() => changed.ok().map(|()| Input::Policies),
+            _ = self.shadow.tick() => Some(Input::Shadow),
+            output = group => Some(Input::Group(output)),
+            Some(finding) = self.found.next() => Some(Input::Finding(finding)),
+        }
+    }
+
+    /// What was observed and is there already: one snapshot for all of it.
+    pub fn ready(&mut self) -> impl Iterator<Item = Observed> {
+        std::iter::from_fn(|| self.observed.try_recv().ok())
+    }
+
+    /// Whether this operator has authority now.
+    pub fn may_act(&mut self) -> bool {
+        *self.authority.borrow_and_update()
+    }
+}
+
+/// Reads the Secrets beside the reconciler, and ends with it.
+pub struct SecretReader {
+    found: UnboundedSender<Finding>,
+    reading: JoinSet<()>,
+}
+
+impl SecretReader {
+    pub fn new(found: UnboundedSender<Finding>) -> Self {
+        Self { found, reading: JoinSet::new() }
+    }
+
+    fn read(&mut self, context: &Context, redis: &Arc<Redis>) {
+        let (client, redis, found) = (context.client.clone(), Arc::clone(redis), self.found.clone());
+        self.reading.abort_all();
+        self.reading.spawn(async move {
+            secrets::read(&client, &redis, |read| drop(found.unbounded_send(Finding::Secrets(read)))).await
+        });
+    }
+}
+
+impl Reconciler {
+    /// Of a resource that was just observed.
+    pub fn new(context: Arc<Context>, redis: Arc<Redis>, found: UnboundedSender<Finding>) -> Self {
+        let snapshot = Snapshot::new(redis);
+        let view = context.inspector.open(&snapshot.namespace(), &snapshot.redis.name_any());
+        let mut secrets = SecretReader::new(found);
+        secrets.read(&context, &snapshot.redis);
+        Self { context, snapshot, running: None, view, secrets }
+    }
+
+    /// Whether it changes the snapshot, or what the group should know.
+    pub fn observe(&mut self, input: Input) -> bool {
+        match input {
+            Input::Observed(observed) => self.observe_change(observed),
+            Input::Group(GroupOutput::Record(record)) => {
+                self.snapshot.record = Some((record, Timestamp::now()));
+            }
+            Input::Group(GroupOutput::Report(now, report)) => return self.observe_report(now, report),
+            Input::Finding(finding) => self.observe_finding(finding),
+            Input::Authority | Input::Policies => {}
+            Input::Shadow => {
+                return self
+                    .running
+                    .as_ref()
+                    .is_some_and(|running| running.shadow_status() != self.snapshot.shadow);
+            }
+        }
+        true
+    }
+
+    /// Of what the watches show.
+    pub fn observe_change(&mut self, observed: Observed) {
+        let snapshot = &mut self.snapshot;
+        match observed {
+            Observed::Redis(redis) => {
+                let names = |redis: &Redis| (redis.spec.password.clone(), redis.spec.tls.clone());
+                let names_others = names(&redis) != names(&snapshot.redis);
+                snapshot.redis = redis;
+                snapshot.problems.remove(SPEC);
+                if names_others {
+                    self.secrets.read(&self.context, &snapshot.redis);
+                }
+            }
+            Observed::Invalid(message) => {
+                snapshot.problems.insert(SPEC, vec![Problem { reason: "InvalidSpec", message }]);
+            }
+            Observed::Pod(pod) => {
+                snapshot.pods.insert(pod.name_any(), pod);
+            }
+            Observed::PodGone(name) => {
+                snapshot.pods.remove(&name);
+                snapshot.nodes.retain(|name, _| snapshot.pods.values().any(|pod| node(pod) == Some(name)));
+            }
+            Observed::Node(name, place) => {
+                snapshot.nodes.insert(name, place);
+            }
+            Observed::Revision(revision) => snapshot.revision = revision,
+            Observed::Object(kind, name, version) => {
+                let key = (kind, name);
+                match version {
+                    Some(version) => {
+                        snapshot.missing.remove(&key);
+                        snapshot.seen.insert(key, version);
+                    }
+                    None => {
+                        snapshot.seen.remove(&key);
+                        snapshot.missing.insert(key);
+                    }
+                }
+            }
+            Observed::Secret => self.secrets.read(&self.context, &snapshot.redis),
+        }
+    }
+
+    fn observe_finding(&mut self, finding: Finding) {
+        match finding {
+            Finding::Secrets((secrets, problem)) => {
+                let before = self.snapshot.secrets.take();
+                self.snapshot.secrets =
+                    secrets.map(|secrets| Arc::new(secrets.after(before.as_deref()))).or(before);
+                self.snapshot.problems.insert(SECRETS, problem.into_iter().collect());
+            }
+            Finding::Problems(finder, problems) => {
+                self.snapshot.problems.insert(finder, problems);
+            }
+            Finding::ReplicationUser(user) => self.snapshot.replication_user = Some(user),
+        }
+    }
+
+    fn observe_report(&mut self, now: Moment, report: Report) -> bool {
+        let Some(running) = &mut self.running else { return false };
+        let takeover = running.reporter.take(now, &report);
+        let events =
+            [events::of_report(&report), takeover.as_ref().map(events::of_takeover)].into_iter().flatten();
+        // Of several operators the one that acts writes events.
+        for event in events.filter(|_| self.snapshot.may_act) {
+            self.context.events.tell(self.snapshot.redis.object_ref(&()), event);
+        }
+        let mut is_news = takeover.is_some();
+        self.snapshot.takeover = takeover.map(Arc::new).or(self.snapshot.takeover.take());
+        if let Report::Decided(decided) = &report {
+            running.shadow(decided);
+            // A refusal stays in the status when later decisions say nothing of it.
+            is_news |= self.snapshot.observe_refusal(&decided.decision);
+        }
+        if let Some(NewestDecision { at, decision, digest, is_switching }) = running.newest_decision() {
+            let ruling = Arc::new(DecisionRef { decision, digest });
+            let title = || running.title(&ruling.digest);
+            self.view.show(at, Arc::clone(&ruling), running.look());
+            is_news |= self.snapshot.observe_decision(&ruling, is_switching, title, Timestamp::now());
+        }
+        is_news
+    }
+}
+
+/// The finders of problems.
+const SPEC: &str = "spec";
+const SECRETS: &str = "secrets";
+pub const POLICY: &str = "policy";
+pub const MAINTAIN: &str = "maintain";
+const SHADOW_EVERY: Duration = Duration::from_secs(10);

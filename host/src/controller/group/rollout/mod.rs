@@ -1,0 +1,93 @@
+//! Replaces Pods that run with what is not wanted any more, one at a time, each in sync again before the
+//! next: replicas first, and the master by handover. [`plan()`] decides from facts alone; [`apply`] carries
+//! its one step out and decides nothing.
+
+mod plan;
+
+use super::super::Context;
+use super::handover::HandoverRequest;
+use super::live_config::{LiveConfig, directive_names};
+use super::snapshot::Snapshot;
+use super::step::StepResult;
+use crate::kubernetes::pods::{is_running, revision};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, Preconditions};
+use plan::{PodView, Rollout, RolloutView, plan};
+use std::time::Instant;
+
+/// One step further, if it is time for one.
+pub async fn roll(
+    context: &Context,
+    snapshot: &Snapshot,
+    live_config: &LiveConfig,
+    handover: &mut HandoverRequest,
+) -> StepResult {
+    let now = Instant::now();
+    let step = plan(&RolloutView::new(snapshot, live_config, *handover), now);
+    apply(context, snapshot, step, handover, now).await
+}
+
+/// Carries a step out.
+async fn apply(
+    context: &Context,
+    snapshot: &Snapshot,
+    step: Rollout,
+    handover: &mut HandoverRequest,
+    now: Instant,
+) -> StepResult {
+    let (namespace, name) = (snapshot.namespace(), snapshot.redis.name_any());
+    match step {
+        Rollout::Done => StepResult::done(),
+        Rollout::Wait(why) => {
+            tracing::debug!(namespace, name, reason = ?why, "rollout waits");
+            if why.ends_by_time() { StepResult::again() } else { StepResult::done() }
+        }
+        Rollout::Replace { pod, uid, why } => {
+            tracing::info!(namespace, name, pod, reason = ?why, "outdated Pod deleted");
+            let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
+            let preconditions = Some(Preconditions { uid, resource_version: None });
+            match api.delete(&pod, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+                Ok(_) => StepResult::done(),
+                // It is gone already, or another Pod has its name.
+                Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => StepResult::done(),
+                Err(error) => StepResult::failed("RolloutBlocked", &pod, &error),
+            }
+        }
+        Rollout::HandOver => {
+            handover.send(snapshot.handle.as_ref(), None, now);
+            StepResult::again()
+        }
+        Rollout::Blocked(problem) => StepResult::stopped(problem),
+    }
+}
+
+impl RolloutView {
+    fn new(snapshot: &Snapshot, live_config: &LiveConfig, handover: HandoverRequest) -> Self {
+        let spec = &snapshot.redis.spec;
+        let is_old = |pod: &Pod| {
+            revision(pod).is_some_and(|revision| revision != snapshot.revision)
+                || directive_names(pod).iter().any(|name| !spec.config.contains_key(*name))
+                || live_config.needs_a_start(pod)
+        };
+        let pods = snapshot.pods.iter().map(|(name, pod)| PodView {
+            name: name.clone(),
+            uid: pod.uid(),
+            is_old: is_old(pod),
+            runs: is_running(pod),
+            is_terminating: pod.metadata.deletion_timestamp.is_some(),
+            health: snapshot.health(name),
+        });
+        Self {
+            pods: pods.collect(),
+            master: snapshot.master().map(str::to_owned),
+            is_revision_known: !snapshot.revision.is_empty(),
+            is_paused: spec.paused,
+            is_switching: snapshot.is_switching,
+            is_whole: snapshot.is_whole(),
+            is_healthy: snapshot.is_healthy(),
+            has_volume: spec.data_volume_claim_template.is_some(),
+            handover,
+        }
+    }
+}
