@@ -18,6 +18,7 @@ pub mod dice;
 pub mod does;
 pub mod group;
 pub mod has;
+pub mod random;
 pub mod says;
 pub mod scenario;
 pub mod seen;

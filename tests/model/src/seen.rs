@@ -93,7 +93,7 @@ impl Server {
         let text = |text: String| Value::Text(Text { text, truncated: false });
         let failure = seen.failure.map(|kind| Failure {
             kind,
-            text: format!("{kind:?}"),
+            text: words(kind).into(),
             age_us: seen.link.state_age_us,
         });
         let reply = |command: &str, value: Value| Reply {
@@ -125,5 +125,22 @@ impl Server {
             pod: seen.pod.clone(),
             extras: vec![],
         }
+    }
+}
+
+/// The words of a failure, as a socket or a server has them.
+fn words(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Refused => "Connection refused",
+        FailureKind::Reset => "Connection reset by peer",
+        FailureKind::Unreachable => "No route to host",
+        FailureKind::TimedOut => "no reply in time",
+        FailureKind::Unauthorized => "NOAUTH Authentication required.",
+        FailureKind::Loading => "LOADING Redis is loading the dataset in memory",
+        FailureKind::Busy => {
+            "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+        }
+        FailureKind::ErrorReply => "ERR unknown command",
+        FailureKind::ProtocolError => "no RESP",
     }
 }

@@ -20,12 +20,13 @@ impl OldAnswer {
         if self.is_paused {
             return (!given.plan.is_empty()).then(|| "it acts on a paused group".into());
         }
-        // Progress and the answer to a request are new.
+        // Progress and the answer to a request are new, and so is a loss that is not known.
         let bare = |answer: &Answer| {
             let mut json = answer.json();
+            let is_new = |field: &str, value: &Value| NEW.contains(&field) || value == "unknown";
             json.as_object_mut()
                 .into_iter()
-                .for_each(|json| json.retain(|field, _| !NEW.contains(&field.as_str())));
+                .for_each(|json| json.retain(|field, value| !is_new(field, value)));
             json
         };
         first_difference(&bare(&self.answer), &bare(given))
@@ -50,11 +51,14 @@ pub(super) fn upgrade(
         "last_failover": last_failover, "no_master_age_us": no_master_age_us }]);
     observation["refused"] = json!([]);
     fill(&mut observation);
+    if observation["switchover"].is_object() {
+        observation["switchover"]["shard"] = json!(0);
+    }
     observation["instances"].as_array_mut().into_iter().flatten().for_each(|one| one["shard"] = json!(0));
     let (master, goal) = (take(&mut decision, "master"), take(&mut decision, "master_goal"));
-    let replaces = decision["stages"].to_string().contains(r#""Promote""#);
+    // None was both "it replaces no master" and "not known".
     let loss = match take(&mut decision, "known_loss_bytes") {
-        Value::Null if !replaces => Value::Null,
+        Value::Null => Value::Null,
         bytes => json!({ "bytes": bytes }),
     };
     decision["shards"] = json!([{ "index": 0, "master": master, "master_goal": goal, "loss": loss }]);
