@@ -7,6 +7,8 @@ CARGO ?= cargo
 SETUP := tests/setup/setup.sh
 # The engine, as the file that any host can load.
 COMPONENT := target/policies/default.wasm
+# The scenarios in full, as any host can read them.
+SCENARIOS := target/scenarios
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,8 +42,9 @@ test-cluster: ## the operator on a real Kubernetes control plane, Pods as proces
 
 hosts: policies ## every scenario in the Python and the JavaScript host
 	@$(SETUP) python node
-	target/venv/bin/python example/hosts/python/host.py $(COMPONENT) tests/scenarios/*.json
-	node example/hosts/javascript/host.mjs $(COMPONENT) tests/scenarios/*.json
+	$(CARGO) run --quiet --locked -p redis-operator -- policy expand tests/scenarios --output $(SCENARIOS)
+	target/venv/bin/python example/hosts/python/host.py $(COMPONENT) $(SCENARIOS)/*.json
+	node example/hosts/javascript/host.mjs $(COMPONENT) $(SCENARIOS)/*.json
 
 check: ## the quick part, under a minute when warm: format, lints, docs, engine, guard and scenarios
 	@$(SETUP) rust

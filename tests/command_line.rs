@@ -236,3 +236,34 @@ fn scenarios_that_cannot_be_read_are_named() {
     file(dir.path(), "garbled.json", "{");
     assert!(check(dir.path()).contains("garbled is no scenario: EOF"));
 }
+
+#[test]
+fn scenarios_are_written_in_full_and_decide_and_check_take_both_forms() {
+    let dir = tempfile::tempdir().unwrap();
+    let short = json!({ "why": "a master dies", "base": "healthy-3", "given": { "redis-1": "dead" },
+        "expect": { "verdict": "Act", "reason": "another", "master": null } });
+    let file = file(dir.path(), "a-master-dies.json", short.to_string());
+    let file = file.to_str().unwrap();
+    let expanded = operator(&["policy", "expand", file], "");
+    assert_eq!(expanded.code, 0, "{}", expanded.complaint);
+    assert_eq!(expanded.complaint, "a-master-dies: reason is \"master-dead\", expected \"another\"\n");
+    let full: Value = serde_json::from_str(&expanded.out).unwrap();
+    assert_eq!((&full["why"], &full["decision"]["reason"]), (&json!("a master dies"), &json!("master-dead")));
+
+    let decided = operator(&["policy", "decide", file], "");
+    assert_eq!(
+        serde_json::from_str::<Value>(&decided.out).unwrap(),
+        full["decision"],
+        "{}",
+        decided.complaint
+    );
+
+    let output = dir.path().join("full");
+    let output = output.to_str().unwrap();
+    let directory = operator(&["policy", "expand", dir.path().to_str().unwrap(), "--output", output], "");
+    assert_eq!(directory.out, format!("{output}: 1 scenarios\n"), "{}", directory.complaint);
+    let strict = ["policy", "check", "--random", "0", "--strict", "--scenarios"];
+    assert_eq!(operator(&[&strict[..], &[output]].concat(), "").code, 0);
+    assert_eq!(operator(&[&strict[..], &[file]].concat(), "").code, 1);
+    assert!(complaint(&["policy", "expand", "/nowhere"], "").contains("scenarios /nowhere: No such file"));
+}

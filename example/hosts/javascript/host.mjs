@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Asks a failover policy, from JavaScript: what would it do, and why?
 //
-//   host.mjs COMPONENT.wasm SCENARIO.json…     runs scenario files; exit code 1 if a decision differs from the expected one
+//   host.mjs COMPONENT.wasm SCENARIO.json…     runs scenarios in full; exit code 1 if a decision differs from the expected one
 //   host.mjs COMPONENT.wasm <OBSERVATION.json  prints the Decision
 //
 // Owns loading and comparing; types.mjs turns JSON into component values and back. The host runs nothing of the plan.

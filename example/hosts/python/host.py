@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Asks a failover policy, from Python: what would it do, and why?
 
-    host.py COMPONENT.wasm SCENARIO.json…     runs scenario files; exit code 1 if a decision differs from the expected one
+    host.py COMPONENT.wasm SCENARIO.json…     runs scenarios in full; exit code 1 if a decision differs from the expected one
     host.py COMPONENT.wasm <OBSERVATION.json  prints the Decision
 
 Knows no field of the contract: the component itself says what its types are. JSON has the form that the operator logs:

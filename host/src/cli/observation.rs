@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Exit;
+use crate::conformance::Scenario;
 use crate::contract::Observation;
 
 /// Reads `path`, or standard input when it is none or `-`. The JSON is an Observation, or an object that has
@@ -40,6 +41,10 @@ fn parse(text: &str) -> Result<Observation, String> {
     }
     let no_json = |error: serde_json::Error| format!("it is not one JSON value: {error}; {WAY_OUT}");
     let whole: Value = serde_json::from_str(text).map_err(no_json)?;
+    if whole.get("base").is_some() {
+        let scenario = Scenario::parse("it", text).map_err(|error| error.to_string())?;
+        return Ok(scenario.observation);
+    }
     let no_observation = |error: serde_json::Error| format!("it is no observation: {error}; {WAY_OUT}");
     let inner = [&whole, &whole["fields"]].into_iter().find_map(|object| object.get("observation"));
     // Parsed out of the text where that is possible, since only then the error names a line.

@@ -16,7 +16,7 @@ pub use dice::Dice;
 pub use noise::mutated;
 pub use proof::prove;
 pub use report::{Failure, Report, Row};
-pub use scenarios::{Scenario, ScenarioError, embedded_scenarios, read_directory};
+pub use scenarios::{Scenario, ScenarioError, embedded_scenarios, read_scenarios};
 
 use crate::contract::{Decision, Observation};
 use crate::guard::{Rule, judge};
@@ -68,7 +68,7 @@ fn check_all(
         report.scenarios += 1;
         let decision = check_one(policy, &mut dice, report, &scenario.name, &scenario.observation);
         if let Some(decision) = decision {
-            let wrong = (decision != scenario.decision).then(|| difference(&scenario.decision, &decision));
+            let wrong = scenario.difference(&decision);
             report.count("as-expected", &scenario.name, &scenario.observation, Some(&decision), wrong);
         }
         watch(report)?;

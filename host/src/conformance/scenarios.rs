@@ -1,11 +1,15 @@
-//! Scenario files: one situation each, and what is expected of it.
+//! Scenario files, in the host's types. Their forms, and what may stand in them, are the model's affair.
+
+pub use redis_model::scenario::ScenarioError;
 
 use crate::contract::{Decision, Observation};
-use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use redis_model::scenario as model;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::Path;
 
 /// A situation, and the decision that the embedded policy takes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Scenario {
     /// A fact: the file's name without its ending.
     pub name: String,
@@ -14,64 +18,36 @@ pub struct Scenario {
     /// What was seen.
     pub observation: Observation,
     /// What follows. Other policies may differ.
-    pub decision: Decision,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    why: String,
-    observation: Observation,
-    decision: Decision,
-}
-
-/// Why scenarios could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ScenarioError {
-    /// The directory, or a file in it.
-    #[error("scenarios {}: {source}", path.display())]
-    Read {
-        /// Which one.
-        path: PathBuf,
-        /// The system's words.
-        #[source]
-        source: std::io::Error,
-    },
-    /// No scenario: bad JSON, or not the fields `why`, `observation` and `decision`.
-    #[error("{name} is no scenario: {source}")]
-    Parse {
-        /// The file's name.
-        name: String,
-        /// Where, and what.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A check without scenarios would prove nothing.
-    #[error("scenarios {}: it holds no .json file", path.display())]
-    Empty {
-        /// The directory.
-        path: PathBuf,
-    },
+    pub expected: model::Expected,
 }
 
 impl Scenario {
-    /// Out of a file's name and text.
+    /// Out of a file's name and text: the short form or the full one.
     ///
     /// # Errors
-    /// [`ScenarioError::Parse`], with the line and column.
+    /// [`ScenarioError::Invalid`], with the field and what may stand there.
     pub fn parse(name: &str, text: &str) -> Result<Self, ScenarioError> {
-        let name = name.strip_suffix(".json").unwrap_or(name).to_owned();
-        match serde_json::from_str(text) {
-            Ok(File { why, observation, decision }) => Ok(Self { name, why, observation, decision }),
-            Err(source) => Err(ScenarioError::Parse { name, source }),
-        }
+        model::Scenario::parse(name, text).map(Self::from)
+    }
+
+    /// Where a decision is another than the file expects, texts for people left aside. None: it is the
+    /// expected one.
+    pub fn difference(&self, decision: &Decision) -> Option<String> {
+        self.expected.difference(&same(decision))
+    }
+}
+
+impl From<model::Scenario> for Scenario {
+    fn from(scenario: model::Scenario) -> Self {
+        let model::Scenario { name, why, observation, expected } = scenario;
+        Self { name, why, observation: same(&observation), expected }
     }
 }
 
 /// The scenarios that this program carries: all of `tests/scenarios`, sorted by name.
 ///
 /// # Errors
-/// [`ScenarioError::Parse`]; the tests would have found it.
+/// [`ScenarioError::Invalid`]; the tests would have found it.
 pub fn embedded_scenarios() -> Result<Vec<Scenario>, ScenarioError> {
     EMBEDDED
         .lines()
@@ -83,29 +59,18 @@ pub fn embedded_scenarios() -> Result<Vec<Scenario>, ScenarioError> {
 /// As `build.rs` put them together: a line each of name, tab and JSON.
 const EMBEDDED: &str = include_str!(concat!(env!("OUT_DIR"), "/scenarios.txt"));
 
-/// All `.json` files of a directory, sorted by name.
+/// The scenario in a file, or all `.json` files of a directory, sorted by name.
 ///
 /// # Errors
 /// See [`ScenarioError`]; one bad file spoils the set, because a silent gap would read as passed.
-pub fn read_directory(directory: &Path) -> Result<Vec<Scenario>, ScenarioError> {
-    let read = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ScenarioError::Read { path, source }
-    };
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(read(directory))? {
-        let path = entry.map_err(read(directory))?.path();
-        if path.extension().is_some_and(|ending| ending == "json") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    if paths.is_empty() {
-        return Err(ScenarioError::Empty { path: directory.to_owned() });
-    }
-    let parse = |path: &PathBuf| {
-        let text = std::fs::read_to_string(path).map_err(read(path))?;
-        Scenario::parse(&path.file_name().unwrap_or_default().to_string_lossy(), &text)
-    };
-    paths.iter().map(parse).collect()
+pub fn read_scenarios(path: &Path) -> Result<Vec<Scenario>, ScenarioError> {
+    let scenarios = if path.is_file() { vec![model::read(path)?] } else { model::read_directory(path)? };
+    Ok(scenarios.into_iter().map(Scenario::from).collect())
+}
+
+/// The same record in the other family of generated types: the engine's or the host's.
+pub(super) fn same<T: Serialize, U: DeserializeOwned>(record: &T) -> U {
+    serde_json::to_value(record)
+        .and_then(serde_json::from_value)
+        .expect("both families are generated from one WIT and have one JSON form")
 }

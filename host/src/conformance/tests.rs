@@ -156,7 +156,7 @@ fn a_file_that_is_no_scenario_is_named() {
     let error = Scenario::parse("broken.json", "{\"why\": 1}").expect_err("why is text");
     assert!(error.to_string().starts_with("broken is no scenario: "), "{error}");
     let error =
-        read_directory(std::path::Path::new("/nowhere/at/all")).expect_err("there is no such directory");
+        read_scenarios(std::path::Path::new("/nowhere/at/all")).expect_err("there is no such directory");
     assert!(error.to_string().starts_with("scenarios /nowhere/at/all: "), "{error}");
 }
 

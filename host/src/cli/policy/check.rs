@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Environment, Exit, Format, PolicyChoice, print, print_json};
-use crate::conformance::{Report, Trial, check, embedded_scenarios, read_directory};
+use crate::conformance::{Report, Trial, check, embedded_scenarios, read_scenarios};
 
 /// Check that a policy keeps every invariant: all scenarios, then random observations
 #[derive(Debug, clap::Args)]
@@ -15,8 +15,8 @@ use crate::conformance::{Report, Trial, check, embedded_scenarios, read_director
                         affair; `as-expected` tells where it differs from the policy that this \
                         program\ncarries. Exit codes: 0 passed, 1 failed, 2 bad input.")]
 pub(super) struct Args {
-    /// Directory of scenario files [default: those that this program carries]
-    #[arg(long, value_name = "DIR")]
+    /// Scenario file, or directory of such files [default: those that this program carries]
+    #[arg(long, value_name = "FILE|DIR")]
     scenarios: Option<PathBuf>,
     /// How many random observations
     #[arg(long, value_name = "N", default_value_t = 1000)]
@@ -39,7 +39,7 @@ pub(super) struct Args {
 
 pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exit> {
     let scenarios = match &arguments.scenarios {
-        Some(directory) => read_directory(directory),
+        Some(path) => read_scenarios(path),
         None => embedded_scenarios(),
     };
     let scenarios = scenarios.map_err(|error| Exit::Input(error.to_string()))?;

@@ -10,6 +10,7 @@ use crate::registry::{FetchError, Remote};
 mod bench;
 mod check;
 mod decide;
+mod expand;
 mod export;
 mod inspect;
 mod pull;
@@ -32,6 +33,7 @@ enum Command {
     Decide(decide::Args),
     Check(check::Args),
     Bench(bench::Args),
+    Expand(expand::Args),
     Wrap(wrap::Args),
     Export(export::Args),
     Push(push::Args),
@@ -44,6 +46,7 @@ pub(super) async fn run(arguments: &Args, environment: &Environment) -> Result<u
         Command::Decide(arguments) => decide::run(arguments, environment),
         Command::Check(arguments) => check::run(arguments, environment),
         Command::Bench(arguments) => bench::run(arguments, environment),
+        Command::Expand(arguments) => expand::run(arguments, environment),
         Command::Wrap(arguments) => wrap::run(arguments, environment),
         Command::Export(arguments) => export::run(arguments),
         Command::Push(arguments) => push::run(arguments, environment).await,

@@ -1,0 +1,28 @@
+//! One model of Redis, for conformance checks, scenarios, properties, load and simulation.
+//!
+//! | module | owns |
+//! |--|--|
+//! | [`has`] | the state of one server: role, history, offset, keys |
+//! | [`says`] | what a server in that state replies: INFO, ROLE, CONFIG GET, in the words of each version |
+//! | [`does`] | what a command does to that state: REPLICAOF, partial and full copies, a restart |
+//! | [`seen`] | how a host sees a server: its connection, the age of its replies, its Pod |
+//! | [`group`] | several servers, and what their host remembers: an Observation |
+//! | [`dice`] | seeded choices: equal seeds give equal worlds |
+//! | [`random`] | seeded observations, for the check of a policy |
+//! | [`scenario`] | files of situations and of what is to be decided |
+//!
+//! Pure: no I/O, no clock, no threads. Time is a number in the state, so that the same model answers under a
+//! real clock and under a virtual one. It never judges and never decides.
+
+pub mod dice;
+pub mod does;
+pub mod group;
+pub mod has;
+pub mod random;
+pub mod says;
+pub mod scenario;
+pub mod seen;
+
+pub use dice::Dice;
+pub use group::World;
+pub use has::{Dialect, MasterLink, Role, Row, Server, id40};
