@@ -8,8 +8,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 use failover_core::contract::{Decision, Observation, Verdict};
-use failover_core::decide;
-use failover_core::reason::Reason;
+use failover_core::{decide, reasons};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -77,10 +76,10 @@ fn scenarios_are_named_as_facts_and_say_why() {
 #[test]
 fn every_reason_has_a_scenario_with_a_verdict_of_its_row() {
     let scenarios = scenarios();
-    for reason in Reason::ALL {
+    for reason in reasons() {
         let mut verdicts: Vec<&str> = scenarios
             .values()
-            .filter(|scenario| scenario.decision.reason == reason.name())
+            .filter(|scenario| scenario.decision.reason == reason.name)
             .map(|scenario| match scenario.decision.verdict {
                 Verdict::Healthy => "healthy",
                 Verdict::Act => "act",
@@ -90,7 +89,7 @@ fn every_reason_has_a_scenario_with_a_verdict_of_its_row() {
             .collect();
         verdicts.sort_unstable();
         verdicts.dedup();
-        assert_eq!(verdicts.join(", "), reason.verdicts(), "{}", reason.name());
+        assert_eq!(verdicts.join(", "), reason.verdicts, "{}", reason.name);
     }
 }
 
@@ -101,12 +100,12 @@ fn the_documented_list_of_reasons_is_that_of_the_code() {
     let mut text = String::from(
         "# The reasons of the default policy\n\nOne reason a decision, in the order in which the rules are \
          asked: the first that applies decides. They are metric labels,\ncondition reasons and log fields. \
-         Generated from `core/src/reason.rs`; `UPDATE_REASONS=1 cargo test -p tests --test \
+         Generated from `core/src/**/reasons.rs`; `UPDATE_REASONS=1 cargo test -p tests --test \
          scenarios`\nwrites this page anew.\n\n| reason | verdicts | what holds, and the way out \
          |\n|--|--|--|\n",
     );
-    for reason in Reason::ALL {
-        text += &format!("| `{}` | {} | {} |\n", reason.name(), reason.verdicts(), reason.why());
+    for reason in reasons() {
+        text += &format!("| `{}` | {} | {} |\n", reason.name, reason.verdicts, reason.why);
     }
     if std::env::var_os("UPDATE_REASONS").is_some() {
         std::fs::write(path, &text).unwrap();

@@ -3,7 +3,7 @@
 
 use super::{Case, ensure};
 use crate::contract::{Action, RoleChange};
-use failover_core::facts::Speaks;
+use failover_core::facts::ReportedRole;
 use std::collections::BTreeSet;
 
 pub(super) fn one_promotion(case: &Case<'_>) -> Result<(), String> {
@@ -38,7 +38,7 @@ pub(super) fn one_promotion(case: &Case<'_>) -> Result<(), String> {
 }
 
 pub(super) fn star(case: &Case<'_>) -> Result<(), String> {
-    let observed = case.scene.answering().filter(|instance| instance.facts.role == Speaks::AsMaster);
+    let observed = case.scene.answering().filter(|instance| instance.facts.role == ReportedRole::Master);
     let mut masters: BTreeSet<&str> = observed.map(|instance| instance.id).collect();
     for stage in &case.decision.stages {
         let (mut center, mut leaving) = (None, BTreeSet::new());
