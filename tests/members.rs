@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
-use failover_core::facts::{PersistenceFacts, ReplicationFacts, ServerFacts, Speaks, keys};
+use failover_core::facts::{PersistenceFacts, ReplicationFacts, ReportedRole, ServerFacts, keys};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 use tests::members::{Group, Session};
@@ -70,7 +70,7 @@ fn the_engine_reads_a_healthy_group() {
     let facts: Vec<_> = texts.iter().map(|text| ReplicationFacts::parse(text)).collect();
     assert_eq!(
         facts.iter().map(|facts| facts.role).collect::<Vec<_>>(),
-        [Speaks::AsMaster, Speaks::AsReplica, Speaks::AsReplica]
+        [ReportedRole::Master, ReportedRole::Replica, ReportedRole::Replica]
     );
     assert_eq!(facts[0].attached.iter().filter(|row| row.online).count(), 2);
     let master = facts[0].history;
@@ -95,7 +95,7 @@ fn a_dead_master_leaves_links_down_and_a_promotion_grows_out_of_its_history() {
     simulated.now += Duration::from_secs(1);
     let texts = [1, 2].map(|index| simulated.info(index, "replication"));
     let [master, replica] = texts.each_ref().map(|text| ReplicationFacts::parse(text));
-    assert_eq!((master.role, replica.link_up), (Speaks::AsMaster, Some(true)));
+    assert_eq!((master.role, replica.link_up), (ReportedRole::Master, Some(true)));
     let grown = master.history.unwrap();
     assert_eq!(grown.former, Some((history.replid, history.offset)));
     assert_eq!((replica.history.unwrap(), grown.offset), (grown, history.offset + 1000));

@@ -10,9 +10,8 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 use failover_core::contract::{Action, Decision, Health, Member, Observation, Verdict};
-use failover_core::decide;
+use failover_core::{decide, reasons};
 use failover_core::facts::{INFO_REPLICATION, INFO_SERVER, ReplicationFacts, ServerFacts};
-use failover_core::reason::Reason;
 use redis_model::scenario::{Answer, Expected, Scenario, format, read_directory};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -211,10 +210,10 @@ const USUAL: &[(Health, &str)] = &[
 #[test]
 fn every_reason_has_a_scenario_with_a_verdict_of_its_row() {
     let answers: Vec<Answer> = scenarios().iter().map(|scenario| scenario.expected.answer()).collect();
-    for reason in Reason::ALL {
+    for reason in reasons() {
         let mut verdicts: Vec<&str> = answers
             .iter()
-            .filter(|answer| answer.reason == reason.name())
+            .filter(|answer| answer.reason == reason.name)
             .map(|answer| match answer.verdict {
                 Verdict::Healthy => "healthy",
                 Verdict::Act => "act",
@@ -224,7 +223,7 @@ fn every_reason_has_a_scenario_with_a_verdict_of_its_row() {
             .collect();
         verdicts.sort_unstable();
         verdicts.dedup();
-        assert_eq!(verdicts.join(", "), reason.verdicts(), "{}", reason.name());
+        assert_eq!(verdicts.join(", "), reason.verdicts, "{}", reason.name);
     }
 }
 
@@ -235,12 +234,12 @@ fn the_documented_list_of_reasons_is_that_of_the_code() {
     let mut text = String::from(
         "# The reasons of the default policy\n\nOne reason a decision, in the order in which the rules are \
          asked: the first that applies decides. They are metric labels,\ncondition reasons and log fields. \
-         Generated from `core/src/reason.rs`; `UPDATE_REASONS=1 cargo test -p tests --test \
+         Generated from `core/src/**/reasons.rs`; `UPDATE_REASONS=1 cargo test -p tests --test \
          scenarios`\nwrites this page anew.\n\n| reason | verdicts | what holds, and the way out \
          |\n|--|--|--|\n",
     );
-    for reason in Reason::ALL {
-        text += &format!("| `{}` | {} | {} |\n", reason.name(), reason.verdicts(), reason.why());
+    for reason in reasons() {
+        text += &format!("| `{}` | {} | {} |\n", reason.name, reason.verdicts, reason.why);
     }
     if std::env::var_os("UPDATE_REASONS").is_some() {
         std::fs::write(path, &text).unwrap();

@@ -1,28 +1,53 @@
-//! The shape of a rule and the driver: the first rule that has something to say decides.
+//! The shape of a rule, and of what a rule says. Knows no topology: a table of rules belongs to one.
 
-use crate::contract::{Action, Loss, Observation, Stage, Verdict};
-use crate::election::Elected;
-use crate::mastership::{Lost, Mastership, mastership};
+use crate::contract::{Action, Loss, Stage, Verdict};
 use crate::reason::Reason;
-use crate::topology::replication::proof::{Proof, proof};
-use crate::view::View;
 
-/// A line of a table: when it applies, the decision has its reason.
-pub struct Rule {
-    /// Its name in the documented list.
-    pub reason: Reason,
-    /// Says something, or leaves it to the next rule.
-    pub when: fn(&Scene) -> Option<Ruling>,
+/// What a table of rules decides for.
+pub trait Ruled: Sized + 'static {
+    /// Everything that the rules may look at, worked out once a decision.
+    type Scene<'a>;
+}
+
+/// The ordered rules of a topology. The first that applies decides; `otherwise` always applies.
+pub struct Table<T: Ruled> {
+    /// Read from top to bottom.
+    pub rules: &'static [Rule<T>],
+    /// What is decided where no rule applies.
+    pub otherwise: fn(&T::Scene<'_>) -> Ruling,
+    /// The reasons that `otherwise` may give and that no rule gives.
+    pub otherwise_gives: &'static [Reason],
+}
+
+/// A line of a table.
+pub struct Rule<T: Ruled> {
+    /// The reasons that it may give. Several where their order means nothing, because one state of the group
+    /// has one of them.
+    pub gives: &'static [Reason],
+    /// Decides, or leaves it to the next rule.
+    pub when: fn(&T::Scene<'_>) -> Option<Ruling>,
+}
+
+impl<T: Ruled> Table<T> {
+    /// The ruling of the first rule that applies.
+    pub fn decide(&self, scene: &T::Scene<'_>) -> Ruling {
+        self.rules.iter().find_map(|rule| (rule.when)(scene)).unwrap_or_else(|| (self.otherwise)(scene))
+    }
 }
 
 /// What a rule says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruling {
+    /// Why, as documented.
+    pub reason: Reason,
     /// What kind of answer.
     pub verdict: Verdict,
     /// The reason as one sentence, with names and numbers.
     pub explanation: String,
-    /// Who is to be master in the end. None: whoever is now.
+    /// Whether the master that answers may be named, and so published. It may not while members that could
+    /// have a better claim get their time to appear.
+    pub names_master: bool,
+    /// The member that is to be master in the end. None: the present one.
     pub goal: Option<usize>,
     /// The plan.
     pub stages: Vec<Stage>,
@@ -32,101 +57,44 @@ pub struct Ruling {
     pub next_look_us: u64,
 }
 
-/// Everything that the rules of a table may look at, worked out once.
-pub struct Scene<'a> {
-    /// The observation, indexed.
-    pub view: &'a View<'a>,
-    /// Who is master.
-    pub mastership: Mastership,
-    /// If the role is lost: what proves it.
-    pub proof: Option<Proof>,
-}
-
-impl<'a> Scene<'a> {
-    /// Works it out.
-    pub fn new(view: &'a View<'a>) -> Self {
-        let mastership = mastership(view);
-        let proof = match &mastership {
-            Mastership::Lost(lost) => Some(proof(view, lost)),
-            Mastership::Held(_)
-            | Mastership::Contested(_)
-            | Mastership::External { .. }
-            | Mastership::Vacant => None,
-        };
-        Self { view, mastership, proof }
-    }
-
-    /// The rightful master, if one answers.
-    pub fn master(&self) -> Option<usize> {
-        match self.mastership {
-            Mastership::Held(master) => Some(master),
-            Mastership::Contested(_)
-            | Mastership::Lost(_)
-            | Mastership::External { .. }
-            | Mastership::Vacant => None,
-        }
-    }
-
-    /// The lost role, if there is one.
-    pub fn lost(&self) -> Option<&Lost> {
-        match &self.mastership {
-            Mastership::Lost(lost) => Some(lost),
-            Mastership::Held(_)
-            | Mastership::Contested(_)
-            | Mastership::External { .. }
-            | Mastership::Vacant => None,
-        }
-    }
-
-    /// What the host sent.
-    pub fn observation(&self) -> &'a Observation {
-        self.view.observation
-    }
-
-    /// The id of a member.
-    pub fn id(&self, index: usize) -> &'a str {
-        self.view.id(index)
-    }
-}
-
-/// The first rule that applies. A table ends with a rule that always does.
-pub fn first(rules: &[Rule], scene: &Scene) -> Option<(Reason, Ruling)> {
-    rules.iter().find_map(|rule| (rule.when)(scene).map(|ruling| (rule.reason, ruling)))
-}
-
 impl Ruling {
     /// Nothing to do.
-    pub fn healthy(explanation: String) -> Self {
-        Self {
-            verdict: Verdict::Healthy,
-            next_look_us: STEADY_LOOK_US,
-            ..Self::wait(explanation, STEADY_LOOK_US)
-        }
+    pub fn healthy(reason: Reason, explanation: String) -> Self {
+        Self { verdict: Verdict::Healthy, ..Self::wait(reason, explanation, STEADY_LOOK_US) }
     }
 
     /// Not yet.
-    pub fn wait(explanation: String, next_look_us: u64) -> Self {
-        Self { verdict: Verdict::Wait, explanation, goal: None, stages: Vec::new(), loss: None, next_look_us }
+    pub fn wait(reason: Reason, explanation: String, next_look_us: u64) -> Self {
+        Self {
+            reason,
+            verdict: Verdict::Wait,
+            explanation,
+            names_master: true,
+            goal: None,
+            stages: Vec::new(),
+            loss: None,
+            next_look_us,
+        }
     }
 
     /// Not without a person.
-    pub fn refuse(explanation: String) -> Self {
-        Self { verdict: Verdict::Refuse, ..Self::wait(explanation, STEADY_LOOK_US) }
+    pub fn refuse(reason: Reason, explanation: String) -> Self {
+        Self { verdict: Verdict::Refuse, ..Self::wait(reason, explanation, STEADY_LOOK_US) }
     }
 
     /// Now.
-    pub fn act(explanation: String, goal: usize, stages: Vec<Stage>) -> Self {
+    pub fn act(reason: Reason, explanation: String, goal: usize, stages: Vec<Stage>) -> Self {
         Self {
             verdict: Verdict::Act,
             goal: Some(goal),
             stages,
-            ..Self::wait(explanation, AFTER_ACTION_LOOK_US)
+            ..Self::wait(reason, explanation, AFTER_ACTION_LOOK_US)
         }
     }
 
-    /// With what an election says of losses.
-    pub fn losing(self, elected: Elected) -> Self {
-        Self { loss: Some(Loss { bytes: elected.known_loss_bytes }), ..self }
+    /// With the bytes that are known to be lost by it. None: not known.
+    pub fn losing(self, bytes: Option<u64>) -> Self {
+        Self { loss: Some(Loss { bytes }), ..self }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::model::{Life, Model};
 use crate::seeds::Seed;
-use crate::world::Speaks;
+use crate::world::ReportedRole;
 use failover_core::contract::Preference;
 
 /// Anything that may have happened to a group.
@@ -56,7 +56,7 @@ fn fault(model: &mut Model, seed: &mut Seed) {
             // Empty, as a master or as a replica of itself; its data is gone, which is the fault's doing.
             let node = &mut model.nodes[index];
             node.server.restart(1);
-            node.server.speaks = Speaks::Master;
+            node.server.speaks = ReportedRole::Master;
             if seed.chance(50) {
                 node.server.follow_itself();
             }
@@ -65,13 +65,13 @@ fn fault(model: &mut Model, seed: &mut Seed) {
             cut_off(model, index);
         }
         5 if index != other => model.follow(index, other),
-        6 if model.nodes[index].server.speaks != Speaks::Master
+        6 if model.nodes[index].server.speaks != ReportedRole::Master
             && !model.nodes.iter().any(|node| node.server.aof) =>
         {
             model.promote(index);
             model.write(index, *seed.pick(&[0, 20, 500]));
         }
-        7 if model.nodes[0].server.speaks == Speaks::Master => model.write(0, 50),
+        7 if model.nodes[0].server.speaks == ReportedRole::Master => model.write(0, 50),
         8 => model.nodes[index].server.in_pod().terminating = true,
         9 => {
             let target = seed.chance(50).then(|| model.nodes[index].server.id.clone());
@@ -82,7 +82,7 @@ fn fault(model: &mut Model, seed: &mut Seed) {
         10 if index > 0 && !model.nodes[index].server.aof => {
             let node = &mut model.nodes[index];
             node.server.restart(1).history(&format!("z{index}"), 500).keys = 500;
-            node.server.speaks = Speaks::Master;
+            node.server.speaks = ReportedRole::Master;
             if seed.chance(50) {
                 node.server.follow("10.9.9.9", 6379).up = seed.chance(50);
             }
@@ -98,7 +98,7 @@ fn fault(model: &mut Model, seed: &mut Seed) {
         {
             let server = &mut model.nodes[index].server;
             server.restart_with_aof(1);
-            if server.speaks != Speaks::Master || seed.chance(50) {
+            if server.speaks != ReportedRole::Master || seed.chance(50) {
                 server.follow_itself();
             } else {
                 model.fork(index);

@@ -1,7 +1,7 @@
 //! INFO text of the versions that are supported, row by row as the servers print it (7.0 taken from a real
 //! 7.0.15). Test data: here `slave` is the servers' own word.
 
-use crate::world::{Server, Speaks, Version};
+use crate::world::{ReportedRole, Server, Version};
 use std::fmt::Write as _;
 
 /// Forty zeros: no such history.
@@ -19,8 +19,8 @@ pub fn replication(server: &Server) -> String {
     let seconds = |value: Option<u64>| value.map_or("-1".into(), |value| value.to_string());
     let version = server.version;
     match &server.speaks {
-        Speaks::Master => _ = rows.row("role", "master"),
-        Speaks::Replica(link) => {
+        ReportedRole::Master => _ = rows.row("role", "master"),
+        ReportedRole::Replica(link) => {
             rows.row("role", "slave").row("master_host", &link.host).row("master_port", link.port);
             rows.row("master_link_status", if link.up { "up" } else { "down" });
             rows.row("master_last_io_seconds_ago", seconds(link.last_io_s.filter(|_| link.up)));
@@ -42,7 +42,7 @@ pub fn replication(server: &Server) -> String {
                 rows.row("replica_announced", u8::from(server.announced));
             }
         }
-        Speaks::Nothing => {}
+        ReportedRole::Nothing => {}
     }
     rows.row("connected_slaves", server.rows.len());
     if let Some(good) = server.good_replicas {

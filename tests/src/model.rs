@@ -6,7 +6,7 @@
 //! So a test can tell what was lost from what was reported.
 
 use crate::info::id40;
-use crate::world::{Server, Speaks, World};
+use crate::world::{ReportedRole, Server, World};
 use failover_core::contract::{
     Action, Decision, Evidence, Expectation, Failover, FailureKind, LinkState, Observation, Refusals, Role,
 };
@@ -129,7 +129,7 @@ impl Model {
         let tag = format!("p{}-{}", index, self.branches.len());
         let server = &mut self.nodes[index].server;
         server.former = Some((std::mem::replace(&mut server.replid, id40(&tag)), server.offset));
-        server.speaks = Speaks::Master;
+        server.speaks = ReportedRole::Master;
         self.fork(index);
     }
 
@@ -143,7 +143,7 @@ impl Model {
 
     /// Whom it names.
     pub fn named_by(&self, index: usize) -> Option<usize> {
-        let Speaks::Replica(link) = &self.nodes[index].server.speaks else { return None };
+        let ReportedRole::Replica(link) = &self.nodes[index].server.speaks else { return None };
         self.nodes
             .iter()
             .position(|node| node.server.host == link.host && node.server.port == link.port)
@@ -168,11 +168,11 @@ impl Model {
                     continue;
                 };
                 let streams = match &self.nodes[master].server.speaks {
-                    Speaks::Master => {
+                    ReportedRole::Master => {
                         self.nodes[master].life == Life::Up && !self.nodes[master].server.loading
                     }
-                    Speaks::Replica(link) => self.nodes[master].life == Life::Up && link.up,
-                    Speaks::Nothing => false,
+                    ReportedRole::Replica(link) => self.nodes[master].life == Life::Up && link.up,
+                    ReportedRole::Nothing => false,
                 };
                 if !streams {
                     let was_up = self.nodes[index].server.master_link().up;
@@ -302,7 +302,7 @@ impl Model {
     fn ready(&self, id: &str, expect: &Expectation) -> Option<usize> {
         let index = self.find(id)?;
         let node = &self.nodes[index];
-        let role = if node.server.speaks == Speaks::Master { Role::Master } else { Role::Replica };
+        let role = if node.server.speaks == ReportedRole::Master { Role::Master } else { Role::Replica };
         let holds = node.server.run_id == expect.run_id
             && role == expect.role
             && expect.replid.as_ref().is_none_or(|id| *id == node.server.replid);
@@ -343,7 +343,7 @@ impl Model {
             }
             Life::Hung(since_us) => _ = server.hung(self.now_us - since_us),
         }
-        if let (Life::Up, Speaks::Replica(link)) = (node.life, &mut server.speaks) {
+        if let (Life::Up, ReportedRole::Replica(link)) = (node.life, &mut server.speaks) {
             if !link.up {
                 link.down_s = link.down_s.map(|_| (self.now_us - node.down_since_us) / 1_000_000);
             } else if let Some(Life::Hung(since_us)) =

@@ -36,7 +36,7 @@ pub enum Version {
 
 /// What a server says that it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Speaks {
+pub enum ReportedRole {
     /// `role:master`.
     Master,
     /// A replica, and its link to its master.
@@ -89,7 +89,7 @@ pub struct Server {
     pub mode: String,
     pub run_id: String,
     pub uptime_s: u64,
-    pub speaks: Speaks,
+    pub speaks: ReportedRole,
     pub replid: String,
     /// `master_replid2` and `second_repl_offset - 1`.
     pub former: Option<(String, u64)>,
@@ -126,7 +126,7 @@ impl Server {
             mode: "standalone".into(),
             run_id: id40(&format!("run-{number}")),
             uptime_s: 3600,
-            speaks: Speaks::Master,
+            speaks: ReportedRole::Master,
             replid: id40(&format!("own-{number}")),
             former: None,
             offset: 0,
@@ -155,7 +155,7 @@ impl Server {
 
     /// Makes it name this address, link up.
     pub fn follow(&mut self, host: &str, port: u16) -> &mut MasterLink {
-        self.speaks = Speaks::Replica(MasterLink {
+        self.speaks = ReportedRole::Replica(MasterLink {
             host: host.into(),
             port,
             up: true,
@@ -177,8 +177,8 @@ impl Server {
     /// Its link to its master. Panics for a master.
     pub fn master_link(&mut self) -> &mut MasterLink {
         match &mut self.speaks {
-            Speaks::Replica(link) => link,
-            Speaks::Master | Speaks::Nothing => panic!("{} is no replica", self.id),
+            ReportedRole::Replica(link) => link,
+            ReportedRole::Master | ReportedRole::Nothing => panic!("{} is no replica", self.id),
         }
     }
 
@@ -385,7 +385,7 @@ impl World {
     /// Its replicas, by their own word.
     pub fn replicas_of(&mut self, id: &str) -> impl Iterator<Item = &mut Server> {
         let (host, port) = (self.at(id).host.clone(), self.at(id).port);
-        self.servers.iter_mut().filter(move |server| matches!(&server.speaks, Speaks::Replica(link) if link.host == host && link.port == port))
+        self.servers.iter_mut().filter(move |server| matches!(&server.speaks, ReportedRole::Replica(link) if link.host == host && link.port == port))
     }
 
     /// The record names it, as it is now.
@@ -443,7 +443,7 @@ impl World {
                     || master.aliases.iter().any(|(alias, at)| (alias.as_str(), *at) == (host, port))
             };
             let row = |server: &Server| match &server.speaks {
-                Speaks::Replica(link)
+                ReportedRole::Replica(link)
                     if names(&link.host, link.port)
                         && (link.up || link.syncing)
                         && server.id != master.id =>
@@ -457,7 +457,7 @@ impl World {
                         lag_s: 0,
                     })
                 }
-                Speaks::Replica(_) | Speaks::Master | Speaks::Nothing => None,
+                ReportedRole::Replica(_) | ReportedRole::Master | ReportedRole::Nothing => None,
             };
             master.rows.iter().cloned().chain(self.servers.iter().filter_map(row)).collect()
         };

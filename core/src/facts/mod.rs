@@ -15,7 +15,7 @@ pub use config::config_pairs;
 pub use history::{History, Relation};
 pub use info::info_fields;
 pub use keyspace::keys;
-pub use replication::{AttachedReplica, Place, ReplicationFacts, Speaks};
+pub use replication::{AttachedReplica, Place, ReplicationFacts, ReportedRole};
 pub use server::{PersistenceFacts, ServerFacts};
 
 /// The part of a reply that can be read: all of it, or of one that was cut only its whole rows, because half

@@ -6,14 +6,14 @@ use std::net::IpAddr;
 
 /// What a server says that it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Speaks {
+pub enum ReportedRole {
     /// `role:master`.
-    AsMaster,
+    Master,
     /// `role:slave`.
-    AsReplica,
+    Replica,
     /// Neither, or no `role` at all.
     #[default]
-    AsNeither,
+    Unknown,
 }
 
 /// A host and a port, comparable across spellings: IP addresses by value, names without regard to case.
@@ -78,7 +78,7 @@ pub struct AttachedReplica {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplicationFacts<'a> {
     /// `role`.
-    pub role: Speaks,
+    pub role: ReportedRole,
     /// `master_host` and `master_port`. None on a master.
     pub master: Option<Place>,
     /// `master_link_status` is `up`. None on a master.
@@ -116,9 +116,9 @@ impl<'a> ReplicationFacts<'a> {
             match name {
                 "role" => {
                     facts.role = match value {
-                        "master" => Speaks::AsMaster,
-                        "slave" => Speaks::AsReplica,
-                        _ => Speaks::AsNeither,
+                        "master" => ReportedRole::Master,
+                        "slave" => ReportedRole::Replica,
+                        _ => ReportedRole::Unknown,
                     }
                 }
                 "master_host" => host = Some(value),
@@ -145,9 +145,9 @@ impl<'a> ReplicationFacts<'a> {
         }
         facts.master = host.zip(port).map(|(host, port)| Place::new(host, port));
         let offset = match facts.role {
-            Speaks::AsReplica => processed,
-            Speaks::AsMaster => own_offset,
-            Speaks::AsNeither => None,
+            ReportedRole::Replica => processed,
+            ReportedRole::Master => own_offset,
+            ReportedRole::Unknown => None,
         };
         facts.history = replid.zip(offset).map(|(replid, offset)| History {
             replid,
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_replica_with_ipv6_and_an_offset_of_two_to_the_63() {
         let facts = ReplicationFacts::parse(REPLICA);
-        assert_eq!(facts.role, Speaks::AsReplica);
+        assert_eq!(facts.role, ReportedRole::Replica);
         assert_eq!(facts.master, Some(Place::new("[fd00:0::1]", 6379)));
         assert_eq!(
             (facts.link_up, facts.last_io_s, facts.link_down_s, facts.priority),
@@ -230,7 +230,7 @@ mod tests {
     fn missing_fields_are_absent_not_zero() {
         let facts = ReplicationFacts::parse("role:slave\r\nmaster_replid:aa\r\n");
         assert_eq!((facts.priority, facts.history, facts.link_up, facts.master), (None, None, None, None));
-        assert_eq!(ReplicationFacts::parse("").role, Speaks::AsNeither);
+        assert_eq!(ReplicationFacts::parse("").role, ReportedRole::Unknown);
     }
 
     #[test]

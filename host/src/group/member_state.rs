@@ -6,7 +6,9 @@ use crate::contract::{
     Failure, FailureKind, Instance, Link, LinkState, Refusals, Reply as KnownReply, Sample, Value,
 };
 use crate::topology::{self, Shown};
-use failover_core::facts::{History, INFO_REPLICATION, INFO_SERVER, ReplicationFacts, ServerFacts, Speaks};
+use failover_core::facts::{
+    History, INFO_REPLICATION, INFO_SERVER, ReplicationFacts, ReportedRole, ServerFacts,
+};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -160,7 +162,7 @@ impl MemberState {
     /// Its connection answers, and said master.
     pub fn answers_as_master(&self) -> bool {
         self.state == LinkState::Answering
-            && self.replication().is_some_and(|facts| facts.role == Speaks::AsMaster)
+            && self.replication().is_some_and(|facts| facts.role == ReportedRole::Master)
     }
 
     fn text(&self, command: &str) -> Option<&str> {

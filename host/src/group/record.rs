@@ -5,7 +5,7 @@
 use super::event::{Changed, Moment, Record};
 use super::member_state::MemberState;
 use crate::contract::{Failover, Generation, Position, Published, Shard};
-use failover_core::facts::Speaks;
+use failover_core::facts::ReportedRole;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The memory of one shard.
@@ -129,7 +129,7 @@ impl ShardMemory {
 
     /// Makes this member the published master, as it is now. False: it shows too little of itself.
     pub fn publish(&mut self, now: Moment, id: &str, master: &MemberState) -> bool {
-        let Some(facts) = master.replication().filter(|facts| facts.role != Speaks::AsNeither) else {
+        let Some(facts) = master.replication().filter(|facts| facts.role != ReportedRole::Unknown) else {
             return false;
         };
         let (Some(run_id), Some(history)) = (master.run_id(), facts.history) else { return false };

@@ -7,7 +7,7 @@
 use crate::contract::{self, InstanceKind, Link, LinkState, Observation, Pod, Sample, Value};
 use failover_core::facts::{History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
 use failover_core::facts::{
-    PersistenceFacts, Place, Relation, ReplicationFacts, ServerFacts, Speaks, keys, whole_rows,
+    PersistenceFacts, Place, Relation, ReplicationFacts, ReportedRole, ServerFacts, keys, whole_rows,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -207,7 +207,7 @@ impl<'a> Instance<'a> {
 
     /// By its last words.
     pub fn is_replica(&self) -> bool {
-        self.facts.role == Speaks::AsReplica
+        self.facts.role == ReportedRole::Replica
     }
 
     pub fn answers_as_replica(&self) -> bool {
@@ -215,7 +215,7 @@ impl<'a> Instance<'a> {
     }
 
     pub fn answers_as_master(&self) -> bool {
-        self.answers && self.facts.role == Speaks::AsMaster && !self.is_loading
+        self.answers && self.facts.role == ReportedRole::Master && !self.is_loading
     }
 
     pub fn has_keys(&self) -> bool {

@@ -4,7 +4,7 @@
 use super::{Case, ensure};
 use crate::contract::{Action, Promotion, Role, RoleChange, Stage, Topology, Verdict};
 use crate::topology::allowed::Directive;
-use failover_core::facts::Speaks;
+use failover_core::facts::ReportedRole;
 use std::collections::BTreeMap;
 
 /// Longer than any handover and any restart of an operator; short enough for clients to wait out.
@@ -92,9 +92,9 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
         for (id, expect) in stage.actions.iter().flat_map(Action::expectations) {
             let Some(instance) = case.scene.instance(id) else { continue };
             let shown = match instance.facts.role {
-                Speaks::AsMaster => Role::Master,
-                Speaks::AsReplica => Role::Replica,
-                Speaks::AsNeither => Role::Unknown,
+                ReportedRole::Master => Role::Master,
+                ReportedRole::Replica => Role::Replica,
+                ReportedRole::Unknown => Role::Unknown,
             };
             ensure(instance.run_id == Some(expect.run_id.as_str()), || {
                 format!("{id} is expected to be run {}, and said {:?}", expect.run_id, instance.run_id)

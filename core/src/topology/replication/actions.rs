@@ -1,27 +1,27 @@
 //! Actions with their preconditions: what must still hold is what was seen.
 
+use super::discard::{Discard, discarded_by_following};
+use super::role::Elected;
+use super::view::{Member, View};
 use crate::contract::{
     Action, Configure, Evidence, Expectation, Follow, Handover, Promote, Promotion, Role, Stage,
 };
-use crate::election::Elected;
-use crate::facts::Speaks;
+use crate::facts::ReportedRole;
 use crate::rules::stage;
-use crate::surrender::{Surrender, surrender};
-use crate::view::{Member, Names, View};
 
 /// What a member says that it is, in the words of the contract.
-pub fn role(member: &Member) -> Role {
+pub fn reported_role(member: &Member) -> Role {
     match member.replication.role {
-        Speaks::AsMaster => Role::Master,
-        Speaks::AsReplica => Role::Replica,
-        Speaks::AsNeither => Role::Unknown,
+        ReportedRole::Master => Role::Master,
+        ReportedRole::Replica => Role::Replica,
+        ReportedRole::Unknown => Role::Unknown,
     }
 }
 
 fn expect(member: &Member) -> Expectation {
     Expectation {
         run_id: member.server.run_id.unwrap_or_default().to_owned(),
-        role: role(member),
+        role: reported_role(member),
         replid: member.history().map(|history| history.replid.to_owned()),
         node: None,
     }
@@ -42,7 +42,7 @@ pub fn takeover(view: &View, elected: Elected, source: Option<String>, evidence:
     });
     let others = view
         .answering()
-        .filter(|(index, member)| *index != winner && can_be_told(member))
+        .filter(|(index, member)| *index != winner && member.accepts_commands())
         .filter_map(|(index, _)| follow(view, index, winner).ok())
         .collect();
     let hand_over = (meant_for != winner).then(|| handover(view, winner, meant_for));
@@ -64,9 +64,9 @@ pub fn takeover(view: &View, elected: Elected, source: Option<String>, evidence:
 /// # Errors
 /// The sentence that says which data would be lost.
 pub fn follow(view: &View, follower: usize, master: usize) -> Result<Action, String> {
-    match surrender(view, follower, master) {
-        Surrender::Unproven(why) => Err(why),
-        Surrender::Discards(discards_bytes) => Ok(Action::Follow(Follow {
+    match discarded_by_following(view, follower, master) {
+        Discard::Unproven(why) => Err(why),
+        Discard::Proven(discards_bytes) => Ok(Action::Follow(Follow {
             id: view.id(follower).to_owned(),
             master: view.id(master).to_owned(),
             discards_bytes: Some(discards_bytes),
@@ -95,17 +95,4 @@ pub fn configure(view: &View, index: usize, directive: &str, to: String) -> Acti
         to,
         expect: expect(&view.members[index]),
     })
-}
-
-/// It would obey: Redis refuses REPLICAOF while it loads or fails over by itself.
-pub fn can_be_told(member: &Member) -> bool {
-    member.answers
-        && !member.is_loading()
-        && !member.replication.in_failover
-        && member.server.run_id.is_some()
-}
-
-/// A replica of that very master, by its own word.
-pub fn follows(member: &Member, master: usize) -> bool {
-    member.is_replica() && member.names == Names::Member(master)
 }

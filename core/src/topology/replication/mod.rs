@@ -1,129 +1,125 @@
-//! One master and its replicas: the rules, read from top to bottom.
+//! Replication: one master and its replicas, without a Sentinel.
+//!
+//! ```text
+//! parameters.rs  what a user may set
+//! reasons.rs     the documented list of reasons, in the order of the rules
+//! view.rs        an Observation indexed once
+//! ineligible.rs  the documented list of what keeps a member from becoming master
+//! heard.rs       what a replica heard of its master
+//! in_sync.rs     whether a replica is in sync
+//! discard.rs     what following a master would cost a member
+//! role.rs        the state of the role of master: types
+//! claims.rs      whether the claim of an answering master is valid
+//! holder.rs      which member had a role that is lost
+//! election/      which member gets it
+//! silence.rs     what a silent-only failover must rest on
+//! proof.rs       whether the loss is proven
+//! mastership.rs  which member is master
+//! scene.rs       all of that, worked out once
+//! actions.rs     actions with their preconditions
+//! rules/         the table: what is decided when
+//! verdicts.rs    a verdict for every instance
+//! ```
+//!
+//! A file knows those above it, and not those below.
 
 mod actions;
-mod loss;
-mod order;
-pub mod proof;
-mod requests;
-mod sync;
+mod claims;
+mod discard;
+mod election;
+mod heard;
+mod holder;
+mod in_sync;
+mod ineligible;
+mod mastership;
+mod parameters;
+mod proof;
+pub mod reasons;
+mod role;
+mod rules;
+mod scene;
+mod silence;
+mod verdicts;
+mod view;
 
-pub use actions::role;
-pub use order::FENCE_COMMAND;
-pub use requests::answer;
-pub use sync::{lacks, lag_bytes};
+pub use ineligible::Ineligible;
 
+use crate::contract::{self, InstanceKind, Member, Observation, RequestAnswer, Shard, ShardVerdict, Want};
 use crate::reason::Reason;
-use crate::rules::{CHANGING_LOOK_US, Rule, Ruling, STEADY_LOOK_US, Scene};
+use crate::rules::{Ruled, Ruling, Table};
+use crate::topology::Topology;
+use parameters::Parameters;
+use scene::Scene;
+use view::View;
 
-/// First what makes a judgement impossible, then a lost role, then a wrong shape, then what was asked for,
-/// then patience.
-pub const RULES: &[Rule] = &[
-    Rule { reason: Reason::NotReplication, when: not_replication },
-    Rule { reason: Reason::NobodyAnswers, when: nobody_answers },
-    Rule { reason: Reason::ExternalMaster, when: loss::external_master },
-    Rule { reason: Reason::UnrelatedMasters, when: loss::unrelated_masters },
-    Rule { reason: Reason::FailoverInProgress, when: failover_in_progress },
-    Rule { reason: Reason::MasterSuspect, when: |scene| loss::pending(scene, Reason::MasterSuspect) },
-    Rule { reason: Reason::MasterOccupied, when: |scene| loss::pending(scene, Reason::MasterOccupied) },
-    Rule { reason: Reason::MasterLocked, when: |scene| loss::pending(scene, Reason::MasterLocked) },
-    Rule { reason: Reason::ConfirmingDeath, when: |scene| loss::pending(scene, Reason::ConfirmingDeath) },
-    Rule { reason: Reason::MasterStillHeard, when: |scene| loss::pending(scene, Reason::MasterStillHeard) },
-    Rule { reason: Reason::TooFewWitnesses, when: |scene| loss::pending(scene, Reason::TooFewWitnesses) },
-    Rule { reason: Reason::CoolingDown, when: |scene| loss::pending(scene, Reason::CoolingDown) },
-    Rule { reason: Reason::FleetDoubt, when: |scene| loss::pending(scene, Reason::FleetDoubt) },
-    Rule { reason: Reason::FenceWaiting, when: |scene| loss::pending(scene, Reason::FenceWaiting) },
-    Rule { reason: Reason::SilentUnfenced, when: |scene| loss::pending(scene, Reason::SilentUnfenced) },
-    Rule {
-        reason: Reason::ConfirmingAbdication,
-        when: |scene| loss::pending(scene, Reason::ConfirmingAbdication),
-    },
-    Rule { reason: Reason::BelowMinimumSize, when: loss::below_minimum_size },
-    Rule { reason: Reason::ActionInDoubt, when: loss::action_in_doubt },
-    Rule { reason: Reason::NobodyEligible, when: loss::nobody_eligible },
-    Rule { reason: Reason::RestartWaiting, when: loss::restart_waiting },
-    Rule { reason: Reason::MasterDead, when: |scene| loss::takeover(scene, Reason::MasterDead) },
-    Rule { reason: Reason::MasterAbdicated, when: |scene| loss::takeover(scene, Reason::MasterAbdicated) },
-    Rule { reason: Reason::MasterAmnesic, when: |scene| loss::takeover(scene, Reason::MasterAmnesic) },
-    Rule { reason: Reason::MasterSilent, when: |scene| loss::takeover(scene, Reason::MasterSilent) },
-    Rule { reason: Reason::BootstrapWaiting, when: order::bootstrap_waiting },
-    Rule { reason: Reason::Bootstrap, when: order::bootstrap },
-    Rule { reason: Reason::SecondMaster, when: order::second_master },
-    Rule { reason: Reason::ReplicaElsewhere, when: order::replica_elsewhere },
-    Rule { reason: Reason::SelfFence, when: order::self_fence },
-    Rule { reason: Reason::SwitchoverRefused, when: requests::switchover_refused },
-    Rule { reason: Reason::SwitchoverWaiting, when: requests::switchover_waiting },
-    Rule { reason: Reason::Switchover, when: requests::switchover },
-    Rule { reason: Reason::MasterTerminating, when: requests::master_terminating },
-    Rule { reason: Reason::PriorityHandover, when: requests::priority_handover },
-    Rule { reason: Reason::UnrelatedData, when: order::unrelated_data },
-    Rule { reason: Reason::ReplicaMissing, when: replica_missing },
-    Rule { reason: Reason::ReplicaSyncing, when: replica_syncing },
-    Rule { reason: Reason::Healthy, when: healthy },
-];
+/// One master and its replicas.
+pub struct Replication;
 
-fn not_replication(scene: &Scene) -> Option<Ruling> {
-    let (index, mode) = scene.view.answering().find_map(|(index, member)| {
-        member.server.mode.filter(|mode| *mode != "standalone").map(|mode| (index, mode))
-    })?;
-    Some(Ruling::refuse(format!(
-        "{} runs in {mode} mode, so it is no member of a replication group: take it off the list",
-        scene.id(index)
-    )))
+impl Ruled for Replication {
+    type Scene<'a> = Scene<'a>;
 }
 
-fn nobody_answers(scene: &Scene) -> Option<Ruling> {
-    (scene.view.answering_count() == 0).then(|| {
-        Ruling::wait(format!("none of {} members answers", scene.view.members.len()), CHANGING_LOOK_US)
-    })
-}
+impl Topology for Replication {
+    type Parameters = Parameters;
 
-fn failover_in_progress(scene: &Scene) -> Option<Ruling> {
-    let (index, _) = scene.view.answering().find(|(_, member)| member.replication.in_failover)?;
-    Some(Ruling::wait(
-        format!("{} carries out a FAILOVER command of its own", scene.id(index)),
-        CHANGING_LOOK_US,
-    ))
-}
+    const TOPOLOGY: contract::Topology = contract::Topology::Replication;
+    const NAME: &'static str = "replication";
+    const REASONS: &'static [Reason] = reasons::ALL;
+    const RULES: Table<Self> = rules::RULES;
 
-fn replica_missing(scene: &Scene) -> Option<Ruling> {
-    let missing: Vec<&str> = scene
-        .view
-        .members
-        .iter()
-        .filter(|member| !member.answers)
-        .map(|member| member.instance.id.as_str())
-        .collect();
-    let (known, desired) = (scene.view.members.len(), usize::from(scene.view.group().members_desired));
-    if missing.is_empty() && known >= desired {
-        return None;
+    fn wants() -> Vec<Want> {
+        vec![Want {
+            topology: Self::TOPOLOGY,
+            kind: InstanceKind::Redis,
+            arguments: rules::FENCE_COMMAND.split(' ').map(str::to_owned).collect(),
+        }]
     }
-    let what = if missing.is_empty() {
-        format!("{known} of {desired} members are there")
-    } else {
-        format!("no answer from {}", missing.join(", "))
-    };
-    Some(Ruling::wait(format!("{} is a working master; {what}", scene.id(scene.master()?)), STEADY_LOOK_US))
+
+    fn parameters_schema() -> String {
+        parameters::SCHEMA.into()
+    }
+
+    fn parameters(text: &str) -> Result<Parameters, String> {
+        Parameters::parse(text)
+    }
+
+    fn fault(observation: &Observation) -> Option<String> {
+        let is_one_shard = matches!(&observation.shards[..], [Shard { index: 0, .. }]);
+        (!is_one_shard).then(|| {
+            let shards = observation.shards.len();
+            format!("a replication group has one shard, of index 0, and not {shards}")
+        })
+    }
+
+    fn scene<'a>(observation: &'a Observation, parameters: &'a Parameters) -> Scene<'a> {
+        Scene::new(View::new(observation, parameters))
+    }
+
+    fn shards(scene: &Scene, ruling: &Ruling) -> Vec<ShardVerdict> {
+        let name = |index: Option<usize>| index.map(|index| scene.id(index).to_owned());
+        let (master, goal) = named(scene, ruling);
+        // Of a group with several shards nothing is known here.
+        let is_one = scene.observation().shards.len() == 1;
+        let verdict = |shard: &Shard| ShardVerdict {
+            index: shard.index,
+            master: name(master.filter(|_| is_one)),
+            master_goal: name(goal.filter(|_| is_one)),
+            loss: ruling.loss.filter(|_| is_one),
+        };
+        scene.observation().shards.iter().map(verdict).collect()
+    }
+
+    fn members(scene: &Scene, ruling: &Ruling) -> Vec<Member> {
+        verdicts::verdicts(scene, named(scene, ruling).1)
+    }
+
+    fn answer(scene: &Scene, ruling: &Ruling) -> Option<RequestAnswer> {
+        rules::answer(scene, ruling)
+    }
 }
 
-fn replica_syncing(scene: &Scene) -> Option<Ruling> {
-    let master = scene.master()?;
-    let (index, why) = scene
-        .view
-        .answering()
-        .filter(|(index, _)| *index != master)
-        .find_map(|(index, _)| Some((index, lacks(scene.view, index, master)?)))?;
-    Some(Ruling::wait(
-        format!("{} is a working master; {} is not in sync: {why}", scene.id(master), scene.id(index)),
-        CHANGING_LOOK_US,
-    ))
-}
-
-fn healthy(scene: &Scene) -> Option<Ruling> {
-    let master = scene.master()?;
-    let replicas = scene.view.members.len() - 1;
-    Some(Ruling::healthy(format!(
-        "{} is master of {replicas} in-sync {}",
-        scene.id(master),
-        if replicas == 1 { "replica" } else { "replicas" }
-    )))
+/// The master that may be named, and the one that is to be.
+fn named(scene: &Scene, ruling: &Ruling) -> (Option<usize>, Option<usize>) {
+    let master = scene.master().filter(|_| ruling.names_master);
+    (master, ruling.goal.or(master))
 }

@@ -127,7 +127,8 @@ fn chances(row: &Row, is_master: bool, paint: Paint) -> String {
             format!(
                 "not eligible, {}: {}",
                 plain(why),
-                words::ineligible(why).unwrap_or("The policy's documentation says what that means.")
+                words::ineligible(why)
+                    .unwrap_or_else(|| "The policy's documentation says what that means.".into())
             )
         }
         (None, Some(rank)) => format!("eligible, number {rank} in the order of succession"),

@@ -94,7 +94,7 @@ fn check(facts: &Facts, to: Option<&str>) -> Result<Ready, Exit> {
         if let Some(why) = row.ineligible.as_ref().filter(|why| !words::is_passing(why)) {
             return no(format!(
                 "{to} cannot become master, {why}: {}",
-                words::ineligible(why).unwrap_or(&row.proof)
+                words::ineligible(why).as_ref().unwrap_or(&row.proof)
             ));
         }
     } else if !facts

@@ -173,7 +173,7 @@ fn an_explanation_says_why_with_proofs_and_ways_out() {
          not in sync yet.\n",
         "redis-example-1          InSync: as it was seen, 12 bytes behind\n",
         "eligible, number 1 in the order of succession\n",
-        "not eligible, priority-zero: Its replica-priority is 0, which means never: give it another in \
+        "not eligible, priority-zero: Its replica-priority is 0, which means never. Set another in \
          spec.config.\n",
         "by policy 0123456789ab.",
     ] {

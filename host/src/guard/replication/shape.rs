@@ -3,7 +3,7 @@
 
 use crate::contract::{Action, RoleChange};
 use crate::guard::{Case, ensure};
-use failover_core::facts::Speaks;
+use failover_core::facts::ReportedRole;
 use std::collections::BTreeSet;
 
 pub(in crate::guard) fn one_promotion(case: &Case<'_>) -> Result<(), String> {
@@ -38,7 +38,7 @@ pub(in crate::guard) fn one_promotion(case: &Case<'_>) -> Result<(), String> {
 }
 
 pub(in crate::guard) fn star(case: &Case<'_>) -> Result<(), String> {
-    let observed = case.scene.answering().filter(|instance| instance.facts.role == Speaks::AsMaster);
+    let observed = case.scene.answering().filter(|instance| instance.facts.role == ReportedRole::Master);
     let mut masters: BTreeSet<&str> = observed.map(|instance| instance.id).collect();
     for stage in &case.decision.stages {
         let (mut center, mut leaving) = (None, BTreeSet::new());

@@ -30,7 +30,7 @@ use super::write_pause::WritePause;
 use super::{ActFailure, all_good, transact};
 use crate::redis::connection::Question;
 use crate::redis::{Connection, Endpoint};
-use failover_core::facts::{Place, ReplicationFacts, Speaks};
+use failover_core::facts::{Place, ReplicationFacts, ReportedRole};
 use redis::Value;
 use std::time::{Duration, Instant};
 
@@ -163,7 +163,7 @@ const REPLICAOF_NOBODY: [&str; 3] = ["REPLICAOF", "127.0.0.1", "1"];
 
 /// What INFO replication says of one side, as far as a handover needs it.
 struct Standing {
-    role: Speaks,
+    role: ReportedRole,
     replid: String,
     offset: u64,
     master: Option<Place>,
@@ -202,24 +202,26 @@ async fn look(source: &Connection, target: &Connection, terms: &HandoverTerms) -
     let not_ready = |why: String| ActFailure::Precondition { step: "handover", why };
     let from = at_source.map_err(|why| not_ready(format!("the master: {why}")))?;
     let to = at_target.map_err(|why| not_ready(format!("the target: {why}")))?;
-    let is_done = from.role == Speaks::AsReplica
+    let is_done = from.role == ReportedRole::Replica
         && from.master == Some(Place::new(&terms.target.host, terms.target.port));
     match (from.role, to.role) {
-        (Speaks::AsReplica, Speaks::AsMaster) if is_done => Ok(Ready::Already(to.offset)),
-        (Speaks::AsMaster, Speaks::AsReplica) if from.in_failover => {
+        (ReportedRole::Replica, ReportedRole::Master) if is_done => Ok(Ready::Already(to.offset)),
+        (ReportedRole::Master, ReportedRole::Replica) if from.in_failover => {
             Err(not_ready("the master is within a FAILOVER of its own".into()))
         }
-        (Speaks::AsMaster, Speaks::AsReplica) if from.replid != to.replid => {
+        (ReportedRole::Master, ReportedRole::Replica) if from.replid != to.replid => {
             Err(not_ready("the target has another history than the master".into()))
         }
-        (Speaks::AsMaster, Speaks::AsReplica) if !to.is_linked => {
+        (ReportedRole::Master, ReportedRole::Replica) if !to.is_linked => {
             Err(not_ready("the target's link to its master is down".into()))
         }
-        (Speaks::AsMaster, Speaks::AsReplica) => Ok(Ready::Now(from)),
-        (Speaks::AsMaster, Speaks::AsMaster | Speaks::AsNeither) => {
+        (ReportedRole::Master, ReportedRole::Replica) => Ok(Ready::Now(from)),
+        (ReportedRole::Master, ReportedRole::Master | ReportedRole::Unknown) => {
             Err(not_ready("the target is no replica".into()))
         }
-        (Speaks::AsReplica | Speaks::AsNeither, _) => Err(not_ready("its source is no master".into())),
+        (ReportedRole::Replica | ReportedRole::Unknown, _) => {
+            Err(not_ready("its source is no master".into()))
+        }
     }
 }
 
@@ -242,7 +244,7 @@ async fn catch_up(
 ) -> Result<u64, String> {
     let held =
         Standing::parse(held).ok_or("INFO replication of the master has no replication id and offset")?;
-    if held.role != Speaks::AsMaster || held.replid != start.replid {
+    if held.role != ReportedRole::Master || held.replid != start.replid {
         return Err("the master changed its role or history in the meantime".into());
     }
     wait_for(target, &held.replid, held.offset, until, Duration::ZERO).await
@@ -267,7 +269,7 @@ async fn wait_for(
     };
     loop {
         let now = standing(target, until).await.map_err(|why| short(seen, &why))?;
-        if now.replid != replid || now.role != Speaks::AsReplica {
+        if now.replid != replid || now.role != ReportedRole::Replica {
             return Err("the target changed its role or history in the meantime".into());
         }
         if now.offset >= offset {

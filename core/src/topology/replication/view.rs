@@ -1,12 +1,16 @@
 //! An Observation indexed once: every reply parsed, every name resolved, instances in the order of their ids.
 //! Sole constructor of [`Member`]. Nothing here judges.
 
+use super::parameters::Parameters;
 use crate::contract::{
-    Address, Failover, Group, Instance, InstanceKind, LinkState, Observation, Published, Reply, Shard, Value,
+    Failover, Group, Instance, InstanceKind, LinkState, Observation, Published, Reply, Shard,
 };
-use crate::facts::{self, History, PersistenceFacts, Place, Relation, ReplicationFacts, ServerFacts, Speaks};
-use crate::parameters::Parameters;
-use std::cmp::Ordering;
+use crate::facts::{
+    self, History, PersistenceFacts, Place, Relation, ReplicationFacts, ReportedRole, ServerFacts,
+};
+use crate::health::{Life, Replies, life};
+use crate::observed::{hang_limit_us, reply, sorted, text, text_of};
+use crate::places::Places;
 
 /// The observation, ready to be judged.
 pub struct View<'a> {
@@ -39,7 +43,7 @@ pub struct Member<'a> {
     /// It answers, whatever it says.
     pub is_there: bool,
     /// Whom it names as its master.
-    pub names: Names,
+    pub follows: Follows,
     /// Whose each of its rows of attached replicas is, and which row, sorted. None: nobody's that is dialled
     /// here.
     pub rows: Vec<(Option<usize>, usize)>,
@@ -47,13 +51,13 @@ pub struct Member<'a> {
 
 /// Whom a replica names as its master.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Names {
+pub enum Follows {
     /// No master, itself, or a loopback address where no member is dialled.
-    Nobody,
+    NoMaster,
     /// Index into `View::members`.
     Member(usize),
     /// Somebody who is not of this group.
-    Stranger(Place),
+    Outsider(Place),
 }
 
 impl<'a> View<'a> {
@@ -116,7 +120,7 @@ impl<'a> View<'a> {
         self.members.iter().enumerate().filter(|(_, member)| member.answers)
     }
 
-    /// How many of them.
+    /// LossKind many of them.
     pub fn answering_count(&self) -> usize {
         self.answering().count()
     }
@@ -131,6 +135,17 @@ impl<'a> View<'a> {
     /// `hang_limit_ms` in the unit of ages.
     pub fn hang_limit_us(&self) -> u64 {
         hang_limit_us(self.group()).max(1)
+    }
+
+    /// LossKind this member is, as far as its link and its orchestrator tell.
+    pub fn life(&self, index: usize) -> Life {
+        let member = &self.members[index];
+        let replies = match (member.answers, member.is_there) {
+            (true, _) => Replies::Judged,
+            (false, true) => Replies::Unclear,
+            (false, false) => Replies::Stale,
+        };
+        life(member.instance, replies, self.hang_limit_us())
     }
 
     /// The user gives up its data where it is no copy.
@@ -161,11 +176,11 @@ impl<'a> View<'a> {
 
 impl<'a> Member<'a> {
     fn new(index: usize, instance: &'a Instance, places: &Places, hang_limit_us: u64) -> Self {
-        let reply = find(instance, facts::INFO_REPLICATION);
-        let newest = reply.and_then(|reply| reply.newest.as_ref());
+        let own = reply(instance, facts::INFO_REPLICATION);
+        let newest = own.and_then(|reply| reply.newest.as_ref());
         let replication = newest.and_then(text_of).map(ReplicationFacts::parse).unwrap_or_default();
         let sample_age_us = newest.map(|sample| sample.age_us);
-        let earlier_offset = reply.and_then(|reply| reply.earlier.as_ref()).and_then(|earlier| {
+        let earlier_offset = own.and_then(|reply| reply.earlier.as_ref()).and_then(|earlier| {
             let before = ReplicationFacts::parse(text_of(earlier)?).history?;
             (before.replid == replication.history?.replid).then_some((before.offset, earlier.age_us))
         });
@@ -176,24 +191,25 @@ impl<'a> Member<'a> {
                 .map(|sample| sample.age_us);
             age_us.is_some_and(|age_us| age_us <= hang_limit_us.max(1_000_000))
         };
-        let names = match &replication.master {
-            None => Names::Nobody,
+        let follows = match &replication.master {
+            None => Follows::NoMaster,
             Some(place) => match places.find(place) {
-                Some(named) if named == index => Names::Nobody,
-                Some(named) => Names::Member(named),
-                None if place.is_nowhere() => Names::Nobody,
-                None => Names::Stranger(place.clone()),
+                Some(named) if named == index => Follows::NoMaster,
+                Some(named) => Follows::Member(named),
+                None if place.is_nowhere() => Follows::NoMaster,
+                None => Follows::Outsider(place.clone()),
             },
         };
         let owners: Vec<Option<usize>> =
             replication.attached.iter().map(|row| places.find(&row.place)).collect();
         let order = sorted(owners.len(), &|one, other| owners[one].cmp(&owners[other]));
         let rows = order.into_iter().map(|row| (owners[row], row)).collect();
-        let is_there = instance.link.state == LinkState::Answering && is_fresh(reply);
-        let answers = is_there && replication.role != Speaks::AsNeither;
+        let is_there = instance.link.state == LinkState::Answering && is_fresh(own);
+        let answers = is_there && replication.role != ReportedRole::Unknown;
         // Of one that answers, keys count only if they are as fresh as its role; of one that does not, its
         // last words.
-        let keyspace = find(instance, facts::INFO_KEYSPACE).filter(|reply| !answers || is_fresh(Some(reply)));
+        let keyspace =
+            reply(instance, facts::INFO_KEYSPACE).filter(|reply| !answers || is_fresh(Some(reply)));
         Self {
             instance,
             rows,
@@ -207,7 +223,7 @@ impl<'a> Member<'a> {
                 .map(PersistenceFacts::parse)
                 .unwrap_or_default(),
             keys: keyspace.and_then(|reply| reply.newest.as_ref()).and_then(text_of).and_then(facts::keys),
-            names,
+            follows,
         }
     }
 
@@ -216,7 +232,7 @@ impl<'a> Member<'a> {
         self.replication.history.as_ref()
     }
 
-    /// How its data stands to another's; unknown is unrelated.
+    /// LossKind its data stands to another's; unknown is unrelated.
     pub fn relation(&self, other: &Self) -> Relation {
         self.history()
             .zip(other.history())
@@ -225,12 +241,22 @@ impl<'a> Member<'a> {
 
     /// It answers as a master.
     pub fn is_master(&self) -> bool {
-        self.answers && self.replication.role == Speaks::AsMaster
+        self.answers && self.replication.role == ReportedRole::Master
     }
 
     /// It answers as a replica.
     pub fn is_replica(&self) -> bool {
-        self.answers && self.replication.role == Speaks::AsReplica
+        self.answers && self.replication.role == ReportedRole::Replica
+    }
+
+    /// It answers as a replica of that very master.
+    pub fn is_replica_of(&self, master: usize) -> bool {
+        self.is_replica() && self.follows == Follows::Member(master)
+    }
+
+    /// It would accept commands: Redis refuses REPLICAOF while it loads or fails over by itself.
+    pub fn accepts_commands(&self) -> bool {
+        self.answers && !self.is_loading() && !self.replication.in_failover && self.server.run_id.is_some()
     }
 
     /// It has not read all its data yet.
@@ -246,73 +272,5 @@ impl<'a> Member<'a> {
     /// Kubernetes asked it to stop.
     pub fn is_terminating(&self) -> bool {
         self.instance.pod.as_ref().is_some_and(|pod| pod.terminating)
-    }
-}
-
-/// Where members are dialled, and their other names. Of two members at one place, the first by id is meant.
-struct Places {
-    all: Vec<(Place, usize)>,
-    /// Indices into `all`, sorted.
-    order: Vec<usize>,
-}
-
-impl Places {
-    fn new(instances: &[&Instance]) -> Self {
-        let mut all = Vec::new();
-        // Where somebody is dialled, nobody else is known by another name: of equal places the first stands.
-        let mut add =
-            |index: usize, address: &Address| all.push((Place::new(&address.host, address.port), index));
-        instances.iter().enumerate().for_each(|(index, instance)| add(index, &instance.address));
-        instances
-            .iter()
-            .enumerate()
-            .for_each(|(index, instance)| instance.aliases.iter().for_each(|alias| add(index, alias)));
-        let order = sorted(all.len(), &|one, other| all[one].0.cmp(&all[other].0));
-        Self { all, order }
-    }
-
-    fn find(&self, place: &Place) -> Option<usize> {
-        let first = self.order.partition_point(|&index| self.all[index].0 < *place);
-        self.order
-            .get(first)
-            .map(|&index| &self.all[index])
-            .filter(|(known, _)| known == place)
-            .map(|(_, index)| *index)
-    }
-}
-
-/// The numbers below `count` in the order of `compare`. All sorting is done here: each instantiation of a
-/// sort would be 8 KiB of the component.
-pub fn sorted(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
-    let mut numbers: Vec<usize> = (0..count).collect();
-    numbers.sort_unstable_by(|&one, &other| compare(one, other).then(one.cmp(&other)));
-    numbers
-}
-
-fn hang_limit_us(group: &Group) -> u64 {
-    u64::from(group.hang_limit_ms) * 1000
-}
-
-fn find<'a>(instance: &'a Instance, command: &str) -> Option<&'a Reply> {
-    instance.replies.iter().find(|reply| reply.command == command)
-}
-
-fn text<'a>(instance: &'a Instance, command: &str) -> Option<&'a str> {
-    text_of(find(instance, command)?.newest.as_ref()?)
-}
-
-fn text_of(sample: &crate::contract::Sample) -> Option<&str> {
-    match &sample.value {
-        Value::Text(text) => Some(facts::whole_rows(&text.text, text.truncated)),
-        Value::Integer(_) | Value::Nil(_) | Value::Nested(_) => None,
-    }
-}
-
-/// The newest nested reply to a wanted command, as RESP2 text.
-pub fn nested<'a>(instance: &'a Instance, command: &str) -> Option<&'a str> {
-    let reply = find(instance, command)?;
-    match &reply.newest.as_ref()?.value {
-        Value::Nested(nested) => Some(&nested.resp),
-        Value::Text(_) | Value::Integer(_) | Value::Nil(_) => None,
     }
 }

@@ -1,8 +1,6 @@
 //! What a user may set: `observation.parameters`, its JSON Schema and its defaults.
 
-mod json;
-
-use json::Json;
+use crate::json::{self, Json};
 
 /// The parameters of the default policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +10,7 @@ pub struct Parameters {
     /// Ids of members whose own data may be thrown away although nothing proves that it is a copy or a
     /// surplus.
     pub discard: Vec<String>,
-    /// How long a group without a record waits for its desired members, in seconds of its youngest member's
+    /// LossKind long a group without a record waits for its desired members, in seconds of its youngest member's
     /// uptime.
     pub bootstrap_wait_s: u64,
     /// A replica further behind than this is not in sync.

@@ -2,14 +2,13 @@
 //! replica's first acknowledgement on, a second later, while its master takes writes (measured: `up` at
 //! offset 0 behind 8 MB).
 
-use super::actions::follows;
+use super::view::{Member, View};
 use crate::facts::AttachedReplica;
-use crate::view::{Member, View};
 
 /// Why a replica of `master` is not in sync. None: it is.
-pub fn lacks(view: &View, index: usize, master: usize) -> Option<String> {
+pub fn not_in_sync(view: &View, index: usize, master: usize) -> Option<String> {
     let (replica, right) = (&view.members[index], &view.members[master]);
-    if !follows(replica, master) {
+    if !replica.is_replica_of(master) {
         return Some("it does not follow the master".into());
     }
     if replica.replication.is_syncing {

@@ -1,0 +1,193 @@
+//! Whether the claim of an answering master is valid: it has not lost what its group has, and it belongs to
+//! the group.
+
+use super::view::{Follows, Member, View};
+use crate::facts::Relation;
+use crate::health::Life;
+
+/// Whether a member that answers as a master may be the group's. One that is still loading is none; nor is one
+/// that lacks what its group has.
+pub fn is_valid_claim(view: &View, index: usize) -> bool {
+    !view.members[index].is_loading()
+        && amnesia_witness(view, index).is_none()
+        && !came_back_empty(view, index)
+        && !is_outdated(view, index)
+        && !is_stray(view, index)
+}
+
+/// An answering member with data that this master lost in a restart.
+///
+/// Why such a master must not be believed:
+///
+/// 1. redis-1 is master, at offset 900 of history A with 1000 keys; redis-2 and redis-3 are its replicas.
+/// 2. The process of redis-1 ends and starts again within the hang limit, without its file: a new run id, a
+///    new history B, 0 keys. It answers as a master, so no rule for a lost master applies.
+/// 3. The links of the replicas broke. They connect to the same address and ask for A from offset 901.
+/// 4. redis-1 does not know A and sends a full copy, of nothing. Both replicas drop the 1000 keys first.
+///
+/// Between 2 and 4 the replicas still have the data, and one of them must become master. A count of keys is no
+/// proof by itself, because a master expires and evicts: it counts between unrelated histories only, and only
+/// with a second sign of a restart. Which one, depends on the record ([`testifies`]).
+pub fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
+    let master = &view.members[index];
+    // What loads has not lost anything yet; and a process that is on record, or may be, did not restart.
+    let is_same_process =
+        is_recorded_name(view, index) && (view.is_recorded(index) || master.server.run_id.is_none());
+    if master.is_loading() || master.history().is_none() || is_same_process {
+        return None;
+    }
+    view.answering().map(|(other, _)| other).find(|&other| other != index && testifies(view, other, index))
+}
+
+/// What a copy shows that a master lost.
+enum ShownLoss {
+    Nothing,
+    /// Its history is not the copy's, and it has fewer keys.
+    Keys,
+    /// It stands at an earlier place of the copy's history, as from an old snapshot.
+    Tail,
+}
+
+fn shown_loss(copy: &Member, master: &Member) -> ShownLoss {
+    let is_loss = match copy.relation(master) {
+        _ if !copy.has_data() => false,
+        Relation::Unrelated if master.keys.is_some() && master.keys < copy.keys => return ShownLoss::Keys,
+        // Within one replication id a larger offset is only the younger sample.
+        Relation::Ahead(_) => copy.history().map(|at| at.replid) != master.history().map(|at| at.replid),
+        // What the master received since must not be less than what it lost.
+        Relation::Forked { own, theirs, .. } => own > theirs,
+        Relation::Unrelated | Relation::Equal | Relation::Behind(_) => false,
+    };
+    // Of a copy that still reads its data only the keys count: it has at least those.
+    let is_whole = !copy.replication.is_syncing && !copy.is_loading();
+    if is_loss && is_whole { ShownLoss::Tail } else { ShownLoss::Nothing }
+}
+
+/// Whether what `witness` has proves that `master` restarted without it. By the record where there is one:
+///
+/// | the history on record answers | the master is on record | what counts |
+/// |--|--|--|
+/// | yes | yes | any loss, shown by a member that knows that history |
+/// | yes | no | fewer keys, shown by such a member, of a master that does not know it and that none copies |
+/// | no | yes | fewer keys, of a master that is empty or followed by the witness, and that none copies |
+/// | no | no | a loss shown by its own replica, whose link broke when the master's process started |
+fn testifies(view: &View, witness: usize, master: usize) -> bool {
+    let (copy, claimant) = (&view.members[witness], &view.members[master]);
+    let is_copied = || {
+        view.answering().any(|(other, member)| {
+            other != master && member.has_data() && member.relation(claimant) != Relation::Unrelated
+        })
+    };
+    let history_answers = view.answering().any(|(other, _)| knows_recorded_history(view, other));
+    let knows = |index: usize| knows_recorded_history(view, index);
+    let follows_it = copy.follows == Follows::Member(master);
+    match (shown_loss(copy, claimant), history_answers, is_recorded_name(view, master)) {
+        (ShownLoss::Nothing, _, _) => false,
+        (ShownLoss::Keys | ShownLoss::Tail, true, true) => knows(witness),
+        (ShownLoss::Keys, true, false) => knows(witness) && !knows(master) && !is_copied(),
+        (ShownLoss::Keys, false, true) => (follows_it || claimant.keys == Some(0)) && !is_copied(),
+        (ShownLoss::Tail, true, false) | (ShownLoss::Tail, false, true) => false,
+        (ShownLoss::Keys, false, false) => follows_it && broke_at_restart(copy, claimant) && !is_copied(),
+        (ShownLoss::Tail, false, false) => {
+            follows_it && broke_at_restart(copy, claimant) && view.published().is_none()
+        }
+    }
+}
+
+/// The master's process is younger than the replica's broken link. Both ages are whole seconds, so two of them
+/// may be rounding.
+fn broke_at_restart(replica: &Member, master: &Member) -> bool {
+    let ages = master.server.uptime_s.zip(replica.replication.link_down_s);
+    ages.is_some_and(|(uptime_s, down_s)| uptime_s <= down_s.saturating_add(2))
+}
+
+/// The recorded master as a new process, with no data, or with less than the last words of a member that does
+/// not answer, while no member answers with the history on record: the copies may all be restarting with it,
+/// and have what it lost.
+pub fn came_back_empty(view: &View, index: usize) -> bool {
+    let member = &view.members[index];
+    let has_less = || view.members.iter().any(|other| !other.answers && other.keys > member.keys);
+    is_recorded_name(view, index)
+        && !view.is_recorded(index)
+        && !member.is_loading()
+        && !view.answering().any(|(other, _)| knows_recorded_history(view, other))
+        && member.keys.is_some_and(|keys| keys == 0 || has_less())
+        && !view.has_waited_for_members()
+}
+
+/// A former master: a member belongs to a later generation of the same history and follows another one, and
+/// neither the record nor any replica knows this one.
+fn is_outdated(view: &View, index: usize) -> bool {
+    let Some(mine) = view.members[index].history() else { return false };
+    let grew_out_of_mine = |member: &Member| {
+        member.history().is_some_and(|history| history.former.is_some_and(|(id, _)| id == mine.replid))
+    };
+    is_unknown(view, index)
+        && view.answering().any(|(_, member)| {
+            member.is_replica() && grew_out_of_mine(member) && matches!(member.follows, Follows::Member(_))
+        })
+}
+
+/// A master that is not the group's, although no other answers. Why its claim must not be accepted:
+///
+/// 1. redis-1 is master on record; redis-2 is its replica with all data.
+/// 2. redis-3 starts with another file, or another group's server got its address: it answers as a master of a
+///    history that no member shares.
+/// 3. redis-1 falls silent. redis-3 is the only master that answers.
+/// 4. If it counted as master, redis-2 would be pointed to it and drop the data.
+///
+/// So a master is a stray if no replica follows it, no record mentions it, no member shares its history (the
+/// last words of silent ones included), and one of:
+/// (a) the master on record is only out of sight, or it is dead and the stray has no data to offer;
+/// (b) a replica holds data and follows another server, and there is a record, or another member shares that
+///     replica's history: then the group is there, and this is not it.
+fn is_stray(view: &View, index: usize) -> bool {
+    let master = &view.members[index];
+    if master.history().is_none() || !is_unknown(view, index) {
+        return false;
+    }
+    let mut others = view.members.iter().enumerate().filter(|(other, _)| *other != index);
+    if others.any(|(_, member)| member.relation(master) != Relation::Unrelated) {
+        return false;
+    }
+    let recorded = view.published().and_then(|published| view.find(&published.master));
+    let is_group = |member: &Member| {
+        member.has_data()
+            && member.is_replica()
+            && member.follows != Follows::NoMaster
+            && (view.published().is_some() || shares_history(view, index, member))
+    };
+    recorded.is_some_and(|recorded| !master.has_data() || !matches!(view.life(recorded), Life::Gone(_)))
+        || view.answering().any(|(other, member)| other != index && is_group(member))
+}
+
+/// Neither the record nor any replica speaks for it.
+fn is_unknown(view: &View, index: usize) -> bool {
+    !is_recorded_name(view, index) && !knows_recorded_history(view, index) && !is_followed(view, index)
+}
+
+/// An answering member besides these two has the history of `member`.
+fn shares_history(view: &View, stray: usize, member: &Member) -> bool {
+    view.answering().any(|(other, third)| {
+        other != stray
+            && third.instance.id != member.instance.id
+            && third.relation(member) != Relation::Unrelated
+    })
+}
+
+/// An answering replica follows it.
+pub fn is_followed(view: &View, index: usize) -> bool {
+    view.answering().any(|(_, member)| member.is_replica() && member.follows == Follows::Member(index))
+}
+
+/// Its history is the one on record, or grew out of it.
+pub fn knows_recorded_history(view: &View, index: usize) -> bool {
+    view.published()
+        .zip(view.members[index].history())
+        .is_some_and(|(published, history)| history.knows(&published.replid))
+}
+
+/// The record names it, as whichever process.
+pub fn is_recorded_name(view: &View, index: usize) -> bool {
+    view.published().is_some_and(|published| published.master == view.id(index))
+}

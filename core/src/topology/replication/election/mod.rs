@@ -1,0 +1,104 @@
+//! Which member takes over: the argument stands above [`elect`].
+
+mod lineage;
+mod restart;
+mod succession;
+
+pub use super::role::{Elected, Election};
+pub use succession::succession;
+
+use super::ineligible::unfit;
+use super::role::{LossKind, Lost};
+use super::view::View;
+use crate::facts::{History, Relation};
+use lineage::{is_amnesic, is_heir, passed_over, reference};
+use restart::{elect_without_lineage, restarted_with_more};
+use succession::{furthest, reached};
+
+/// Elects for a role that was lost.
+///
+/// Filters and order are those of Sentinel (`sentinel.c`, `sentinelSelectSlave`), with two differences that its
+/// users paid for: offsets count only within one history, and data comes before priority.
+///
+/// 1. Candidates: a member that answers as a replica, has a replica-priority and not 0, is announced, is not in
+///    a FAILOVER of its own, neither syncs nor loads, and shows its run id and history ([`unfit`]). A master that
+///    came back without data is none.
+/// 2. The reference is the history that was lost: the last words of the old master, or the record
+///    ([`reference`]). The heirs are the candidates that share it.
+/// 3. The former master restarted, and has more data than every heir: it gets the role back.
+/// 4. No heirs, but a member that shares the reference and is no candidate: it is waited for while it reads its
+///    data; else nobody is eligible, because a foreign history must not replace the one that was lost.
+/// 5. No member shares the reference: as after a restart of all ([`elect_without_lineage`]).
+/// 6. The heirs are sorted by data, then by priority, then by id ([`succession`]); the first leads.
+/// 7. A member of another history holds more than the leader, and neither record nor lineage speaks for the
+///    leader: the election stops ([`passed_over`]).
+/// 8. The winner is the leader, or the candidate that has all that the leader has, and more.
+/// 9. The role is meant for the heir with the best priority that is not about to stop. If that is not the
+///    winner, the winner only bridges: the other one catches up, and gets the role by handover.
+/// 10. The known loss is what the reference has beyond the winner's place in it. It is unknown where the old
+///     master's last words are of another life than the reference.
+pub fn elect(view: &View, lost: &Lost) -> Election {
+    let may_stand = |&index: &usize| unfit(&view.members[index]).is_none() && !is_amnesic(lost, index);
+    let fit: Vec<usize> = (0..view.members.len()).filter(may_stand).collect();
+    let reference = reference(view, lost);
+    let shares_it = |index: &usize| match (&reference, view.members[*index].history()) {
+        (Some(reference), Some(history)) => reference.relation(history) != Relation::Unrelated,
+        (None, _) | (_, None) => false,
+    };
+    let heirs: Vec<usize> = fit.iter().copied().filter(shares_it).collect();
+    if let Some(richer) = restarted_with_more(view, lost, &fit, &heirs) {
+        return Election::Elected(Elected { winner: richer, meant_for: richer, known_loss_bytes: None });
+    }
+    let heirs = succession(view, reference.as_ref(), &heirs);
+    let Some(&leader) = heirs.first() else {
+        return unfit_heir(view, lost).unwrap_or_else(|| elect_without_lineage(view, lost, &fit));
+    };
+    if let Some(stopped) = passed_over(view, lost, leader) {
+        return stopped;
+    }
+    let winner = furthest(view, leader, &fit);
+    Election::Elected(Elected {
+        winner,
+        meant_for: meant_for(view, &heirs, winner),
+        known_loss_bytes: known_loss_bytes(view, lost, reference.as_ref(), winner),
+    })
+}
+
+/// A first master: no member is known to have had the role, and a member that is still to come may hold the
+/// data.
+pub fn elect_first(view: &View) -> Election {
+    if !view.has_waited_for_members() {
+        return Election::TooEarly;
+    }
+    elect(view, &Lost { index: None, id: None, kind: LossKind::Abdicated })
+}
+
+/// Step 4.
+fn unfit_heir(view: &View, lost: &Lost) -> Option<Election> {
+    let (heir, member) = view.answering().find(|(index, _)| is_heir(view, lost, *index))?;
+    let comes = member.is_loading() || member.replication.is_syncing;
+    Some(if comes { Election::Awaited(heir) } else { Election::NobodyEligible })
+}
+
+/// Step 9.
+fn meant_for(view: &View, heirs: &[usize], winner: usize) -> usize {
+    let priority = |index: usize| view.members[index].replication.priority;
+    let preferred = heirs
+        .iter()
+        .copied()
+        .filter(|&index| !view.members[index].is_terminating())
+        .min_by_key(|&index| priority(index))
+        .unwrap_or(winner);
+    if priority(preferred) < priority(winner) { preferred } else { winner }
+}
+
+/// Step 10.
+fn known_loss_bytes(view: &View, lost: &Lost, reference: Option<&History>, winner: usize) -> Option<u64> {
+    let reference = reference?;
+    let last_words = lost
+        .index
+        .filter(|_| lost.kind == LossKind::OutOfSight)
+        .and_then(|index| view.members[index].history());
+    let is_counted = last_words.is_none_or(|last| reference.relation(last) != Relation::Unrelated);
+    is_counted.then(|| reference.offset.saturating_sub(reached(&view.members[winner], Some(reference))))
+}

@@ -1,0 +1,171 @@
+//! Rules for a role that is lost, contested, or held by a server outside of the group.
+
+use super::shape::has_nothing_to_repoint;
+use crate::contract::{Action, Evidence};
+use crate::health::{Life, duration};
+use crate::rules::{CHANGING_LOOK_US, Ruling};
+use crate::topology::replication::actions::takeover;
+use crate::topology::replication::reasons::*;
+use crate::topology::replication::role::{Elected, Election, Mastership, Proof};
+use crate::topology::replication::scene::Scene;
+
+pub fn external_master(scene: &Scene) -> Option<Ruling> {
+    let Mastership::External { follower, place } = &scene.mastership else { return None };
+    let id = scene.id(*follower);
+    let text = format!(
+        "{id} follows {place}, which is not of this group: add {place} to the group, or detach {id} by \
+         REPLICAOF NO ONE"
+    );
+    Some(Ruling::refuse(EXTERNAL_MASTER, text))
+}
+
+pub fn unrelated_masters(scene: &Scene) -> Option<Ruling> {
+    let contested = match (&scene.mastership, &scene.election) {
+        (Mastership::Contested(masters), _) => masters,
+        (_, Some(Election::Contested(holders))) => holders,
+        (
+            _,
+            Some(Election::Elected(_) | Election::TooEarly | Election::Awaited(_) | Election::NobodyEligible)
+            | None,
+        ) => return None,
+    };
+    let held: Vec<String> = contested
+        .iter()
+        .map(|&index| format!("{} ({} keys)", scene.id(index), scene.view.members[index].keys.unwrap_or(0)))
+        .collect();
+    let text = format!(
+        "{} hold unrelated data, and no record tells which is right: empty the wrong ones, or list them in \
+         `discard`",
+        held.join(", ")
+    );
+    Some(Ruling::refuse(UNRELATED_MASTERS, text))
+}
+
+/// The loss is not proven: the reason is what is missing.
+pub fn unproven_loss(scene: &Scene) -> Option<Ruling> {
+    match scene.proof.as_ref()? {
+        Proof::Pending { reason, text, next_look_us } => {
+            Some(Ruling::wait(*reason, text.clone(), *next_look_us))
+        }
+        Proof::Blocked { reason, text } => Some(Ruling::refuse(*reason, format!("{text}: {}", reason.why))),
+        Proof::Proven { .. } | Proof::Unsure { .. } => None,
+    }
+}
+
+pub fn below_minimum_size(scene: &Scene) -> Option<Ruling> {
+    let (answering, min) = (scene.view.answering_count(), scene.view.answering_min());
+    let is_settled = scene
+        .master()
+        .is_some_and(|master| scene.view.members.len() == 1 || has_nothing_to_repoint(scene, master));
+    (answering < min && !is_settled).then(|| {
+        let text = format!(
+            "{answering} of {} members answer, and nothing is done with fewer than {min}: start members, or \
+             lower the minimum size",
+            scene.view.group().members_desired
+        );
+        Ruling::wait(BELOW_MINIMUM_SIZE, text, CHANGING_LOOK_US)
+    })
+}
+
+/// A promotion that timed out still happens when its target wakes: its target is a possible master until seen
+/// again.
+pub fn action_in_doubt(scene: &Scene) -> Option<Ruling> {
+    scene.proof.as_ref()?;
+    scene.observation().in_doubt.iter().find_map(|doubt| {
+        let target = promoted_by(&doubt.action)?;
+        let index = scene.view.find(target)?;
+        let is_settled = match scene.view.life(index) {
+            Life::Answers => scene.view.members[index].sample_age_us.is_some_and(|age| age < doubt.age_us),
+            Life::Gone(_) | Life::Silent { .. } => true,
+            Life::Occupied(_) | Life::Locked | Life::Suspect { .. } => false,
+        };
+        (!is_settled).then(|| {
+            let age = duration(doubt.age_us);
+            let text = format!("{target} was told {age} ago to become master and has not answered");
+            Ruling::wait(ACTION_IN_DOUBT, text, CHANGING_LOOK_US / 10)
+        })
+    })
+}
+
+fn promoted_by(action: &Action) -> Option<&str> {
+    match action {
+        Action::Promote(promote) => Some(&promote.id),
+        Action::Handover(handover) => Some(&handover.target),
+        Action::Follow(_)
+        | Action::Fence(_)
+        | Action::Unfence(_)
+        | Action::KickClients(_)
+        | Action::Configure(_)
+        | Action::Restart(_)
+        | Action::Sentinel(_)
+        | Action::Cluster(_) => None,
+    }
+}
+
+pub fn nobody_eligible(scene: &Scene) -> Option<Ruling> {
+    matches!(scene.election.as_ref()?, Election::NobodyEligible).then(|| {
+        let text = match &scene.proof {
+            Some(Proof::Proven { text, .. }) => text.as_str(),
+            Some(Proof::Pending { .. } | Proof::Blocked { .. } | Proof::Unsure { .. }) | None => {
+                "there is no master"
+            }
+        };
+        let text = format!(
+            "{text}; no member may take over, see their verdicts: start the old master, or make one eligible"
+        );
+        Ruling::refuse(NOBODY_ELIGIBLE, text)
+    })
+}
+
+pub fn restart_waiting(scene: &Scene) -> Option<Ruling> {
+    scene.lost()?;
+    let why = match (&scene.proof, &scene.election) {
+        (Some(Proof::Unsure { text }), _) => text.clone(),
+        (_, Some(Election::TooEarly)) => "every history is new".into(),
+        (_, Some(Election::Awaited(heir))) => {
+            format!("{} alone has the history that was lost", scene.id(*heir))
+        }
+        (
+            Some(Proof::Proven { .. } | Proof::Pending { .. } | Proof::Blocked { .. }) | None,
+            Some(Election::Elected(_) | Election::Contested(_) | Election::NobodyEligible) | None,
+        ) => return None,
+    };
+    Some(Ruling::wait(RESTART_WAITING, waiting_for_members(scene, &why), CHANGING_LOOK_US))
+}
+
+/// The sentence for a member that is still to come and may have the data.
+pub fn waiting_for_members(scene: &Scene, why: &str) -> String {
+    let (answering, desired) = (scene.view.answering_count(), scene.view.group().members_desired);
+    let wait_s = scene.view.parameters.bootstrap_wait_s;
+    format!(
+        "{why}; {answering} of {desired} members answer, the others get {wait_s} s, and who loads its data \
+         is waited for"
+    )
+}
+
+/// The loss is proven, and a member takes over: the reason is the proof.
+pub fn proven_loss(scene: &Scene) -> Option<Ruling> {
+    let (lost, Some(Proof::Proven { evidence, text })) = (scene.lost()?, &scene.proof) else { return None };
+    let reason = match evidence {
+        Evidence::Dead => MASTER_DEAD,
+        Evidence::Abdicated => MASTER_ABDICATED,
+        Evidence::Amnesic => MASTER_AMNESIC,
+        Evidence::Silent => MASTER_SILENT,
+        Evidence::Requested | Evidence::Replaced | Evidence::Elected | Evidence::Bootstrap => return None,
+    };
+    let Some(Election::Elected(elected)) = &scene.election else { return None };
+    let Elected { winner, meant_for, known_loss_bytes } = *elected;
+    let bridge = if meant_for == winner {
+        String::new()
+    } else {
+        format!(", until {} has caught up", scene.id(meant_for))
+    };
+    let loss = match known_loss_bytes {
+        Some(0) => ", nothing known to be lost".into(),
+        Some(bytes) => format!(", {bytes} bytes known to be lost"),
+        None => String::new(),
+    };
+    let text = format!("{text}; {} takes over{bridge}{loss}", scene.id(winner));
+    let plan = takeover(&scene.view, *elected, lost.id.clone(), *evidence);
+    Some(Ruling::act(reason, text, meant_for, plan).losing(known_loss_bytes))
+}

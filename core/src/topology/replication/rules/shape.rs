@@ -1,0 +1,152 @@
+//! Rules for the shape of a group: a first master, one master, a star around it, its fence.
+
+use super::loss::waiting_for_members;
+use crate::contract::{Action, Evidence, Preference};
+use crate::facts::{Relation, config_pairs};
+use crate::observed::nested;
+use crate::reason::Reason;
+use crate::rules::{CHANGING_LOOK_US, Ruling, stage};
+use crate::topology::replication::actions::{configure, follow, takeover};
+use crate::topology::replication::reasons::*;
+use crate::topology::replication::role::{Election, Mastership};
+use crate::topology::replication::scene::Scene;
+use crate::topology::replication::view::{Follows, Member};
+
+/// A first master by claim: no replica follows it, no record knows it, and there are others.
+fn is_first_master(scene: &Scene, master: usize) -> bool {
+    let view = &scene.view;
+    let follows_a_member = |member: &Member| match member.follows {
+        Follows::Member(followed) => followed == master || member.is_replica(),
+        Follows::NoMaster | Follows::Outsider(_) => false,
+    };
+    let has_a_copy =
+        |member: &Member| member.has_data() && member.relation(&view.members[master]) != Relation::Unrelated;
+    view.published().is_none()
+        && view.group().members_desired > 1
+        && !view.answering().any(|(_, member)| follows_a_member(member))
+        && !view.answering().any(|(index, member)| index != master && has_a_copy(member))
+}
+
+/// A master that claims the role while other members have their time to appear is not named, so that it is not
+/// published.
+pub fn bootstrap_waiting(scene: &Scene) -> Option<Ruling> {
+    let waits = match &scene.mastership {
+        Mastership::Vacant => matches!(scene.election, Some(Election::TooEarly | Election::Awaited(_))),
+        Mastership::Held(master) => is_first_master(scene, *master) && !scene.view.has_waited_for_members(),
+        Mastership::Contested(_) | Mastership::Lost(_) | Mastership::External { .. } => false,
+    };
+    waits.then(|| {
+        let text = waiting_for_members(scene, "no master is known yet");
+        Ruling { names_master: false, ..Ruling::wait(BOOTSTRAP_WAITING, text, CHANGING_LOOK_US) }
+    })
+}
+
+pub fn bootstrap(scene: &Scene) -> Option<Ruling> {
+    match &scene.mastership {
+        Mastership::Vacant => {
+            let Some(Election::Elected(elected)) = scene.election else { return None };
+            let text =
+                format!("no member follows another; {} becomes the first master", scene.id(elected.winner));
+            let plan = takeover(&scene.view, elected, None, Evidence::Bootstrap);
+            Some(Ruling::act(BOOTSTRAP, text, elected.meant_for, plan))
+        }
+        Mastership::Held(master) if is_first_master(scene, *master) => {
+            let id = scene.id(*master);
+            let text = format!("no member follows another; {id} is taken as the first master");
+            stage(format!("point the others to {id}"), repoint_actions(scene, *master))
+                .map(|stage| Ruling::act(BOOTSTRAP, text, *master, vec![stage]))
+        }
+        Mastership::Held(_)
+        | Mastership::Contested(_)
+        | Mastership::Lost(_)
+        | Mastership::External { .. } => None,
+    }
+}
+
+/// The loser of two masters is fenced on first contact, whatever else is wrong.
+pub fn second_master(scene: &Scene) -> Option<Ruling> {
+    repoint(scene, SECOND_MASTER, |member| member.is_master(), "answers as a second master")
+}
+
+pub fn replica_elsewhere(scene: &Scene) -> Option<Ruling> {
+    repoint(scene, REPLICA_ELSEWHERE, |member| member.is_replica(), "does not follow it")
+}
+
+fn repoint(scene: &Scene, reason: Reason, which: fn(&Member) -> bool, what: &str) -> Option<Ruling> {
+    let master = scene.master()?;
+    let is_wrong = |index: usize, member: &Member| {
+        index != master
+            && which(member)
+            && !member.is_replica_of(master)
+            && follow(&scene.view, index, master).is_ok()
+    };
+    let (first, _) = scene.view.answering().find(|(index, member)| is_wrong(*index, member))?;
+    // All that are wrong are re-pointed at once: there is nothing to gain from an order.
+    let actions = repoint_actions(scene, master);
+    let discards = actions.iter().fold(0, |sum: u64, action| {
+        if let Action::Follow(follow) = action {
+            sum.saturating_add(follow.discards_bytes.unwrap_or(0))
+        } else {
+            sum
+        }
+    });
+    let cost = if discards == 0 { String::new() } else { format!(", giving up {discards} bytes of its own") };
+    let text = format!("{} is master, and {} {what}{cost}", scene.id(master), scene.id(first));
+    stage(format!("re-point to {}", scene.id(master)), actions)
+        .map(|stage| Ruling::act(reason, text, master, vec![stage]))
+}
+
+/// Members that answer, accept commands, and are no replicas of the master.
+fn misplaced<'s, 'a>(scene: &'s Scene<'a>, master: usize) -> impl Iterator<Item = usize> + use<'s, 'a> {
+    scene
+        .view
+        .answering()
+        .filter(move |(index, member)| {
+            *index != master && member.accepts_commands() && !member.is_replica_of(master)
+        })
+        .map(|(index, _)| index)
+}
+
+fn repoint_actions(scene: &Scene, master: usize) -> Vec<Action> {
+    misplaced(scene, master).filter_map(|index| follow(&scene.view, index, master).ok()).collect()
+}
+
+/// Every member that answers follows the master, or must not.
+pub fn has_nothing_to_repoint(scene: &Scene, master: usize) -> bool {
+    repoint_actions(scene, master).is_empty()
+}
+
+pub fn unrelated_data(scene: &Scene) -> Option<Ruling> {
+    let master = scene.master()?;
+    let why = misplaced(scene, master).find_map(|index| follow(&scene.view, index, master).err())?;
+    let text = format!("{why}; following would destroy it: empty it, or list it in `discard`");
+    Some(Ruling::refuse(UNRELATED_DATA, text))
+}
+
+/// The fence that `prefer = consistency` rests on, kept on every member, because any of them may be master
+/// next.
+pub fn self_fence(scene: &Scene) -> Option<Ruling> {
+    let group = scene.view.group();
+    let lag_s = group.self_fence_lag_s.filter(|_| group.prefer == Preference::Consistency)?;
+    let master = scene.master()?;
+    let wanted = [("min-replicas-max-lag", lag_s.to_string()), ("min-replicas-to-write", "1".to_owned())];
+    let mut actions = Vec::new();
+    for (index, member) in scene.view.answering().filter(|(_, member)| member.accepts_commands()) {
+        let current = nested(member.instance, FENCE_COMMAND).map(config_pairs).unwrap_or_default();
+        for (directive, to) in &wanted {
+            let is_set = current.iter().any(|(name, value)| name == directive && value == to);
+            if !current.is_empty() && !is_set {
+                actions.push(configure(&scene.view, index, directive, to.clone()));
+            }
+        }
+    }
+    let text = format!(
+        "consistency is preferred: every member is to refuse writes without a replica that acknowledged \
+         within {lag_s} s"
+    );
+    stage("set the self-fence".into(), actions)
+        .map(|stage| Ruling::act(SELF_FENCE, text, master, vec![stage]))
+}
+
+/// The wanted command that shows the fence.
+pub const FENCE_COMMAND: &str = "CONFIG GET min-replicas-*";
