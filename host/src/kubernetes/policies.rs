@@ -1,4 +1,4 @@
-//! What happens to FailoverPolicy resources and to what they name, and how a policy's fate is made known.
+//! Watches FailoverPolicy resources and the ConfigMaps that they name, and writes the status of a policy.
 //! Never chooses.
 
 use super::crd::{Condition, ConfigMapSource, FailoverPolicy, FailoverPolicyStatus};
@@ -13,20 +13,21 @@ use kube::{Client, ResourceExt};
 use serde_json::json;
 use std::future::ready;
 
-/// What happened to a policy.
+/// A change of a FailoverPolicy.
 #[derive(Debug)]
 pub enum PolicyWatchEvent {
-    /// It is there, or has changed. It may not be what it should be.
+    /// It was created or changed. It may not fit the schema.
     Wanted(Key, Box<Result<FailoverPolicy, String>>),
-    /// It is gone.
+    /// It was deleted.
     Unwanted(Key),
-    /// The watch began anew: whatever is not told until [`PolicyWatchEvent::Listed`] is gone.
+    /// The watch started over: what does not arrive before [`PolicyWatchEvent::Listed`] is deleted.
     Listing,
-    /// Everything that is there has been told.
+    /// The list is complete.
     Listed,
 }
 
-/// Watches the policies of one namespace, or of all. Ends never: what fails is tried again, ever more slowly.
+/// Watches the policies of one namespace, or of all. The stream never ends: errors are retried, with growing
+/// delays.
 pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'static, PolicyWatchEvent> {
     let resource = ApiResource::erase::<FailoverPolicy>(&());
     let api: Api<DynamicObject> = match namespace {
@@ -34,7 +35,7 @@ pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'st
         None => Api::all_with(client.clone(), &resource),
     };
     let key = |object: &DynamicObject| (object.namespace().unwrap_or_default(), object.name_any());
-    let told = watcher(api, watcher::Config::default()).default_backoff().filter_map(move |event| {
+    let events = watcher(api, watcher::Config::default()).default_backoff().filter_map(move |event| {
         ready(match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
                 let policy = serde_json::to_value(&object)
@@ -46,37 +47,38 @@ pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'st
             Ok(Event::Init) => Some(PolicyWatchEvent::Listing),
             Ok(Event::InitDone) => Some(PolicyWatchEvent::Listed),
             Err(error) => {
-                tracing::warn!(kind = "FailoverPolicy", %error, "watch interrupted; it is tried again");
+                tracing::warn!(kind = "FailoverPolicy", %error, "watch interrupted, will retry");
                 None
             }
         })
     });
-    told.boxed()
+    events.boxed()
 }
 
-/// Watches one key of a ConfigMap. An error is a sentence that says what is not there.
+/// Watches one key of a ConfigMap. An error is a sentence that names what is missing.
 pub fn watch_config_map(
     client: &Client,
     namespace: &str,
     source: ConfigMapSource,
 ) -> BoxStream<'static, Result<Vec<u8>, String>> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let found = watch_object(api, &source.name).default_backoff().filter_map(move |map| {
+    let contents = watch_object(api, &source.name).default_backoff().filter_map(move |map| {
         ready(match map {
             Ok(map) => Some(bytes(map, &source)),
             Err(error) => {
-                tracing::warn!(kind = "ConfigMap", name = source.name, %error, "watch interrupted; it is tried again");
+                let name = &source.name;
+                tracing::warn!(kind = "ConfigMap", name, %error, "watch interrupted, will retry");
                 None
             }
         })
     });
-    found.boxed()
+    contents.boxed()
 }
 
 fn bytes(map: Option<ConfigMap>, ConfigMapSource { name, key }: &ConfigMapSource) -> Result<Vec<u8>, String> {
     let map = map.ok_or_else(|| {
         format!(
-            "ConfigMap {name} is not there: create it with kubectl create configmap {name} \
+            "ConfigMap {name} does not exist: create it with kubectl create configmap {name} \
              --from-file={key}=FILE"
         )
     })?;
@@ -84,24 +86,24 @@ fn bytes(map: Option<ConfigMap>, ConfigMapSource { name, key }: &ConfigMapSource
     match map.binary_data.and_then(|mut data| data.remove(key)) {
         Some(bytes) => Ok(bytes.0),
         None if is_text => Err(format!(
-            "key {key} of ConfigMap {name} is text, and a component is binaryData: use kubectl create \
-             --from-file"
+            "key {key} of ConfigMap {name} is text, but a component is binary (binaryData): use kubectl \
+             create --from-file"
         )),
         None => Err(format!("ConfigMap {name} has no key {key} in its binaryData")),
     }
 }
 
-/// Makes a policy's fate known.
+/// Writes the status of a policy.
 ///
 /// # Errors
-/// The API server's words, and those of the way to it.
+/// The API server's answer, or why it could not be reached.
 pub async fn write_status(
     client: &Client,
     (namespace, name): &Key,
     status: &FailoverPolicyStatus,
 ) -> Result<(), kube::Error> {
     let api: Api<FailoverPolicy> = Api::namespaced(client.clone(), namespace);
-    // What is not there any more is taken away, which a patch does only where it says so.
+    // A merge patch removes a field only where it is null.
     let mut whole = json!({ "active": null, "candidate": null, "refused": null, "shadow": null });
     if let (Some(whole), serde_json::Value::Object(status)) = (whole.as_object_mut(), json!(status)) {
         whole.extend(status);
@@ -110,7 +112,8 @@ pub async fn write_status(
     Ok(())
 }
 
-/// A condition that keeps the moment of its last change. `now` is whole seconds, as Kubernetes writes them.
+/// A condition that keeps its `lastTransitionTime` while its status stays. `now` is in whole seconds, as
+/// Kubernetes writes times.
 pub fn condition(
     before: &[Condition],
     type_: &str,
@@ -129,7 +132,7 @@ pub fn condition(
     }
 }
 
-/// The time, in whole seconds, as Kubernetes writes it.
+/// The current time in whole seconds, as Kubernetes writes it.
 pub fn now() -> String {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
@@ -151,16 +154,16 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_a_config_map_is_its_bytes_and_what_is_missing_is_named() {
+    fn a_key_of_a_config_map_is_its_bytes_and_a_missing_one_is_named() {
         let source = ConfigMapSource { name: "mine".into(), key: "policy.wasm".into() };
         assert_eq!(bytes(map(&[("policy.wasm", b"\0asm")], &[]), &source), Ok(b"\0asm".to_vec()));
-        assert!(bytes(None, &source).unwrap_err().contains("ConfigMap mine is not there"));
+        assert!(bytes(None, &source).unwrap_err().contains("ConfigMap mine does not exist"));
         assert!(bytes(map(&[("other", b"")], &[]), &source).unwrap_err().contains("no key policy.wasm"));
         assert!(bytes(map(&[], &[("policy.wasm", "AGFzbQ==")]), &source).unwrap_err().contains("is text"));
     }
 
     #[test]
-    fn a_condition_keeps_the_moment_of_its_change() {
+    fn a_condition_keeps_its_last_transition_time_while_its_status_stays() {
         let mut before = condition(&[], "Ready", (true, "Active", "it decides".into()), Some(1));
         before.last_transition_time = "2026-01-01T00:00:00Z".into();
         let same =

@@ -205,11 +205,12 @@ impl Reconciler {
     fn hear_report(&mut self, now: Moment, report: Report) -> bool {
         let Some(running) = &mut self.running else { return false };
         let takeover = running.reporter.take(now, &report);
-        let events =
-            [events::of_report(&report), takeover.as_ref().map(events::of_takeover)].into_iter().flatten();
+        let events = [events::of_report(&report), takeover.as_ref().map(events::of_master_change)]
+            .into_iter()
+            .flatten();
         // Who only looks on has nothing to tell: the one that acts says it, once.
         for event in events.filter(|_| self.snapshot.may_act) {
-            self.context.events.tell(self.snapshot.redis.object_ref(&()), event);
+            self.context.events.emit(self.snapshot.redis.object_ref(&()), event);
         }
         let has_ended = takeover.is_some();
         self.snapshot.takeover = takeover.map(Arc::new).or(self.snapshot.takeover.take());

@@ -4,8 +4,8 @@
 use super::super::Context;
 use super::maintain::{StepResult, SwitchoverRequest};
 use super::snapshot::{ObjectKey, Snapshot};
-use crate::kubernetes::apply::{apply, delete_secret, is_taken};
-use crate::kubernetes::objects::{GROUP_LABEL, KINDS, Wanted, name, objects};
+use crate::kubernetes::apply::{apply, delete_secret, is_foreign};
+use crate::kubernetes::objects::{Desired, GROUP_LABEL, KINDS, name, objects};
 use crate::kubernetes::status::Problem;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
@@ -33,7 +33,7 @@ impl Objects {
                 switchover.move_master(snapshot, Some(format!("{}-0", name(&snapshot.redis)))).is_done;
         }
         let master = snapshot.master().and_then(|master| snapshot.address(master));
-        let wanted = Wanted {
+        let desired = Desired {
             redis: &snapshot.redis,
             replicas,
             master: master.as_deref(),
@@ -41,7 +41,7 @@ impl Objects {
             replication_user: snapshot.replication_user(),
             previous: passwords.before(),
         };
-        let all = match objects(&wanted) {
+        let all = match objects(&desired) {
             Ok(all) => all,
             Err(error) => return StepResult::blocked("ObjectsNotMade", error.to_string()),
         };
@@ -97,7 +97,7 @@ impl Objects {
         object: &Value,
     ) -> Result<Option<u64>, kube::Error> {
         let namespace = snapshot.namespace();
-        if !snapshot.seen.contains_key(key) && is_taken(client, &namespace, object).await? {
+        if !snapshot.seen.contains_key(key) && is_foreign(client, &namespace, object).await? {
             return Ok(None);
         }
         apply(client, &namespace, object).await.map(Some)

@@ -64,22 +64,24 @@ fn status(written: Option<&RedisStatus>, snapshot: &Snapshot, role_labels: &Role
         ..before
     };
     let before = match &snapshot.record {
-        Some((record, at)) => status::published(before, record, *at),
+        Some((record, at)) => status::with_record(before, record, *at),
         None => before,
     };
     let before = match &snapshot.decided {
-        Some((decided, title, at)) => status::decided(before, &snapshot.redis, &decided.decision, title, *at),
+        Some((decided, title, at)) => {
+            status::with_decision(before, &snapshot.redis, &decided.decision, title, *at)
+        }
         None => before,
     };
     let before = match &snapshot.takeover {
-        Some(takeover) => failover::taken_over(before, takeover),
+        Some(takeover) => failover::with_master_change(before, takeover),
         None => before,
     };
     let before = match role_labels.told() {
-        Some((epoch, us)) => failover::labelled(before, epoch, us),
+        Some((epoch, us)) => failover::with_publish_time(before, epoch, us),
         None => before,
     };
-    let of_pods = status::pods_in_trouble(&snapshot.redis, snapshot.pods.values().map(AsRef::as_ref));
+    let of_pods = status::pod_problems(&snapshot.redis, snapshot.pods.values().map(AsRef::as_ref));
     let problems =
         snapshot.problems.values().flatten().cloned().chain(role_labels.refused()).chain(of_pods).collect();
     let state = status::State {
@@ -88,7 +90,7 @@ fn status(written: Option<&RedisStatus>, snapshot: &Snapshot, role_labels: &Role
         is_switching: snapshot.is_switching,
         problems,
     };
-    status::standing(before, &state, Timestamp::now())
+    status::with_conditions(before, &state, Timestamp::now())
 }
 
 async fn store(
