@@ -1,5 +1,5 @@
-//! Objects into the cluster, by server-side apply with one field manager: what others set stays, what is ours
-//! is made right.
+//! Writes objects by server-side apply with one field manager: fields of other managers stay, the operator's
+//! own are corrected.
 
 use super::objects::GROUP_LABEL;
 use k8s_openapi::api::core::v1::Secret;
@@ -8,27 +8,27 @@ use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
 
-/// Whose fields they are.
+/// The manager of the operator's fields.
 pub const FIELD_MANAGER: &str = "redis-operator";
 
-/// Applies one object. Returns the version that it has now.
+/// Applies one object. Returns its resource version afterwards.
 ///
 /// # Errors
-/// The API server's words, and those of the way to it.
+/// The API server's answer, or why it could not be reached.
 pub async fn apply(client: &Client, namespace: &str, object: &Value) -> Result<u64, kube::Error> {
     let (api, name) = place(client, namespace, object);
     let applied = api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(object)).await?;
     Ok(version(&applied).unwrap_or_default())
 }
 
-/// Whether somebody else's object stands where this one should: one that has neither its owner nor its label.
-/// To apply would be to take it over, and to have it deleted with our resource.
+/// Whether an object of that name exists that has neither this object's owner nor its label. Applying over it
+/// would take it from its owner, and delete it together with the Redis resource.
 ///
 /// # Errors
 /// As [`apply`].
-pub async fn is_taken(client: &Client, namespace: &str, object: &Value) -> Result<bool, kube::Error> {
+pub async fn is_foreign(client: &Client, namespace: &str, object: &Value) -> Result<bool, kube::Error> {
     let (api, name) = place(client, namespace, object);
-    // By a list, which needs no right that the watches do not need.
+    // By a list: it needs no right beyond those of the watches.
     let there = api.list_metadata(&ListParams::default().fields(&format!("metadata.name={name}"))).await?;
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
     let (owner, group) = (
@@ -50,7 +50,7 @@ fn place<'a>(client: &Client, namespace: &str, object: &'a Value) -> (Api<Dynami
     (Api::namespaced_with(client.clone(), namespace, &resource), text("/metadata/name"))
 }
 
-/// Deletes a Secret, if it is still there.
+/// Deletes a Secret, if it still exists.
 ///
 /// # Errors
 /// As [`apply`].
@@ -62,7 +62,7 @@ pub async fn delete_secret(client: &Client, namespace: &str, name: &str) -> Resu
     }
 }
 
-/// The version of an object: a larger one is a later one, as Kubernetes promises of all its own storage.
+/// The resource version of an object. A larger one is later: Kubernetes guarantees this for its own storage.
 pub fn version(object: &impl ResourceExt) -> Option<u64> {
     object.resource_version()?.parse().ok()
 }

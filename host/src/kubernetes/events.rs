@@ -1,5 +1,5 @@
-//! What happened, as Kubernetes Events of the resource: one writer for all, so that a slow API server holds
-//! up nobody. What cannot be told is dropped; the status has the truth.
+//! Kubernetes Events of a resource. One task writes them all, so that a slow API server delays nothing else.
+//! An event that does not fit into the queue is dropped; the status stays complete.
 
 use super::status::{camel, shortened};
 use crate::contract::Verdict;
@@ -10,35 +10,35 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-/// Takes events in.
+/// Queues events for the writer.
 #[derive(Clone, Debug)]
 pub struct EventWriter(Sender<(ObjectReference, Event)>);
 
 impl EventWriter {
-    /// With a writer that runs for as long as anybody can tell something.
+    /// Starts the writer. It runs for as long as a clone of this value exists.
     pub fn start(client: Client, instance: String) -> Self {
-        let (told, heard) = channel(QUEUED_MAX);
-        tokio::spawn(write_all(client, instance, heard));
-        Self(told)
+        let (sender, queue) = channel(QUEUED_MAX);
+        tokio::spawn(write_all(client, instance, queue));
+        Self(sender)
     }
 
-    /// Tells of one.
-    pub fn tell(&self, about: ObjectReference, event: Event) {
+    /// Queues one event.
+    pub fn emit(&self, about: ObjectReference, event: Event) {
         drop(self.0.try_send((about, event)));
     }
 }
 
-async fn write_all(client: Client, instance: String, mut heard: Receiver<(ObjectReference, Event)>) {
+async fn write_all(client: Client, instance: String, mut queue: Receiver<(ObjectReference, Event)>) {
     let recorder =
         Recorder::new(client, Reporter { controller: "redis-operator".into(), instance: Some(instance) });
-    while let Some((about, event)) = heard.recv().await {
+    while let Some((about, event)) = queue.recv().await {
         if let Err(error) = recorder.publish(&event, &about).await {
             tracing::warn!(%error, reason = event.reason, "event not written");
         }
     }
 }
 
-/// What a report says to people. None: nothing that they would want an event for.
+/// The event for a report. None: the report is not worth an event.
 pub fn of_report(report: &Report) -> Option<Event> {
     match report {
         Report::Decided(decided) if decided.is_news => {
@@ -57,7 +57,7 @@ pub fn of_report(report: &Report) -> Option<Event> {
         Report::Held => Some(event(
             EventType::Warning,
             "NoPolicyAnswers".into(),
-            "no policy gives a usable answer: nothing is done",
+            "no policy gave a usable answer: the group is left as it is",
             "Decide",
         )),
         Report::Decided(_)
@@ -68,8 +68,8 @@ pub fn of_report(report: &Report) -> Option<Event> {
     }
 }
 
-/// A change of master that has ended.
-pub fn of_takeover(takeover: &MasterChange) -> Event {
+/// The event for a completed change of master.
+pub fn of_master_change(change: &MasterChange) -> Event {
     let MasterChange {
         source,
         target,
@@ -80,7 +80,7 @@ pub fn of_takeover(takeover: &MasterChange) -> Event {
         repoint_us,
         pause_us,
         ..
-    } = takeover;
+    } = change;
     let ms = |us: u64| format!("{:.1} ms", us as f64 / 1000.0);
     let phases = [
         ("decided in", decide_us.map(ms)),
@@ -93,14 +93,14 @@ pub fn of_takeover(takeover: &MasterChange) -> Event {
     let from = source.as_ref().map(|source| format!(" in place of {source}")).unwrap_or_default();
     let loss = known_loss_bytes
         .filter(|bytes| *bytes > 0)
-        .map(|bytes| format!("; {bytes} bytes are known to be lost"))
+        .map(|bytes| format!("; known loss {bytes} bytes"))
         .unwrap_or_default();
     let note = format!(
         "{target} is master{from} ({}): {}{loss}",
         crate::report::words::evidence(*evidence),
         phases.join(", ")
     );
-    let type_ = if takeover.is_handover || source.is_none() { EventType::Normal } else { EventType::Warning };
+    let type_ = if change.is_handover || source.is_none() { EventType::Normal } else { EventType::Warning };
     event(type_, "MasterChanged".into(), &note, "Failover")
 }
 
@@ -119,7 +119,7 @@ fn words(action: &crate::contract::Action) -> String {
     format!("{what} {member}")
 }
 
-/// More than any person reads; a storm is in the log.
+/// Events waiting to be written. A storm beyond this is in the log only.
 const QUEUED_MAX: usize = 256;
-/// Kubernetes' own limit.
+/// The limit of Kubernetes.
 const NOTE_BYTES_MAX: usize = 1000;

@@ -1,4 +1,5 @@
-//! Who of several operators may act: a Lease. Authority ends here well before the Lease can be another's.
+//! Leader election by a Lease: one of several operators may act. Its authority ends well before another
+//! operator can acquire the Lease.
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -8,19 +9,19 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use std::time::{Duration, Instant};
 use tokio::sync::watch::Sender;
 
-/// Which Lease, and who asks.
+/// An operator that competes for a Lease.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Where the Lease is.
+    /// Namespace of the Lease.
     pub namespace: String,
-    /// What it is called.
+    /// Name of the Lease.
     pub lease: String,
-    /// Who asks: another text for each process.
+    /// The holder identity, different for each process.
     pub identity: String,
 }
 
-/// Asks for the Lease and keeps it, for ever: tells `authority` whether it surely is ours, and `answered`
-/// that the API server has said whose it is.
+/// Acquires the Lease and renews it, for ever. `authority` is true while this operator surely holds it;
+/// `answered` is called whenever the API server has answered.
 pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bool>, answered: impl Fn()) {
     let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let mut seen: Option<(Option<String>, Instant)> = None;
@@ -34,7 +35,7 @@ pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bo
             }
             Ok(Err(error)) => tracing::warn!(%error, lease = candidate.lease, "lease not renewed"),
             Err(_) => {
-                tracing::warn!(lease = candidate.lease, "lease not renewed: the API server gave no answer")
+                tracing::warn!(lease = candidate.lease, "lease not renewed: no answer from the API server")
             }
         }
         let next = (asked + RENEW_EVERY).max(Instant::now());
@@ -51,7 +52,7 @@ pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bo
                     tracing::warn!(
                         lease = candidate.lease,
                         identity = candidate.identity,
-                        "authority lost: nothing is done until it is back"
+                        "authority lost, acting on no group until it is back"
                     )
                 }
                 (false, _) => {}
@@ -65,7 +66,7 @@ pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bo
     }
 }
 
-/// Gives the Lease back, so that the next one need not wait.
+/// Releases the Lease, so that the next operator need not wait for its expiry.
 pub async fn release(client: Client, candidate: &Candidate) -> Result<(), kube::Error> {
     let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let Some(mut lease) = api.get_opt(&candidate.lease).await? else { return Ok(()) };
@@ -77,15 +78,15 @@ pub async fn release(client: Client, candidate: &Candidate) -> Result<(), kube::
     Ok(())
 }
 
-/// True: it is ours from now on. The resource version in what is written sees to it that nobody else wrote in
-/// between.
+/// True: this operator holds the Lease from now on. The resource version in the request makes the API server
+/// refuse it if the Lease has changed in between.
 async fn ask(
     api: &Api<Lease>,
     candidate: &Candidate,
     seen: &mut Option<(Option<String>, Instant)>,
 ) -> Result<bool, kube::Error> {
     let now = MicroTime(Timestamp::now());
-    let taken = |before: &LeaseSpec| LeaseSpec {
+    let acquired = |before: &LeaseSpec| LeaseSpec {
         holder_identity: Some(candidate.identity.clone()),
         lease_duration_seconds: Some(i32::try_from(THEIRS_AFTER.as_secs()).unwrap_or(i32::MAX)),
         renew_time: Some(now.clone()),
@@ -102,11 +103,11 @@ async fn ask(
     };
     let Some(lease) = api.get_opt(&candidate.lease).await? else {
         let metadata = ObjectMeta { name: Some(candidate.lease.clone()), ..ObjectMeta::default() };
-        let lease = Lease { metadata, spec: Some(taken(&LeaseSpec::default())) };
+        let lease = Lease { metadata, spec: Some(acquired(&LeaseSpec::default())) };
         return won(api.create(&PostParams::default(), &lease).await);
     };
     let spec = lease.spec.clone().unwrap_or_default();
-    // By our own clock: how long this very version of it has been seen.
+    // Measured by this process's clock: for how long the Lease has had this resource version.
     let version = lease.metadata.resource_version.clone();
     let since = match seen {
         Some((known, since)) if *known == version => *since,
@@ -118,11 +119,11 @@ async fn ask(
         return Ok(false);
     }
     won(api
-        .replace(&candidate.lease, &PostParams::default(), &Lease { spec: Some(taken(&spec)), ..lease })
+        .replace(&candidate.lease, &PostParams::default(), &Lease { spec: Some(acquired(&spec)), ..lease })
         .await)
 }
 
-/// Somebody else was faster: that is an answer, not an error.
+/// A conflict means that another operator was faster: that is an answer, not an error.
 fn won(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     match written {
         Ok(_) => Ok(true),
@@ -134,5 +135,6 @@ fn won(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// Authority lasts this long from the moment before a renewal was sent.
 const OURS_FOR: Duration = Duration::from_secs(10);
-/// Another one takes a Lease that it has seen unchanged for so long: longer by more than an action takes.
+/// An operator acquires another's Lease once it has been unchanged for this long. The 5 s beyond [`OURS_FOR`]
+/// are more than an action takes.
 const THEIRS_AFTER: Duration = Duration::from_secs(15);

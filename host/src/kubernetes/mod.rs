@@ -1,5 +1,5 @@
-//! Kubernetes: the resources, the objects that they ask for, what is watched, and how a group's truth is made
-//! known there. Never chooses.
+//! Kubernetes: the resources, the objects that they need, the watches, and the status of a group. Never
+//! chooses.
 
 pub mod apply;
 pub mod crd;

@@ -1,18 +1,18 @@
-//! What is told of the nodes that Pods run on.
+//! What the API server reports of the nodes that Pods run on.
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 
-/// One node, as far as a policy may want to know it.
+/// The facts about a node that a policy may need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// Its kubelet is heard and content. None: nothing was said of it yet.
+    /// The condition `Ready` of the node. None: not reported yet.
     pub is_ready: Option<bool>,
-    /// Nodes of one zone are lost together.
+    /// `topology.kubernetes.io/zone`. Nodes of one zone fail together.
     pub zone: Option<String>,
 }
 
-/// The place that a node is. One that was not heard of for long has the condition "Unknown": not ready.
+/// The facts about a node. `Ready` is "Unknown" after long silence of its kubelet, which counts as not ready.
 pub fn place(node: &Node) -> Place {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let is_ready = conditions
@@ -22,12 +22,12 @@ pub fn place(node: &Node) -> Place {
     Place { is_ready, zone: node.labels().get(ZONE_LABEL).cloned() }
 }
 
-/// The node that a Pod runs on. None: nowhere yet.
+/// The node that a Pod runs on. None: not scheduled yet.
 pub fn node(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref()
 }
 
-/// A node without it is in no zone that is known.
+/// A node without this label has no known zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 #[cfg(test)]
@@ -36,10 +36,13 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_node_that_is_not_heard_of_is_not_ready() {
-        let seen = |status: &str| {
+    fn a_node_whose_kubelet_is_silent_is_not_ready() {
+        let place_with = |status: &str| {
             let labels = json!({ "topology.kubernetes.io/zone": "a" });
-            let conditions = json!([{ "type": "MemoryPressure", "status": "False" }, { "type": "Ready", "status": status }]);
+            let conditions = json!([
+                { "type": "MemoryPressure", "status": "False" },
+                { "type": "Ready", "status": status },
+            ]);
             place(
                 &serde_json::from_value(
                     json!({ "metadata": { "labels": labels }, "status": { "conditions": conditions } }),
@@ -48,8 +51,11 @@ mod tests {
             )
         };
         let zone = Some("a".to_owned());
-        assert_eq!(seen("True"), Place { is_ready: Some(true), zone: zone.clone() });
-        assert_eq!((seen("Unknown").is_ready, seen("False").is_ready), (Some(false), Some(false)));
+        assert_eq!(place_with("True"), Place { is_ready: Some(true), zone: zone.clone() });
+        assert_eq!(
+            (place_with("Unknown").is_ready, place_with("False").is_ready),
+            (Some(false), Some(false))
+        );
         assert_eq!(place(&Node::default()), Place::default());
     }
 }

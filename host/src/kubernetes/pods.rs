@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 use std::time::SystemTime;
 
-/// Which resource of its namespace a Pod belongs to. None: none of ours, whatever its labels say.
+/// The Redis resource, in the Pod's namespace, that a Pod belongs to. None: no StatefulSet of the operator
+/// controls the Pod, whatever its labels are.
 pub fn owner(pod: &Pod) -> Option<&str> {
     let resource = pod.labels().get(GROUP_LABEL)?;
     let set = name_for(resource);
@@ -80,7 +81,7 @@ pub fn member(pod: &Pod, revision: &str, place: Option<&Place>, now: SystemTime)
     })
 }
 
-/// The StatefulSet controller's.
+/// Set by the StatefulSet controller.
 const REVISION_LABEL: &str = "controller-revision-hash";
 
 #[cfg(test)]
@@ -93,7 +94,10 @@ mod tests {
             "metadata": {
                 "name": "redis-example-0", "namespace": "shop", "uid": "u-1",
                 "labels": { "redis": "example", "controller-revision-hash": "r-1" },
-                "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "redis-example", "uid": "s", "controller": true }]
+                "ownerReferences": [{
+                    "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "redis-example", "uid": "s",
+                    "controller": true
+                }]
             },
             "spec": { "containers": [], "nodeName": "n1", "subdomain": "redis-example-headless" },
             "status": {
@@ -109,7 +113,7 @@ mod tests {
         serde_json::from_value(pod).unwrap()
     }
 
-    fn seen(pod: &Pod) -> Option<Member> {
+    fn member_of(pod: &Pod) -> Option<Member> {
         let place = Place { is_ready: Some(false), zone: Some("a".into()) };
         member(
             pod,
@@ -122,7 +126,7 @@ mod tests {
     #[test]
     fn a_running_pod_is_dialled_at_its_address_and_known_by_its_name() {
         let pod = pod(|_| ());
-        let member = seen(&pod).unwrap();
+        let member = member_of(&pod).unwrap();
         assert_eq!(
             (owner(&pod), member.id.as_str(), member.address.host.as_str()),
             (Some("example"), "redis-example-0", "10.0.0.7")
@@ -141,18 +145,18 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_does_not_run_is_told_and_a_pod_without_address_or_that_has_ended_is_no_member() {
+    fn a_stopped_container_is_reported_and_a_pod_without_address_or_that_has_ended_is_no_member() {
         let waiting = pod(|pod| {
             pod["status"]["containerStatuses"][0]["state"] =
                 json!({ "waiting": { "reason": "CrashLoopBackOff" } })
         });
-        assert!(!seen(&waiting).unwrap().pod.unwrap().running);
-        assert_eq!(seen(&pod(|pod| pod["status"]["podIP"] = json!(""))), None);
-        assert_eq!(seen(&pod(|pod| pod["status"]["phase"] = json!("Failed"))), None);
+        assert!(!member_of(&waiting).unwrap().pod.unwrap().running);
+        assert_eq!(member_of(&pod(|pod| pod["status"]["podIP"] = json!(""))), None);
+        assert_eq!(member_of(&pod(|pod| pod["status"]["phase"] = json!("Failed"))), None);
     }
 
     #[test]
-    fn a_pod_that_somebody_labelled_is_not_ours() {
+    fn a_pod_with_our_label_and_another_owner_is_not_ours() {
         assert_eq!(owner(&pod(|pod| pod["metadata"]["ownerReferences"] = json!([]))), None);
         assert_eq!(owner(&pod(|pod| pod["metadata"]["ownerReferences"][0]["name"] = json!("cart"))), None);
     }

@@ -12,16 +12,17 @@ use kube::runtime::watcher::{self, watch_object, watcher};
 use kube::{Client, ResourceExt};
 use std::future::ready;
 
-/// What happened to a policy.
+/// A change of a FailoverPolicy.
 #[derive(Debug)]
 pub enum PolicyWatchEvent {
-    /// It is there, or has changed. It may not be what it should be.
+    /// It was created or changed. It may not fit the schema.
     Wanted(Key, Box<Result<FailoverPolicy, String>>),
-    /// It is gone.
+    /// It was deleted.
     Unwanted(Key),
 }
 
-/// Watches the policies of one namespace, or of all. Ends never: what fails is tried again, ever more slowly.
+/// Watches the policies of one namespace, or of all. The stream never ends: errors are retried, with growing
+/// delays.
 pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'static, PolicyWatchEvent> {
     let resource = ApiResource::erase::<FailoverPolicy>(&());
     let api: Api<DynamicObject> = match namespace {
@@ -43,7 +44,7 @@ pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'st
         };
         stream::iter(changes.into_iter().filter_map(of_policy))
     });
-    told.boxed()
+    events.boxed()
 }
 
 fn of_policy(change: Change<DynamicObject>) -> Option<PolicyWatchEvent> {
@@ -66,7 +67,7 @@ pub fn watch_config_map(
     source: ConfigMapSource,
 ) -> BoxStream<'static, Result<Vec<u8>, String>> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let found = watch_object(api, &source.name).default_backoff().filter_map(move |map| {
+    let contents = watch_object(api, &source.name).default_backoff().filter_map(move |map| {
         ready(match map {
             Ok(map) => Some(bytes(map, &source)),
             Err(error) => {
@@ -75,13 +76,13 @@ pub fn watch_config_map(
             }
         })
     });
-    found.boxed()
+    contents.boxed()
 }
 
 fn bytes(map: Option<ConfigMap>, ConfigMapSource { name, key }: &ConfigMapSource) -> Result<Vec<u8>, String> {
     let map = map.ok_or_else(|| {
         format!(
-            "ConfigMap {name} is not there: create it with kubectl create configmap {name} \
+            "ConfigMap {name} does not exist: create it with kubectl create configmap {name} \
              --from-file={key}=FILE"
         )
     })?;
@@ -89,8 +90,8 @@ fn bytes(map: Option<ConfigMap>, ConfigMapSource { name, key }: &ConfigMapSource
     match map.binary_data.and_then(|mut data| data.remove(key)) {
         Some(bytes) => Ok(bytes.0),
         None if is_text => Err(format!(
-            "key {key} of ConfigMap {name} is text, and a component is binaryData: use kubectl create \
-             --from-file"
+            "key {key} of ConfigMap {name} is text, but a component is binary (binaryData): use kubectl \
+             create --from-file"
         )),
         None => Err(format!("ConfigMap {name} has no key {key} in its binaryData")),
     }
@@ -115,7 +116,7 @@ pub fn condition(
     }
 }
 
-/// The time, in whole seconds, as Kubernetes writes it.
+/// The current time in whole seconds, as Kubernetes writes it.
 pub fn now() -> String {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
@@ -137,16 +138,16 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_a_config_map_is_its_bytes_and_what_is_missing_is_named() {
+    fn a_key_of_a_config_map_is_its_bytes_and_a_missing_one_is_named() {
         let source = ConfigMapSource { name: "mine".into(), key: "policy.wasm".into() };
         assert_eq!(bytes(map(&[("policy.wasm", b"\0asm")], &[]), &source), Ok(b"\0asm".to_vec()));
-        assert!(bytes(None, &source).unwrap_err().contains("ConfigMap mine is not there"));
+        assert!(bytes(None, &source).unwrap_err().contains("ConfigMap mine does not exist"));
         assert!(bytes(map(&[("other", b"")], &[]), &source).unwrap_err().contains("no key policy.wasm"));
         assert!(bytes(map(&[], &[("policy.wasm", "AGFzbQ==")]), &source).unwrap_err().contains("is text"));
     }
 
     #[test]
-    fn a_condition_keeps_the_moment_of_its_change() {
+    fn a_condition_keeps_its_last_transition_time_while_its_status_stays() {
         let mut before = condition(&[], "Ready", (true, "Active", "it decides".into()), Some(1));
         before.last_transition_time = "2026-01-01T00:00:00Z".into();
         let same =

@@ -1,5 +1,4 @@
-//! What a user wants of a group, as the loop has it: the one hand-written way from a resource to a policy's
-//! input.
+//! A Redis resource as the settings of a group: the only translation from a resource to a policy's input.
 
 use super::crd::{Prefer, PublishedMaster, Redis, RedisStatus};
 use crate::contract::{Evidence, Generation, Group, Position, Preference, Published, Topology};
@@ -7,7 +6,7 @@ use crate::group::{Changed, Moment, Record, Settings};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-/// The settings of the group that a resource stands for, and what was made known of it before.
+/// The settings of a resource's group, and the record from its status.
 pub fn settings(redis: &Redis, now: Timestamp) -> Settings {
     let (spec, failover) = (&redis.spec, &redis.spec.failover);
     let (prefer, self_fence_lag_s) = match failover.prefer {
@@ -32,7 +31,7 @@ pub fn settings(redis: &Redis, now: Timestamp) -> Settings {
     Settings { wanted, parameters, interval_us: INTERVAL_US, records }
 }
 
-/// What the status remembers. None: nothing, or what nobody of ours wrote.
+/// The record in the status. None: none was written, or it is not valid.
 fn record(status: &RedisStatus, now: Timestamp) -> Option<Record> {
     let PublishedMaster { name, run_id, replication_id, offset, epoch, at } = status.published.as_ref()?;
     let published = Published {
@@ -82,7 +81,7 @@ fn evidence(word: &str) -> Option<Evidence> {
     serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
 }
 
-/// Between two looks when nothing is wrong.
+/// Time between two rounds of probes while nothing is wrong.
 const INTERVAL_US: u64 = 25_000;
 
 #[cfg(test)]
@@ -95,7 +94,11 @@ mod tests {
         let mut whole = json!({ "replicas": 3, "redis": { "image": "redis:7" } });
         whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         let metadata = json!({ "name": "example", "namespace": "shop" });
-        parse(json!({ "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis", "metadata": metadata, "spec": whole, "status": status })).unwrap()
+        let object = json!({
+            "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis",
+            "metadata": metadata, "spec": whole, "status": status
+        });
+        parse(object).unwrap()
     }
 
     fn now() -> Timestamp {
@@ -103,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_with_nothing_but_its_needs_gets_the_defaults() {
+    fn a_minimal_manifest_gets_the_defaults() {
         let settings = settings(&redis(&json!({}), &json!({})), now());
         let Group { namespace, name, members_desired, members_min, hang_limit_ms, self_fence_lag_s, .. } =
             settings.wanted;
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn consistency_brings_its_fence_and_parameters_go_through() {
+    fn consistency_sets_the_self_fence_and_parameters_are_passed_on() {
         let spec = json!({
             "failover": { "prefer": "Consistency", "selfFenceLagSeconds": 4, "downAfterMilliseconds": 300 },
             "policyParameters": { "discard": ["redis-example-2"] }
@@ -129,10 +132,16 @@ mod tests {
     }
 
     #[test]
-    fn the_status_is_the_record_with_ages_of_now() {
+    fn the_record_is_read_from_the_status_with_ages_as_of_now() {
         let status = json!({
-            "published": { "name": "redis-example-1", "runId": "r", "replicationId": "i", "offset": 7, "epoch": 2, "at": "2026-01-01T00:00:00Z" },
-            "lastFailover": { "at": "2026-01-01T00:00:30Z", "from": "redis-example-0", "to": "redis-example-1", "meantFor": "redis-example-1", "evidence": "Dead" }
+            "published": {
+                "name": "redis-example-1", "runId": "r", "replicationId": "i", "offset": 7, "epoch": 2,
+                "at": "2026-01-01T00:00:00Z"
+            },
+            "lastFailover": {
+                "at": "2026-01-01T00:00:30Z", "from": "redis-example-0", "to": "redis-example-1",
+                "meantFor": "redis-example-1", "evidence": "Dead"
+            }
         });
         let record = settings(&redis(&json!({}), &status), now()).records.remove(0);
         assert_eq!(
@@ -144,8 +153,11 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_somebody_broke_is_none() {
-        let published = json!({ "name": "redis-example-1", "runId": "r", "replicationId": "i", "offset": -7, "epoch": 2, "at": "yesterday" });
+    fn an_invalid_record_is_ignored() {
+        let published = json!({
+            "name": "redis-example-1", "runId": "r", "replicationId": "i", "offset": -7, "epoch": 2,
+            "at": "yesterday"
+        });
         assert_eq!(settings(&redis(&json!({}), &json!({ "published": published })), now()).records, []);
     }
 }

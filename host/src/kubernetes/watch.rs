@@ -1,4 +1,4 @@
-//! What happens to the resources and to what belongs to them, as a stream of who must be looked at again.
+//! Watches Redis resources and their objects: a stream of changes, each with the resource to reconcile.
 
 use super::apply::version;
 use super::crd::{Redis, parse};
@@ -25,38 +25,38 @@ use std::time::Duration;
 /// A resource by its namespace and name.
 pub type Key = (String, String);
 
-/// What happened. The newest state of each thing is what counts.
+/// A change. Only the newest state of each object counts.
 #[derive(Debug)]
 pub enum WatchEvent {
-    /// A resource is there, or has changed.
+    /// A Redis resource was created or changed.
     Wanted(Key, Arc<Redis>),
-    /// A resource is there that is not understood, with what is wrong with it.
+    /// A Redis resource does not fit the schema, with the reason.
     Invalid(Key, String),
-    /// A resource is gone, or was gone when the watch began anew.
+    /// A Redis resource was deleted, or was missing when the watch started over.
     Unwanted(Key),
-    /// A Pod is there, or has changed.
+    /// A Pod was created or changed.
     Pod(Key, Arc<Pod>),
-    /// A Pod is gone, by name.
+    /// A Pod was deleted, by name.
     PodGone(Key, String),
-    /// The revision that a StatefulSet's Pods should have.
+    /// The update revision of a StatefulSet.
     Revision(Key, String),
-    /// An object of ours is not as it was: its kind, its name, its version now; none if it is gone.
+    /// An object of a group changed: its kind, its name, its resource version; None if it was deleted.
     Object(Key, &'static str, String, Option<u64>),
-    /// Any Secret was made, changed or deleted: its namespace and name. Nothing that is in it is read here.
+    /// Any Secret was created, changed or deleted: its namespace and name. Its content is not read here.
     Secret(Key),
-    /// A node is there, or has changed.
+    /// A node was created or changed.
     Node(String, Place),
     /// Everything of the kind that exists has been told, and so has the end of what does not.
     Listed(&'static str),
-    /// The right to list or to watch a kind is missing. Told again with each try.
+    /// The right to list or watch a kind is missing. Sent again with each retry.
     Refused(&'static str),
 }
 
-/// Of which there are lists, each of which is [`WatchEvent::Listed`] in the end if the API server gives it.
+/// The kinds that are listed; each ends with [`WatchEvent::Listed`] if the API server permits the list.
 pub const KINDS: [&str; 7] =
     ["Redis", "Pod", "StatefulSet", "Service", "ConfigMap", "Secret", "PodDisruptionBudget"];
 
-/// Watches one namespace, or all. Ends never: what fails is tried again.
+/// Watches one namespace, or all. The stream never ends: errors are retried.
 pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
     let resource = ApiResource::erase::<Redis>(&());
     let redis: Api<DynamicObject> = match namespace {
@@ -177,8 +177,8 @@ where
     changes(kind, watched, labelled, move |change| vec![object(kind, change)])
 }
 
-/// Names and versions of all Secrets: ours, and those that users put their passwords into. Never what is in
-/// them.
+/// Names and versions of all Secrets: the operator's own, and those with the users' passwords. Never their
+/// content.
 fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
     let watched = watcher(all::<PartialObjectMeta<Secret>>(client, namespace), watcher::Config::default())
         .backoff(Pace::default());
@@ -198,25 +198,25 @@ fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Watch
         };
         futures_util::stream::iter(ours.into_iter().chain(any))
     });
-    told.boxed()
+    events.boxed()
 }
 
-/// Facts for policies, and nothing that anything waits for: what is gone is not told, and what fails is tried
-/// again at leisure.
+/// Nodes are facts for policies, and nothing waits for them: deletions are ignored, and errors are retried
+/// with long delays.
 fn nodes(client: &Client) -> BoxStream<'static, WatchEvent> {
     let watched = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
-    let told = watched.filter_map(async |event| match event {
+    let events = watched.filter_map(async |event| match event {
         Ok(Event::Apply(node) | Event::InitApply(node)) => {
             Some(WatchEvent::Node(node.name_any(), place(&node)))
         }
         Ok(Event::Delete(_) | Event::Init | Event::InitDone) => None,
         Err(error) => problem("Node", &error),
     });
-    told.boxed()
+    events.boxed()
 }
 
-/// How soon a watch that failed is tried again: an API server that was away is back for all at once, so not
-/// all at one moment, and a failover may wait for it, so not late.
+/// The delay before a failed watch is retried. All watches fail together when the API server restarts, so
+/// the retries are spread; a failover may wait for them, so the delay stays short.
 #[derive(Default)]
 struct Pace(u32);
 
@@ -225,10 +225,10 @@ impl Iterator for Pace {
 
     fn next(&mut self) -> Option<Duration> {
         self.0 = (self.0 + 1).min(PACE_DOUBLINGS_MAX);
-        // Of this process and this watch: enough to be apart from others.
-        let apart_ms =
+        // Spread by process and watch.
+        let spread_ms =
             u64::from(std::process::id() % 100) + std::ptr::from_ref(self).addr() as u64 / 64 % 100;
-        Some(Duration::from_millis((100 << self.0) + apart_ms))
+        Some(Duration::from_millis((100 << self.0) + spread_ms))
     }
 }
 
@@ -242,7 +242,7 @@ impl Backoff for Pace {
 const PACE_DOUBLINGS_MAX: u32 = 4;
 
 fn problem(kind: &'static str, error: &watcher::Error) -> Option<WatchEvent> {
-    tracing::warn!(kind, %error, "watch interrupted; it is tried again");
+    tracing::warn!(kind, %error, "watch interrupted, will retry");
     let refusal = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
     match error {
         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {

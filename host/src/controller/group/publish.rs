@@ -83,15 +83,17 @@ fn plan_status(
         ..before
     };
     let before = match &snapshot.record {
-        Some((record, at)) => status::published(before, record, *at),
+        Some((record, at)) => status::with_record(before, record, *at),
         None => before,
     };
     let before = match &snapshot.decided {
-        Some((decided, title, at)) => status::decided(before, &snapshot.redis, &decided.decision, title, *at),
+        Some((decided, title, at)) => {
+            status::with_decision(before, &snapshot.redis, &decided.decision, title, *at)
+        }
         None => before,
     };
     let before = match &snapshot.takeover {
-        Some(takeover) => failover::taken_over(before, takeover),
+        Some(takeover) => failover::with_master_change(before, takeover),
         None => before,
     };
     let before = match labels.epoch {

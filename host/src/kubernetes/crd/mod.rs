@@ -1,5 +1,5 @@
-//! The Redis resource, `k8s.amaiz.com/v1alpha1`: what a user wants. Every field of
-//! amaizfinance/redis-operator with its meaning, and what it lacked. The custom resource definition in
+//! The Redis resource, `k8s.amaiz.com/v1alpha1`: the desired state of a group. It has every field of
+//! amaizfinance/redis-operator with its meaning, and further ones. The custom resource definition in
 //! `deploy/` is generated from these types.
 
 mod policy;
@@ -37,119 +37,174 @@ use std::collections::BTreeMap;
     status = "RedisStatus",
     derive = "PartialEq",
     doc = "One Redis master and its replicas, kept available",
-    scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
-    printcolumn(name = "Master", type_ = "string", json_path = ".status.master", description = "Pod that is master"),
-    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas", description = "Instances that answer, master included"),
-    printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas", description = "Instances that are wanted"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", description = "Why the last decision was made", priority = 1),
-    printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy", description = "Who decides", priority = 1),
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "Master",
+        type_ = "string",
+        json_path = ".status.master",
+        description = "Pod that is master"
+    ),
+    printcolumn(
+        name = "Replicas",
+        type_ = "integer",
+        json_path = ".status.replicas",
+        description = "Instances that answer, the master included"
+    ),
+    printcolumn(
+        name = "Desired",
+        type_ = "integer",
+        json_path = ".spec.replicas",
+        description = "Desired instances, the master included"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.reason",
+        description = "Reason of the last decision",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Policy",
+        type_ = "string",
+        json_path = ".status.policy",
+        description = "Policy that made the last decision",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("size(self.metadata.name) <= 44 && !self.metadata.name.contains('.')").message("a name of 44 characters at most, without dots: Pods and Services get longer ones made of it"),
-    validation = Rule::new("has(self.spec.tls) == has(oldSelf.spec.tls)").message("TLS cannot be switched on or off while the group runs: make another resource, and move the data")
+    validation = Rule::new("size(self.metadata.name) <= 44 && !self.metadata.name.contains('.')").message(
+        "the name must have 44 characters at most and no dots: names of Pods and Services are made from it"
+    ),
+    validation = Rule::new("has(self.spec.tls) == has(oldSelf.spec.tls)").message(
+        "TLS cannot be switched on or off while the group runs: create another resource, and move the data"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RedisSpec {
-    /// Redis instances, the master included. Three keep the data through the loss of any one while a second
-    /// one restarts.
+    /// Redis instances, the master included. With three, the data survives the loss of any one while another
+    /// restarts.
     #[schemars(range(min = 1, max = 500))]
     pub replicas: i32,
-    /// Directives of redis.conf, by name. Those that the operator owns, or has a field for, are refused:
-    /// bind, port, dir, include, daemonize, replicaof, masterauth, requirepass, rename-command,
-    /// protected-mode, replica-announce-ip, replica-announce-port, cluster-enabled, those of TLS that
-    /// `tls` stands for, and a `user default`.
+    /// Directives of redis.conf, by name. Refused are those that the operator sets itself or that have a
+    /// field of their own: bind, port, dir, include, daemonize, replicaof, masterauth, requirepass,
+    /// rename-command, protected-mode, replica-announce-ip, replica-announce-port, cluster-enabled, the TLS
+    /// directives that `tls` covers, and `user default`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[x_kube(validation = Rule::new(
-        "self.all(name, !(name.lowerAscii() in ['include','bind','protected-mode','port','daemonize','dir','replica-announce-ip','replica-announce-port','slave-announce-ip','slave-announce-port','replicaof','slaveof','masterauth','requirepass','rename-command']))"
-    ).message("a directive that the operator owns: leave out include, bind, protected-mode, port, daemonize, dir, replica-announce-ip, replica-announce-port, replicaof, masterauth, requirepass and rename-command"))]
+            "self.all(name, !(name.lowerAscii() in ['include','bind','protected-mode','port','daemonize',\
+             'dir','replica-announce-ip','replica-announce-port','slave-announce-ip',\
+             'slave-announce-port','replicaof','slaveof','masterauth','requirepass','rename-command']))"
+        ).message(
+            "the operator sets these directives itself: leave out include, bind, protected-mode, port, \
+             daemonize, dir, replica-announce-ip, replica-announce-port, replicaof, masterauth, requirepass \
+             and rename-command"
+        ))]
     #[x_kube(validation = Rule::new("self.all(name, name.lowerAscii() != 'cluster-enabled')")
-        .message("a group has one master and is no Redis Cluster: leave out cluster-enabled"))]
+        .message("Redis Cluster is not supported: leave out cluster-enabled"))]
     #[x_kube(validation = Rule::new(
-        "self.all(name, !(name.lowerAscii() in ['tls-port','tls-cert-file','tls-key-file','tls-ca-cert-file','tls-ca-cert-dir','tls-replication','tls-auth-clients']))"
-    ).message("TLS has a field of its own: leave out tls-port, tls-cert-file, tls-key-file, tls-ca-cert-file, tls-ca-cert-dir, tls-replication and tls-auth-clients, and set spec.tls"))]
-    #[x_kube(validation = Rule::new("self.all(name, name.lowerAscii() != 'user' || !self[name].trim().startsWith('default'))")
-        .message("the operator logs in as the user default: set spec.password, and give your own users other names"))]
+            "self.all(name, !(name.lowerAscii() in ['tls-port','tls-cert-file','tls-key-file',\
+             'tls-ca-cert-file','tls-ca-cert-dir','tls-replication','tls-auth-clients']))"
+        ).message(
+            "spec.tls sets the TLS directives: leave out tls-port, tls-cert-file, tls-key-file, \
+             tls-ca-cert-file, tls-ca-cert-dir, tls-replication and tls-auth-clients"
+        ))]
+    #[x_kube(validation = Rule::new(
+        "self.all(name, name.lowerAscii() != 'user' || !self[name].trim().startsWith('default'))"
+    ).message(
+        "the operator logs in as the user default: set spec.password, and give your own users other names"
+    ))]
     #[x_kube(validation = Rule::new("self.all(name, name.matches('^[A-Za-z][A-Za-z0-9._-]*$'))")
-        .message("the name of a directive is one word of letters, digits, dots, dashes and underscores"))]
+        .message("a directive's name is one word of letters, digits, dots, dashes and underscores"))]
     #[x_kube(validation = Rule::new("self.all(name, !self[name].trim().matches('[\\x00-\\x08\\x0a-\\x1f]'))")
-        .message("a directive is one line: leave line breaks and control characters out of its value"))]
-    #[schemars(extend("maxProperties" = 200, "additionalProperties" = { "type": "string", "maxLength": 4096 }))]
+        .message("a directive is one line: remove line breaks and control characters from its value"))]
+    #[schemars(extend(
+        "maxProperties" = 200,
+        "additionalProperties" = { "type": "string", "maxLength": 4096 }
+    ))]
     pub config: BTreeMap<String, String>,
-    /// Where the password is. None: no password.
+    /// Source of the password. Unset: no password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Password>,
-    /// Redis speaks TLS, with clients and among its instances. None: in the clear.
+    /// TLS, for clients and for replication. Unset: no TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSettings>,
     /// Annotations of the Pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Further labels of the Pods. They never take part in selectors.
+    /// Further labels of the Pods. Selectors never use them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[x_kube(validation = Rule::new("!('redis' in self) && !('role' in self)").message("the labels redis and role are the operator's: choose other names"))]
+    #[x_kube(validation = Rule::new("!('redis' in self) && !('role' in self)")
+        .message("the operator sets the labels redis and role: choose other names"))]
     #[schemars(extend("maxProperties" = 100))]
     pub labels: BTreeMap<String, String>,
-    /// Of the Pods.
+    /// Security context of the Pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_context: Option<PodSecurityContext>,
-    /// Of the Pods. Without one they prefer nodes of their own.
+    /// Affinity of the Pods. Unset: the Pods of a group prefer different nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
-    /// Of the Pods.
+    /// Node selector of the Pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
-    /// Of the Pods.
+    /// Tolerations of the Pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
-    /// Of the Pods.
+    /// Topology spread constraints of the Pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
-    /// Of the Pods.
+    /// Service account of the Pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// Of the Pods.
+    /// Image pull secrets of the Pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
-    /// Of the Pods.
+    /// Priority class of the Pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
-    /// A claim for the data of each instance. None: the data lives in memory, and in an emptyDir for
-    /// transfers.
+    /// Claim for the data of each instance. Unset: the data is in memory only, with an emptyDir for
+    /// replication transfers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_volume_claim_template: Option<ClaimTemplate>,
     /// Further volumes of the Pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
-    /// Containers that run before Redis does.
+    /// Containers that run before Redis starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub init_containers: Vec<Container>,
     /// The container that runs Redis.
     pub redis: ContainerSettings,
-    /// A sidecar that exports metrics on port 9121. It never takes part in a decision.
+    /// A sidecar that exports metrics on port 9121. Decisions do not depend on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exporter: Option<ContainerSettings>,
-    /// Of the Services.
+    /// Settings of the Services.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSettings>,
-    /// When and how the role of master moves.
+    /// When and how a failover happens.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self.prefer != 'Consistency' || self.selfFence").message("Consistency rests on masters that fence themselves: set failover.selfFence to true, or prefer Availability"))]
+    #[x_kube(validation = Rule::new("self.prefer != 'Consistency' || self.selfFence").message(
+        "Consistency needs masters that fence themselves: set failover.selfFence to true, or prefer \
+         Availability"
+    ))]
     pub failover: FailoverSettings,
-    /// Who decides. None: the operator's own policy.
+    /// The policy that decides, and its shadow. Unset: the embedded policy decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyChoice>,
-    /// Parameters of the policy, as its schema has them (`redis-operator policy inspect`).
+    /// Parameters of the policy, following its schema (`redis-operator policy inspect`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::any_object")]
     pub policy_parameters: Option<serde_json::Value>,
-    /// A planned change of master. Carried out once for each `id`.
+    /// A planned change of master. Each `id` is carried out once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switchover: Option<SwitchoverRequest>,
-    /// Observe, explain, and do nothing.
+    /// Observe and explain, but do not act.
     #[serde(default)]
     pub paused: bool,
 }
 
-/// Where a password is kept.
+/// Source of a password.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Password {
@@ -157,43 +212,42 @@ pub struct Password {
     pub secret_key_ref: SecretKeySelector,
 }
 
-/// The certificate of all instances. Another one in the Secret is taken into use while they run, without
-/// restart or loss.
+/// The certificate of all instances. A new one in the Secret is loaded while they run, without a restart.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct TlsSettings {
     /// A Secret in the same namespace with `tls.crt`, `tls.key` and `ca.crt`, as cert-manager writes them.
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: String,
-    /// A name that the certificate is made out to. None: `redis-NAME-master.NAMESPACE.svc`.
+    /// A name in the certificate. Unset: `redis-NAME-master.NAMESPACE.svc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub server_name: Option<String>,
-    /// Clients need a certificate that `ca.crt` signed.
+    /// Clients must present a certificate signed by `ca.crt`.
     #[serde(default)]
     pub client_certificates: bool,
 }
 
-/// A claim as a StatefulSet's template has it.
+/// A claim, as in the template of a StatefulSet.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct ClaimTemplate {
     /// Name, labels and annotations of the claims.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<ClaimMetadata>,
-    /// What is claimed.
+    /// Spec of the claims.
     pub spec: PersistentVolumeClaimSpec,
 }
 
-/// What a claim is called.
+/// Name, labels and annotations of a claim.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 pub struct ClaimMetadata {
-    /// Without one: `redis-` and the resource's name.
+    /// Name of the claims. Unset: `redis-` and the resource's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Of the claims.
+    /// Labels of the claims.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Of the claims.
+    /// Annotations of the claims.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -202,16 +256,16 @@ pub struct ClaimMetadata {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerSettings {
-    /// Its image.
+    /// Image of the container.
     #[schemars(length(min = 1))]
     pub image: String,
-    /// When to pull it. None: as Kubernetes does by itself.
+    /// Pull policy of the image. Unset: the default of Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<PullPolicy>,
-    /// What it needs and what it may take.
+    /// Resource requests and limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Of the container.
+    /// Security context of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_context: Option<SecurityContext>,
     /// Seconds from the start of the container to its first probe.
@@ -220,7 +274,7 @@ pub struct ContainerSettings {
     pub initial_delay_seconds: Option<i32>,
 }
 
-/// As in a Pod.
+/// `imagePullPolicy` of a container.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the values of a Pod's imagePullPolicy")]
 pub enum PullPolicy {
@@ -229,35 +283,34 @@ pub enum PullPolicy {
     Never,
 }
 
-/// Of all Services of one resource.
+/// Settings of all Services of a resource.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 pub struct ServiceSettings {
-    /// Their annotations.
+    /// Annotations of the Services.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// When and how the role of master moves.
+/// When and how a failover happens.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FailoverSettings {
-    /// A server without a valid reply for this many milliseconds hangs. While nobody writes, a master that
-    /// hangs is told from one that the operator cannot reach by its heartbeat to its replicas, which
-    /// comes once a second: with less than that, an idle master that is only out of the operator's sight
-    /// is replaced.
+    /// A server without a valid reply for this many milliseconds hangs. Below 1000, an idle master that the
+    /// operator cannot reach may be replaced although it works: without writes, only its heartbeat to its
+    /// replicas, once a second, shows that it is alive.
     #[schemars(range(min = 100, max = 600_000))]
     pub down_after_milliseconds: u32,
-    /// Do nothing while fewer instances answer. None: 2, or 1 in a group of two.
+    /// Do not act while fewer instances answer. Unset: 2, or 1 in a group of two.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 500))]
     pub min_size: Option<u16>,
-    /// What to do about a master that is silent and cannot be reached.
+    /// What to do about a silent master that cannot be reached.
     pub prefer: Prefer,
-    /// A master refuses writes when no replica has acknowledged for `selfFenceLagSeconds`, so that one that
-    /// is cut off does not take what nobody will ever see. Its price: the last one left takes no writes.
-    /// Of three instances and more only. A `min-replicas-to-write` in `config` goes before it.
+    /// A master refuses writes once no replica has acknowledged for `selfFenceLagSeconds`: a master that is
+    /// cut off then accepts no writes that would be lost. The price: the last instance left accepts no
+    /// writes. Applies to three or more instances. A `min-replicas-to-write` in `config` overrides it.
     pub self_fence: bool,
-    /// After how many seconds without a replica a master refuses writes.
+    /// Seconds without an acknowledgement of a replica after which a master refuses writes.
     #[schemars(range(min = 1, max = 600))]
     pub self_fence_lag_seconds: u32,
 }
@@ -274,25 +327,25 @@ impl Default for FailoverSettings {
     }
 }
 
-/// What to do about a master that is silent and cannot be reached.
+/// What to do about a silent master that cannot be reached.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefer {
-    /// Replace it at once; what it still acknowledges until it is reached again is lost.
+    /// Replace it at once. Writes that it acknowledges until it is reached again are lost.
     Availability,
-    /// Replace it once it surely refuses writes by itself.
+    /// Replace it once it certainly refuses writes.
     Consistency,
 }
 
-/// Who decides, and who is asked beside it. Both are names of FailoverPolicy resources in the same namespace.
+/// The policy that decides, and its shadow: names of FailoverPolicy resources in the same namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("!has(self.name) || !has(self.shadow) || self.name != self.shadow")
-    .message("a shadow that is the policy itself tells nothing: name another, or leave shadow out"))]
+    .message("policy.shadow must differ from policy.name: name another policy, or leave shadow out"))]
 pub struct PolicyChoice {
-    /// Decides. None: the operator's own policy.
+    /// The policy that decides. Unset: the embedded policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub name: Option<String>,
-    /// Is asked the same, and nothing is done about what it says but to count and to log.
+    /// A policy that is asked for every decision too. Its answers are only compared, counted and logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub shadow: Option<String>,
@@ -301,10 +354,10 @@ pub struct PolicyChoice {
 /// A planned change of master.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct SwitchoverRequest {
-    /// Names the request: another text asks anew.
+    /// Identifies the request: another `id` is another request.
     #[schemars(length(min = 1, max = 63))]
     pub id: String,
-    /// The Pod that is to be master. None: the best replica in sync.
+    /// The Pod to make master. Unset: the best replica in sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }

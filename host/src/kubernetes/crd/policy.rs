@@ -1,7 +1,6 @@
-//! The FailoverPolicy resource, `k8s.amaiz.com/v1alpha1`: where a policy comes from, and what has become of
-//! it.
+//! The FailoverPolicy resource, `k8s.amaiz.com/v1alpha1`: the source of a policy, and its state.
 
-#![allow(clippy::duplicated_attributes, reason = "printed columns have properties of one name")]
+#![allow(clippy::duplicated_attributes, reason = "printed columns share attribute names")]
 
 use super::Condition;
 use super::schema::any_object;
@@ -9,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A policy that Redis resources may name.
+/// A policy that Redis resources can name.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "k8s.amaiz.com",
@@ -21,12 +20,12 @@ use serde::{Deserialize, Serialize};
     namespaced,
     status = "FailoverPolicyStatus",
     derive = "PartialEq",
-    doc = "A failover policy, proven before it decides for anybody",
+    doc = "A failover policy. It is verified before it decides for a Redis",
     printcolumn(
         name = "Active",
         type_ = "string",
         json_path = ".status.active.title",
-        description = "Policy that decides"
+        description = "The policy that decides"
     ),
     printcolumn(
         name = "Digest",
@@ -38,45 +37,50 @@ use serde::{Deserialize, Serialize};
         name = "Ready",
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].status",
-        description = "Whether the spec's policy decides"
+        description = "Whether the policy of the current spec decides"
     ),
     printcolumn(
         name = "Refused",
         type_ = "string",
         json_path = ".status.refused.reason",
-        description = "Why the newest one does not",
+        description = "Why the newest version was refused",
         priority = 1
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.source.url) || has(self.sha256)").message("a url needs sha256: add that of the file (sha256sum FILE)"),
-    validation = Rule::new("!has(self.source.oci) || self.source.oci.image.contains('@sha256:') || has(self.sha256)").message(
-        "a tag can be moved: add sha256, that of the component file (redis-operator policy inspect), or name the image with @sha256:"
+    validation = Rule::new("!has(self.source.url) || has(self.sha256)")
+        .message("source.url needs sha256: add the digest of the file (sha256sum FILE)"),
+    validation = Rule::new(
+        "!has(self.source.oci) || self.source.oci.image.contains('@sha256:') || has(self.sha256)"
+    ).message(
+        "a tag can be moved: add sha256, the digest of the component file (redis-operator policy inspect), \
+         or name the image with @sha256:"
     )
 )]
 pub struct FailoverPolicySpec {
-    /// Where the component file is.
+    /// Source of the component file.
     pub source: PolicySource,
-    /// SHA-256 of the component file, lower-case hex. Another file is refused.
+    /// SHA-256 of the component file, in lower-case hex. A file with another digest is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub sha256: Option<String>,
-    /// Parameters, as its schema has them. A Redis' own `policyParameters` come before them, name by name.
+    /// Parameters, following the policy's schema. `policyParameters` of a Redis override them name by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub parameters: Option<serde_json::Value>,
 }
 
-/// Where a component file is: exactly one place.
+/// Source of a component file: exactly one of these fields.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
-    "[has(self.embedded), has(self.configMap), has(self.file), has(self.oci), has(self.url)].filter(one, one).size() == 1"
-).message("exactly one of embedded, configMap, file, oci and url: leave the others out"))]
+    "[has(self.embedded), has(self.configMap), has(self.file), has(self.oci), has(self.url)]\
+     .filter(one, one).size() == 1"
+).message("set exactly one of embedded, configMap, file, oci and url"))]
 pub struct PolicySource {
-    /// The one that the operator carries.
+    /// The policy that is built into the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedded: Option<EmbeddedSource>,
     /// A key of a ConfigMap in the same namespace.
@@ -88,12 +92,12 @@ pub struct PolicySource {
     /// An artifact of an OCI registry, as `redis-operator policy push` and wkg make them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oci: Option<OciSource>,
-    /// A file that a web server has.
+    /// A file of a web server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<UrlSource>,
 }
 
-/// Nothing to say.
+/// No settings.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 pub struct EmbeddedSource {}
 
@@ -136,31 +140,31 @@ pub struct UrlSource {
     pub address: String,
 }
 
-/// What has become of a policy.
+/// State of a policy.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FailoverPolicyStatus {
-    /// The generation of the spec that all this is about.
+    /// Generation of the spec that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The one that decides for whoever names this resource. None: none was proven yet, and the operator's
-    /// own does.
+    /// The version that decides for the Redis resources that name this policy. Absent: no version has been
+    /// verified yet, and the embedded policy decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<ActivePolicy>,
-    /// The one that is being proven.
+    /// The version that is being verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<CandidatePolicy>,
-    /// The newest one, if it was refused.
+    /// The newest version, if it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedPolicy>,
-    /// How the active one has answered beside others.
+    /// How the active version answered as a shadow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowStatus>,
     /// Ready, Refused.
     pub conditions: Vec<Condition>,
 }
 
-/// A policy that decides.
+/// A version that decides.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct ActivePolicy {
     /// Its name and version.
@@ -171,44 +175,44 @@ pub struct ActivePolicy {
     pub since: String,
 }
 
-/// A policy that is being proven.
+/// A version that is being verified.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct CandidatePolicy {
     /// SHA-256 of its file.
     pub digest: String,
-    /// When its proof began, RFC 3339.
+    /// When its verification began, RFC 3339.
     pub since: String,
 }
 
-/// A policy that does not decide.
+/// A version that was refused.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct RefusedPolicy {
-    /// SHA-256 of its file. None: there is no file.
+    /// SHA-256 of its file. Absent: there is no file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// SourceMissing, FetchFailed, DigestMismatch, NoPolicy, WrongTopology, Unproven, Quarantined.
     pub reason: String,
-    /// The same as one sentence.
+    /// The reason as one sentence.
     pub message: String,
-    /// When, RFC 3339.
+    /// When it was refused, RFC 3339.
     pub at: String,
 }
 
-/// How a policy answered beside the one that decides.
+/// How a shadow policy answered, compared with the policy that decides.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ShadowStatus {
-    /// The FailoverPolicy that was asked.
+    /// The FailoverPolicy of the shadow.
     pub policy: String,
-    /// How often it said the same.
+    /// Decisions equal to the live policy's.
     pub agreed: i64,
-    /// How often it said something else.
+    /// Decisions that differed.
     pub differed: i64,
-    /// How often it gave no usable answer.
+    /// Calls without a usable answer.
     pub faults: i64,
-    /// Decisions that it was not asked about, since there were too many at once.
+    /// Decisions that the shadow was not asked for, because its queue was full.
     pub dropped: i64,
-    /// The newest difference, in one sentence.
+    /// The newest difference, as one sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_difference: Option<String>,
 }

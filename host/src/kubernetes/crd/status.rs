@@ -1,14 +1,14 @@
-//! What the operator tells of a Redis resource, and what it must remember: the record of the last published
-//! master.
+//! Status of a Redis resource: the state of the group for its users, and the record that the operator
+//! starts from.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Everything that is told.
+/// State of the group.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RedisStatus {
-    /// The generation of the spec that all this is about.
+    /// Generation of the spec that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The Pod that is master.
@@ -16,15 +16,15 @@ pub struct RedisStatus {
     pub master: Option<String>,
     /// Instances that answer, the master included.
     pub replicas: i32,
-    /// Selects the Pods, as text: what `kubectl scale` and autoscalers read.
+    /// Label selector of the Pods, as text: `kubectl scale` and autoscalers read it.
     pub selector: String,
-    /// Why the last decision was made, in one word out of a documented list.
+    /// Reason of the last decision, a word from a documented list.
     pub reason: String,
-    /// The same as one sentence.
+    /// The reason as one sentence.
     pub message: String,
     /// Name, version and digest of the policy that decided.
     pub policy: String,
-    /// How the shadow answered, if there is one.
+    /// How the shadow policy answered, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<super::ShadowStatus>,
     /// Ready, Progressing, Degraded, Paused, SwitchoverInProgress.
@@ -34,29 +34,29 @@ pub struct RedisStatus {
     /// The last change of master.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failover: Option<LastFailover>,
-    /// The master as last made known. Decisions rest on it: do not edit.
+    /// The master as last published. Decisions rest on it: do not edit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<PublishedMaster>,
-    /// The generations of the group's data, newest first: by them a former master is recognised over any number of
+    /// The generations of the group's data, newest first: they identify a former master after any number of
     /// role changes. Decisions rest on it: do not edit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lineage: Vec<GenerationStatus>,
-    /// The last position of the replication stream that was seen replicated. Decisions rest on it: do not edit.
+    /// The last replicated position of the replication stream. Decisions rest on it: do not edit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<PositionStatus>,
-    /// As whom the instances log in to their master: they cannot follow another group's, whatever address it
-    /// has.
+    /// ACL user for replication. Unique to the group, so a replica cannot copy another group that reuses its
+    /// master's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replication_user: Option<String>,
-    /// The `id` of the last switchover that was taken up.
+    /// The `id` of the last switchover that was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub switchover_id: Option<String>,
-    /// Why that switchover cannot be done. None: it is done, or on its way.
+    /// Why that switchover was refused. Absent: it is done or in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub switchover_refused: Option<String>,
 }
 
-/// As Kubernetes has it for all its resources.
+/// A condition as all Kubernetes resources have it.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
@@ -71,13 +71,13 @@ pub struct Condition {
     pub message: String,
     /// When `status` last changed, RFC 3339.
     pub last_transition_time: String,
-    /// The generation of the spec that it is about.
+    /// Generation of the spec that it describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }
 
-/// What is known of one instance, as of the last time that a decision, a role or somebody's health changed.
-/// Numbers that change all the time are not here: `kubectl redis status` asks the operator for them.
+/// State of one instance when a decision, a role or a health last changed. Numbers that change all the time
+/// are not here: `kubectl redis status` asks the operator for them.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceStatus {
@@ -87,16 +87,16 @@ pub struct InstanceStatus {
     pub role: String,
     /// InSync, Syncing, Alive, Suspect, Silent, Dead, Abdicated, Amnesic.
     pub health: String,
-    /// Since when it has had this health, RFC 3339.
+    /// Since when it has this health, RFC 3339.
     #[serde(default)]
     pub since: String,
-    /// What its health rests on, as one sentence.
+    /// The evidence for its health, as one sentence.
     #[serde(default)]
     pub proof: String,
-    /// Its place in the order of succession, from 1. None: it is the master, or cannot become it.
+    /// Position in the order of succession, from 1. Absent: it is the master, or not eligible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<u16>,
-    /// Why it could not become master. None: it could.
+    /// Why it is not eligible as master. Absent: it is eligible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ineligible: Option<String>,
 }
@@ -112,7 +112,7 @@ pub struct LastFailover {
     pub from: Option<String>,
     /// The Pod that became master.
     pub to: String,
-    /// The Pod that is to be master in the end: another one if this one only bridges.
+    /// The Pod that will be master in the end: another than `to` if `to` only bridges.
     pub meant_for: String,
     /// Dead, Silent, Abdicated, Amnesic, Requested, Bootstrap.
     pub evidence: String,
@@ -125,8 +125,8 @@ pub struct LastFailover {
     pub publish_microseconds: Option<i64>,
 }
 
-/// The parts of a change of master, in microseconds, because most of them take less than a millisecond. They
-/// follow one another; that it is made known runs beside the last.
+/// The phases of a change of master, in microseconds, since most take less than a millisecond. One follows
+/// the other; publishing runs beside the last.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Timeline {
@@ -136,7 +136,7 @@ pub struct Timeline {
     /// From there to the order to promote.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decide_microseconds: Option<i64>,
-    /// From there to its confirmation.
+    /// From there to the confirmed promotion.
     pub promote_microseconds: i64,
     /// From there until the last of the others follows. None: there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,17 +149,17 @@ pub struct Timeline {
     pub known_loss_bytes: Option<i64>,
 }
 
-/// The master as last made known.
+/// The master as last published.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishedMaster {
     /// The Pod.
     pub name: String,
-    /// Of its Redis process.
+    /// `INFO server: run_id`.
     pub run_id: String,
-    /// Of its data.
+    /// `INFO replication: master_replid`.
     pub replication_id: String,
-    /// How far it had got.
+    /// `INFO replication: master_repl_offset`.
     pub offset: i64,
     /// Counts changes of master.
     pub epoch: i64,
@@ -175,10 +175,10 @@ pub struct GenerationStatus {
     pub replication_id: String,
     /// The Pod that was master.
     pub master: String,
-    /// The offset at which the next generation left it. None: the present one, or not known.
+    /// The offset where the next generation begins. Absent: the present generation, or unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_offset: Option<i64>,
-    /// When its master was published first, RFC 3339.
+    /// When its master was first published, RFC 3339.
     pub since: String,
 }
 
@@ -190,7 +190,7 @@ pub struct PositionStatus {
     pub replication_id: String,
     /// `INFO replication: master_repl_offset`.
     pub offset: i64,
-    /// The replicas whose own offset had reached it within a second.
+    /// Replicas whose own offset reached it within a second.
     #[serde(default)]
     pub acknowledged_by: Vec<String>,
     /// When, RFC 3339.

@@ -1,6 +1,6 @@
-//! What a Redis reads when it starts: its configuration, whom it follows, its password.
+//! The files that a Redis reads when it starts: its configuration, its master, its password.
 
-use super::{PORT, Wanted, metadata};
+use super::{Desired, PORT, metadata};
 use crate::kubernetes::crd::{Prefer, Redis};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -8,61 +8,61 @@ use kube::ResourceExt;
 use std::collections::BTreeMap;
 
 pub const CONFIG_FILE: &str = "redis.conf";
-/// Beside the configuration, because it changes with every failover and restarts nobody.
+/// A file of its own: it changes with every failover, and must not restart a Pod.
 pub const MASTER_FILE: &str = "master.conf";
-/// How many are wanted: changes, and restarts nobody, either.
+/// The desired number of instances. Its change must not restart a Pod, either.
 pub const REPLICAS_FILE: &str = "replicas";
 pub const SECRET_FILE: &str = "auth.conf";
-/// Whom a Redis with TLS trusts.
+/// The certificate authorities that Redis trusts.
 pub const AUTHORITIES_FILE: &str = "/tls/ca.crt";
-/// In our Secret: what `auth.conf` says.
+/// Key of the operator's Secret: the password in `auth.conf`.
 pub const PASSWORD_KEY: &str = "password";
-/// And what it said before.
+/// Key of the operator's Secret: the former password.
 pub const PREVIOUS_KEY: &str = "previous";
 
-pub fn config_map(wanted: &Wanted<'_>) -> ConfigMap {
-    let mut master = wanted.master.map(|host| format!("replicaof {host} {PORT}\n")).unwrap_or_default();
-    if wanted.password.is_none() {
-        master.extend(wanted.replication_user.map(|user| introduction(user, "")));
+pub fn config_map(desired: &Desired<'_>) -> ConfigMap {
+    let mut master = desired.master.map(|host| format!("replicaof {host} {PORT}\n")).unwrap_or_default();
+    if desired.password.is_none() {
+        master.extend(desired.replication_user.map(|user| user_directives(user, "")));
     }
     let files = [
-        (CONFIG_FILE, config(wanted.redis)),
+        (CONFIG_FILE, config(desired.redis)),
         (MASTER_FILE, master),
-        (REPLICAS_FILE, wanted.redis.spec.replicas.to_string()),
+        (REPLICAS_FILE, desired.redis.spec.replicas.to_string()),
     ];
     let files = files.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
-    ConfigMap { metadata: metadata(wanted.redis, ""), data: Some(files), ..ConfigMap::default() }
+    ConfigMap { metadata: metadata(desired.redis, ""), data: Some(files), ..ConfigMap::default() }
 }
 
-pub fn secret(wanted: &Wanted<'_>, password: &str) -> Secret {
+pub fn secret(desired: &Desired<'_>, password: &str) -> Secret {
     let quoted = quote(password);
     let mut text = format!("requirepass {quoted}\nmasterauth {quoted}\n");
-    text.extend(wanted.replication_user.map(|user| introduction(user, password)));
+    text.extend(desired.replication_user.map(|user| user_directives(user, password)));
     let mut data =
         BTreeMap::from([(SECRET_FILE.to_owned(), text), (PASSWORD_KEY.to_owned(), password.to_owned())]);
-    data.extend(wanted.previous.map(|previous| (PREVIOUS_KEY.to_owned(), previous.to_owned())));
+    data.extend(desired.previous.map(|previous| (PREVIOUS_KEY.to_owned(), previous.to_owned())));
     Secret {
-        metadata: metadata(wanted.redis, ""),
+        metadata: metadata(desired.redis, ""),
         data: Some(data.into_iter().map(|(key, text)| (key, ByteString(text.into_bytes()))).collect()),
         ..Secret::default()
     }
 }
 
-/// As whom the instances of a resource log in to their master, and nobody else does: an address that was
-/// their master's may be another group's by now, and whoever follows that copies it over all that they have.
-/// None: the user's own directives leave no room for it.
+/// The ACL user with which the instances of this group, and of no other, log in to their master. An address
+/// of the former master may belong to another group by now: a replica that followed it without such a user
+/// would replace all its data. None: the user's own directives rule it out.
 pub fn replication_user(redis: &Redis) -> Option<String> {
-    let is_theirs = redis
+    let is_excluded = redis
         .spec
         .config
         .keys()
         .any(|name| ["aclfile", "masteruser"].contains(&name.to_ascii_lowercase().as_str()));
-    redis.uid().filter(|_| !is_theirs).map(|uid| format!("group-{uid}"))
+    redis.uid().filter(|_| !is_excluded).map(|uid| format!("group-{uid}"))
 }
 
-/// Lets that user in and logs in as it. Not a part of redis.conf, since a Redis from before ACLs would not
-/// start with it.
-fn introduction(user: &str, password: &str) -> String {
+/// Directives that create the replication user and log in as it. Not in redis.conf, because a Redis without
+/// ACLs (before 6) would not start with them.
+fn user_directives(user: &str, password: &str) -> String {
     let (secret, word) = if password.is_empty() {
         ("nopass".to_owned(), user.to_owned())
     } else {
@@ -71,10 +71,10 @@ fn introduction(user: &str, password: &str) -> String {
     format!("user {user} on {secret} {}\nmasteruser {user}\nmasterauth {word}\n", REPLICATES.join(" "))
 }
 
-/// What a replica asks of its master, as rules of an ACL.
+/// ACL rules for the commands that a replica sends to its master.
 pub const REPLICATES: &[&str] = &["+psync", "+sync", "+replconf", "+ping"];
 
-/// The directives that a running Redis can be given.
+/// The directives that CONFIG SET can change.
 pub fn live_directives(redis: &Redis) -> BTreeMap<String, String> {
     let of_the_user = redis
         .spec
@@ -85,15 +85,15 @@ pub fn live_directives(redis: &Redis) -> BTreeMap<String, String> {
     of_the_user.chain(fence(redis)).chain(client_certificates(redis)).collect()
 }
 
-/// Whether clients have to show a certificate.
+/// Whether clients must present a certificate.
 fn client_certificates(redis: &Redis) -> Option<(String, String)> {
     redis.spec.tls.as_ref().map(|tls| {
         ("tls-auth-clients".to_owned(), if tls.client_certificates { "yes" } else { "no" }.to_owned())
     })
 }
 
-/// How a master fences itself, where the user does not say otherwise. One of two must not stop when the other
-/// one does.
+/// The directives with which a master fences itself, unless the user sets them. In a group of two, a master
+/// must not stop when its only replica does.
 fn fence(redis: &Redis) -> BTreeMap<String, String> {
     let (spec, failover) = (&redis.spec, &redis.spec.failover);
     let replicas = u8::from(failover.self_fence && spec.replicas >= 3)
@@ -108,7 +108,7 @@ fn fence(redis: &Redis) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Those that a Redis reads when it starts, and never again: a change of them is a change of the Pods.
+/// The directives that Redis reads only at its start: changing one replaces the Pods.
 pub fn start_directives(redis: &Redis) -> BTreeMap<&str, &str> {
     redis
         .spec
@@ -124,7 +124,7 @@ fn is_read_at_start(directive: &str) -> bool {
     READ_AT_START.contains(&directive.as_str())
 }
 
-/// As CONFIG SET takes it: one argument, without the quotes of a file.
+/// The value as CONFIG SET expects it: one argument, without the quotes of redis.conf.
 fn unquoted(value: &str) -> String {
     let value = value.trim();
     let inner = value
@@ -134,7 +134,7 @@ fn unquoted(value: &str) -> String {
     inner.unwrap_or(value).to_owned()
 }
 
-/// What Redis 6 to 8 and Valkey mark as immutable, or know in redis.conf only (`config.c`).
+/// Immutable in Redis 6 to 8 and Valkey, or known in redis.conf only (`config.c`).
 const READ_AT_START: &[&str] = &[
     "aclfile",
     "always-show-logo",
@@ -176,7 +176,7 @@ const READ_AT_START: &[&str] = &[
     "user",
 ];
 
-/// redis.conf, without what a failover changes. The user's directives come last, in the order of their names.
+/// redis.conf, without what a failover changes. The user's directives come last, sorted by name.
 pub fn config(redis: &Redis) -> String {
     let spec = &redis.spec;
     let mut lines = vec!["dir /data".to_owned(), "protected-mode no".to_owned()];
@@ -191,8 +191,8 @@ pub fn config(redis: &Redis) -> String {
             "tls-replication yes".to_owned(),
         ]),
     }
-    // How fast a silent master is told from a silent operator on an idle group.
-    // And how soon a copy starts, beside how many share it.
+    // The heartbeat that tells a silent master from a cut-off operator while the group is idle, and the wait
+    // for further replicas before a full synchronization starts.
     for (name, value) in [("repl-ping-replica-period", "1"), ("repl-diskless-sync-delay", "1")] {
         if !spec.config.contains_key(name) {
             lines.push(format!("{name} {value}"));
@@ -209,15 +209,14 @@ pub fn config(redis: &Redis) -> String {
     }
     lines.extend(spec.config.iter().map(|(name, value)| match value.trim() {
         "" => format!("{name} \"\""),
-        // The definition refuses it; one that was stored under an older definition must not become a
-        // directive of its own.
+        // The schema refuses it. A value stored under an older schema must not become a directive of its own.
         value if value.contains(char::is_control) => format!("{name} {}", quote(value)),
         value => format!("{name} {value}"),
     }));
     lines.join("\n") + "\n"
 }
 
-/// As redis.conf quotes: any byte may stand in a password.
+/// Quoted for redis.conf: a password may contain any byte.
 fn quote(text: &str) -> String {
     let escaped: String = text
         .bytes()

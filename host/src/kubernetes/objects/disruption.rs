@@ -1,4 +1,4 @@
-//! How many instances may be taken away at once, by those who ask.
+//! The PodDisruptionBudget: how many instances may be evicted at once.
 
 use super::{label_selector, metadata};
 use crate::kubernetes::crd::Redis;

@@ -1,4 +1,4 @@
-//! Where the master Service leads to, until Kubernetes has noticed that it is another one.
+//! An EndpointSlice with the new master, until Kubernetes has updated its own.
 
 use super::{metadata, services};
 use crate::kubernetes::apply::FIELD_MANAGER;
@@ -7,16 +7,16 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use kube::{Resource, ResourceExt};
 
-/// By this label a slice belongs to a Service.
+/// The label that binds a slice to its Service.
 pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
-/// Its name, which is that of the Service: in the order of names before those that Kubernetes makes.
+/// Name of the slice, equal to the Service's: it sorts before the slices that Kubernetes creates.
 pub fn failover_slice_name(redis: &Redis) -> String {
     format!("{}-master", super::name(redis))
 }
 
-/// A slice of the master Service beside the one that Kubernetes keeps, with the master alone. None: the Pod
-/// has no address.
+/// A slice for the master Service with the master alone, beside the slice of Kubernetes. None: the Pod has no
+/// address.
 pub fn failover_slice(redis: &Redis, master: &Pod) -> Option<EndpointSlice> {
     let address = master.status.as_ref()?.pod_ip.clone()?;
     let mut metadata = metadata(redis, "-master");
@@ -52,7 +52,7 @@ pub fn failover_slice(redis: &Redis, master: &Pod) -> Option<EndpointSlice> {
     })
 }
 
-/// Whether those slices, without ours, lead to that address and to no other.
+/// Whether all ready endpoints of the slices, without the operator's own, have that address.
 pub fn lead_to(slices: &[EndpointSlice], ours: &str, address: &str) -> bool {
     let is_ready = |endpoint: &&Endpoint| {
         endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
@@ -62,5 +62,5 @@ pub fn lead_to(slices: &[EndpointSlice], ours: &str, address: &str) -> bool {
     addresses.peek().is_some() && addresses.all(|ready| ready == address)
 }
 
-/// The controller of Kubernetes leaves alone what it does not manage.
+/// The EndpointSlice controller ignores slices that another manager is named for.
 const MANAGED_BY_LABEL: &str = "endpointslice.kubernetes.io/managed-by";

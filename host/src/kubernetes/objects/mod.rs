@@ -1,5 +1,5 @@
-//! The objects that a Redis resource asks for, as they should be: one file per kind, no client. The same
-//! resource gives the same objects, byte for byte, so that applying them again changes nothing.
+//! The objects of a Redis resource: one file per kind, no client. Equal resources give equal objects, byte
+//! for byte, so that applying them again changes nothing.
 
 mod config;
 mod disruption;
@@ -19,66 +19,66 @@ use kube::{Resource, ResourceExt};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What the objects are made from.
+/// The input of the objects.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    /// What the user wants.
+pub struct Desired<'a> {
+    /// The resource.
     pub redis: &'a Redis,
-    /// Instances now: more than the user wants while the master has to move out of the way first.
+    /// Instances now. More than the resource asks for while the master is moved before a scale-down.
     pub replicas: i32,
-    /// Address of the master, if one is known: whom a Redis follows that starts anew.
+    /// Address of the master that a starting Redis follows, if one is known.
     pub master: Option<&'a str>,
-    /// If there is one.
+    /// The password, if there is one.
     pub password: Option<&'a str>,
-    /// As whom its instances log in to their master; none before all of them have let that user in.
+    /// ACL user of the instances for replication. None until every instance has that user.
     pub replication_user: Option<&'a str>,
-    /// What the password was before, while some may still have it.
+    /// The former password, while an instance may still use it.
     pub previous: Option<&'a str>,
 }
 
-/// The kinds that are made.
+/// The kinds of the objects.
 pub const KINDS: &[&str] = &["Secret", "ConfigMap", "Service", "PodDisruptionBudget", "StatefulSet"];
 
 /// The port of every Redis.
 pub const PORT: i32 = 6379;
-/// Says which resource an object belongs to. Selectors rest on it, and on no label of the user's.
+/// The label with the name of the resource. Selectors use it, and no label of the user.
 pub const GROUP_LABEL: &str = "redis";
-/// Says what a Pod is; the Services select on it.
+/// The label with the role of a Pod. The Services select by it.
 pub const ROLE_LABEL: &str = "role";
-/// What [`ROLE_LABEL`] says of the master.
+/// Value of [`ROLE_LABEL`] for the master.
 pub const MASTER: &str = "master";
-/// What [`ROLE_LABEL`] says of everybody else.
+/// Value of [`ROLE_LABEL`] for all other instances.
 pub const REPLICA: &str = "replica";
 
-/// All of them, in the order in which they are applied.
+/// All objects, in the order in which they are applied.
 ///
 /// # Errors
-/// None that our own types could cause; the serializer's words.
-pub fn objects(wanted: &Wanted<'_>) -> Result<Vec<Value>, serde_json::Error> {
+/// The serializer's; the operator's own types cause none.
+pub fn objects(desired: &Desired<'_>) -> Result<Vec<Value>, serde_json::Error> {
     let mut all = Vec::new();
-    if let Some(password) = wanted.password {
-        all.push(serde_json::to_value(config::secret(wanted, password))?);
+    if let Some(password) = desired.password {
+        all.push(serde_json::to_value(config::secret(desired, password))?);
     }
-    all.push(serde_json::to_value(config::config_map(wanted))?);
-    for service in services::services(wanted.redis) {
+    all.push(serde_json::to_value(config::config_map(desired))?);
+    for service in services::services(desired.redis) {
         all.push(serde_json::to_value(service)?);
     }
-    all.push(serde_json::to_value(disruption::budget(wanted.redis))?);
-    all.push(serde_json::to_value(stateful_set::stateful_set(wanted))?);
+    all.push(serde_json::to_value(disruption::budget(desired.redis))?);
+    all.push(serde_json::to_value(stateful_set::stateful_set(desired))?);
     Ok(all)
 }
 
-/// What everything of one resource is called, or begins with.
+/// The name of the objects, or its beginning.
 pub fn name(redis: &Redis) -> String {
     name_for(&redis.name_any())
 }
 
-/// The same, of the resource of that name.
+/// The same for the resource of that name.
 pub fn name_for(resource: &str) -> String {
     format!("redis-{resource}")
 }
 
-/// What selects its Pods.
+/// The labels that select the Pods of a resource.
 pub fn selector(redis: &Redis) -> BTreeMap<String, String> {
     BTreeMap::from([(GROUP_LABEL.to_owned(), redis.name_any())])
 }
@@ -87,7 +87,7 @@ fn label_selector(redis: &Redis) -> LabelSelector {
     LabelSelector { match_labels: Some(selector(redis)), ..LabelSelector::default() }
 }
 
-/// Name, owner and labels of an object. The user's labels go along; ours win.
+/// Name, owner and labels of an object. The resource's labels are copied; the operator's win.
 fn metadata(redis: &Redis, suffix: &str) -> ObjectMeta {
     let mut labels = redis.labels().clone();
     labels.extend(selector(redis));

@@ -1,8 +1,8 @@
-//! One instance as a Pod: Redis, booting as a replica, and its exporter.
+//! The Pod of one instance: Redis, which starts as a replica, and its exporter.
 
 use super::config::{CONFIG_FILE, MASTER_FILE, PASSWORD_KEY, REPLICAS_FILE, SECRET_FILE, start_directives};
 use super::services::EXPORTER_PORT;
-use super::{PORT, Wanted, label_selector, name, selector};
+use super::{Desired, PORT, label_selector, name, selector};
 use crate::kubernetes::crd::{ContainerSettings, PullPolicy, Redis};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
@@ -15,13 +15,13 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
-pub fn template(wanted: &Wanted<'_>) -> PodTemplateSpec {
-    let redis = wanted.redis;
+pub fn template(desired: &Desired<'_>) -> PodTemplateSpec {
+    let redis = desired.redis;
     let spec = &redis.spec;
     let mut labels = spec.labels.clone();
     labels.extend(selector(redis));
     let mut annotations = spec.annotations.clone();
-    // What a running Redis cannot be given makes other Pods; everything else it is given while it runs.
+    // A change of directives that need a restart replaces the Pods; the others are set by CONFIG SET.
     annotations.insert(CONFIG_ANNOTATION.into(), digest(&format!("{:?}", start_directives(redis))));
     let some = |list: &[_]| (!list.is_empty()).then(|| list.to_vec());
     PodTemplateSpec {
@@ -35,7 +35,7 @@ pub fn template(wanted: &Wanted<'_>) -> PodTemplateSpec {
             init_containers: (!spec.init_containers.is_empty()).then(|| spec.init_containers.clone()),
             volumes: Some(volumes(redis)),
             security_context: spec.security_context.clone(),
-            affinity: spec.affinity.clone().or_else(|| Some(apart(redis))),
+            affinity: spec.affinity.clone().or_else(|| Some(spread(redis))),
             node_selector: (!spec.node_selector.is_empty()).then(|| spec.node_selector.clone()),
             tolerations: (!spec.tolerations.is_empty()).then(|| spec.tolerations.clone()),
             topology_spread_constraints: (!spec.topology_spread_constraints.is_empty())
@@ -43,7 +43,7 @@ pub fn template(wanted: &Wanted<'_>) -> PodTemplateSpec {
             service_account_name: spec.service_account_name.clone(),
             image_pull_secrets: some(&spec.image_pull_secrets),
             priority_class_name: spec.priority_class_name.clone(),
-            // Redis has no use for it.
+            // Redis does not use the API.
             automount_service_account_token: spec.service_account_name.is_none().then_some(false),
             termination_grace_period_seconds: Some(GRACE_S),
             ..PodSpec::default()
@@ -51,19 +51,19 @@ pub fn template(wanted: &Wanted<'_>) -> PodTemplateSpec {
     }
 }
 
-/// On nodes of their own, where there are enough of them.
-fn apart(redis: &Redis) -> Affinity {
+/// Prefers different nodes for the Pods of a group.
+fn spread(redis: &Redis) -> Affinity {
     let pod_affinity_term = PodAffinityTerm {
         label_selector: Some(label_selector(redis)),
         topology_key: "kubernetes.io/hostname".into(),
         ..PodAffinityTerm::default()
     };
     let preferred = vec![WeightedPodAffinityTerm { weight: 100, pod_affinity_term }];
-    let apart = PodAntiAffinity {
+    let anti_affinity = PodAntiAffinity {
         preferred_during_scheduling_ignored_during_execution: Some(preferred),
         ..PodAntiAffinity::default()
     };
-    Affinity { pod_anti_affinity: Some(apart), ..Affinity::default() }
+    Affinity { pod_anti_affinity: Some(anti_affinity), ..Affinity::default() }
 }
 
 fn digest(text: &str) -> String {
@@ -126,8 +126,8 @@ fn redis_container(redis: &Redis) -> Container {
         }),
         ..EnvVarSource::default()
     };
-    // A replica of itself, unless a master is known: one that comes back empty can never wipe its replicas.
-    // With TLS of nobody, since Redis 7 stands still while it shakes hands with itself.
+    // Starts as a replica of itself unless a master is known: a master that restarts empty can never wipe its
+    // replicas. With TLS it follows a closed port instead: Redis 7 blocks in a TLS handshake with itself.
     let (host, port_of) = if redis.spec.tls.is_some() {
         ("127.0.0.1", "1".to_owned())
     } else {
@@ -146,13 +146,13 @@ fn redis_container(redis: &Redis) -> Container {
         args: Some(arguments.into()),
         env: Some(vec![EnvVar { name: "POD_IP".into(), value_from: Some(address), ..EnvVar::default() }]),
         ports: Some(vec![port("redis", PORT)]),
-        // Why it does not start stands in the Pod's status then, and in ours.
+        // Puts the reason of a failed start into the Pod's status, which the status of the Redis repeats.
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         volume_mounts: Some(mounts),
         readiness_probe: Some(probe(settings, &format!("{} {READY}", authorised(redis)), 2, 3)),
         liveness_probe: Some(probe(settings, &format!("{} {ALIVE}", authorised(redis)), 10, 6)),
         lifecycle: Some(Lifecycle {
-            pre_stop: Some(exec_handler(&format!("{} {}", authorised(redis), handed_over()))),
+            pre_stop: Some(exec_handler(&format!("{} {}", authorised(redis), wait_for_handover()))),
             ..Lifecycle::default()
         }),
         ..container(settings)
@@ -183,13 +183,13 @@ fn exporter(redis: &Redis) -> Option<Container> {
                 ..VolumeMount::default()
             }]
         }),
-        // Alive, not ready: whether it is ready must not decide whether Redis is reached.
+        // No readiness probe: the readiness of the exporter must not decide whether clients reach Redis.
         liveness_probe: Some(alive),
         ..container(settings)
     })
 }
 
-/// Where the Redis beside it is, and its password as of the start of the exporter.
+/// Address of the Redis in the same Pod, and its password as of the exporter's start.
 fn exporter_env(redis: &Redis) -> Vec<EnvVar> {
     let value =
         |name: &str, value: String| EnvVar { name: name.into(), value: Some(value), ..EnvVar::default() };
@@ -205,7 +205,7 @@ fn exporter_env(redis: &Redis) -> Vec<EnvVar> {
         env.push(EnvVar { name: "REDIS_PASSWORD".into(), value_from: Some(source), ..EnvVar::default() });
     }
     if redis.spec.tls.is_some() {
-        // Its own loopback; the certificate is made out to other names.
+        // It connects to localhost, a name that the certificate does not have.
         env.push(value("REDIS_EXPORTER_SKIP_TLS_VERIFICATION", "true".into()));
         env.push(value("REDIS_EXPORTER_TLS_CLIENT_CERT_FILE", "/tls/tls.crt".into()));
         env.push(value("REDIS_EXPORTER_TLS_CLIENT_KEY_FILE", "/tls/tls.key".into()));
@@ -221,7 +221,7 @@ fn container(settings: &ContainerSettings) -> Container {
     };
     Container {
         image: Some(settings.image.clone()),
-        image_pull_policy: settings.image_pull_policy.map(|wanted| policy(wanted).to_owned()),
+        image_pull_policy: settings.image_pull_policy.map(|chosen| policy(chosen).to_owned()),
         resources: settings.resources.clone(),
         security_context: settings.security_context.clone(),
         ..Container::default()
@@ -253,7 +253,7 @@ fn exec_handler(script: &str) -> LifecycleHandler {
     LifecycleHandler { exec: Some(ExecAction { command: Some(command) }), ..LifecycleHandler::default() }
 }
 
-/// Puts the password where redis-cli looks for it: as it is now, not as it was when the container started.
+/// Passes the current password to redis-cli, not the one from the container's start.
 fn authorised(redis: &Redis) -> String {
     let login = if redis.spec.password.is_some() {
         format!("sed -n 's/^requirepass /AUTH /p' /secret/{SECRET_FILE}; ")
@@ -268,10 +268,10 @@ fn authorised(redis: &Redis) -> String {
     format!("r() {{ ({login}echo INFO replication; echo INFO persistence) | redis-cli{tls}; }};")
 }
 
-/// A master that is asked to stop waits for its handover, as long as its grace allows and somebody is there
-/// to take over; and for eight seconds for somebody to come, where one is wanted: when all are asked at once,
-/// the replicas are gone first and made again at once.
-fn handed_over() -> String {
+/// The preStop script. A master waits for its handover as long as its grace period permits and a replica is
+/// connected. Without a replica it waits eight seconds for one, unless one instance is desired: when all Pods
+/// are deleted at once, the replicas end first and are created again at once.
+fn wait_for_handover() -> String {
     let is_master = "i=$(r) && echo \"$i\" | grep -qE '^(role:master|NOAUTH)'";
     let is_alone = "echo \"$i\" | grep -q '^connected_slaves:0'";
     let is_awaited = format!("[ $n -lt 40 ] && [ \"$(cat /config/{REPLICAS_FILE})\" != 1 ]");
@@ -281,12 +281,12 @@ fn handed_over() -> String {
     format!("n=0; while [ $n -lt 100 ] && {is_master}; do {turn}; done")
 }
 
-/// Data loaded, and in sync: a master, or a replica whose link is up. The password and the certificate in
-/// here may be older or newer than those of the server, for as long as the kubelet takes: one that cannot be
-/// asked for that reason stays in service.
+/// Data loaded and in sync: a master, or a replica with its link up. The mounted password and certificate may
+/// be older or newer than the server's until the kubelet has updated the files: a server that refuses the
+/// login or the handshake for that reason stays in service.
 const READY: &str = "case \"$(r 2>&1)\" in *NOAUTH* | *SSL* | *'closed the connection'*) ;; \
                      *role:master*loading:0* | *master_link_status:up*loading:0*) ;; *) false ;; esac";
-/// It says anything at all: loading, busy, and a certificate that is not trusted are life.
+/// Any answer: loading, busy and an untrusted certificate are signs of life.
 const ALIVE: &str = "case \"$(r 2>&1)\" in '' | *refused*) false ;; esac";
 const GRACE_S: i64 = 30;
 const CONFIG_ANNOTATION: &str = "k8s.amaiz.com/config";

@@ -1,4 +1,4 @@
-//! How clients reach the instances: all, each by its own name, the master, the replicas.
+//! The Services: all instances, each by its own name, the master, the replicas.
 
 use super::{MASTER, PORT, REPLICA, ROLE_LABEL, metadata, selector};
 use crate::kubernetes::crd::Redis;
@@ -10,7 +10,7 @@ pub fn services(redis: &Redis) -> Vec<Service> {
         let mut service = service(redis, "-headless", None);
         let spec = service.spec.get_or_insert_default();
         spec.cluster_ip = Some("None".into());
-        // Names resolve as soon as there is an address: peers find each other before they are ready.
+        // Names resolve as soon as a Pod has an address: instances find each other before they are ready.
         spec.publish_not_ready_addresses = Some(true);
         service.metadata.labels.get_or_insert_default().insert("service-type".into(), "headless".into());
         service
@@ -23,7 +23,7 @@ pub fn services(redis: &Redis) -> Vec<Service> {
     ]
 }
 
-/// What every Service offers, by name.
+/// Names and numbers of the ports of every Service.
 pub fn ports(redis: &Redis) -> impl Iterator<Item = (&'static str, i32)> {
     [("redis", PORT)].into_iter().chain(redis.spec.exporter.as_ref().map(|_| ("exporter", EXPORTER_PORT)))
 }

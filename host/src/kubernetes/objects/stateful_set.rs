@@ -1,38 +1,38 @@
-//! The StatefulSet: who gives the instances their names, their volumes and their second life.
+//! The StatefulSet: it names the instances, keeps their volumes and restarts them.
 
-use super::{Wanted, label_selector, metadata, name, pod};
+use super::{Desired, label_selector, metadata, name, pod};
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub fn stateful_set(wanted: &Wanted<'_>) -> StatefulSet {
-    let redis = wanted.redis;
+pub fn stateful_set(desired: &Desired<'_>) -> StatefulSet {
+    let redis = desired.redis;
     let spec = StatefulSetSpec {
-        replicas: Some(wanted.replicas),
+        replicas: Some(desired.replicas),
         selector: label_selector(redis),
         service_name: Some(name(redis) + "-headless"),
-        template: pod::template(wanted),
-        // All at once: after the loss of all, nobody waits for one that may never become ready.
+        template: pod::template(desired),
+        // All at once: after the loss of all, no Pod waits for one that may never become ready.
         pod_management_policy: Some("Parallel".into()),
-        // The operator replaces Pods, replicas first, each in sync again before the next, the master last and
-        // by handover.
+        // The operator replaces the Pods: replicas first, each in sync again before the next, the master last
+        // and by handover.
         update_strategy: Some(StatefulSetUpdateStrategy {
             type_: Some("OnDelete".into()),
             ..StatefulSetUpdateStrategy::default()
         }),
-        volume_claim_templates: redis.spec.data_volume_claim_template.as_ref().map(|_| vec![claim(wanted)]),
+        volume_claim_templates: redis.spec.data_volume_claim_template.as_ref().map(|_| vec![claim(desired)]),
         ..StatefulSetSpec::default()
     };
     StatefulSet { metadata: metadata(redis, ""), spec: Some(spec), ..StatefulSet::default() }
 }
 
-fn claim(wanted: &Wanted<'_>) -> PersistentVolumeClaim {
-    let template = wanted.redis.spec.data_volume_claim_template.as_ref();
+fn claim(desired: &Desired<'_>) -> PersistentVolumeClaim {
+    let template = desired.redis.spec.data_volume_claim_template.as_ref();
     let named = template.and_then(|template| template.metadata.clone()).unwrap_or_default();
     let some = |map: std::collections::BTreeMap<String, String>| (!map.is_empty()).then_some(map);
     PersistentVolumeClaim {
         metadata: ObjectMeta {
-            name: Some(pod::data_volume(wanted.redis)),
+            name: Some(pod::data_volume(desired.redis)),
             labels: some(named.labels),
             annotations: some(named.annotations),
             ..ObjectMeta::default()

@@ -1,4 +1,4 @@
-//! The objects of small resources, looked at.
+//! The objects of small resources.
 
 use super::*;
 use crate::kubernetes::crd::parse;
@@ -6,12 +6,16 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
 
 fn redis(spec: Value) -> Redis {
-    let metadata = json!({ "name": "example", "namespace": "shop", "uid": "u-1", "labels": { "team": "cart", "redis": "other" } });
-    parse(json!({ "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis", "metadata": metadata, "spec": spec })).unwrap()
+    let labels = json!({ "team": "cart", "redis": "other" });
+    let metadata = json!({ "name": "example", "namespace": "shop", "uid": "u-1", "labels": labels });
+    let object = json!({
+        "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis", "metadata": metadata, "spec": spec
+    });
+    parse(object).unwrap()
 }
 
 fn made(redis: &Redis, master: Option<&str>, password: Option<&str>) -> Vec<Value> {
-    objects(&Wanted {
+    objects(&Desired {
         redis,
         replicas: redis.spec.replicas,
         master,
@@ -27,7 +31,7 @@ fn minimal() -> Redis {
 }
 
 #[test]
-fn the_objects_of_the_predecessor_under_their_names_and_one_service_more() {
+fn the_objects_of_amaizfinance_keep_their_names_and_one_service_is_added() {
     let names: Vec<String> = made(&minimal(), None, Some("secret"))
         .iter()
         .map(|object| {
@@ -50,7 +54,7 @@ fn the_objects_of_the_predecessor_under_their_names_and_one_service_more() {
 }
 
 #[test]
-fn every_object_is_owned_and_selectors_rest_on_our_label_alone() {
+fn every_object_is_owned_and_selectors_use_our_label_alone() {
     for object in made(&minimal(), None, None) {
         assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "u-1");
         let labels = &object["metadata"]["labels"];
@@ -64,7 +68,7 @@ fn every_object_is_owned_and_selectors_rest_on_our_label_alone() {
 }
 
 #[test]
-fn a_redis_boots_as_a_replica_of_the_master_if_one_is_known_and_else_of_itself() {
+fn a_redis_starts_as_a_replica_of_the_known_master_or_else_of_itself() {
     let config = |master| made(&minimal(), master, None).remove(0)["data"]["master.conf"].clone();
     assert_eq!((config(None), config(Some("10.0.0.7"))), (json!(""), json!("replicaof 10.0.0.7 6379\n")));
     let set = made(&minimal(), None, None).pop().unwrap();
@@ -76,11 +80,11 @@ fn a_redis_boots_as_a_replica_of_the_master_if_one_is_known_and_else_of_itself()
 }
 
 #[test]
-fn who_is_of_the_group_logs_in_as_its_own_user_once_all_let_it_in() {
+fn instances_log_in_as_the_replication_user_once_every_instance_has_it() {
     let redis = minimal();
     let user = replication_user(&redis).unwrap();
     let made = |password| {
-        objects(&Wanted {
+        objects(&Desired {
             redis: &redis,
             replicas: 3,
             master: None,
@@ -104,7 +108,7 @@ fn who_is_of_the_group_logs_in_as_its_own_user_once_all_let_it_in() {
 }
 
 #[test]
-fn a_failover_and_what_can_be_set_live_change_no_pod_template_and_what_is_read_at_the_start_does() {
+fn only_directives_read_at_the_start_change_the_pod_template() {
     let template =
         |redis: &Redis, master| made(redis, master, None).pop().unwrap()["spec"]["template"].clone();
     assert_eq!(template(&minimal(), None), template(&minimal(), Some("10.0.0.7")));
@@ -116,26 +120,26 @@ fn a_failover_and_what_can_be_set_live_change_no_pod_template_and_what_is_read_a
 }
 
 #[test]
-fn a_master_of_three_fences_itself_unless_told_otherwise_and_one_of_two_never_does() {
+fn a_master_of_three_fences_itself_by_default_and_one_of_two_never_does() {
     let fenced = |spec: Value| {
         let mut whole = json!({ "replicas": 3, "redis": { "image": "redis:7" } });
         whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         let live = live_directives(&redis(whole));
         (live["min-replicas-to-write"].clone(), live["min-replicas-max-lag"].clone())
     };
-    let said = |replicas: &str, lag: &str| (replicas.to_owned(), lag.to_owned());
-    assert_eq!(fenced(json!({})), said("1", "10"));
-    assert_eq!(fenced(json!({ "replicas": 2 })), said("0", "10"));
-    assert_eq!(fenced(json!({ "failover": { "selfFence": false } })), said("0", "10"));
+    let directives = |replicas: &str, lag: &str| (replicas.to_owned(), lag.to_owned());
+    assert_eq!(fenced(json!({})), directives("1", "10"));
+    assert_eq!(fenced(json!({ "replicas": 2 })), directives("0", "10"));
+    assert_eq!(fenced(json!({ "failover": { "selfFence": false } })), directives("0", "10"));
     assert_eq!(
         fenced(json!({ "replicas": 2, "failover": { "prefer": "Consistency", "selfFenceLagSeconds": 4 } })),
-        said("1", "4")
+        directives("1", "4")
     );
-    assert_eq!(fenced(json!({ "config": { "min-replicas-to-write": "2" } })), said("2", "10"));
+    assert_eq!(fenced(json!({ "config": { "min-replicas-to-write": "2" } })), directives("2", "10"));
 }
 
 #[test]
-fn with_tls_nothing_is_said_in_the_clear() {
+fn with_tls_no_port_is_in_the_clear() {
     let secured =
         redis(json!({ "replicas": 3, "redis": { "image": "redis:7" }, "tls": { "secretName": "cert" } }));
     let objects = made(&secured, None, None);
@@ -152,7 +156,7 @@ fn with_tls_nothing_is_said_in_the_clear() {
 }
 
 #[test]
-fn directives_stand_in_the_order_of_their_names_and_a_password_is_quoted() {
+fn directives_are_sorted_by_name_and_a_password_is_quoted() {
     let many = redis(json!({
         "replicas": 3,
         "redis": { "image": "redis:7" },
@@ -169,22 +173,24 @@ fn directives_stand_in_the_order_of_their_names_and_a_password_is_quoted() {
 
 #[test]
 fn a_directive_stays_one_line_whatever_its_value() {
-    let redis = redis(
-        json!({ "replicas": 1, "redis": { "image": "redis:7" }, "config": { "save": "900 1\n", "maxmemory": "1mb\nport 7000" } }),
-    );
+    let config = json!({ "save": "900 1\n", "maxmemory": "1mb\nport 7000" });
+    let redis = redis(json!({ "replicas": 1, "redis": { "image": "redis:7" }, "config": config }));
     let text = config::config(&redis);
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines.ends_with(&[r#"maxmemory "1mb\x0aport 7000""#, "save 900 1"]), "{text}");
 }
 
 #[test]
-fn data_lives_in_memory_unless_a_claim_is_asked_for() {
+fn data_is_in_memory_unless_a_claim_is_requested() {
     let set = made(&minimal(), None, None).pop().unwrap();
     assert_eq!(set["spec"].get("volumeClaimTemplates"), None);
     let claimed = redis(json!({
         "replicas": 3,
         "redis": { "image": "redis:7" },
-        "dataVolumeClaimTemplate": { "metadata": { "name": "data" }, "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } }
+        "dataVolumeClaimTemplate": {
+            "metadata": { "name": "data" },
+            "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } }
+        }
     }));
     let set = made(&claimed, None, None).pop().unwrap();
     assert_eq!(set["spec"]["volumeClaimTemplates"][0]["metadata"]["name"], "data");

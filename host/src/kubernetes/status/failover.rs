@@ -1,12 +1,12 @@
-//! What came of a change of master, or of a request for one, as the status has it: told once, when it has
+//! The outcome of a change of master, or of a requested switchover, in the status: written once, when it has
 //! ended.
 
 use crate::contract::{Decision, RequestState};
 use crate::kubernetes::crd::{LastFailover, RedisStatus, Timeline};
 use crate::report::MasterChange;
 
-/// The status after a change of master has ended. Another one than the last is none of its business.
-pub fn taken_over(before: RedisStatus, takeover: &MasterChange) -> RedisStatus {
+/// The status after a change of master has ended. A change other than the last one in the status is ignored.
+pub fn with_master_change(before: RedisStatus, change: &MasterChange) -> RedisStatus {
     let MasterChange {
         source,
         target,
@@ -19,7 +19,7 @@ pub fn taken_over(before: RedisStatus, takeover: &MasterChange) -> RedisStatus {
         promote_us,
         repoint_us,
         pause_us,
-    } = takeover;
+    } = change;
     let number = |number: &u64| i64::try_from(*number).unwrap_or(i64::MAX);
     let timeline = Timeline {
         detect_microseconds: detect_us.as_ref().map(number),
@@ -29,27 +29,27 @@ pub fn taken_over(before: RedisStatus, takeover: &MasterChange) -> RedisStatus {
         pause_microseconds: pause_us.as_ref().map(number),
         known_loss_bytes: known_loss_bytes.as_ref().map(number),
     };
-    let is_it = |last: &LastFailover| last.to == *target && last.from == *source;
-    let told = |last: LastFailover| {
-        if is_it(&last) { LastFailover { timeline: Some(timeline), ..last } } else { last }
+    let is_same = |last: &LastFailover| last.to == *target && last.from == *source;
+    let timed = |last: LastFailover| {
+        if is_same(&last) { LastFailover { timeline: Some(timeline), ..last } } else { last }
     };
-    RedisStatus { last_failover: before.last_failover.map(told), ..before }
+    RedisStatus { last_failover: before.last_failover.map(timed), ..before }
 }
 
-/// The status after the Pods' labels told of that epoch. Labels that are mended later are no part of the
-/// change.
-pub fn labelled(before: RedisStatus, epoch: u64, publish_us: i64) -> RedisStatus {
+/// The status after the role labels of the Pods showed that epoch. Later corrections of labels do not belong
+/// to the change.
+pub fn with_publish_time(before: RedisStatus, epoch: u64, publish_us: i64) -> RedisStatus {
     if !before.published.as_ref().is_some_and(|published| u64::try_from(published.epoch) == Ok(epoch)) {
         return before;
     }
-    let told = |last: LastFailover| LastFailover {
+    let timed = |last: LastFailover| LastFailover {
         publish_microseconds: last.publish_microseconds.or(Some(publish_us)),
         ..last
     };
-    RedisStatus { last_failover: before.last_failover.map(told), ..before }
+    RedisStatus { last_failover: before.last_failover.map(timed), ..before }
 }
 
-/// Why the switchover that was requested cannot be done. None: it is done, or on its way.
+/// Why the requested switchover was refused. None: it is done or in progress.
 pub fn refusal(decision: &Decision) -> Option<String> {
     let answer = decision.request.as_ref().filter(|answer| answer.state == RequestState::Refused)?;
     Some(answer.text.clone())
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_change_of_master_gets_its_times_when_it_has_ended_and_the_next_one_has_none_yet() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let takeover = MasterChange {
+        let change = MasterChange {
             source: Some("b".into()),
             target: "a".into(),
             meant_for: "a".into(),
@@ -95,22 +95,22 @@ mod tests {
             repoint_us: Some(900),
             pause_us: None,
         };
-        let told = |before, record: &Record, second| {
-            labelled(taken_over(published(before, record, at(second)), &takeover), 2, 5_000)
+        let after = |before, record: &Record, second| {
+            with_publish_time(with_master_change(with_record(before, record, at(second)), &change), 2, 5_000)
         };
-        let status = told(RedisStatus::default(), &record(), 100);
+        let status = after(RedisStatus::default(), &record(), 100);
         let last = status.last_failover.clone().unwrap();
         let timeline = last.timeline.unwrap();
         assert_eq!(
             (last.publish_microseconds, timeline.decide_microseconds, timeline.known_loss_bytes),
             (Some(5_000), Some(600), Some(42))
         );
-        // Told again, it is the same.
-        assert_eq!(told(status.clone(), &record(), 200).last_failover, status.last_failover);
-        assert_eq!(labelled(status.clone(), 2, 9_000), status);
+        // Written again, it is the same.
+        assert_eq!(after(status.clone(), &record(), 200).last_failover, status.last_failover);
+        assert_eq!(with_publish_time(status.clone(), 2, 9_000), status);
         let mut next = record();
         (next.published.epoch, next.last_failover.as_mut().unwrap().target) = (3, "c".into());
-        let next = told(status, &next, 300);
+        let next = after(status, &next, 300);
         let last = next.last_failover.as_ref().unwrap();
         assert_eq!((last.timeline.as_ref(), last.publish_microseconds), (None, None));
     }

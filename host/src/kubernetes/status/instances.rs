@@ -1,14 +1,14 @@
-//! The verdicts of a decision, one per instance, as the status has them. What changes with every write stays
-//! out, so that a steady group writes nothing: the operator itself shows it to who asks.
+//! The verdicts of a decision, one per instance, in the status. Numbers that change with every write stay
+//! out, so that a steady group writes nothing; `kubectl redis status` asks the operator for them.
 
 use super::{shortened, text};
 use crate::contract::{Decision, Health, Role};
 use crate::kubernetes::crd::InstanceStatus;
 use k8s_openapi::jiff::Timestamp;
 
-/// The verdicts of a decision of that time.
+/// The verdicts of a decision made at that time.
 pub fn instances(before: &[InstanceStatus], decision: &Decision, at: Timestamp) -> Vec<InstanceStatus> {
-    let told = decision.members.iter().map(|member| {
+    let verdicts = decision.members.iter().map(|member| {
         let health = health_word(member.health);
         let known = before
             .iter()
@@ -23,7 +23,7 @@ pub fn instances(before: &[InstanceStatus], decision: &Decision, at: Timestamp) 
             ineligible: member.ineligible.clone().filter(|_| member.role != Role::Master),
         }
     });
-    told.collect()
+    verdicts.collect()
 }
 
 /// Whether the status shows the other decision otherwise: its verdict, reason, masters, plan or answer to a
@@ -46,7 +46,7 @@ pub fn differs(one: &Decision, other: &Decision) -> bool {
             != other.request.as_ref().map(|answer| (answer.state, &answer.reason))
 }
 
-/// A role as the status has it.
+/// A role, as written in the status.
 pub fn role_word(role: Role) -> &'static str {
     match role {
         Role::Master => "Master",
@@ -55,7 +55,7 @@ pub fn role_word(role: Role) -> &'static str {
     }
 }
 
-/// A health as the status has it.
+/// A health, as written in the status.
 pub fn health_word(health: Health) -> &'static str {
     match health {
         Health::InSync => "InSync",
@@ -72,7 +72,7 @@ pub fn health_word(health: Health) -> &'static str {
     }
 }
 
-/// A sentence. With 500 instances a status stays well below what the API server takes.
+/// About a sentence. The status of 500 instances then stays well below the limit of the API server.
 const PROOF_BYTES_MAX: usize = 200;
 
 #[cfg(test)]
@@ -119,7 +119,7 @@ mod tests {
         let since: Vec<&str> = second.iter().map(|instance| instance.since.as_str()).collect();
         assert_eq!(since, [at(10).to_string(), at(20).to_string()]);
         assert!(second.iter().all(|instance| instance.proof.len() <= PROOF_BYTES_MAX));
-        // Told again, nothing is new.
+        // Decided again, nothing has changed.
         assert_eq!(instances(&second, &decision, at(30)), second);
     }
 

@@ -1,4 +1,4 @@
-//! A decision as the status of its resource.
+//! The status of a Redis resource, made from decisions and records.
 
 pub mod failover;
 pub mod instances;
@@ -16,29 +16,29 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 
-/// Something that stands in the way of what is wanted.
+/// An obstacle to the desired state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// One word.
+    /// One word, as in a condition.
     pub reason: &'static str,
-    /// One sentence that names the thing and the way out.
+    /// One sentence that names the object and the way out.
     pub message: String,
 }
 
-/// What the conditions are made from.
+/// The input of the conditions.
 pub struct State<'a> {
-    /// What is wanted.
+    /// The resource.
     pub redis: &'a Redis,
-    /// None: nothing was decided yet.
+    /// The last decision. None: there was none yet.
     pub decision: Option<&'a Decision>,
-    /// A switchover was asked for, and is not done.
+    /// A switchover was requested and is not done.
     pub is_switching: bool,
-    /// What stands in the way.
+    /// Obstacles to the desired state.
     pub problems: Vec<Problem>,
 }
 
-/// The status after a decision of that time.
-pub fn decided(
+/// The status after a decision made at that time.
+pub fn with_decision(
     before: RedisStatus,
     redis: &Redis,
     decision: &Decision,
@@ -59,8 +59,8 @@ pub fn decided(
     }
 }
 
-/// The status after the group's truth was made known.
-pub fn published(before: RedisStatus, record: &Record, now: Timestamp) -> RedisStatus {
+/// The status after a record was published.
+pub fn with_record(before: RedisStatus, record: &Record, now: Timestamp) -> RedisStatus {
     let at = |age_us: u64| text(now - SignedDuration::from_micros(i64::try_from(age_us).unwrap_or(i64::MAX)));
     let last_failover = record.last_failover.as_ref().map(|last| LastFailover {
         at: at(last.age_us),
@@ -80,7 +80,7 @@ pub fn published(before: RedisStatus, record: &Record, now: Timestamp) -> RedisS
         epoch: i64::try_from(published.epoch).unwrap_or(i64::MAX),
         at: at(published.age_us),
     };
-    // The same change as before keeps the moment that it was first told with.
+    // An unchanged last failover keeps its first time.
     let is_known = |new: &LastFailover| {
         before
             .last_failover
@@ -108,8 +108,8 @@ pub fn published(before: RedisStatus, record: &Record, now: Timestamp) -> RedisS
     RedisStatus { published: Some(master), lineage: lineage.collect(), position, last_failover, ..before }
 }
 
-/// The status with its conditions. `now` is for those that change.
-pub fn standing(before: RedisStatus, state: &State<'_>, now: Timestamp) -> RedisStatus {
+/// The status with its conditions. `now` is the transition time of those that change.
+pub fn with_conditions(before: RedisStatus, state: &State<'_>, now: Timestamp) -> RedisStatus {
     let generation = state.redis.metadata.generation;
     let conditions = conditions(&before.conditions, state, now);
     RedisStatus { observed_generation: generation, conditions, ..before }
@@ -122,9 +122,9 @@ fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Co
     let (is_progressing, is_degraded) = (is(Progress::Changing), is(Progress::Hindered));
     let why = match decision {
         Some(decision) => (camel(&decision.reason), decision.explanation.clone()),
-        None => ("Starting".into(), "nothing was decided yet: no instance was seen".into()),
+        None => ("Starting".into(), "no decision yet: no instance has been observed".into()),
     };
-    // What a person can do something about comes first.
+    // First what the user can solve.
     let hindrance = state.problems.first().map(|first| {
         let all: Vec<&str> = state.problems.iter().map(|problem| problem.message.as_str()).collect();
         (first.reason.to_owned(), shortened(&all.join("; "), MESSAGE_BYTES_MAX))
@@ -155,22 +155,22 @@ fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Co
         .collect()
 }
 
-/// What the Pods themselves complain of, and that some are not there.
-pub fn pods_in_trouble<'a>(redis: &Redis, pods: impl Iterator<Item = &'a Pod> + Clone) -> Vec<Problem> {
-    let (count, wanted) = (pods.clone().count(), usize::try_from(redis.spec.replicas).unwrap_or_default());
-    let is_going = pods.clone().any(|pod| pod.metadata.deletion_timestamp.is_some());
-    let missing = (count < wanted && !is_going).then(|| Problem {
+/// Problems that the Pods report, and missing Pods.
+pub fn pod_problems<'a>(redis: &Redis, pods: impl Iterator<Item = &'a Pod> + Clone) -> Vec<Problem> {
+    let (count, desired) = (pods.clone().count(), usize::try_from(redis.spec.replicas).unwrap_or_default());
+    let is_terminating = pods.clone().any(|pod| pod.metadata.deletion_timestamp.is_some());
+    let missing = (count < desired && !is_terminating).then(|| Problem {
         reason: "PodsMissing",
         message: format!(
-            "{count} of {wanted} Pods are there: kubectl describe statefulset {} says what hinders the \
-             others",
+            "{count} of {desired} Pods exist: kubectl describe statefulset {} shows why the others are \
+             missing",
             objects::name(redis)
         ),
     });
-    pods.filter_map(pod_in_trouble).chain(missing).collect()
+    pods.filter_map(pod_problem).chain(missing).collect()
 }
 
-fn pod_in_trouble(pod: &Pod) -> Option<Problem> {
+fn pod_problem(pod: &Pod) -> Option<Problem> {
     let problem = |what: &str, message: &str| {
         let reason = WAITING.iter().find(|reason| **reason == what)?;
         Some(Problem {
@@ -190,16 +190,17 @@ fn pod_in_trouble(pod: &Pod) -> Option<Problem> {
         .find(|condition| condition.reason.as_deref() == Some("Unschedulable"));
     waiting
         .find_map(|(container, waiting)| {
-            let (reason, said) = (waiting.reason.as_deref()?, waiting.message.as_deref().unwrap_or_default());
+            let reason = waiting.reason.as_deref()?;
+            let message = waiting.message.as_deref().unwrap_or_default();
             match last_words(container).filter(|_| reason == "CrashLoopBackOff") {
-                Some(words) => problem(reason, &format!("{said}: {words}")),
-                None => problem(reason, said),
+                Some(words) => problem(reason, &format!("{message}: {words}")),
+                None => problem(reason, message),
             }
         })
         .or_else(|| problem("Unschedulable", unschedulable?.message.as_deref().unwrap_or_default()))
 }
 
-/// Why a container ended: Redis says it last.
+/// Why a container ended: the last lines of Redis' log.
 fn last_words(container: &ContainerStatus) -> Option<String> {
     let ended = container.last_state.as_ref()?.terminated.as_ref()?;
     if ended.reason.as_deref() == Some("OOMKilled") {
@@ -211,8 +212,8 @@ fn last_words(container: &ContainerStatus) -> Option<String> {
     (!words.is_empty()).then(|| shortened(&words, LAST_WORDS_BYTES_MAX))
 }
 
-/// Tells of a resource that is not understood and that nobody looks after. Tried once: it is told of again
-/// when it changes.
+/// Writes the conditions of a resource that does not fit the schema and that no reconciler runs for. Tried
+/// once, and again when the resource changes.
 pub async fn refuse(client: Client, (namespace, name): (String, String), error: String) {
     let condition = |type_: &str, status: &str| {
         let (reason, message) = ("InvalidSpec".into(), error.clone());
@@ -257,7 +258,7 @@ const WAITING: &[&str] = &[
 ];
 const LAST_LINES: usize = 3;
 const LAST_WORDS_BYTES_MAX: usize = 300;
-/// Kubernetes takes 32 KiB; nobody reads more than this.
+/// Kubernetes allows 32 KiB, far more than is readable.
 const MESSAGE_BYTES_MAX: usize = 2048;
 
 /// A reason as conditions and events write it: `master-dead` is `MasterDead`.
@@ -268,12 +269,12 @@ pub fn camel(reason: &str) -> String {
     reason.split('-').map(capital).collect()
 }
 
-/// Whole seconds, as Kubernetes writes them.
+/// In whole seconds, as Kubernetes writes times.
 pub(super) fn text(at: Timestamp) -> String {
     Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
 
-/// An enum's case, as it stands in JSON.
+/// The case of an enum, as in its JSON.
 fn word(case: &impl serde::Serialize) -> String {
     serde_json::to_value(case).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
@@ -288,8 +289,11 @@ mod tests {
 
     fn redis() -> Redis {
         let spec = json!({ "replicas": 2, "redis": { "image": "redis:7" } });
-        parse(json!({ "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis", "metadata": { "name": "example", "generation": 4 }, "spec": spec }))
-            .unwrap()
+        parse(json!({
+            "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis",
+            "metadata": { "name": "example", "generation": 4 }, "spec": spec
+        }))
+        .unwrap()
     }
 
     fn decision(verdict: Verdict, reason: &str, master: Option<&str>) -> Decision {
@@ -329,13 +333,17 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_is_told_with_its_reason_and_conditions_keep_the_time_of_their_change() {
-        let told = |before: RedisStatus, decision: &Decision, second| {
+    fn the_status_has_the_decisions_reason_and_conditions_keep_their_transition_times() {
+        let after = |before: RedisStatus, decision: &Decision, second| {
             let state =
                 State { redis: &redis(), decision: Some(decision), is_switching: false, problems: vec![] };
-            standing(decided(before, &redis(), decision, "default", at(second)), &state, at(second))
+            with_conditions(
+                with_decision(before, &redis(), decision, "default", at(second)),
+                &state,
+                at(second),
+            )
         };
-        let first = told(RedisStatus::default(), &decision(Verdict::Wait, "replica-missing", Some("a")), 10);
+        let first = after(RedisStatus::default(), &decision(Verdict::Wait, "replica-missing", Some("a")), 10);
         assert_eq!(
             (first.master.as_deref(), first.replicas, first.selector.as_str(), first.observed_generation),
             (Some("a"), 1, "redis=example", Some(4))
@@ -358,7 +366,7 @@ mod tests {
             ]
         );
         assert_eq!(first.conditions[0].reason, "ReplicaMissing");
-        let later = told(first, &decision(Verdict::Healthy, "healthy", Some("a")), 20);
+        let later = after(first, &decision(Verdict::Healthy, "healthy", Some("a")), 20);
         assert_eq!(
             rows(&later),
             [
@@ -371,13 +379,14 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_the_way_is_a_condition_and_makes_nothing_unready() {
-        let problem = Problem { reason: "SecretMissing", message: "secret s is not there".into() };
+    fn a_problem_is_a_condition_and_does_not_make_the_group_unready() {
+        let problem = Problem { reason: "SecretMissing", message: "Secret s does not exist".into() };
         let decision = decision(Verdict::Healthy, "healthy", Some("a"));
         let of = |decision, problems| {
             let state = State { redis: &redis(), decision, is_switching: false, problems };
-            let told = standing(RedisStatus::default(), &state, at(10)).conditions;
-            told.iter()
+            let conditions = with_conditions(RedisStatus::default(), &state, at(10)).conditions;
+            conditions
+                .iter()
                 .map(|of| (of.type_.clone(), of.status.clone(), of.reason.clone()))
                 .filter(|(type_, ..)| type_ != "Paused")
                 .collect::<Vec<_>>()
@@ -404,7 +413,7 @@ mod tests {
             )
             .unwrap()
         };
-        let of = |pods: &[Pod]| pods_in_trouble(&redis(), pods.iter());
+        let of = |pods: &[Pod]| pod_problems(&redis(), pods.iter());
         let pulled = pod(
             json!({ "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } } }),
         );
@@ -412,11 +421,11 @@ mod tests {
             of(&[pulled, Pod::default()]),
             [Problem { reason: "ImagePullBackOff", message: "p: no such image".into() }]
         );
-        let said = "*** FATAL CONFIG FILE ERROR ***\nReading the configuration file, at line 9\n>>> \
-                    'no-such 1'\nBad directive\n";
+        let log = "*** FATAL CONFIG FILE ERROR ***\nReading the configuration file, at line 9\n>>> \
+                   'no-such 1'\nBad directive\n";
         let crashed = pod(json!({
             "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off" } },
-            "lastState": { "terminated": { "exitCode": 1, "message": said } }
+            "lastState": { "terminated": { "exitCode": 1, "message": log } }
         }));
         let killed = pod(json!({
             "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off" } },
@@ -434,12 +443,9 @@ mod tests {
     }
 
     #[test]
-    fn pods_that_are_not_made_are_missed_and_ones_that_are_going_are_not() {
+    fn a_missing_pod_is_a_problem_and_a_terminating_one_is_not() {
         let of = |pods: &[Pod]| {
-            pods_in_trouble(&redis(), pods.iter())
-                .into_iter()
-                .map(|problem| problem.message)
-                .collect::<Vec<_>>()
+            pod_problems(&redis(), pods.iter()).into_iter().map(|problem| problem.message).collect::<Vec<_>>()
         };
         let going: Pod = serde_json::from_value(
             json!({ "metadata": { "name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z" } }),
@@ -448,8 +454,8 @@ mod tests {
         assert_eq!((of(&[Pod::default(), Pod::default()]), of(&[going])), (vec![], vec![]));
         assert_eq!(
             of(&[]),
-            ["0 of 2 Pods are there: kubectl describe statefulset redis-example says what hinders the \
-              others"]
+            ["0 of 2 Pods exist: kubectl describe statefulset redis-example shows why the others are \
+              missing"]
         );
     }
 
@@ -472,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_published_can_be_read_back() {
+    fn a_published_record_can_be_read_back() {
         let changed = Changed {
             at: Moment::default(),
             age_us: 2_000_000,
@@ -508,7 +514,7 @@ mod tests {
             }),
             last_failover: Some(changed),
         };
-        let status = published(RedisStatus::default(), &record, at(100));
+        let status = with_record(RedisStatus::default(), &record, at(100));
         let read = crate::kubernetes::settings::settings(&Redis { status: Some(status), ..redis() }, at(100))
             .records;
         assert_eq!(read, [record]);
