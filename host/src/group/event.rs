@@ -1,4 +1,4 @@
-//! What goes into a group and what comes out of it. Values only: the driver turns effects into sockets and
+//! Inputs and outputs of a group: events and effects. Values only: the driver turns effects into sockets and
 //! API calls, and their results into events.
 
 use crate::contract::{
@@ -8,7 +8,7 @@ use crate::contract::{
 use crate::policy::PolicyFault;
 use std::sync::Arc;
 
-/// Monotonic time in microseconds since some start that all events of one group share.
+/// Monotonic time in microseconds since a start that all events of one group share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub u64);
 
@@ -18,248 +18,248 @@ impl Moment {
         Self(self.0.saturating_add(us))
     }
 
-    /// How long before `now` this was. 0 for what is still to come.
+    /// Microseconds from this moment to `now`. 0 if it is later than `now`.
     pub fn age_us(self, now: Self) -> u64 {
         now.0.saturating_sub(self.0)
     }
 }
 
-/// Something that happened.
+/// An input of the loop.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The moment of a [`Effect::WakeAt`] has come.
     Tick,
-    /// Who belongs to the group; replaces what was known. What was seen of those that stay is kept.
+    /// The members of the group; replaces the former list. State of members on both lists is kept.
     Members(Vec<Member>),
     /// A probe was answered, or could not be.
     Reply(Reply),
     /// An established connection ended.
     Closed {
-        /// Whose.
+        /// The member that it led to.
         member: String,
-        /// Its number.
+        /// The number of the connection.
         link: u64,
     },
-    /// An action was answered, or was not.
+    /// An action ended, with or without an answer. Exactly once per [`Effect::Act`].
     Finished {
-        /// The number of its [`Effect::Act`].
+        /// The number of its [`Order`].
         order: u64,
-        /// What came of it.
+        /// How it ended.
         outcome: Outcome,
     },
-    /// Whether the group may act, and what its owner sees of all groups.
+    /// Whether the group may act, and the state of all groups.
     Authority {
-        /// The leader's lease is held, and surely outlives an action.
+        /// True while the leader's Lease is held for longer than an action can run.
         may_act: bool,
-        /// Of all groups, how many fell silent together.
+        /// Share of all groups that fell silent together, in thousandths.
         silent_groups_permille: u16,
     },
-    /// A person wants something.
+    /// A user's request.
     Request(Request),
-    /// What is wanted of the group is something else now. What was seen and what is under way stay.
+    /// The desired state changed. Facts and actions in flight are kept.
     Wanted {
-        /// Replaces what was wanted.
+        /// The new desired state.
         wanted: Box<Group>,
-        /// JSON text for the policy.
+        /// The policy's parameters, as JSON text.
         parameters: String,
     },
-    /// The line of policies changed: decide again.
+    /// The policies changed: decide again.
     Policy,
 }
 
 /// One member, as its orchestrator or the command line names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Stable; the last key of every order.
+    /// Stable name; the last key of every sort order.
     pub id: String,
-    /// What program.
+    /// Redis or Sentinel.
     pub kind: InstanceKind,
     /// The shard that it is assigned to. 0 in a group of one master; None for a Sentinel.
     pub shard: Option<u16>,
-    /// Where its peers dial it.
+    /// Address that its peers connect to.
     pub address: Address,
-    /// Other names under which peers may know it.
+    /// Further addresses under which peers may know it.
     pub aliases: Vec<Address>,
-    /// What the orchestrator says.
+    /// State of its Pod. None outside Kubernetes.
     pub pod: Option<Pod>,
 }
 
 /// The result of one probe.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// Who was asked.
+    /// The member that was probed.
     pub member: String,
-    /// When the question was sent.
+    /// When the probe was sent.
     pub sent: Moment,
-    /// The answers by command, or why there are none.
+    /// The replies, or why there are none.
     pub answer: Result<Answer, Failed>,
 }
 
-/// What a member answered.
+/// A member's answer to one probe.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The number of the connection: actions go out on the one that reported what they rest on.
+    /// The number of the connection. An action is sent on the connection that reported its precondition.
     pub link: u64,
-    /// Per command, as sent.
+    /// Reply per command, in the order in which the commands were sent.
     pub replies: Vec<(Arc<str>, Result<Value, Failed>)>,
 }
 
 /// Why there is no good reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
-    /// What kind.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// The error's own words.
+    /// The error's text.
     pub text: String,
 }
 
-/// What a person wants.
+/// A user's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// A planned change of master. None: to the best replica.
+    /// A planned change of master, to this member. None: to the best replica.
     Switchover(Option<String>),
 }
 
-/// What came of an action.
+/// How an action ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done and confirmed. For a handover, how long writes were paused.
+    /// Done and confirmed.
     Done {
-        /// What a person wants to know of it.
+        /// Result in words, for the log.
         note: String,
-        /// Microseconds without writes.
+        /// For a handover, how long writes were paused, in microseconds.
         pause_us: Option<u64>,
     },
-    /// Not done, and the target is as it was: a precondition failed, or it refused.
+    /// Not done, and the target is unchanged: a precondition failed, or the server refused the command.
     Failed(String),
     /// Sent and not answered: it may have happened, or may still happen.
     InDoubt(String),
 }
 
-/// Something to do.
+/// An output of the loop.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Ask a member for all its replies, dialling it first where there is no connection. One probe at a time
-    /// a connection.
+    /// Send all commands of a probe to a member; connect first if there is no connection. At most one probe
+    /// in flight per connection.
     Probe {
-        /// Whom.
+        /// The member to probe.
         member: String,
     },
-    /// Carry out an action, on these very connections.
+    /// Carry out an action, on the connections that the order lists.
     Act(Order),
-    /// Make the truth known, beside the plan, and repeat it until it holds.
+    /// Store a record, beside the plan, and retry until it is stored.
     Publish(Record),
-    /// Send a [`Event::Tick`] then. Replaces the one before.
+    /// Send an [`Event::Tick`] at this moment. Replaces the one before.
     WakeAt(Moment),
-    /// Tell people.
+    /// Report to the log, the metrics, the status and the Events.
     Report(Report),
 }
 
-/// An action on its way.
+/// An action to send.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// For [`Event::Finished`].
+    /// Identifies the order in its [`Event::Finished`].
     pub number: u64,
-    /// What.
+    /// The action.
     pub action: Action,
-    /// The connections that reported what the action rests on: its target's, and its source's where it has
+    /// The connections that reported the action's preconditions: its target's, and its source's if it has
     /// one.
     pub links: Vec<(String, u64)>,
-    /// Where the master of a `follow`, or the target of a handover, is dialled by its peers.
+    /// The address under which peers reach the master of a `follow`, or the target of a handover.
     pub place: Option<Address>,
 }
 
-/// What is made known and survives the operator, where there is a place for it.
+/// The record of one shard: published, and kept for the next operator where there is storage for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Which shard. 0 in a group of one master.
+    /// Index of the shard. 0 in a group of one master.
     pub shard: u16,
     /// Its master.
     pub published: Published,
     /// The generations of its data, newest first.
     pub lineage: Vec<Generation>,
-    /// The last position that was seen replicated, and by which replicas.
+    /// The last position of the stream that replicas were seen to reach, and which replicas.
     pub position: Option<Position>,
     /// The last change of master.
     pub last_failover: Option<Changed>,
 }
 
-/// A change of master, with the moment that it happened.
+/// A change of master, and when it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// When this was noted.
+    /// When this operator noted the change.
     pub at: Moment,
-    /// Its age then: 0 unless a predecessor saw it.
+    /// Age of the change at `at`, in microseconds: 0 unless an earlier operator recorded it.
     pub age_us: u64,
-    /// Who lost the role.
+    /// The former master. None: not known.
     pub source: Option<String>,
-    /// Who got it.
+    /// The new master.
     pub target: String,
-    /// Who is to have it in the end.
+    /// The member that is to be master in the end; differs from `target` while that one only bridges.
     pub meant_for: String,
-    /// Why.
+    /// The proof that the change rested on.
     pub evidence: Evidence,
 }
 
-/// What people may want to know.
+/// What happened, for log, metrics, status and Events.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// A member's connection changed its state.
+    /// The state of a member's connection changed.
     Link {
-        /// Whose.
+        /// The member.
         member: String,
-        /// What it shows now.
+        /// The new state.
         state: crate::contract::LinkState,
     },
-    /// A policy answered.
+    /// A policy gave a decision that passed the guard.
     Decided(Box<Decided>),
-    /// A policy gave no usable answer; the next in line was asked.
+    /// A policy gave no usable decision; the next policy of the chain was asked.
     Fault {
-        /// Which policy.
+        /// SHA-256 of the policy.
         digest: String,
         /// Its name and version.
         title: String,
-        /// What was wrong.
+        /// The fault.
         fault: PolicyFault,
-        /// What it was asked.
+        /// The Observation that it was asked about.
         observation: Arc<Observation>,
     },
-    /// No policy gave a usable answer: nothing is done until one does.
+    /// No policy gave a usable decision: no action until one does.
     Held,
-    /// An action goes out.
+    /// An action was sent.
     Sent {
         /// The number of its order.
         order: u64,
-        /// What.
+        /// The action.
         action: Action,
     },
-    /// An action was not sent: what it rests on does not hold any more.
+    /// An action was not sent: its precondition does not hold any more.
     Withheld {
-        /// What.
+        /// The action.
         action: Action,
-        /// Why.
+        /// The precondition that failed.
         why: String,
     },
     /// An action ended.
     Finished {
-        /// What.
+        /// The action.
         action: Action,
-        /// What came of it.
+        /// How it ended.
         outcome: Outcome,
-        /// From being sent to this.
+        /// From sending to the outcome, in microseconds.
         elapsed_us: u64,
     },
 }
 
-/// An answer of a policy.
+/// A decision that passed the guard.
 #[derive(Clone, Debug)]
 pub struct Decided {
-    /// What it was asked.
+    /// The Observation that the policy was asked about.
     pub observation: Arc<Observation>,
-    /// What it said.
+    /// The decision.
     pub decision: Arc<Decision>,
-    /// SHA-256 of who said it.
+    /// SHA-256 of the policy.
     pub digest: String,
-    /// Verdict, reason, master or plan differ from the last one.
+    /// True if verdict, reason, master or plan differ from the last decision.
     pub is_news: bool,
 }

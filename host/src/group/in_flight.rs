@@ -1,4 +1,23 @@
-//! The stage under way and the actions in doubt.
+//! Actions in flight and in doubt, and what a decision sends and publishes. Must not choose an action.
+//!
+//! # Doubt
+//!
+//! An action is open from its sending to one of three ends:
+//!
+//! 1. `Done`: the server confirmed it. The change of master is recorded and published.
+//! 2. `Failed`: the target is unchanged. The refusal stays in the Observations of the next minute.
+//! 3. `InDoubt`: it was sent and its answer is lost. It may have been executed, or may still be: the command
+//!    can lie in the receive buffer of a hung server, and run when that server wakes up.
+//!
+//! So an action in doubt is never "failed", is never cancelled and is never sent again by itself. It stays in
+//! each Observation (`in_doubt`) until the target answers a probe that was sent after the action. That reply
+//! shows the target's state with or without the action, and the policy decides from that state. A reply to an
+//! earlier probe settles nothing: the server may have written it before it read the action.
+//!
+//! Bounds on a late execution: an action is sent on the connection that reported its precondition, and a
+//! server executes the commands of one connection in order, so a probe on the same connection is answered
+//! after the action. A probe on a second connection, opened beside a hung one, can be answered first; the
+//! round after that shows the late action's effect, and is decided on like any other change.
 
 use super::event::{Changed, Decided, Effect, Moment, Order, Outcome, Report};
 use super::{Group, REFUSED_MAX};
@@ -8,27 +27,27 @@ use crate::contract::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What was sent and is not settled.
+/// The actions that were sent and are not settled.
 #[derive(Default)]
 pub struct InFlight {
     next: u64,
-    open: BTreeMap<u64, Open>,
+    open: BTreeMap<u64, OpenAction>,
 }
 
-struct Open {
+struct OpenAction {
     action: Action,
     sent: Moment,
-    /// No answer will come any more.
+    /// Ended in doubt: no answer can arrive any more.
     is_lost: bool,
 }
 
 impl InFlight {
-    /// Actions are on their way and have had little time: their answers come first.
+    /// True while an action was sent so recently that its answer is awaited before the next decision.
     pub fn is_running(&self, now: Moment) -> bool {
         self.open.values().any(|open| !open.is_lost && open.sent.age_us(now) < patience_us(&open.action))
     }
 
-    /// When [`Self::is_running`] ends by itself.
+    /// When [`Self::is_running`] ends without an answer.
     pub fn patience_ends(&self, now: Moment) -> Option<Moment> {
         self.open
             .values()
@@ -38,12 +57,12 @@ impl InFlight {
             .min()
     }
 
-    /// Nothing is under way or in doubt.
+    /// True if no action is in flight or in doubt.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// What may have happened, or may still happen.
+    /// The actions that may have happened, or may still happen.
     pub fn in_doubt(&self, now: Moment) -> Vec<InDoubt> {
         self.open
             .values()
@@ -51,10 +70,11 @@ impl InFlight {
             .collect()
     }
 
-    /// A member answered a question that was sent then: what was lost on the way to it before is settled, one
-    /// way or the other.
-    pub fn seen(&mut self, member: &str, asked: Moment) {
-        self.open.retain(|_, open| !(open.is_lost && open.action.target() == member && asked > open.sent));
+    /// A member answered a probe that was sent at `probe_sent`: its reply shows the effect of lost actions
+    /// that were sent before, so they are in doubt no more.
+    pub fn settle_lost(&mut self, member: &str, probe_sent: Moment) {
+        self.open
+            .retain(|_, open| !(open.is_lost && open.action.target() == member && probe_sent > open.sent));
     }
 
     fn is_busy(&self, id: &str) -> bool {
@@ -63,10 +83,10 @@ impl InFlight {
 }
 
 impl Group {
-    /// Reports a decision, makes its truth known, carries out its first stage.
+    /// Publishes the master that a decision names, reports the decision, and sends its first stage.
     pub(super) fn on_decision(&mut self, now: Moment, decided: Decided, effects: &mut Vec<Effect>) {
         let decision = Arc::clone(&decided.decision);
-        self.round.decided(now, decision.next_look_us.min(self.next_us(now)));
+        self.round.finish(now, decision.next_look_us.min(self.next_us(now)));
         self.unchanged_until = now.after_us(self.unchanged_us(&decision));
         self.settle_request(&decision);
         for verdict in &decision.shards {
@@ -91,8 +111,9 @@ impl Group {
                 self.in_flight.next += 1;
                 self.in_flight
                     .open
-                    .insert(number, Open { action: action.clone(), sent: now, is_lost: false });
-                // An unpromoted replica only answers READONLY, so the new role goes out beside the promotion.
+                    .insert(number, OpenAction { action: action.clone(), sent: now, is_lost: false });
+                // Published beside the promotion, to save clients a round trip: a client that comes too early
+                // gets READONLY.
                 if let Action::Promote(promote) = &action {
                     self.publish(now, self.shard_of(&promote.id), &promote.id.clone(), effects);
                 }
@@ -121,12 +142,13 @@ impl Group {
         Ok(Order { number, action: action.clone(), links, place })
     }
 
-    /// The connection that reported what is expected, which is the only atomic check that Redis offers.
+    /// The connection that reported the expected run id. Sending on it is the only atomic check that Redis
+    /// offers: a restarted process has no such connection.
     fn link(&self, id: &str, expect: &Expectation) -> Result<(String, u64), String> {
         let member = self.members.get(id).ok_or_else(|| format!("{id} is not a member"))?;
         let link = member.link.ok_or_else(|| format!("{id} has no connection"))?;
         if member.run_id() != Some(&expect.run_id) {
-            return Err(format!("{id} runs under another run id by now"));
+            return Err(format!("{id} has another run id by now"));
         }
         Ok((id.to_owned(), link))
     }
@@ -156,10 +178,10 @@ impl Group {
             }
             Outcome::InDoubt(_) => {}
         }
-        self.demand(now);
-        self.round.changed(now, action.target());
+        self.start_round_now(now);
+        self.round.on_action_ended(now, action.target());
         if let Action::Handover(handover) = &action {
-            self.round.changed(now, &handover.source);
+            self.round.on_action_ended(now, &handover.source);
         }
         effects.push(Effect::Report(Report::Finished { action, outcome, elapsed_us: sent.age_us(now) }));
     }
@@ -202,7 +224,7 @@ impl Group {
         self.publish(now, shard, target, effects);
     }
 
-    /// The master that a decision names, if it says so itself.
+    /// Publishes the master that a decision names, if that member reports role master itself.
     fn publish_master(&mut self, now: Moment, verdict: &ShardVerdict, effects: &mut Vec<Effect>) {
         let Some(memory) = self.shards.iter_mut().find(|memory| memory.index() == verdict.index) else {
             return;
@@ -226,12 +248,12 @@ impl Group {
         }
     }
 
-    /// The shard that a member is assigned to; the first where none is.
+    /// The shard that a member is assigned to; the first one if it has no assignment.
     fn shard_of(&self, id: &str) -> u16 {
         self.members.get(id).and_then(|member| member.identity.shard).unwrap_or(0)
     }
 
-    /// A request that cannot be done, or that is done, is answered once and not for ever.
+    /// Drops a request that the decision answers as done or refused, so that it is answered once.
     fn settle_request(&mut self, decision: &Decision) {
         match decision.request.as_ref().map(|answer| answer.state) {
             Some(RequestState::Done | RequestState::Refused) => self.switchover = None,
@@ -240,10 +262,10 @@ impl Group {
     }
 }
 
-/// How long a group waits for answers before it looks again regardless.
+/// How long a group waits for an action's answer before it decides without it.
 fn patience_us(action: &Action) -> u64 {
     match action {
-        // Bounded by its own pause, in which it does nothing but wait.
+        // A handover ends within its own pause; a handover that must be undone takes as long again.
         Action::Handover(handover) => u64::from(handover.pause_max_ms) * 2000,
         Action::Promote(_)
         | Action::Follow(_)

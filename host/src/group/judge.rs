@@ -1,4 +1,14 @@
-//! Asks the policies in their order until one gives an answer that passes the guard.
+//! Asks the policies in the order of the chain until one gives a decision that passes the guard.
+//!
+//! 1. Ask the first policy of the chain: live, then last good, then embedded.
+//! 2. A trap, a limit, a malformed answer or a breach of the guard is a fault of that policy. Report and
+//!    count it, and ask the next policy about the same Observation.
+//! 3. The first decision without a fault counts, and is carried out at most once.
+//! 4. If every policy of the chain is at fault, nothing is done. The next round asks again from step 1, with
+//!    a newer Observation.
+//!
+//! So a faulty policy cannot act, and cannot stop failovers while a later policy of the chain decides. All
+//! policies see one Observation: a fallback repeats no I/O and cannot rest on other facts than the guard.
 
 use super::event::{Decided, Effect, Moment, Report};
 use crate::contract::{Decision, Observation};
@@ -7,17 +17,17 @@ use crate::policy::{PolicyChain, PolicyFault};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The answer, and who gave it. None: nobody gave one, so nothing is done. Faults are reported and counted on
-/// the way.
+/// The decision, with the policy that gave it. None: every policy was at fault, so nothing is done. Reports
+/// and counts each fault.
 pub fn judge(
     now: Moment,
-    line: &PolicyChain,
+    chain: &PolicyChain,
     observation: Observation,
     last: Option<&Decision>,
     effects: &mut Vec<Effect>,
 ) -> Option<Decided> {
     let observation = Arc::new(observation);
-    for policy in line.line() {
+    for policy in chain.line() {
         let answer =
             policy.decide(&observation).and_then(|decision| match guard::judge(&observation, &decision) {
                 Ok(()) => Ok(decision),
@@ -34,7 +44,7 @@ pub fn judge(
                 });
             }
             Err(fault) => {
-                line.fault(Duration::from_micros(now.0), policy.digest(), &fault);
+                chain.fault(Duration::from_micros(now.0), policy.digest(), &fault);
                 let (digest, title) = (policy.digest().to_owned(), policy.title().to_owned());
                 effects.push(Effect::Report(Report::Fault {
                     digest,
@@ -49,7 +59,7 @@ pub fn judge(
     None
 }
 
-/// Ages make every sentence new; what people care about is the rest.
+/// True if a user would call it another decision. Ages change every explanation, so texts do not count.
 fn differs(last: &Decision, now: &Decision) -> bool {
     let masters = |decision: &Decision| {
         let shards = decision.shards.iter();

@@ -1,9 +1,9 @@
-//! What is known of one member: its connection's story, and the last good reply to each command beside what
-//! has gone wrong since. Facts with their moments; ages only when an observation is made.
+//! The state of one member: its connection, and per command the last good reply and the present failure.
+//! Facts carry their moments; ages are computed when an Observation is built. Must not judge.
 
 use super::event::{Answer, Failed, Member, Moment, Reply};
 use crate::contract::{
-    Failure, FailureKind, Instance, Link, LinkState, Refusals, Reply as KnownReply, Sample, Value,
+    Failure, FailureKind, Instance, Link, LinkState, Refusals, Reply as ContractReply, Sample, Value,
 };
 use crate::topology::{self, Shown};
 use failover_core::facts::{
@@ -12,29 +12,30 @@ use failover_core::facts::{
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// A member and what was seen of it.
+/// A member and its latest facts.
 pub struct MemberState {
     pub identity: Member,
-    /// The number of the connection that answers. None: none does.
+    /// The number of the connection that answers. None: no connection.
     pub link: Option<u64>,
-    /// A probe is on its way since.
+    /// When the probe in flight was sent. None: no probe in flight.
     pub probing: Option<Moment>,
     state: LinkState,
     state_since: Moment,
     closed: Option<Moment>,
     refusals: Option<(u16, Moment, Moment)>,
     alive: Option<Moment>,
-    /// By command, sorted. No tree: its node has room for eleven, and groups are many.
-    replies: Vec<Known>,
+    /// Sorted by command. No tree: a node reserves room for eleven values, and a host runs many groups.
+    replies: Vec<CommandState>,
 }
 
-struct Known {
+/// The last good reply to one command, and the failure since.
+struct CommandState {
     command: Arc<str>,
     newest: Option<(Value, Moment)>,
-    /// The first reply with the position of `newest`.
+    /// The first reply that showed the stream position of `newest`.
     unmoved: Option<Box<(Value, Moment)>>,
     failure: Option<Box<(Failed, Moment)>>,
-    /// Of `newest`: what a decision may turn on in it, and the place in the stream that it shows.
+    /// Of `newest`: the fingerprint of what a decision may turn on, and the offset that it shows.
     fingerprint: u64,
     offset: Option<u64>,
 }
@@ -42,11 +43,10 @@ struct Known {
 impl MemberState {
     pub fn new(identity: Member, now: Moment) -> Self {
         let (closed, refusals, alive) = (None, None, None);
-        // Standard replies stand in every observation: also of a server that never gave one there is a
-        // failure to tell.
+        // Every Observation lists the standard commands: a server that never replied has failures to show.
         let mut commands = topology::standard_commands(identity.kind).to_vec();
         commands.sort_unstable();
-        let replies = commands.into_iter().map(|command| Known::new(command.into())).collect();
+        let replies = commands.into_iter().map(|command| CommandState::new(command.into())).collect();
         Self {
             identity,
             link: None,
@@ -60,16 +60,16 @@ impl MemberState {
         }
     }
 
-    /// The same server under what is said of it now.
-    pub fn renamed(self, member: Member) -> Self {
+    /// The same server with its newest identity; its facts are kept.
+    pub fn with_identity(self, member: Member) -> Self {
         Self { identity: member, ..self }
     }
 
-    /// Takes in the result of a probe.
-    pub fn take(&mut self, now: Moment, reply: Reply) {
+    /// Applies the result of a probe.
+    pub fn apply_reply(&mut self, now: Moment, reply: Reply) {
         self.probing = None;
         match reply.answer {
-            Ok(answer) => self.take_answer(now, reply.sent, answer),
+            Ok(answer) => self.apply_answer(now, reply.sent, answer),
             Err(failed) => {
                 if let FailureKind::Refused = failed.kind {
                     let (count, first) = self.refusals.map_or((0, now), |(count, first, _)| (count, first));
@@ -81,14 +81,14 @@ impl MemberState {
                     self.alive = Some(now);
                 }
                 self.enter(now, state_of(failed.kind));
-                for known in &mut self.replies {
-                    known.fail(now, &failed);
+                for state in &mut self.replies {
+                    state.apply_failure(now, &failed);
                 }
             }
         }
     }
 
-    /// Its connection ended.
+    /// The connection of that number ended.
     pub fn close(&mut self, now: Moment, link: u64) {
         if self.link == Some(link) {
             self.link = None;
@@ -99,8 +99,8 @@ impl MemberState {
         }
     }
 
-    /// Its probe has been on its way for too long. The probe stays: its answer is the first sign of life.
-    pub fn overdue(&mut self, now: Moment) {
+    /// Marks the probe in flight as overdue. It stays in flight: its answer would be the first sign of life.
+    pub fn mark_overdue(&mut self, now: Moment) {
         self.enter(now, LinkState::TimedOut);
     }
 
@@ -108,13 +108,13 @@ impl MemberState {
         self.state
     }
 
-    fn take_answer(&mut self, now: Moment, sent: Moment, answer: Answer) {
+    fn apply_answer(&mut self, now: Moment, sent: Moment, answer: Answer) {
         self.link = Some(answer.link);
         self.alive = Some(now);
         self.closed = None;
         self.refusals = None;
-        // A server that answers nothing but LOADING, BUSY or NOAUTH is in that state; one good reply is an
-        // answer.
+        // A server that answers every command with LOADING, BUSY or NOAUTH is in that state; one good reply
+        // makes it an answering server.
         let failed = answer
             .replies
             .iter()
@@ -123,10 +123,10 @@ impl MemberState {
             .flatten();
         self.enter(now, failed.map_or(LinkState::Answering, |failed| state_of(failed.kind)));
         for (command, reply) in answer.replies {
-            let known = self.known_of(command);
+            let state = self.command_state_mut(command);
             match reply {
-                Ok(value) => known.renew(value, sent),
-                Err(failed) => known.fail(now, &failed),
+                Ok(value) => state.apply_value(value, sent),
+                Err(failed) => state.apply_failure(now, &failed),
             }
         }
     }
@@ -148,57 +148,57 @@ impl MemberState {
         self.text(INFO_SERVER).and_then(|text| ServerFacts::parse(text).run_id)
     }
 
-    /// The place in the replication stream that it showed last, and when it was asked.
+    /// The replication offset of its newest reply, and when that probe was sent.
     pub fn offset(&self) -> Option<(u64, Moment)> {
-        let known = self.known(INFO_REPLICATION)?;
-        known.offset.zip(known.newest.as_ref().map(|(_, at)| *at))
+        let state = self.command_state(INFO_REPLICATION)?;
+        state.offset.zip(state.newest.as_ref().map(|(_, at)| *at))
     }
 
-    /// Its newest reply shows the same place in the stream as the one before.
+    /// True if its newest reply shows the same stream position as the reply before.
     pub fn stands_still(&self) -> bool {
-        self.known(INFO_REPLICATION).is_some_and(|known| known.unmoved.is_some())
+        self.command_state(INFO_REPLICATION).is_some_and(|state| state.unmoved.is_some())
     }
 
-    /// Its connection answers, and said master.
+    /// True if its connection answers and its newest reply says role master.
     pub fn answers_as_master(&self) -> bool {
         self.state == LinkState::Answering
             && self.replication().is_some_and(|facts| facts.role == ReportedRole::Master)
     }
 
     fn text(&self, command: &str) -> Option<&str> {
-        text(&self.known(command)?.newest.as_ref()?.0)
+        text(&self.command_state(command)?.newest.as_ref()?.0)
     }
 
-    fn known(&self, command: &str) -> Option<&Known> {
-        self.replies.iter().find(|known| *known.command == *command)
+    fn command_state(&self, command: &str) -> Option<&CommandState> {
+        self.replies.iter().find(|state| *state.command == *command)
     }
 
-    fn known_of(&mut self, command: Arc<str>) -> &mut Known {
-        let place = match self.replies.binary_search_by(|known| known.command.cmp(&command)) {
-            Ok(place) => {
-                // The words of a probe, which all members share.
-                self.replies[place].command = command;
-                place
+    fn command_state_mut(&mut self, command: Arc<str>) -> &mut CommandState {
+        let index = match self.replies.binary_search_by(|state| state.command.cmp(&command)) {
+            Ok(index) => {
+                // The string of the probe, which all members share: frees this member's own copy.
+                self.replies[index].command = command;
+                index
             }
-            Err(place) => {
+            Err(index) => {
                 self.replies.reserve_exact(1);
-                self.replies.insert(place, Known::new(command));
-                place
+                self.replies.insert(index, CommandState::new(command));
+                index
             }
         };
-        &mut self.replies[place]
+        &mut self.replies[index]
     }
 
-    /// What a decision turns on, in one number: everything that it may turn on but for offsets, lags and
-    /// ages, which move all the time in a healthy group.
+    /// A hash of everything that a decision may turn on, except offsets, lags and ages: those change all the
+    /// time in a healthy group.
     pub fn fingerprint(&self) -> u64 {
         let mut fingerprint = DefaultHasher::new();
         (self.state as u8).hash(&mut fingerprint);
-        self.replies.iter().for_each(|known| known.fingerprint.hash(&mut fingerprint));
+        self.replies.iter().for_each(|state| state.fingerprint.hash(&mut fingerprint));
         fingerprint.finish()
     }
 
-    /// As the contract has it, with ages that count back from `now`.
+    /// The instance of an Observation, with ages as of `now`.
     pub fn instance(&self, now: Moment) -> Instance {
         let Member { id, kind, shard, address, aliases, pod } = &self.identity;
         let sample = |(value, at): &(Value, Moment)| Sample { value: value.clone(), age_us: at.age_us(now) };
@@ -222,11 +222,11 @@ impl MemberState {
             replies: self
                 .replies
                 .iter()
-                .map(|known| KnownReply {
-                    command: known.command.to_string(),
-                    newest: known.newest.as_ref().map(sample),
-                    earlier: known.unmoved.as_deref().map(sample),
-                    failure: known.failure.as_deref().map(|(failed, since)| Failure {
+                .map(|state| ContractReply {
+                    command: state.command.to_string(),
+                    newest: state.newest.as_ref().map(sample),
+                    earlier: state.unmoved.as_deref().map(sample),
+                    failure: state.failure.as_deref().map(|(failed, since)| Failure {
                         kind: failed.kind,
                         text: failed.text.clone(),
                         age_us: since.age_us(now),
@@ -239,14 +239,14 @@ impl MemberState {
     }
 }
 
-impl Known {
+impl CommandState {
     fn new(command: Arc<str>) -> Self {
         Self { command, newest: None, unmoved: None, failure: None, fingerprint: 0, offset: None }
     }
 
-    /// Each reply is read once, when it comes, and one that says the same as before is not read at all: looks
-    /// are many.
-    fn renew(&mut self, value: Value, sent: Moment) {
+    /// Parses each reply once, on arrival, and a reply with the same text as the last one not at all: there
+    /// are many rounds.
+    fn apply_value(&mut self, value: Value, sent: Moment) {
         let is_same = self.newest.as_ref().is_some_and(|(before, _)| *before == value);
         let before = Shown { fingerprint: self.fingerprint, offset: self.offset };
         let shown = if is_same { before } else { topology::shown(&self.command, &value) };
@@ -264,7 +264,7 @@ impl Known {
         self.failure = None;
     }
 
-    fn fail(&mut self, now: Moment, failed: &Failed) {
+    fn apply_failure(&mut self, now: Moment, failed: &Failed) {
         let since = self
             .failure
             .as_deref()

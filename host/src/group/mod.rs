@@ -1,14 +1,35 @@
 //! One group of Redis servers: the loop, pure. `on(now, event) -> effects`, no I/O, no clock.
 //!
 //! ```text
-//! event -> facts (member.rs) -> look: probe everybody, wait for the answers, but not for the hung
+//! event -> facts (member_state.rs) -> round: probe all members, wait for replies (round.rs)
 //!       -> Observation -> policy, guard (judge.rs) -> Decision
-//!       -> first stage only (stage.rs) -> Act, Publish -> results are events -> look again
+//!       -> first stage only (in_flight.rs) -> Act, Publish -> results are events -> next round
 //! ```
 //!
-//! No plan is ever revised in flight, a policy can be swapped between any two looks, and a crash between two
-//! effects is the normal case: whatever was left is what the next look sees. An action that was sent and not
-//! answered is in doubt: it is never cancelled, and its target counts as possibly changed until seen again.
+//! No plan is revised in flight, a policy can be swapped between any two rounds, and a crash between two
+//! effects is the ordinary case: the next round shows the result. An action that was sent and not answered is
+//! in doubt: it is never cancelled, and its target counts as possibly changed until it answers a later probe.
+//!
+//! # The driver's duties
+//!
+//! The caller of [`Group::on`] keeps these rules, or the arguments in `round.rs` and `in_flight.rs` fail:
+//!
+//! 1. Call `on` with events one at a time, in the order in which they happened, with a `now` that never
+//!    decreases.
+//! 2. Apply all effects of one call, in their order, before the next call. No effect may block: a probe or an
+//!    action runs beside the loop, and its result is a later event.
+//! 3. Answer each [`Effect::Act`] with exactly one [`Event::Finished`] with the number of its [`Order`], also
+//!    when the connection ends: [`Outcome::Failed`] only if the target is certainly unchanged,
+//!    [`Outcome::InDoubt`] if the action was sent and its answer is missing. Never send an order twice.
+//! 4. Send an order only on the connections that it lists. If one of them has ended, the order has failed.
+//! 5. Have at most one probe in flight per connection. [`Effect::Probe`] on a busy connection sends nothing,
+//!    but may dial a second connection. [`Reply::sent`] is the moment before the command was sent, never the
+//!    moment of its reply.
+//! 6. Send [`Event::Closed`] once per connection that had answered, with its number; numbers are not reused.
+//! 7. Each [`Effect::WakeAt`] replaces the one before: one timer per group. An early or late
+//!    [`Event::Tick`] does no harm but delay.
+//! 8. Publish each [`Record`] beside the plan and retry until it is stored; a newer record of the same shard
+//!    replaces an older one. Neither [`Effect::Publish`] nor [`Effect::Report`] may delay an action.
 
 mod event;
 mod in_flight;
@@ -35,21 +56,21 @@ use std::sync::Arc;
 /// What a group starts from.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What a person wants, until [`Event::Wanted`] says otherwise.
+    /// The desired state of the group, until [`Event::Wanted`] replaces it.
     pub wanted: Wanted,
-    /// JSON text for the policy.
+    /// The policy's parameters, as JSON text.
     pub parameters: String,
-    /// Between two looks when nothing is wrong, in microseconds; up to four times that while nothing is
-    /// written, and longer in a crowd ([`Group::set_groups_on_thread`]).
+    /// Between two rounds of a healthy group, in microseconds; up to four times that while nothing is
+    /// written, and longer if many groups share the thread ([`Group::set_groups_on_thread`]).
     pub interval_us: u64,
-    /// What a predecessor published, by shard.
+    /// The records that an earlier operator published, at most one per shard.
     pub records: Vec<Record>,
 }
 
 /// The state of one group.
 pub struct Group {
     settings: Settings,
-    /// In boxes: a tree's node has room for eleven.
+    /// Boxed: a node of the tree reserves room for eleven values.
     members: BTreeMap<String, Box<MemberState>>,
     round: ProbeRound,
     in_flight: InFlight,
@@ -61,10 +82,10 @@ pub struct Group {
     /// Oldest first.
     refused: VecDeque<(Action, String, Moment)>,
     last: Option<Arc<Decision>>,
-    /// How many groups share our thread, and our place among them.
+    /// How many groups share the thread, and where in the interval this group starts its rounds.
     groups: u64,
     offset_us: u64,
-    /// What the last look showed, and until when the last decision stands if nothing else is shown.
+    /// Fingerprint per member of the last round, and until when the last decision stands if none changes.
     fingerprint: Vec<u64>,
     unchanged_until: Moment,
 }
@@ -101,7 +122,7 @@ impl Group {
         }
     }
 
-    /// The loop.
+    /// The loop: applies one event, and returns the effects that the driver must apply, in order.
     pub fn on(&mut self, now: Moment, event: Event, policies: &PolicyChain) -> Vec<Effect> {
         let mut effects = Vec::new();
         let states: Vec<_> = self.members.values().map(|member| member.state()).collect();
@@ -116,15 +137,15 @@ impl Group {
             let observation = self.observation(now);
             match judge::judge(now, policies, observation, self.last.as_deref(), &mut effects) {
                 Some(decided) => self.on_decision(now, decided, &mut effects),
-                None => self.round.decided(now, HELD_LOOK_US),
+                None => self.round.finish(now, NO_DECISION_RETRY_US),
             }
         }
         effects.push(Effect::WakeAt(self.wake(now)));
         effects
     }
 
-    /// A look at a healthy group that shows what the last decision was made from: nothing is decided until
-    /// the policy's own time.
+    /// True if the group is healthy and this round shows what the last decision was made from: no policy is
+    /// asked until that decision's own time is over.
     fn is_unchanged(&mut self, now: Moment) -> bool {
         let fingerprint: Vec<u64> = self.members.values().map(|member| member.fingerprint()).collect();
         let is_healthy = self.last.as_ref().is_some_and(|last| last.verdict == Verdict::Healthy);
@@ -134,12 +155,12 @@ impl Group {
             && self.in_flight.is_empty();
         self.fingerprint = fingerprint;
         if is_unchanged {
-            self.round.decided(now, self.rest_us(now));
+            self.round.finish(now, self.rest_us(now));
         }
         is_unchanged
     }
 
-    /// What would be handed to the policy now.
+    /// The Observation as of `now`.
     pub fn observation(&self, now: Moment) -> Observation {
         Observation {
             group: self.settings.wanted.clone(),
@@ -159,7 +180,7 @@ impl Group {
         }
     }
 
-    /// What servers refused within the last minute, oldest first.
+    /// Actions that servers refused within the last minute, oldest first.
     fn refused(&self, now: Moment) -> Vec<Refused> {
         let recent = self.refused.iter().filter(|(.., at)| at.age_us(now) < REFUSED_US);
         let refused = |(action, text, at): &(Action, String, Moment)| Refused {
@@ -170,7 +191,7 @@ impl Group {
         recent.map(refused).collect()
     }
 
-    /// Publishes a position of the stream now and then, with the replicas that have it.
+    /// Publishes a replicated position of the stream every few seconds, with the replicas that reached it.
     fn follow_positions(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let every_us = self.position_every_us();
         for shard in &mut self.shards {
@@ -183,29 +204,29 @@ impl Group {
     fn apply_event(&mut self, now: Moment, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::Tick => {}
-            Event::Policy => self.demand(now),
+            Event::Policy => self.start_round_now(now),
             Event::Members(members) => self.set_members(now, members),
-            Event::Reply(reply) => self.take_reply(now, reply, effects),
+            Event::Reply(reply) => self.apply_reply(now, reply, effects),
             Event::Closed { member, link } => {
                 if let Some(state) = self.members.get_mut(&member) {
                     state.close(now, link);
-                    // Dialled at once; the refusal starts the round whose answers count.
+                    // Dialled at once: a refusal starts a round, whose replies are later than the death.
                     effects.push(Effect::Probe { member });
-                    self.round.hurry(now);
+                    self.round.start_soon(now);
                 }
             }
             Event::Finished { order, outcome } => self.on_action_finished(now, order, outcome, effects),
             Event::Authority { may_act, silent_groups_permille } => {
                 (self.may_act, self.silent_groups_permille) = (may_act, silent_groups_permille);
-                self.demand(now);
+                self.start_round_now(now);
             }
             Event::Request(Request::Switchover(target)) => {
                 self.switchover = Some((target, now));
-                self.demand(now);
+                self.start_round_now(now);
             }
             Event::Wanted { wanted, parameters } => {
                 (self.settings.wanted, self.settings.parameters) = (*wanted, parameters);
-                self.demand(now);
+                self.start_round_now(now);
             }
         }
     }
@@ -215,27 +236,27 @@ impl Group {
         for member in members {
             let id = member.id.clone();
             let state = match before.remove(&id) {
-                Some(known) => known.renamed(member),
+                Some(known) => known.with_identity(member),
                 None => MemberState::new(member, now),
             };
             self.members.insert(id, Box::new(state));
         }
-        self.demand(now);
+        self.start_round_now(now);
     }
 
-    /// Look now, and decide whatever is seen.
-    fn demand(&mut self, now: Moment) {
+    /// Starts a round now and asks the policy afterwards, also if nothing has changed.
+    fn start_round_now(&mut self, now: Moment) {
         self.unchanged_until = now;
-        self.round.demand(now);
+        self.round.start_now(now);
     }
 
-    fn take_reply(&mut self, now: Moment, reply: Reply, effects: &mut Vec<Effect>) {
+    fn apply_reply(&mut self, now: Moment, reply: Reply, effects: &mut Vec<Effect>) {
         let Some(state) = self.members.get_mut(&reply.member) else { return };
         let member = reply.member.clone();
         let (before, sent) = (state.state(), reply.sent);
-        state.take(now, reply);
-        self.in_flight.seen(&member, sent);
-        if self.round.answered(now, &member, sent, before, state.state()) {
+        state.apply_reply(now, reply);
+        self.in_flight.settle_lost(&member, sent);
+        if self.round.on_reply(now, &member, sent, before, state.state()) {
             state.probing = Some(now);
             effects.push(Effect::Probe { member });
         }
@@ -252,8 +273,8 @@ impl Group {
     }
 }
 
-/// No policy gave a usable answer: ask again soon, with a newer observation.
-const HELD_LOOK_US: u64 = 100_000;
-/// How long a refusal is a fact of the observation, and how many are.
+/// No policy gave a usable decision: ask again soon, with a newer Observation.
+const NO_DECISION_RETRY_US: u64 = 100_000;
+/// How long a refusal stays in the Observation, and how many refusals at most.
 const REFUSED_US: u64 = 60_000_000;
 const REFUSED_MAX: usize = 64;

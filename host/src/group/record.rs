@@ -1,6 +1,6 @@
-//! What a group remembers of one shard, and what survives the operator: the published master, the generations of the
-//! data, the last position that was seen replicated, the last change of master. Must not decide when any of it is
-//! published.
+//! The memory of one shard, and its record, which survives the operator: the published master, the
+//! generations of the data, the last position that replicas were seen to reach, the last change of master.
+//! Must not decide when a record is published.
 
 use super::event::{Changed, Moment, Record};
 use super::member_state::MemberState;
@@ -15,22 +15,22 @@ pub struct ShardMemory {
     /// Newest first.
     lineage: Vec<(Generation, Moment)>,
     position: Option<(Position, Moment)>,
-    /// A position that replicas have yet to reach.
-    sample: Option<Sample>,
+    /// The position of the master that replicas have yet to reach.
+    target: Option<TargetPosition>,
     last_failover: Option<Changed>,
     no_master: Option<Moment>,
 }
 
 /// A position of the master, and the replicas that have reached it so far.
-struct Sample {
+struct TargetPosition {
     replid: String,
     offset: u64,
-    taken: Moment,
+    sampled: Moment,
     reached: BTreeSet<String>,
 }
 
 impl ShardMemory {
-    /// Of a shard whose record a predecessor left, or left none.
+    /// The memory of a shard, from the record of an earlier operator if there is one.
     pub fn new(index: u16, record: Option<Record>, now: Moment) -> Self {
         let (published, lineage, position, last_failover) = match record {
             None => (None, Vec::new(), None, None),
@@ -43,7 +43,7 @@ impl ShardMemory {
             published: published.map(|published| (published, now)),
             lineage: lineage.into_iter().map(|generation| (generation, now)).collect(),
             position: position.map(|position| (position, now)),
-            sample: None,
+            target: None,
             last_failover,
             no_master: None,
         }
@@ -53,7 +53,7 @@ impl ShardMemory {
         self.index
     }
 
-    /// As the contract has it, with ages that count back from `now`.
+    /// The shard of an Observation, with ages as of `now`.
     pub fn shard(&self, now: Moment) -> Shard {
         Shard {
             index: self.index,
@@ -65,7 +65,7 @@ impl ShardMemory {
         }
     }
 
-    /// What survives the operator. None: no master was published yet.
+    /// The record to publish. None: no master was published yet.
     pub fn record(&self, now: Moment) -> Option<Record> {
         Some(Record {
             shard: self.index,
@@ -98,7 +98,7 @@ impl ShardMemory {
         })
     }
 
-    /// A decision names a master of this shard, or none.
+    /// Notes whether a decision names a master of this shard.
     pub fn note_master(&mut self, now: Moment, has_master: bool) {
         if has_master {
             self.no_master = None;
@@ -107,13 +107,13 @@ impl ShardMemory {
         }
     }
 
-    /// The role changed hands.
+    /// Notes a change of master.
     pub fn note_change(&mut self, changed: Changed) {
         self.last_failover = Some(changed);
     }
 
-    /// Whether `master` was published as it is now. Then only its offset is news, which losses are counted from,
-    /// and it is noted.
+    /// True if `master` is published with its present run id and history. Then only its offset is new; it is
+    /// noted, because losses are counted from it.
     pub fn confirm(&mut self, now: Moment, id: &str, master: &MemberState) -> bool {
         let Some((published, at)) = &mut self.published else { return false };
         let Some(facts) = master.replication() else { return false };
@@ -127,7 +127,7 @@ impl ShardMemory {
         is_same
     }
 
-    /// Makes this member the published master, as it is now. False: it shows too little of itself.
+    /// Makes this member the published master. False: its replies lack role, run id or history.
     pub fn publish(&mut self, now: Moment, id: &str, master: &MemberState) -> bool {
         let Some(facts) = master.replication().filter(|facts| facts.role != ReportedRole::Unknown) else {
             return false;
@@ -149,8 +149,8 @@ impl ShardMemory {
         true
     }
 
-    /// A replica that was only just sent its promotion still shows the replication id of the master before: its own
-    /// generation begins when it shows another.
+    /// Adds a generation when the master shows a new replication id. A replica that was just promoted still
+    /// shows the id of the former master, so its own generation begins with a later reply.
     fn note_generation(&mut self, now: Moment, master: &str, replid: &str, former: Option<(&str, u64)>) {
         if let Some((newest, _)) = self.lineage.first_mut() {
             if newest.replid == replid {
@@ -166,8 +166,12 @@ impl ShardMemory {
         self.lineage.truncate(GENERATIONS_MAX);
     }
 
-    /// Follows the stream from a position of the master to its replicas. True: a position is known anew, with the
-    /// replicas that had it within a second.
+    /// Follows one position of the master's stream to its replicas:
+    ///
+    /// 1. Every `every_us` the master's offset becomes the target position, if it has moved.
+    /// 2. A replica with the same history that shows that offset within a second has reached it.
+    /// 3. When all have, or the second is over, the position is complete: returns true, and the position
+    ///    lists the replicas that reached it.
     pub fn follow_position(
         &mut self,
         now: Moment,
@@ -175,10 +179,10 @@ impl ShardMemory {
         members: &BTreeMap<String, Box<MemberState>>,
     ) -> bool {
         let Some((published, _)) = &self.published else { return false };
-        let Some(sample) = &mut self.sample else {
+        let Some(goal) = &mut self.target else {
             let is_due = self.position.as_ref().is_none_or(|(_, at)| at.age_us(now) >= every_us);
             let master = members.get(&published.master).filter(|_| is_due);
-            let Some((offset, taken)) = master.and_then(|master| master.offset()) else { return false };
+            let Some((offset, sampled)) = master.and_then(|master| master.offset()) else { return false };
             let is_news = self
                 .position
                 .as_ref()
@@ -192,30 +196,30 @@ impl ShardMemory {
             };
             if is_news && is_master() {
                 let (replid, reached) = (published.replid.clone(), BTreeSet::new());
-                self.sample = Some(Sample { replid, offset, taken, reached });
+                self.target = Some(TargetPosition { replid, offset, sampled, reached });
             }
             return false;
         };
         let others = || members.iter().filter(|(id, _)| **id != published.master);
         for (id, member) in others() {
             let is_in_time = |(offset, at): (u64, Moment)| {
-                offset >= sample.offset && at >= sample.taken && at.0 - sample.taken.0 <= REACHED_WITHIN_US
+                offset >= goal.offset && at >= goal.sampled && at.0 - goal.sampled.0 <= REACHED_WITHIN_US
             };
-            if !sample.reached.contains(id) && member.offset().is_some_and(is_in_time) {
+            if !goal.reached.contains(id) && member.offset().is_some_and(is_in_time) {
                 let replid =
                     member.replication().and_then(|facts| facts.history).map(|history| history.replid);
-                if replid == Some(&sample.replid) {
-                    sample.reached.insert(id.clone());
+                if replid == Some(&goal.replid) {
+                    goal.reached.insert(id.clone());
                 }
             }
         }
-        let is_over =
-            sample.taken.age_us(now) > REACHED_WITHIN_US || sample.reached.len() == others().count();
-        let Some(Sample { replid, offset, taken, reached }) = self.sample.take_if(|_| is_over) else {
+        let is_over = goal.sampled.age_us(now) > REACHED_WITHIN_US || goal.reached.len() == others().count();
+        let Some(TargetPosition { replid, offset, sampled, reached }) = self.target.take_if(|_| is_over)
+        else {
             return false;
         };
         let acknowledged_by = reached.into_iter().collect();
-        self.position = Some((Position { replid, offset, acknowledged_by, age_us: 0 }, taken));
+        self.position = Some((Position { replid, offset, acknowledged_by, age_us: 0 }, sampled));
         true
     }
 }
@@ -227,7 +231,7 @@ impl Changed {
     }
 }
 
-/// 32 role changes within the life of one copy are more than any history that was reported.
+/// More role changes within the life of one copy than in any history that was reported.
 const GENERATIONS_MAX: usize = 32;
-/// What a replica has within a second, it acknowledges with its next REPLCONF ACK.
+/// A replica sends REPLCONF ACK once a second.
 const REACHED_WITHIN_US: u64 = 1_000_000;

@@ -1,15 +1,15 @@
-//! Hard invariants: what no policy may order, ours included. Pure native code over an observation and a
-//! decision.
+//! Hard invariants: what no policy may order, the embedded one included. Pure native code over an Observation
+//! and a Decision.
 //!
-//! Only the first stage of a plan is carried out, so it is checked against all evidence; the later ones are
-//! hypotheses, and checked for their structure. The guard reads replies through `failover_core::facts` and
-//! judges by itself: it must never use another part of the engine, repair a plan, or ask anybody.
+//! Only the first stage of a plan is carried out, so it is checked against all evidence; later stages are
+//! hypotheses, and only their structure is checked. The guard reads replies through `failover_core::facts`
+//! and judges by itself: it must never use another part of the engine, repair a plan, or do I/O.
 //!
-//! Unknown is never in favour of an action, and nothing that loses no data is forbidden: a guard that rejects
+//! An unknown fact never permits an action, and nothing that loses no data is forbidden: a guard that rejects
 //! a good plan leaves a group without a master.
 //!
-//! Of the engine's invariants, authority is not here (people may ask a host that may not act), nor is a
-//! candidate's version: a complete replica of an older Redis is better than no master.
+//! Two invariants of the engine are not here: authority (a host without it may be asked for a dry run), and a
+//! candidate's version (a complete replica of an older Redis is better than no master).
 
 mod replication;
 mod scene;
@@ -23,7 +23,7 @@ use scene::Scene;
 /// Whether the decision keeps every invariant.
 ///
 /// # Errors
-/// One [`Breach`] for every rule that is broken, in the order of [`Rule::ALL`]. Then no action of the plan may be
+/// One [`Breach`] for every broken rule, in the order of [`Rule::ALL`]. Then no action of the plan may be
 /// sent.
 pub fn judge(observation: &Observation, decision: &Decision) -> Result<(), Vec<Breach>> {
     let case = Case { scene: Scene::read(observation), decision };
@@ -37,9 +37,9 @@ pub fn judge(observation: &Observation, decision: &Decision) -> Result<(), Vec<B
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {text}", rule.name())]
 pub struct Breach {
-    /// Which one.
+    /// The broken invariant.
     pub rule: Rule,
-    /// How, with names and numbers.
+    /// What breaks it, with names and numbers.
     pub text: String,
 }
 
@@ -65,7 +65,7 @@ macro_rules! rules {
 }
 
 rules! {
-    /// What can be said of a plan in any topology.
+    /// The rules of every topology.
     COMMON {
         /// Only the verdict act has a plan, and it always has one; a paused group has none.
         PlanMatchesVerdict = "plan-matches-verdict", structure::plan_matches_verdict;
@@ -73,41 +73,44 @@ rules! {
         Members = "members", structure::members;
         /// Every id in the decision is an instance of the observation, or the recorded master.
         KnownIds = "known-ids", structure::known_ids;
-        /// Run id, role and replication id that an action expects are those of the newest replies, or of an earlier
-        /// stage.
+        /// Run id, role and replication id that an action expects are those of the newest replies, or of an
+        /// earlier stage.
         Expectation = "expectation", structure::expectation;
-        /// Actions go only to instances that answer now; a restart may go to any.
+        /// Actions are sent only to instances that answer now; a restart may be sent for any.
         Freshness = "freshness", structure::freshness;
-        /// Only directives of the allow-list are set, to plain numbers, and only actions of a served topology are
-        /// planned.
+        /// Only directives of the allow-list are set, to plain numbers, and only actions of a served topology
+        /// are planned.
         AllowList = "allow-list", structure::allow_list;
         /// A write pause ends by itself within a minute.
         BoundedPause = "bounded-pause", structure::bounded_pause;
     }
-    /// What can be said of a plan for one master and its replicas.
+    /// The rules of a group with one master and its replicas.
     REPLICATION {
         /// A stage changes the master at most once, and a plan never re-points the instance that it promotes.
         OnePromotion = "one-promotion", replication::shape::one_promotion;
-        /// All replicas that a stage re-points follow one instance, the master by then: a star, no rings or chains.
+        /// All replicas that a stage re-points follow one instance, which is the master by then: a star, no
+        /// rings or chains.
         Star = "star", replication::shape::star;
-        /// Every instance that may still be master is accounted for, and the stated evidence holds.
+        /// Every instance that may still be master is excused by evidence, and the stated evidence holds.
         Evidence = "evidence", replication::evidence::evidence;
         /// An abdication counts once the group has had no master for 100 ms.
         Abdication = "abdication", replication::evidence::abdication;
-        /// Replicas of a lost master count only if sampled after the loss with their link down: their offsets are final.
+        /// Replicas of a lost master count only if sampled after the loss with their link down: their offsets
+        /// are final.
         FinalOffsets = "final-offsets", replication::evidence::final_offsets;
-        /// With prefer = consistency, a silent master is replaced only once its self-fence surely refuses writes.
+        /// With prefer = consistency, a silent master is replaced only once its self-fence certainly refuses
+        /// writes.
         SelfFence = "self-fence", replication::evidence::self_fence;
         /// A silent master is not replaced within three hang limits of the last failover.
         CoolDown = "cool-down", replication::evidence::cool_down;
         /// While many groups are silent together, the host doubts its own network before their masters.
         SelfDoubt = "self-doubt", replication::evidence::self_doubt;
-        /// A master that answers is replaced by handover only.
+        /// A master that answers is replaced only by handover.
         ReachableMaster = "reachable-master", replication::candidate::reachable_master;
         /// A first master is chosen only where no instance can be master, and by its data or the record.
         Bootstrap = "bootstrap", replication::candidate::bootstrap;
-        /// The promoted instance answers as a replica that may be master: not loading, not syncing, announced, with a
-        /// priority above 0.
+        /// The promoted instance answers as a replica that may be master: not loading, not syncing,
+        /// announced, with a priority above 0.
         Fit = "fit", replication::candidate::fit;
         /// The promoted instance has the replication history of the master that it replaces.
         Lineage = "lineage", replication::candidate::lineage;
@@ -117,8 +120,8 @@ rules! {
         Quorum = "quorum", replication::candidate::quorum;
         /// While a promotion of another instance is in doubt, that instance may be a master.
         InDoubt = "in-doubt", replication::candidate::in_doubt;
-        /// No instance follows at the price of data that is not known to be discarded, and only a complete copy is
-        /// followed.
+        /// No instance follows at the price of data that is not known to be discarded, and only a complete
+        /// copy is followed.
         NoDestructiveFollow = "no-destructive-follow", replication::follow::no_destructive_follow;
         /// No instance follows a master that came back without its data.
         Amnesia = "amnesia", replication::follow::amnesia;
@@ -132,8 +135,8 @@ rules! {
 }
 
 impl Rule {
-    /// The rules of a topology beyond the common ones. One that is not served has none: `allow-list` refuses every
-    /// plan for it.
+    /// The rules of a topology beyond the common ones. A topology that is not served has none: `allow-list`
+    /// refuses every plan for it.
     fn of(topology: Topology) -> &'static [Self] {
         match topology {
             Topology::Replication => Self::REPLICATION,
@@ -152,17 +155,17 @@ impl Rule {
     }
 }
 
-/// One check: the words for the first breach that it finds.
+/// One check. Its error is the text of the first breach that it finds.
 type Check = fn(&Case<'_>) -> Result<(), String>;
 
-/// What a check looks at.
+/// The input of a check.
 struct Case<'a> {
     scene: Scene<'a>,
     decision: &'a Decision,
 }
 
 impl<'a> Case<'a> {
-    /// The actions that would be carried out.
+    /// The actions of the first stage: those that would be sent.
     fn first(&self) -> impl Iterator<Item = &'a Action> {
         self.decision.stages.first().into_iter().flat_map(|stage| &stage.actions)
     }
@@ -183,7 +186,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// A sentence as the error of a check, unless its claim holds.
+/// Ok if the claim holds, else the text as the error of a check.
 fn ensure(claim: bool, text: impl FnOnce() -> String) -> Result<(), String> {
     if claim { Ok(()) } else { Err(text()) }
 }

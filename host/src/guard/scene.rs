@@ -1,8 +1,8 @@
-//! The guard's own reading of an observation: what each member said last, whether that still counts, and whom
-//! it names.
+//! The guard's own reading of an Observation: each member's newest replies, whether they still count, and
+//! which master each replica names.
 //!
-//! It knows the replies through `failover_core::facts` only and shares no judgement with any policy. It must
-//! never fail: what cannot be read is unknown, and unknown proves nothing.
+//! Reads replies only through `failover_core::facts`, and shares no judgement with any policy. Must never
+//! fail: what cannot be read is unknown, and unknown proves nothing.
 
 use crate::contract::{self, InstanceKind, Link, LinkState, Observation, Pod, Sample, Value};
 use failover_core::facts::{History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
@@ -14,43 +14,43 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An observation, read once.
 pub(super) struct Scene<'a> {
     pub observation: &'a Observation,
-    /// The Redis servers, in the order of the observation. Sentinels are no members.
+    /// The Redis servers, in the order of the Observation. Sentinels are left out.
     pub instances: Vec<Instance<'a>>,
     by_id: BTreeMap<&'a str, usize>,
     by_place: BTreeMap<Place, Vec<usize>>,
 }
 
-/// A member and its last words.
+/// A member and its newest replies.
 pub(super) struct Instance<'a> {
     pub id: &'a str,
     pub link: &'a Link,
     pub pod: Option<&'a Pod>,
     /// The newest `INFO replication`, however old.
     pub facts: ReplicationFacts<'a>,
-    /// Since that was asked for. None: never.
+    /// Age of that reply, from the sending of its probe. None: no reply yet.
     pub age_us: Option<u64>,
-    /// Replication id, offset and age of the sample before.
+    /// Replication id, offset and age of the earlier sample.
     earlier: Option<(&'a str, u64, u64)>,
     pub run_id: Option<&'a str>,
     pub uptime_s: Option<u64>,
     pub is_loading: bool,
-    /// Known only from a reply that is as fresh as `answers` demands.
+    /// Number of keys. None unless the reply is as fresh as `answers` demands.
     pub keys: Option<u64>,
-    /// It answers now: what it said is not older than the hang limit (or a second, if that is longer).
+    /// True if its newest reply is not older than the hang limit (or a second, if that is longer).
     pub answers: bool,
     pub names: Named,
 }
 
-/// Whom a replica names as its master.
+/// The master that an instance names in `master_host` and `master_port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Named {
-    /// No master is named, or a place that is nowhere.
-    Nobody,
+    /// No address, or a loopback or unspecified one, which says nothing outside of its host.
+    Nothing,
     Itself,
-    /// Indices of members; more than one where members share a place.
+    /// Indices of members; more than one if members share an address.
     Members(Vec<usize>),
-    /// A place where no member is dialled.
-    Stranger,
+    /// An address that is no member's.
+    Outsider,
 }
 
 impl<'a> Scene<'a> {
@@ -61,7 +61,7 @@ impl<'a> Scene<'a> {
         for (index, contract::Instance { address, .. }) in redis().enumerate() {
             places.entry(Place::new(&address.host, address.port)).or_default().push(index);
         }
-        // Where somebody is dialled, nobody else is known by another name.
+        // A member's own address wins over another member's alias.
         let mut by_alias: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
         for (index, alias) in redis()
             .enumerate()
@@ -102,17 +102,17 @@ impl<'a> Scene<'a> {
     pub fn names(&self, instance: &Instance<'_>, master: &str) -> bool {
         match &instance.names {
             Named::Members(there) => there.iter().any(|&index| self.instances[index].id == master),
-            Named::Nobody | Named::Itself | Named::Stranger => false,
+            Named::Nothing | Named::Itself | Named::Outsider => false,
         }
     }
 
-    /// The members whom it names as its master: more than one where they share a place.
+    /// The members that it names as its master: more than one if they share an address.
     pub fn named_by(&self, instance: &Instance<'_>) -> impl Iterator<Item = &Instance<'a>> {
         let there = if let Named::Members(there) = &instance.names { &there[..] } else { &[] };
         there.iter().map(|&index| &self.instances[index])
     }
 
-    /// Members at the places that a master's rows list as its replicas.
+    /// The members at the addresses that a master's `slaveN` rows list.
     pub fn attached(&self, master: &Instance<'_>) -> impl Iterator<Item = &Instance<'a>> {
         master
             .facts
@@ -123,22 +123,22 @@ impl<'a> Scene<'a> {
             .map(|&index| &self.instances[index])
     }
 
-    /// Where the chain of masters ends that starts at this replica, by the last words of each: a member that
-    /// does not call itself a replica, or the last one before a ring, a stranger or nobody. None: it
-    /// names no other member.
+    /// The end of the chain of masters that starts at this replica, by the newest reply of each: a member
+    /// that does not report role replica, or the last one before a ring, an outsider or no address. None: the
+    /// replica names no other member.
     pub fn chain_end(&self, start: &Instance<'_>) -> Option<&Instance<'a>> {
         let mut here = self.by_id.get(start.id).copied()?;
         let mut visited = BTreeSet::from([here]);
         while self.instances[here].is_replica() {
             match self.instances[here].names {
                 Named::Members(ref there) if there.len() == 1 && visited.insert(there[0]) => here = there[0],
-                Named::Members(_) | Named::Nobody | Named::Itself | Named::Stranger => break,
+                Named::Members(_) | Named::Nothing | Named::Itself | Named::Outsider => break,
             }
         }
         (visited.len() > 1).then(|| &self.instances[here])
     }
 
-    /// A person says that its data may be thrown away.
+    /// True if the user lists it in the parameter `discard`: its data may be deleted.
     pub fn may_be_discarded(&self, instance: &Instance<'_>) -> bool {
         let listed = self.parameter("discard");
         listed
@@ -147,7 +147,7 @@ impl<'a> Scene<'a> {
             .is_some_and(|ids| ids.iter().any(|id| id == instance.id))
     }
 
-    /// A parameter of the policy that the guard knows, too. Absent when the parameters are no JSON object.
+    /// A parameter of the policy. None: not set, or the parameters are no JSON object.
     pub fn parameter(&self, name: &str) -> Option<serde_json::Value> {
         serde_json::from_str::<serde_json::Value>(&self.observation.parameters)
             .ok()?
@@ -178,12 +178,12 @@ impl<'a> Instance<'a> {
         });
         let server = newest(INFO_SERVER).map(ServerFacts::parse).unwrap_or_default();
         let names = match &facts.master {
-            None => Named::Nobody,
+            None => Named::Nothing,
             Some(place) => match places.get(place) {
                 Some(there) if there[..] == [index] => Named::Itself,
                 Some(there) => Named::Members(there.clone()),
-                None if place.is_nowhere() => Named::Nobody,
-                None => Named::Stranger,
+                None if place.is_nowhere() => Named::Nothing,
+                None => Named::Outsider,
             },
         };
         Self {
@@ -205,7 +205,7 @@ impl<'a> Instance<'a> {
         }
     }
 
-    /// By its last words.
+    /// True if its newest reply says role replica, however old.
     pub fn is_replica(&self) -> bool {
         self.facts.role == ReportedRole::Replica
     }
@@ -226,17 +226,17 @@ impl<'a> Instance<'a> {
         self.facts.history
     }
 
-    /// How its history stands to another's. None: one of them is unknown.
+    /// Its history compared with another's. None: one of them is unknown.
     pub fn relation(&self, other: &Instance<'_>) -> Option<Relation> {
         Some(self.facts.history?.relation(&other.facts.history?))
     }
 
-    /// Since it last gave a sign of life; since the host has looked, if it never did.
+    /// Time since its last sign of life; since the first probe, if it never gave one.
     pub fn silence_us(&self) -> u64 {
         self.link.alive_age_us.unwrap_or(self.link.state_age_us)
     }
 
-    /// For how long its stream stood still between two samples. 0 when it moved, or only one is known.
+    /// Time between two samples with the same stream position. 0 if it moved, or only one sample is known.
     pub fn standstill_us(&self) -> u64 {
         match (self.earlier, self.facts.history, self.age_us) {
             (Some((replid, offset, earlier_us)), Some(now), Some(age_us))
@@ -249,7 +249,7 @@ impl<'a> Instance<'a> {
     }
 }
 
-/// Older than this, a reply says nothing about now.
+/// A reply that is older than this is no evidence about the present.
 fn answer_age_max_us(observation: &Observation) -> u64 {
     u64::from(observation.group.hang_limit_ms.max(1000)) * 1000
 }

@@ -1,5 +1,5 @@
-//! What can be said of a plan without judging anybody's state: verdict, names, expectations, allow-lists,
-//! bounds. Every stage counts here. Must not look at offsets or evidence.
+//! Checks that need no judgement of an instance's state: verdict, names, expectations, allow-lists, bounds.
+//! They cover every stage. Must not read offsets or evidence.
 
 use super::{Case, ensure};
 use crate::contract::{Action, Promotion, Role, RoleChange, Stage, Topology, Verdict};
@@ -13,14 +13,14 @@ const PAUSE_MAX_MS: u32 = 60_000;
 pub(super) fn plan_matches_verdict(case: &Case<'_>) -> Result<(), String> {
     let stages = &case.decision.stages;
     let is_paused = case.scene.observation.group.paused;
-    ensure(!is_paused || stages.is_empty(), || "the group is paused, and there is a plan".into())?;
+    ensure(!is_paused || stages.is_empty(), || "the group is paused, but the decision has a plan".into())?;
     match case.decision.verdict {
         Verdict::Act => {
             let acts = stages.first().is_some_and(|stage| !stage.actions.is_empty());
-            ensure(acts || is_paused, || "the verdict is act, and there is nothing to do".into())
+            ensure(acts || is_paused, || "the verdict is act, but the first stage has no action".into())
         }
         Verdict::Healthy | Verdict::Wait | Verdict::Refuse => ensure(stages.is_empty(), || {
-            format!("the verdict is {:?}, and there is a plan", case.decision.verdict).to_lowercase()
+            format!("the verdict is {:?}, but the decision has a plan", case.decision.verdict).to_lowercase()
         }),
     }
 }
@@ -32,39 +32,39 @@ pub(super) fn members(case: &Case<'_>) -> Result<(), String> {
     expected.sort_unstable();
     let judged: Vec<_> = decision.members.iter().map(|member| member.id.as_str()).collect();
     ensure(expected == judged, || {
-        format!("the instances are {}, and judged are {}", expected.join(", "), judged.join(", "))
+        format!("the instances are {}, but the verdicts are on {}", expected.join(", "), judged.join(", "))
     })?;
     let shards: Vec<_> = scene.observation.shards.iter().map(|shard| shard.index).collect();
     let judged: Vec<_> = decision.shards.iter().map(|shard| shard.index).collect();
-    ensure(shards == judged, || format!("the shards are {shards:?}, and judged are {judged:?}"))?;
+    ensure(shards == judged, || format!("the shards are {shards:?}, but the verdicts are on {judged:?}"))?;
     ensure(scene.observation.switchover.is_some() == decision.request.is_some(), || {
-        "a request without an answer, or an answer without a request".into()
+        "the switchover request has no answer, or an answer has no request".into()
     })
 }
 
 pub(super) fn known_ids(case: &Case<'_>) -> Result<(), String> {
     let observation = case.scene.observation;
     let is_member = |id: &str| case.scene.instance(id).is_some();
-    let on_record = |id: &str| {
+    let is_recorded = |id: &str| {
         is_member(id)
             || observation.published().is_some_and(|record| record.master == id)
             || observation
                 .last_failover()
                 .is_some_and(|last| last.target == id || last.source.as_deref() == Some(id))
     };
-    let unknown = |id: &str, what: &str| Err(format!("{what} {id} is no member"));
+    let unknown = |id: &str, what: &str| Err(format!("{what} {id} is not a member"));
     for shard in &case.decision.shards {
-        if let Some(id) = shard.master.as_deref().filter(|id| !on_record(id)) {
+        if let Some(id) = shard.master.as_deref().filter(|id| !is_recorded(id)) {
             return unknown(id, "the master");
         }
-        if let Some(id) = shard.master_goal.as_deref().filter(|id| !on_record(id)) {
-            return unknown(id, "the master to be");
+        if let Some(id) = shard.master_goal.as_deref().filter(|id| !is_recorded(id)) {
+            return unknown(id, "the goal's master");
         }
     }
     for action in actions(&case.decision.stages) {
         let others: Vec<&str> = match action {
             Action::Promote(promote) => {
-                if let Some(id) = promote.source.as_deref().filter(|id| !on_record(id)) {
+                if let Some(id) = promote.source.as_deref().filter(|id| !is_recorded(id)) {
                     return unknown(id, "the replaced master");
                 }
                 vec![&promote.meant_for]
@@ -80,7 +80,7 @@ pub(super) fn known_ids(case: &Case<'_>) -> Result<(), String> {
             | Action::Cluster(_) => vec![],
         };
         if let Some(id) = std::iter::once(action.target()).chain(others).find(|id| !is_member(id)) {
-            return unknown(id, "a target");
+            return unknown(id, "the target");
         }
     }
     Ok(())
@@ -97,17 +97,20 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
                 ReportedRole::Unknown => Role::Unknown,
             };
             ensure(instance.run_id == Some(expect.run_id.as_str()), || {
-                format!("{id} is expected to be run {}, and said {:?}", expect.run_id, instance.run_id)
+                format!(
+                    "{id} is expected to have run id {}, but reports {:?}",
+                    expect.run_id, instance.run_id
+                )
             })?;
-            // Of a later stage both are true of it: what it shows now, and what it will be by then.
+            // A later stage may expect the role that is reported now, or the one that an earlier stage gives.
             let is_role = expect.role == shown || made.get(id) == Some(&expect.role);
-            ensure(is_role, || format!("{id} is expected to be {:?}, and said {shown:?}", expect.role))?;
-            // A replication id changes with every promotion: later stages cannot be held to what is shown
-            // now.
+            ensure(is_role, || format!("{id} is expected to be {:?}, but reports {shown:?}", expect.role))?;
+            // A replication id changes with every promotion, so only the first stage must match the present
+            // one.
             if let Some(replid) = expect.replid.as_deref().filter(|_| number == 0) {
                 let shown = instance.history().map(|history| history.replid);
                 ensure(shown == Some(replid), || {
-                    format!("{id} is expected to have history {replid}, and said {shown:?}")
+                    format!("{id} is expected to have replication id {replid}, but reports {shown:?}")
                 })?;
             }
         }
@@ -129,7 +132,7 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
                 .and_then(|instance| instance.pod)
                 .map(|pod| pod.uid.as_str());
             ensure(shown == Some(restart.uid.as_str()), || {
-                format!("{} is expected to be pod {}, and is {shown:?}", restart.id, restart.uid)
+                format!("{} is expected to be Pod {}, but is {shown:?}", restart.id, restart.uid)
             })?;
         }
     }
@@ -139,7 +142,7 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
 pub(super) fn freshness(case: &Case<'_>) -> Result<(), String> {
     for (id, _) in actions(&case.decision.stages).flat_map(Action::expectations) {
         let Some(instance) = case.scene.instance(id) else { continue };
-        ensure(instance.answers, || format!("{id} does not answer now, and is to be acted on"))?;
+        ensure(instance.answers, || format!("{id} is to be acted on, but does not answer now"))?;
     }
     Ok(())
 }
@@ -147,24 +150,24 @@ pub(super) fn freshness(case: &Case<'_>) -> Result<(), String> {
 pub(super) fn allow_list(case: &Case<'_>) -> Result<(), String> {
     let topology = case.scene.observation.group.topology;
     ensure(topology == Topology::Replication || case.decision.stages.is_empty(), || {
-        format!("no action is known to be safe in topology {topology:?}")
+        format!("topology {topology:?} is not served, so it may have no plan")
     })?;
     for action in actions(&case.decision.stages) {
         match action {
             Action::Configure(configure) => {
                 Directive::parse(&configure.directive)?.check(&configure.to)?;
             }
-            // What only Sentinels and nodes of Redis Cluster do comes with those topologies.
+            // Actions of Sentinels and of Redis Cluster nodes come with those topologies.
             Action::Sentinel(_) | Action::Cluster(_) => {
                 return Err(format!(
-                    "action {} on {} is of no topology that is served",
+                    "action {} on {} belongs to a topology that is not served",
                     action.name(),
                     action.target()
                 ));
             }
             Action::Promote(promote) => {
                 ensure(promote.how == Promotion::ReplicaofNoOne && promote.completes.is_empty(), || {
-                    format!("{} is to be promoted in a way that no topology is served with", promote.id)
+                    format!("{} is to be promoted by votes, in a topology that is not served", promote.id)
                 })?;
             }
             Action::Follow(_)

@@ -1,5 +1,5 @@
-//! Whether the promoted one may take the role: who answers as a master beside it, its fitness, its history,
-//! and how many others were heard. Must not judge the old master's end.
+//! Whether the promoted instance may take the role: other instances that answer as masters, its fitness, its
+//! history, and the number of answering members. Must not judge the old master's end.
 
 use super::evidence::{claimants, is_silent, process_end};
 use crate::contract::{Evidence, InDoubt, Promote};
@@ -10,7 +10,7 @@ use failover_core::facts::{History, Relation};
 pub(in crate::guard) fn reachable_master(case: &Case<'_>) -> Result<(), String> {
     let scene = &case.scene;
     for (promote, candidate) in candidates(case) {
-        // Promoting who is a master already displaces nobody.
+        // Promoting an instance that is a master already displaces no master.
         if candidate.answers_as_master() {
             continue;
         }
@@ -23,7 +23,7 @@ pub(in crate::guard) fn reachable_master(case: &Case<'_>) -> Result<(), String> 
             instance.id != promote.id && instance.answers_as_master() && counts(instance)
         };
         if let Some(master) = scene.answering().find(stays) {
-            return Err(format!("{} answers as a master, and {} is to be promoted", master.id, promote.id));
+            return Err(format!("{} is to be promoted, but {} answers as a master", promote.id, master.id));
         }
     }
     for follow in case.follows() {
@@ -34,10 +34,7 @@ pub(in crate::guard) fn reachable_master(case: &Case<'_>) -> Result<(), String> 
         let is_master =
             instance.answers_as_master() && !scene.is_amnesic(instance) && !scene.is_stray(instance, master);
         ensure(!is_master || master.answers_as_master(), || {
-            format!(
-                "{} answers as a master, {} does not, and is to be followed by it",
-                instance.id, master.id
-            )
+            format!("{} answers as a master, and is to follow {}, which does not", instance.id, master.id)
         })?;
     }
     Ok(())
@@ -50,23 +47,30 @@ pub(in crate::guard) fn bootstrap(case: &Case<'_>) -> Result<(), String> {
     {
         for instance in scene.answering() {
             match &instance.names {
-                Named::Nobody | Named::Itself => {}
-                Named::Members(_) | Named::Stranger => {
-                    return Err(format!("{} names a master, and a first one is to be promoted", instance.id));
+                Named::Nothing | Named::Itself => {}
+                Named::Members(_) | Named::Outsider => {
+                    return Err(format!(
+                        "a first master is to be promoted, but {} names a master",
+                        instance.id
+                    ));
                 }
             }
             let has_attached = scene.attached(instance).next().is_some();
             ensure(instance.id == promote.id || !instance.answers_as_master() || !has_attached, || {
-                format!("{} answers as a master with replicas", instance.id)
+                format!(
+                    "a first master is to be promoted, but {} answers as a master with replicas",
+                    instance.id
+                )
             })?;
         }
-        let on_record = scene.observation.published().and_then(|record| scene.instance(&record.master));
-        if let Some(instance) = on_record.filter(|instance| instance.id != promote.id) {
+        let recorded = scene.observation.published().and_then(|record| scene.instance(&record.master));
+        if let Some(instance) = recorded.filter(|instance| instance.id != promote.id) {
             let is_accounted =
                 instance.answers || process_end(instance).is_some() || is_silent(scene, instance);
             ensure(is_accounted, || {
                 format!(
-                    "{} is the master on record, out of sight, neither proven dead nor silent",
+                    "{} is the recorded master and does not answer, and is neither proven dead nor silent \
+                     for the hang limit",
                     instance.id
                 )
             })?;
@@ -90,10 +94,10 @@ pub(in crate::guard) fn lineage(case: &Case<'_>) -> Result<(), String> {
     let scene = &case.scene;
     for (promote, candidate) in candidates(case) {
         let Some(own) = candidate.history() else {
-            return Err(format!("the history of {} is not known", candidate.id));
+            return Err(format!("the replication history of {} is unknown", candidate.id));
         };
         let record = scene.observation.published();
-        // The last words of whoever was lost. One that answers has a history of its own, which may be new.
+        // The newest histories of lost claimants. One that answers may have a new history of its own.
         let lost: Vec<History<'_>> = claimants(scene, promote)
             .iter()
             .filter(|claimant| !claimant.instance.answers)
@@ -108,32 +112,32 @@ pub(in crate::guard) fn lineage(case: &Case<'_>) -> Result<(), String> {
                 .answering()
                 .filter(|instance| !scene.is_amnesic(instance) && instance.history().is_some_and(is_heir))
         };
-        // A full copy of an heir has its id, and not the one before.
+        // A full copy of an heir has its replication id, but no former one.
         let shares = |heir: &Instance<'_>| {
             heir.relation(candidate).is_some_and(|relation| relation != Relation::Unrelated)
         };
         if is_heir(own) || heirs().any(shares) {
             continue;
         }
-        // The master on record, back from an append-only file with more than any copy of its former history
-        // has. Of one that may not take over it is enough that it has no more.
-        let has_more = |heir: &Instance<'_>| {
+        // Exception: the recorded master restarted from an append-only file, and has more keys than any copy
+        // of its former history; than an unfit copy, at least as many.
+        let has_less = |heir: &Instance<'_>| {
             let keys = heir.keys.zip(candidate.keys);
             keys.is_some_and(|(theirs, own)| theirs < own || theirs == own && unfit(heir).is_some())
         };
         let is_restarted_master =
             record.is_some_and(|record| record.master == candidate.id) && !scene.is_published(candidate);
         if let Some(heir) = heirs().next() {
-            if is_restarted_master && heirs().all(has_more) {
+            if is_restarted_master && heirs().all(has_less) {
                 continue;
             }
             return Err(format!(
-                "{} does not share the history of the master that it replaces, and {} does",
+                "{} does not share the history of the master that it replaces, but {} does",
                 candidate.id, heir.id
             ));
         }
-        // All histories are new, as after a restart from an append-only file: then the data itself tells. It
-        // does so for a first master, too, by a rule of its own.
+        // All histories are new, as after a restart from an append-only file: then the number of keys
+        // decides. The rule `bootstrap` applies the same to a first master.
         if promote.evidence != Evidence::Bootstrap {
             holds_most(scene, candidate)?;
         }
@@ -150,7 +154,7 @@ pub(in crate::guard) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
         {
             if let Some(Relation::Ahead(bytes)) = other.relation(candidate) {
                 return Err(format!(
-                    "{} is {bytes} bytes ahead of {} in the same history, and fit",
+                    "{} is {bytes} bytes ahead of {} in the same history, and may be promoted",
                     other.id, candidate.id
                 ));
             }
@@ -163,15 +167,17 @@ pub(in crate::guard) fn quorum(case: &Case<'_>) -> Result<(), String> {
     let group = &case.scene.observation.group;
     let desired = usize::from(group.members_desired);
     let needed = group.members_min.map_or(desired.saturating_sub(1).clamp(1, 2), usize::from);
-    let heard = case.scene.answering().count();
+    let answering = case.scene.answering().count();
     let replaces_data = |id: &str| case.scene.instance(id).is_none_or(|instance| instance.keys != Some(0));
     let needs_it = case.promotes().next().is_some() || case.follows().any(|follow| replaces_data(&follow.id));
-    ensure(!needs_it || heard >= needed, || format!("{heard} members answer, and {needed} must"))?;
-    // Of two, the one that is left is all there can be.
-    let is_majority = heard * 2 > desired || (desired <= 2 && heard >= 1);
+    ensure(!needs_it || answering >= needed, || {
+        format!("{answering} members answer; a promotion needs {needed}")
+    })?;
+    // Of two members, one survivor is the most that there can be.
+    let is_majority = answering * 2 > desired || (desired <= 2 && answering >= 1);
     let is_silent = case.promotes().any(|promote| promote.evidence == Evidence::Silent);
     ensure(!is_silent || is_majority, || {
-        format!("{heard} of {desired} members answer, and silence takes a majority")
+        format!("{answering} of {desired} members answer; to replace a silent master takes a majority")
     })
 }
 
@@ -184,40 +190,43 @@ pub(in crate::guard) fn in_doubt(case: &Case<'_>) -> Result<(), String> {
                 continue;
             };
             ensure(is_settled(&case.scene, instance, doubt), || {
-                format!("{possible} may have become a master {} us ago, and was not seen since", doubt.age_us)
+                format!(
+                    "{possible} may have become a master {} us ago, and has not answered since",
+                    doubt.age_us
+                )
             })?;
         }
     }
     Ok(())
 }
 
-/// Whether nothing can come of the doubtful action any more, or its outcome was seen.
+/// True if a reply since shows the action's outcome, or its target is dead or silent.
 fn is_settled(scene: &Scene<'_>, instance: &Instance<'_>, doubt: &InDoubt) -> bool {
     let was_seen = instance.answers && instance.age_us.is_some_and(|age_us| age_us < doubt.age_us);
     was_seen || process_end(instance).is_some() || is_silent(scene, instance)
 }
 
-/// Why this one cannot take the role. None: it can.
+/// Why the instance cannot take the role. None: it can.
 ///
-/// Its version is left out on purpose: a complete replica of an older Redis is better than no master.
+/// Its version does not count: a complete replica of an older Redis is better than no master.
 fn unfit(instance: &Instance<'_>) -> Option<&'static str> {
     let facts = &instance.facts;
     let conditions = [
         (instance.answers_as_replica(), "does not answer as a replica"),
-        (facts.priority.is_some_and(|priority| priority > 0), "has priority 0, or none that is known"),
+        (facts.priority.is_some_and(|priority| priority > 0), "has priority 0, or an unknown one"),
         (!instance.is_loading, "is loading"),
         (!facts.is_syncing, "is in the middle of a full sync"),
-        (facts.is_announced, "is not announced"),
+        (facts.is_announced, "is not announced (replica-announced no)"),
         (!facts.in_failover, "takes part in a FAILOVER"),
-        (instance.run_id.is_some(), "has no run id that is known"),
+        (instance.run_id.is_some(), "has no known run id"),
     ];
     conditions.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
 }
 
-/// Where no history tells: the master on record if it has data, else whoever has the most. Between members of
-/// one history offsets tell, not keys.
+/// Where histories cannot decide: the recorded master if it has data, else the instance with the most keys.
+/// Members of one history are compared by offset, not by keys.
 fn holds_most(scene: &Scene<'_>, candidate: &Instance<'_>) -> Result<(), String> {
-    let on_record = scene.observation.published().is_some_and(|record| record.master == candidate.id);
+    let is_recorded = scene.observation.published().is_some_and(|record| record.master == candidate.id);
     let own = candidate.keys.unwrap_or(0);
     let is_richer = |other: &&Instance<'_>| {
         let is_foreign = matches!(other.relation(candidate), Some(Relation::Unrelated) | None);
@@ -227,8 +236,8 @@ fn holds_most(scene: &Scene<'_>, candidate: &Instance<'_>) -> Result<(), String>
             && !scene.is_amnesic(other)
     };
     match scene.answering().find(is_richer) {
-        Some(richer) if !(on_record && own > 0) => {
-            Err(format!("{} holds {own} keys, and {} holds more", candidate.id, richer.id))
+        Some(richer) if !(is_recorded && own > 0) => {
+            Err(format!("{} has {own} keys, but {} has more", candidate.id, richer.id))
         }
         Some(_) | None => Ok(()),
     }

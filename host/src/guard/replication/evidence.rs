@@ -1,8 +1,19 @@
-//! Whether the old master may be replaced: everybody who may still be one is accounted for, and the stated
-//! reason is true.
+//! Whether the old master may be replaced: each instance that may still be master is excused by evidence, and
+//! the stated evidence holds. Must not judge the candidate.
 //!
-//! The *claimants* to the role are those at the ends of the replicas' chains, and the one on record. Each
-//! must be excused; losing sight of one is no excuse. Must not judge the candidate.
+//! The argument, with M for any instance that clients may still write to as master:
+//!
+//! 1. M has replicas that name it, or is the published master. So M is a *claimant*: the end of an answering
+//!    replica's chain, or the master of the record ([`claimants`]).
+//! 2. Each claimant must be excused ([`check_excused`]): its role was replaced before, it answers as a
+//!    replica, it loads its data, its process has ended ([`process_end`]), or it is amnesic, a stray, or
+//!    silent for the hang limit and replaced for that reason. No reply for a shorter time is no excuse.
+//! 3. A dead M acknowledges no write after its end. A silent M may: its link to the host is broken, not that
+//!    to its clients. So the replicas must report that link down too, each sampled after the loss; their
+//!    offsets are final then, and the most advanced one has all that M could replicate ([`final_offsets`]).
+//! 4. A silent M may still acknowledge writes that it does not replicate. With prefer = consistency it must
+//!    have stopped: no replica has acknowledged anything for `min-replicas-max-lag` and a margin
+//!    ([`self_fence`]).
 
 use crate::contract::{Evidence, LinkState, Preference, Promote};
 use crate::guard::scene::{Instance, Named, Scene};
@@ -13,22 +24,21 @@ use failover_core::facts::Relation;
 const REFUSALS_APART_US: u64 = 5_000;
 /// In hang limits: between a failover and the next one on silence alone.
 const COOL_DOWN: u64 = 3;
-/// In hang limits: longer than this, fleet doubt excuses no waiting.
+/// In hang limits: a master that is silent for longer is replaced in spite of the silence of other groups.
 const DOUBT: u64 = 10;
-/// More groups than this, silent together, say more about the host.
+/// With a larger share of silent groups, the host's own network is the likelier cause.
 const SILENT_GROUPS_MAX_PERMILLE: u16 = 250;
 /// Some thirty times what the demotion and the promotion of a handover take on a loopback.
 const ABDICATION_US: u64 = 100_000;
-/// Beyond the lag itself: Redis counts whole seconds on both sides and looks once a second
-/// (`replicationCron`).
+/// Added to the lag: Redis counts whole seconds on both sides and checks once a second (`replicationCron`).
 const FENCE_MARGIN_S: u64 = 3;
 
-/// What speaks for it that a process is gone.
+/// The evidence that a process has ended.
 #[derive(Clone, Copy)]
-pub(in crate::guard) enum Proof {
+pub(in crate::guard) enum ProcessEnd {
     /// The orchestrator says that it does not run.
     Stated,
-    /// Nobody listens where it was, for this long.
+    /// Connections to its address have been refused for this long, in microseconds.
     RefusedSince(u64),
 }
 
@@ -36,21 +46,21 @@ pub(in crate::guard) fn evidence(case: &Case<'_>) -> Result<(), String> {
     for promote in case.promotes() {
         match promote.evidence {
             Evidence::Requested => {
-                return Err(format!("{} is promoted on request, which is done by handover", promote.id));
+                return Err(format!("{} is promoted on request; a request takes a handover", promote.id));
             }
             Evidence::Replaced | Evidence::Elected => {
-                return Err(format!("{} is promoted for a reason of another topology", promote.id));
+                return Err(format!("{} is promoted on evidence of another topology", promote.id));
             }
-            // Who stands in the way of a first master is the matter of a rule of its own.
+            // The rule `bootstrap` checks a first master.
             Evidence::Bootstrap => continue,
             Evidence::Dead | Evidence::Abdicated | Evidence::Amnesic | Evidence::Silent => {}
         }
         let scene = &case.scene;
         let claimants = claimants(scene, promote);
         for claimant in &claimants {
-            excused(scene, promote, claimant)?;
+            check_excused(scene, promote, claimant)?;
         }
-        // A chain may break in its middle, and what is said is said of that one.
+        // A chain may break in its middle: then the evidence is about that member, which ends no chain.
         let is_broken = |how: &dyn Fn(&Instance<'_>) -> bool| {
             let mut named = scene
                 .answering()
@@ -71,7 +81,7 @@ pub(in crate::guard) fn evidence(case: &Case<'_>) -> Result<(), String> {
         let names = || claimants.iter().map(|claimant| claimant.instance.id).collect::<Vec<_>>().join(", ");
         ensure(is_true, || {
             format!(
-                "the reason {:?} holds for none of those who may be master: [{}]",
+                "the evidence {:?} holds for none of the instances that may be master: [{}]",
                 promote.evidence,
                 names()
             )
@@ -80,14 +90,15 @@ pub(in crate::guard) fn evidence(case: &Case<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// In a handover of another operator's nobody is master for a round trip or two: an abdication counts once the
-/// group has had no master for a while.
+/// During another operator's handover the group has no master for a round trip or two, so an abdication
+/// counts only after [`ABDICATION_US`] without a master.
 pub(in crate::guard) fn abdication(case: &Case<'_>) -> Result<(), String> {
     let age_us = case.scene.observation.shard().map_or(0, |shard| shard.no_master_age_us);
     let is_early = |promote: &&Promote| promote.evidence == Evidence::Abdicated && age_us < ABDICATION_US;
     match case.promotes().find(is_early) {
         Some(promote) => Err(format!(
-            "{} is to be promoted because the master abdicated, and the group has had no master for {age_us} us",
+            "{} is to be promoted because the master abdicated, but the group has had no master for only \
+             {age_us} us",
             promote.id
         )),
         None => Ok(()),
@@ -104,49 +115,53 @@ pub(in crate::guard) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
         {
             let on_silence = promote.evidence == Evidence::Silent && is_silent(scene, lost);
             let since_us = match process_end(lost) {
-                Some(Proof::RefusedSince(since_us)) if !on_silence => since_us,
-                Some(Proof::RefusedSince(_) | Proof::Stated) => u64::MAX,
+                Some(ProcessEnd::RefusedSince(since_us)) if !on_silence => since_us,
+                Some(ProcessEnd::RefusedSince(_) | ProcessEnd::Stated) => u64::MAX,
                 None if on_silence => u64::MAX,
-                // Not excused at all, which the rule above says.
+                // Not excused at all: a breach of the rule `evidence`.
                 None => continue,
             };
             for witness in scene.followers(lost.id) {
                 let is_after = witness.age_us.is_some_and(|age_us| age_us <= since_us);
-                ensure(is_after, || format!("{} was asked before {} refused", witness.id, lost.id))?;
+                ensure(is_after, || {
+                    format!("the reply of {} is older than the refusal of {}", witness.id, lost.id)
+                })?;
                 let is_apart =
-                    witness.facts.link_up == Some(false) || on_silence && hears_nothing(scene, witness);
-                ensure(is_apart, || format!("{} may still hear {}", witness.id, lost.id))?;
+                    witness.facts.link_up == Some(false) || on_silence && is_link_silent(scene, witness);
+                ensure(is_apart, || format!("{} may still receive the stream of {}", witness.id, lost.id))?;
             }
-            // Where nobody names it, it may be known by a name that this host does not know: to who streams
-            // its history.
+            // If no replica names it, its replicas may know it by an address that the host does not know:
+            // then they name an outsider and have its history.
             if scene.followers(lost.id).next().is_none() && promote.evidence != Evidence::Abdicated {
-                let is_its_own = |witness: &Instance<'_>| {
+                let has_its_history = |witness: &Instance<'_>| {
                     witness.facts.history.is_none()
-                        || scene.knows_record(witness)
+                        || scene.has_recorded_history(witness)
                         || witness.relation(lost).is_some_and(|relation| relation != Relation::Unrelated)
                 };
-                no_stranger_is_heard(scene, is_its_own)?;
+                check_no_outside_master(scene, has_its_history)?;
             }
         }
         let has_ended =
             claimants(scene, promote).iter().any(|claimant| process_end(claimant.instance).is_some());
         if is_master_gone(scene) && promote.evidence == Evidence::Dead && !has_ended {
-            no_stranger_is_heard(scene, |_| true)?;
+            check_no_outside_master(scene, |_| true)?;
         }
     }
     Ok(())
 }
 
-/// No such replica copies from a place where no member is dialled.
-fn no_stranger_is_heard(scene: &Scene<'_>, which: impl Fn(&Instance<'_>) -> bool) -> Result<(), String> {
-    let hears_one = |instance: &&Instance<'_>| {
+/// No such replica may still receive the stream of an address that is no member's.
+fn check_no_outside_master(scene: &Scene<'_>, which: impl Fn(&Instance<'_>) -> bool) -> Result<(), String> {
+    let has_one = |instance: &&Instance<'_>| {
         instance.is_replica()
-            && instance.names == Named::Stranger
+            && instance.names == Named::Outsider
             && which(instance)
-            && !hears_nothing(scene, instance)
+            && !is_link_silent(scene, instance)
     };
-    match scene.answering().find(hears_one) {
-        Some(witness) => Err(format!("{} may still hear a master that is no member", witness.id)),
+    match scene.answering().find(has_one) {
+        Some(witness) => {
+            Err(format!("{} may still receive the stream of a master that is not a member", witness.id))
+        }
         None => Ok(()),
     }
 }
@@ -160,7 +175,7 @@ pub(in crate::guard) fn self_fence(case: &Case<'_>) -> Result<(), String> {
             Preference::Consistency => {}
         }
         let Some(lag_s) = group.self_fence_lag_s else {
-            return Err("consistency is preferred, and no member fences itself".into());
+            return Err("prefer is consistency, but no member has a self-fence".into());
         };
         let bound_s = u64::from(lag_s) + FENCE_MARGIN_S;
         for lost in claimants(scene, promote)
@@ -170,20 +185,21 @@ pub(in crate::guard) fn self_fence(case: &Case<'_>) -> Result<(), String> {
         {
             ensure(lost.silence_us() >= bound_s * 1_000_000, || {
                 format!(
-                    "{} is silent for {} us, and fences itself after {bound_s} s",
+                    "{} has been silent for {} us, but its self-fence takes {bound_s} s",
                     lost.id,
                     lost.silence_us()
                 )
             })?;
             for witness in scene.followers(lost.id) {
-                // A link that was never up acknowledges nothing: it keeps no fence open.
+                // A link that was never up acknowledges nothing, so it keeps no master's fence open.
                 let never_up = witness.facts.link_up == Some(false) && witness.facts.link_down_s.is_none();
                 let apart_s = witness.facts.link_down_s.or(witness.facts.last_io_s).unwrap_or(0);
                 let is_apart =
                     never_up || apart_s >= bound_s || witness.standstill_us() >= bound_s * 1_000_000;
                 ensure(is_apart, || {
                     format!(
-                        "{} may have kept the fence of {} open less than {bound_s} s ago",
+                        "{} may have acknowledged writes of {} less than {bound_s} s ago, so its self-fence \
+                         may be open",
                         witness.id, lost.id
                     )
                 })?;
@@ -198,7 +214,10 @@ pub(in crate::guard) fn cool_down(case: &Case<'_>) -> Result<(), String> {
     let bound_us = COOL_DOWN * case.scene.hang_limit_us();
     let is_silent = case.promotes().any(|promote| promote.evidence == Evidence::Silent);
     ensure(!is_silent || last.age_us >= bound_us, || {
-        format!("the last failover was {} us ago, and silence waits {bound_us}", last.age_us)
+        format!(
+            "the last failover was {} us ago; the next one on silence must wait for {bound_us} us",
+            last.age_us
+        )
     })
 }
 
@@ -215,19 +234,23 @@ pub(in crate::guard) fn self_doubt(case: &Case<'_>) -> Result<(), String> {
             .filter(|lost| is_silent(scene, lost.instance))
             .all(|lost| lost.instance.silence_us() > bound_us);
         ensure(long_gone, || {
-            format!("{permille} of 1000 groups fell silent together, and this one not for {bound_us} us")
+            format!(
+                "{permille} of 1000 groups fell silent together, and this master has been silent for less \
+                 than {bound_us} us"
+            )
         })?;
     }
     Ok(())
 }
 
-/// Who may be the master, the promoted one aside.
+/// An instance, other than the promoted one, that may be the master.
 pub(in crate::guard) struct Claimant<'s, 'a> {
     pub instance: &'s Instance<'a>,
-    /// Known only from a record, while replicas name another: the record may be older than the world.
-    pub is_hearsay: bool,
+    /// Known only from the record, while replicas name another master: the record may be out of date.
+    pub is_record_only: bool,
 }
 
+/// The ends of all answering replicas' chains, and the published master.
 pub(in crate::guard) fn claimants<'s, 'a>(scene: &'s Scene<'a>, promote: &Promote) -> Vec<Claimant<'s, 'a>> {
     let mut claimants: Vec<Claimant<'s, 'a>> = Vec::new();
     for end in scene
@@ -236,24 +259,24 @@ pub(in crate::guard) fn claimants<'s, 'a>(scene: &'s Scene<'a>, promote: &Promot
         .filter_map(|replica| scene.chain_end(replica))
     {
         if !claimants.iter().any(|claimant| claimant.instance.id == end.id) {
-            claimants.push(Claimant { instance: end, is_hearsay: false });
+            claimants.push(Claimant { instance: end, is_record_only: false });
         }
     }
-    let on_record = scene.observation.published().and_then(|record| scene.instance(&record.master));
+    let recorded = scene.observation.published().and_then(|record| scene.instance(&record.master));
     if let Some(instance) =
-        on_record.filter(|instance| !claimants.iter().any(|claimant| claimant.instance.id == instance.id))
+        recorded.filter(|instance| !claimants.iter().any(|claimant| claimant.instance.id == instance.id))
     {
-        let is_hearsay = claimants.iter().any(|claimant| !claimant.instance.answers_as_replica());
-        claimants.push(Claimant { instance, is_hearsay });
+        let is_record_only = claimants.iter().any(|claimant| !claimant.instance.answers_as_replica());
+        claimants.push(Claimant { instance, is_record_only });
     }
-    // A chain that ends at the promoted replica itself names nobody else; one that ends at a master is for
-    // another rule.
+    // A chain that ends at the promoted replica names no other master. A promoted instance that answers as a
+    // replica stays a claimant: that it abdicated is evidence.
     claimants.retain(|claimant| claimant.instance.id != promote.id || claimant.instance.answers_as_replica());
     claimants
 }
 
-/// Why this one is no master any more; the error says what is missing.
-fn excused(scene: &Scene<'_>, promote: &Promote, claimant: &Claimant<'_, '_>) -> Result<(), String> {
+/// Ok if evidence shows that the claimant is no master any more; the error says what is missing.
+fn check_excused(scene: &Scene<'_>, promote: &Promote, claimant: &Claimant<'_, '_>) -> Result<(), String> {
     let instance = claimant.instance;
     let may_be = |what: &str| Err(format!("{} may be the master: {what}", instance.id));
     if was_replaced(scene, instance)
@@ -269,24 +292,24 @@ fn excused(scene: &Scene<'_>, promote: &Promote, claimant: &Claimant<'_, '_>) ->
         return if is_stray || scene.is_amnesic(instance) { Ok(()) } else { may_be("it answers") };
     }
     if !is_silent(scene, instance) {
-        return may_be("it is out of sight, neither proven dead nor silent for the hang limit");
+        return may_be("it does not answer, and is neither proven dead nor silent for the hang limit");
     }
-    // Whose last words are a replica's is master by hearsay, too.
+    // A member that last reported role replica is no master by its own reply; only other replicas name it.
     if promote.evidence == Evidence::Silent
-        || claimant.is_hearsay
-        || instance.is_replica() && !is_on_record(scene, instance)
+        || claimant.is_record_only
+        || instance.is_replica() && !is_recorded(scene, instance)
     {
         Ok(())
     } else {
-        may_be("it is silent, and that is not the stated reason")
+        may_be("it is silent, but the stated evidence is another")
     }
 }
 
-fn is_on_record(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
+fn is_recorded(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
     scene.observation.published().is_some_and(|record| record.master == instance.id)
 }
 
-/// It lost its role in the last failover, and the record has moved on.
+/// True if it lost its role in the last failover, and another master was published since.
 fn was_replaced(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
     let last = scene.observation.last_failover();
     let is_published = scene.observation.published().is_none_or(|record| record.master == instance.id);
@@ -295,8 +318,8 @@ fn was_replaced(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
         && !instance.answers_as_master()
 }
 
-/// Whoever was the master is no instance any more. Without a record the replicas say so, who name a place
-/// where no member is; as such a place can be anywhere, a majority must be there to say it.
+/// True if the published master is no instance any more. Without a record: if a replica names an address that
+/// is no member's; as such an address can be anywhere, a majority of the members must answer.
 fn is_master_gone(scene: &Scene<'_>) -> bool {
     match scene.observation.published() {
         Some(record) => scene.instance(&record.master).is_none(),
@@ -306,35 +329,40 @@ fn is_master_gone(scene: &Scene<'_>) -> bool {
             is_majority
                 && scene
                     .answering()
-                    .any(|instance| instance.is_replica() && instance.names == Named::Stranger)
+                    .any(|instance| instance.is_replica() && instance.names == Named::Outsider)
         }
     }
 }
 
-/// The end of a process, as far as one can prove it from outside.
-pub(in crate::guard) fn process_end(instance: &Instance<'_>) -> Option<Proof> {
+/// The end of a process, as far as it can be proven from outside:
+///
+/// 1. The orchestrator says that the Pod does not run.
+/// 2. Or its connection to the host closed, and a later connect was refused: no process listens there.
+/// 3. Or, without such a connection, two connects were refused at least [`REFUSALS_APART_US`] apart: a full
+///    listen backlog refuses one.
+pub(in crate::guard) fn process_end(instance: &Instance<'_>) -> Option<ProcessEnd> {
     if instance.answers {
         return None;
     }
     if instance.pod.is_some_and(|pod| !pod.running) {
-        return Some(Proof::Stated);
+        return Some(ProcessEnd::Stated);
     }
     let refusals = instance.link.refusals.as_ref()?;
     let after_the_end =
         instance.link.closed_age_us.is_some_and(|closed_us| refusals.last_age_us <= closed_us);
     let twice = refusals.count >= 2
         && refusals.first_age_us.saturating_sub(refusals.last_age_us) >= REFUSALS_APART_US;
-    (after_the_end || twice).then_some(Proof::RefusedSince(refusals.first_age_us))
+    (after_the_end || twice).then_some(ProcessEnd::RefusedSince(refusals.first_age_us))
 }
 
-/// It loads its data from disk: the process is new, and nobody's master yet. A replica says so, too, while it
-/// copies.
+/// True if it loads its data from disk: the process is new, and no master yet. A replica that copies its
+/// master reports loading too, and does not count.
 fn is_reloading(instance: &Instance<'_>) -> bool {
     !instance.is_replica()
         && (instance.link.state == LinkState::Loading || (instance.answers && instance.is_loading))
 }
 
-/// No valid reply for the hang limit. To want other credentials, to load or to be busy is life.
+/// True after the hang limit without a valid reply. NOAUTH, LOADING and BUSY are signs of life.
 pub(in crate::guard) fn is_silent(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
     let shows_life = match instance.link.state {
         LinkState::Loading | LinkState::Busy | LinkState::Unauthorized => true,
@@ -349,10 +377,11 @@ pub(in crate::guard) fn is_silent(scene: &Scene<'_>, instance: &Instance<'_>) ->
     !shows_life && instance.silence_us() >= scene.hang_limit_us()
 }
 
-/// A replica's testimony that its master is as silent to it as to the host.
-fn hears_nothing(scene: &Scene<'_>, witness: &Instance<'_>) -> bool {
+/// True if the replica reports that its master is as silent to it as to the host: its link is down, or has
+/// brought nothing for the hang limit.
+fn is_link_silent(scene: &Scene<'_>, witness: &Instance<'_>) -> bool {
     let limit_us = scene.hang_limit_us();
-    // Redis rounds down to whole seconds: one less is surely past.
+    // Redis counts whole seconds, so up to one second of the value may not have passed.
     let last_io_us =
         witness.facts.last_io_s.map_or(0, |seconds| seconds.saturating_sub(1).saturating_mul(1_000_000));
     let stands_still = witness.standstill_us() > 0 && witness.standstill_us() >= limit_us;

@@ -1,5 +1,5 @@
-//! Whether a member may drop what it has and copy another. The only irreversible thing that an operator does;
-//! so here everything unknown forbids. Must not judge promotions.
+//! Whether a member may drop its data and copy another member. This is the only irreversible action of an
+//! operator, so every unknown fact forbids it. Must not judge promotions.
 
 use super::evidence::{is_silent, process_end};
 use crate::contract::{Action, Follow};
@@ -18,7 +18,7 @@ pub(in crate::guard) fn no_destructive_follow(case: &Case<'_>) -> Result<(), Str
 pub(in crate::guard) fn amnesia(case: &Case<'_>) -> Result<(), String> {
     for (_, instance, master) in pairs(case) {
         ensure(!case.scene.is_amnesic(master), || {
-            format!("{} lost its data, and {} is to follow it", master.id, instance.id)
+            format!("{} is to follow {}, which came back without its data", instance.id, master.id)
         })?;
     }
     Ok(())
@@ -26,7 +26,7 @@ pub(in crate::guard) fn amnesia(case: &Case<'_>) -> Result<(), String> {
 
 pub(in crate::guard) fn two_masters(case: &Case<'_>) -> Result<(), String> {
     for (_, instance, master) in pairs(case) {
-        still_has_another(case, instance, master)?;
+        check_own_master_lost(case, instance, master)?;
         if !(instance.answers_as_master() && case.scene.is_published(instance))
             || case.scene.may_be_discarded(instance)
         {
@@ -38,7 +38,7 @@ pub(in crate::guard) fn two_masters(case: &Case<'_>) -> Result<(), String> {
         };
         ensure(is_contained, || {
             format!(
-                "{} is the master on record, {} has not all that it has, and is to be followed by it",
+                "{} is the published master, and is to follow {}, which has not all of its data",
                 instance.id, master.id
             )
         })?;
@@ -46,14 +46,18 @@ pub(in crate::guard) fn two_masters(case: &Case<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whose master is out of sight leaves it for another only once that loss is proven.
-fn still_has_another(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>) -> Result<(), String> {
+/// While the loss of its own master is not proven, a replica must not follow another one.
+fn check_own_master_lost(
+    case: &Case<'_>,
+    instance: &Instance<'_>,
+    master: &Instance<'_>,
+) -> Result<(), String> {
     let scene = &case.scene;
     let Named::Members(there) = &instance.names else { return Ok(()) };
-    let is_on_record =
+    let is_recorded =
         |other: &Instance<'_>| scene.observation.published().is_some_and(|record| record.master == other.id);
-    let may_be_heard = |other: &Instance<'_>| {
-        instance.facts.link_up != Some(false) && !other.is_replica() || is_on_record(other)
+    let may_be_master = |other: &Instance<'_>| {
+        instance.facts.link_up != Some(false) && !other.is_replica() || is_recorded(other)
     };
     let absent = there
         .iter()
@@ -61,11 +65,12 @@ fn still_has_another(case: &Case<'_>, instance: &Instance<'_>, master: &Instance
         .filter(|other| other.id != master.id && !other.answers);
     match absent
         .into_iter()
-        .find(|other| may_be_heard(other) && process_end(other).is_none() && !is_silent(scene, other))
+        .find(|other| may_be_master(other) && process_end(other).is_none() && !is_silent(scene, other))
     {
         Some(other) => Err(format!(
-            "{} follows {}, which is out of sight and not proven lost, and is to follow {}",
-            instance.id, other.id, master.id
+            "{} is to follow {}, but its master {} is not proven lost: it does not answer, and is neither \
+             dead nor silent for the hang limit",
+            instance.id, master.id, other.id
         )),
         None => Ok(()),
     }
@@ -76,25 +81,25 @@ pub(in crate::guard) fn safe_restart(case: &Case<'_>) -> Result<(), String> {
         let Action::Restart(restart) = action else { continue };
         let Some(instance) = case.scene.instance(&restart.id) else { continue };
         ensure(!instance.answers_as_master() || case.scene.is_amnesic(instance), || {
-            format!("{} answers as a master, and is to be restarted", instance.id)
+            format!("{} is to be restarted, but answers as a master", instance.id)
         })?;
         let is_elsewhere = case.scene.answering().any(|other| {
             other.id != instance.id && other.answers_as_master() && !case.scene.is_amnesic(other)
         });
         ensure(instance.keys == Some(0) || is_elsewhere, || {
-            format!("{} may hold the only copy, and is to be restarted", instance.id)
+            format!("{} is to be restarted, but may hold the only copy", instance.id)
         })?;
     }
     Ok(())
 }
 
-/// The followed one serves the whole data: a master, or one that becomes it in this very stage.
+/// Ok if the instance to follow has all data: a master, or one that becomes master in this stage.
 fn is_complete_copy(case: &Case<'_>, master: &Instance<'_>) -> Result<(), String> {
     let becomes_master = case.promotes().any(|promote| promote.id == master.id)
         || case.handovers().any(|handover| handover.target == master.id);
     let is_whole = master.answers && !master.is_loading && !master.facts.is_syncing;
     ensure(is_whole && (becomes_master || master.answers_as_master()), || {
-        format!("{} is to be followed, and is no complete copy that answers", master.id)
+        format!("{} is to be followed, but is no answering master with a complete copy", master.id)
     })
 }
 
@@ -106,7 +111,7 @@ fn loses_nothing(
 ) -> Result<(), String> {
     let would_lose =
         |what: String| Err(format!("{} would follow {} and lose {what}", instance.id, master.id));
-    // While a file is loaded, the keyspace counts what has arrived so far.
+    // During loading, INFO keyspace counts only the keys that are loaded so far.
     let is_empty = instance.keys == Some(0) && !instance.is_loading;
     if is_empty
         || is_attached_to(case, instance, master)
@@ -116,10 +121,10 @@ fn loses_nothing(
         return Ok(());
     }
     let (Some(own), Some(theirs)) = (instance.history(), master.history()) else {
-        return would_lose("a history that is not known".into());
+        return would_lose("data of an unknown history".into());
     };
-    // A surplus is a provable fork if one of the two left the other's history, and the master has all up to
-    // there.
+    // A surplus is a proven fork if one of the two left the other's history, and the master has all data up
+    // to that position.
     let master_left = theirs
         .former
         .is_some_and(|(id, _)| id == own.replid || own.former.is_some_and(|(former, _)| former == id));
@@ -127,8 +132,9 @@ fn loses_nothing(
     match own.relation(&theirs) {
         Relation::Equal | Relation::Behind(_) => Ok(()),
         Relation::Forked { own: surplus, .. } => reports_surplus(follow, surplus),
-        // Every promotion and every restart of a master makes a new id. So whoever has the id of a living
-        // master has its bytes from there, and only the ages of the two samples differ.
+        // Every promotion and every restart of a master makes a new replication id. So a replica with the id
+        // of a living master has received its bytes from that master; it is ahead only because its sample is
+        // newer.
         Relation::Ahead(_)
             if own.replid == theirs.replid && master.answers_as_master() && instance.is_replica() =>
         {
@@ -137,22 +143,22 @@ fn loses_nothing(
         Relation::Ahead(surplus) if own.replid != theirs.replid && (master_left || member_left) => {
             reports_surplus(follow, surplus)
         }
-        Relation::Ahead(surplus) => would_lose(format!("{surplus} bytes that are no provable fork")),
-        Relation::Unrelated => would_lose("a history of its own".into()),
+        Relation::Ahead(surplus) => would_lose(format!("{surplus} bytes that are no proven fork")),
+        Relation::Unrelated => would_lose("data of an unrelated history".into()),
     }
 }
 
-/// A loss is reported, not smaller than the facts show it.
+/// Ok if the action reports at least the loss that the facts show.
 fn reports_surplus(follow: &Follow, surplus: u64) -> Result<(), String> {
     let reported = follow.discards_bytes;
     ensure(reported.is_some_and(|reported| reported >= surplus), || {
         let reported = reported.map_or_else(|| "an unknown number".into(), |bytes| bytes.to_string());
-        format!("{} gives up {surplus} bytes, and {reported} are reported", follow.id)
+        format!("{} would lose {surplus} bytes, but the plan reports {reported}", follow.id)
     })
 }
 
-/// It names this very master, so it copies it with or without a command; unless that would be a bad end for
-/// its data.
+/// True if the replica names this master already, so it copies it with or without the command; and if the
+/// master has keys or a related history, so that the command does not make it copy an empty stranger.
 fn is_attached_to(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>) -> bool {
     let names_only_it = instance.is_replica()
         && matches!(&instance.names, Named::Members(there) if there.len() == 1)
@@ -161,8 +167,9 @@ fn is_attached_to(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_
     names_only_it && (is_related || master.has_keys())
 }
 
-/// What it has is on record as given up: its role was taken, it came back as less than it was, or a person
-/// says so.
+/// True if its data is known to be given up: the last failover replaced it, or it is the recorded master,
+/// came back under another run id and has no more keys than the new master, or the user lists it in
+/// `discard`.
 fn is_discarded(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>) -> bool {
     let observation = case.scene.observation;
     let was_replaced = observation
@@ -176,21 +183,25 @@ fn is_discarded(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>)
     was_replaced || came_back_as_less || case.scene.may_be_discarded(instance)
 }
 
-/// A restart with an append-only file gives all data back under a new history. What tells such a copy from a
-/// stranger's: it says that it is nobody's but a member's replica, and copies nobody; or its Pod started
-/// since the record was made. Nothing came to it since, or it is the master on record that restarted. And it
-/// holds no more than the master, which is a complete copy then, as far as anybody can tell.
+/// True for a copy of this group that restarted from an append-only file: it has all its data back under a
+/// new history. What distinguishes it from an instance of another group:
+///
+/// 1. It is a replica with its link down that names no outsider; or its Pod started after the record was
+///    made.
+/// 2. It has received no write since (offset 0 or 1), or the instance to follow is the recorded master.
+/// 3. It has no more keys than the instance to follow, which is a complete copy then, as far as keys can
+///    show.
 fn is_restarted_copy(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>) -> bool {
     let is_orphan =
-        instance.is_replica() && instance.facts.link_up == Some(false) && instance.names != Named::Stranger;
+        instance.is_replica() && instance.facts.link_up == Some(false) && instance.names != Named::Outsider;
     let started_us = instance.uptime_s.map(|uptime_s| uptime_s.saturating_mul(1_000_000));
     let record = case.scene.observation.published();
     let is_restarted_pod = instance.pod.is_some()
         && started_us.zip(record).is_some_and(|(started_us, record)| started_us < record.age_us);
     let has_no_more = instance.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs);
     let is_untouched = instance.history().is_some_and(|history| history.offset <= 1);
-    let is_on_record = record.is_some_and(|record| record.master == master.id);
-    let is_restart = (is_orphan || is_restarted_pod) && (is_untouched || is_on_record);
+    let is_recorded = record.is_some_and(|record| record.master == master.id);
+    let is_restart = (is_orphan || is_restarted_pod) && (is_untouched || is_recorded);
     is_restart
         && instance.relation(master) == Some(Relation::Unrelated)
         && has_no_more

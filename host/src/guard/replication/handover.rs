@@ -1,5 +1,5 @@
-//! Whether a living master may hand its role over: to its own attached replica, for a reason that is on
-//! record.
+//! Whether a living master may hand its role over: only to its own attached replica, and only for a reason
+//! that the Observation shows. Must not judge an election.
 
 use crate::contract::Handover;
 use crate::guard::{Case, ensure};
@@ -16,23 +16,24 @@ pub(in crate::guard) fn handover_in_sync(case: &Case<'_>) -> Result<(), String> 
         let shares_history = target.relation(source).is_some_and(|relation| relation != Relation::Unrelated);
         let is_asked_for = is_requested(case, handover, true);
         let conditions = [
-            (source.answers_as_master(), "the old master does not answer as one"),
-            (!case.scene.is_amnesic(source), "the old master lost its data"),
+            (source.answers_as_master(), "the source does not answer as a master"),
+            (!case.scene.is_amnesic(source), "the source came back without its data"),
             (!source.facts.in_failover && !facts.in_failover, "one of the two takes part in a FAILOVER"),
             (
                 target.answers_as_replica() && case.scene.names(target, source.id),
-                "the target does not answer as its replica",
+                "the target does not answer as a replica of the source",
             ),
             (facts.link_up == Some(true), "the target's link is not up"),
             (!target.is_loading && !facts.is_syncing, "the target is still copying"),
-            (shares_history, "the target does not share the history"),
+            (shares_history, "the target does not share the source's history"),
             (
                 is_asked_for || facts.priority.is_some_and(|priority| priority > 0),
-                "the target has priority 0, or none that is known, and was not asked for",
+                "the target's priority is 0 or unknown, and no request names it",
             ),
             (
                 has_reason(case, handover),
-                "nobody asked for it, nobody is terminating, and no failover meant the target",
+                "no switchover is requested, the source is not terminating, and the last failover was not \
+                 meant for the target",
             ),
         ];
         for (holds, why) in conditions {
@@ -53,7 +54,7 @@ fn has_reason(case: &Case<'_>, handover: &Handover) -> bool {
     is_terminating || was_meant || is_requested(case, handover, false)
 }
 
-/// A person asked for a switchover: to this very target, or (unless `by_name`) to whoever is best.
+/// True if a switchover is requested: to this target, or (unless `by_name`) to the best replica.
 fn is_requested(case: &Case<'_>, handover: &Handover, by_name: bool) -> bool {
     case.scene.observation.switchover.as_ref().is_some_and(|switchover| match &switchover.target {
         Some(target) => *target == handover.target,

@@ -1,25 +1,45 @@
-//! Which of those that answer as masters are none that counts: back without their data, or never part of the
-//! group.
+//! Which instances that report role master do not count as one: those that came back without their data, and
+//! those that were never part of the group. Must not judge a replica's end.
+//!
+//! Why amnesia needs a witness. A master that restarts with an empty or older data set looks like any master:
+//! 1. Redis-1, the master without persistence, is restarted by its supervisor within the hang limit.
+//! 2. It answers as a master, with a new run id, a new replication id and no keys.
+//! 3. Redis-2 reconnects, starts a full sync, and deletes its complete copy.
+//!
+//! So between steps 2 and 3 a replica that still has the data is the only evidence. It counts as a witness if
+//! it has more keys and an unrelated history, or is ahead in the same history; and if the record, the name of
+//! its master or its broken link ties it to this instance. Without such a tie a replica of another group,
+//! which has more keys too, would unseat a healthy master.
 
 use crate::guard::scene::{Instance, Scene};
 use failover_core::facts::Relation;
 
 impl Scene<'_> {
-    /// Whether this is the very process that was made known as the master.
+    /// True if this very process (same run id) is the published master.
     pub fn is_published(&self, instance: &Instance<'_>) -> bool {
         self.observation.published().is_some_and(|record| {
             record.master == instance.id && instance.run_id == Some(record.run_id.as_str())
         })
     }
 
-    /// Whether its history is the one on record, or grew out of it. False without a record.
-    pub fn knows_record(&self, instance: &Instance<'_>) -> bool {
+    /// True if its history is the recorded one, or grew out of it. False without a record.
+    pub fn has_recorded_history(&self, instance: &Instance<'_>) -> bool {
         let record = self.observation.published();
         record
             .is_some_and(|record| instance.facts.history.is_some_and(|history| history.knows(&record.replid)))
     }
 
-    /// A master that came back without what an answering replica still has.
+    /// True for a master that came back without data that an answering replica still has.
+    ///
+    /// 1. It answers as a master.
+    /// 2. A complete replica is ahead of it in its own history: it was wound back ([`Self::is_wound_back`]).
+    /// 3. Else: it has not the recorded history, and no other data holder shares its history. The latter is
+    ///    not required of the recorded master while another instance has the recorded history.
+    /// 4. And a replica with an unrelated history has more keys. If any instance has the recorded history,
+    ///    this replica must have it.
+    /// 5. And something ties the two. For the recorded master: it has a new run id, and the replica has the
+    ///    recorded history or names it, or it is empty. For another instance: one with the recorded history
+    ///    answers; or the replica names it, and its link broke before the instance started.
     pub fn is_amnesic(&self, instance: &Instance<'_>) -> bool {
         if !instance.answers_as_master() {
             return false;
@@ -27,12 +47,12 @@ impl Scene<'_> {
         if self.answering().any(|witness| self.is_wound_back(instance, witness)) {
             return true;
         }
-        if self.knows_record(instance) {
+        if self.has_recorded_history(instance) {
             return false;
         }
-        // A foreigner with more keys bears no witness while anybody has the history on record, or a copy of
-        // this one's.
-        let heirs_answer = self.answering().any(|other| self.knows_record(other));
+        // A replica of a foreign history is no witness while another instance has the recorded history, or a
+        // copy of this one's data.
+        let heirs_answer = self.answering().any(|other| self.has_recorded_history(other));
         let keeps_a_copy = |other: &Instance<'_>| {
             other.id != instance.id
                 && other.has_keys()
@@ -44,34 +64,34 @@ impl Scene<'_> {
         }
         let contradicts_record = |witness: &Instance<'_>| match self.observation.published() {
             Some(record) if record.master == instance.id => {
-                let would_be_lost = self.knows_record(witness)
+                let would_be_lost = self.has_recorded_history(witness)
                     || self.names(witness, instance.id)
                     || instance.keys == Some(0);
                 would_be_lost && instance.run_id.is_some_and(|run_id| run_id != record.run_id)
             }
             Some(_) if heirs_answer => true,
-            // No record tells: then it must be younger than the broken link of whom it would wipe.
+            // Without a record, it must have started after the link broke of the replica that it would wipe.
             Some(_) | None => self.names(witness, instance.id) && is_younger(instance, witness),
         };
         self.answering().any(|witness| {
             witness.is_replica()
                 && instance.keys.zip(witness.keys).is_some_and(|(own, theirs)| own < theirs)
                 && instance.relation(witness) == Some(Relation::Unrelated)
-                && (!heirs_answer || self.knows_record(witness))
+                && (!heirs_answer || self.has_recorded_history(witness))
                 && contradicts_record(witness)
         })
     }
 
-    /// The master on record came back at an earlier place of the history, as from an old snapshot, and took
-    /// less since than an answering copy would lose. Within one replication id a larger offset is only
-    /// the younger sample.
+    /// True if the recorded master came back at an earlier position of its history, as from an old snapshot,
+    /// and has received less since than an answering copy would lose. Within one replication id a larger
+    /// offset is only the younger sample.
     fn is_wound_back(&self, instance: &Instance<'_>, witness: &Instance<'_>) -> bool {
         let record = self.observation.published();
         let is_new_run = match record {
             Some(record) => {
                 record.master == instance.id
                     && instance.run_id.is_some_and(|run_id| run_id != record.run_id)
-                    && self.knows_record(witness)
+                    && self.has_recorded_history(witness)
             }
             None => self.names(witness, instance.id) && is_younger(instance, witness),
         };
@@ -88,14 +108,17 @@ impl Scene<'_> {
             }
     }
 
-    /// A master that no record and no history ties to the group, beside `other`. An empty one is a stray
-    /// where `other` has something to lose, or where nobody names it; one with data only where nobody
-    /// names it and `other` is on record, its heir, one of several that belong together, or the richer
-    /// one in a group that has a record.
+    /// True for a master that no record and no history ties to the group, compared with `other`:
+    ///
+    /// 1. It is not the published process, has not the recorded history, and is unrelated to `other`.
+    /// 2. If it is empty: `other` has keys, or no replica names it.
+    /// 3. If it has keys: no replica names it, and `other` is the recorded master or has its history, or
+    ///    shares a history with a replica while this one shares none, or has more keys in a group that has a
+    ///    record.
     pub fn is_stray(&self, instance: &Instance<'_>, other: &Instance<'_>) -> bool {
         let is_named =
             || self.answering().any(|follower| follower.is_replica() && self.names(follower, instance.id));
-        // Others with data belong together, and this one to none of them.
+        // Other data holders share a history, and this one shares none.
         let shares = |one: &Instance<'_>, two: &Instance<'_>| {
             one.relation(two).is_some_and(|relation| relation != Relation::Unrelated)
         };
@@ -117,18 +140,19 @@ impl Scene<'_> {
         let is_worth_less = || match instance.keys {
             Some(0) => other.has_keys() || !is_named(),
             Some(_) | None => {
-                (self.knows_record(other) || is_on_record() || is_richer() || is_tied()) && !is_named()
+                (self.has_recorded_history(other) || is_on_record() || is_richer() || is_tied())
+                    && !is_named()
             }
         };
         instance.answers_as_master()
             && !self.is_published(instance)
-            && !self.knows_record(instance)
+            && !self.has_recorded_history(instance)
             && instance.relation(other) == Some(Relation::Unrelated)
             && is_worth_less()
     }
 
-    /// A former master: neither the record nor any replica knows it, and `other` is of a later generation of
-    /// its history.
+    /// True for a former master: neither the record nor a replica names it, and `other` has a later
+    /// generation of its history.
     pub fn is_former(&self, instance: &Instance<'_>, other: &Instance<'_>) -> bool {
         let is_on_record = self.observation.published().is_some_and(|record| record.master == instance.id);
         let grew_out_of_it = other
@@ -137,11 +161,11 @@ impl Scene<'_> {
             .is_some_and(|(other, own)| other.former.is_some_and(|(id, _)| id == own.replid));
         let is_named =
             || self.answering().any(|follower| follower.is_replica() && self.names(follower, instance.id));
-        !is_on_record && !self.knows_record(instance) && grew_out_of_it && !is_named()
+        !is_on_record && !self.has_recorded_history(instance) && grew_out_of_it && !is_named()
     }
 }
 
-/// It started no earlier than the witness's link broke. Both count whole seconds.
+/// True if the instance started no earlier than the witness's link broke. Both count whole seconds.
 fn is_younger(instance: &Instance<'_>, witness: &Instance<'_>) -> bool {
     instance
         .uptime_s

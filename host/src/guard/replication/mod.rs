@@ -1,5 +1,5 @@
-//! What the guard holds against a plan for one master and its replicas: the claim to the role, the candidate, the
-//! data of the others. Each file has the checks of one question; none repairs a plan.
+//! The guard's checks of a plan for one master and its replicas: the claims to the role, the candidate, the
+//! data of the other members. Each file answers one question; none repairs a plan.
 
 pub(super) mod candidate;
 pub(super) mod evidence;

@@ -1,5 +1,5 @@
-//! The shape of a plan: who changes its role, and who follows whom, stage by stage. Must not look at offsets
-//! or evidence.
+//! The shape of a plan: role changes and the replicas' masters, stage by stage. Must not read offsets or
+//! evidence.
 
 use crate::contract::{Action, RoleChange};
 use crate::guard::{Case, ensure};
@@ -22,17 +22,17 @@ pub(in crate::guard) fn one_promotion(case: &Case<'_>) -> Result<(), String> {
                 }
                 RoleChange::Follow { id, master: _ } => {
                     following.insert(id);
-                    ensure(moved.insert(id), || format!("{id} is told twice in one stage whom to follow"))?;
+                    ensure(moved.insert(id), || format!("{id} gets two masters to follow in one stage"))?;
                 }
             }
         }
         ensure(changes <= 1, || format!("a stage changes the master {changes} times"))?;
         ensure(!handed.iter().any(|id| moved.contains(id)), || {
-            "a stage hands a role over and moves one of the two elsewhere".into()
+            "a stage has a handover, and lets its source or target follow another instance".into()
         })?;
     }
     match promoted.intersection(&following).next() {
-        Some(id) => Err(format!("{id} is to be promoted and to follow")),
+        Some(id) => Err(format!("{id} is to be promoted and to become a replica, in one plan")),
         None => Ok(()),
     }
 }
@@ -54,7 +54,7 @@ pub(in crate::guard) fn star(case: &Case<'_>) -> Result<(), String> {
                     ensure(id != master, || format!("{id} would follow itself"))?;
                     let center = *center.get_or_insert(master);
                     ensure(center == master, || {
-                        format!("a stage has two masters to follow, {center} and {master}")
+                        format!("a stage lets replicas follow two masters, {center} and {master}")
                     })?;
                     leaving.insert(id);
                 }
@@ -62,10 +62,10 @@ pub(in crate::guard) fn star(case: &Case<'_>) -> Result<(), String> {
         }
         if let Some(center) = center {
             ensure(masters.contains(center), || {
-                format!("{center} is to be followed and is no master by then")
+                format!("{center} is to be followed, but is no master by then")
             })?;
             ensure(!leaving.contains(center), || {
-                format!("{center} is to be followed and gives up its role")
+                format!("{center} is to be followed, but gives up its role in the same stage")
             })?;
         }
         masters.retain(|id| !leaving.contains(id));
