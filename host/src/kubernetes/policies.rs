@@ -34,7 +34,7 @@ pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'st
         Some(Identity { of: (object.namespace().unwrap_or_default(), name.clone()), name })
     };
     let mut listed = Listed::default();
-    let told = watcher(api, watcher::Config::default()).default_backoff().flat_map(move |event| {
+    let events = watcher(api, watcher::Config::default()).default_backoff().flat_map(move |event| {
         let changes = match event {
             Ok(event) => listed.on(event, identity),
             Err(error) => {

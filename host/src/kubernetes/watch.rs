@@ -183,7 +183,7 @@ fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Watch
     let watched = watcher(all::<PartialObjectMeta<Secret>>(client, namespace), watcher::Config::default())
         .backoff(Pace::default());
     let mut listed = Listed::default();
-    let told = watched.flat_map(move |event| {
+    let events = watched.flat_map(move |event| {
         let any = match &event {
             Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => {
                 Some(WatchEvent::Secret(key(secret, secret.name_any())))

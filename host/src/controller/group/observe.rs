@@ -226,15 +226,15 @@ impl Reconciler {
 
     fn observe_report(&mut self, now: Moment, report: Report) -> bool {
         let Some(running) = &mut self.running else { return false };
-        let takeover = running.reporter.take(now, &report);
+        let change = running.reporter.take(now, &report);
         let events =
-            [events::of_report(&report), takeover.as_ref().map(events::of_takeover)].into_iter().flatten();
+            [events::of_report(&report), change.as_ref().map(events::of_master_change)].into_iter().flatten();
         // Of several operators the one that acts writes events.
         for event in events.filter(|_| self.snapshot.may_act) {
-            self.context.events.tell(self.snapshot.redis.object_ref(&()), event);
+            self.context.events.emit(self.snapshot.redis.object_ref(&()), event);
         }
-        let mut is_news = takeover.is_some();
-        self.snapshot.takeover = takeover.map(Arc::new).or(self.snapshot.takeover.take());
+        let mut is_news = change.is_some();
+        self.snapshot.master_change = change.map(Arc::new).or(self.snapshot.master_change.take());
         if let Report::Decided(decided) = &report {
             running.shadow(decided);
             // A refusal stays in the status when later decisions say nothing of it.

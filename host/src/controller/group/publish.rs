@@ -92,15 +92,15 @@ fn plan_status(
         }
         None => before,
     };
-    let before = match &snapshot.takeover {
-        Some(takeover) => failover::with_master_change(before, takeover),
+    let before = match &snapshot.master_change {
+        Some(master_change) => failover::with_master_change(before, master_change),
         None => before,
     };
     let before = match labels.epoch {
-        Some((epoch, us)) => failover::labelled(before, epoch, us),
+        Some((epoch, us)) => failover::with_publish_time(before, epoch, us),
         None => before,
     };
-    let of_pods = status::pods_in_trouble(&snapshot.redis, snapshot.pods.values().map(AsRef::as_ref));
+    let of_pods = status::pod_problems(&snapshot.redis, snapshot.pods.values().map(AsRef::as_ref));
     let found = snapshot.problems.values().flatten().cloned();
     let state = status::State {
         redis: &snapshot.redis,
@@ -108,7 +108,7 @@ fn plan_status(
         is_switching: snapshot.is_switching,
         problems: found.chain(labels.refused.clone()).chain(of_pods).collect(),
     };
-    status::standing(before, &state, now)
+    status::with_conditions(before, &state, now)
 }
 
 /// Writes the status, if the resource has another one.

@@ -42,7 +42,7 @@ pub struct Snapshot {
     /// How the shadow has answered so far.
     pub shadow: Option<ShadowStatus>,
     /// The newest change of master that has ended.
-    pub takeover: Option<Arc<MasterChange>>,
+    pub master_change: Option<Arc<MasterChange>>,
     /// The newest switchover that was taken up.
     pub switchover_id: Option<String>,
     /// Why it cannot be done.
@@ -78,7 +78,7 @@ impl Snapshot {
             decided: None,
             is_switching: false,
             shadow: None,
-            takeover: None,
+            master_change: None,
             switchover_id,
             switchover_refused,
             replication_user,

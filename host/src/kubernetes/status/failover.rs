@@ -57,7 +57,7 @@ pub fn refusal(decision: &Decision) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::published;
+    use super::super::with_record;
     use super::*;
     use crate::contract::{Evidence, Published};
     use crate::group::{Changed, Moment, Record};

@@ -8,8 +8,8 @@ use super::super::Context;
 use super::handover::HandoverRequest;
 use super::snapshot::{ObjectKey, Snapshot};
 use super::step::StepResult;
-use crate::kubernetes::apply::{apply as apply_object, delete_secret, is_taken};
-use crate::kubernetes::objects::{KINDS, Wanted, name, objects};
+use crate::kubernetes::apply::{apply as apply_object, delete_secret, is_foreign};
+use crate::kubernetes::objects::{KINDS, Desired, name, objects};
 use crate::kubernetes::pods::revision;
 use crate::kubernetes::status::Problem;
 use kube::ResourceExt;
@@ -49,9 +49,9 @@ impl Objects {
         };
         let mut view = ObjectsView::new(snapshot, wanted, &self.0, replicas, handover.is_due(now));
         let mut is_well = true;
-        for (key, is_taken) in observe(context, snapshot, &unclaimed(&view)).await {
-            match is_taken {
-                Ok(is_taken) => _ = view.is_taken.insert(key, is_taken),
+        for (key, is_foreign) in observe(context, snapshot, &unclaimed(&view)).await {
+            match is_foreign {
+                Ok(is_foreign) => _ = view.is_foreign.insert(key, is_foreign),
                 Err(error) => {
                     is_well = false;
                     result.add(refused(&key, &error));
@@ -117,7 +117,7 @@ async fn observe(
     let mut observed = Vec::new();
     for (key, object) in objects {
         let _turn = context.turns.acquire().await;
-        observed.push((key.clone(), is_taken(&context.client, &snapshot.namespace(), object).await));
+        observed.push((key.clone(), is_foreign(&context.client, &snapshot.namespace(), object).await));
     }
     observed
 }
@@ -139,7 +139,7 @@ impl<'a> ObjectsView<'a> {
             applied,
             seen: &snapshot.seen,
             missing: &snapshot.missing,
-            is_taken: BTreeMap::new(),
+            is_foreign: BTreeMap::new(),
             hands_over_to: replicas.is_master_in_the_way.then(|| format!("{}-0", name(&snapshot.redis))),
             may_hand_over: is_handover_due && !snapshot.is_switching && !spec.paused,
             is_secret_over: !is_password_wanted && snapshot.is_healthy() && is_rolled(snapshot),
@@ -151,7 +151,7 @@ impl<'a> ObjectsView<'a> {
 fn wanted(snapshot: &Snapshot, replicas: i32) -> Result<Vec<(ObjectKey, Value)>, serde_json::Error> {
     let passwords = snapshot.secrets.as_ref().map(|secrets| &secrets.passwords);
     let master = snapshot.master().and_then(|master| snapshot.address(master));
-    let all = objects(&Wanted {
+    let all = objects(&Desired {
         redis: &snapshot.redis,
         replicas,
         master: master.as_deref(),

@@ -19,9 +19,9 @@ pub fn plan(view: &ObjectsView<'_>) -> Vec<ObjectStep> {
     let mut steps = Vec::new();
     let mut are_all_ours = true;
     for (key, object) in view.wanted.iter().filter(|(key, object)| !view.is_so(key, object)) {
-        let (is_seen, is_taken) = (view.seen.contains_key(key), view.is_taken.get(key));
+        let (is_seen, is_foreign) = (view.seen.contains_key(key), view.is_foreign.get(key));
         let starts_pods = key.0 == "StatefulSet" && !is_seen;
-        match is_taken {
+        match is_foreign {
             Some(true) if !is_seen => {
                 are_all_ours = false;
                 steps.push(ObjectStep::Leave(name_taken(&view.resource, key)));
@@ -77,7 +77,7 @@ pub struct ObjectsView<'a> {
     /// Objects that were there and are not.
     pub missing: &'a BTreeSet<ObjectKey>,
     /// Whether a name is another's, of those that [`unclaimed`] lists. Absent: that is not known.
-    pub is_taken: BTreeMap<ObjectKey, bool>,
+    pub is_foreign: BTreeMap<ObjectKey, bool>,
     /// The master's Pod would go, so it hands over to this one first.
     pub hands_over_to: Option<String>,
     pub may_hand_over: bool,
@@ -146,7 +146,7 @@ mod tests {
         applied: BTreeMap<ObjectKey, (Value, u64)>,
         seen: BTreeMap<ObjectKey, u64>,
         missing: BTreeSet<ObjectKey>,
-        is_taken: BTreeMap<ObjectKey, bool>,
+        is_foreign: BTreeMap<ObjectKey, bool>,
         hands_over_to: Option<String>,
         may_hand_over: bool,
         is_secret_over: bool,
@@ -159,7 +159,7 @@ mod tests {
             applied: kinds.iter().map(|kind| (key(kind), (json!({ "kind": kind }), 5))).collect(),
             seen: kinds.iter().map(|kind| (key(kind), 5)).collect(),
             missing: BTreeSet::new(),
-            is_taken: BTreeMap::new(),
+            is_foreign: BTreeMap::new(),
             hands_over_to: None,
             may_hand_over: true,
             is_secret_over: false,
@@ -168,8 +168,8 @@ mod tests {
 
     /// Nothing was applied or seen, and both names are free.
     fn new() -> Facts {
-        let is_taken = ["ConfigMap", "StatefulSet"].map(|kind| (key(kind), false));
-        Facts { applied: BTreeMap::new(), seen: BTreeMap::new(), is_taken: is_taken.into(), ..settled() }
+        let is_foreign = ["ConfigMap", "StatefulSet"].map(|kind| (key(kind), false));
+        Facts { applied: BTreeMap::new(), seen: BTreeMap::new(), is_foreign: is_foreign.into(), ..settled() }
     }
 
     fn with(mut facts: Facts, change: impl FnOnce(&mut Facts)) -> Facts {
@@ -184,7 +184,7 @@ mod tests {
             applied: &facts.applied,
             seen: &facts.seen,
             missing: &facts.missing,
-            is_taken: facts.is_taken.clone(),
+            is_foreign: facts.is_foreign.clone(),
             hands_over_to: facts.hands_over_to.clone(),
             may_hand_over: facts.may_hand_over,
             is_secret_over: facts.is_secret_over,
@@ -233,23 +233,23 @@ mod tests {
                 with(settled(), |facts| {
                     facts.seen.remove(&config());
                     facts.missing.insert(config());
-                    facts.is_taken.insert(config(), false);
+                    facts.is_foreign.insert(config(), false);
                 }),
                 &["apply ConfigMap"],
             ),
             (
                 "another's has its name: it is left alone, and no Pod starts",
-                with(new(), |facts| _ = facts.is_taken.insert(config(), true)),
+                with(new(), |facts| _ = facts.is_foreign.insert(config(), true)),
                 &["NameTaken"],
             ),
             (
                 "the StatefulSet's name is taken",
-                with(new(), |facts| _ = facts.is_taken.insert(key("StatefulSet"), true)),
+                with(new(), |facts| _ = facts.is_foreign.insert(key("StatefulSet"), true)),
                 &["apply ConfigMap", "NameTaken"],
             ),
             (
                 "whether its name is taken is not known: it is not created, and no Pod starts",
-                with(new(), |facts| _ = facts.is_taken.remove(&config())),
+                with(new(), |facts| _ = facts.is_foreign.remove(&config())),
                 &[],
             ),
             (
@@ -257,7 +257,7 @@ mod tests {
                 with(settled(), |facts| {
                     facts.applied.clear();
                     facts.seen.remove(&config());
-                    facts.is_taken.insert(config(), true);
+                    facts.is_foreign.insert(config(), true);
                 }),
                 &["NameTaken", "apply StatefulSet"],
             ),
