@@ -1,4 +1,4 @@
-//! What happens to the resources and to what belongs to them, as a stream of who must be looked at again.
+//! What happens to the resources and to what belongs to them, as one stream of events by resource.
 
 use super::apply::version;
 use super::crd::{Redis, parse};
@@ -46,9 +46,9 @@ pub enum WatchEvent {
     Secret(Key),
     /// A node is there, or has changed.
     Node(String, Place),
-    /// Everything of the kind that exists has been told, and so has the end of what does not.
+    /// A list is complete: everything of the kind that exists was an event, and so was the end of what does not.
     Listed(&'static str),
-    /// The right to list or to watch a kind is missing. Told again with each try.
+    /// The right to list or to watch a kind is missing. Repeated with each try.
     Refused(&'static str),
 }
 
@@ -201,8 +201,8 @@ fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Watch
     told.boxed()
 }
 
-/// Facts for policies, and nothing that anything waits for: what is gone is not told, and what fails is tried
-/// again at leisure.
+/// Facts for policies that nothing waits for: a node that is gone is no event, and what fails is retried at
+/// leisure.
 fn nodes(client: &Client) -> BoxStream<'static, WatchEvent> {
     let watched = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
     let told = watched.filter_map(async |event| match event {
@@ -242,7 +242,7 @@ impl Backoff for Pace {
 const PACE_DOUBLINGS_MAX: u32 = 4;
 
 fn problem(kind: &'static str, error: &watcher::Error) -> Option<WatchEvent> {
-    tracing::warn!(kind, %error, "watch interrupted; it is tried again");
+    tracing::warn!(kind, %error, "watch interrupted, will retry");
     let refusal = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
     match error {
         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {

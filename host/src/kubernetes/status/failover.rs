@@ -1,5 +1,4 @@
-//! What came of a change of master, or of a request for one, as the status has it: told once, when it has
-//! ended.
+//! What came of a change of master, or of a request for one, as the status has it: written when it has ended.
 
 use crate::contract::{Decision, RequestState};
 use crate::kubernetes::crd::{LastFailover, RedisStatus, Timeline};
@@ -36,7 +35,7 @@ pub fn taken_over(before: RedisStatus, takeover: &MasterChange) -> RedisStatus {
     RedisStatus { last_failover: before.last_failover.map(told), ..before }
 }
 
-/// The status after the Pods' labels told of that epoch. Labels that are mended later are no part of the
+/// The status after the Pods' labels followed that epoch. Labels that are mended later are no part of the
 /// change.
 pub fn labelled(before: RedisStatus, epoch: u64, publish_us: i64) -> RedisStatus {
     if !before.published.as_ref().is_some_and(|published| u64::try_from(published.epoch) == Ok(epoch)) {

@@ -59,7 +59,7 @@ pub fn decided(
     }
 }
 
-/// The status after the group's truth was made known.
+/// The status after the group published a record.
 pub fn published(before: RedisStatus, record: &Record, now: Timestamp) -> RedisStatus {
     let at = |age_us: u64| text(now - SignedDuration::from_micros(i64::try_from(age_us).unwrap_or(i64::MAX)));
     let last_failover = record.last_failover.as_ref().map(|last| LastFailover {
@@ -80,7 +80,7 @@ pub fn published(before: RedisStatus, record: &Record, now: Timestamp) -> RedisS
         epoch: i64::try_from(published.epoch).unwrap_or(i64::MAX),
         at: at(published.age_us),
     };
-    // The same change as before keeps the moment that it was first told with.
+    // The same change as before keeps the moment that it was first written with.
     let is_known = |new: &LastFailover| {
         before
             .last_failover
@@ -211,8 +211,8 @@ fn last_words(container: &ContainerStatus) -> Option<String> {
     (!words.is_empty()).then(|| shortened(&words, LAST_WORDS_BYTES_MAX))
 }
 
-/// Tells of a resource that is not understood and that nobody looks after. Tried once: it is told of again
-/// when it changes.
+/// Writes the conditions of a resource that is not understood and has no reconciler. Tried once: the next change
+/// of the resource is the next try.
 pub async fn refuse(client: Client, (namespace, name): (String, String), error: String) {
     let condition = |type_: &str, status: &str| {
         let (reason, message) = ("InvalidSpec".into(), error.clone());
@@ -257,7 +257,7 @@ const WAITING: &[&str] = &[
 ];
 const LAST_LINES: usize = 3;
 const LAST_WORDS_BYTES_MAX: usize = 300;
-/// Kubernetes takes 32 KiB; nobody reads more than this.
+/// Kubernetes takes 32 KiB; no person reads more than this.
 const MESSAGE_BYTES_MAX: usize = 2048;
 
 /// A reason as conditions and events write it: `master-dead` is `MasterDead`.

@@ -26,7 +26,7 @@ pub fn plan(view: &ObjectsView<'_>) -> Vec<ObjectStep> {
                 are_all_ours = false;
                 steps.push(ObjectStep::Leave(name_taken(&view.resource, key)));
             }
-            // The call that failed is told already.
+            // The call that failed is a problem of its own already.
             None if !is_seen => are_all_ours = false,
             Some(_) | None if starts_pods && !are_all_ours => {}
             Some(_) | None => steps.push(ObjectStep::Apply {
@@ -243,12 +243,12 @@ mod tests {
                 &["NameTaken"],
             ),
             (
-                "the StatefulSet's name is taken",
+                "the StatefulSet's name is another's",
                 with(new(), |facts| _ = facts.is_taken.insert(key("StatefulSet"), true)),
                 &["apply ConfigMap", "NameTaken"],
             ),
             (
-                "whether its name is taken is not known: it is not created, and no Pod starts",
+                "whether its name is free is not known: it is not created, and no Pod starts",
                 with(new(), |facts| _ = facts.is_taken.remove(&config())),
                 &[],
             ),
