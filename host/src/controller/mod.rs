@@ -1,5 +1,5 @@
-//! Looks after all Redis resources: one task for each, so that one that is stuck delays nobody. The only one
-//! that sees all.
+//! Dispatches watch events to reconcilers: one task for each Redis resource, so that one that is stuck delays
+//! no other.
 
 pub mod policy;
 
@@ -29,11 +29,11 @@ struct Controller {
     context: Arc<Context>,
     authority: Receiver<bool>,
     reconcilers: BTreeMap<Key, Handle>,
-    /// Pods may be told of before what they belong to.
+    /// Pods may be observed before the resource that they belong to.
     pods: BTreeMap<Key, BTreeMap<String, Arc<Pod>>>,
     revisions: BTreeMap<Key, String>,
     nodes: BTreeMap<String, Place>,
-    /// Who has not seen all of these yet, cannot take over.
+    /// An operator that has not seen all of these cannot take over, so it is not ready.
     lists: Vec<(&'static str, Dependency)>,
 }
 
@@ -68,7 +68,7 @@ impl Controller {
                     namespace = key.0,
                     name = key.1,
                     error,
-                    "not understood; what was wanted before stands"
+                    "resource not understood, its last version stands"
                 );
                 if self.reconcilers.contains_key(&key) {
                     self.tell(&key, Observed::Invalid(error));
@@ -112,7 +112,7 @@ impl Controller {
 
     fn want(&mut self, key: Key, redis: Arc<Redis>) {
         if redis.metadata.deletion_timestamp.is_some() {
-            // Its objects go with it; until they are gone nobody repairs them.
+            // Its objects go with it; until they are gone, they are not repaired.
             self.reconcilers.remove(&key);
             return;
         }

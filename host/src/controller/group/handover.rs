@@ -23,7 +23,7 @@ impl HandoverRequest {
     }
 }
 
-/// Longer than a handover takes under load, and short enough for a person who watches a rollout.
+/// Longer than a handover takes under load, and short enough for a person that watches a rollout.
 const REPEAT_AFTER: Duration = Duration::from_secs(3);
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ use handover::HandoverRequest;
 use kube::ResourceExt;
 use live_config::LiveConfig;
 use objects::Objects;
-use observe::{Finding, Inputs, SecretReader};
+use observe::{Finding, Inputs, News, SecretReader};
 use publish::Publisher;
 use rollout::roll;
 use running::RunningGroup;
@@ -70,20 +70,25 @@ pub async fn reconcile(
     let (findings, found) = unbounded();
     let mut inputs = Inputs::new(observed, found, authority, context.policies.changes());
     let mut reconciler = Reconciler::new(Arc::clone(&context), redis, findings.clone());
-    let (snapshots, newest) = watch::channel(reconciler.snapshot.clone());
+    let (to_publish, newest) = watch::channel(reconciler.snapshot.clone());
+    let (to_maintain, newest_to_maintain) = watch::channel(reconciler.snapshot.clone());
     let mut tasks = JoinSet::new();
-    tasks.spawn(publish_newest(Arc::clone(&context), newest.clone()));
-    tasks.spawn(maintain_newest(context, newest, findings));
+    tasks.spawn(publish_newest(Arc::clone(&context), newest));
+    tasks.spawn(maintain_newest(context, newest_to_maintain, findings));
     while let Some(input) = inputs.next(&mut reconciler.running).await {
         // 1. Observe. Calls nothing.
-        if !reconciler.observe(input) {
+        let mut news = reconciler.observe(input);
+        if news == News::Nothing {
             continue;
         }
-        inputs.ready().for_each(|observed| reconciler.observe_change(observed));
-        reconciler.snapshot.may_act = inputs.may_act();
+        inputs.ready().for_each(|observed| news = news.max(reconciler.observe_change(observed)));
+        news = news.max(reconciler.observe_authority(inputs.may_act()));
         // 2. Drive. Calls nothing: the group has a task and connections of its own.
         reconciler.drive();
-        snapshots.send_replace(reconciler.snapshot.clone());
+        to_publish.send_replace(reconciler.snapshot.clone());
+        if news == News::Everything {
+            to_maintain.send_replace(reconciler.snapshot.clone());
+        }
     }
 }
 

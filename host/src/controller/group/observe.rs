@@ -67,6 +67,24 @@ pub enum Input {
     Shadow,
 }
 
+/// What an input changes. Positions of the replication stream are published all the time, and each write of the
+/// status is observed as well: neither gives objects or rollouts any work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum News {
+    /// The snapshot is as it was.
+    Nothing,
+    /// What only the status shows or holds.
+    Status,
+    /// Anything else.
+    Everything,
+}
+
+impl News {
+    fn if_so(is_news: bool) -> Self {
+        if is_news { Self::Everything } else { Self::Nothing }
+    }
+}
+
 /// All inputs of one reconciler.
 pub struct Inputs {
     observed: UnboundedReceiver<Observed>,
@@ -145,37 +163,48 @@ impl Reconciler {
         Self { context, snapshot, running: None, view, secrets }
     }
 
-    /// Whether it changes the snapshot, or what the group should know.
-    pub fn observe(&mut self, input: Input) -> bool {
+    /// Takes an input into the snapshot.
+    pub fn observe(&mut self, input: Input) -> News {
         match input {
             Input::Observed(observed) => self.observe_change(observed),
             Input::Group(GroupOutput::Record(record)) => {
-                self.snapshot.record = Some((record, Timestamp::now()));
+                self.snapshot.observe_record(record, Timestamp::now())
             }
-            Input::Group(GroupOutput::Report(now, report)) => return self.observe_report(now, report),
-            Input::Finding(finding) => self.observe_finding(finding),
-            Input::Authority | Input::Policies => {}
-            Input::Shadow => {
-                return self
-                    .running
-                    .as_ref()
-                    .is_some_and(|running| running.shadow_status() != self.snapshot.shadow);
+            Input::Group(GroupOutput::Report(now, report)) => News::if_so(self.observe_report(now, report)),
+            Input::Shadow => News::if_so(self.has_news_of_the_shadow()),
+            Input::Finding(finding) => {
+                self.observe_finding(finding);
+                News::Everything
             }
+            Input::Authority | Input::Policies => News::Everything,
         }
-        true
     }
 
-    /// Of what the watches show.
-    pub fn observe_change(&mut self, observed: Observed) {
+    fn has_news_of_the_shadow(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.shadow_status() != self.snapshot.shadow)
+    }
+
+    /// Whether this operator has authority now.
+    pub fn observe_authority(&mut self, may_act: bool) -> News {
+        let had = std::mem::replace(&mut self.snapshot.may_act, may_act);
+        News::if_so(had != may_act)
+    }
+
+    /// Takes what the watches show into the snapshot.
+    pub fn observe_change(&mut self, observed: Observed) -> News {
         let snapshot = &mut self.snapshot;
         match observed {
             Observed::Redis(redis) => {
                 let names = |redis: &Redis| (redis.spec.password.clone(), redis.spec.tls.clone());
                 let names_others = names(&redis) != names(&snapshot.redis);
+                let is_status_only = differs_by_status_only(&snapshot.redis, &redis);
                 snapshot.redis = redis;
-                snapshot.problems.remove(SPEC);
+                let was_invalid = snapshot.problems.remove(SPEC).is_some();
                 if names_others {
                     self.secrets.read(&self.context, &snapshot.redis);
+                }
+                if is_status_only && !was_invalid {
+                    return News::Status;
                 }
             }
             Observed::Invalid(message) => {
@@ -207,6 +236,7 @@ impl Reconciler {
             }
             Observed::Secret => self.secrets.read(&self.context, &snapshot.redis),
         }
+        News::Everything
     }
 
     fn observe_finding(&mut self, finding: Finding) {
@@ -250,9 +280,50 @@ impl Reconciler {
     }
 }
 
+/// Whether two versions of a resource have the same spec, labels and annotations.
+fn differs_by_status_only(one: &Redis, other: &Redis) -> bool {
+    let (one, other) = (one.meta(), other.meta());
+    one.generation.is_some()
+        && (&one.uid, one.generation, &one.labels, &one.annotations)
+            == (&other.uid, other.generation, &other.labels, &other.annotations)
+}
+
 /// The finders of problems.
 const SPEC: &str = "spec";
 const SECRETS: &str = "secrets";
 pub const POLICY: &str = "policy";
 pub const MAINTAIN: &str = "maintain";
 const SHADOW_EVERY: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::super::snapshot::fixture;
+    use super::*;
+    use crate::kubernetes::crd::RedisStatus;
+    use serde_json::json;
+
+    #[test]
+    fn a_write_of_the_status_gives_objects_no_work_and_any_other_change_does() {
+        let redis = |change: fn(&mut Redis)| {
+            let mut redis = fixture::redis(&json!({}));
+            redis.metadata.generation = Some(1);
+            change(&mut redis);
+            redis
+        };
+        let before = redis(|_| ());
+        let rows: [(&str, fn(&mut Redis), bool); 5] = [
+            ("its status", |redis| redis.status = Some(RedisStatus::default()), true),
+            ("its version", |redis| redis.metadata.resource_version = Some("7".into()), true),
+            ("its spec", |redis| redis.metadata.generation = Some(2), false),
+            (
+                "a label, which its objects get",
+                |redis| drop(redis.labels_mut().insert("a".into(), "b".into())),
+                false,
+            ),
+            ("another one of its name", |redis| redis.metadata.uid = Some("v".into()), false),
+        ];
+        for (fact, change, expected) in rows {
+            assert_eq!(differs_by_status_only(&before, &redis(change)), expected, "{fact}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! The group of a resource, running. What it should know goes to it at once, and waits for no API call.
+//! The running group of a resource: starts its driver, and sends it what changed. Waits for no API call.
 
 use super::super::Context;
 use super::super::policy::{Assignment, Shadow};
@@ -20,14 +20,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::task::AbortHandle;
 
-/// What it was told last: it is told anew when that changes.
+/// What the group was sent last: it is sent anew when it changes.
 pub struct RunningGroup {
     pub handle: GroupHandle,
     reports: Reports,
     records: UnboundedReceiver<Record>,
     pub reporter: Reporter,
     line: Arc<PolicyChain>,
-    /// Who was in front of it.
+    /// The digest of the policy in front.
     in_front: String,
     shadow: Option<Shadow>,
     names: GroupNames,
@@ -49,14 +49,14 @@ impl Drop for RunningGroup {
 /// What makes a Pod another member than before: its version, the revision that it should have, and its node.
 type Standing = (Option<String>, String, Option<Place>);
 
-/// What a group says.
+/// What comes from a group.
 pub enum GroupOutput {
     Report(Moment, Report),
     Record(Record),
 }
 
 impl RunningGroup {
-    /// Starts it, from what was made known before.
+    /// Starts it, from the record as last published.
     pub fn start(context: &Context, snapshot: &Snapshot, secrets: &Secrets, assignment: &Assignment) -> Self {
         let logins = secrets.passwords.logins();
         let mut settings = settings::settings(&snapshot.redis, Timestamp::now());
@@ -74,7 +74,7 @@ impl RunningGroup {
             hang_limit,
         };
         let (records_in, records) = unbounded();
-        // Nobody is left to be told when this fails.
+        // It fails when the reconciler has ended.
         let publish = move |_: Moment, record: Record| drop(records_in.unbounded_send(record));
         let names = GroupNames {
             namespace: wanted.0.namespace.clone(),
@@ -109,14 +109,14 @@ impl RunningGroup {
         }
     }
 
-    /// Who decided, for people.
+    /// Name and digest of the policy that decided, for people.
     pub fn title(&self, digest: &str) -> String {
         let line = self.line.line();
         let title = line.iter().find(|policy| policy.digest() == digest).map(|policy| policy.title());
         format!("{} {digest:.12}", title.unwrap_or("policy"))
     }
 
-    /// Asks it what it sees.
+    /// Asks the group for its observation.
     pub fn look(&self) -> ObserveFn {
         let handle = self.handle.clone();
         Arc::new(move |asking| handle.look(asking))
@@ -134,7 +134,7 @@ impl RunningGroup {
         self.shadow.as_ref().and_then(Shadow::shown)
     }
 
-    /// Tells it who decides, and who is asked beside.
+    /// Sends the policies that decide, and starts the shadow that the assignment names.
     pub fn serve(&mut self, context: &Context, assignment: Assignment) {
         let in_front = assignment.line.live().digest().to_owned();
         if !Arc::ptr_eq(&self.line, &assignment.line) || self.in_front != in_front {
@@ -156,7 +156,7 @@ impl RunningGroup {
             || self.certificate.is_some() != secrets.tls.is_some()
     }
 
-    /// Tells it what is known now.
+    /// Sends what has changed since it was sent last.
     pub fn tell(&mut self, snapshot: &Snapshot, secrets: &Secrets, parameters: &str) {
         let wanted = (settings::settings(&snapshot.redis, Timestamp::now()).wanted, parameters.to_owned());
         if self.wanted != wanted {
@@ -197,7 +197,7 @@ impl RunningGroup {
         self.reports.newest_decision()
     }
 
-    /// What it says next.
+    /// What comes from it next.
     pub async fn next(&mut self) -> GroupOutput {
         tokio::select! {
             biased;

@@ -48,7 +48,7 @@ impl Passwords {
         )
     }
 
-    /// Whether a Redis may have to be told.
+    /// Whether an instance has a password, or should have one.
     pub fn matter(&self) -> bool {
         self.wanted.is_some() || self.given.is_some()
     }
@@ -82,7 +82,7 @@ impl Secrets {
     }
 }
 
-/// How the instances prove who they are, and we to them.
+/// The certificates by which instances and the operator know each other.
 #[derive(Clone)]
 pub struct Identity {
     /// In this way first, then in those before.
@@ -95,18 +95,18 @@ pub struct Identity {
     pub digest: String,
 }
 
-/// What came of reading: nothing, if nobody may start without what is missing; and what the user has to do.
+/// What came of reading: nothing, if no instance may start without what is missing; and what the user has to do.
 pub type Read = (Option<Secrets>, Option<Problem>);
 
-/// Reads them, as often as it takes. Tells what came of it, and what the API server refuses.
-pub async fn read(client: &Client, redis: &Redis, tell: impl Fn(Read)) {
+/// Reads them, as often as it takes. Passes on what came of it, and what the API server refuses.
+pub async fn read(client: &Client, redis: &Redis, found: impl Fn(Read)) {
     loop {
         match try_read(client, redis).await {
-            Ok(read) => return tell(read),
+            Ok(read) => return found(read),
             Err(error) => {
-                tracing::warn!(name = redis.name_any(), %error, "secrets not read; it is tried again");
+                tracing::warn!(name = redis.name_any(), %error, "secrets not read, will retry");
                 if matches!(error, kube::Error::Api(_)) {
-                    tell((None, Some(Problem { reason: "SecretRefused", message: message(&error) })));
+                    found((None, Some(Problem { reason: "SecretRefused", message: message(&error) })));
                 }
             }
         }
@@ -134,7 +134,7 @@ async fn try_read(client: &Client, redis: &Redis) -> Result<Read, kube::Error> {
         Ok(wanted) => {
             (Some(Secrets { passwords: Passwords { wanted: Some(wanted), given, previous }, tls }), None)
         }
-        // What was there before goes on: nobody is locked out by a Secret that is gone.
+        // The password before it stays: a Secret that is gone locks no client out.
         Err(problem) => {
             let before = given.map(|password| Passwords {
                 wanted: Some(password.clone()),

@@ -1,6 +1,7 @@
-//! What is known of one resource at one moment. Whoever writes into the cluster gets the newest one and makes
-//! it true; what came in between does not matter.
+//! What is known of one resource at one moment. Each step gets the newest snapshot and makes it true; the ones
+//! in between do not matter.
 
+use super::observe::News;
 use super::secrets::Secrets;
 use crate::contract::{Decision, Health, Verdict};
 use crate::driver::GroupHandle;
@@ -25,19 +26,19 @@ pub type ObjectKey = (&'static str, String);
 pub struct Snapshot {
     pub redis: Arc<Redis>,
     pub pods: BTreeMap<String, Arc<Pod>>,
-    /// Those that the Pods run on.
+    /// The nodes that the Pods run on.
     pub nodes: BTreeMap<String, Place>,
-    /// The one that Pods should have.
+    /// The revision that Pods should have. Empty: not known yet.
     pub revision: String,
     /// The newest version of each object that was seen.
     pub seen: BTreeMap<ObjectKey, u64>,
     /// Objects that were there and are not.
     pub missing: BTreeSet<ObjectKey>,
-    /// The group's truth, and when it was told. None: nothing new since the status was read.
+    /// The record that the group published, and when. None: none since the status was read.
     pub record: Option<(Record, Timestamp)>,
     /// The newest decision that the status shows otherwise than the one before; which policy made it, and when.
     pub decided: Option<(Arc<DecisionRef>, String, Timestamp)>,
-    /// A switchover was asked for, and is not done.
+    /// A switchover was requested, and has not ended.
     pub is_switching: bool,
     /// How the shadow has answered so far.
     pub shadow: Option<ShadowStatus>,
@@ -45,13 +46,13 @@ pub struct Snapshot {
     pub master_change: Option<Arc<MasterChange>>,
     /// The newest switchover that was taken up.
     pub switchover_id: Option<String>,
-    /// Why it cannot be done.
+    /// Why that switchover was refused.
     pub switchover_refused: Option<String>,
-    /// As whom all instances let each other in, as of the last time that all did.
+    /// The ACL user of replication that all instances let in, as of the last time that all did.
     pub replication_user: Option<String>,
     /// None: not read yet.
     pub secrets: Option<Arc<Secrets>>,
-    /// What stands in the way, by who found it.
+    /// What stands in the way, by its finder.
     pub problems: BTreeMap<&'static str, Vec<Problem>>,
     pub may_act: bool,
     /// None: there is no group yet.
@@ -59,7 +60,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Of a resource that has just been told of.
+    /// Of a resource that was just observed.
     pub fn new(redis: Arc<Redis>) -> Self {
         let before = |of: fn(&RedisStatus) -> &Option<String>| {
             redis.status.as_ref().and_then(|status| of(status).clone())
@@ -93,7 +94,7 @@ impl Snapshot {
         self.redis.namespace().unwrap_or_default()
     }
 
-    /// Who was made known as master last, by us or by whoever was here before.
+    /// The master as last published, by this operator or its predecessor.
     pub fn master(&self) -> Option<&str> {
         let known = self.redis.status.as_ref().and_then(|status: &RedisStatus| status.published.as_ref());
         self.record
@@ -102,8 +103,8 @@ impl Snapshot {
             .or(known.map(|published| published.name.as_str()))
     }
 
-    /// As whom an instance that starts logs in to its master. None: as any client would, until all let each
-    /// other in.
+    /// The ACL user by which an instance that starts logs in to its master. None: as any client would, until all
+    /// instances let that user in.
     pub fn replication_user(&self) -> Option<&str> {
         let wanted = replication_user(&self.redis);
         self.replication_user.as_deref().filter(|known| wanted.as_deref() == Some(known))
@@ -114,6 +115,14 @@ impl Snapshot {
     pub fn switchover_to_send(&self) -> Option<&SwitchoverRequest> {
         let request = self.redis.spec.switchover.as_ref();
         request.filter(|request| self.may_act && self.switchover_id.as_ref() != Some(&request.id))
+    }
+
+    /// Takes a published record in. A newer position of the same master is for the status alone.
+    pub fn observe_record(&mut self, record: Record, now: Timestamp) -> News {
+        let published = |record: &Record| (record.published.epoch, record.published.master.clone());
+        let is_same = self.record.as_ref().is_some_and(|(before, _)| published(before) == published(&record));
+        self.record = Some((record, now));
+        if is_same { News::Status } else { News::Everything }
     }
 
     /// Takes the newest decision in. True: the status shows it otherwise than the one before. Looks at a group
@@ -144,18 +153,18 @@ impl Snapshot {
         self.switchover_refused.replace(refusal.clone()) != Some(refusal)
     }
 
-    /// As many are there as are wanted.
+    /// As many Pods exist as are wanted.
     pub fn is_whole(&self) -> bool {
         self.pods.len() == usize::try_from(self.redis.spec.replicas).unwrap_or(usize::MAX)
     }
 
-    /// Everybody is there and in sync.
+    /// The same, and the last verdict is healthy.
     pub fn is_healthy(&self) -> bool {
         self.is_whole()
             && self.decided.as_ref().is_some_and(|(decided, ..)| decided.decision.verdict == Verdict::Healthy)
     }
 
-    /// How one is. None: it has not been decided on.
+    /// The health of an instance. None: it has not been decided on.
     pub fn health(&self, pod: &str) -> Option<Health> {
         let (decided, ..) = self.decided.as_ref()?;
         decided.decision.members.iter().find(|member| member.id == pod).map(|member| member.health)

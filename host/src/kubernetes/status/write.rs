@@ -42,7 +42,19 @@ where
     });
     let written = async {
         let apply = PatchParams::apply(FIELD_MANAGER).force();
-        let applied = api.patch_status(&name, &apply, &Patch::Apply(whole)).await?;
+        let applied = match api.patch_status(&name, &apply, &Patch::Apply(whole)).await {
+            Err(kube::Error::Api(error)) if error.message.contains(UNDECLARED) => {
+                tracing::warn!(
+                    namespace,
+                    name,
+                    error = error.message,
+                    "custom resource definitions older than the operator: status written without new fields"
+                );
+                let merge = Patch::Merge(json!({ "status": status }));
+                return api.patch_status(&name, &PatchParams::default(), &merge).await;
+            }
+            applied => applied?,
+        };
         match plan_removal(applied.managed_fields(), &status) {
             None => Ok(applied),
             Some(removal) => {
@@ -92,6 +104,10 @@ fn collect_lacking(fields: &Value, object: &Value, removal: &mut Map<String, Val
         }
     }
 }
+
+/// The API server's words for an apply of a field that the definition lacks, which a merge patch may have: so the
+/// record of the published master is kept although the definitions were not upgraded first.
+const UNDECLARED: &str = "field not declared in schema";
 
 #[cfg(test)]
 mod tests {

@@ -32,7 +32,7 @@ pub async fn reload(
 
 /// `shown`: whether the instance shows the wanted certificate, or the refusal. `age`: since the certificate was
 /// seen first. `is_another`: an older one was seen before it. Then a match proves nothing until the kubelet's
-/// time is over, since other authorities under the same certificate cannot be told from the old ones.
+/// time is over, since other authorities under the same certificate look like the old ones.
 fn plan(shown: Result<bool, String>, age: Duration, is_another: bool) -> CertificateStep {
     let is_overdue = age >= KUBELET_TIME_MAX;
     match shown {

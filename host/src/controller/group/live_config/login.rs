@@ -120,7 +120,7 @@ mod tests {
                 vec![AddPassword, Use, NarrowPassword],
             ),
             (
-                "the password is taken away",
+                "the password is removed",
                 login("", true, Some("u")),
                 vec![AddUser, Use, NarrowUser, NarrowPassword],
             ),

@@ -55,7 +55,7 @@ impl LiveConfig {
             .is_some_and(|known| known.needs_a_start && Start::of(pod).as_ref() == Some(&known.start))
     }
 
-    /// As whom all that run log in to their master, if it is the same for all.
+    /// The ACL user that all running instances let in and log in as. None: not all have the same.
     pub fn replication_user(&self, snapshot: &Snapshot) -> Option<String> {
         user_of_all(&pods(snapshot), &self.known, self.user(snapshot).as_deref())
     }

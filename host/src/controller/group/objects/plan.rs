@@ -26,7 +26,7 @@ pub fn plan(view: &ObjectsView<'_>) -> Vec<ObjectStep> {
                 are_all_ours = false;
                 steps.push(ObjectStep::Leave(name_taken(&view.resource, key)));
             }
-            // The call that failed is told already.
+            // The call that failed is a problem of its own already.
             None if !is_seen => are_all_ours = false,
             Some(_) | None if starts_pods && !are_all_ours => {}
             Some(_) | None => steps.push(ObjectStep::Apply {

@@ -298,7 +298,7 @@ mod tests {
                 Rollout::Wait(Wait::NotHealthy),
             ),
             (
-                "a new Pod that does not run is waited for: no second one is taken away",
+                "a new Pod that does not run is waited for: no second one is replaced",
                 unwell(|view| (view.pods[2].is_old, view.pods[2].runs) = (false, false)),
                 Rollout::Wait(Wait::NotHealthy),
             ),
