@@ -1,5 +1,5 @@
-//! LossKind an instance is, each state with its proof. Losing sight of a server is not its death: what proves
-//! death, what only makes one suspect, and what is life are told apart here, for one instance at a time.
+//! How an instance is, each state with its proof. Losing sight of a server is not its death: what proves
+//! death, what only makes one suspect, and what is life is kept apart here, for one instance at a time.
 
 use crate::contract::{Instance, LinkState};
 
@@ -35,7 +35,7 @@ pub struct Gone {
     pub proof: String,
 }
 
-/// LossKind much of what an instance replies can be used, which its topology tells.
+/// How much of what an instance replies can be used, which its topology tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replies {
     /// Fresh, and the instance says what it is.

@@ -23,7 +23,6 @@ pub mod topology;
 mod arena;
 mod component;
 mod health;
-mod json;
 mod observed;
 mod places;
 mod rules;

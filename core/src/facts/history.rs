@@ -16,7 +16,7 @@ pub struct History<'a> {
     pub former: Option<(&'a str, u64)>,
 }
 
-/// LossKind one history stands to another.
+/// How one history stands to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
     /// The same bytes.

@@ -7,7 +7,7 @@ pub fn info_fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// The same, of those rows only that begin with one of these letters. Nearly all of a decision's time is
-/// spent with rows that nobody wants: they are not even searched for their colon.
+/// spent with rows that no field is read from: they are not even searched for their colon.
 pub(super) fn info_fields_of(text: &str, initials: Initials) -> impl Iterator<Item = (&str, &str)> {
     rows(text)
         .filter(move |row| row.as_bytes().first().is_some_and(|first| initials.has(*first)))

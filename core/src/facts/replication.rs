@@ -41,7 +41,7 @@ impl Place {
         Self { host, port }
     }
 
-    /// A loopback or unspecified address, or no host at all: it names nobody unless a member is dialled
+    /// A loopback or unspecified address, or no host at all: it names no server unless a member is dialled
     /// there.
     pub fn is_nowhere(&self) -> bool {
         match &self.host {

@@ -110,7 +110,7 @@ fn had_the_role(view: &View, index: usize, master: usize) -> bool {
     lost_the_role || restarted && has_no_more
 }
 
-/// After a restart with AOF a copy has a history of its own. What tells it from a stranger: it is a replica whose
+/// After a restart with AOF a copy has a history of its own. What sets it apart from a stranger: it is a replica whose
 /// link is down, and of no server outside of the group, or it is a Pod that started since the record was made;
 /// it received nothing since, or its master is the one on record; and it has no more data than the master, so it
 /// is not the only complete copy.

@@ -36,9 +36,9 @@ pub fn hears_by_another_name(view: &View, index: usize) -> Option<usize> {
     view.answering().find(|(_, member)| hears(member)).map(|(witness, _)| witness)
 }
 
-/// LossKind long a replica surely heard nothing from its master: by its own count of whole seconds, of which up to
-/// one may be rounding, or because its offset stood still between two samples. A link that is down hears
-/// nothing.
+/// For how long a replica surely heard nothing from its master: by its own count of whole seconds, of which up
+/// to one may be rounding, or because its offset stood still between two samples. Without limit for a link that
+/// is down.
 pub fn unheard_us(replica: &Member) -> u64 {
     if replica.replication.link_up == Some(false) {
         return u64::MAX;
@@ -56,8 +56,7 @@ pub fn unheard_us(replica: &Member) -> u64 {
     counted_us.max(stood_still_us)
 }
 
-/// LossKind long ago a replica surely acknowledged for the last time. A link that was never up acknowledged
-/// nothing.
+/// How long ago a replica surely acknowledged for the last time. Without limit for a link that was never up.
 pub fn unacknowledged_us(replica: &Member) -> u64 {
     match (replica.replication.link_up, replica.replication.link_down_s) {
         (Some(false), Some(down_s)) => down_s.saturating_mul(1_000_000),

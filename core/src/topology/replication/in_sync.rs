@@ -2,7 +2,7 @@
 //! replica's first acknowledgement on, a second later, while its master takes writes (measured: `up` at
 //! offset 0 behind 8 MB).
 
-use super::view::{Member, View};
+use super::view::{Member, Row, View};
 use crate::facts::AttachedReplica;
 
 /// Why a replica of `master` is not in sync. None: it is.
@@ -42,12 +42,12 @@ pub fn lag_bytes(replica: &Member, master: &Member) -> Option<u64> {
 /// count for Redis either.
 const LAG_MAX_S: u64 = 10;
 
-/// Its master's row of it. Behind address translation no row has an address that is known here: then one that
-/// is online and no other member's will do.
+/// Its master's row of it. Behind address translation no row has an address that is known here: then a row that
+/// is online and of no other member counts.
 fn row<'a>(index: usize, master: &'a Member) -> Option<&'a AttachedReplica> {
-    let first = master.rows.partition_point(|(owner, _)| *owner < Some(index));
-    let attached = |(_, row): &(Option<usize>, usize)| &master.replication.attached[*row];
-    let known = master.rows.get(first).filter(|(owner, _)| *owner == Some(index)).map(attached);
-    let unknown = || master.rows.iter().take_while(|(owner, _)| owner.is_none()).map(attached);
+    let first = master.rows.partition_point(|row| row.owner < Some(index));
+    let attached = |row: &Row| &master.replication.attached[row.row];
+    let known = master.rows.get(first).filter(|row| row.owner == Some(index)).map(attached);
+    let unknown = || master.rows.iter().take_while(|row| row.owner.is_none()).map(attached);
     known.or_else(|| unknown().find(|row| row.online && row.place.port != 0))
 }

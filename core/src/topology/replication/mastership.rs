@@ -66,7 +66,7 @@ fn predecessor(view: &View, master: usize) -> Option<usize> {
         })
 }
 
-/// The one claimant that beats every other. None: two of them cannot be told apart without a loss of data.
+/// The one claimant that beats every other. None: two of them cannot be ranked without a loss of data.
 fn rightful(view: &View, claimants: &[usize]) -> Option<usize> {
     claimants
         .iter()
@@ -74,7 +74,7 @@ fn rightful(view: &View, claimants: &[usize]) -> Option<usize> {
         .find(|&one| claimants.iter().all(|&other| one == other || beats(view, one, other) == Some(true)))
 }
 
-/// Whether `one` is master rather than `other`. The first line that tells them apart decides:
+/// Whether `one` is master rather than `other`. The first line in which they differ decides:
 ///
 /// 1. It has all bytes of the other, and more: whichever the record means, nothing is lost.
 /// 2. It is the very process on record.

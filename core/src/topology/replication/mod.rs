@@ -76,7 +76,7 @@ impl Topology for Replication {
     }
 
     fn parameters_schema() -> String {
-        parameters::SCHEMA.into()
+        Parameters::schema()
     }
 
     fn parameters(text: &str) -> Result<Parameters, String> {

@@ -1,44 +1,57 @@
-//! What a user may set: `observation.parameters`, its JSON Schema and its defaults.
+//! What a user may set: `observation.parameters`. Name, type, default, bound and sentence of each parameter stand
+//! once, in the table below, from which come the struct, the JSON Schema and the reading.
 
-use crate::json::{self, Json};
+use serde_json::{Map, Value};
 
-/// The parameters of the default policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameters {
-    /// What decides the succession first.
-    pub order: Order,
-    /// Ids of members whose own data may be thrown away although nothing proves that it is a copy or a
-    /// surplus.
-    pub discard: Vec<String>,
-    /// LossKind long a group without a record waits for its desired members, in seconds of its youngest member's
-    /// uptime.
-    pub bootstrap_wait_s: u64,
-    /// A replica further behind than this is not in sync.
-    pub lag_max_bytes: u64,
-    /// Bound of a handover's write pause.
-    pub pause_max_ms: u32,
-}
-
-/// What decides the succession first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// The most advanced replica takes over; a better priority gets the role from it by handover.
-    #[default]
-    DataFirst,
-    /// The seed's order: priority, then offset.
-    PriorityFirst,
-}
-
-impl Default for Parameters {
-    fn default() -> Self {
-        Self {
-            order: Order::DataFirst,
-            discard: Vec::new(),
-            bootstrap_wait_s: 10,
-            lag_max_bytes: 10 << 20,
-            pause_max_ms: 1000,
+macro_rules! parameters {
+    ($($name:ident: $type:ty = $default:expr, $bound:expr, $sentence:literal;)*) => {
+        /// The parameters of the default policy.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Parameters {
+            $(#[doc = $sentence] pub $name: $type,)*
         }
-    }
+
+        impl Default for Parameters {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+        impl Parameters {
+            fn set(&mut self, name: &str, value: &Value) -> Result<(), String> {
+                $(if name == stringify!($name) {
+                    const BOUND: Bound = $bound;
+                    self.$name = Setting::read(value, BOUND).ok_or_else(|| BOUND.expected(name))?;
+                    return Ok(());
+                })*
+                Err(format!("there is no {name}; there are {}", listed(NAMES)))
+            }
+
+            /// A row of the schema for each.
+            fn properties() -> Vec<String> {
+                let defaults = Self::default();
+                vec![$(format!(
+                    "\"{}\": {{{}, \"default\": {}, \"description\": \"{}\"}}",
+                    stringify!($name), $bound.schema(), defaults.$name.json(), $sentence,
+                )),*]
+            }
+        }
+    };
+}
+
+parameters! {
+    order: Order = Order::DataFirst, Bound::OneOf(ORDERS),
+        "data-first: the most advanced replica takes over, and hands over to a better priority. priority-first: priority, then offset.";
+    discard: Vec<String> = Vec::new(), Bound::Ids,
+        "ids of members whose own data may be thrown away, although nothing proves that it is a copy or a surplus";
+    bootstrap_wait_s: u64 = 10, Bound::Whole { min: 0, max: u64::MAX },
+        "seconds, of the youngest member's uptime, that a group without a record waits for its desired members";
+    lag_max_bytes: u64 = 10 << 20, Bound::Whole { min: 0, max: u64::MAX },
+        "a replica further behind than this is not in sync";
+    pause_max_ms: u32 = 1000, Bound::Whole { min: 1, max: 60_000 },
+        "bound of a handover's write pause";
 }
 
 impl Parameters {
@@ -51,51 +64,136 @@ impl Parameters {
         if text.trim().is_empty() {
             return Ok(parameters);
         }
-        let Json::Object(rows) = json::parse(text)? else { return Err("expected an object".into()) };
-        for (name, value) in rows {
-            match (name.as_str(), value) {
-                ("order", Json::Text(order)) if order == "data-first" => parameters.order = Order::DataFirst,
-                ("order", Json::Text(order)) if order == "priority-first" => {
-                    parameters.order = Order::PriorityFirst
-                }
-                ("order", _) => return Err("order is \"data-first\" or \"priority-first\"".into()),
-                ("discard", Json::List(ids)) => {
-                    let ids = ids.into_iter().map(|id| if let Json::Text(id) = id { Some(id) } else { None });
-                    parameters.discard = ids.collect::<Option<_>>().ok_or("discard is a list of ids")?;
-                }
-                ("discard", _) => return Err("discard is a list of ids".into()),
-                ("bootstrap_wait_s", Json::Number(seconds)) => parameters.bootstrap_wait_s = seconds,
-                ("lag_max_bytes", Json::Number(bytes)) => parameters.lag_max_bytes = bytes,
-                ("pause_max_ms", Json::Number(ms @ 1..=60_000)) => parameters.pause_max_ms = ms as u32,
-                ("pause_max_ms", _) => return Err("pause_max_ms is a whole number from 1 to 60000".into()),
-                ("bootstrap_wait_s" | "lag_max_bytes", _) => {
-                    return Err(format!("{name} is a whole number, not negative"));
-                }
-                _ => {
-                    return Err(format!(
-                        "there is no {name}; there are order, discard, bootstrap_wait_s, lag_max_bytes and \
-                         pause_max_ms"
-                    ));
-                }
-            }
+        let rows: Map<String, Value> =
+            serde_json::from_str(text).map_err(|error| format!("expected a JSON object: {error}"))?;
+        for (name, value) in &rows {
+            parameters.set(name, value)?;
         }
         Ok(parameters)
     }
+
+    /// Their JSON Schema.
+    pub fn schema() -> String {
+        format!(
+            "{{\n  \"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n  \"type\": \"object\",\n  \
+             \"additionalProperties\": false,\n  \"properties\": {{\n    {}\n  }}\n}}",
+            Self::properties().join(",\n    ")
+        )
+    }
 }
 
-/// JSON Schema of [`Parameters`].
-pub const SCHEMA: &str = r#"{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "type": "object",
-  "additionalProperties": false,
-  "properties": {
-    "order": {"enum": ["data-first", "priority-first"], "default": "data-first", "description": "data-first: the most advanced replica takes over, and hands over to a better priority. priority-first: priority, then offset."},
-    "discard": {"type": "array", "items": {"type": "string"}, "default": [], "description": "ids of members whose own data may be thrown away"},
-    "bootstrap_wait_s": {"type": "integer", "minimum": 0, "default": 10, "description": "seconds that a group without a record waits for its desired members"},
-    "lag_max_bytes": {"type": "integer", "minimum": 0, "default": 10485760, "description": "a replica further behind than this is not in sync"},
-    "pause_max_ms": {"type": "integer", "minimum": 1, "maximum": 60000, "default": 1000, "description": "bound of a handover's write pause"}
-  }
-}"#;
+/// What decides the succession first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The most advanced replica takes over; a better priority gets the role from it by handover.
+    DataFirst,
+    /// Sentinel's order: priority, then offset.
+    PriorityFirst,
+}
+
+const ORDERS: &[(&str, Order)] =
+    &[("data-first", Order::DataFirst), ("priority-first", Order::PriorityFirst)];
+
+/// What a value may be.
+#[derive(Clone, Copy)]
+enum Bound {
+    OneOf(&'static [(&'static str, Order)]),
+    Ids,
+    Whole { min: u64, max: u64 },
+}
+
+impl Bound {
+    fn expected(self, name: &str) -> String {
+        match self {
+            Self::OneOf(words) => {
+                let words: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+                format!("{name} is {}", words.join(" or "))
+            }
+            Self::Ids => format!("{name} is a list of ids"),
+            Self::Whole { min: 0, max: u64::MAX } => format!("{name} is a whole number, not negative"),
+            Self::Whole { min, max } => format!("{name} is a whole number from {min} to {max}"),
+        }
+    }
+
+    fn schema(self) -> String {
+        match self {
+            Self::OneOf(words) => {
+                let words: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+                format!("\"enum\": [{}]", words.join(", "))
+            }
+            Self::Ids => "\"type\": \"array\", \"items\": {\"type\": \"string\"}".into(),
+            Self::Whole { min, max: u64::MAX } => format!("\"type\": \"integer\", \"minimum\": {min}"),
+            Self::Whole { min, max } => {
+                format!("\"type\": \"integer\", \"minimum\": {min}, \"maximum\": {max}")
+            }
+        }
+    }
+}
+
+/// A type that a parameter may have.
+trait Setting: Sized {
+    /// None: the value is not within the bound, or of another kind.
+    fn read(value: &Value, bound: Bound) -> Option<Self>;
+
+    /// As JSON text.
+    fn json(&self) -> String;
+}
+
+impl Setting for u64 {
+    fn read(value: &Value, bound: Bound) -> Option<Self> {
+        match bound {
+            Bound::Whole { min, max } => value.as_u64().filter(|number| (min..=max).contains(number)),
+            Bound::OneOf(_) | Bound::Ids => None,
+        }
+    }
+
+    fn json(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Setting for u32 {
+    fn read(value: &Value, bound: Bound) -> Option<Self> {
+        u64::read(value, bound).and_then(|number| number.try_into().ok())
+    }
+
+    fn json(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Setting for Vec<String> {
+    fn read(value: &Value, _: Bound) -> Option<Self> {
+        value.as_array()?.iter().map(|id| id.as_str().map(str::to_owned)).collect()
+    }
+
+    fn json(&self) -> String {
+        let ids: Vec<String> = self.iter().map(|id| format!("\"{id}\"")).collect();
+        format!("[{}]", ids.join(", "))
+    }
+}
+
+impl Setting for Order {
+    fn read(value: &Value, _: Bound) -> Option<Self> {
+        let word = value.as_str()?;
+        ORDERS.iter().find(|(known, _)| *known == word).map(|(_, order)| *order)
+    }
+
+    fn json(&self) -> String {
+        ORDERS
+            .iter()
+            .find(|(_, order)| order == self)
+            .map_or_else(String::new, |(word, _)| format!("\"{word}\""))
+    }
+}
+
+/// `a, b and c`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        names => names.concat(),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -110,21 +208,81 @@ mod tests {
     #[test]
     fn an_unknown_name_is_named() {
         let error = Parameters::parse(r#"{"ordr": "data-first"}"#).expect_err("a typing error");
-        assert!(error.contains("ordr") && error.contains("order"), "{error}");
+        assert_eq!(
+            error,
+            "there is no ordr; there are order, discard, bootstrap_wait_s, lag_max_bytes and pause_max_ms"
+        );
+    }
+
+    #[test]
+    fn every_value_is_read_and_numbers_are_exact() {
+        let text = r#" {"order": "priority-first", "discard": ["redis-\u00e9\n"], "bootstrap_wait_s": 0,
+            "lag_max_bytes": 18446744073709551615, "pause_max_ms": 60000} "#;
+        assert_eq!(
+            Parameters::parse(text),
+            Ok(Parameters {
+                order: Order::PriorityFirst,
+                discard: vec!["redis-é\n".into()],
+                bootstrap_wait_s: 0,
+                lag_max_bytes: u64::MAX,
+                pause_max_ms: 60_000,
+            })
+        );
+        // 2^53 + 1: the first that a float does not have.
+        let exact = Parameters::parse(r#"{"lag_max_bytes": 9007199254740993}"#);
+        assert_eq!(exact.map(|parameters| parameters.lag_max_bytes), Ok((1 << 53) + 1));
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_parameter_and_what_was_expected() {
+        for (text, error) in [
+            (r#"{"order": "data"}"#, r#"order is "data-first" or "priority-first""#),
+            (r#"{"order": 1}"#, r#"order is "data-first" or "priority-first""#),
+            (r#"{"discard": "redis-1"}"#, "discard is a list of ids"),
+            (r#"{"discard": [1]}"#, "discard is a list of ids"),
+            (r#"{"bootstrap_wait_s": -1}"#, "bootstrap_wait_s is a whole number, not negative"),
+            (r#"{"bootstrap_wait_s": 1.5}"#, "bootstrap_wait_s is a whole number, not negative"),
+            (r#"{"lag_max_bytes": 18446744073709551616}"#, "lag_max_bytes is a whole number, not negative"),
+            (r#"{"lag_max_bytes": null}"#, "lag_max_bytes is a whole number, not negative"),
+            (r#"{"pause_max_ms": 0}"#, "pause_max_ms is a whole number from 1 to 60000"),
+            (r#"{"pause_max_ms": 60001}"#, "pause_max_ms is a whole number from 1 to 60000"),
+            (r#"{"pause_max_ms": {}}"#, "pause_max_ms is a whole number from 1 to 60000"),
+        ] {
+            assert_eq!(Parameters::parse(text), Err(error.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_named_with_its_place() {
+        let nested = format!("{{\"discard\": {}1{}}}", "[".repeat(200), "]".repeat(200));
+        for (text, place) in [
+            ("{", "column 1"),
+            ("[1,]", "column"),
+            ("1", "column 1"),
+            (r#"{"order": "data-first"} 1"#, "column 25"),
+            (r#"{"discard": ["\ud800"]}"#, "column"),
+            (r#"{"discard": ["a"#, "column 15"),
+            (&nested, "recursion limit"),
+        ] {
+            let error = Parameters::parse(text).expect_err(text);
+            assert!(
+                error.starts_with("expected a JSON object: ") && error.contains(place),
+                "{text}: {error}"
+            );
+        }
     }
 
     #[test]
     fn the_schema_names_every_parameter_and_its_default() {
-        let schema: serde_json::Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
-        let defaults: serde_json::Map<_, _> = schema["properties"]
+        let schema: Value = serde_json::from_str(&Parameters::schema()).expect("the schema is JSON");
+        let defaults: Map<String, Value> = schema["properties"]
             .as_object()
             .expect("properties")
             .iter()
             .map(|(name, property)| (name.clone(), property["default"].clone()))
             .collect();
-        assert_eq!(
-            Parameters::parse(&serde_json::Value::Object(defaults).to_string()),
-            Ok(Parameters::default())
-        );
+        assert_eq!(defaults.len(), NAMES.len());
+        assert_eq!(Parameters::parse(&Value::Object(defaults).to_string()), Ok(Parameters::default()));
+        assert_eq!(schema["properties"]["pause_max_ms"]["maximum"], 60_000);
     }
 }

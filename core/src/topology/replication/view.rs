@@ -40,23 +40,31 @@ pub struct Member<'a> {
     pub keys: Option<u64>,
     /// Its link answers, its newest sample of `INFO replication` is fresh, and it says what it is.
     pub answers: bool,
-    /// It answers, whatever it says.
+    /// Its link answers and that sample is fresh, whatever role it reports.
     pub is_there: bool,
-    /// Whom it names as its master.
+    /// The master that it follows, by `master_host` and `master_port`.
     pub follows: Follows,
-    /// Whose each of its rows of attached replicas is, and which row, sorted. None: nobody's that is dialled
-    /// here.
-    pub rows: Vec<(Option<usize>, usize)>,
+    /// The rows of its attached replicas, sorted by owner.
+    pub rows: Vec<Row>,
 }
 
-/// Whom a replica names as its master.
+/// A row of `ReplicationFacts::attached`, and the member that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Index into `View::members`. None: no member is known at the row's address.
+    pub owner: Option<usize>,
+    /// Index into `ReplicationFacts::attached`.
+    pub row: usize,
+}
+
+/// The master that a replica follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Follows {
     /// No master, itself, or a loopback address where no member is dialled.
     NoMaster,
     /// Index into `View::members`.
     Member(usize),
-    /// Somebody who is not of this group.
+    /// A server that is no member of this group.
     Outsider(Place),
 }
 
@@ -120,13 +128,13 @@ impl<'a> View<'a> {
         self.members.iter().enumerate().filter(|(_, member)| member.answers)
     }
 
-    /// LossKind many of them.
+    /// How many of them.
     pub fn answering_count(&self) -> usize {
         self.answering().count()
     }
 
-    /// Fewer answering members than this: hands off. The rule of the seed for three and more, and two members
-    /// can fail over.
+    /// With fewer answering members than this nothing is done: two, or one of two members, so that two can fail
+    /// over.
     pub fn answering_min(&self) -> usize {
         let desired = self.group().members_desired;
         usize::from(self.group().members_min.unwrap_or_else(|| desired.saturating_sub(1).clamp(1, 2)))
@@ -137,7 +145,7 @@ impl<'a> View<'a> {
         hang_limit_us(self.group()).max(1)
     }
 
-    /// LossKind this member is, as far as its link and its orchestrator tell.
+    /// How this member is, as far as its link and its orchestrator tell.
     pub fn life(&self, index: usize) -> Life {
         let member = &self.members[index];
         let replies = match (member.answers, member.is_there) {
@@ -148,7 +156,7 @@ impl<'a> View<'a> {
         life(member.instance, replies, self.hang_limit_us())
     }
 
-    /// The user gives up its data where it is no copy.
+    /// The user gave up its data, whether it is a copy or not.
     pub fn is_discarded(&self, index: usize) -> bool {
         self.parameters.discard.iter().any(|id| id == self.id(index))
     }
@@ -160,8 +168,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Nobody is known to read its data, which ends by itself; and all desired members answer, or the
-    /// youngest process that answers has been up for the bootstrap wait.
+    /// Members that may have more data had their time: none is reading its data, which ends by itself; and all
+    /// desired members answer, or the youngest process that answers has been up for the bootstrap wait.
     pub fn has_waited_for_members(&self) -> bool {
         if self.members.iter().any(|member| {
             member.instance.link.state == LinkState::Loading || member.answers && member.is_loading()
@@ -203,7 +211,7 @@ impl<'a> Member<'a> {
         let owners: Vec<Option<usize>> =
             replication.attached.iter().map(|row| places.find(&row.place)).collect();
         let order = sorted(owners.len(), &|one, other| owners[one].cmp(&owners[other]));
-        let rows = order.into_iter().map(|row| (owners[row], row)).collect();
+        let rows = order.into_iter().map(|row| Row { owner: owners[row], row }).collect();
         let is_there = instance.link.state == LinkState::Answering && is_fresh(own);
         let answers = is_there && replication.role != ReportedRole::Unknown;
         // Of one that answers, keys count only if they are as fresh as its role; of one that does not, its
@@ -227,12 +235,12 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Its place in the stream. None when it told none.
+    /// Its place in the stream. None: it reported none.
     pub fn history(&self) -> Option<&History<'a>> {
         self.replication.history.as_ref()
     }
 
-    /// LossKind its data stands to another's; unknown is unrelated.
+    /// How its data stands to another's; unknown is unrelated.
     pub fn relation(&self, other: &Self) -> Relation {
         self.history()
             .zip(other.history())
