@@ -1,6 +1,6 @@
 //! Builds the engine for WebAssembly and wraps it into the component that the operator embeds. Fails if that
-//! component is not pure: it must import nothing, and be small. Embeds the scenarios too, so that a policy is
-//! proven wherever the operator runs.
+//! component has an import or is too large. Embeds the scenarios too, so that every operator can check a
+//! policy.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,7 @@ use std::process::exit;
 #[path = "build/guest.rs"]
 mod guest;
 
-/// A policy is swapped over networks and read by people: the engine fits, standard library and parser
-/// included.
+/// Small enough to swap over a network; the engine fits, with standard library and parser.
 const COMPONENT_BYTES_MAX: usize = 256 * 1024;
 
 fn main() {
@@ -44,15 +43,15 @@ fn embed_engine(workspace: &Path, out: &Path) -> Result<(), String> {
     let component = guest::component("failover-core", workspace, out)?;
     let imports = imports(&component)?;
     if !imports.is_empty() {
-        return Err(format!("it must import nothing, and it imports {}", imports.join(", ")));
+        return Err(format!("it must have no import, but imports {}", imports.join(", ")));
     }
     if component.len() > COMPONENT_BYTES_MAX {
-        return Err(format!("it has {} bytes, and may have {COMPONENT_BYTES_MAX}", component.len()));
+        return Err(format!("it has {} bytes, but may have {COMPONENT_BYTES_MAX}", component.len()));
     }
     std::fs::write(out.join("core.component.wasm"), component).map_err(|error| error.to_string())
 }
 
-/// The names of what a component imports.
+/// The names of a component's imports.
 fn imports(component: &[u8]) -> Result<Vec<String>, String> {
     let decoded = wit_component::decode(component).map_err(|error| format!("{error:#}"))?;
     let wit_component::DecodedWasm::Component(resolve, world) = decoded else {
@@ -61,7 +60,7 @@ fn imports(component: &[u8]) -> Result<Vec<String>, String> {
     Ok(resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key)).collect())
 }
 
-/// One line a file: its name, a tab, and its JSON.
+/// One line per file: its name, a tab, and its JSON.
 fn embed_scenarios(folder: &Path, out: &Path) -> Result<(), String> {
     let at = |path: &Path| {
         let path = path.display().to_string();
@@ -80,7 +79,7 @@ fn embed_scenarios(folder: &Path, out: &Path) -> Result<(), String> {
     std::fs::write(out.join("scenarios.txt"), lines.concat()).map_err(at(out))
 }
 
-/// JSON without the blanks between its tokens, which are a third of the files.
+/// JSON without the whitespace between its tokens, which is a third of the files.
 fn one_line(json: &str) -> String {
     let (mut in_text, mut is_escaped) = (false, false);
     let is_kept = |letter: &char| {

@@ -1,5 +1,5 @@
-//! Builds a crate of this workspace for WebAssembly and wraps it into a component. For build scripts: the
-//! host's, and that of the tests for their own policies.
+//! Builds a crate of this workspace for WebAssembly and wraps it into a component. For two build scripts: the
+//! host's, and the tests' for their own policies.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,15 +12,15 @@ mod wrap;
 /// The component of `package`. `out` is the build script's own directory.
 ///
 /// # Errors
-/// One line with the way out; what the compiler said goes out as warnings.
+/// One line with the way out; the compiler's messages are printed as warnings.
 pub fn component(package: &str, workspace: &Path, out: &Path) -> Result<Vec<u8>, String> {
     let path = build(package, workspace, out)?;
     let module = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     wrap::wrap(&module)
 }
 
-/// Runs cargo within cargo. It has a target directory of its own, because the outer cargo holds the lock of
-/// the usual one.
+/// Runs cargo within cargo, with its own target directory, because the outer cargo holds the lock of the
+/// usual one.
 fn build(package: &str, workspace: &Path, out: &Path) -> Result<PathBuf, String> {
     // Beside the profiles, so that `cargo build`, `cargo clippy` and `cargo build --release` share one.
     let target_dir =
@@ -49,8 +49,8 @@ fn build(package: &str, workspace: &Path, out: &Path) -> Result<PathBuf, String>
     Ok(target_dir.join(TARGET).join("guest").join(package.replace('-', "_") + ".wasm"))
 }
 
-/// What cargo, clippy or the user set for the outer build and its target. How to reach registries and
-/// compilers stays.
+/// True for variables that cargo, clippy or the user set for the outer build and its target. Those about
+/// registries and compilers are kept.
 fn is_of_the_outer_build(name: &str) -> bool {
     const KEPT: [&str; 7] = [
         "CARGO_HOME",
@@ -67,10 +67,9 @@ fn is_of_the_outer_build(name: &str) -> bool {
 }
 
 /// 64 KiB of stack instead of 1 MiB halve the cost of a fresh instance (measured: 54 to 27 µs). Inlining and
-/// unrolling are what makes fast code large: with little of either, code optimised for speed has 3 KiB more
-/// than code optimised for size, and takes three fifths of its time (measured: 68 to 42 µs for three members,
-/// each time a fresh instance). The remapped paths make the component, and so its digest, the same on every
-/// machine.
+/// unrolling make fast code large: with little of both, code optimised for speed has 3 KiB more than code
+/// optimised for size, and takes three fifths of its time (measured: 68 to 42 µs for three members, each in a
+/// fresh instance). The remapped paths make the component, and so its digest, equal on every machine.
 fn guest_flags(workspace: &Path) -> OsString {
     let mut flags = OsString::from(
         "-Clink-arg=-zstack-size=65536\x1f-Cllvm-args=-inline-threshold=15 -unroll-threshold=0",
@@ -88,12 +87,12 @@ fn guest_flags(workspace: &Path) -> OsString {
     flags
 }
 
-/// One message for the build's only line of red, with the way out where it is known.
+/// One message for the build's error line, with the way out if it is known.
 fn explain(stderr: &str) -> String {
     if stderr.contains("can't find crate for `core`") || stderr.contains("can't find crate for `std`") {
         return format!("the Rust target {TARGET} is missing; run `rustup target add {TARGET}`");
     }
-    // Cargo ends a directive at the end of a line.
+    // A cargo directive ends at the end of a line.
     for line in stderr.lines() {
         eprintln!("{line}");
         println!("cargo::warning={line}");
@@ -101,5 +100,5 @@ fn explain(stderr: &str) -> String {
     "see the messages of its compiler above".into()
 }
 
-/// Without an operating system: what a policy cannot reach, it cannot depend on.
+/// A target without an operating system: a policy cannot depend on what it cannot reach.
 const TARGET: &str = "wasm32-unknown-unknown";

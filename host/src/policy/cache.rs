@@ -1,6 +1,6 @@
-//! Compiled code on disk, so that a policy is compiled once in a machine's life. The only place that runs
-//! bytes as native code, and the only `unsafe` of this room: see [`Cache`] for why that is sound. A cache
-//! that cannot be used costs time, never correctness: every doubt ends in compiling anew.
+//! Compiled policies on disk, so that a machine compiles each policy once. The only file that runs bytes as
+//! native code, and the only `unsafe` of this room: [`Cache`] argues why that is sound. An unusable cache
+//! costs time, never correctness: in every doubtful case the policy is compiled again.
 
 use std::fs::{self, DirBuilder};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,33 +12,39 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Result};
 
-/// A directory of compiled components, each named by the digest of its source and the engine that compiled
-/// it.
+/// A directory of compiled components, each named by the digests of its source and of the engine that
+/// compiled it.
 ///
-/// Deserialising runs what it reads, so the bytes must be what this program wrote. They are: the directory is
-/// a real one, belongs to this user and is closed to all others (checked at every use), so that only this
-/// user and root, who could as well replace the program itself, have written there; a torn or rotten file
-/// fails its SHA-256; and another version, another configuration or another processor has another name, and
-/// is refused by wasmtime on its own account.
+/// Deserialising a file runs its content, so only bytes that this program wrote may be read. That holds
+/// because:
+///
+/// 1. The directory is a real one, belongs to this user and is closed to all others; checked at every use. So
+///    only this user and root can write there, and both could replace the program itself.
+/// 2. A torn or damaged file does not match its SHA-256.
+/// 3. Another version, configuration or processor gives another file name, and wasmtime refuses such a file
+///    too.
 #[derive(Debug)]
 pub struct Cache {
     dir: PathBuf,
 }
 
-/// Why a directory is no cache.
+/// Why a directory cannot be the cache.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// It cannot be made or looked at.
+    /// It cannot be created or read.
     #[error("policy cache {}: {source}", dir.display())]
     Unusable {
         /// The directory.
         dir: PathBuf,
-        /// The system's words.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// Somebody else could write native code into it.
-    #[error("policy cache {}: it must be a directory that belongs to this user, with mode 0700", dir.display())]
+    /// Another user could write native code into it.
+    #[error(
+        "policy cache {}: it must be a directory that belongs to this user, with mode 0700",
+        dir.display()
+    )]
     NotPrivate {
         /// The directory.
         dir: PathBuf,
@@ -46,10 +52,10 @@ pub enum CacheError {
 }
 
 impl Cache {
-    /// The cache in `dir`, which is made if it is not there.
+    /// The cache in `dir`, which is created if it does not exist.
     ///
     /// # Errors
-    /// [`CacheError`] when it cannot be made, or others may write to it.
+    /// [`CacheError`] if it cannot be created, or other users may write to it.
     pub fn open(dir: PathBuf) -> Result<Cache, CacheError> {
         match DirBuilder::new().recursive(true).mode(0o700).create(&dir) {
             Ok(()) => {}
@@ -62,7 +68,7 @@ impl Cache {
         }
     }
 
-    /// The compiled form of `bytes`, whose SHA-256 is `digest`: from disk, or compiled and left there.
+    /// The compiled form of `bytes` (SHA-256: `digest`): from disk, or compiled and then stored.
     pub(super) fn component(&self, engine: &Engine, digest: &str, bytes: &[u8]) -> Result<Component> {
         let path = self.dir.join(format!("{digest}-{:016x}", compatibility(engine)));
         if let Some(component) = self.read(engine, &path) {
@@ -96,8 +102,8 @@ impl Cache {
         }
     }
 
-    /// In one step for whoever reads: a file of another name, then a rename. Removes the oldest entries
-    /// beyond the limit.
+    /// Atomic for readers: writes a file of another name, then renames it. Removes the oldest entries beyond
+    /// the limit.
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
         let partial = path.with_extension(format!("{}.partial", std::process::id()));
         let content = [Sha256::digest(code).as_slice(), code].concat();
@@ -114,7 +120,7 @@ impl Cache {
     }
 }
 
-/// A directory, no link to one, that belongs to this user and that nobody else may enter.
+/// True for a directory (not a link to one) that belongs to this user and is closed to all others.
 fn is_private(dir: &Path) -> io::Result<bool> {
     let metadata = fs::symlink_metadata(dir)?;
     // SAFETY: geteuid has no preconditions and cannot fail.
@@ -123,7 +129,7 @@ fn is_private(dir: &Path) -> io::Result<bool> {
     Ok(metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0)
 }
 
-/// Names the engine's version, configuration and target. Wasmtime checks them again by itself.
+/// A hash of the engine's version, configuration and target. Wasmtime checks them again itself.
 fn compatibility(engine: &Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -131,5 +137,5 @@ fn compatibility(engine: &Engine) -> u64 {
 }
 
 const SUM_BYTES: usize = 32;
-/// A few policies, in the versions of the last upgrades.
+/// A few policies in the versions of the last upgrades.
 const ENTRIES_MAX: usize = 16;

@@ -1,5 +1,5 @@
-//! Who is asked, and who is asked next when that one fails: the live policy, the last good one, the embedded
-//! one. Decides by the faults that it is told of; loads, proves and asks nobody.
+//! The order in which policies are asked: the live one, the last good one, the embedded one. Counts faults,
+//! and quarantines a policy with too many. Must not load, check or ask a policy.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,18 +17,18 @@ pub struct PolicyChain {
 struct State {
     live: Arc<dyn Policy>,
     last_good: Option<Arc<dyn Policy>>,
-    /// By digest: when the newest faults were.
+    /// By digest: the times of the newest faults.
     faults: BTreeMap<String, Vec<Duration>>,
-    /// Digests that are asked no more, the oldest first. For as long as the process lives: a policy is a
-    /// pure function, and will fail again where it failed.
+    /// Digests that are asked no more, the oldest first. For the life of the process: a policy is a pure
+    /// function, so it fails again where it failed.
     quarantined: Vec<String>,
 }
 
-/// A policy is not taken into the line.
+/// A policy was refused because it is in quarantine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "policy {title} ({digest}) is in quarantine after {FAULTS_MAX} faults; restart the operator to try it \
-     again"
+    "policy {title} ({digest}) is in quarantine after {FAULTS_MAX} faults within a minute: deploy a fixed \
+     version, or restart the operator to try this one again"
 )]
 pub struct Quarantined {
     /// Its name and version.
@@ -38,7 +38,7 @@ pub struct Quarantined {
 }
 
 impl PolicyChain {
-    /// A line of the embedded policy alone.
+    /// A chain of the embedded policy alone.
     pub fn new(embedded: Arc<dyn Policy>) -> PolicyChain {
         let state = State {
             live: Arc::clone(&embedded),
@@ -49,25 +49,25 @@ impl PolicyChain {
         PolicyChain { embedded, state: Mutex::new(state) }
     }
 
-    /// Whom to ask, in order. Never empty: the embedded policy is always the last.
+    /// The policies to ask, in order. Never empty: the embedded policy is always the last.
     pub fn line(&self) -> Vec<Arc<dyn Policy>> {
         let state = self.state();
-        let mut line: Vec<Arc<dyn Policy>> = Vec::with_capacity(3);
+        let mut policies: Vec<Arc<dyn Policy>> = Vec::with_capacity(3);
         for policy in
             [Some(&state.live), state.last_good.as_ref(), Some(&self.embedded)].into_iter().flatten()
         {
-            let is_known = line.iter().any(|known| known.digest() == policy.digest());
+            let is_known = policies.iter().any(|known| known.digest() == policy.digest());
             if !is_known && !state.is_quarantined(policy.digest()) {
-                line.push(Arc::clone(policy));
+                policies.push(Arc::clone(policy));
             }
             if policy.digest() == self.embedded.digest() {
                 break;
             }
         }
-        line
+        policies
     }
 
-    /// What any of them wants in groups of that topology.
+    /// The commands that any of them wants in groups of that topology.
     pub fn wants(&self, topology: Topology) -> Vec<Want> {
         let mut wants: Vec<Want> = Vec::new();
         for want in self.line().iter().flat_map(|policy| policy.wants(topology)) {
@@ -75,28 +75,28 @@ impl PolicyChain {
                 wants.push(want);
             }
         }
-        // Whatever the order of the policies, the probe is the same.
+        // Sorted, so that the probe does not depend on the order of the policies.
         wants.sort_by(|one, other| one.arguments.cmp(&other.arguments));
         wants
     }
 
-    /// The policy that was last put in front, in quarantine or not.
+    /// The policy that was swapped in last, in quarantine or not.
     pub fn live(&self) -> Arc<dyn Policy> {
         Arc::clone(&self.state().live)
     }
 
-    /// Puts a proven policy in front; the one before it becomes the last good one, unless it is in
-    /// quarantine. A decision under way ends with whom it began.
+    /// Makes a checked policy the live one; the former becomes the last good one, unless it is in quarantine.
+    /// A decision in progress ends with the policy that began it.
     ///
     /// # Errors
-    /// [`Quarantined`]; the line stays as it is.
+    /// [`Quarantined`]; the chain is unchanged.
     pub fn swap(&self, policy: Arc<dyn Policy>) -> Result<(), Quarantined> {
         let mut state = self.state();
         if state.is_quarantined(policy.digest()) {
             return Err(Quarantined { title: policy.title().into(), digest: policy.digest().into() });
         }
         if policy.digest() == state.live.digest() {
-            // The same in its own name, where it stood in for another before.
+            // The same component under its own name, after it was a fallback with filtered parameters.
             state.live = policy;
             return Ok(());
         }
@@ -107,8 +107,8 @@ impl PolicyChain {
         Ok(())
     }
 
-    /// Notes that a policy gave no usable answer. `now` is since any fixed moment. True when this fault put
-    /// it in quarantine, which the embedded policy never is: there would be nobody left.
+    /// Notes that a policy gave no usable decision. `now` counts from any fixed moment. True if this fault
+    /// put it in quarantine. The embedded policy is never quarantined: it is the last of the chain.
     pub fn fault(&self, now: Duration, digest: &str, fault: &PolicyFault) -> bool {
         let mut state = self.state();
         if digest == self.embedded.digest() || state.is_quarantined(digest) {
@@ -130,7 +130,7 @@ impl PolicyChain {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics halfway through a change.
+        // No code that holds the lock panics halfway through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -141,11 +141,11 @@ impl State {
     }
 }
 
-/// Two may be one odd observation, decided again; a third is the policy.
+/// Two faults may come from one odd Observation that was decided twice; a third comes from the policy.
 const FAULTS_MAX: usize = 3;
-/// Long enough for a group that is only looked at every few seconds.
+/// Long enough for a group that is decided on only every few seconds.
 const FAULT_WINDOW: Duration = Duration::from_secs(60);
-/// Far more than anybody swaps in between two restarts.
+/// Far more swaps than between two restarts of an operator.
 const QUARANTINED_MAX: usize = 64;
 
 #[cfg(test)]
@@ -174,24 +174,24 @@ mod tests {
         PolicyFault::Trap("unreachable".into())
     }
 
-    fn names(line: &PolicyChain) -> Vec<String> {
-        line.line().iter().map(|policy| policy.title().to_owned()).collect()
+    fn names(chain: &PolicyChain) -> Vec<String> {
+        chain.line().iter().map(|policy| policy.title().to_owned()).collect()
     }
 
     fn swapped(names: &[&'static str]) -> PolicyChain {
-        let line = PolicyChain::new(Arc::new(Named("embedded")));
+        let chain = PolicyChain::new(Arc::new(Named("embedded")));
         for name in names {
-            line.swap(Arc::new(Named(name))).unwrap();
+            chain.swap(Arc::new(Named(name))).unwrap();
         }
-        line
+        chain
     }
 
-    fn fail(line: &PolicyChain, digest: &str, at_s: &[u64]) -> bool {
-        at_s.iter().map(|at| line.fault(Duration::from_secs(*at), digest, &fault())).last().unwrap_or(false)
+    fn fail(chain: &PolicyChain, digest: &str, at_s: &[u64]) -> bool {
+        at_s.iter().map(|at| chain.fault(Duration::from_secs(*at), digest, &fault())).last().unwrap_or(false)
     }
 
     #[test]
-    fn the_embedded_policy_stands_alone_at_first_and_last_always() {
+    fn the_embedded_policy_is_alone_at_first_and_always_the_last() {
         assert_eq!(names(&swapped(&[])), ["embedded"]);
         assert_eq!(names(&swapped(&["a"])), ["a", "embedded"]);
         assert_eq!(names(&swapped(&["a", "b"])), ["b", "a", "embedded"]);
@@ -204,35 +204,35 @@ mod tests {
     }
 
     #[test]
-    fn three_faults_within_a_minute_are_quarantine_and_the_line_goes_on() {
-        let line = swapped(&["a", "b"]);
-        assert!(!fail(&line, "b", &[1, 2]));
-        assert_eq!(names(&line), ["b", "a", "embedded"]);
-        assert!(fail(&line, "b", &[3]));
-        assert_eq!(names(&line), ["a", "embedded"]);
+    fn three_faults_within_a_minute_quarantine_a_policy_and_the_next_one_decides() {
+        let chain = swapped(&["a", "b"]);
+        assert!(!fail(&chain, "b", &[1, 2]));
+        assert_eq!(names(&chain), ["b", "a", "embedded"]);
+        assert!(fail(&chain, "b", &[3]));
+        assert_eq!(names(&chain), ["a", "embedded"]);
     }
 
     #[test]
-    fn faults_far_apart_are_forgiven() {
-        let line = swapped(&["a"]);
-        assert!(!fail(&line, "a", &[0, 61, 122, 183, 244]));
-        assert_eq!(names(&line), ["a", "embedded"]);
+    fn faults_more_than_a_minute_apart_do_not_add_up() {
+        let chain = swapped(&["a"]);
+        assert!(!fail(&chain, "a", &[0, 61, 122, 183, 244]));
+        assert_eq!(names(&chain), ["a", "embedded"]);
     }
 
     #[test]
     fn the_embedded_policy_is_never_quarantined() {
-        let line = swapped(&[]);
-        assert!(!fail(&line, "embedded", &[1, 1, 1, 1]));
-        assert_eq!(names(&line), ["embedded"]);
+        let chain = swapped(&[]);
+        assert!(!fail(&chain, "embedded", &[1, 1, 1, 1]));
+        assert_eq!(names(&chain), ["embedded"]);
     }
 
     #[test]
-    fn a_quarantined_policy_is_neither_taken_back_nor_kept_as_good() {
-        let line = swapped(&["a", "b"]);
-        fail(&line, "b", &[1, 1, 1]);
-        line.swap(Arc::new(Named("c"))).unwrap();
-        assert_eq!(names(&line), ["c", "a", "embedded"]);
-        assert!(line.swap(Arc::new(Named("b"))).is_err());
-        assert_eq!(names(&line), ["c", "a", "embedded"]);
+    fn a_quarantined_policy_is_not_swapped_in_again_and_not_kept_as_last_good() {
+        let chain = swapped(&["a", "b"]);
+        fail(&chain, "b", &[1, 1, 1]);
+        chain.swap(Arc::new(Named("c"))).unwrap();
+        assert_eq!(names(&chain), ["c", "a", "embedded"]);
+        assert!(chain.swap(Arc::new(Named("b"))).is_err());
+        assert_eq!(names(&chain), ["c", "a", "embedded"]);
     }
 }

@@ -1,6 +1,8 @@
-//! A policy that is a WebAssembly component: loaded once, then a fresh, bounded instance for every decision,
-//! so that nothing is carried from one to the next. It runs with an empty linker; a component that imports
-//! anything is refused by name.
+//! A policy that is a WebAssembly component. This ensures:
+//!
+//! - Each decision runs in a fresh, bounded instance, so no state passes from one decision to the next.
+//! - The component is compiled once, and never on the decision path.
+//! - It runs with an empty linker: a component with an import is refused, and the error names the import.
 
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use crate::contract::{
     Decision, Description, FailoverPolicy, FailoverPolicyPre, Observation, Topology, Want,
 };
 
-/// A component that was found to be a policy. What it decides is not proven yet.
+/// A component with the interface of a policy. Its decisions are not checked yet.
 pub struct Component {
     sandbox: Arc<Sandbox>,
     pre: FailoverPolicyPre<Limits>,
@@ -28,17 +30,17 @@ pub struct Component {
     description: Description,
 }
 
-/// Why a file is no policy. Every text is one line and says what to do.
+/// Why a file is no policy. Every text is one line and ends with the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Beyond what any known tool chain makes.
+    /// Larger than any known tool chain makes.
     #[error(
-        "it has more than {COMPONENT_BYTES_MAX} bytes; strip it, or use a tool chain that makes smaller ones"
+        "it has more than {COMPONENT_BYTES_MAX} bytes; strip it, or use a tool chain with smaller output"
     )]
     TooLarge,
     /// Native code; it would run outside the sandbox.
     #[error(
-        "it is precompiled native code, which is never run; give the .wasm component that it was made from"
+        "it is precompiled native code, which is never run; use the .wasm component that it was compiled from"
     )]
     Precompiled,
     /// Not WebAssembly.
@@ -50,35 +52,42 @@ pub enum LoadError {
          COMPONENT`"
     )]
     CoreModule,
-    /// It has the header of a component, and then is none.
+    /// It has the header of a component, but is invalid.
     #[error("it is no valid component: {0}")]
     Invalid(String),
-    /// It uses what no compiler for Rust, C or JavaScript needs, and the engine therefore does not run.
+    /// It uses a proposal that no compiler for Rust, C or JavaScript needs.
     #[error(
-        "it uses the WebAssembly proposal {0}, and a policy may use those of WebAssembly 2.0 and \
-         extended-const only; build it without"
+        "it uses the WebAssembly proposal {0}, but a policy may use only those of WebAssembly 2.0 and \
+         extended-const; build it without {0}"
     )]
     Proposal(String),
     /// It is not pure.
-    #[error("it imports {}, and a policy imports nothing; build it without WASI, for example for wasm32-unknown-unknown", .0.join(", "))]
+    #[error(
+        "it imports {}, and a policy imports nothing; build it without WASI, for example for \
+         wasm32-unknown-unknown",
+        .0.join(", ")
+    )]
     Imports(Vec<String>),
     /// It is a component for something else, or for another version of the contract.
-    #[error("it exports {}, and a policy exports {POLICY}", if .0.is_empty() { "nothing".into() } else { .0.join(", ") })]
+    #[error(
+        "it exports {}, and a policy exports {POLICY}",
+        if .0.is_empty() { "nothing".into() } else { .0.join(", ") }
+    )]
     World(Vec<String>),
-    /// The right name with other types behind it.
+    /// The right name with other types.
     #[error("it exports {POLICY} with other types than this version has: {0}")]
     Types(String),
-    /// `describe` gave no answer.
-    #[error("it cannot describe itself: {0}")]
+    /// `describe` failed.
+    #[error("its function describe failed: {0}")]
     Describe(#[source] PolicyFault),
-    /// `describe` gave an unusable answer.
-    #[error("it describes itself wrongly: {0}")]
+    /// `describe` gave an invalid answer.
+    #[error("its function describe gave an invalid answer: {0}")]
     Description(#[from] DescriptionError),
 }
 
 impl Component {
-    /// Makes a policy of the bytes of a component file. Compiles, unless the sandbox's cache has the code:
-    /// 0.1 s for the embedded one, a minute for an interpreter. Keep it off the decision path.
+    /// Makes a policy from the bytes of a component file. Compiles, unless the sandbox's cache has the code:
+    /// 0.1 s for the embedded one, a minute for an interpreter. Never call it on the decision path.
     ///
     /// # Errors
     /// [`LoadError`], in the order of its variants.
@@ -113,7 +122,7 @@ impl Component {
         })
     }
 
-    /// What it says of itself.
+    /// The answer of its `describe`.
     pub fn description(&self) -> &Description {
         &self.description
     }
@@ -123,16 +132,16 @@ impl Component {
         self.size_bytes
     }
 
-    /// The names of what it exports, with versions. It imports nothing.
+    /// The names of its exports, with versions. It has no imports.
     pub fn exports(&self) -> &[String] {
         &self.exports
     }
 
-    /// One instance for many decisions, to measure what a fresh one costs. Never use it to decide: what a
-    /// policy keeps in its memory would make the answer depend on history.
+    /// One instance for many decisions, to measure the cost of a fresh one. Never use it to decide: state in
+    /// its memory would make a decision depend on earlier ones.
     ///
     /// # Errors
-    /// [`PolicyFault`] when it cannot be instantiated.
+    /// [`PolicyFault`] if it cannot be instantiated.
     pub fn reused(&self) -> Result<Reused<'_>, PolicyFault> {
         let admission = self.sandbox.admit();
         let mut store = limits::store(&self.sandbox.engine, 0);
@@ -163,7 +172,7 @@ impl Policy for Component {
     }
 }
 
-/// An instance that is asked again and again; see [`Component::reused`].
+/// An instance for many decisions; see [`Component::reused`].
 pub struct Reused<'a> {
     store: Store<Limits>,
     instance: FailoverPolicy,
@@ -171,7 +180,7 @@ pub struct Reused<'a> {
 }
 
 impl Reused<'_> {
-    /// Answers in the same instance as before. After a fault it answers no more.
+    /// Decides in the same instance as before. After a fault every call fails.
     ///
     /// # Errors
     /// As [`Policy::decide`].
@@ -216,7 +225,7 @@ fn call(
     Ok(decision)
 }
 
-/// What kind of file it is, by its first bytes; before anything expensive.
+/// Checks size and kind of a file by its first bytes, before any expensive step.
 fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.len() > COMPONENT_BYTES_MAX {
         return Err(LoadError::TooLarge);
@@ -231,7 +240,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
     }
 }
 
-/// No imports, and the right export. Returns the names of all exports.
+/// Checks that there is no import, and the right export. Returns the names of all exports.
 fn check_world(engine: &Engine, code: &wasmtime::component::Component) -> Result<Vec<String>, LoadError> {
     let shape = code.component_type();
     let imports: Vec<String> = shape.imports(engine).map(|(name, _)| name.to_owned()).collect();
@@ -239,7 +248,7 @@ fn check_world(engine: &Engine, code: &wasmtime::component::Component) -> Result
         return Err(LoadError::Imports(imports));
     }
     let exports: Vec<String> = shape.exports(engine).map(|(name, _)| name.to_owned()).collect();
-    // As wasmtime links them: every 0.2.z of the contract is this one.
+    // As wasmtime links: every version 0.2.z of the contract is compatible.
     let family = POLICY.trim_end_matches(|digit: char| digit.is_ascii_digit());
     if exports.iter().any(|name| name.starts_with(family)) {
         Ok(exports)
@@ -248,7 +257,7 @@ fn check_world(engine: &Engine, code: &wasmtime::component::Component) -> Result
     }
 }
 
-/// SHA-256 of a component file, as [`Policy::digest`] has it.
+/// SHA-256 of a component file, as in [`Policy::digest`].
 pub fn digest_of(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
@@ -261,8 +270,8 @@ fn hex(bytes: &[u8]) -> String {
 /// The interface that makes a component a policy, with the version that this host serves.
 pub const POLICY: &str = "redis-failover:policy/policy@0.2.0";
 
-/// The world of `wit/failover.wit`: that export, and no import.
+/// The world of `wit/failover.wit`: that export and no import.
 pub const POLICY_WORLD: &str = "redis-failover:policy/failover-policy@0.2.0";
 
-/// Python's, the largest known, have 18 MB.
+/// The largest known components, made from Python, have 18 MB.
 pub const COMPONENT_BYTES_MAX: usize = 32 << 20;

@@ -1,4 +1,4 @@
-//! The policy that every operator carries: the last in every line, there when all others fail.
+//! The policy inside every operator: the last of every chain, for when all others fail.
 
 use std::sync::Arc;
 
@@ -11,8 +11,7 @@ pub const EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core.compo
 /// The embedded policy, ready to decide.
 ///
 /// # Errors
-/// [`LoadError::Invalid`] on a processor for which Cranelift makes no code; nothing else, or the tests would
-/// have failed.
+/// [`LoadError::Invalid`] on a processor for which Cranelift makes no code. The tests rule out all others.
 pub fn embedded(sandbox: &Arc<Sandbox>) -> Result<Component, LoadError> {
     Component::load(sandbox, EMBEDDED)
 }

@@ -1,4 +1,4 @@
-//! The one WebAssembly engine of the process: its configuration, how many instances may live at once, and the
+//! The one WebAssembly engine of the process: its configuration, the number of instances at a time, and the
 //! cache of compiled code. Knows nothing of policies.
 
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use super::cache::Cache;
 use super::proposals;
 
-/// Where policies run. Deterministic: nothing that a policy can compute differs between two machines.
+/// The sandbox of all policies. Deterministic: no computation of a policy differs between two machines.
 pub struct Sandbox {
     pub(super) engine: Engine,
     pub(super) cache: Option<Cache>,
@@ -22,21 +22,20 @@ struct Slots {
     waiting: u32,
 }
 
-/// The machine gives no engine.
+/// No engine can run on this machine.
 #[derive(Debug, thiserror::Error)]
 #[error("this machine cannot run WebAssembly: {0}")]
 pub struct SandboxError(String);
 
 impl Sandbox {
-    /// An engine with pooled instances where the address space has room for them, which halves the cost of a
-    /// fresh one (measured: 25 µs instead of 46), and else without. `cache` may be none: then every load
-    /// compiles.
+    /// An engine with pooled instances if the address space has room for them, which halves the cost of a
+    /// fresh one (measured: 25 µs instead of 46), else without. Without a `cache` every load compiles.
     ///
     /// # Errors
     /// [`SandboxError`] on a processor that Cranelift does not know.
     pub fn new(cache: Option<Cache>) -> Result<Sandbox, SandboxError> {
-        // Reserving the pool is the probe: it fails at once where 39-bit kernels or `ulimit -v` leave too
-        // little.
+        // Reserving the pool is the test: it fails at once if a 39-bit kernel or `ulimit -v` leaves too
+        // little address space.
         let (engine, pooled) = match Engine::new(&pooled()) {
             Ok(engine) => (engine, true),
             Err(_) => (Engine::new(&on_demand()).map_err(|error| SandboxError(format!("{error:#}")))?, false),
@@ -50,13 +49,13 @@ impl Sandbox {
         })
     }
 
-    /// Whether instances come out of a pool.
+    /// True if instances come from a pool.
     pub fn is_pooled(&self) -> bool {
         self.pooled
     }
 
-    /// Waits for the right to hold one instance. So the pool is never empty when a policy is asked, and a
-    /// busy host is never taken for a broken policy. Fuel bounds the wait.
+    /// Waits for a free slot. So the pool is never empty when a policy is asked, and load on the host does
+    /// not look like a fault of the policy. Fuel bounds the wait.
     pub(super) fn admit(&self) -> Admission<'_> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.waiting += 1;
@@ -68,21 +67,21 @@ impl Sandbox {
     }
 }
 
-/// The right to hold one instance, until dropped.
+/// One slot of the pool, until dropped.
 pub(super) struct Admission<'a>(&'a Sandbox);
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.free += 1;
-        // Telling nobody would be a system call for each decision.
+        // A notification without a waiter would be a system call per decision.
         if slots.waiting > 0 {
             self.0.freed.notify_one();
         }
     }
 }
 
-/// A decision takes microseconds on one thread, so this is beyond the threads that decide at once.
+/// A decision takes microseconds on one thread, so fewer threads than this decide at the same time.
 const INSTANCES_MAX: u32 = 32;
 /// A policy is one component; those made by interpreters consist of several core modules (more than 20 for
 /// Python, measured).
@@ -91,15 +90,15 @@ pub(super) const CORE_INSTANCES_MAX: u32 = 64;
 pub(super) const MEMORIES_MAX: u32 = 4;
 /// One for indirect calls in each core module; shims of the component add their own.
 pub(super) const TABLES_MAX: u32 = 16;
-/// An indirect-call table has one entry for each function whose address is taken; Python's has under 10,000.
+/// An indirect-call table has one entry per function that is used as a pointer; Python's has under 10,000.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 20_000;
-/// The same for every policy, ours too, so that a policy needs no settings: four times what 500 members take
-/// in Rust, and enough for interpreters, whose heap snapshot alone is 12 to 18 MB. Pages that were never
-/// written cost nothing.
+/// The same for every policy, the embedded one too, so that a policy needs no settings: four times what 500
+/// members take in Rust, and enough for interpreters with a heap snapshot of 12 to 18 MB. Pages that were
+/// never written cost nothing.
 pub(super) const MEMORY_BYTES_MAX: usize = 64 << 20;
-/// Kept mapped between two uses of a slot, and zeroed by hand instead of faulted in anew, page by page: what
-/// 500 members take in Rust. Only what an instance had is kept, and few slots are ever used, so a small group
-/// keeps 128 KiB.
+/// Stays mapped between two uses of a slot and is zeroed there, instead of being faulted in again page by
+/// page: as much as 500 members take in Rust. Only what an instance used stays mapped, and few slots are ever
+/// used, so a small group keeps 128 KiB.
 const MEMORY_RESIDENT_BYTES: usize = 4 << 20;
 /// The same for the table of indirect calls; a Rust policy has a few hundred.
 const TABLE_RESIDENT_BYTES: usize = 16 << 10;
@@ -126,7 +125,7 @@ fn pooled() -> Config {
 
 fn on_demand() -> Config {
     let mut config = common();
-    // The default reserves 4 GiB of addresses for each memory, which is what there was no room for.
+    // The default reserves 4 GiB of addresses per memory, for which there was no room.
     config
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
         .memory_reservation(MEMORY_BYTES_MAX as u64);
@@ -137,14 +136,14 @@ fn common() -> Config {
     let mut config = Config::new();
     config
         .wasm_features(proposals::ALLOWED.complement(), false)
-        // Fuel alone bounds a call, since a policy has nobody to wait for; epochs would add a clock, and so
-        // chance.
+        // Fuel alone bounds a call, since a policy waits for nothing; epochs would add a clock, and so
+        // non-determinism.
         .consume_fuel(true)
         .max_wasm_stack(STACK_BYTES_MAX)
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
-        // Loading and dropping policies would otherwise churn the process's unwind tables (wasmCloud, pull
-        // request 5533).
+        // Else each load and drop of a policy changes the process's unwind tables (wasmCloud, pull request
+        // 5533).
         .native_unwind_info(false)
         // Calls are synchronous; 800 to 300 ns for each (wasmtime, pull request 14189).
         .concurrency_support(false)

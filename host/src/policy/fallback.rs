@@ -1,6 +1,6 @@
-//! A policy that stands in for another one: asked with those parameters that it knows, since the others were
-//! meant for that one. Asked with them, it would refuse to decide at all, and a group whose own policy is
-//! away would be without any.
+//! A policy that decides in place of another one. It gets only the parameters that it knows; the others were
+//! meant for the other policy. With an unknown parameter it would refuse to decide, and a group would have no
+//! policy while its own one is unavailable.
 
 use super::{Component, Policy, PolicyFault};
 use crate::contract::{Decision, Observation, Topology, Want};
@@ -15,7 +15,7 @@ pub struct FallbackPolicy {
 }
 
 impl FallbackPolicy {
-    /// Knows the parameters that its schema has. A policy whose schema names none gets none.
+    /// The known parameters are those of its schema. A policy with an empty schema gets none.
     pub fn new(policy: Arc<Component>) -> Self {
         let schema: Value = serde_json::from_str(&policy.description().parameters_schema).unwrap_or_default();
         let known = schema
@@ -41,15 +41,15 @@ impl Policy for FallbackPolicy {
     }
 
     fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault> {
-        match fitted(&observation.parameters, &self.known) {
+        match only_known(&observation.parameters, &self.known) {
             None => self.policy.decide(observation),
             Some(parameters) => self.policy.decide(&Observation { parameters, ..observation.clone() }),
         }
     }
 }
 
-/// The parameters without the unknown ones. None: there is none to leave out.
-fn fitted(parameters: &str, known: &BTreeSet<String>) -> Option<String> {
+/// The parameters without the unknown ones. None: all are known.
+fn only_known(parameters: &str, known: &BTreeSet<String>) -> Option<String> {
     let Ok(Value::Object(mut all)) = serde_json::from_str::<Value>(parameters) else { return None };
     let before = all.len();
     all.retain(|name, _| known.contains(name));
@@ -63,19 +63,19 @@ mod tests {
     use crate::policy::{Sandbox, embedded, healthy_group};
 
     #[test]
-    fn what_it_does_not_know_is_left_out_and_what_it_knows_is_kept() {
+    fn unknown_parameters_are_left_out_and_known_ones_kept() {
         let known = BTreeSet::from(["order".to_owned()]);
         assert_eq!(
-            fitted(r#"{"order":"data-first","mine":1}"#, &known).as_deref(),
+            only_known(r#"{"order":"data-first","mine":1}"#, &known).as_deref(),
             Some(r#"{"order":"data-first"}"#)
         );
-        for as_it_is in [r#"{"order":"data-first"}"#, "{}", "", "no json"] {
-            assert_eq!(fitted(as_it_is, &known), None);
+        for unchanged in [r#"{"order":"data-first"}"#, "{}", "", "no json"] {
+            assert_eq!(only_known(unchanged, &known), None);
         }
     }
 
     #[test]
-    fn a_policy_that_stands_in_decides_where_it_would_refuse_in_its_own_name() {
+    fn a_fallback_decides_in_spite_of_parameters_that_its_policy_refuses() {
         let policy = Arc::new(embedded(&Arc::new(Sandbox::new(None).unwrap())).unwrap());
         let observation = Observation { parameters: r#"{"mine":1}"#.into(), ..healthy_group(3) };
         assert_eq!(policy.decide(&observation).unwrap().verdict, Verdict::Refuse);

@@ -1,10 +1,10 @@
-//! The form of what a policy says: bounds and cross-references that WIT types cannot state. Whether a
-//! decision is *safe* is the guard's business, not this file's.
+//! The form of a policy's answers: bounds and cross-references that WIT types cannot state. Must not judge
+//! whether a decision is safe: the guard does.
 
 use crate::contract::{Decision, Description, Observation};
 use crate::topology::allowed::is_allowed;
 
-/// Why a description is none.
+/// Why a description is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DescriptionError {
     /// `name`.
@@ -17,20 +17,18 @@ pub enum DescriptionError {
     #[error("its summary is not one line of 1 to {SUMMARY_BYTES_MAX} bytes")]
     Summary,
     /// `parameters-schema`.
-    #[error("its parameters schema is no JSON object of at most {SCHEMA_BYTES_MAX} bytes")]
+    #[error("its parameters-schema is not a JSON object of at most {SCHEMA_BYTES_MAX} bytes")]
     Schema,
     /// `topologies`.
-    #[error("it names no topology, or one of them twice")]
+    #[error("it names no topology, or one topology twice")]
     Topologies,
     /// One of `wants`.
-    #[error(
-        "it wants `{0}`, which is not on the host's list of harmless commands for that topology and kind"
-    )]
+    #[error("it wants `{0}`, which is not on the host's list of allowed commands for that topology and kind")]
     Want(String),
     /// `wants`, as a whole.
     #[error(
-        "it wants more than {WANTS_MAX} commands, or one of them twice, or for a topology that it does not \
-         serve"
+        "it wants more than {WANTS_MAX} commands, or one command twice, or one for a topology that it does \
+         not serve"
     )]
     Wants,
 }
@@ -38,7 +36,7 @@ pub enum DescriptionError {
 /// Checks the answer of `describe`.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first field that is invalid.
 pub fn check_description(description: &Description) -> Result<(), DescriptionError> {
     let Description { name, version, summary, parameters_schema, topologies, wants } = description;
     if !is_kebab_case(name) {
@@ -73,7 +71,7 @@ pub fn check_description(description: &Description) -> Result<(), DescriptionErr
 /// Checks an answer of `decide` to `observation`.
 ///
 /// # Errors
-/// What is wrong first, as half a sentence.
+/// The first field that is invalid, as half a sentence.
 pub fn check_decision(observation: &Observation, decision: &Decision) -> Result<(), String> {
     let Decision {
         verdict: _,
@@ -99,13 +97,14 @@ pub fn check_decision(observation: &Observation, decision: &Decision) -> Result<
         let is_text = !answer.text.is_empty() && answer.text.len() <= EXPLANATION_BYTES_MAX;
         if !is_kebab_case(&answer.reason) || !is_text {
             return Err(format!(
-                "its answer to the request has no reason in kebab-case, or no text of 1 to {EXPLANATION_BYTES_MAX} bytes"
+                "its answer to the request has no reason in kebab-case, or no text of 1 to \
+                 {EXPLANATION_BYTES_MAX} bytes"
             ));
         }
     }
     let observed = observation.instances.len();
     if members.len() > observed || shards.len() > observation.shards.len() {
-        return Err("it has more members or shards than the observation".into());
+        return Err("it has verdicts on more members or shards than the observation has".into());
     }
     if stages.len() > STAGES_MAX
         || stages
@@ -118,7 +117,7 @@ pub fn check_decision(observation: &Observation, decision: &Decision) -> Result<
         ));
     }
     if *next_look_us == 0 {
-        return Err("it wants to be asked again after no time at all".into());
+        return Err("its next-look-us is 0".into());
     }
     Ok(())
 }
@@ -132,7 +131,7 @@ fn is_kebab_case(name: &str) -> bool {
         && name.split('-').all(word)
 }
 
-/// Three numbers, then anything that semantic versions may carry.
+/// Three numbers, then any characters of a semantic version.
 fn is_version(version: &str) -> bool {
     let numbers = version.split(['-', '+']).next().unwrap_or_default();
     let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -147,7 +146,7 @@ fn has_repeats<T: PartialEq>(items: &[T]) -> bool {
     items.iter().enumerate().any(|(index, item)| items[..index].contains(item))
 }
 
-/// What a stranger wrote, short enough for a line.
+/// Foreign text, cut to the length of a line and without control characters.
 fn shortened(text: &str) -> String {
     text.chars().take(NAME_BYTES_MAX).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
@@ -213,10 +212,10 @@ mod tests {
             change(&mut changed);
             check_description(&changed)
         };
-        assert_eq!(refused(|it| it.summary = "two\nlines".into()), Err(DescriptionError::Summary));
-        assert_eq!(refused(|it| it.parameters_schema = "[]".into()), Err(DescriptionError::Schema));
-        assert_eq!(refused(|it| it.parameters_schema = "{".into()), Err(DescriptionError::Schema));
-        assert_eq!(refused(|it| it.topologies.clear()), Err(DescriptionError::Topologies));
+        assert_eq!(refused(|changed| changed.summary = "a\nb".into()), Err(DescriptionError::Summary));
+        assert_eq!(refused(|changed| changed.parameters_schema = "[]".into()), Err(DescriptionError::Schema));
+        assert_eq!(refused(|changed| changed.parameters_schema = "{".into()), Err(DescriptionError::Schema));
+        assert_eq!(refused(|changed| changed.topologies.clear()), Err(DescriptionError::Topologies));
         assert_eq!(
             refused(|it| it.topologies.push(Topology::Replication)),
             Err(DescriptionError::Topologies)

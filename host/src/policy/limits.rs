@@ -1,13 +1,13 @@
-//! What one call of a policy may use, and what a breach is called. Everything is bounded: time by fuel,
-//! memory, tables and instances by the store's limiter, the stack by the engine, the size of the answer by
-//! the fuel of lifting it.
+//! The limits of one call of a policy, and the fault of each. Bounded are: time by fuel; memory, tables and
+//! instances by the store's limiter; the stack by the engine; the size of the answer by the fuel of lifting
+//! it.
 
 use wasmtime::{Engine, Error, ResourceLimiter, Result, Store, Trap};
 
 use super::PolicyFault;
 use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 
-/// A fresh store for one call, with the limits for an observation of `members` instances.
+/// A fresh store for one call, with the limits for an Observation of `members` instances.
 pub(super) fn store(engine: &Engine, members: usize) -> Store<Limits> {
     let mut store = Store::new(engine, Limits { memory_bytes: 0 });
     store.limiter(|limits| limits);
@@ -15,7 +15,7 @@ pub(super) fn store(engine: &Engine, members: usize) -> Store<Limits> {
     store
 }
 
-/// Fills the store up again, for an instance that is used more than once.
+/// Resets the fuel of the store, for an instance that is used more than once.
 pub(super) fn refuel(store: &mut Store<Limits>, members: usize) {
     store.set_fuel(fuel(members)).expect("the engine was configured to consume fuel");
     store
@@ -33,8 +33,8 @@ pub(super) fn fuel(members: usize) -> u64 {
     FUEL_BASE.saturating_add(FUEL_PER_MEMBER.saturating_mul(members as u64))
 }
 
-/// Names what went wrong in a call. A trap while the answer is lifted, or any other error then, is a
-/// malformed answer.
+/// The fault behind an error of a call. A trap or another error while the answer is lifted is a malformed
+/// answer.
 pub(super) fn fault(error: &Error, members: usize) -> PolicyFault {
     if error.is::<OverMemory>() {
         return PolicyFault::Memory { limit_bytes: MEMORY_BYTES_MAX as u64 };
@@ -48,7 +48,7 @@ pub(super) fn fault(error: &Error, members: usize) -> PolicyFault {
             | Trap::InvalidChar
             | Trap::UnalignedPointer),
         ) => PolicyFault::Malformed(trap.to_string()),
-        // Wasmtime's enum, which grows.
+        // Wasmtime's enum is not ours, and grows.
         Some(trap) => PolicyFault::Trap(trap.to_string()),
         None => PolicyFault::Malformed(one_line(error)),
     }
@@ -68,7 +68,7 @@ struct OverMemory;
 struct OverTable;
 
 impl ResourceLimiter for Limits {
-    // A refusal traps at once. Told -1, a Rust guest would trap a moment later, and nobody could tell why.
+    // An error traps at once. After -1 a Rust guest would trap a moment later, without a sign of the cause.
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let total = self.memory_bytes.saturating_add(desired.saturating_sub(current));
         if total > MEMORY_BYTES_MAX {
@@ -95,8 +95,8 @@ impl ResourceLimiter for Limits {
     }
 }
 
-// The embedded policy takes under 1 % of it. An endless loop ends within 0.5 s (measured: 50 million took
-// 0.14 s).
+/// The embedded policy uses less than 1 % of it. An endless loop ends within 0.5 s (measured: 0.14 s for 50
+/// million).
 const FUEL_BASE: u64 = 100_000_000;
 const FUEL_PER_MEMBER: u64 = 1_000_000;
 /// Two sentences, a name and a few records for each member, ten times over.

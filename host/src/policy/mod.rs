@@ -1,4 +1,4 @@
-//! Policies: load, prove, limit, decide, swap. The only place that knows wasmtime.
+//! Policies: load, check, limit, decide, swap. The only room that knows wasmtime.
 
 mod cache;
 mod chain;
@@ -26,9 +26,9 @@ pub use wrap::wrap;
 
 use crate::contract::{Decision, Observation, Topology, Want};
 
-/// Whatever answers an observation with a decision: a component, or the engine compiled natively.
+/// A function from an Observation to a Decision: a component, or the engine compiled natively.
 pub trait Policy: Send + Sync {
-    /// Name and version, for people: `default 0.1.0`.
+    /// Name and version: `default 0.1.0`.
     fn title(&self) -> &str;
 
     /// SHA-256 of the component file, lower-case hex. Names the policy in every plan, event and metric.
@@ -37,36 +37,36 @@ pub trait Policy: Send + Sync {
     /// The commands whose replies it wants in groups of that topology, beyond the standard ones.
     fn wants(&self, topology: Topology) -> Vec<Want>;
 
-    /// Answers, in a fresh instance.
+    /// Decides, in a fresh instance.
     ///
     /// # Errors
-    /// [`PolicyFault`] when the component trapped, exceeded a limit or gave what is no decision. No action
-    /// may follow; the same observation goes to the next policy in line.
+    /// [`PolicyFault`] if the component trapped, exceeded a limit, or gave a malformed decision. No action
+    /// may follow; the next policy of the chain is asked about the same Observation.
     fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault>;
 }
 
-/// Why a policy gave no usable answer.
+/// Why a policy gave no usable decision.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyFault {
     /// A bug in the component.
     #[error("policy trapped: {0}")]
     Trap(String),
-    /// It computed for too long.
-    #[error("policy used up its fuel of {limit}")]
+    /// It executed too many instructions.
+    #[error("policy exceeded its limit of {limit} units of fuel (about one per instruction)")]
     Fuel {
         /// The limit, in wasmtime's units; never part of a decision.
         limit: u64,
     },
-    /// It wanted more memory than it may have.
-    #[error("policy exceeded its memory of {limit_bytes} bytes")]
+    /// It asked for more memory than it may have.
+    #[error("policy exceeded its memory limit of {limit_bytes} bytes")]
     Memory {
         /// The limit.
         limit_bytes: u64,
     },
-    /// Its answer is no decision: too large, not of the contract's types, or not of its form.
+    /// Its answer is too large, or not of the contract's types, or breaks a bound of the contract.
     #[error("policy gave a malformed decision: {0}")]
     Malformed(String),
-    /// It broke hard invariants; the guard's words.
+    /// It broke hard invariants; the texts of the guard.
     #[error("policy breached the guard: {}", .0.join("; "))]
     Breach(Vec<String>),
 }

@@ -1,23 +1,23 @@
-//! Which WebAssembly proposals a policy may use: an allow-list, so that what a new release of the engine
-//! knows is refused until it is asked for here. Checked by a validator before anything is compiled, and set
-//! in the compiler too. Knows nothing of policies.
+//! The WebAssembly proposals that a policy may use: an allow-list, so that the new proposals of an engine's
+//! release are refused until they are listed here. A validator checks it before compilation, and the compiler
+//! has the same list. Knows nothing of policies.
 
 use wasmparser::{Validator, WasmFeatures};
 
-/// The first proposal outside of the list that `component` uses, or what else makes it invalid.
+/// Why a component cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// It would be valid with this proposal, named as in the list of proposals.
+    /// It is valid only with this proposal, which is not on the list.
     Proposal(&'static str),
-    /// It is valid under no set of proposals.
+    /// It is invalid under every set of proposals.
     Invalid(String),
 }
 
-/// What compilers for Rust, C and JavaScript (an interpreter in C or C++) emit, and nothing else. Everything
-/// here has been in all engines for years. `GC_TYPES` is not: it stands for `externref`, which needs a
-/// collector. Memories of 64 bits, threads, tail calls, exceptions, typed function references and collected
-/// objects are not needed, and each is code of the engine that a policy cannot reach then: RUSTSEC-2026-0570,
-/// by which a component of 10 KB ended the process, needs the encoding of subtypes, a part of `gc`.
+/// The proposals that compilers for Rust, C and JavaScript (an interpreter in C or C++) emit. All engines
+/// have had each of them for years. `GC_TYPES` is not listed: it is `externref`, which needs a collector.
+/// Memories of 64 bits, threads, tail calls, exceptions, typed function references and collected objects are
+/// not needed, and a policy cannot reach the engine's code for them: RUSTSEC-2026-0570, by which a component
+/// of 10 KB ended the process, needs the encoding of subtypes, a part of `gc`.
 pub(super) const ALLOWED: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
     .union(WasmFeatures::SIGN_EXTENSION)
@@ -32,8 +32,7 @@ pub(super) const ALLOWED: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
 /// Validates the bytes of a component under [`ALLOWED`].
 ///
 /// # Errors
-/// [`Unusable::Proposal`] if some set of further proposals makes it valid: the first one without which it is
-/// not.
+/// [`Unusable::Proposal`] if further proposals make it valid: the first one that it cannot do without.
 pub(super) fn check(component: &[u8]) -> Result<(), Unusable> {
     let Err(error) = validate(component, ALLOWED) else { return Ok(()) };
     if validate(component, WasmFeatures::all()).is_err() {
@@ -41,7 +40,7 @@ pub(super) fn check(component: &[u8]) -> Result<(), Unusable> {
     }
     let is_needed =
         |feature| validate(component, WasmFeatures::all().difference(feature).union(ALLOWED)).is_err();
-    // No proposal of its own: what needs it mostly needs another one, too, which is the better name.
+    // Last, because a component that needs it mostly needs another proposal too, which is the better name.
     let last = WasmFeatures::GC_TYPES;
     let mut refused =
         WasmFeatures::all().difference(ALLOWED).difference(last).iter_names().chain(last.iter_names());

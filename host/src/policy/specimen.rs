@@ -1,12 +1,12 @@
-//! A healthy group of any size, with what real servers say: Redis 7.0.15's INFO, about 1.9 KB a member. For
-//! benchmarks, tests and as an example of an observation; nobody decides on it.
+//! A healthy group of any size with the INFO of real servers: Redis 7.0.15, about 1.9 KB per member. For
+//! benchmarks and tests, and as an example of an Observation. Never used for a real decision.
 
 use crate::contract::{
     Address, Group, Instance, InstanceKind, Link, LinkState, Observation, Preference, Published, Reply,
     Sample, Shard, Text, Topology, Value,
 };
 
-/// An observation of one master and `members - 1` replicas, all in sync. The master is `cart-0000`.
+/// An Observation of one master and `members - 1` replicas, all in sync. The master is `cart-0000`.
 pub fn healthy_group(members: u16) -> Observation {
     Observation {
         group: Group {
@@ -136,8 +136,8 @@ const SERVER: &str = "# Server\nredis_version:7.0.15\nredis_git_sha1:00000000\nr
                       configured_hz:10\nlru_clock:89674\nexecutable:/usr/bin/redis-server\nconfig_file:/\
                       etc/redis/redis.conf\nio_threads_active:0\n";
 
-const PERSISTENCE: &str = "# Persistence\nloading:0\nasync_loading:0\ncurrent_cow_peak:0\ncurrent_cow_size:0\n\
-     current_cow_size_age:0\ncurrent_fork_perc:0.00\ncurrent_save_keys_processed:0\n\
+const PERSISTENCE: &str = "# Persistence\nloading:0\nasync_loading:0\ncurrent_cow_peak:0\n\
+     current_cow_size:0\ncurrent_cow_size_age:0\ncurrent_fork_perc:0.00\ncurrent_save_keys_processed:0\n\
      current_save_keys_total:0\nrdb_changes_since_last_save:1\nrdb_bgsave_in_progress:0\n\
      rdb_last_save_time:1795251784\nrdb_last_bgsave_status:ok\nrdb_last_bgsave_time_sec:-1\n\
      rdb_current_bgsave_time_sec:-1\nrdb_saves:0\nrdb_last_cow_size:0\nrdb_last_load_keys_expired:0\n\

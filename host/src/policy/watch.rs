@@ -1,5 +1,5 @@
-//! Swaps a policy while the operator runs: watches one file, and puts what it becomes in front of the line
-//! once it is loaded and proven. Whatever goes wrong, the old policy goes on answering.
+//! Swaps a policy while the operator runs: watches one file, and makes its policy the live one once it is
+//! loaded and has passed its checks. On any error the former policy stays live.
 
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -12,45 +12,45 @@ use super::chain::{PolicyChain, Quarantined};
 use super::component::{COMPONENT_BYTES_MAX, Component, LoadError};
 use super::engine::Sandbox;
 
-/// Whether a loaded component may decide: conformance, handed in by whoever knows scenarios and the guard.
+/// Whether a loaded component may decide: the conformance checks, passed in by the caller because this room
+/// knows neither scenarios nor the guard.
 pub type Prove = dyn Fn(&Component) -> Result<(), String> + Send + Sync;
 
-/// Watches one file for one line.
+/// Watches one file for one chain.
 pub struct Watch {
-    /// The component file. Links are followed, so that a mounted ConfigMap works, whose files change by a
-    /// swapped link.
+    /// The component file. Links are followed, because a mounted ConfigMap changes by swapping a link.
     pub path: PathBuf,
-    /// Where it is compiled.
+    /// The sandbox that compiles it.
     pub sandbox: Arc<Sandbox>,
-    /// Where it goes.
+    /// The chain that it becomes the live policy of.
     pub line: Arc<PolicyChain>,
-    /// What it must pass.
+    /// The checks that it must pass.
     pub prove: Arc<Prove>,
 }
 
-/// What became of a change of the file.
+/// The result of a change of the file.
 #[derive(Debug)]
 pub enum Change {
-    /// The file's policy is now in front.
+    /// The file's policy is live now.
     Live {
         /// Its name and version.
         title: String,
         /// Its digest.
         digest: String,
     },
-    /// Nothing changed; the policy before it goes on.
+    /// The file was refused; the former policy stays live.
     Refused(SwapError),
 }
 
 /// Why a policy file did not go live.
 #[derive(Debug, thiserror::Error)]
 pub enum SwapError {
-    /// It is not there, or not readable.
+    /// It does not exist, or cannot be read.
     #[error("policy {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -59,24 +59,24 @@ pub enum SwapError {
     Load {
         /// The file.
         path: PathBuf,
-        /// What it is instead.
+        /// Why the file is not one.
         #[source]
         source: LoadError,
     },
-    /// It is one, and fails its checks.
+    /// It is a policy, but failed its checks.
     #[error("policy {}: it failed its checks: {why}", path.display())]
     Unproven {
         /// The file.
         path: PathBuf,
-        /// The words of the checks.
+        /// The first check that failed.
         why: String,
     },
-    /// It failed too often before.
+    /// It is in quarantine after earlier faults.
     #[error(transparent)]
     Quarantined(#[from] Quarantined),
 }
 
-/// Reads and loads a policy file, without proving it.
+/// Reads and loads a policy file, without checking its decisions.
 ///
 /// # Errors
 /// [`SwapError::Read`], [`SwapError::Load`].
@@ -85,13 +85,14 @@ pub fn load_file(sandbox: &Arc<Sandbox>, path: &Path) -> Result<Component, SwapE
     Component::load(sandbox, &bytes).map_err(|source| SwapError::Load { path: path.into(), source })
 }
 
-/// At most one byte more than a policy may have: the path might name anything, however long or endless.
+/// Reads a policy file; at most one byte more than a policy may have, since the path may name a file of any
+/// length.
 ///
 /// # Errors
-/// The system's words; also for what is no regular file.
+/// The system's error; also if the path is not a regular file.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(COMPONENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
@@ -99,7 +100,7 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 impl Watch {
-    /// Watches until dropped, and reports every change once. A file that is live already is no change.
+    /// Watches until dropped, and reports every change once. A file with the live policy is no change.
     pub async fn run(self, report: impl Fn(Change)) {
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -115,7 +116,7 @@ impl Watch {
                 Ok(Ok(None)) => {}
                 Ok(Ok(Some(change))) => report(change),
                 Ok(Err(error)) => report(Change::Refused(error)),
-                // The checks panicked; whatever made them is not to be trusted.
+                // The checks panicked: the policy counts as failed.
                 Err(error) => report(Change::Refused(SwapError::Unproven {
                     path: this.path.clone(),
                     why: error.to_string(),
@@ -136,7 +137,7 @@ impl Watch {
     }
 }
 
-/// What of a file changes when it does. None of it is trusted beyond "look again".
+/// Metadata that changes with the file. A change only means: read the file again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -146,40 +147,41 @@ struct Stamp {
 }
 
 impl Stamp {
-    /// None when the file is not there.
+    /// None: the file does not exist.
     fn of(path: &Path) -> Option<Stamp> {
-        let it = std::fs::metadata(path).ok()?;
+        let metadata = std::fs::metadata(path).ok()?;
         Some(Stamp {
-            device: it.dev(),
-            inode: it.ino(),
-            length_bytes: it.len(),
-            modified_ns: (it.mtime(), it.mtime_nsec()),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length_bytes: metadata.len(),
+            modified_ns: (metadata.mtime(), metadata.mtime_nsec()),
         })
     }
 }
 
-/// A stamp is due when it has been seen twice in a row, so that a file in the middle of being written is left
-/// alone, and was not dealt with before.
+/// The stamps of one file. The file is due when two stamps in a row are equal (so that a file is not read
+/// while it is being written) and differ from the stamp of the last read.
 #[derive(Debug, Default)]
 pub struct FileStamps {
-    /// The outer level: nothing seen yet.
-    seen: Option<Option<Stamp>>,
-    done: Option<Option<Stamp>>,
+    /// The last stamp. Outer None: no stamp yet; inner None: the file did not exist.
+    last: Option<Option<Stamp>>,
+    /// The stamp of the last read.
+    read: Option<Option<Stamp>>,
 }
 
 impl FileStamps {
-    /// Whether the file should be read now. Ask again and again.
+    /// True if the file is to be read now. To be called at intervals.
     pub fn is_due_at(&mut self, path: &Path) -> bool {
         self.is_due(Stamp::of(path))
     }
 
     fn is_due(&mut self, now: Option<Stamp>) -> bool {
-        let is_settled = self.seen.replace(now) == Some(now);
-        is_settled && self.done.replace(now) != Some(now)
+        let is_settled = self.last.replace(now) == Some(now);
+        is_settled && self.read.replace(now) != Some(now)
     }
 }
 
-/// A stat is about 1 µs; a person who swaps a policy waits for two of these.
+/// A stat takes about 1 µs; a swap takes two intervals.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_due_once_and_again_when_it_is_back() {
+    fn a_missing_file_is_due_once_and_again_after_its_return() {
         let mut stamps = FileStamps::default();
         let due: Vec<bool> = [stamp(1), stamp(1), None, None, None, stamp(1), stamp(1)]
             .into_iter()
