@@ -10,8 +10,8 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 use failover_core::contract::{Action, Decision, Health, Member, Observation, Verdict};
-use failover_core::{decide, reasons};
 use failover_core::facts::{INFO_REPLICATION, INFO_SERVER, ReplicationFacts, ServerFacts};
+use failover_core::{decide, reasons};
 use redis_model::scenario::{Answer, Expected, Scenario, format, read_directory};
 use serde_json::Value;
 use std::fmt::Write as _;

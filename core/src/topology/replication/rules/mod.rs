@@ -144,7 +144,8 @@ mod tests {
             .chain(RULES.otherwise_gives)
             .map(|reason| reason.name)
             .collect();
-        let documented: Vec<_> = crate::topology::replication::reasons::ALL.iter().map(|reason| reason.name).collect();
+        let documented: Vec<_> =
+            crate::topology::replication::reasons::ALL.iter().map(|reason| reason.name).collect();
         assert_eq!(given, documented);
     }
 }

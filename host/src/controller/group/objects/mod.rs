@@ -9,7 +9,7 @@ use super::handover::HandoverRequest;
 use super::snapshot::{ObjectKey, Snapshot};
 use super::step::StepResult;
 use crate::kubernetes::apply::{apply as apply_object, delete_secret, is_foreign};
-use crate::kubernetes::objects::{KINDS, Desired, name, objects};
+use crate::kubernetes::objects::{Desired, KINDS, name, objects};
 use crate::kubernetes::pods::revision;
 use crate::kubernetes::status::Problem;
 use kube::ResourceExt;
