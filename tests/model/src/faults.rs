@@ -1,40 +1,40 @@
 //! What may happen to a group: seeded starting points, from quiet to hopeless.
 
-use crate::model::{Life, Model};
-use crate::seeds::Seed;
-use crate::world::Speaks;
+use crate::dice::Dice;
+use crate::has::Role;
+use crate::truth::{Life, Model};
 use failover_core::contract::Preference;
 
 /// Anything that may have happened to a group.
-pub fn broken(seed: &mut Seed) -> Model {
-    let count = 1 + seed.below(5);
+pub fn broken(dice: &mut Dice) -> Model {
+    let count = 1 + dice.index(5);
     let mut model = Model::healthy(count, 1000);
     model.world.rest.group.prefer =
-        *seed.pick(&[Preference::Availability, Preference::Availability, Preference::Consistency]);
+        dice.one_of([Preference::Availability, Preference::Availability, Preference::Consistency]);
     for index in 1..count {
-        model.nodes[index].server.priority = *seed.pick(&[100, 100, 100, 10, 0]);
-        let lag = *seed.pick(&[0, 0, 14, 300]);
+        model.nodes[index].server.priority = dice.one_of([100, 100, 100, 10, 0]);
+        let lag = dice.one_of([0, 0, 14, 300]);
         let node = &mut model.nodes[index];
         (node.data.at, node.server.offset, node.server.keys) = (1000 - lag, 1000 - lag, 1000 - lag);
-        node.server.announced = !seed.chance(5);
+        node.server.announced = !dice.chance(50);
     }
-    if seed.chance(10) {
-        restart_all(&mut model, seed);
+    if dice.chance(100) {
+        restart_all(&mut model, dice);
     }
-    for _ in 0..1 + seed.below(3) {
-        fault(&mut model, seed);
+    for _ in 0..1 + dice.index(3) {
+        fault(&mut model, dice);
     }
-    if seed.chance(20) {
+    if dice.chance(200) {
         model.world.shard().published = None;
     }
     model.settle(&[]);
-    let age_us = *seed.pick(&[1_500, 40_000, 2_500_000]);
+    let age_us = dice.one_of([1_500, 40_000, 2_500_000]);
     model.pass(age_us);
     model
 }
 
-fn restart_all(model: &mut Model, seed: &mut Seed) {
-    let has_aof = seed.chance(50);
+fn restart_all(model: &mut Model, dice: &mut Dice) {
+    let has_aof = dice.chance(500);
     for index in 0..model.nodes.len() {
         let server = &mut model.nodes[index].server;
         let (offset, keys) = (server.offset, server.keys);
@@ -45,19 +45,19 @@ fn restart_all(model: &mut Model, seed: &mut Seed) {
     }
 }
 
-fn fault(model: &mut Model, seed: &mut Seed) {
-    let index = seed.below(model.nodes.len());
-    let other = seed.below(model.nodes.len());
+fn fault(model: &mut Model, dice: &mut Dice) {
+    let index = dice.index(model.nodes.len());
+    let other = dice.index(model.nodes.len());
     let now_us = model.now_us;
-    match seed.below(14) {
+    match dice.index(14) {
         0..=2 => model.nodes[index].life = Life::Dead(now_us),
         3 => model.nodes[index].life = Life::Hung(now_us),
         4 => {
             // Empty, as a master or as a replica of itself; its data is gone, which is the fault's doing.
             let node = &mut model.nodes[index];
             node.server.restart(1);
-            node.server.speaks = Speaks::Master;
-            if seed.chance(50) {
+            node.server.role = Role::Master;
+            if dice.chance(500) {
                 node.server.follow_itself();
             }
             (node.data.branch, node.data.at) = (0, 0);
@@ -65,16 +65,16 @@ fn fault(model: &mut Model, seed: &mut Seed) {
             cut_off(model, index);
         }
         5 if index != other => model.follow(index, other),
-        6 if model.nodes[index].server.speaks != Speaks::Master
+        6 if model.nodes[index].server.role != Role::Master
             && !model.nodes.iter().any(|node| node.server.aof) =>
         {
             model.promote(index);
-            model.write(index, *seed.pick(&[0, 20, 500]));
+            model.write(index, dice.one_of([0, 20, 500]));
         }
-        7 if model.nodes[0].server.speaks == Speaks::Master => model.write(0, 50),
+        7 if model.nodes[0].server.role == Role::Master => model.write(0, 50),
         8 => model.nodes[index].server.in_pod().terminating = true,
         9 => {
-            let target = seed.chance(50).then(|| model.nodes[index].server.id.clone());
+            let target = dice.chance(500).then(|| model.nodes[index].server.id.clone());
             model.world.ask(target.as_deref());
         }
         // Somebody else's data under this address; under that of the recorded master nothing tells it from a
@@ -82,9 +82,9 @@ fn fault(model: &mut Model, seed: &mut Seed) {
         10 if index > 0 && !model.nodes[index].server.aof => {
             let node = &mut model.nodes[index];
             node.server.restart(1).history(&format!("z{index}"), 500).keys = 500;
-            node.server.speaks = Speaks::Master;
-            if seed.chance(50) {
-                node.server.follow("10.9.9.9", 6379).up = seed.chance(50);
+            node.server.role = Role::Master;
+            if dice.chance(500) {
+                node.server.follow("10.9.9.9", 6379).up = dice.chance(500);
             }
             (node.data.branch, node.data.at) = (0, 0);
             model.fork(index);
@@ -98,7 +98,7 @@ fn fault(model: &mut Model, seed: &mut Seed) {
         {
             let server = &mut model.nodes[index].server;
             server.restart_with_aof(1);
-            if server.speaks != Speaks::Master || seed.chance(50) {
+            if server.role != Role::Master || dice.chance(500) {
                 server.follow_itself();
             } else {
                 model.fork(index);
