@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 use redis_operator::conformance::{
-    Dice, Report, Scenario, Trial, check, embedded_scenarios, prove, random, read_scenarios,
+    Dice, Report, Scenario, Trial, check, embedded_scenarios, prove, random_observation, read_scenarios,
 };
 use redis_operator::contract::Observation;
 use redis_operator::policy::{Component, Policy, Sandbox, embedded};
@@ -47,7 +47,7 @@ fn the_engine_answers_the_same_natively_and_as_a_component() {
         .map(|scenario| (scenario.name, scenario.observation))
         .collect();
     observations
-        .extend((0..500).map(|seed| (format!("seed {seed}"), random::observation(&mut Dice::new(seed)))));
+        .extend((0..500).map(|seed| (format!("seed {seed}"), random_observation(&mut Dice::new(seed)))));
     for (name, observation) in observations {
         let native = serde_json::from_value(serde_json::to_value(&observation).unwrap()).unwrap();
         let native = serde_json::to_value(failover_core::decide(&native)).unwrap();

@@ -6,13 +6,13 @@ mod crowd;
 #[path = "group/memory.rs"]
 mod memory;
 
+use redis_model::World;
 use redis_operator::contract::{Action, FailureKind, Group as Wanted, Instance, Observation, Value, Verdict};
 use redis_operator::group::{
     Answer, Effect, Event, Failed, Group, Member, Moment, Order, Outcome, Reply, Report, Request, Settings,
 };
 use redis_operator::policy::{PolicyChain, Sandbox, embedded};
 use std::sync::{Arc, OnceLock};
-use tests::world::World;
 
 /// A group, its servers, and the time.
 struct Stage {
@@ -33,7 +33,7 @@ fn line() -> &'static PolicyChain {
 impl Stage {
     /// A healthy group of three, looked at once.
     fn healthy(may_act: bool) -> Self {
-        let world = World::group(3);
+        let world = World::healthy(3);
         let wanted = observation(&world).group;
         let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, records: vec![] };
         let now = Moment(1_000_000);
@@ -296,9 +296,9 @@ fn the_first_sign_of_life_of_a_replaced_master_fences_it() {
     assert_eq!(stage.verdict().map(|(_, reason)| reason), Some("replica-missing".into()));
     // The old one was only stopped: it answers the question that it already has, with 40 bytes of its own.
     let old = stage.world.at("redis-1");
-    old.link.state = failover_core::contract::LinkState::Answering;
-    old.failure = None;
-    old.age_us = Some(400);
+    old.seen.link.state = failover_core::contract::LinkState::Answering;
+    old.seen.failure = None;
+    old.seen.age_us = Some(400);
     old.offset = 1040;
     stage.answer_asked_at("redis-1", last_words);
     let follows: Vec<Action> = stage.orders().into_iter().map(|order| order.action).collect();

@@ -4,8 +4,9 @@ use failover_core::facts::{
     INFO_REPLICATION, INFO_SERVER, PersistenceFacts, Relation, ReplicationFacts, ServerFacts, config_pairs,
     keys,
 };
-use redis_operator::conformance::world::{Dialect, Server, observe};
-use redis_operator::conformance::{Dice, Trial, check, mutated, random};
+use redis_model::says;
+use redis_model::{Dialect, Server};
+use redis_operator::conformance::{Dice, Trial, check, mutated, random_observation};
 use redis_operator::contract::*;
 use redis_operator::guard::{Rule, judge};
 use redis_operator::policy::{Policy, PolicyFault};
@@ -53,7 +54,7 @@ fn the_guard_judges_any_decision_on_any_observation_and_the_order_of_instances_d
     let (mut promotions, mut follows) = (0, 0);
     for seed in 0..20_000 {
         let mut dice = Dice::new(seed);
-        let mut observation = random::observation(&mut dice);
+        let mut observation = random_observation(&mut dice);
         let decision = any_decision(&mut dice, &observation);
         let judgement = judge(&observation, &decision);
         let first = decision.stages.first().map_or(&[][..], |stage| &stage.actions);
@@ -93,11 +94,13 @@ fn facts_of_mutated_replies_never_panic_and_stay_within_bounds() {
         "a real server has a run id: {}",
         texts[0]
     );
-    let master = Server::master(0, "a", u64::MAX);
     for dialect in [Dialect::Redis5, Dialect::Redis6, Dialect::Redis7, Dialect::Redis8, Dialect::Valkey8] {
-        let replica = Server { dialect, former: Some(("b".into(), u64::MAX)), ..Server::replica(1, &master) };
-        let observation = observe(&[Server { dialect, ..master.clone() }, replica]);
-        texts.extend(observation.instances.iter().flat_map(|instance| &instance.replies).filter_map(text_of));
+        let mut server = Server { dialect, former: Some(("b".into(), u64::MAX)), ..Server::new(1) };
+        (server.offset, server.keys) = (u64::MAX, 10);
+        texts.extend([says::server(&server), says::persistence(&server), says::keyspace(&server)]);
+        texts.push(says::replication(&server));
+        server.follow("10.0.0.2", 6379);
+        texts.push(says::replication(&server));
     }
     for seed in 0..20_000 {
         let mut dice = Dice::new(seed);

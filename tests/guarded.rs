@@ -33,7 +33,7 @@ fn decided(observation: &Observation) -> Decision {
 fn no_plan_for_a_broken_group_breaches_the_guard() {
     let mut breaches = std::collections::BTreeMap::<&str, (u64, u64, String)>::new();
     for seed in 0..10_000 {
-        let observation = tests::faults::broken(&mut tests::seeds::Seed(seed)).observe();
+        let observation = redis_model::faults::broken(&mut redis_model::Dice::new(seed)).observe();
         let decision = failover_core::decide(&observation);
         let observation: Observation =
             serde_json::from_value(serde_json::to_value(&observation).unwrap()).unwrap();

@@ -60,7 +60,7 @@ impl Run {
         let mut waited_us = 0;
         for _ in 0..40 {
             let observation = self.model.observe();
-            let decision = self.model.look();
+            let decision = look(&mut self.model);
             self.log.push(format!(
                 "{:?} {} {} {:?}",
                 decision.verdict,
@@ -143,6 +143,15 @@ impl Run {
     }
 }
 
+/// Decides, and lets the host record the master that the decision names.
+fn look(model: &mut Model) -> Decision {
+    let decision = decide(&model.observe());
+    if let Some(master) = master(&decision).and_then(|id| model.find(id)) {
+        model.publish(master);
+    }
+    decision
+}
+
 fn fail(seed: u64, run: &Run, what: &str) -> ! {
     let nodes: Vec<String> = run
         .model
@@ -154,7 +163,7 @@ fn fail(seed: u64, run: &Run, what: &str) -> ! {
                 node.server.id,
                 node.life,
                 node.data,
-                node.server.speaks,
+                node.server.role,
                 node.server.replid,
                 node.server.offset
             )
@@ -174,7 +183,7 @@ fn loss(decision: &Decision) -> Option<u64> {
 #[test]
 fn every_plan_ends_in_rest_and_loses_nothing_that_it_could_keep() {
     for seed in seeds(10_000) {
-        let mut choices = Seed(seed);
+        let mut choices = Dice::new(seed);
         let model = broken(&mut choices);
         let mut run = Run::new(model.clone());
         let first = decide(&model.observe());
@@ -224,7 +233,7 @@ fn every_plan_ends_in_rest_and_loses_nothing_that_it_could_keep() {
 #[test]
 fn the_order_of_instances_never_matters() {
     for seed in seeds(3_000) {
-        let mut choices = Seed(seed);
+        let mut choices = Dice::new(seed);
         let observation = broken(&mut choices).observe();
         let mut shuffled = observation.clone();
         choices.shuffle(&mut shuffled.instances);
@@ -235,9 +244,9 @@ fn the_order_of_instances_never_matters() {
 #[test]
 fn any_text_gets_an_answer() {
     for seed in seeds(10_000) {
-        let mut choices = Seed(seed);
+        let mut choices = Dice::new(seed);
         let mut observation =
-            if choices.chance(50) { broken(&mut choices).observe() } else { World::group(3).observe() };
+            if choices.chance(500) { broken(&mut choices).observe() } else { World::healthy(3).observe() };
         for instance in &mut observation.instances {
             for reply in &mut instance.replies {
                 for sample in [&mut reply.newest, &mut reply.earlier].into_iter().flatten() {
@@ -253,31 +262,31 @@ fn any_text_gets_an_answer() {
 const NUMBERS: [&str; 4] = ["99999999999999999999", "-1", "", "e"];
 
 /// Cuts, doubles, swaps, overflows, and plain garbage.
-fn mangle(sample: &mut Sample, seed: &mut Seed) {
+fn mangle(sample: &mut Sample, dice: &mut Dice) {
     let (Value::Text(failover_core::contract::Text { text, .. })
     | Value::Nested(failover_core::contract::Nested { resp: text, .. })) = &mut sample.value
     else {
         return;
     };
-    for _ in 0..seed.below(4) {
+    for _ in 0..dice.index(4) {
         let mut bytes = std::mem::take(text).into_bytes();
-        let at = seed.below(bytes.len() + 1);
-        match seed.below(7) {
+        let at = dice.index(bytes.len() + 1);
+        match dice.index(7) {
             0 => bytes.truncate(at),
             1 => bytes.extend_from_within(at..),
             2 => bytes.rotate_left(at),
-            3 if at < bytes.len() => bytes[at] = seed.bits().to_le_bytes()[0],
-            4 => bytes.splice(at..at, (0..seed.below(30)).map(|_| b':')).for_each(drop),
+            3 if at < bytes.len() => bytes[at] = dice.number().to_le_bytes()[0],
+            4 => bytes.splice(at..at, (0..dice.index(30)).map(|_| b':')).for_each(drop),
             5 => {
                 bytes =
-                    String::from_utf8_lossy(&bytes).replace(['0', '1'], NUMBERS[seed.below(4)]).into_bytes()
+                    String::from_utf8_lossy(&bytes).replace(['0', '1'], NUMBERS[dice.index(4)]).into_bytes()
             }
-            _ => bytes.splice(at..at, seed.bits().to_le_bytes()).for_each(drop),
+            _ => bytes.splice(at..at, dice.number().to_le_bytes()).for_each(drop),
         }
         *text = String::from_utf8_lossy(&bytes).into_owned();
     }
-    if seed.chance(5) {
-        sample.age_us = seed.bits();
+    if dice.chance(50) {
+        sample.age_us = dice.number();
     }
 }
 
@@ -285,18 +294,18 @@ fn mangle(sample: &mut Sample, seed: &mut Seed) {
 #[test]
 fn any_number_gets_an_answer() {
     for seed in seeds(5_000) {
-        let mut choices = Seed(seed);
+        let mut choices = Dice::new(seed);
         let mut observation = broken(&mut choices).observe();
-        let extreme = |choices: &mut Seed| *choices.pick(&[0, 1, u64::MAX, u64::MAX - 1, 1 << 63]);
+        let extreme = |choices: &mut Dice| choices.one_of([0, 1, u64::MAX, u64::MAX - 1, 1 << 63]);
         let group = &mut observation.group;
         (group.hang_limit_ms, group.members_desired) =
-            (*choices.pick(&[0, 1, 1000, u32::MAX]), *choices.pick(&[0, 1, 3, u16::MAX]));
-        group.self_fence_lag_s = Some(*choices.pick(&[0, u32::MAX]));
-        observation.silent_groups_permille = *choices.pick(&[0, u16::MAX]);
+            (choices.one_of([0, 1, 1000, u32::MAX]), choices.one_of([0, 1, 3, u16::MAX]));
+        group.self_fence_lag_s = Some(choices.one_of([0, u32::MAX]));
+        observation.silent_groups_permille = choices.one_of([0, u16::MAX]);
         for instance in &mut observation.instances {
             instance.link.state_age_us = extreme(&mut choices);
-            instance.link.alive_age_us = choices.chance(50).then(|| extreme(&mut choices));
-            instance.link.closed_age_us = choices.chance(50).then(|| extreme(&mut choices));
+            instance.link.alive_age_us = choices.chance(500).then(|| extreme(&mut choices));
+            instance.link.closed_age_us = choices.chance(500).then(|| extreme(&mut choices));
         }
         observation.shards[0]
             .last_failover

@@ -4,21 +4,18 @@
 //! in breach of the guard. What it decides within these bounds is its own affair. Must not know how a policy
 //! is run.
 
-mod dice;
-mod noise;
 mod proof;
-pub mod random;
 mod report;
 mod scenarios;
-pub mod world;
 
-pub use dice::Dice;
-pub use noise::mutated;
 pub use proof::prove;
 pub use report::{Failure, Report, Row};
 pub use scenarios::{Scenario, ScenarioError, embedded_scenarios, read_scenarios};
 
-use crate::contract::{Decision, Observation};
+pub use redis_model::Dice;
+pub use redis_model::random::mutated;
+
+use crate::contract::{Decision, Observation, same};
 use crate::guard::{Rule, judge};
 use crate::policy::Policy;
 use std::ops::ControlFlow;
@@ -57,6 +54,11 @@ fn check_while(
     report
 }
 
+/// A seeded observation, as [`check`] tries policies on.
+pub fn random_observation(dice: &mut Dice) -> Observation {
+    same(&redis_model::random::observation(dice))
+}
+
 fn check_all(
     policy: &dyn Policy,
     trial: &Trial<'_>,
@@ -76,7 +78,7 @@ fn check_all(
     for number in 0..trial.random {
         report.random += 1;
         // Each has a seed of its own, so that one can be made again without those before it.
-        let observation = random::observation(&mut Dice::new(
+        let observation = random_observation(&mut Dice::new(
             trial.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15),
         ));
         check_one(policy, &mut dice, report, &format!("random {number}"), &observation);

@@ -2,10 +2,8 @@
 
 pub use redis_model::scenario::ScenarioError;
 
-use crate::contract::{Decision, Observation};
+use crate::contract::{Decision, Observation, same};
 use redis_model::scenario as model;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::path::Path;
 
 /// A situation, and the decision that the embedded policy takes.
@@ -66,11 +64,4 @@ const EMBEDDED: &str = include_str!(concat!(env!("OUT_DIR"), "/scenarios.txt"));
 pub fn read_scenarios(path: &Path) -> Result<Vec<Scenario>, ScenarioError> {
     let scenarios = if path.is_file() { vec![model::read(path)?] } else { model::read_directory(path)? };
     Ok(scenarios.into_iter().map(Scenario::from).collect())
-}
-
-/// The same record in the other family of generated types: the engine's or the host's.
-pub(super) fn same<T: Serialize, U: DeserializeOwned>(record: &T) -> U {
-    serde_json::to_value(record)
-        .and_then(serde_json::from_value)
-        .expect("both families are generated from one WIT and have one JSON form")
 }

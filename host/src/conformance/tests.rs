@@ -140,7 +140,7 @@ fn a_reckless_promotion_breaches_named_rules() {
 
 #[test]
 fn another_decision_than_the_scenario_fails_only_when_strict() {
-    let observation = random::observation(&mut Dice::new(3));
+    let observation = random_observation(&mut Dice::new(3));
     let decision = Decision { reason: "other".into(), ..idle(&observation) };
     let text =
         serde_json::json!({ "why": "because", "observation": observation, "decision": decision }).to_string();
@@ -158,28 +158,4 @@ fn a_file_that_is_no_scenario_is_named() {
     let error =
         read_scenarios(std::path::Path::new("/nowhere/at/all")).expect_err("there is no such directory");
     assert!(error.to_string().starts_with("scenarios /nowhere/at/all: "), "{error}");
-}
-
-#[test]
-fn equal_seeds_give_equal_observations_and_different_ones_do_not() {
-    let observations: Vec<_> =
-        [1, 1, 2].into_iter().map(|seed| random::observation(&mut Dice::new(seed))).collect();
-    assert_eq!(observations[0], observations[1]);
-    assert_ne!(observations[0], observations[2]);
-}
-
-#[test]
-fn seeded_observations_keep_what_the_contract_promises() {
-    for seed in 0..500 {
-        let observation = random::observation(&mut Dice::new(seed));
-        let ids: Vec<_> = observation.instances.iter().map(|instance| instance.id.as_str()).collect();
-        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "seed {seed}: {ids:?}");
-        for instance in &observation.instances {
-            assert!(
-                instance.replies.windows(2).all(|pair| pair[0].command < pair[1].command),
-                "seed {seed}: {}",
-                instance.id
-            );
-        }
-    }
 }

@@ -23,10 +23,16 @@ impl Server {
             || master.former.as_ref().is_some_and(|(id, end)| *id == self.replid && self.offset <= *end)
     }
 
-    /// A copy from `master` has ended: the same history, offset and keys, and the link is up.
+    /// A copy from `master` has ended, in part or in full: the same history, offset and keys, and the link is
+    /// up. On `+CONTINUE` under a new id, what it had so far is its former history; a full copy brings one
+    /// history and no former one.
     pub fn copied(&mut self, master: &Self) {
-        (self.replid, self.former, self.offset, self.keys) =
-            (master.replid.clone(), master.former.clone(), master.offset, master.keys);
+        if self.replid != master.replid {
+            self.former = self.can_continue(master).then(|| (self.replid.clone(), self.offset));
+        } else if !self.can_continue(master) {
+            self.former = None;
+        }
+        (self.replid, self.offset, self.keys) = (master.replid.clone(), master.offset, master.keys);
         if let Some(link) = self.master_link() {
             (link.up, link.syncing, link.last_io_s, link.down_s) = (true, false, Some(0), None);
         }

@@ -16,12 +16,14 @@
 
 pub mod dice;
 pub mod does;
+pub mod faults;
 pub mod group;
 pub mod has;
 pub mod random;
 pub mod says;
 pub mod scenario;
 pub mod seen;
+pub mod truth;
 
 pub use dice::Dice;
 pub use group::World;

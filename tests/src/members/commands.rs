@@ -2,7 +2,7 @@
 //! refused in a server's words.
 
 use super::group::Group;
-use super::info;
+use redis_model::says;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -53,11 +53,11 @@ fn carry_out(group: &mut Group, index: usize, words: &[String], now: Instant, re
     match upper.as_slice() {
         ["PING"] => put(reply, format_args!("+PONG")),
         ["INFO", sections @ ..] => {
-            let sections: Vec<String> =
-                sections.iter().map(|name| info::section(group, index, name, now)).collect();
+            let server = group.server(index, now);
+            let sections: Vec<String> = sections.iter().map(|name| says::info(&server, name)).collect();
             bulk(reply, &sections.join("\r\n"));
         }
-        ["ROLE"] => reply.push_str(&info::role(group, index, now)),
+        ["ROLE"] => reply.push_str(&says::role(&group.server(index, now))),
         ["REPLICAOF", "NO", "ONE"] => {
             group.promote(index, now);
             put(reply, format_args!("+OK"));

@@ -4,37 +4,10 @@
 //! went down keeps what it had. Syncs take no time, which is kinder than life and no part of what is
 //! measured: the time to a promotion.
 
-use crate::info::id40;
+use redis_model::{Role, Row, Server, id40};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
-
-/// Whom a member takes for its master.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Nobody.
-    Master,
-    /// This one, as it was told.
-    Replica {
-        /// Host, as written.
-        host: String,
-        /// Port.
-        port: u16,
-        /// How the link is.
-        link: Link,
-    },
-}
-
-/// The link of a replica to its master.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// The stream flows.
-    Up,
-    /// It ended then.
-    Down(Instant),
-    /// There has never been one.
-    Never,
-}
 
 /// One simulated server.
 #[derive(Clone, Debug)]
@@ -45,24 +18,17 @@ pub struct Member {
     pub is_up: bool,
     /// When it started.
     pub started: Instant,
-    /// `run_id`.
-    pub run_id: String,
-    /// Master or replica.
-    pub role: Role,
-    /// `master_replid`.
-    pub replid: String,
-    /// `master_replid2`, and the last offset that it shares.
-    pub former: Option<(String, u64)>,
-    /// Keys that it holds; 0 of one that restarted and copied nothing yet.
-    pub keys: u64,
+    /// What it has; of the things that move, as it was at `since`.
+    pub server: Server,
     /// CONFIG.
     pub config: BTreeMap<String, String>,
-    /// The offset at `since`: on a master it grows from there.
-    offset: u64,
+    /// When `server` was brought up to date: the offset of a master grows from there.
     since: Instant,
-    /// CLIENT PAUSE, until then.
-    pub paused: Option<Instant>,
-    /// Processes so far, which names the next one.
+    /// When its link to its master went down.
+    down_since: Instant,
+    /// The end of a write pause.
+    paused: Option<Instant>,
+    /// Processes before this one, which names the next one.
     lives: u32,
 }
 
@@ -80,27 +46,25 @@ impl Group {
     /// A healthy one, at these addresses: the first is master.
     pub fn healthy(places: &[SocketAddrV4], written: u64, now: Instant) -> Self {
         let member = |(number, at): (usize, &SocketAddrV4)| {
-            let role = if number == 0 {
-                Role::Master
-            } else {
-                Role::Replica { host: places[0].ip().to_string(), port: places[0].port(), link: Link::Up }
-            };
+            let mut server = Server::new(number + 1);
+            (server.host, server.port) = (at.ip().to_string(), at.port());
+            (server.run_id, server.replid) =
+                (id40(&format!("run {at}")), id40(&format!("history {}", places[0])));
+            (server.offset, server.keys) = (100_000, 1000);
+            if number > 0 {
+                server.follow(&places[0].ip().to_string(), places[0].port());
+            }
             let config = CONFIG.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-            let (run_id, replid) = (id40(&format!("run {at}")), id40(&format!("history {}", places[0])));
-            let (former, paused) = (None, None);
+            let (started, since, down_since) = (now, now, now);
             Member {
                 at: *at,
                 is_up: true,
-                started: now,
-                run_id,
-                role,
-                replid,
-                former,
-                keys: 1000,
+                started,
+                server,
                 config,
-                offset: 100_000,
-                since: now,
-                paused,
+                since,
+                down_since,
+                paused: None,
                 lives: 0,
             }
         };
@@ -109,61 +73,79 @@ impl Group {
 
     /// The one that lives and says master, if there is one.
     pub fn master(&self) -> Option<usize> {
-        self.members.iter().position(|member| member.is_up && member.role == Role::Master)
+        self.members.iter().position(|member| member.is_up && member.server.role == Role::Master)
+    }
+
+    /// A member as it is now: what moves is brought up to date, and its replicas are attached.
+    pub fn server(&self, index: usize, now: Instant) -> Server {
+        let member = &self.members[index];
+        let mut server = member.server.clone();
+        server.offset = self.offset(index, now);
+        server.uptime_s = (now.saturating_duration_since(member.started) + AGE).as_secs();
+        server.priority = member.config["replica-priority"].parse().unwrap_or(0);
+        if let Some(link) = server.master_link().filter(|link| link.down_s.is_some()) {
+            link.down_s = Some(now.saturating_duration_since(member.down_since).as_secs());
+        }
+        let row = |replica: usize| {
+            let at = self.members[replica].at;
+            let (host, offset) = (at.ip().to_string(), server.offset);
+            Row { host, port: at.port(), state: "online".into(), offset, lag_s: 0 }
+        };
+        server.attached = self.attached(index).map(row).collect();
+        server
     }
 
     /// How far its stream is.
-    pub fn offset(&self, index: usize, now: Instant) -> u64 {
+    fn offset(&self, index: usize, now: Instant) -> u64 {
         let member = &self.members[index];
-        match &member.role {
-            Role::Master if member.is_up => {
-                let until = member.paused.map_or(now, |_| member.since);
-                member.offset
-                    + self.written
-                        * u64::try_from(until.saturating_duration_since(member.since).as_millis())
-                            .unwrap_or(0)
-                        / 1000
-            }
-            Role::Replica { link: Link::Up, .. } => {
-                self.named_by(index).map_or(member.offset, |master| self.offset(master, now))
-            }
-            Role::Master | Role::Replica { .. } => member.offset,
+        if !member.is_up {
+            return member.server.offset;
         }
+        if member.server.role == Role::Master {
+            let until = member.paused.map_or(now, |_| member.since);
+            let elapsed_ms = until.saturating_duration_since(member.since).as_millis();
+            return member.server.offset + self.written * u64::try_from(elapsed_ms).unwrap_or(0) / 1000;
+        }
+        let master = self.named_by(index).filter(|_| self.is_attached(index));
+        master.map_or(member.server.offset, |master| self.offset(master, now))
     }
 
     /// Replicas whose links to it are up.
     pub fn attached(&self, index: usize) -> impl Iterator<Item = usize> {
-        (0..self.members.len()).filter(move |other| {
-            self.members[*other].is_up
-                && matches!(self.members[*other].role, Role::Replica { link: Link::Up, .. })
-                && self.named_by(*other) == Some(index)
-        })
+        (0..self.members.len())
+            .filter(move |other| self.is_attached(*other) && self.named_by(*other) == Some(index))
+    }
+
+    fn is_attached(&self, index: usize) -> bool {
+        let member = &self.members[index];
+        member.is_up && matches!(&member.server.role, Role::Replica(link) if link.up)
     }
 
     /// `REPLICAOF NO ONE`. Whether it changed anything.
     pub fn promote(&mut self, index: usize, now: Instant) -> bool {
-        if self.members[index].role == Role::Master {
+        if self.members[index].server.role == Role::Master {
             return false;
         }
         self.halt(index, now);
         self.promotions += 1;
-        let replid = id40(&format!("{} {}", self.promotions, self.members[index].at));
-        let member = &mut self.members[index];
-        member.former = Some((std::mem::replace(&mut member.replid, replid), member.offset));
-        member.role = Role::Master;
+        let tag = id40(&format!("{} {}", self.promotions, self.members[index].at));
+        self.members[index].server.promote(&tag);
         self.settle(now);
         true
     }
 
     /// `REPLICAOF`. Whether it changed anything.
     pub fn follow(&mut self, index: usize, host: &str, port: u16, now: Instant) -> bool {
-        if matches!(&self.members[index].role, Role::Replica { host: is, port: at, .. } if is == host && *at == port)
-        {
+        let role = &self.members[index].server.role;
+        if matches!(role, Role::Replica(link) if link.host == host && link.port == port) {
             return false;
         }
         self.halt(index, now);
-        self.members[index].paused = None;
-        self.members[index].role = Role::Replica { host: host.to_owned(), port, link: Link::Down(now) };
+        let member = &mut self.members[index];
+        member.paused = None;
+        member.server.replicate(host, port);
+        member.server.link_down(0);
+        member.down_since = now;
         self.settle(now);
         true
     }
@@ -186,9 +168,8 @@ impl Group {
         self.halt(index, now);
         for replica in self.attached(index).collect::<Vec<_>>() {
             self.halt(replica, now);
-            if let Role::Replica { link, .. } = &mut self.members[replica].role {
-                *link = Link::Down(now);
-            }
+            self.members[replica].server.link_down(0);
+            self.members[replica].down_since = now;
         }
         self.members[index].is_up = false;
     }
@@ -198,68 +179,40 @@ impl Group {
         let member = &mut self.members[index];
         member.lives += 1;
         let tag = format!("{} {}", member.lives, member.at);
-        (member.is_up, member.started, member.since, member.offset, member.keys) = (true, now, now, 0, 0);
-        (member.run_id, member.replid, member.former) =
-            (id40(&format!("run {tag}")), id40(&format!("own {tag}")), None);
-        member.role =
-            Role::Replica { host: member.at.ip().to_string(), port: member.at.port(), link: Link::Never };
+        (member.is_up, member.started, member.since) = (true, now, now);
+        let server = &mut member.server;
+        server.restart(0).follow_itself();
+        (server.run_id, server.replid) = (id40(&format!("run {tag}")), id40(&format!("own {tag}")));
     }
 
     /// Remembers where its stream is now, before what moves it changes.
     fn halt(&mut self, index: usize, now: Instant) {
         let offset = self.offset(index, now);
-        (self.members[index].offset, self.members[index].since) = (offset, now);
+        (self.members[index].server.offset, self.members[index].since) = (offset, now);
     }
 
     /// Links come up where they can: at a master, or at a replica that has one.
     fn settle(&mut self, now: Instant) {
         for _ in 0..self.members.len() {
             for index in 0..self.members.len() {
-                let is_waiting = matches!(
-                    self.members[index].role,
-                    Role::Replica { link: Link::Down(_) | Link::Never, .. }
-                );
-                let Some(master) = self.named_by(index).filter(|_| is_waiting && self.members[index].is_up)
-                else {
-                    continue;
-                };
-                let streams = match &self.members[master].role {
-                    Role::Master => true,
-                    Role::Replica { link, .. } => *link == Link::Up,
-                };
+                let is_waiting = self.members[index].is_up && !self.is_attached(index);
+                let Some(master) = self.named_by(index).filter(|_| is_waiting) else { continue };
+                let streams = self.members[master].server.role == Role::Master || self.is_attached(master);
                 if streams && self.members[master].is_up {
-                    self.attach(index, master, now);
+                    let ahead = self.server(master, now);
+                    self.members[index].server.copied(&ahead);
                 }
             }
         }
     }
 
-    fn attach(&mut self, index: usize, master: usize, now: Instant) {
-        let ahead = self.members[master].clone();
-        let reached = self.offset(master, now);
-        let member = &mut self.members[index];
-        let is_same = ahead.replid == member.replid && member.offset <= reached;
-        let is_fork = ahead
-            .former
-            .as_ref()
-            .is_some_and(|(replid, end)| *replid == member.replid && member.offset <= *end);
-        member.former = match (is_same, is_fork) {
-            (true, _) => member.former.take(),
-            // As on `+CONTINUE` under a new id: what it had so far was the former history.
-            (false, true) => Some((member.replid.clone(), member.offset)),
-            // A full copy brings one history and no former one.
-            (false, false) => None,
-        };
-        (member.replid, member.keys) = (ahead.replid, ahead.keys);
-        if let Role::Replica { link, .. } = &mut member.role {
-            *link = Link::Up;
-        }
-    }
-
+    /// The member that a replica names as its master.
     fn named_by(&self, index: usize) -> Option<usize> {
-        let Role::Replica { host, port, .. } = &self.members[index].role else { return None };
-        let at = SocketAddrV4::new(host.parse::<Ipv4Addr>().ok()?, *port);
-        self.members.iter().position(|member| member.at == at).filter(|named| *named != index)
+        let Role::Replica(link) = &self.members[index].server.role else { return None };
+        self.members
+            .iter()
+            .position(|member| member.server.is_at(&link.host, link.port))
+            .filter(|named| *named != index)
     }
 
     /// Pauses that are over are over.
@@ -270,12 +223,8 @@ impl Group {
     }
 }
 
-impl Member {
-    /// How long its process has lived.
-    pub fn uptime(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.started) + Duration::from_secs(3600)
-    }
-}
+/// How long each process had lived when the group was made.
+const AGE: Duration = Duration::from_secs(3600);
 
 /// What an operator may read or set, with the values of a server without a configuration.
 const CONFIG: [(&str, &str); 4] = [

@@ -35,15 +35,15 @@ fn what_a_careful_engine_plans() {
         ),
         ("the orchestrator says that it ended", {
             with(dead(), |play| {
-                play.servers[0].pod = Some(Pod { running: false, ..pod("u") });
-                play.servers[0].link.refusals = None;
+                play.servers[0].seen.pod = Some(Pod { running: false, ..pod("u") });
+                play.servers[0].seen.link.refusals = None;
             })
         }),
         (
             "refused twice by an observer that had no connection",
             with(dead(), |play| {
-                play.servers[0].link.closed_age_us = None;
-                play.servers[0].link.refusals =
+                play.servers[0].seen.link.closed_age_us = None;
+                play.servers[0].seen.link.refusals =
                     Some(Refusals { count: 2, first_age_us: 7_000, last_age_us: 1_500 });
             }),
         ),
@@ -80,8 +80,7 @@ fn what_a_careful_engine_plans() {
         (
             "a chain is flattened while the stream flows, two samples of which differ by their ages",
             rejoin(|last| {
-                (last.role, last.master, last.link_up) =
-                    (Role::Replica, Some(("10.0.0.2".into(), 6379)), true);
+                last.follow("10.0.0.2", 6379);
                 (last.replid, last.offset) = ("a".into(), 120);
             }),
         ),
@@ -113,16 +112,16 @@ fn what_a_careful_engine_plans() {
             with(silent(), |play| {
                 (play.observation.group.prefer, play.observation.group.self_fence_lag_s) =
                     (Preference::Consistency, Some(1));
-                play.servers[0].link.alive_age_us = Some(4_000_000);
+                play.servers[0].seen.link.alive_age_us = Some(4_000_000);
                 for replica in &mut play.servers[1..] {
-                    (replica.link_up, replica.link_down_s) = (false, Some(4));
+                    replica.link_down(4);
                 }
             }),
         ),
-        ("an empty stray does not stand in the way", with(dead(), |play| play.servers.push(Server::new(3)))),
+        ("an empty stray does not stand in the way", with(dead(), |play| play.servers.push(server(3)))),
         ("a copy that restarted with an append-only file, and holds no more", {
             rejoin(|last| {
-                (last.role, last.master, last.offset) = (Role::Replica, Some(("10.0.0.3".into(), 6379)), 1);
+                last.follow_itself().offset = 1;
             })
         }),
         ("an old snapshot of the master on record", {
@@ -141,11 +140,10 @@ fn what_a_careful_engine_plans() {
         }),
         ("the master on record, back from an append-only file with more than its copies have", {
             with(ring(), |play| {
-                let itself = play.servers[0].place.clone();
                 let old = &mut play.servers[0];
                 (old.run_id, old.replid, old.offset, old.keys) = ("again".into(), "new".into(), 1, 11);
-                (old.master, old.link_up) = (Some(itself), false);
-                play.servers[1].link_up = false;
+                old.follow_itself();
+                link(&mut play.servers[1]).up = false;
                 *play.promote() = Promote {
                     id: "redis-0".into(),
                     source: None,

@@ -5,14 +5,48 @@ mod accepts;
 mod rejects;
 
 use super::{Rule, judge};
-use crate::conformance::world::{Server, observe};
 use crate::contract::*;
+use failover_core::contract::{Link, LinkState, Pod, Refusals};
+use redis_model::{MasterLink, Role as Says, Server, World};
 
 /// Servers, what else the host knows, and a plan. `""` as an expected run id is filled in with the true one.
 struct Play {
     servers: Vec<Server>,
     observation: Observation,
     decision: Decision,
+}
+
+/// An empty master of its own history `own-N`, at 10.0.0.(N + 1).
+fn server(number: usize) -> Server {
+    Server {
+        id: format!("redis-{number}"),
+        run_id: format!("run-{number}"),
+        replid: format!("own-{number}"),
+        ..Server::new(number + 1)
+    }
+}
+
+/// The master of a history with ten keys.
+fn master(number: usize, replid: &str, offset: u64) -> Server {
+    Server { replid: replid.into(), offset, keys: 10, ..server(number) }
+}
+
+/// A replica of `master` with its link up, at the same offset.
+fn replica(number: usize, master: &Server) -> Server {
+    let mut replica = server(number);
+    (replica.replid, replica.former) = (master.replid.clone(), master.former.clone());
+    (replica.offset, replica.keys) = (master.offset, master.keys);
+    replica.follow(&master.host, master.port);
+    replica
+}
+
+/// A replica's link to its master.
+fn link(server: &mut Server) -> &mut MasterLink {
+    server.master_link().expect("it is a replica")
+}
+
+fn observe(servers: &[Server]) -> Observation {
+    same(&World::of(servers.to_vec()).observe())
 }
 
 impl Play {
@@ -151,10 +185,10 @@ fn pod(uid: &str) -> Pod {
 /// The master's process is gone; both replicas were asked afterwards. The first is promoted, then the other
 /// follows.
 fn dead() -> Play {
-    let mut master = Server::master(0, "a", 100);
-    let mut replicas = [Server::replica(1, &master), Server::replica(2, &master)];
-    master.age_us = 700_000;
-    master.link = Link {
+    let mut master = master(0, "a", 100);
+    let mut replicas = [replica(1, &master), replica(2, &master)];
+    master.seen.age_us = Some(700_000);
+    master.seen.link = Link {
         state: LinkState::Refused,
         state_age_us: 2_000,
         closed_age_us: Some(3_000),
@@ -162,7 +196,7 @@ fn dead() -> Play {
         alive_age_us: Some(400_000),
     };
     for replica in &mut replicas {
-        (replica.link_up, replica.last_io_s, replica.link_down_s) = (false, None, Some(0));
+        replica.link_down(0);
     }
     let [one, two] = replicas;
     let stages =
@@ -173,7 +207,7 @@ fn dead() -> Play {
 /// The master hangs: nobody has heard of it for 1.2 s.
 fn silent() -> Play {
     let mut play = dead();
-    play.servers[0].link = Link {
+    play.servers[0].seen.link = Link {
         state: LinkState::TimedOut,
         state_age_us: 900_000,
         closed_age_us: None,
@@ -181,7 +215,8 @@ fn silent() -> Play {
         alive_age_us: Some(1_200_000),
     };
     for replica in &mut play.servers[1..] {
-        (replica.link_up, replica.last_io_s, replica.earlier) = (true, Some(1), Some((100, 1_100_000)));
+        replica.seen.still_us = Some(1_100_000);
+        (link(replica).up, link(replica).last_io_s) = (true, Some(1));
     }
     play.promote().evidence = Evidence::Silent;
     play
@@ -190,9 +225,8 @@ fn silent() -> Play {
 /// A crash in the middle of a handover: old and new follow each other.
 fn ring() -> Play {
     let mut play = dead();
-    play.servers[0] =
-        Server { master: Some(play.servers[1].place.clone()), ..Server::replica(0, &play.servers[1]) };
-    play.servers[1].link_up = true;
+    play.servers[0] = replica(0, &play.servers[1]);
+    link(&mut play.servers[1]).up = true;
     play.promote().evidence = Evidence::Abdicated;
     play
 }
@@ -200,16 +234,16 @@ fn ring() -> Play {
 /// The master came back empty, its replicas not yet.
 fn amnesic() -> Play {
     let mut play = dead();
-    play.servers[0] = Server { run_id: "again".into(), uptime_s: 1, ..Server::new(0) };
+    play.servers[0] = Server { run_id: "again".into(), uptime_s: 1, ..server(0) };
     play.promote().evidence = Evidence::Amnesic;
     play
 }
 
 /// Three new servers, nobody's replicas; the first has data.
 fn bootstrap() -> Play {
-    let mut servers: Vec<_> = (0..3).map(Server::new).collect();
+    let mut servers: Vec<_> = (0..3).map(server).collect();
     for server in &mut servers {
-        (server.role, server.master) = (Role::Replica, Some(("127.0.0.1".into(), 6379)));
+        server.replicate("127.0.0.1", 6379);
     }
     servers[1].keys = 7;
     let mut play = Play::new(servers, Verdict::Act, vec![vec![promote("redis-1", Evidence::Bootstrap)]]);
@@ -220,12 +254,12 @@ fn bootstrap() -> Play {
 
 /// All is well but for one server, the last, which is to follow.
 fn rejoin(with: impl FnOnce(&mut Server)) -> Play {
-    let master = Server { former: Some(("z".into(), 50)), ..Server::master(0, "a", 100) };
-    let mut last = Server { keys: 10, ..Server::new(2) };
+    let master = Server { former: Some(("z".into(), 50)), ..master(0, "a", 100) };
+    let mut last = Server { keys: 10, ..server(2) };
     with(&mut last);
-    let role = last.role;
+    let role = if last.role == Says::Master { Role::Master } else { Role::Replica };
     Play::new(
-        vec![master.clone(), Server::replica(1, &master), last],
+        vec![master.clone(), replica(1, &master), last],
         Verdict::Act,
         vec![vec![follow("redis-2", "redis-0", role)]],
     )
@@ -233,7 +267,7 @@ fn rejoin(with: impl FnOnce(&mut Server)) -> Play {
 
 /// A person asked for a switchover to the first replica.
 fn handover() -> Play {
-    let master = Server::master(0, "a", 100);
+    let master = master(0, "a", 100);
     let action = Action::Handover(Handover {
         source: "redis-0".into(),
         target: "redis-1".into(),
@@ -242,7 +276,7 @@ fn handover() -> Play {
         expect_source: expect(Role::Master),
         expect_target: expect(Role::Replica),
     });
-    let servers = vec![master.clone(), Server::replica(1, &master), Server::replica(2, &master)];
+    let servers = vec![master.clone(), replica(1, &master), replica(2, &master)];
     let mut play = Play::new(servers, Verdict::Act, vec![vec![action]]);
     play.observation.switchover =
         Some(Switchover { shard: 0, target: Some("redis-1".into()), age_us: 5_000 });

@@ -141,45 +141,53 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
             Rule::Evidence,
             "closed, and not refused",
             with(dead(), |play| {
-                (play.servers[0].link.state, play.servers[0].link.refusals) = (LinkState::Closed, None)
+                (play.servers[0].seen.link.state, play.servers[0].seen.link.refusals) =
+                    (LinkState::Closed, None)
             }),
         ),
         (
             Rule::Evidence,
             "refused once, by an observer without a connection",
-            with(dead(), |play| play.servers[0].link.closed_age_us = None),
+            with(dead(), |play| play.servers[0].seen.link.closed_age_us = None),
         ),
         (
             Rule::Evidence,
             "silent for less than the limit",
-            with(silent(), |play| play.servers[0].link.alive_age_us = Some(900_000)),
+            with(silent(), |play| play.servers[0].seen.link.alive_age_us = Some(900_000)),
         ),
-        (Rule::Evidence, "busy is life", with(silent(), |play| play.servers[0].link.state = LinkState::Busy)),
+        (
+            Rule::Evidence,
+            "busy is life",
+            with(silent(), |play| play.servers[0].seen.link.state = LinkState::Busy),
+        ),
         (
             Rule::Evidence,
             "silent, and called dead",
             with(silent(), |play| play.promote().evidence = Evidence::Dead),
         ),
-        (Rule::FinalOffsets, "a replica still hears it", with(dead(), |play| play.servers[2].link_up = true)),
+        (
+            Rule::FinalOffsets,
+            "a replica still hears it",
+            with(dead(), |play| link(&mut play.servers[2]).up = true),
+        ),
         (
             Rule::FinalOffsets,
             "a replica was asked before",
-            with(dead(), |play| play.servers[1].age_us = 2_500),
+            with(dead(), |play| play.servers[1].seen.age_us = Some(2_500)),
         ),
         (
             Rule::FinalOffsets,
             "nobody names it, and a stranger is heard",
             with(dead(), |play| {
                 for replica in &mut play.servers[1..] {
-                    (replica.master, replica.link_up, replica.last_io_s) =
-                        (Some(("192.0.2.7".into(), 6379)), true, Some(0));
+                    replica.follow("192.0.2.7", 6379);
                 }
             }),
         ),
         (
             Rule::FinalOffsets,
             "the stream still moves",
-            with(silent(), |play| play.servers[2].earlier = Some((99, 1_100_000))),
+            with(silent(), |play| play.servers[2].seen.still_us = None),
         ),
         (
             Rule::SelfFence,
@@ -209,18 +217,18 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         (
             Rule::ReachableMaster,
             "another master answers",
-            with(dead(), |play| play.servers.push(Server { keys: 10, ..Server::master(3, "a", 90) })),
+            with(dead(), |play| play.servers.push(Server { keys: 10, ..master(3, "a", 90) })),
         ),
         (
             Rule::ReachableMaster,
             "a master is to follow a replica that is promoted",
             with(dead(), |play| {
-                play.servers.push(Server { keys: 10, ..Server::master(3, "a", 90) });
+                play.servers.push(Server { keys: 10, ..master(3, "a", 90) });
                 play.act(follow("redis-3", "redis-1", Role::Master));
             }),
         ),
         (Rule::Bootstrap, "one names a master", {
-            with(bootstrap(), |play| play.servers[2].master = Some(play.servers[0].place.clone()))
+            with(bootstrap(), |play| link(&mut play.servers[2]).host = "10.0.0.1".into())
         }),
         (
             Rule::Bootstrap,
@@ -230,19 +238,23 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         (Rule::Bootstrap, "the one on record is only out of sight", {
             with(bootstrap(), |play| {
                 play.observation.shards[0].published = dead().observation.shards.remove(0).published;
-                play.servers[0].link = Link {
+                play.servers[0].seen.link = Link {
                     state: LinkState::Closed,
                     state_age_us: 100,
                     alive_age_us: Some(9_000),
-                    ..play.servers[0].link
+                    ..play.servers[0].seen.link
                 };
             })
         }),
-        (Rule::Fit, "priority 0", with(dead(), |play| play.servers[1].priority = Some(0))),
-        (Rule::Fit, "no priority", with(dead(), |play| play.servers[1].priority = None)),
-        (Rule::Fit, "loading", with(dead(), |play| play.servers[1].is_loading = true)),
-        (Rule::Fit, "mid-sync", with(dead(), |play| play.servers[1].is_syncing = true)),
-        (Rule::Fit, "not announced", with(dead(), |play| play.servers[1].is_announced = false)),
+        (Rule::Fit, "priority 0", with(dead(), |play| play.servers[1].priority = 0)),
+        (
+            Rule::Fit,
+            "no priority",
+            with(dead(), |play| _ = play.servers[1].rows.insert("slave_priority".into(), None)),
+        ),
+        (Rule::Fit, "loading", with(dead(), |play| play.servers[1].loading = true)),
+        (Rule::Fit, "mid-sync", with(dead(), |play| link(&mut play.servers[1]).syncing = true)),
+        (Rule::Fit, "not announced", with(dead(), |play| play.servers[1].announced = false)),
         (Rule::Fit, "in a FAILOVER", with(dead(), |play| play.servers[1].in_failover = true)),
         (
             Rule::Lineage,
@@ -262,9 +274,12 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         ),
         (Rule::InDoubt, "another may be promoted already", {
             with(dead(), |play| {
-                play.servers.push(Server { ..Server::replica(3, &play.servers[0]) });
-                play.servers[3].link =
-                    Link { state: LinkState::TimedOut, alive_age_us: Some(50_000), ..play.servers[3].link };
+                play.servers.push(replica(3, &play.servers[0]));
+                play.servers[3].seen.link = Link {
+                    state: LinkState::TimedOut,
+                    alive_age_us: Some(50_000),
+                    ..play.servers[3].seen.link
+                };
                 play.observation.in_doubt =
                     vec![InDoubt { action: promote("redis-3", Evidence::Dead), age_us: 20_000 }];
             })
@@ -285,11 +300,11 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         (
             Rule::NoDestructiveFollow,
             "a master that loads",
-            with(rejoin(|last| last.keys = 0), |play| play.servers[0].is_loading = true),
+            with(rejoin(|last| last.keys = 0), |play| play.servers[0].loading = true),
         ),
         (Rule::Amnesia, "follows the empty return", {
             with(amnesic(), |play| {
-                play.servers.push(Server::new(3));
+                play.servers.push(server(3));
                 play.decision.stages = vec![Stage {
                     summary: String::new(),
                     actions: vec![follow("redis-3", "redis-0", Role::Master)],
@@ -314,16 +329,9 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         }),
         (Rule::TwoMasters, "a replica leaves a master that is only out of sight", {
             with(rejoin(|_| {}), |play| {
-                let lost = Server {
-                    link: Link {
-                        state: LinkState::TimedOut,
-                        alive_age_us: Some(40_000),
-                        ..play.servers[0].link
-                    },
-                    ..Server::master(3, "a", 100)
-                };
-                (play.servers[2].role, play.servers[2].master, play.servers[2].link_up) =
-                    (Role::Replica, Some(lost.place.clone()), true);
+                let mut lost = master(3, "a", 100);
+                (lost.seen.link.state, lost.seen.link.alive_age_us) = (LinkState::TimedOut, Some(40_000));
+                play.servers[2].follow(&lost.host, lost.port);
                 (play.servers[2].replid, play.servers[2].offset) = ("a".into(), 100);
                 play.servers.push(lost);
                 play.decision.stages[0].actions = vec![follow("redis-2", "redis-0", Role::Replica)];
@@ -334,19 +342,17 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
             "a copy of another life of the group, for a master that is not on record",
             with(
                 rejoin(|last| {
-                    (last.role, last.master, last.offset) =
-                        (Role::Replica, Some(("10.0.0.3".into(), 6379)), 90);
+                    last.follow_itself().offset = 90;
                 }),
                 |play| play.observation.shards[0].published = None,
             ),
         ),
         (Rule::Lineage, "the master on record, back with no more than its heirs", {
             with(ring(), |play| {
-                let itself = play.servers[0].place.clone();
                 let old = &mut play.servers[0];
                 (old.run_id, old.replid, old.offset, old.keys) = ("again".into(), "new".into(), 1, 10);
-                (old.master, old.link_up) = (Some(itself), false);
-                play.servers[1].link_up = false;
+                old.follow_itself();
+                link(&mut play.servers[1]).up = false;
                 *play.promote() = Promote {
                     id: "redis-0".into(),
                     source: None,
@@ -359,7 +365,7 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         }),
         (Rule::SafeRestart, "a master", {
             with(handover(), |play| {
-                play.servers[0].pod = Some(pod("u"));
+                play.servers[0].seen.pod = Some(pod("u"));
                 play.decision.stages[0].actions =
                     vec![Action::Restart(Restart { id: "redis-0".into(), uid: "u".into() })];
             })
@@ -377,7 +383,11 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
                     Some(Switchover { shard: 0, target: Some("redis-2".into()), age_us: 1 })
             })
         }),
-        (Rule::HandoverInSync, "the link is down", with(handover(), |play| play.servers[1].link_up = false)),
+        (
+            Rule::HandoverInSync,
+            "the link is down",
+            with(handover(), |play| link(&mut play.servers[1]).up = false),
+        ),
     ]
 }
 

@@ -6,35 +6,35 @@ use crate::world::ReportedRole;
 use failover_core::contract::Preference;
 
 /// Anything that may have happened to a group.
-pub fn broken(seed: &mut Seed) -> Model {
-    let count = 1 + seed.below(5);
+pub fn broken(dice: &mut Dice) -> Model {
+    let count = 1 + dice.index(5);
     let mut model = Model::healthy(count, 1000);
     model.world.rest.group.prefer =
-        *seed.pick(&[Preference::Availability, Preference::Availability, Preference::Consistency]);
+        dice.one_of([Preference::Availability, Preference::Availability, Preference::Consistency]);
     for index in 1..count {
-        model.nodes[index].server.priority = *seed.pick(&[100, 100, 100, 10, 0]);
-        let lag = *seed.pick(&[0, 0, 14, 300]);
+        model.nodes[index].server.priority = dice.one_of([100, 100, 100, 10, 0]);
+        let lag = dice.one_of([0, 0, 14, 300]);
         let node = &mut model.nodes[index];
         (node.data.at, node.server.offset, node.server.keys) = (1000 - lag, 1000 - lag, 1000 - lag);
-        node.server.announced = !seed.chance(5);
+        node.server.announced = !dice.chance(50);
     }
-    if seed.chance(10) {
-        restart_all(&mut model, seed);
+    if dice.chance(100) {
+        restart_all(&mut model, dice);
     }
-    for _ in 0..1 + seed.below(3) {
-        fault(&mut model, seed);
+    for _ in 0..1 + dice.index(3) {
+        fault(&mut model, dice);
     }
-    if seed.chance(20) {
+    if dice.chance(200) {
         model.world.shard().published = None;
     }
     model.settle(&[]);
-    let age_us = *seed.pick(&[1_500, 40_000, 2_500_000]);
+    let age_us = dice.one_of([1_500, 40_000, 2_500_000]);
     model.pass(age_us);
     model
 }
 
-fn restart_all(model: &mut Model, seed: &mut Seed) {
-    let has_aof = seed.chance(50);
+fn restart_all(model: &mut Model, dice: &mut Dice) {
+    let has_aof = dice.chance(500);
     for index in 0..model.nodes.len() {
         let server = &mut model.nodes[index].server;
         let (offset, keys) = (server.offset, server.keys);
@@ -45,11 +45,11 @@ fn restart_all(model: &mut Model, seed: &mut Seed) {
     }
 }
 
-fn fault(model: &mut Model, seed: &mut Seed) {
-    let index = seed.below(model.nodes.len());
-    let other = seed.below(model.nodes.len());
+fn fault(model: &mut Model, dice: &mut Dice) {
+    let index = dice.index(model.nodes.len());
+    let other = dice.index(model.nodes.len());
     let now_us = model.now_us;
-    match seed.below(14) {
+    match dice.index(14) {
         0..=2 => model.nodes[index].life = Life::Dead(now_us),
         3 => model.nodes[index].life = Life::Hung(now_us),
         4 => {
@@ -69,12 +69,12 @@ fn fault(model: &mut Model, seed: &mut Seed) {
             && !model.nodes.iter().any(|node| node.server.aof) =>
         {
             model.promote(index);
-            model.write(index, *seed.pick(&[0, 20, 500]));
+            model.write(index, dice.one_of([0, 20, 500]));
         }
         7 if model.nodes[0].server.speaks == ReportedRole::Master => model.write(0, 50),
         8 => model.nodes[index].server.in_pod().terminating = true,
         9 => {
-            let target = seed.chance(50).then(|| model.nodes[index].server.id.clone());
+            let target = dice.chance(500).then(|| model.nodes[index].server.id.clone());
             model.world.ask(target.as_deref());
         }
         // Somebody else's data under this address; under that of the recorded master nothing tells it from a

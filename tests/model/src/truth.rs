@@ -1,14 +1,15 @@
-//! Servers as they behave: a small model of Redis replication that carries out plans. Time is a number,
-//! nothing is random here.
+//! Servers as they behave: they carry out plans, and copy from each other. Time is a number, nothing is
+//! random here.
 //!
-//! What a server *has* is kept apart from what it *says*: data is a place on a branch of a tree, and
+//! What a server truly *has* is kept apart from what it *reports*: data is a place on a branch of a tree, and
 //! replication ids and offsets may be new while the data is old (a restart with AOF), or the other way round.
 //! So a test can tell what was lost from what was reported.
 
 use crate::info::id40;
 use crate::world::{ReportedRole, Server, World};
 use failover_core::contract::{
-    Action, Decision, Evidence, Expectation, Failover, FailureKind, LinkState, Observation, Refusals, Role,
+    Action, Evidence, Expectation, Failover, FailureKind, LinkState, Observation, Published, Refusals,
+    Role as ReportedRole,
 };
 
 /// A place in the tree of all data: `at` bytes along a branch.
@@ -55,7 +56,7 @@ pub struct Model {
     pub world: World,
     /// Now.
     pub now_us: u64,
-    /// Whose role was taken, and how many of its bytes were said to be lost with it.
+    /// Masters whose role was taken, and how many of their bytes were said to be lost with it.
     pub given_up: Vec<(String, u64)>,
     /// Bytes that some follower lost for good without a word, each a breach.
     pub breaches: Vec<String>,
@@ -64,7 +65,7 @@ pub struct Model {
 impl Model {
     /// A healthy group whose master has `at` bytes.
     pub fn healthy(count: usize, at: u64) -> Self {
-        let mut world = World::group(count);
+        let mut world = World::healthy(count);
         let now_us = 4_000_000_000;
         let node = |server: Server| Node {
             server,
@@ -82,7 +83,7 @@ impl Model {
         model
     }
 
-    /// A branch of its own for whoever writes from here on.
+    /// A branch of its own for what it writes from here on.
     pub fn fork(&mut self, index: usize) {
         let data = self.nodes[index].data;
         self.branches.push((data.branch, data.at));
@@ -107,21 +108,17 @@ impl Model {
         path(one).into_iter().find_map(on_both).unwrap_or(0)
     }
 
-    /// It says and has all that `to` has.
+    /// A copy: it says and has all that `to` has.
     fn copy(&mut self, index: usize, to: usize) {
         let (server, data) = (self.nodes[to].server.clone(), self.nodes[to].data);
-        let node = &mut self.nodes[index];
-        (node.server.replid, node.server.offset, node.server.former, node.server.keys) =
-            (server.replid, server.offset, server.former, server.keys);
-        node.data = data;
+        self.nodes[index].server.copied(&server);
+        self.nodes[index].data = data;
     }
 
     /// A master takes writes.
     pub fn write(&mut self, index: usize, bytes: u64) {
-        let node = &mut self.nodes[index];
-        node.data.at += bytes;
-        node.server.offset += bytes;
-        node.server.keys += bytes;
+        self.nodes[index].data.at += bytes;
+        self.nodes[index].server.write(bytes);
     }
 
     /// `REPLICAOF NO ONE`: a new replication id, and the old one as the former.
@@ -136,12 +133,11 @@ impl Model {
     /// `REPLICAOF` the address of another; the link is down until [`Model::settle`].
     pub fn follow(&mut self, index: usize, master: usize) {
         let (host, port) = (self.nodes[master].server.host.clone(), self.nodes[master].server.port);
-        let link = self.nodes[index].server.follow(&host, port);
-        (link.up, link.last_io_s) = (false, None);
+        self.nodes[index].server.replicate(&host, port);
         self.nodes[index].down_since_us = self.now_us;
     }
 
-    /// Whom it names.
+    /// The master that it names.
     pub fn named_by(&self, index: usize) -> Option<usize> {
         let ReportedRole::Replica(link) = &self.nodes[index].server.speaks else { return None };
         self.nodes
@@ -150,18 +146,10 @@ impl Model {
             .filter(|&named| named != index)
     }
 
-    /// Whether a partial resync from `master` is legal: one history, or the one that it grew out of, not
-    /// beyond the fork.
-    pub fn is_partial(&self, index: usize, master: usize) -> bool {
-        let (own, theirs) = (&self.nodes[index].server, &self.nodes[master].server);
-        own.replid == theirs.replid && own.offset <= theirs.offset
-            || theirs.former.as_ref().is_some_and(|(id, end)| *id == own.replid && own.offset <= *end)
-    }
-
     /// Links come up where they can, and the stream flows. A copy that loses nothing happens by itself; one
-    /// that would lose something only when it was told (`told`), because a full copy takes longer than an
+    /// that would lose something only where a plan `reported` it, because a full copy takes longer than an
     /// operator.
-    pub fn settle(&mut self, told: &[(usize, u64)]) {
+    pub fn settle(&mut self, reported: &[(usize, u64)]) {
         for _ in 0..self.nodes.len() {
             for index in 0..self.nodes.len() {
                 let Some(master) = self.named_by(index).filter(|_| self.nodes[index].life == Life::Up) else {
@@ -175,7 +163,7 @@ impl Model {
                     ReportedRole::Nothing => false,
                 };
                 if !streams {
-                    let was_up = self.nodes[index].server.master_link().up;
+                    let was_up = self.is_link_up(index);
                     if was_up
                         && self.nodes[master].life != Life::Up
                         && !matches!(self.nodes[master].life, Life::Hung(_))
@@ -187,8 +175,9 @@ impl Model {
                 }
                 let lost =
                     self.nodes[index].data.at - self.shared(self.nodes[index].data, self.nodes[master].data);
-                let discards = told.iter().find(|(told, _)| *told == index).map(|(_, discards)| *discards);
-                if lost > 0 && !self.nodes[index].server.master_link().up {
+                let discards =
+                    reported.iter().find(|(asked, _)| *asked == index).map(|(_, discards)| *discards);
+                if lost > 0 && !self.is_link_up(index) {
                     let Some(discards) = discards else { continue };
                     let own = self.nodes[index].data;
                     let kept = (0..self.nodes.len())
@@ -207,24 +196,26 @@ impl Model {
                              reported"
                         ));
                     }
-                } else if self.is_partial(index, master) && lost > 0 {
+                } else if lost > 0 && self.nodes[index].server.can_continue(&self.nodes[master].server) {
                     self.breaches.push(format!(
                         "the model is wrong: a partial resync of {} loses {lost} bytes",
                         self.nodes[index].server.id
                     ));
                 }
                 self.copy(index, master);
-                let link = self.nodes[index].server.master_link();
-                (link.up, link.last_io_s, link.down_s) = (true, Some(0), None);
             }
         }
+    }
+
+    fn is_link_up(&self, index: usize) -> bool {
+        matches!(&self.nodes[index].server.role, Role::Replica(link) if link.up)
     }
 
     /// The host's record, renewed.
     pub fn publish(&mut self, index: usize) {
         let server = self.nodes[index].server.clone();
         self.world.servers = vec![server.clone()];
-        let is_same = |known: &failover_core::contract::Published| {
+        let is_same = |known: &Published| {
             (&known.master, &known.run_id, &known.replid) == (&server.id, &server.run_id, &server.replid)
         };
         let before = self.world.shard().published.clone().filter(is_same);
@@ -239,7 +230,7 @@ impl Model {
 
     /// Carries out some actions, as far as what they expect still holds, and records what a host would.
     pub fn apply(&mut self, actions: &[Action]) {
-        let mut told = vec![];
+        let mut reported = vec![];
         for action in actions {
             match action {
                 Action::Promote(promote) => {
@@ -251,7 +242,7 @@ impl Model {
                     let Some(index) = self.ready(&follow.id, &follow.expect) else { continue };
                     let master = self.find(&follow.master).expect("a member");
                     self.follow(index, master);
-                    told.push((index, follow.discards_bytes.unwrap_or(0)));
+                    reported.push((index, follow.discards_bytes.unwrap_or(0)));
                 }
                 Action::Handover(handover) => {
                     let Some(source) = self.ready(&handover.source, &handover.expect_source) else {
@@ -284,7 +275,7 @@ impl Model {
                 | Action::Cluster(_) => {}
             }
         }
-        self.settle(&told);
+        self.settle(&reported);
     }
 
     fn record(&mut self, index: usize, source: Option<String>, meant_for: &str, evidence: Evidence) {
@@ -322,7 +313,7 @@ impl Model {
             .for_each(|node| node.server.uptime_s = node.server.uptime_s.max(1) + us / 1_000_000);
     }
 
-    /// What the host sees now, and what it makes known of it: a decision's master is the record.
+    /// What the host sees now, by the record.
     pub fn observe(&self) -> Observation {
         let mut world = self.world.clone();
         world.servers = (0..self.nodes.len()).map(|index| self.seen(index)).collect();
@@ -336,12 +327,12 @@ impl Model {
             Life::Up => {}
             Life::Dead(since_us) => {
                 let ago_us = self.now_us - since_us;
-                server.unlink(LinkState::Refused, ago_us, FailureKind::Refused);
-                server.link.closed_age_us = Some(ago_us);
-                server.link.refusals =
+                server.seen.lost(LinkState::Refused, ago_us, FailureKind::Refused);
+                server.seen.link.closed_age_us = Some(ago_us);
+                server.seen.link.refusals =
                     Some(Refusals { count: 1, first_age_us: ago_us, last_age_us: ago_us.min(900) });
             }
-            Life::Hung(since_us) => _ = server.hung(self.now_us - since_us),
+            Life::Hung(since_us) => server.seen.hung(self.now_us - since_us),
         }
         if let (Life::Up, ReportedRole::Replica(link)) = (node.life, &mut server.speaks) {
             if !link.up {
@@ -350,18 +341,9 @@ impl Model {
                 self.named_by(index).map(|named| self.nodes[named].life)
             {
                 link.last_io_s = Some((self.now_us - since_us) / 1_000_000);
-                server.still_us = Some(self.now_us - since_us + 500);
+                server.seen.still_us = Some(self.now_us - since_us + 500);
             }
         }
         server
-    }
-
-    /// One look: decides, and lets the host record what it is told.
-    pub fn look(&mut self) -> Decision {
-        let decision = failover_core::decide(&self.observe());
-        if let Some(master) = decision.shards[0].master.as_ref().and_then(|id| self.find(id)) {
-            self.publish(master);
-        }
-        decision
     }
 }
