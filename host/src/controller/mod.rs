@@ -53,7 +53,7 @@ pub async fn run(context: Context, namespace: Option<&str>, authority: Receiver<
         (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let lists = KINDS
         .iter()
-        .map(|kind| (*kind, context.health.contact(format!("the list of {kind} objects"), u64::MAX)))
+        .map(|kind| (*kind, context.health.dependency(format!("the list of {kind} objects"), u64::MAX)))
         .collect();
     let mut controller = Controller {
         context: Arc::new(context),
@@ -128,7 +128,7 @@ impl Controller {
     }
 
     fn all_listed(&mut self, kind: &'static str) {
-        self.lists_of(kind, Dependency::heard);
+        self.lists_of(kind, Dependency::answered);
         match kind {
             "Redis" => {
                 if let Some(listed) = self.listed.take() {

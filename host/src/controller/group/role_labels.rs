@@ -57,7 +57,7 @@ impl RoleLabels {
             // The end of the change is told after this, and this with it.
             if self.told.is_none_or(|(known, _)| known != epoch) {
                 self.told = Some((epoch, us));
-                self.metrics.told(us.unsigned_abs());
+                self.metrics.updated(us.unsigned_abs());
             }
         }
         labelled.map(drop).map_err(|error| error.as_trouble().message)
