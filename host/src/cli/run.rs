@@ -64,7 +64,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         let listen = Listen::bind(address, Arc::clone(&metrics), Arc::clone(&health), start)
             .await
             .map_err(|error| Exit::Input(error.to_string()))?;
-        tokio::spawn(listen.showing(Arc::clone(&inspector)).run());
+        tokio::spawn(listen.with_groups(Arc::clone(&inspector)).run());
     }
     let identity =
         args.identity.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), start_of_process()));
@@ -72,8 +72,8 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
     let (authority, told) = tokio::sync::watch::channel(false);
     let groups = Groups::start()?;
-    let lease = health.contact(format!("the Lease {}/{}", args.namespace, args.lease), LEASE_US);
-    let answered = move || lease.heard(moment(start, Instant::now()));
+    let lease = health.dependency(format!("the Lease {}/{}", args.namespace, args.lease), LEASE_US);
+    let answered = move || lease.answered(moment(start, Instant::now()));
     let chosen = Chosen { embedded, own };
     let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, chosen, remote));
     let namespace = args.watch_namespace.as_deref().filter(|name| !name.is_empty());

@@ -50,7 +50,7 @@ pub async fn run(context: Context, namespace: Option<&str>, authority: Receiver<
         (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let lists = KINDS
         .iter()
-        .map(|kind| (*kind, context.health.contact(format!("the list of {kind} objects"), u64::MAX)))
+        .map(|kind| (*kind, context.health.dependency(format!("the list of {kind} objects"), u64::MAX)))
         .collect();
     let mut controller =
         Controller { context: Arc::new(context), authority, reconcilers, pods, revisions, nodes, lists };

@@ -1,5 +1,5 @@
 //! Real Redis servers as processes of this machine, on loopback: for `redis-operator local`, the demo and the
-//! tests. Starts, signals and ends them; never talks to them beyond "are you there".
+//! tests. Starts, signals and ends them; sends them nothing but a PING.
 
 mod port;
 mod process;

@@ -1,13 +1,13 @@
-//! Free TCP ports of this machine. Looks; reserves nothing.
+//! Free TCP ports of this machine. They are found, not reserved.
 
 use std::net::{Ipv4Addr, TcpListener};
 
-/// Below Linux' ephemeral range (32768), so that a client that dials a dead server never meets itself there,
-/// and nobody's outgoing connection takes the port of a server that is being restarted.
+/// Below Linux' ephemeral range (32768): a client that connects to a dead server never connects to itself,
+/// and no outgoing connection uses the port of a server that restarts.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
-/// `count` different ports that nobody listens on now, from a place that `seed` chooses, so that those who
-/// look at the same time with different seeds rarely find the same. None: there are not that many.
+/// `count` different free ports. The search starts at a port chosen by `seed`, so that concurrent searches
+/// with different seeds rarely find the same ports. None: there are not that many.
 pub fn free_ports(seed: u64, count: usize) -> Option<Vec<u16>> {
     let length = u64::from(PORTS.end - PORTS.start);
     // Spread neighbouring seeds (process ids, counters) over the range: Knuth's multiplicative hashing, 2^64
@@ -15,7 +15,7 @@ pub fn free_ports(seed: u64, count: usize) -> Option<Vec<u16>> {
     let start = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % length;
     let ports = (0..length)
         .filter_map(|step| u16::try_from((start + step) % length).ok().map(|place| PORTS.start + place));
-    // All are held until all are found, so that none comes twice.
+    // All are bound until all are found, so that none is found twice.
     let held: Vec<_> = ports
         .filter_map(|port| Some((port, TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?)))
         .take(count)
@@ -37,9 +37,9 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_port_is_not_offered() {
+    fn a_port_in_use_is_not_offered() {
         let first = free_ports(11, 1).unwrap()[0];
-        let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first)).unwrap();
+        let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, first)).unwrap();
         assert_ne!(free_ports(11, 1).unwrap()[0], first);
     }
 }

@@ -1,4 +1,4 @@
-//! The two things about processes that safe Rust cannot say: die with your parent, and take this signal.
+//! The two process functions that need unsafe code: die with the parent, and send a signal.
 
 #![allow(
     unsafe_code,
@@ -7,30 +7,30 @@
 
 use std::io;
 
-/// What can be sent to a server.
+/// Signals for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGKILL: dead at once.
+    /// SIGKILL: it ends at once.
     Kill,
-    /// SIGTERM: Redis shuts down in order.
+    /// SIGTERM: Redis shuts down cleanly.
     Terminate,
-    /// SIGSTOP: it hangs; its kernel goes on accepting.
+    /// SIGSTOP: it hangs, while its kernel still accepts connections.
     Stop,
-    /// SIGCONT: it goes on.
+    /// SIGCONT: it runs again.
     Continue,
 }
 
-/// Makes the child die when the *thread* that starts it ends, however that ends: start servers from a thread
-/// that lives as long as they shall, such as that of `main` or of one test, never from a blocking pool.
+/// The child is killed when the *thread* that started it ends, in whatever way. Start servers from a thread
+/// that outlives them, such as that of `main` or of a test, never from a blocking pool.
 pub(super) fn die_with_parent(command: &mut tokio::process::Command) {
     let parent = std::process::id();
-    let ask = move || {
+    let request = move || {
         // SAFETY: prctl and getppid take no pointers here and are async-signal-safe, as pre_exec demands.
         unsafe {
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                 return Err(io::Error::last_os_error());
             }
-            // The parent may have ended before the request: then nobody would ever send the signal.
+            // If the parent ended before this request, the signal never comes.
             if u32::try_from(libc::getppid()) != Ok(parent) {
                 return Err(io::Error::from_raw_os_error(libc::ESRCH));
             }
@@ -40,7 +40,7 @@ pub(super) fn die_with_parent(command: &mut tokio::process::Command) {
     // SAFETY: between fork and exec the closure calls the two functions above and reads one integer. It does
     // not allocate, lock or panic.
     unsafe {
-        command.pre_exec(ask);
+        command.pre_exec(request);
     }
 }
 

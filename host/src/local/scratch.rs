@@ -1,4 +1,4 @@
-//! A private directory that goes when its owner goes. Deletes nothing that it did not make.
+//! A private directory, deleted on drop. Deletes nothing that it did not create.
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes it below `parent`, readable by nobody else.
+    /// Creates the directory in `parent`, readable by this user only.
     ///
     /// # Errors
     /// The system's.
@@ -19,7 +19,7 @@ impl Scratch {
             let path = parent.join(format!("redis-operator-{}-{attempt}", std::process::id()));
             match std::fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Self(path)),
-                // Left by a namesake that was killed, or planted: never ours to use.
+                // Left by a killed process with the same id, or planted: not to be used.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < ATTEMPTS_MAX => {
                     attempt += 1
                 }
@@ -28,7 +28,7 @@ impl Scratch {
         }
     }
 
-    /// Where it is.
+    /// Path of the directory.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_of_one_process_are_apart_and_each_goes_with_what_is_in_it() {
+    fn two_of_one_process_differ_and_each_is_deleted_with_its_files() {
         let parent = Scratch::new(&std::env::temp_dir()).unwrap();
         let (one, other) = (Scratch::new(parent.path()).unwrap(), Scratch::new(parent.path()).unwrap());
         assert_ne!(one.path(), other.path());

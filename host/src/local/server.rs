@@ -1,5 +1,5 @@
-//! One Redis server as a child process. It dies with us, and it never boots as a master: one that came back
-//! empty would wipe the replicas that still follow it.
+//! One Redis server as a child process. It ends with this process, and it never starts as a master: a master
+//! that came back empty would wipe the replicas that still follow it.
 
 use super::process::{self, Signal};
 use crate::redis::Endpoint;
@@ -11,27 +11,27 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-/// Whose replica a server is when it boots.
+/// The master that a starting server follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Boot {
-    /// The known master's.
+    /// The known master.
     Following(Endpoint),
-    /// Its own: nobody knows the master. It answers, takes no writes, and waits for its role.
+    /// Itself, while no master is known: it answers, accepts no writes, and waits for its role.
     FollowingItself,
 }
 
-/// How a server is started.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
     /// `redis-server` or `valkey-server`; looked up in PATH if it has no slash.
     pub program: PathBuf,
-    /// Where it listens: a loopback address, and the port.
+    /// Its loopback address and port.
     pub endpoint: Endpoint,
-    /// Its working directory, made if missing; `server.log` in it gets what it prints.
+    /// Its working directory, created if missing; its output goes to `server.log` in there.
     pub dir: PathBuf,
     /// Its first role.
     pub boot: Boot,
-    /// Further command-line arguments, which win over ours: `["--requirepass", "x"]`.
+    /// Further command-line arguments, which override the operator's: `["--requirepass", "x"]`.
     pub arguments: Vec<String>,
 }
 
@@ -50,47 +50,47 @@ pub enum ServerError {
     Start {
         /// The program.
         program: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Its directory or log could not be made.
+    /// Its directory or log could not be created.
     #[error("{}: {source}", path.display())]
     Directory {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// It ended before it was ready.
+    /// It ended before it answered.
     #[error("server at {endpoint} ended with {status}: {last_line}")]
     Ended {
-        /// Where it was to listen.
+        /// Its address.
         endpoint: Endpoint,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
         /// The last line of its log.
         last_line: String,
     },
-    /// It runs and does not answer.
-    #[error("server at {endpoint} does not answer within {} ms; see {}", waited.as_millis(), log.display())]
+    /// It runs but does not answer.
+    #[error("server at {endpoint} did not answer within {} ms; see {}", waited.as_millis(), log.display())]
     NotReady {
-        /// Where it was to listen.
+        /// Its address.
         endpoint: Endpoint,
-        /// How long we waited.
+        /// The time waited.
         waited: Duration,
         /// Its log.
         log: PathBuf,
     },
-    /// It has ended, so there is nobody to signal.
+    /// It has ended and cannot be signalled.
     #[error("server at {endpoint} has already ended")]
     Gone {
-        /// Where it listened.
+        /// Its address.
         endpoint: Endpoint,
     },
 }
 
 impl Server {
-    /// Starts the process. It is not ready yet.
+    /// Starts the process. It does not answer yet.
     ///
     /// # Errors
     /// [`ServerError::Start`] and [`ServerError::Directory`].
@@ -105,7 +105,7 @@ impl Server {
         let mut command = Command::new(&settings.program);
         command.args(command_line(&settings)).current_dir(&settings.dir).kill_on_drop(true);
         command.stdin(Stdio::null()).stderr(log.try_clone().map_err(in_directory)?).stdout(log);
-        // A Ctrl-C at the terminal is for us: we decide in which order the servers end.
+        // Ctrl-C at the terminal must reach this process only: it ends the servers in its own order.
         command.process_group(0);
         process::die_with_parent(&mut command);
         let child = command
@@ -114,10 +114,10 @@ impl Server {
         Ok(Self { settings, child })
     }
 
-    /// Waits until it answers: anything, a demand for a password included.
+    /// Waits until the server answers. Any answer counts, also a demand for a password.
     ///
     /// # Errors
-    /// [`ServerError::Ended`] with its last words, [`ServerError::NotReady`] at `deadline`.
+    /// [`ServerError::Ended`] with the last line of its log, [`ServerError::NotReady`] at `deadline`.
     pub async fn ready(&mut self, deadline: Instant) -> Result<(), ServerError> {
         let began = Instant::now();
         loop {
@@ -128,10 +128,10 @@ impl Server {
                     last_line: self.last_line(),
                 });
             }
-            let is_there = tokio::time::timeout_at(deadline.into(), answers(&self.settings.endpoint)).await;
-            match is_there {
+            let answer = tokio::time::timeout_at(deadline.into(), answers(&self.settings.endpoint)).await;
+            match answer {
                 Ok(true) => return Ok(()),
-                // Booting takes about 10 ms.
+                // A start needs about 10 ms.
                 Ok(false) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(1)).await,
                 Ok(false) | Err(_) => {
                     return Err(ServerError::NotReady {
@@ -144,17 +144,17 @@ impl Server {
         }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn endpoint(&self) -> &Endpoint {
         &self.settings.endpoint
     }
 
-    /// How it was started: change the boot role, and start it again.
+    /// Its settings: change the boot role to start it again.
     pub fn settings(&self) -> &ServerSettings {
         &self.settings
     }
 
-    /// None once it has ended.
+    /// Its process id. None once it has ended.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
     }
@@ -168,22 +168,17 @@ impl Server {
         process::send(self.pid().ok_or_else(gone)?, signal).map_err(|_| gone())
     }
 
-    /// Waits for its end, whoever causes it.
+    /// Waits for the end of the process.
     ///
     /// # Errors
-    /// The system's, when the process cannot be waited for.
+    /// The system's, if the process cannot be waited for.
     pub async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         self.child.wait().await
     }
 
     fn last_line(&self) -> String {
         let log = std::fs::read(log_path(&self.settings.dir)).unwrap_or_default();
-        String::from_utf8_lossy(&log)
-            .trim_end()
-            .lines()
-            .next_back()
-            .unwrap_or("it printed nothing")
-            .to_owned()
+        String::from_utf8_lossy(&log).trim_end().lines().next_back().unwrap_or("its log is empty").to_owned()
     }
 }
 
@@ -191,15 +186,15 @@ fn log_path(dir: &Path) -> PathBuf {
     dir.join("server.log")
 }
 
-/// Ours first, so that the caller's win: Redis takes the last of two.
+/// The operator's arguments come first, so that the caller's win: Redis uses the last of two.
 fn command_line(settings: &ServerSettings) -> Vec<OsString> {
     let Endpoint { host, port } = &settings.endpoint;
     let master = match &settings.boot {
         Boot::Following(master) => master,
         Boot::FollowingItself => &settings.endpoint,
     };
-    // Loopback only; nothing on disk; replicas attach at once (the default waits 5 s for more of them), and
-    // their heartbeat is as quick as Redis counts, in seconds.
+    // Loopback only; nothing on disk; full synchronizations start at once (by default they wait 5 s for more
+    // replicas); heartbeats once a second, the shortest period of Redis.
     let ours = format!(
         "--port {port} --bind {host} --protected-mode yes --appendonly no --daemonize no \
          --repl-diskless-sync-delay 0 --repl-ping-replica-period 1 --replicaof {} {} --save",
@@ -209,15 +204,15 @@ fn command_line(settings: &ServerSettings) -> Vec<OsString> {
     words.chain(settings.arguments.iter().map(OsString::from)).collect()
 }
 
-/// Whether whoever listens there reacts: with a line of RESP, or by closing, as a TLS port does that is asked
-/// in the clear.
+/// Whether the server reacts: with a line of RESP, or by closing the connection, as a TLS port does on plain
+/// text.
 async fn answers(endpoint: &Endpoint) -> bool {
     let Ok(mut stream) = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await else {
         return false;
     };
     let mut first = [0];
-    let asked = stream.write_all(b"PING\r\n").await;
+    let sent = stream.write_all(b"PING\r\n").await;
     let answered = stream.read(&mut first).await;
-    asked.is_ok()
+    sent.is_ok()
         && answered.map_or_else(|error| error.kind() == std::io::ErrorKind::ConnectionReset, |_| true)
 }

@@ -1,5 +1,5 @@
-//! Keeps servers running: starts them, and starts again what dies, as a replica. Chooses no master: it is
-//! told who it is, and whoever boots before that follows itself and waits for its role.
+//! Keeps servers running: starts them, and restarts a server that ended, as a replica. Chooses no master: its
+//! caller names it, and a server that starts before that follows itself and waits for its role.
 
 use super::process::Signal;
 use super::server::{Boot, Server, ServerError, ServerSettings};
@@ -10,60 +10,60 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-/// Servers that are kept running until this is stopped or dropped. All of it lives on the thread that polls
-/// it, since children die with the thread that started them: open it on a runtime of one thread that lives as
-/// long as they shall.
+/// Servers that are kept running until this value is stopped or dropped. All of it runs on the thread that
+/// polls it, since children end with the thread that started them: create it on a current-thread runtime that
+/// outlives the servers.
 #[derive(Debug)]
 pub struct Supervisor {
     orders: Vec<(Endpoint, UnboundedSender<Order>)>,
     tasks: JoinSet<()>,
 }
 
-/// What became of a server.
+/// A change of a server.
 #[derive(Debug)]
 pub enum Change {
     /// It runs.
     Started {
-        /// Where.
+        /// Its address.
         endpoint: Endpoint,
         /// Its process.
         pid: u32,
     },
     /// It ended.
     Ended {
-        /// Where it listened.
+        /// Its address.
         endpoint: Endpoint,
-        /// How. None: nobody can say.
+        /// Its exit status. None: unknown.
         status: Option<ExitStatus>,
     },
-    /// It could not be started, and will be tried again.
+    /// It could not be started; it will be retried.
     NotStarted {
-        /// Where it was to listen.
+        /// Its address.
         endpoint: Endpoint,
-        /// Why.
+        /// The error.
         error: ServerError,
     },
 }
 
 #[derive(Debug)]
 enum Order {
-    /// Kill it and leave it dead; answers with the moment.
+    /// Kill it and do not restart it. The answer is the moment of the signal.
     Kill(oneshot::Sender<Instant>),
     /// Start it again.
     Revive,
 }
 
 impl Supervisor {
-    /// Starts a server for each of the settings and waits until all answer. `master` is whose replicas those
-    /// become that are started later; a server never becomes its own master's replica but for boot.
+    /// Starts a server for each of the settings and waits until all answer. A server that starts later
+    /// becomes a replica of `master`, or of itself if it is the master.
     ///
     /// # Errors
-    /// [`ServerError`] of the first that does not start; none runs then.
+    /// [`ServerError`] of the first server that does not start; all are ended then.
     pub async fn start(
         settings: Vec<ServerSettings>,
         master: watch::Receiver<Option<Endpoint>>,
     ) -> Result<(Self, UnboundedReceiver<Change>), ServerError> {
-        let (told, changes) = unbounded_channel();
+        let (sender, changes) = unbounded_channel();
         let mut servers: Vec<Server> = settings.into_iter().map(Server::start).collect::<Result<_, _>>()?;
         let deadline = Instant::now() + READY_MAX;
         for server in &mut servers {
@@ -78,7 +78,7 @@ impl Supervisor {
                     settings: server.settings().clone(),
                     master: master.clone(),
                     ordered,
-                    told: told.clone(),
+                    changes: sender.clone(),
                 }
                 .keep(server),
             );
@@ -86,19 +86,20 @@ impl Supervisor {
         Ok((Self { orders, tasks }, changes))
     }
 
-    /// Kills the server with SIGKILL and leaves it dead. The moment of the signal; None if it did not run.
+    /// Kills the server with SIGKILL and does not restart it. Returns the moment of the signal; None if it
+    /// was not running.
     pub async fn kill(&self, endpoint: &Endpoint) -> Option<Instant> {
         let (answer, killed) = oneshot::channel();
         self.order(endpoint, Order::Kill(answer));
         killed.await.ok()
     }
 
-    /// Starts a server again that was left dead.
+    /// Starts a killed server again.
     pub fn revive(&self, endpoint: &Endpoint) {
         self.order(endpoint, Order::Revive);
     }
 
-    /// Ends all servers and waits for their ends. Nothing is saved.
+    /// Ends all servers and waits for that. Nothing is saved.
     pub async fn stop(mut self) {
         self.orders.clear();
         while self.tasks.join_next().await.is_some() {}
@@ -111,22 +112,22 @@ impl Supervisor {
     }
 }
 
-/// One server over its lives.
+/// One server through all its restarts.
 struct Supervised {
     settings: ServerSettings,
     master: watch::Receiver<Option<Endpoint>>,
     ordered: UnboundedReceiver<Order>,
-    told: UnboundedSender<Change>,
+    changes: UnboundedSender<Change>,
 }
 
-/// Why a life is over.
+/// Why a server ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ended {
-    /// It is to live on.
+    /// By itself: it is restarted.
     Died,
-    /// It is to stay dead.
+    /// By [`Order::Kill`]: it is not restarted.
     Killed,
-    /// Nobody keeps it any more.
+    /// The supervisor was stopped or dropped.
     Stopped,
 }
 
@@ -139,7 +140,7 @@ impl Supervised {
             let over = match next.take().map_or_else(|| self.start(), Ok) {
                 Ok(server) => self.live(server).await,
                 Err(error) => {
-                    self.tell(Change::NotStarted { endpoint: self.settings.endpoint.clone(), error });
+                    self.send(Change::NotStarted { endpoint: self.settings.endpoint.clone(), error });
                     Ended::Died
                 }
             };
@@ -148,7 +149,7 @@ impl Supervised {
             } else {
                 (back_off * 2).min(RESTART_AFTER_MAX)
             };
-            let goes_on = match over {
+            let continues = match over {
                 Ended::Died => self.pause(back_off).await,
                 Ended::Killed => {
                     back_off = RESTART_AFTER_MIN;
@@ -156,7 +157,7 @@ impl Supervised {
                 }
                 Ended::Stopped => false,
             };
-            if !goes_on {
+            if !continues {
                 return;
             }
         }
@@ -173,7 +174,7 @@ impl Supervised {
     async fn live(&mut self, mut server: Server) -> Ended {
         let endpoint = self.settings.endpoint.clone();
         if let Some(pid) = server.pid() {
-            self.tell(Change::Started { endpoint: endpoint.clone(), pid });
+            self.send(Change::Started { endpoint: endpoint.clone(), pid });
         }
         let mut over = Ended::Died;
         let status = loop {
@@ -183,7 +184,7 @@ impl Supervised {
                     Some(Order::Kill(answer)) => {
                         over = Ended::Killed;
                         let now = Instant::now();
-                        // An error means that it has ended by itself, which the next turn sees.
+                        // An error means that it has just ended, which the next turn of the loop sees.
                         if server.signal(Signal::Kill).is_ok() {
                             answer.send(now).ok();
                         }
@@ -196,11 +197,11 @@ impl Supervised {
                 },
             }
         };
-        self.tell(Change::Ended { endpoint, status });
+        self.send(Change::Ended { endpoint, status });
         over
     }
 
-    /// False: nobody keeps it any more. An order to kill what is dead already leaves it dead.
+    /// Waits before a restart. False: the supervisor was dropped. A kill meanwhile means no restart.
     async fn pause(&mut self, time: Duration) -> bool {
         tokio::select! {
             () = tokio::time::sleep(time) => true,
@@ -222,18 +223,18 @@ impl Supervised {
         }
     }
 
-    fn tell(&self, change: Change) {
-        // Nobody may want to know.
-        drop(self.told.send(change));
+    fn send(&self, change: Change) {
+        // The receiver may be dropped.
+        drop(self.changes.send(change));
     }
 }
 
-/// Booting takes about 10 ms; a busy machine takes a thousand times that.
+/// A start needs about 10 ms, and on a busy machine up to a thousand times that.
 const READY_MAX: Duration = Duration::from_secs(10);
-/// Doubled before its first use. Long enough that the failover is over and the master known, whose replica it
-/// becomes at boot.
+/// Doubled before its first use. Long enough for a failover to be over, so that the server starts as a
+/// replica of the new master.
 const RESTART_AFTER_MIN: Duration = Duration::from_millis(100);
-/// A server that cannot live is started no more often than this.
+/// A server that ends soon after each start is restarted no more often than this.
 const RESTART_AFTER_MAX: Duration = Duration::from_secs(5);
-/// Whoever lived for this long did not die of its start.
+/// A server that ran for this long did not end because of its start.
 const HEALTHY_LIFE: Duration = Duration::from_secs(10);

@@ -1,5 +1,5 @@
-//! A component as an OCI artifact, in the layout that the CNCF's Wasm working group has agreed on: one
-//! manifest, one configuration, one layer. So wkg and others read what we push, and the other way round.
+//! A component as an OCI artifact, in the layout of the CNCF's Wasm working group: one manifest, one
+//! configuration, one layer. wkg and other tools read what the operator pushes, and the other way round.
 
 use super::digest;
 use super::http::FetchError;
@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
-/// What is pushed.
+/// The blobs of a push.
 pub struct Artifact {
     pub config: Bytes,
     pub component: Bytes,
@@ -15,14 +15,14 @@ pub struct Artifact {
 }
 
 impl Artifact {
-    /// Of a component with these exports. Equal components make equal artifacts, down to the digest.
+    /// For a component with these exports. Equal components give equal artifacts, down to the digest.
     pub fn of(component: &[u8], exports: &[String]) -> Self {
         let layer = digest(component);
         let config = json!({
-            // The specification wants a time, and the same component must be the same artifact whenever it is pushed.
+            // The specification requires a time; a constant one keeps the artifact of a component equal.
             "created": "1970-01-01T00:00:00Z",
             "architecture": "wasm",
-            // What the layout calls components; this one imports nothing of WASI.
+            // The layout's word for components; this one imports nothing of WASI.
             "os": "wasip2",
             "layerDigests": [layer],
             "component": { "exports": exports, "imports": [] },
@@ -42,14 +42,14 @@ impl Artifact {
     }
 }
 
-/// What is pulled first.
+/// The manifest, which is pulled first.
 #[derive(Debug, Deserialize)]
 pub struct Manifest {
     #[serde(default)]
     layers: Vec<Layer>,
 }
 
-/// What a manifest says of a blob.
+/// The description of a blob in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Layer {
@@ -61,10 +61,10 @@ pub struct Layer {
 impl Manifest {
     pub fn read(bytes: &[u8]) -> Result<Self, FetchError> {
         serde_json::from_slice(bytes)
-            .map_err(|error| FetchError::NoComponent(format!("its manifest is not understood: {error}")))
+            .map_err(|error| FetchError::NoComponent(format!("its manifest cannot be parsed: {error}")))
     }
 
-    /// The one layer that is a component.
+    /// The only layer with a component.
     pub fn component(&self, bytes_max: usize) -> Result<Layer, FetchError> {
         let found: Vec<&Layer> = self.layers.iter().filter(|layer| layer.media_type == LAYER_TYPE).collect();
         let types =
@@ -73,7 +73,10 @@ impl Manifest {
             [layer] if layer.size <= bytes_max => Ok(layer.clone()),
             [_] => Err(FetchError::NoComponent(format!("it has more than {bytes_max} bytes"))),
             [] if self.layers.is_empty() => Err(FetchError::NoComponent("it has no layers".into())),
-            [] => Err(FetchError::NoComponent(format!("its layers are {}, none {LAYER_TYPE}", types()))),
+            [] => Err(FetchError::NoComponent(format!(
+                "its layers have the types {}, not {LAYER_TYPE}",
+                types()
+            ))),
             [..] => Err(FetchError::NoComponent(format!("it has {} layers of {LAYER_TYPE}", found.len()))),
         }
     }
@@ -82,7 +85,7 @@ impl Manifest {
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE: &str = "application/vnd.wasm.config.v0+json";
 const LAYER_TYPE: &str = "application/wasm";
-/// What registries take at most (OCI distribution specification).
+/// The limit of registries (OCI distribution specification).
 pub const MANIFEST_BYTES_MAX: usize = 4 << 20;
 
 #[cfg(test)]
@@ -90,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_pushed_is_what_is_pulled_and_the_same_every_time() {
+    fn a_pushed_component_is_pulled_unchanged_and_its_artifact_is_always_equal() {
         let (one, other) =
             (Artifact::of(b"component", &["a".into()]), Artifact::of(b"component", &["a".into()]));
         assert_eq!((&one.config, &one.manifest), (&other.config, &other.manifest));
@@ -99,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn other_artifacts_are_refused_by_what_they_are() {
+    fn other_artifacts_are_refused_with_what_they_contain() {
         let refusal = |manifest: &str| {
             Manifest::read(manifest.as_bytes())
                 .and_then(|manifest| manifest.component(8))
@@ -109,7 +112,7 @@ mod tests {
         let layer = |kind: &str, size: u8| {
             format!(r#"{{"mediaType": "{kind}", "digest": "sha256:0", "size": {size}}}"#)
         };
-        assert!(refusal("no json").contains("not understood"));
+        assert!(refusal("no json").contains("cannot be parsed"));
         assert!(refusal(r#"{"manifests": []}"#).contains("no layers"));
         assert!(
             refusal(&format!(r#"{{"layers": [{}]}}"#, layer("application/gzip", 1)))

@@ -1,5 +1,5 @@
-//! One request and its answer, bounded in time and size. Redirects are followed without the credentials of
-//! where they began.
+//! One request and its response, bounded in time and size. Redirects to another host are followed without the
+//! credentials.
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
@@ -14,78 +14,78 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why a component file is not to be had. Every text is one line and says what to do.
+/// Why a component file cannot be fetched. Every text is one line and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The machine has no TLS.
+    /// TLS cannot be set up on this machine.
     #[error("no TLS: {0}")]
     NoTls(#[source] rustls::Error),
-    /// The address is none.
-    #[error("{0} is no address; write https://HOST/PATH")]
+    /// The address is not valid.
+    #[error("{0} is not a valid address: write https://HOST/PATH")]
     Address(String),
-    /// Nobody answers, or nobody whom we trust.
+    /// No server answers, or its certificate is not trusted.
     #[error("{address}: {why}")]
     Unreachable {
-        /// Who was asked.
+        /// The address.
         address: String,
-        /// The words of the way there.
+        /// The error.
         why: String,
     },
-    /// It took too long.
+    /// No complete response in time.
     #[error("{address}: no answer within {} s", REQUEST_MAX.as_secs())]
     TimedOut {
-        /// Who was asked.
+        /// The address.
         address: String,
     },
-    /// More than a policy may have.
+    /// The file exceeds the size limit of a policy.
     #[error("{address}: more than {bytes_max} bytes")]
     TooLarge {
-        /// Who was asked.
+        /// The address.
         address: String,
-        /// The bound.
+        /// The limit.
         bytes_max: usize,
     },
-    /// It wants to know who we are, or does not let us.
+    /// The login is missing or not sufficient.
     #[error(
-        "{address}: {status}; log in with docker login, or set REDIS_OPERATOR_REGISTRY_USER and \
+        "{address}: {status}: log in with docker login, or set REDIS_OPERATOR_REGISTRY_USER and \
          REDIS_OPERATOR_REGISTRY_PASSWORD"
     )]
     Unauthorized {
-        /// Who was asked.
+        /// The address.
         address: String,
         /// 401 or 403.
         status: StatusCode,
     },
-    /// It is not there.
-    #[error("{address}: not found; check the name and the tag")]
+    /// The file does not exist.
+    #[error("{address}: not found: check the name and the tag")]
     NotFound {
-        /// What was asked for.
+        /// The address.
         address: String,
     },
-    /// Another answer than yes.
+    /// Another status than success.
     #[error("{address}: {status} {text}")]
     Refused {
-        /// Who was asked.
+        /// The address.
         address: String,
-        /// The answer.
+        /// The status.
         status: StatusCode,
-        /// The beginning of its words.
+        /// The beginning of the response.
         text: String,
     },
-    /// What came is not what was asked for.
-    #[error("{what} has digest {found}, not {wanted}")]
+    /// The content has another digest than the one requested.
+    #[error("{what} has digest {found}, expected {expected}")]
     Digest {
         /// A manifest or a blob.
         what: &'static str,
-        /// What it should be.
-        wanted: String,
-        /// What it is.
+        /// The requested digest.
+        expected: String,
+        /// The digest of the content.
         found: String,
     },
-    /// It is an artifact of another kind.
-    #[error("the artifact is no component: {0}; push it with redis-operator policy push, or wkg oci push")]
+    /// The artifact is of another kind.
+    #[error("the artifact is no component: {0}: push it with redis-operator policy push, or wkg oci push")]
     NoComponent(String),
-    /// The file with the logins cannot be read.
+    /// The docker configuration cannot be read.
     #[error("{}: {why}", path.display())]
     Logins {
         /// The file.
@@ -95,7 +95,7 @@ pub enum FetchError {
     },
 }
 
-/// An answer, whole.
+/// A complete response.
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -103,7 +103,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The answer as an error.
+    /// The response as an error.
     pub fn refused(&self, address: &str) -> FetchError {
         let address = address.to_owned();
         match self.status {
@@ -124,13 +124,13 @@ impl Answer {
         }
     }
 
-    /// A header, if it is there and text.
+    /// A header, if it exists and is text.
     pub fn header(&self, name: HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
-/// A request but for its address.
+/// A request without its address.
 pub struct Ask<'a> {
     pub method: Method,
     pub headers: &'a [(HeaderName, String)],
@@ -138,13 +138,13 @@ pub struct Ask<'a> {
     pub bytes_max: usize,
 }
 
-/// The client. Trusts whom the system trusts (SSL_CERT_FILE, SSL_CERT_DIR).
+/// The HTTP client. It trusts the system's certificate authorities (SSL_CERT_FILE, SSL_CERT_DIR).
 pub struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 impl Http {
     pub fn new() -> Result<Self, FetchError> {
         let mut roots = rustls::RootCertStore::empty();
-        // A system without any can still be asked over plain HTTP; over TLS it trusts nobody.
+        // Without any, plain HTTP still works; over TLS no server is trusted.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let tls =
             rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -191,8 +191,8 @@ impl Http {
             .map_err(|_| FetchError::TimedOut { address: address.into() })?
     }
 
-    /// Gets, wherever it is by now. Registries keep blobs in other places, which must not see who we are
-    /// here.
+    /// Sends a GET and follows redirects. Registries redirect to blobs on other hosts, which must not receive
+    /// the credentials.
     pub async fn get(
         &self,
         address: &str,
@@ -223,7 +223,7 @@ impl Http {
     }
 }
 
-/// Where a `Location` leads.
+/// The absolute address of a `Location`.
 pub fn absolute(from: &str, location: &str) -> String {
     if location.contains("://") {
         location.into()
@@ -250,7 +250,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// A policy has at most 32 MB; a link that takes longer for that is none to fetch over.
+/// A policy has at most 32 MB, which a usable link transfers in this time.
 const REQUEST_MAX: Duration = Duration::from_secs(120);
 const REDIRECTS_MAX: usize = 5;
 

@@ -1,6 +1,6 @@
-//! Who we are at a registry: from docker's configuration file, which `docker login` and Kubernetes' image
-//! pull secrets write, or as the environment says. Never from a command line, and never in a log. Credential
-//! helpers are not asked.
+//! Logins to registries: from docker's configuration file, which `docker login` and Kubernetes' image pull
+//! secrets write, or from the environment. Never from a command line, and never in a log. Credential helpers
+//! are not supported.
 
 use super::FetchError;
 use base64::Engine;
@@ -10,29 +10,29 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// A name and a password.
+/// A user name and a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The name.
+    /// The user name.
     pub user: String,
     /// The password, or a token in its place.
     pub password: String,
 }
 
-/// Where to look for logins. The file is read anew each time, since a mounted secret changes.
+/// The sources of logins. The file is read each time, since a mounted Secret changes.
 #[derive(Clone, Debug, Default)]
 pub struct Logins {
-    /// Docker's `config.json`. It need not be there.
+    /// Docker's `config.json`. It may be missing.
     pub docker_config: Option<PathBuf>,
-    /// For every registry, before the file.
+    /// For every registry; overrides the file.
     pub given: Option<Login>,
 }
 
 impl Logins {
-    /// The login for a registry. None: nobody in particular.
+    /// The login for a registry. None: anonymous.
     ///
     /// # Errors
-    /// [`FetchError::Logins`] for a file that is there and cannot be read.
+    /// [`FetchError::Logins`] for a file that exists and cannot be read.
     pub fn of(&self, registry: &str) -> Result<Option<Login>, FetchError> {
         if self.given.is_some() {
             return Ok(self.given.clone());
@@ -45,7 +45,7 @@ impl Logins {
             Err(error) => return Err(bad(error.to_string())),
         };
         let config: DockerConfig = serde_json::from_str(&text)
-            .map_err(|error| bad(format!("it is no configuration of docker: {error}")))?;
+            .map_err(|error| bad(format!("not a docker configuration: {error}")))?;
         config
             .auths
             .iter()
@@ -55,7 +55,7 @@ impl Logins {
 }
 
 impl Login {
-    /// As the header `Authorization: Basic` has it.
+    /// The value of the header `Authorization: Basic`.
     pub(super) fn basic(&self) -> String {
         format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
     }
@@ -87,25 +87,28 @@ impl Auth {
         }
         let Some(auth) = self.auth.as_deref().filter(|auth| !auth.is_empty()) else { return Ok(None) };
         let text = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let text = text.ok_or("an auth in it is no base64 of NAME:PASSWORD")?;
-        let (user, password) = text.split_once(':').ok_or("an auth in it is no base64 of NAME:PASSWORD")?;
+        let text = text.ok_or(NOT_BASE64)?;
+        let (user, password) = text.split_once(':').ok_or(NOT_BASE64)?;
         Ok(Some(Login { user: user.into(), password: password.into() }))
     }
 }
 
-/// Of `https://ghcr.io/v2/` and the like, which docker's configuration has as well.
+/// The host of a key such as `https://ghcr.io/v2/`, a form that docker's configuration has as well.
 fn host(place: &str) -> &str {
     let place = place.trim_start_matches("https://").trim_start_matches("http://");
     match place.split('/').next().unwrap_or(place) {
-        // What `docker login` calls its own registry.
+        // The key that `docker login` writes for Docker Hub.
         "index.docker.io" => "docker.io",
         host => host,
     }
 }
 
+const NOT_BASE64: &str = "an auth in it is not base64 of NAME:PASSWORD";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn logins(config: &str) -> (tempfile::TempDir, Logins) {
         let dir = tempfile::tempdir().unwrap();
@@ -117,9 +120,14 @@ mod tests {
     #[test]
     fn a_login_is_found_by_its_registry_in_each_of_docker_s_spellings() {
         let auth = STANDARD.encode("me:secret:with:colons");
-        let (_dir, logins) = logins(&format!(
-            r#"{{"auths": {{"ghcr.io": {{"auth": "{auth}"}}, "https://index.docker.io/v1/": {{"username": "you", "password": "p"}}}}, "credsStore": "x"}}"#
-        ));
+        let config = json!({
+            "auths": {
+                "ghcr.io": { "auth": auth },
+                "https://index.docker.io/v1/": { "username": "you", "password": "p" }
+            },
+            "credsStore": "x"
+        });
+        let (_dir, logins) = logins(&config.to_string());
         assert_eq!(
             logins.of("ghcr.io").unwrap(),
             Some(Login { user: "me".into(), password: "secret:with:colons".into() })
@@ -131,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_nobody_and_one_that_is_broken_is_named() {
+    fn a_missing_file_is_anonymous_and_a_broken_one_is_named() {
         assert_eq!(
             Logins { docker_config: Some("/nowhere/config.json".into()), given: None }.of("ghcr.io").unwrap(),
             None

@@ -1,16 +1,16 @@
-//! Component files over HTTP: artifacts of OCI registries, and files of web servers. Moves bytes and checks
-//! their digests; knows nothing of policies or Kubernetes, and chooses nothing.
+//! Component files over HTTP: artifacts of OCI registries, and files of web servers. Transfers bytes and
+//! checks their digests; knows nothing of policies or Kubernetes, and chooses nothing.
 //!
-//! The registry protocol is the OCI distribution specification's: manifest and blob, get and put, in one
-//! piece each. A crate for it (oci-client) would bring a second HTTP client, 38 crates, and no bound on what
-//! a registry may send; the client that Kubernetes needs anyway does.
+//! The protocol is that of the OCI distribution specification: manifests and blobs, GET and PUT, each in one
+//! piece. The crate oci-client would bring a second HTTP client, 38 crates, and no bound on a registry's
+//! responses; the client that Kubernetes needs anyway has one.
 //!
 //! | file | owns |
 //! |--|--|
 //! | `reference` | `registry/repository:tag@sha256:…` |
 //! | `login` | names and passwords, from docker's configuration or the environment |
-//! | `http` | one request and its answer, bounded in time and size |
-//! | `session` | one repository: who we are there |
+//! | `http` | one request and its response, bounded in time and size |
+//! | `session` | one repository, and the login to it |
 //! | `artifact` | the layout of a component as an artifact |
 
 mod artifact;
@@ -27,22 +27,22 @@ use artifact::{Artifact, Manifest};
 use http::Http;
 use session::Session;
 
-/// The ways to component files elsewhere.
+/// Fetches and pushes component files.
 pub struct Remote {
     http: Http,
     logins: Logins,
     bytes_max: usize,
 }
 
-/// What a component is called in its registry.
+/// The name of a pushed component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
-    /// `registry/repository@sha256:…`: the manifest's digest, which no tag can move.
+    /// `registry/repository@sha256:…`, with the digest of the manifest, which no tag can move.
     pub pinned: String,
 }
 
 impl Remote {
-    /// Nothing larger than `bytes_max` is ever taken in.
+    /// `bytes_max` bounds every file.
     ///
     /// # Errors
     /// [`FetchError::NoTls`].
@@ -50,7 +50,7 @@ impl Remote {
         Ok(Self { http: Http::new()?, logins, bytes_max })
     }
 
-    /// The file behind an address.
+    /// Downloads a file.
     ///
     /// # Errors
     /// [`FetchError`].
@@ -59,7 +59,7 @@ impl Remote {
         if answer.status.is_success() { Ok(answer.body) } else { Err(answer.refused(address)) }
     }
 
-    /// The component of an artifact; every digest on the way to it was checked.
+    /// Pulls the component of an artifact and checks every digest on the way.
     ///
     /// # Errors
     /// [`FetchError`].
@@ -71,10 +71,10 @@ impl Remote {
         session.blob(&layer.digest, layer.size).await
     }
 
-    /// Puts a component into a registry, under its tag. Doing it again changes nothing.
+    /// Pushes a component under its tag. Pushing it again changes nothing.
     ///
     /// # Errors
-    /// [`FetchError`]; what was sent before stays there without a name.
+    /// [`FetchError`]; blobs that were sent before remain in the registry without a name.
     pub async fn push(
         &self,
         component: &[u8],
@@ -92,7 +92,7 @@ impl Remote {
     }
 }
 
-/// `sha256:` and the digest of some bytes.
+/// `sha256:` and the digest of the bytes.
 fn digest(bytes: &[u8]) -> String {
     use sha2::Digest;
     let hex: String = sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,4 +1,4 @@
-//! What an artifact is called: `registry/repository:tag`, `registry/repository@sha256:…`, or both.
+//! Names of artifacts: `registry/repository:tag`, `registry/repository@sha256:…`, or both.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,18 +8,18 @@ use std::str::FromStr;
 pub struct Reference {
     /// Host and port of the registry.
     pub registry: String,
-    /// Path in there.
+    /// Path in the registry.
     pub repository: String,
-    /// A name that may move. There is this, or a digest, or both.
+    /// A name that may move. A reference has a tag, a digest, or both.
     pub tag: Option<String>,
-    /// `sha256:` and 64 hexadecimal digits, of the manifest.
+    /// Digest of the manifest: `sha256:` and 64 hexadecimal digits.
     pub digest: Option<String>,
 }
 
-/// Why a text is no name of an artifact.
+/// Why a text is not the name of an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} names no artifact: {why}; write REGISTRY/REPOSITORY:TAG, as in \
+    "{text:?} names no artifact: {why}: write REGISTRY/REPOSITORY:TAG, as in \
      registry.example.com/policies/mine:1.2.0"
 )]
 pub struct ReferenceError {
@@ -28,15 +28,14 @@ pub struct ReferenceError {
 }
 
 impl Reference {
-    /// What the registry is asked for: the digest if there is one.
+    /// What to request: the digest if there is one, else the tag.
     pub fn version(&self) -> &str {
         self.digest.as_deref().or(self.tag.as_deref()).unwrap_or_default()
     }
 
     fn read(text: &str) -> Result<Self, &'static str> {
         let (registry, rest) = text.split_once('/').ok_or("it has no registry")?;
-        // As everywhere: a first part without a dot or a port might as well be a repository of somebody's
-        // default registry.
+        // As in docker: a first part without a dot or a port may be a repository of a default registry.
         let is_host = registry == "localhost" || registry.contains(['.', ':']);
         if !is_host
             || !registry.chars().all(|letter| letter.is_ascii_alphanumeric() || "-.:[]".contains(letter))
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reference_says_why() {
+    fn an_invalid_reference_is_refused_with_its_reason() {
         for (text, why) in [
             ("mine", "no registry"),
             ("shop/mine:1", "first part is no registry"),
@@ -138,8 +137,8 @@ mod tests {
             ("ghcr.io/mine@md5:12", "no sha256"),
             ("evil.com?x=/mine:1", "no registry"),
         ] {
-            let said = text.parse::<Reference>().unwrap_err().to_string();
-            assert!(said.contains(why) && said.contains("REGISTRY/REPOSITORY:TAG"), "{said}");
+            let error = text.parse::<Reference>().unwrap_err().to_string();
+            assert!(error.contains(why) && error.contains("REGISTRY/REPOSITORY:TAG"), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One repository of one registry: the requests of the OCI distribution specification, and who we are there.
+//! One repository of one registry: the requests of the OCI distribution specification, and their login.
 
 use super::http::{Answer, Ask, FetchError, Http, absolute};
 use super::{Login, Reference, artifact, digest};
@@ -12,7 +12,7 @@ pub struct Session<'a> {
     image: &'a Reference,
     login: Option<Login>,
     plain_http: bool,
-    /// Once the registry has said how it wants it.
+    /// The header that the registry's challenge asked for. None: no challenge yet.
     authorization: Option<String>,
 }
 
@@ -21,7 +21,7 @@ impl<'a> Session<'a> {
         Self { http, image, login, plain_http, authorization: None }
     }
 
-    /// The manifest that the reference names.
+    /// Fetches the manifest of the reference.
     pub async fn manifest(&mut self) -> Result<Vec<u8>, FetchError> {
         let address = self.address(&format!("manifests/{}", self.image.version()));
         let accept = (ACCEPT, artifact::MANIFEST_TYPE.to_owned());
@@ -33,22 +33,22 @@ impl<'a> Session<'a> {
         self.image
             .digest
             .as_ref()
-            .map_or(Ok(()), |wanted| is_what_was_asked_for("the manifest", wanted, &answer.body))?;
+            .map_or(Ok(()), |expected| check_digest("the manifest", expected, &answer.body))?;
         Ok(answer.body)
     }
 
-    /// A blob of that digest, and not one byte more than it should have.
-    pub async fn blob(&mut self, wanted: &str, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
-        let address = self.address(&format!("blobs/{wanted}"));
+    /// Fetches the blob with that digest. `bytes_max` is its size in the manifest.
+    pub async fn blob(&mut self, expected: &str, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
+        let address = self.address(&format!("blobs/{expected}"));
         let answer = self.ask(Method::GET, &address, &[], Bytes::new(), bytes_max).await?;
         if answer.status != StatusCode::OK {
             return Err(answer.refused(&address));
         }
-        is_what_was_asked_for("the component", wanted, &answer.body)?;
+        check_digest("the component", expected, &answer.body)?;
         Ok(answer.body)
     }
 
-    /// Sends a blob, unless it is there.
+    /// Sends a blob, unless the registry has it.
     pub async fn put_blob(&mut self, blob: Bytes) -> Result<(), FetchError> {
         let digest = digest(&blob);
         let known = self
@@ -70,7 +70,7 @@ impl<'a> Session<'a> {
         if put.status == StatusCode::CREATED { Ok(()) } else { Err(put.refused(&uploads)) }
     }
 
-    /// Gives the manifest its tag. Returns its digest.
+    /// Sends the manifest under its tag. Returns its digest.
     pub async fn put_manifest(&mut self, manifest: Bytes) -> Result<String, FetchError> {
         let digest = digest(&manifest);
         let address = self.address(&format!("manifests/{}", self.image.tag.as_deref().unwrap_or(&digest)));
@@ -81,13 +81,13 @@ impl<'a> Session<'a> {
 
     fn address(&self, rest: &str) -> String {
         let scheme = if self.plain_http { "http" } else { "https" };
-        // The name that people know is not the host that serves it.
+        // Docker Hub is served by another host than its name.
         let host =
             if self.image.registry == "docker.io" { "registry-1.docker.io" } else { &self.image.registry };
         format!("{scheme}://{host}/v2/{}/{rest}", self.image.repository)
     }
 
-    /// Asks, and if the registry wants to know who asks, says so and asks again.
+    /// Sends a request, and repeats it with a login if the registry demands one.
     async fn ask(
         &mut self,
         method: Method,
@@ -96,7 +96,7 @@ impl<'a> Session<'a> {
         body: Bytes,
         bytes_max: usize,
     ) -> Result<Answer, FetchError> {
-        // Error texts are longer than a blob may be.
+        // Error texts may be longer than a blob.
         let bytes_max = bytes_max.max(ANSWER_BYTES_MAX);
         let first = self.send(&method, address, headers, body.clone(), bytes_max).await?;
         let is_answered = first.status != StatusCode::UNAUTHORIZED || self.authorization.is_some();
@@ -127,7 +127,7 @@ impl<'a> Session<'a> {
         self.http.ask(address, Ask { method: method.clone(), headers: &headers, body, bytes_max }).await
     }
 
-    /// What to say to a challenge. None: we have nothing to say.
+    /// The authorization for a challenge. None: there is no login for it.
     async fn answer(&self, challenge: &str) -> Result<Option<String>, FetchError> {
         let Some((scheme, rest)) = challenge.split_once(' ') else { return Ok(None) };
         if scheme.eq_ignore_ascii_case("basic") {
@@ -140,7 +140,7 @@ impl<'a> Session<'a> {
         if !self.plain_http && !realm.starts_with("https://") {
             return Err(FetchError::Unreachable {
                 address: realm.into(),
-                why: "the registry sends us there for a token, without TLS".into(),
+                why: "the registry demands a token from there, without TLS".into(),
             });
         }
         let query = ["service", "scope"]
@@ -166,12 +166,17 @@ struct Token {
     access_token: Option<String>,
 }
 
-fn is_what_was_asked_for(what: &'static str, wanted: &str, bytes: &[u8]) -> Result<(), FetchError> {
+fn check_digest(what: &'static str, expected: &str, bytes: &[u8]) -> Result<(), FetchError> {
     let found = digest(bytes);
-    if found == wanted { Ok(()) } else { Err(FetchError::Digest { what, wanted: wanted.into(), found }) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(FetchError::Digest { what, expected: expected.into(), found })
+    }
 }
 
-/// One of `realm="https://…",service="…",scope="a:b:pull,push"`. Values have commas, but no quotation marks.
+/// A value of `realm="https://…",service="…",scope="a:b:pull,push"`. Values have commas, but no quotation
+/// marks.
 fn parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let at = text
         .match_indices(name)
@@ -182,7 +187,7 @@ fn parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text[at + name.len() + 2..].split('"').next()
 }
 
-/// A value of a query.
+/// Escapes a value of a query.
 fn escaped(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:,".contains(&byte);
     value
@@ -191,7 +196,7 @@ fn escaped(value: &str) -> String {
         .collect()
 }
 
-/// Tokens and the words of refusals.
+/// For tokens and error texts.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 #[cfg(test)]
@@ -200,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_challenge_is_read_although_its_values_have_commas() {
-        let challenge = r#"realm="https://auth.example.com/token",service="registry.example.com",scope="repository:a/b:pull,push""#;
+        let challenge = "realm=\"https://auth.example.com/token\",service=\"registry.example.com\",\
+                         scope=\"repository:a/b:pull,push\"";
         assert_eq!(parameter(challenge, "scope"), Some("repository:a/b:pull,push"));
         assert_eq!(parameter(challenge, "service"), Some("registry.example.com"));
         assert_eq!(parameter(challenge, "error"), None);

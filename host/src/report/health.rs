@@ -1,13 +1,13 @@
-//! Whether this process does what it is there for: its groups' loops go round, and those whom it needs
-//! answer. Told by the loops themselves, asked over HTTP. Alive is about us alone: a restart mends no API
-//! server, and would cost the groups their operator.
+//! Liveness and readiness of this process: whether the loops of its groups run, and whether its dependencies
+//! answer. The loops report it, HTTP serves it. Liveness is about this process alone: a restart repairs no
+//! API server, and would leave the groups without their operator.
 
 use crate::group::{Moment, Report};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is known of the groups, and of those whom they need. All moments count from one start.
+/// The groups of this process and its dependencies. All moments count from one start.
 #[derive(Debug)]
 pub struct Health {
     stale_us: u64,
@@ -21,7 +21,7 @@ struct Known {
     contacts: Vec<Arc<Answers>>,
 }
 
-/// Of one group.
+/// Signs of life of one group.
 #[derive(Debug)]
 struct Signs {
     name: String,
@@ -30,24 +30,24 @@ struct Signs {
     is_held: AtomicBool,
 }
 
-/// Of somebody else.
+/// Answers of one dependency.
 #[derive(Debug)]
 struct Answers {
     name: String,
     within_us: u64,
-    /// [`NEVER`], or the moment of the newest.
+    /// The moment of the newest answer, or [`NEVER`].
     newest_us: AtomicU64,
-    /// The same, of the newest refusal.
+    /// The moment of the newest refusal, or [`NEVER`].
     refused_us: AtomicU64,
 }
 
 impl Health {
-    /// Without groups, and so healthy. The loop of each comes round at least once in an interval.
+    /// Without groups, and so healthy. The loop of every group runs at least once in an interval.
     pub fn new(interval_us: u64) -> Self {
         Self { stale_us: interval_us.saturating_mul(INTERVALS), known: Mutex::default() }
     }
 
-    /// A group is looked after from now on, until what is returned is dropped.
+    /// Adds a group, until the returned value is dropped.
     pub fn group(self: &Arc<Self>, name: String, now: Moment) -> Heartbeat {
         let signs = Signs {
             name,
@@ -63,8 +63,8 @@ impl Health {
         Heartbeat { health: Arc::clone(self), number, signs }
     }
 
-    /// Somebody else is needed from now on, and answers at least so often.
-    pub fn contact(&self, name: String, within_us: u64) -> Dependency {
+    /// Adds a dependency that answers at least so often.
+    pub fn dependency(&self, name: String, within_us: u64) -> Dependency {
         let answers = Arc::new(Answers {
             name,
             within_us,
@@ -75,23 +75,23 @@ impl Health {
         Dependency(answers)
     }
 
-    /// The loops run: the newest sign of each group, or its start, is younger than ten intervals.
+    /// The loops run: the newest sign of life of each group, or its start, is younger than ten intervals.
     ///
     /// # Errors
-    /// One line that says otherwise, of the first group of which it is not so.
+    /// One line that names the first group whose loop does not run.
     pub fn alive(&self, now: Moment) -> Result<(), String> {
         self.known().groups.values().try_for_each(|signs| {
             let age_us = Moment(signs.newest_us.load(Ordering::Relaxed)).age_us(now);
             if age_us < self.stale_us {
                 Ok(())
             } else {
-                Err(format!("the loop of {} has said nothing for {} ms", signs.name, age_us / 1000))
+                Err(format!("the loop of {} has not run for {} ms", signs.name, age_us / 1000))
             }
         })
     }
 
-    /// They run, each has decided, their policies give usable answers, and everybody else who is needed
-    /// answers. Whether there is authority to act is no matter: who waits for it is able to take over.
+    /// The loops run, every group has a decision and a policy with usable answers, and every dependency
+    /// answers. Authority to act is not needed: an operator that waits for it is ready to take over.
     ///
     /// # Errors
     /// One line that says what is missing.
@@ -102,7 +102,7 @@ impl Health {
             let refused_us = answers.refused_us.load(Ordering::Relaxed);
             let is_refused = refused_us != NEVER && Moment(refused_us).age_us(now) < REFUSED_US;
             if is_refused {
-                Err(format!("{}: refused; the log says which right is missing", answers.name))
+                Err(format!("{}: access refused; the log names the missing right", answers.name))
             } else {
                 Ok(())
             }
@@ -131,7 +131,7 @@ impl Health {
     }
 }
 
-/// The signs of life of one group. Given by whoever drives it, and nothing has to be read for them to count.
+/// The signs of life of one group, given by its driver. They count even while nothing reads them.
 #[derive(Debug)]
 pub struct Heartbeat {
     health: Arc<Health>,
@@ -140,12 +140,12 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// The loop has come round.
+    /// The loop has run.
     pub fn beat(&self, now: Moment) {
         self.signs.newest_us.fetch_max(now.0, Ordering::Relaxed);
     }
 
-    /// The loop has said something.
+    /// The loop has reported.
     pub fn report(&self, now: Moment, report: &Report) {
         self.beat(now);
         match report {
@@ -164,7 +164,7 @@ impl Heartbeat {
 }
 
 impl Drop for Heartbeat {
-    /// The group is let go. One whose loop panicked is not: it falls silent, and that is told.
+    /// Removes the group. A group whose loop panicked stays: it falls silent, and liveness fails.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.health.known().groups.remove(&self.number);
@@ -172,26 +172,26 @@ impl Drop for Heartbeat {
     }
 }
 
-/// Somebody else's answers.
+/// The answers of one dependency.
 #[derive(Debug)]
 pub struct Dependency(Arc<Answers>);
 
 impl Dependency {
-    /// They have answered.
-    pub fn heard(&self, now: Moment) {
+    /// The dependency has answered.
+    pub fn answered(&self, now: Moment) {
         self.0.newest_us.store(now.0.min(NEVER - 1), Ordering::Relaxed);
     }
 
-    /// They have said no. Asked again and again, they say so again and again, or it was the last time.
+    /// The dependency has refused access. While the refusals last, requests are repeated and refused again.
     pub fn refused(&self, now: Moment) {
         self.0.refused_us.store(now.0.min(NEVER - 1), Ordering::Relaxed);
     }
 }
 
-/// A look may take as long as a hung server's deadline; ten of them in a row do not.
+/// A probe round may take as long as a hung server's deadline; ten in a row do not.
 const INTERVALS: u64 = 10;
 const NEVER: u64 = u64::MAX;
-/// Several times the slowest pace of asking again.
+/// Several times the longest delay between two requests.
 const REFUSED_US: u64 = 10_000_000;
 
 #[cfg(test)]
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn who_looks_after_nothing_is_alive_and_ready() {
+    fn a_process_without_groups_is_alive_and_ready() {
         let health = health(100);
         assert_eq!((health.alive(Moment(1 << 40)), health.ready(Moment(1 << 40))), (Ok(()), Ok(())));
     }
@@ -226,12 +226,12 @@ mod tests {
         assert_eq!(health.alive(Moment(3_999)), Ok(()));
         assert_eq!(
             health.alive(Moment(2_003_000)),
-            Err("the loop of shop/cart has said nothing for 2000 ms".into())
+            Err("the loop of shop/cart has not run for 2000 ms".into())
         );
     }
 
     #[test]
-    fn a_group_that_talks_does_not_hide_one_that_is_stuck_and_one_that_was_let_go_is_no_matter() {
+    fn a_running_group_does_not_hide_a_stuck_one_and_a_removed_one_does_not_count() {
         let health = health(100);
         let (stuck, well) =
             (health.group("shop/stuck".into(), Moment(0)), health.group("shop/well".into(), Moment(0)));
@@ -242,11 +242,11 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_that_panicked_is_missed() {
+    fn a_loop_that_panicked_is_not_alive() {
         let health = health(100);
-        let pulse = health.group("shop/cart".into(), Moment(0));
+        let heartbeat = health.group("shop/cart".into(), Moment(0));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
-            let _pulse = pulse;
+            let _heartbeat = heartbeat;
             panic!("a bug, for the test");
         }));
         assert!(
@@ -272,30 +272,30 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_reach_whom_it_needs_is_not_ready_and_yet_alive() {
+    fn a_missing_dependency_makes_the_process_unready_and_leaves_it_alive() {
         let health = health(1_000);
         let (api, list) = (
-            health.contact("the API server".into(), 500),
-            health.contact("the list of Redis objects".into(), u64::MAX),
+            health.dependency("the API server".into(), 500),
+            health.dependency("the list of Redis objects".into(), u64::MAX),
         );
         assert_eq!(health.ready(Moment(0)), Err("the API server: no answer yet".into()));
-        api.heard(Moment(0));
+        api.answered(Moment(0));
         assert_eq!(health.ready(Moment(1)), Err("the list of Redis objects: no answer yet".into()));
-        list.heard(Moment(1));
+        list.answered(Moment(1));
         assert_eq!(health.ready(Moment(499)), Ok(()));
         assert_eq!(health.ready(Moment(5_000)), Err("the API server: no answer for 5 ms".into()));
         assert_eq!(health.alive(Moment(1 << 40)), Ok(()));
-        api.heard(Moment(1 << 40));
+        api.answered(Moment(1 << 40));
         assert_eq!(health.ready(Moment(1 << 40)), Ok(()));
     }
 
     #[test]
-    fn who_was_listed_and_is_refused_since_is_missed_until_the_refusals_end() {
+    fn a_refused_dependency_makes_the_process_unready_until_the_refusals_end() {
         let health = health(1_000);
-        let list = health.contact("the list of Redis objects".into(), u64::MAX);
-        list.heard(Moment(0));
+        let list = health.dependency("the list of Redis objects".into(), u64::MAX);
+        list.answered(Moment(0));
         list.refused(Moment(1));
-        let why = "the list of Redis objects: refused; the log says which right is missing";
+        let why = "the list of Redis objects: access refused; the log names the missing right";
         assert_eq!(health.ready(Moment(REFUSED_US)), Err(why.into()));
         assert_eq!(health.ready(Moment(1 + REFUSED_US)), Ok(()));
     }

@@ -1,6 +1,6 @@
-//! A look at any group: what it sees, what was decided last, and by whom. For people who ask, and made when
-//! they ask: an observation is large, so nobody keeps one. It holds no secrets, since the host asks the
-//! servers for none.
+//! Shows any group on request: its present Observation, and the last decision with its policy. An Observation
+//! is large, so it is made per request and not kept. It contains no secrets: the host reads none from the
+//! servers.
 
 use crate::contract::{Decision, Observation};
 use crate::group::Moment;
@@ -10,18 +10,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Asks a group what it sees now. Nothing comes of it when the group has ended.
+/// Requests the present Observation of a group. There is no answer if the group has ended.
 pub type ObserveFn = Arc<dyn Fn(oneshot::Sender<Observation>) + Send + Sync>;
 
-/// What was decided, without what it was decided from.
+/// A decision without its Observation.
 pub struct DecisionRef {
-    /// What the policy said.
+    /// The policy's decision.
     pub decision: Arc<Decision>,
-    /// SHA-256 of the policy that decided.
+    /// SHA-256 of the policy.
     pub digest: String,
 }
 
-/// Of all groups of one process.
+/// The groups of one process.
 #[derive(Default)]
 pub struct GroupInspector(Mutex<BTreeMap<Key, Arc<Slot>>>);
 
@@ -32,21 +32,21 @@ type Slot = Mutex<Option<Shown>>;
 #[derive(Clone)]
 struct Shown {
     at: Moment,
-    ruling: Arc<DecisionRef>,
-    look: ObserveFn,
+    decision: Arc<DecisionRef>,
+    observe: ObserveFn,
 }
 
-/// Where one group shows itself, until this is dropped.
+/// The entry of one group, until it is dropped.
 pub struct PublishedView {
     inspector: Arc<GroupInspector>,
     key: Key,
     slot: Arc<Slot>,
 }
 
-/// As it is served.
+/// The JSON answer.
 #[derive(Serialize)]
 struct View<'a> {
-    /// Since it was decided.
+    /// Age of the decision.
     age_ms: u64,
     /// SHA-256 of the policy that decided.
     policy: &'a str,
@@ -55,20 +55,20 @@ struct View<'a> {
 }
 
 impl GroupInspector {
-    /// A place for one group. Of two groups of one name the newer one is seen.
+    /// Adds an entry for a group. Of two groups with one name, the newer one is shown.
     pub fn open(self: &Arc<Self>, namespace: &str, name: &str) -> PublishedView {
         let (key, slot) = ((namespace.to_owned(), name.to_owned()), Arc::default());
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), Arc::clone(&slot));
         PublishedView { inspector: Arc::clone(self), key, slot }
     }
 
-    /// A look at a group as JSON. None: there is no such group, or nothing was decided yet.
+    /// A group as JSON. None: there is no such group, or no decision yet.
     pub async fn json(&self, namespace: &str, name: &str, now: Moment) -> Option<String> {
-        let Shown { at, ruling, look } = self.shown(namespace, name)?;
-        let (asking, answer) = oneshot::channel();
-        look(asking);
-        let observation = &tokio::time::timeout(LOOK_LIMIT, answer).await.ok()?.ok()?;
-        let DecisionRef { decision, digest } = ruling.as_ref();
+        let Shown { at, decision, observe } = self.shown(namespace, name)?;
+        let (sender, answer) = oneshot::channel();
+        observe(sender);
+        let observation = &tokio::time::timeout(OBSERVE_LIMIT, answer).await.ok()?.ok()?;
+        let DecisionRef { decision, digest } = decision.as_ref();
         serde_json::to_string(&View { age_ms: at.age_us(now) / 1000, policy: digest, observation, decision })
             .ok()
     }
@@ -80,13 +80,13 @@ impl GroupInspector {
     }
 }
 
-/// A group that takes longer is held up by something worse.
-const LOOK_LIMIT: Duration = Duration::from_secs(1);
+/// A group that needs longer has a worse problem.
+const OBSERVE_LIMIT: Duration = Duration::from_secs(1);
 
 impl PublishedView {
-    /// Shows what was decided, and whom to ask for the rest.
-    pub fn show(&self, at: Moment, ruling: Arc<DecisionRef>, look: ObserveFn) {
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Shown { at, ruling, look });
+    /// Shows the last decision, and where to request the Observation.
+    pub fn show(&self, at: Moment, decision: Arc<DecisionRef>, observe: ObserveFn) {
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Shown { at, decision, observe });
     }
 }
 
@@ -106,12 +106,12 @@ mod tests {
     use serde_json::Value;
 
     #[tokio::test]
-    async fn the_newest_look_is_shown_with_its_age_and_an_unknown_group_is_none() {
+    async fn the_newest_decision_is_shown_with_its_age_and_an_unknown_group_is_none() {
         let inspector = Arc::new(GroupInspector::default());
-        let window = inspector.open("shop", "cart");
+        let view = inspector.open("shop", "cart");
         assert_eq!(inspector.json("shop", "cart", Moment(0)).await, None);
-        show(&window, 1_000, "before");
-        show(&window, 2_000, "healthy");
+        show(&view, 1_000, "before");
+        show(&view, 2_000, "healthy");
         let json: Value =
             serde_json::from_str(&inspector.json("shop", "cart", Moment(9_000)).await.unwrap()).unwrap();
         assert_eq!(
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_group_that_ended_is_not_shown_and_does_not_take_its_successor_along() {
+    async fn an_ended_group_is_not_shown_and_does_not_remove_a_newer_one_of_its_name() {
         let inspector = Arc::new(GroupInspector::default());
         let (old, new) = (inspector.open("shop", "cart"), inspector.open("shop", "cart"));
         show(&new, 0, "healthy");

@@ -1,6 +1,5 @@
-//! Metrics and health over HTTP: `GET /metrics`, `/healthz`, `/readyz`, and the newest look at a group at
-//! `/groups/NAMESPACE/NAME`. All but the look is answered from what is known at that moment; no peer can hold
-//! up the loop.
+//! Metrics and health over HTTP: `GET /metrics`, `/healthz`, `/readyz`, and one group at
+//! `/groups/NAMESPACE/NAME`. All but the last are answered from memory. No client can delay the loop.
 
 use super::{GroupInspector, Health, Metrics};
 use crate::group::Moment;
@@ -25,21 +24,21 @@ pub struct Listen {
     header_timeout: Duration,
 }
 
-/// The address cannot be listened on.
+/// Listening on the address is not possible.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Somebody else does.
-    #[error("another process listens on {address} already; choose another address")]
-    Taken {
+    /// Another process does already.
+    #[error("another process already listens on {address}: choose another address")]
+    InUse {
         /// The address.
         address: SocketAddr,
     },
-    /// The system refuses for another reason.
+    /// The system's error.
     #[error("cannot listen on {address}: {source}")]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What it said.
+        /// The error.
         #[source]
         source: std::io::Error,
     },
@@ -54,7 +53,7 @@ struct Pages {
 }
 
 impl Listen {
-    /// Binds the address. `start` is the zero of the moments that `health` is told of.
+    /// Binds the address. `start` is moment zero of `health`.
     ///
     /// # Errors
     /// [`ListenError`], naming the address.
@@ -65,7 +64,7 @@ impl Listen {
         start: Instant,
     ) -> Result<Self, ListenError> {
         let socket = TcpListener::bind(address).await.map_err(|source| match source.kind() {
-            std::io::ErrorKind::AddrInUse => ListenError::Taken { address },
+            std::io::ErrorKind::AddrInUse => ListenError::InUse { address },
             _ => ListenError::Bind { address, source },
         })?;
         Ok(Self {
@@ -75,13 +74,13 @@ impl Listen {
         })
     }
 
-    /// Serves the newest look at each of these groups, too.
+    /// Serves these groups, too.
     #[must_use]
-    pub fn showing(self, inspector: Arc<GroupInspector>) -> Self {
+    pub fn with_groups(self, inspector: Arc<GroupInspector>) -> Self {
         Self { pages: Pages { inspector, ..self.pages }, ..self }
     }
 
-    /// Where it is bound: the port that the system chose, if it was asked to.
+    /// The bound address, with the port that the system chose if the requested port is 0.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.socket.local_addr()
     }
@@ -89,15 +88,15 @@ impl Listen {
     /// Serves until dropped.
     pub async fn run(self) {
         let (pages, header_timeout) = (Arc::new(self.pages), self.header_timeout);
-        let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
-            let seat = Arc::clone(&seats).acquire_owned().await.expect("the semaphore is never closed");
+            let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
             match self.socket.accept().await {
                 Ok((stream, _)) => {
                     let pages = Arc::clone(&pages);
                     tokio::spawn(async move {
                         serve(stream, pages, header_timeout).await;
-                        drop(seat);
+                        drop(slot);
                     });
                 }
                 Err(error) => {
@@ -109,7 +108,7 @@ impl Listen {
     }
 }
 
-/// One request a connection, and so much time for all of it: whoever is slow loses their seat.
+/// One request per connection, with a deadline for all of it, after which the connection is closed.
 async fn serve(stream: TcpStream, pages: Arc<Pages>, header_timeout: Duration) {
     let answer = service_fn(move |request: Request<Incoming>| {
         let pages = Arc::clone(&pages);
@@ -135,11 +134,11 @@ impl Pages {
             return response(
                 StatusCode::NOT_FOUND,
                 PLAIN,
-                "not here; see /metrics, /healthz, /readyz, /groups/NAMESPACE/NAME\n".into(),
+                "not found; see /metrics, /healthz, /readyz, /groups/NAMESPACE/NAME\n".into(),
             );
         }
         if method != Method::GET {
-            let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".into());
+            let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET is allowed\n".into());
             refusal.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET"));
             return refusal;
         }
@@ -161,7 +160,7 @@ impl Pages {
             None => response(
                 StatusCode::NOT_FOUND,
                 PLAIN,
-                "no such group is looked after here, or nothing was decided yet\n".into(),
+                "this operator runs no such group, or it has no decision yet\n".into(),
             ),
         }
     }
@@ -189,14 +188,14 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 const JSON: &str = "application/json";
 const GROUPS: &str = "/groups/";
 const PLAIN: &str = "text/plain; charset=utf-8";
-/// A scraper, two probes and a person, many times over. More wait in the system's queue.
+/// Far more than a scraper, two probes and a person need. Further connections wait in the system's queue.
 const CONNECTIONS_MAX: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prometheus gives up after 10 s by default.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// Hyper's least; a scrape has a few hundred.
+/// The minimum of hyper; a scrape needs a few hundred.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
-/// The process is out of file descriptors; some will be closed meanwhile.
+/// The process is out of file descriptors; some are closed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
@@ -207,7 +206,7 @@ mod tests {
     use crate::group::Report;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// A served address, and the health that it shows.
+    /// A served address, and its health.
     async fn served(health: Health) -> (SocketAddr, Arc<Health>) {
         served_with(health, HEADER_TIMEOUT).await
     }
@@ -225,7 +224,7 @@ mod tests {
         (address, health)
     }
 
-    /// The status and the whole answer, over a socket.
+    /// The status and the whole response, over a socket.
     async fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(format!("{method} {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).await.unwrap();
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_come_as_open_metrics_text() {
+    async fn metrics_are_open_metrics_text() {
         let (address, _) = served(Health::new(1_000_000)).await;
         let (status, text) = ask(address, "GET", "/metrics").await;
         assert_eq!(status, 200);
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_loop_that_says_nothing_is_not_healthy() {
+    async fn a_loop_that_does_not_run_is_not_healthy() {
         let (address, health) = served(Health::new(0)).await;
         let cart = health.group("cart".into(), Moment(0));
         cart.report(Moment(0), &lost("cart-0000"));
@@ -284,16 +283,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_newest_look_at_a_group_is_served_and_an_unknown_group_is_404() {
+    async fn a_group_is_served_and_an_unknown_one_is_404() {
         let (inspector, any) = (Arc::new(GroupInspector::default()), SocketAddr::from(([127, 0, 0, 1], 0)));
         let (metrics, health) = (Arc::new(Metrics::new("1.2.3")), Arc::new(Health::new(1_000_000)));
-        let listen =
-            Listen::bind(any, metrics, health, Instant::now()).await.unwrap().showing(Arc::clone(&inspector));
+        let listen = Listen::bind(any, metrics, health, Instant::now())
+            .await
+            .unwrap()
+            .with_groups(Arc::clone(&inspector));
         let address = listen.address().unwrap();
         tokio::spawn(listen.run());
-        let window = inspector.open("shop", "cart");
+        let view = inspector.open("shop", "cart");
         assert_eq!(ask(address, "GET", "/groups/shop/cart").await.0, 404);
-        show(&window, 0, "healthy");
+        show(&view, 0, "healthy");
         let (status, text) = ask(address, "GET", "/groups/shop/cart").await;
         assert_eq!(status, 200);
         assert!(text.contains("application/json") && text.contains(r#""reason":"healthy""#), "{text}");
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_http_is_refused_and_the_next_one_served() {
+    async fn bytes_that_are_not_http_are_refused_and_the_next_request_is_served() {
         let (address, _) = served(Health::new(1_000_000)).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"\x16\x03\x01 not http\r\n\r\n").await.unwrap();
@@ -313,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silent_peers_lose_their_seats() {
+    async fn silent_clients_are_disconnected() {
         let (address, _) = served_with(Health::new(1_000_000), Duration::from_millis(20)).await;
         let mut silent = Vec::new();
         for _ in 0..CONNECTIONS_MAX + 8 {
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_address_is_named() {
+    async fn an_address_in_use_is_named() {
         let (address, health) = served(Health::new(1_000_000)).await;
         let error = Listen::bind(address, Arc::new(Metrics::new("1.2.3")), health, Instant::now())
             .await
@@ -331,7 +332,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             error.to_string(),
-            format!("another process listens on {address} already; choose another address")
+            format!("another process already listens on {address}: choose another address")
         );
     }
 }

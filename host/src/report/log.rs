@@ -1,6 +1,6 @@
-//! One event a report: a constant message, everything else in fields. Info for what is new, debug for
-//! repeats, warn for what a human must read. Observations are the one thing here that strangers write; they
-//! hold no secrets, since the host asks for none.
+//! One log event per report: a constant message, everything else in fields. Info for news, debug for repeats,
+//! warn for what a human must read. Text in an Observation comes from the servers; it contains no secrets,
+//! since the host reads none.
 
 use super::GroupNames;
 use super::timeline::MasterChange;
@@ -11,7 +11,7 @@ use crate::group::{Decided, Outcome, Report};
 /// The log of one group.
 pub struct Log {
     names: GroupNames,
-    /// What is published, as of the last decision. The outer None: there was no decision yet.
+    /// The published epoch as of the last decision. The outer None: no decision yet.
     published: Option<Option<u64>>,
 }
 
@@ -21,8 +21,8 @@ enum Level {
     Debug,
 }
 
-/// An event with the names of its group; fields that are None are left out.
-macro_rules! tell {
+/// Logs an event with the names of its group; fields that are None are left out.
+macro_rules! event {
     ($log:expr, $level:expr, $message:literal, $($fields:tt)+) => {{
         let GroupNames { namespace, name, topology } = &$log.names;
         let namespace = Some(namespace.as_str()).filter(|namespace| !namespace.is_empty());
@@ -44,32 +44,53 @@ impl Log {
         match report {
             Report::Decided(decided) => self.decided(decided, is_news),
             Report::Link { member, state } => {
-                tell!(self, Level::Info, "link", instance = member.as_str(), state = words::link(*state))
+                event!(
+                    self,
+                    Level::Info,
+                    "link changed",
+                    instance = member.as_str(),
+                    state = words::link(*state)
+                )
             }
             Report::Fault { digest, title, fault, observation } => {
                 let level = if is_news { Level::Warn } else { Level::Debug };
-                tell!(self, level, "policy fault", policy = short(digest), title = title.as_str(), kind = words::fault(fault), error = %fault);
+                event!(
+                    self,
+                    level,
+                    "policy fault",
+                    policy = short(digest),
+                    title = title.as_str(),
+                    kind = words::fault(fault),
+                    error = %fault
+                );
                 self.observed(observation, digest, words::fault(fault), is_news);
             }
             Report::Held => {
                 let level = if is_news { Level::Warn } else { Level::Debug };
-                tell!(
+                event!(
                     self,
                     level,
-                    "held",
-                    explanation = "no policy gives a usable answer, so nothing is done until one does"
+                    "no policy gave a usable answer",
+                    explanation = "the group is left as it is until a policy does"
                 );
             }
             Report::Sent { order, action } => {
                 let (action, instance) = words::action(action);
-                tell!(self, Level::Info, "sent", action = action, instance = instance, order = *order);
+                event!(
+                    self,
+                    Level::Info,
+                    "action sent",
+                    action = action,
+                    instance = instance,
+                    order = *order
+                );
             }
             Report::Withheld { action, why } => {
                 let (action, instance) = words::action(action);
-                tell!(
+                event!(
                     self,
                     Level::Info,
-                    "withheld",
+                    "action withheld",
                     action = action,
                     instance = instance,
                     error = why.as_str()
@@ -85,12 +106,23 @@ impl Log {
                 };
                 let (outcome, elapsed_ms, pause_ms) =
                     (words::outcome(outcome), ms(*elapsed_us), pause_us.map(ms));
-                tell!(self, level, "finished", action, instance, outcome, note, pause_ms, elapsed_ms, error);
+                event!(
+                    self,
+                    level,
+                    "action finished",
+                    action,
+                    instance,
+                    outcome,
+                    note,
+                    pause_ms,
+                    elapsed_ms,
+                    error
+                );
             }
         }
     }
 
-    pub fn takeover(&self, takeover: &MasterChange) {
+    pub fn master_change(&self, change: &MasterChange) {
         let MasterChange {
             source,
             target,
@@ -103,14 +135,14 @@ impl Log {
             promote_us,
             repoint_us,
             pause_us,
-        } = takeover;
+        } = change;
         let meant_for = Some(meant_for.as_str()).filter(|meant_for| meant_for != target);
         let (source, instance, reason) = (source.as_deref(), target.as_str(), words::evidence(*evidence));
         let (detect_ms, decide_ms, promote_ms) = (detect_us.map(ms), decide_us.map(ms), ms(*promote_us));
         let (repoint_ms, pause_ms, known_loss_bytes) =
             (repoint_us.map(ms), pause_us.map(ms), *known_loss_bytes);
         if *is_handover {
-            tell!(
+            event!(
                 self,
                 Level::Info,
                 "handover finished",
@@ -124,7 +156,7 @@ impl Log {
                 known_loss_bytes
             );
         } else if source.is_none() {
-            tell!(
+            event!(
                 self,
                 Level::Info,
                 "promotion finished",
@@ -135,7 +167,7 @@ impl Log {
                 repoint_ms
             );
         } else {
-            tell!(
+            event!(
                 self,
                 Level::Info,
                 "failover finished",
@@ -160,7 +192,7 @@ impl Log {
             (true, Verdict::Refuse) => Level::Warn,
             (true, Verdict::Healthy | Verdict::Act | Verdict::Wait) => Level::Info,
         };
-        // The first action stands for its stage here; each has an event of its own when it is sent.
+        // The first action represents its stage; every action has an event of its own when it is sent.
         let (action, instance) =
             decision.stages.first().and_then(|stage| stage.actions.first()).map(words::action).unzip();
         let lag_bytes = decision
@@ -172,7 +204,7 @@ impl Log {
             (words::verdict(decision.verdict), decision.reason.as_str(), decision.explanation.as_str());
         let (master, master_goal) = (decision.master(), decision.master_goal());
         let (known_loss_bytes, policy) = (decision.loss().and_then(|loss| loss.bytes), short(digest));
-        tell!(
+        event!(
             self,
             level,
             "decided",
@@ -192,14 +224,14 @@ impl Log {
         }
     }
 
-    /// A new epoch is known from the decision after it.
+    /// The decision after a publication shows the new epoch.
     fn publication(&mut self, observation: &Observation) {
         let epoch = observation.published().map(|published| published.epoch);
         let before = self.published.replace(epoch);
         if let Some(published) =
             observation.published().filter(|_| before.is_some_and(|before| before != epoch))
         {
-            tell!(
+            event!(
                 self,
                 Level::Info,
                 "published",
@@ -209,7 +241,7 @@ impl Log {
         }
     }
 
-    /// What a decision rests on, ready for `policy decide`. Under a target of its own:
+    /// The Observation of a decision, ready for `policy decide`. It has a log target of its own:
     /// `RUST_LOG=info,observation=off`.
     fn observed(&self, observation: &Observation, digest: &str, reason: &str, is_news: bool) {
         let is_wanted = if is_news {
@@ -222,15 +254,23 @@ impl Log {
         }
         let json = serde_json::to_string(observation).unwrap_or_default();
         let observation_bytes = json.len();
-        // Half of it could not be decided again; a recording has it whole.
+        // A truncated Observation cannot be decided again; a recording has it in full.
         let observation = Some(json.as_str()).filter(|json| json.len() <= OBSERVATION_BYTES_MAX);
         let GroupNames { namespace, name, topology } = &self.names;
         let namespace = Some(namespace.as_str()).filter(|namespace| !namespace.is_empty());
         let (name, topology, policy) = (name.as_str(), words::topology(*topology), short(digest));
         if is_news {
-            tracing::info!(target: "observation", namespace, name, topology, reason, policy, observation_bytes, observation, "observed");
+            tracing::info!(
+                target: "observation",
+                namespace, name, topology, reason, policy, observation_bytes, observation,
+                "observed"
+            );
         } else {
-            tracing::debug!(target: "observation", namespace, name, topology, reason, policy, observation_bytes, observation, "observed");
+            tracing::debug!(
+                target: "observation",
+                namespace, name, topology, reason, policy, observation_bytes, observation,
+                "observed"
+            );
         }
     }
 }
@@ -243,7 +283,7 @@ fn ms(us: u64) -> f64 {
     us as f64 / 1000.0
 }
 
-/// Of a hundred members, or of far more than one log line is good for.
+/// About a hundred members, already far too much for one log line.
 const OBSERVATION_BYTES_MAX: usize = 256 << 10;
 
 #[cfg(test)]
@@ -271,7 +311,7 @@ mod tests {
         }
     }
 
-    /// The events that are logged meanwhile.
+    /// The events logged by `what`.
     fn logged(what: impl FnOnce(&mut Log)) -> Vec<Value> {
         let lines = Lines::default();
         let writer = lines.clone();
@@ -296,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_logged_with_its_fields_and_the_observation_that_it_rests_on() {
+    fn a_plan_is_logged_with_its_fields_and_its_observation() {
         let report = act(vec![promote(Evidence::Dead)]);
         let events = logged(|log| log.report(&report, true));
         assert_eq!(heads(&events), [("INFO", "decided"), ("INFO", "observed")]);
@@ -306,7 +346,7 @@ mod tests {
             ("topology", "replication"),
             ("verdict", "act"),
             ("reason", "master-dead"),
-            ("explanation", "Because it is so."),
+            ("explanation", "the master is dead"),
             ("action", "promote"),
             ("instance", "cart-0001"),
             ("policy", "0123456789ab"),
@@ -318,10 +358,10 @@ mod tests {
             (&1.into(), &7.into(), &42.into())
         );
         assert_eq!(decided.get("namespace"), None);
-        let Report::Decided(asked) = &report else { unreachable!() };
+        let Report::Decided(expected) = &report else { unreachable!() };
         let observation: Observation =
             serde_json::from_str(events[1]["observation"].as_str().unwrap()).unwrap();
-        assert_eq!(observation, *asked.observation);
+        assert_eq!(observation, *expected.observation);
     }
 
     #[test]
@@ -347,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_epoch_is_told_once_and_not_at_the_start() {
+    fn a_new_epoch_is_logged_once_and_not_at_the_start() {
         let mut second = decided(Verdict::Healthy, "healthy", "cart-0001", vec![]);
         observed(&mut second, |observation| observation.shards[0].published.as_mut().unwrap().epoch = 2);
         let events = logged(|log| {
@@ -363,12 +403,11 @@ mod tests {
     fn a_failover_ends_with_its_phases_in_milliseconds() {
         let mut timeline = Timeline::default();
         timeline.fault(Moment(0));
-        let takeover =
-            failover(0).iter().find_map(|(at, report)| timeline.take(Moment(*at), report)).unwrap();
-        let first = MasterChange { source: None, ..takeover.clone() };
-        let handed_over = MasterChange { is_handover: true, ..takeover.clone() };
+        let change = failover(0).iter().find_map(|(at, report)| timeline.take(Moment(*at), report)).unwrap();
+        let first = MasterChange { source: None, ..change.clone() };
+        let handed_over = MasterChange { is_handover: true, ..change.clone() };
         let events =
-            logged(|log| [&takeover, &first, &handed_over].into_iter().for_each(|it| log.takeover(it)));
+            logged(|log| [&change, &first, &handed_over].into_iter().for_each(|it| log.master_change(it)));
         let messages = ["failover finished", "promotion finished", "handover finished"];
         assert_eq!(heads(&events), messages.map(|message| ("INFO", message)));
         let times = ["detect_ms", "decide_ms", "promote_ms", "repoint_ms"]
@@ -377,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn an_observation_beyond_the_bound_is_left_out_and_its_size_told() {
+    fn an_observation_beyond_the_bound_is_left_out_and_its_size_is_logged() {
         let mut report = act(vec![promote(Evidence::Dead)]);
         observed(&mut report, |observation| observation.parameters = "x".repeat(OBSERVATION_BYTES_MAX));
         let events = logged(|log| log.report(&report, true));

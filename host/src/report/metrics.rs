@@ -1,5 +1,5 @@
-//! What is counted and measured, as Prometheus metrics. Every label is a name of the group, one of its
-//! instances, or one of a bounded set of words: no policy can make the registry grow without end.
+//! Prometheus metrics. Every label is a name of the group, one of its instances, or one of a bounded set of
+//! words, so that no policy can make the registry grow without bound.
 
 use super::GroupNames;
 use super::timeline::MasterChange;
@@ -20,7 +20,7 @@ pub struct Metrics {
     decisions: Family<Labels, Counter>,
     actions: Family<Labels, Counter>,
     faults: Family<Labels, Counter>,
-    held: Family<Labels, Counter>,
+    unavailable: Family<Labels, Counter>,
     shadows: Family<Labels, Counter>,
     master_changes: Family<Labels, Counter>,
     known_loss: Family<Labels, Counter>,
@@ -36,7 +36,7 @@ pub struct Metrics {
     reasons: Mutex<BTreeSet<String>>,
 }
 
-/// Of one series. There are 17 for each group, so they share its names, and words are not copied.
+/// The labels of one series. A group has 17 series: they share its names, and words are not copied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Labels {
     group: Arc<Named>,
@@ -47,7 +47,7 @@ type Named = [(&'static str, String); 2];
 type NoLabels = [(&'static str, &'static str); 0];
 
 impl Labels {
-    /// Those of a group, and no more.
+    /// The labels of a group, without further ones.
     pub(super) fn of(namespace: String, name: String) -> Self {
         Self { group: Arc::new([("namespace", namespace), ("name", name)]), more: Vec::new() }
     }
@@ -61,7 +61,7 @@ impl EncodeLabelSet for Labels {
 }
 
 impl Metrics {
-    /// Metrics of which nothing has been counted. `version` is the operator's.
+    /// Metrics with nothing counted. `version` is the operator's.
     pub fn new(version: &'static str) -> Self {
         let mut registry = Registry::with_prefix("redis_operator");
         registry.register("build", "Version of the operator", Info::new(vec![("version", version)]));
@@ -72,7 +72,7 @@ impl Metrics {
             decisions: Family::default(),
             actions: Family::default(),
             faults: Family::default(),
-            held: Family::default(),
+            unavailable: Family::default(),
             shadows: Family::default(),
             master_changes: Family::default(),
             known_loss: Family::default(),
@@ -95,45 +95,41 @@ impl Metrics {
         let all = &mut self.registry;
         all.register("decisions", "Decisions by reason and verdict", self.decisions.clone());
         all.register("actions", "Actions by kind and outcome", self.actions.clone());
+        all.register("policy_faults", "Faults of policies, by kind", self.faults.clone());
         all.register(
-            "policy_faults",
-            "Policies without a usable answer, by kind of fault",
-            self.faults.clone(),
+            "policy_unavailable",
+            "Decisions for which no policy had a usable answer",
+            self.unavailable.clone(),
         );
-        all.register("held", "Looks at which no policy had a usable answer", self.held.clone());
-        all.register(
-            "shadow_decisions",
-            "Answers of policies beside those that decide, by outcome",
-            self.shadows.clone(),
-        );
+        all.register("shadow_decisions", "Answers of shadow policies, by outcome", self.shadows.clone());
         all.register("master_changes", "Changes of master by evidence", self.master_changes.clone());
-        let help = "Bytes that replaced masters are known to have had and their successors had not";
+        let help = "Bytes that replaced masters had and their successors had not";
         all.register_with_unit("known_loss", help, Unit::Bytes, self.known_loss.clone());
         all.register_with_unit(
             "failover_phase",
-            "Failovers, from the first sign on, by phase",
+            "Phases of failovers, from the first sign of the fault",
             Unit::Seconds,
             self.phases.clone(),
         );
         all.register_with_unit(
             "handover_pause",
-            "Pauses of writes in handovers",
+            "Write pauses of handovers",
             Unit::Seconds,
             self.pauses.clone(),
         );
         all.register(
             "group_verdict",
-            "1 for the verdict of the newest decision, 0 for the others",
+            "1 for the verdict of the last decision, 0 for the others",
             self.verdicts.clone(),
         );
         all.register("instances", "Instances by health", self.instances.clone());
         all.register_with_unit(
             "instance_lag",
-            "Behind the most advanced of the same history",
+            "Offset behind the most advanced instance of the same history",
             Unit::Bytes,
             self.lags.clone(),
         );
-        all.register("policy_info", "1 for the policy that gave the newest decision", self.policies.clone());
+        all.register("policy_info", "1 for the policy of the last decision", self.policies.clone());
         all.register(
             "authority",
             "1 while this operator may act, 0 while another one may",
@@ -141,27 +137,27 @@ impl Metrics {
         );
         all.register(
             "roles_stale",
-            "1 while the labels of the Pods do not say who is master",
+            "1 while the role labels of the Pods do not show the master",
             self.stale_roles.clone(),
         );
-        let help = "From a change of master until the labels of the Pods told of it";
+        let help = "From a change of master until the role labels of the Pods showed it";
         all.register_with_unit("role_staleness", help, Unit::Seconds, self.role_staleness.clone());
     }
 
-    /// Whether this operator may act now. Told by one of several operators only: without it there is no such
-    /// series.
+    /// Whether this operator may act now. Set only where several operators share a Lease: otherwise the
+    /// series does not exist.
     pub fn may_act(&self, may_act: bool) {
         self.authority.get_or_create(&[]).set(i64::from(may_act));
     }
 
-    /// Everything, as OpenMetrics text.
+    /// All metrics as OpenMetrics text.
     pub fn text(&self) -> String {
         let mut text = String::new();
         text::encode(&mut text, &self.registry).expect("writing to a string never fails");
         text
     }
 
-    /// A reason as a label. Policies make them up: only so many are told apart.
+    /// A reason as a label. Policies choose their reasons: beyond [`REASONS_MAX`] they are counted together.
     fn reason(&self, reason: &str) -> String {
         let mut known = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.contains(reason) {
@@ -178,9 +174,9 @@ impl Metrics {
 pub struct GroupMetrics {
     names: Arc<Named>,
     all: Arc<Metrics>,
-    /// Whose lag is shown.
+    /// Instances with a lag series.
     lagging: BTreeSet<String>,
-    /// Whose digest is shown.
+    /// Digest in the policy series.
     policy: Option<String>,
 }
 
@@ -193,9 +189,9 @@ impl GroupMetrics {
             lagging: BTreeSet::new(),
             policy: None,
         };
-        // What alerts rest on is there from the start: the increase of a series that begins at its first
-        // event is none.
-        drop(group.all.held.get_or_create(&group.labels([])));
+        // Alerts need these series from the start: the increase of a series that begins at its first event is
+        // zero.
+        drop(group.all.unavailable.get_or_create(&group.labels([])));
         drop(group.all.known_loss.get_or_create(&group.labels([])));
         group
     }
@@ -207,7 +203,7 @@ impl GroupMetrics {
                 self.all.faults.get_or_create(&self.labels([("kind", words::fault(fault))])).inc();
             }
             Report::Held => {
-                self.all.held.get_or_create(&self.labels([])).inc();
+                self.all.unavailable.get_or_create(&self.labels([])).inc();
             }
             Report::Withheld { action, .. } => self.action(words::action(action).0, "withheld"),
             Report::Finished { action, outcome, .. } => {
@@ -220,23 +216,23 @@ impl GroupMetrics {
         }
     }
 
-    /// `policy` is the name of a resource, so a user has named it.
+    /// `policy` is the name of a resource.
     pub fn shadow(&self, policy: &str, outcome: &'static str) {
         let labels =
             self.with([("policy", Cow::Owned(policy.to_owned())), ("outcome", Cow::Borrowed(outcome))]);
         self.all.shadows.get_or_create(&labels).inc();
     }
 
-    pub fn takeover(&self, takeover: &MasterChange) {
+    pub fn master_change(&self, change: &MasterChange) {
         self.all
             .master_changes
-            .get_or_create(&self.labels([("evidence", words::evidence(takeover.evidence))]))
+            .get_or_create(&self.labels([("evidence", words::evidence(change.evidence))]))
             .inc();
-        self.all.known_loss.get_or_create(&self.labels([])).inc_by(takeover.known_loss_bytes.unwrap_or(0));
-        if !takeover.is_failover() {
+        self.all.known_loss.get_or_create(&self.labels([])).inc_by(change.known_loss_bytes.unwrap_or(0));
+        if !change.is_failover() {
             return;
         }
-        for (phase, us) in takeover.phases_us() {
+        for (phase, us) in change.phases_us() {
             if let Some(us) = us {
                 self.all.phases.get_or_create(&self.labels([("phase", phase.name())])).observe(seconds(us));
             }
@@ -290,7 +286,7 @@ impl GroupMetrics {
         self.with(more.map(|(key, word)| (key, Cow::Borrowed(word))))
     }
 
-    /// With a label that is no word of ours.
+    /// With a label whose value is not a constant.
     fn labels_of(&self, key: &'static str, value: &str) -> Labels {
         self.with([(key, Cow::Owned(value.to_owned()))])
     }
@@ -301,7 +297,7 @@ impl GroupMetrics {
 }
 
 impl Drop for GroupMetrics {
-    /// A group that is let go is in no state. What was counted of it stays.
+    /// A removed group has no state. Its counts stay.
     fn drop(&mut self) {
         for verdict in words::VERDICTS {
             self.all.verdicts.remove(&self.labels([("verdict", words::verdict(verdict))]));
@@ -318,7 +314,7 @@ impl Drop for GroupMetrics {
     }
 }
 
-/// For a gauge, which has a sign.
+/// As the value of a gauge, which is signed.
 fn whole(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
@@ -331,12 +327,12 @@ pub(super) fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
-/// From a round trip on a loopback to a minute, dense where failovers are: 3 to 6 ms, and at hang limits.
+/// From a round trip on loopback to a minute, dense at 3 to 6 ms and at hang limits, where failovers are.
 const BUCKETS_SECONDS: [f64; 17] =
     [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 /// The embedded policy has about 45.
 const REASONS_MAX: usize = 64;
-/// As long as a decision's form allows.
+/// The bound of a reason in the contract.
 const REASON_BYTES_MAX: usize = 64;
 const OTHER: &str = "other";
 
@@ -365,8 +361,8 @@ mod tests {
         let mut timeline = Timeline::default();
         for (at, report) in failover(0) {
             metrics.report(&report);
-            if let Some(takeover) = timeline.take(Moment(at), &report) {
-                metrics.takeover(&takeover);
+            if let Some(change) = timeline.take(Moment(at), &report) {
+                metrics.master_change(&change);
             }
         }
         for report in [
@@ -383,7 +379,7 @@ mod tests {
             (format!(r#"actions_total{{{group},action="promote",outcome="done"}}"#), "1"),
             (format!(r#"actions_total{{{group},action="follow",outcome="withheld"}}"#), "1"),
             (format!(r#"policy_faults_total{{{group},kind="trap"}}"#), "1"),
-            (format!("held_total{{{group}}}"), "1"),
+            (format!("policy_unavailable_total{{{group}}}"), "1"),
             (format!(r#"master_changes_total{{{group},evidence="dead"}}"#), "1"),
             (format!("known_loss_bytes_total{{{group}}}"), "42"),
             (format!(r#"failover_phase_seconds_sum{{{group},phase="decide"}}"#), "0.0006"),
@@ -418,7 +414,8 @@ mod tests {
             value(
                 &metrics,
                 &format!(
-                    r#"redis_operator_decisions_total{{namespace="shop",name="cart",reason="{reason}",verdict="wait"}}"#
+                    "redis_operator_decisions_total\
+                     {{namespace=\"shop\",name=\"cart\",reason=\"{reason}\",verdict=\"wait\"}}"
                 ),
             )
         };
@@ -430,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn series_of_vanished_instances_and_replaced_policies_go() {
+    fn series_of_removed_instances_and_replaced_policies_are_removed() {
         let mut metrics = group();
         let mut report = decided(Verdict::Healthy, "healthy", "cart-0000", vec![]);
         metrics.report(&report);
@@ -451,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_begins_with_nothing_lost_and_leaves_its_counts_and_no_state() {
+    fn a_group_starts_with_zero_loss_and_leaves_its_counts_without_state() {
         let mut metrics = group();
         assert_eq!(
             value(&metrics, r#"redis_operator_known_loss_bytes_total{namespace="shop",name="cart"}"#)
@@ -471,7 +468,7 @@ mod tests {
             left,
             [
                 "redis_operator_decisions_total",
-                "redis_operator_held_total",
+                "redis_operator_policy_unavailable_total",
                 "redis_operator_known_loss_bytes_total"
             ]
         );

@@ -1,17 +1,17 @@
-//! Tells people: turns the reports of a group into log, metrics and recording. Sees only what a group
-//! reports; chooses nothing, and nothing waits for it.
+//! Turns the reports of a group into log, metrics and recording. It chooses nothing, and nothing waits for
+//! it.
 //!
 //! | file | owns |
 //! |--|--|
-//! | `words` | the names of things, the same in every log line and label |
-//! | `shadow` | what a policy says beside the one that decides |
+//! | `words` | the names of things, equal in all log lines and labels |
+//! | `shadow` | the answers of a shadow policy |
 //! | `timeline` | how long each phase of a change of master took |
-//! | `log` | one event a report |
-//! | `metrics` | what is counted and measured |
-//! | `roles` | whether the labels of Pods say who is master |
-//! | `recording` | decisions as JSON lines, to be decided again |
-//! | `health` | whether the loops run, and who else is needed |
-//! | `inspect` | a look at any group |
+//! | `log` | one event per report |
+//! | `metrics` | counters, gauges and histograms |
+//! | `roles` | whether the role labels of Pods show the master |
+//! | `recording` | decisions as JSON lines, which can be decided again |
+//! | `health` | liveness of the loops, answers of dependencies |
+//! | `inspect` | any group on request |
 //! | `listen` | metrics, health and group observations over HTTP |
 
 mod health;
@@ -44,7 +44,7 @@ use log::Log;
 use metrics::GroupMetrics;
 use std::sync::Arc;
 
-/// What every line and label says of a group.
+/// The names of a group in every log line and label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupNames {
     /// Kubernetes namespace; empty outside Kubernetes.
@@ -55,7 +55,7 @@ pub struct GroupNames {
     pub topology: Topology,
 }
 
-/// Tells of one group.
+/// Reports on one group.
 pub struct Reporter {
     log: Log,
     metrics: GroupMetrics,
@@ -65,15 +65,15 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Of a group that has reported nothing yet.
+    /// For a group without reports so far.
     pub fn new(names: GroupNames, metrics: Arc<Metrics>, recording: Option<Recording>) -> Self {
         let (log, metrics) = (Log::new(names.clone()), GroupMetrics::new(names, metrics));
         Self { log, metrics, recording, timeline: Timeline::default(), news: News::default() }
     }
 
-    /// Tells of one report. Reports come in the order in which they were made. Never on the group's own
-    /// thread: a terminal that somebody holds, or a slow disk, would hold up a failover.
-    /// A change of master that ended with it is told back.
+    /// Logs, counts and records one report, in the order in which reports are made. Never called on the
+    /// thread of the group: a blocked terminal or a slow disk would delay a failover. Returns a change of
+    /// master that ended with this report.
     pub fn take(&mut self, now: Moment, report: &Report) -> Option<MasterChange> {
         let is_news = self.news.is_news(report);
         self.log.report(report, is_news);
@@ -81,20 +81,19 @@ impl Reporter {
         if let Some(recording) = self.recording.as_mut().filter(|_| is_news) {
             recording.report(now, report);
         }
-        let takeover = self.timeline.take(now, report);
-        if let Some(takeover) = &takeover {
-            self.log.takeover(takeover);
-            self.metrics.takeover(takeover);
+        let change = self.timeline.take(now, report);
+        if let Some(change) = &change {
+            self.log.master_change(change);
+            self.metrics.master_change(change);
         }
-        takeover
+        change
     }
 }
 
-/// Tells what is new from what was said a moment ago: a group that can do nothing says so many times a
-/// second.
+/// Tells news from repeats: a group that cannot act reports the same many times a second.
 #[derive(Default)]
 struct News {
-    /// Whose fault was told, and of what kind.
+    /// Digest and kind of the last fault.
     fault: Option<(String, &'static str)>,
     is_held: bool,
 }
@@ -107,7 +106,8 @@ impl News {
                 if self.fault.as_ref().is_some_and(|(digest, _)| *digest == decided.digest) {
                     self.fault = None;
                 }
-                // A plan that is carried out changes something every time; one that is only thought of, once.
+                // A plan that is carried out changes the group every time; a plan without authority is news
+                // once.
                 decided.is_news || (decided.decision.verdict == Verdict::Act && decided.observation.authority)
             }
             Report::Fault { digest, fault, .. } => {
@@ -137,16 +137,16 @@ mod tests {
     fn a_repeat_is_no_news_and_a_plan_that_is_carried_out_always_is() {
         let mut news = News::default();
         let plan = act(vec![promote(Evidence::Dead)]);
-        let mut thought = repeated(plan.clone());
-        observed(&mut thought, |observation| observation.authority = false);
+        let mut without_authority = repeated(plan.clone());
+        observed(&mut without_authority, |observation| observation.authority = false);
         let healthy = decided(Verdict::Healthy, "healthy", "cart-0000", vec![]);
-        let told = [&healthy, &repeated(healthy.clone()), &plan, &repeated(plan.clone()), &thought]
-            .map(|report| news.is_news(report));
-        assert_eq!(told, [true, false, true, true, false]);
+        let reports =
+            [&healthy, &repeated(healthy.clone()), &plan, &repeated(plan.clone()), &without_authority];
+        assert_eq!(reports.map(|report| news.is_news(report)), [true, false, true, true, false]);
     }
 
     #[test]
-    fn held_and_a_policy_s_fault_are_news_once_until_it_answers_again() {
+    fn no_usable_answer_and_a_fault_are_news_once_until_the_policy_answers_again() {
         let mut news = News::default();
         let answer = decided(Verdict::Healthy, "healthy", "cart-0000", vec![]);
         let script = [&fault(), &Report::Held, &fault(), &Report::Held, &answer, &fault(), &Report::Held];

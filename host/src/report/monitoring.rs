@@ -1,5 +1,5 @@
-//! Holds `deploy/monitoring` to what this room exposes: a dashboard or an alert on a metric that is not there
-//! stays silent for ever.
+//! Compares `deploy/monitoring` with the exposed metrics: an alert on a metric that does not exist never
+//! fires.
 
 use super::metrics::{GroupMetrics, Metrics};
 use super::script::{decided, failover, fault, follow, handed_over};
@@ -14,7 +14,7 @@ const RULES: &str = include_str!("../../../deploy/monitoring/rules.yaml");
 const PROMETHEUS_RULE: &str = include_str!("../../../deploy/monitoring/prometheusrule.yaml");
 const DASHBOARD: &str = include_str!("../../../deploy/monitoring/dashboard.json");
 
-/// Every series, after something of each kind has happened.
+/// All series, after every kind of report.
 fn exposed() -> BTreeSet<String> {
     let names = GroupNames { namespace: "shop".into(), name: "cart".into(), topology: Topology::Replication };
     let all = Arc::new(Metrics::new("1.2.3"));
@@ -31,14 +31,14 @@ fn exposed() -> BTreeSet<String> {
         failover(0).into_iter().chain(further.into_iter().chain([last]).map(|report| (10_000_000, report)));
     for (at, report) in script {
         group.report(&report);
-        if let Some(takeover) = timeline.take(Moment(at), &report) {
-            group.takeover(&takeover);
+        if let Some(change) = timeline.take(Moment(at), &report) {
+            group.master_change(&change);
         }
     }
     all.may_act(true);
     let roles = RoleMetrics::new("shop".into(), "cart".into(), Arc::clone(&all));
     roles.are_stale(false);
-    roles.told(9_000);
+    roles.updated(9_000);
     let text = all.text();
     text.lines()
         .filter(|line| !line.starts_with('#'))
@@ -53,16 +53,16 @@ fn named(text: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn dashboard_and_alerts_name_metrics_that_are_exposed_and_leave_none_out() {
+fn dashboard_and_alerts_name_exposed_metrics_and_the_dashboard_shows_all() {
     let exposed = exposed();
-    let strange = |text| named(text).into_iter().filter(|name| !exposed.contains(*name)).collect::<Vec<_>>();
-    assert_eq!((strange(RULES), strange(DASHBOARD)), (vec![], vec![]), "not among {exposed:#?}");
-    assert_eq!(strange("sum(redis_operator_made_up_total)"), ["redis_operator_made_up_total"]);
+    let unknown = |text| named(text).into_iter().filter(|name| !exposed.contains(*name)).collect::<Vec<_>>();
+    assert_eq!((unknown(RULES), unknown(DASHBOARD)), (vec![], vec![]), "not among {exposed:#?}");
+    assert_eq!(unknown("sum(redis_operator_made_up_total)"), ["redis_operator_made_up_total"]);
     let shown = named(DASHBOARD);
     let part = |name: &&String| name.ends_with("_sum") || name.ends_with("_count");
     let missing: Vec<_> =
         exposed.iter().filter(|name| !part(name) && !shown.contains(name.as_str())).collect();
-    assert_eq!(missing, Vec::<&String>::new(), "exposed, and on no panel");
+    assert_eq!(missing, Vec::<&String>::new(), "exposed, and not on a panel");
 }
 
 /// `label="word"` and `label=~"word|word"` in queries, for one label.
@@ -78,7 +78,7 @@ fn values<'a>(text: &'a str, label: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn alerts_select_by_words_that_labels_have() {
+fn alerts_select_by_values_that_labels_have() {
     let verdicts = words::VERDICTS.map(words::verdict);
     let healths = words::HEALTHS.map(words::health);
     for text in [RULES, DASHBOARD] {

@@ -1,5 +1,5 @@
-//! `--record FILE`: decisions with what they rest on, one JSON object a line, which `policy decide` takes.
-//! Appends only; never reads, and never stops the operator.
+//! `--record FILE`: decisions with their Observations, one JSON object per line, as input for `policy
+//! decide`. Appends only; never reads, and never stops the operator.
 
 use crate::contract::{Decision, Observation};
 use crate::group::{Decided, Moment, Report};
@@ -9,16 +9,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A file that decisions are appended to.
+/// A file to which decisions are appended.
 pub struct Recording {
     name: String,
     file: Box<dyn Write + Send + Sync>,
     start_unix_us: u64,
-    /// The newest write failed, and may have left half a line.
+    /// The last write failed, and may have left an incomplete line.
     is_failing: bool,
 }
 
-/// The file cannot be appended to.
+/// The file cannot be opened for appending.
 #[derive(Debug, thiserror::Error)]
 #[error("recording {}: {source}", path.display())]
 pub struct RecordingError {
@@ -59,7 +59,7 @@ impl Recording {
         Self { name, file, start_unix_us, is_failing: false }
     }
 
-    /// Records an answer, or that there was none. Reports that rest on no observation are not recorded.
+    /// Records a decision or a fault. Reports without an Observation are not recorded.
     pub fn report(&mut self, now: Moment, report: &Report) {
         let unix_ms = self.start_unix_us.saturating_add(now.0) / 1000;
         match report {
@@ -100,7 +100,7 @@ impl Recording {
         if let Err(error) = &written
             && !self.is_failing
         {
-            tracing::warn!(file = self.name.as_str(), %error, "recording failed");
+            tracing::warn!(file = self.name.as_str(), %error, "decision not recorded");
         }
         self.is_failing = written.is_err();
     }
@@ -114,7 +114,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    /// A disk of so many bytes, which keeps what fits.
+    /// A disk of a given size, which keeps the bytes that fit.
     #[derive(Clone)]
     struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 
@@ -124,10 +124,10 @@ mod tests {
             if *room == 0 {
                 return Err(std::io::ErrorKind::StorageFull.into());
             }
-            let taken = bytes.len().min(*room);
-            kept.extend(&bytes[..taken]);
-            *room -= taken;
-            Ok(taken)
+            let fitting = bytes.len().min(*room);
+            kept.extend(&bytes[..fitting]);
+            *room -= fitting;
+            Ok(fitting)
         }
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_comes_back_as_the_observation_and_the_decision() {
+    fn a_line_is_read_back_as_the_observation_and_the_decision() {
         let folder = tempfile();
         let path = folder.join("record.jsonl");
         let report = decided(Verdict::Wait, "master-suspect", "cart-0000", vec![]);
@@ -156,19 +156,19 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
-        let Report::Decided(asked) = &report else { unreachable!() };
+        let Report::Decided(expected) = &report else { unreachable!() };
         let json: serde_json::Value = serde_json::from_str(lines[1]).unwrap();
         assert_eq!(
             serde_json::from_value::<Observation>(json["observation"].clone()).unwrap(),
-            *asked.observation
+            *expected.observation
         );
         assert_eq!((&json["unix_ms"], &json["policy"]), (&3_500.into(), &DIGEST.into()));
-        assert_eq!(serde_json::from_value::<Decision>(json["decision"].clone()).unwrap(), *asked.decision);
+        assert_eq!(serde_json::from_value::<Decision>(json["decision"].clone()).unwrap(), *expected.decision);
         std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
-    fn a_fault_is_recorded_with_its_words_and_a_link_is_not() {
+    fn a_fault_is_recorded_with_its_text_and_a_link_is_not() {
         let disk = Disk(Arc::new(Mutex::new((Vec::new(), usize::MAX))));
         let mut recording = on(&disk);
         recording.report(Moment(0), &lost("cart-0000"));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_costs_lines_and_no_later_one() {
+    fn a_full_disk_loses_lines_but_no_later_one() {
         let disk = Disk(Arc::new(Mutex::new((Vec::new(), 100))));
         let mut recording = on(&disk);
         recording.report(Moment(0), &fault());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_takes_no_file_is_named() {
+    fn a_path_that_cannot_be_opened_is_named() {
         let error = Recording::open(Path::new("/proc/none/here"), UNIX_EPOCH).err().unwrap();
         assert!(error.to_string().starts_with("recording /proc/none/here: "), "{error}");
     }

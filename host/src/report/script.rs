@@ -1,5 +1,4 @@
-//! Reports as a group of three makes them, for the tests of this room: `cart-0000` is lost, `cart-0001` takes
-//! over.
+//! Reports of a group of three, for the tests of this room: `cart-0000` is lost, `cart-0001` takes over.
 
 use super::inspect::{DecisionRef, PublishedView};
 use crate::contract::{
@@ -13,7 +12,7 @@ use tokio::sync::oneshot;
 
 pub const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// A whole failover that begins then; its link is lost 1.7 ms later.
+/// A whole failover from `start`; the link is lost 1.7 ms later.
 pub fn failover(start: u64) -> Vec<(u64, Report)> {
     vec![
         (start + 1_700, lost("cart-0000")),
@@ -28,7 +27,7 @@ pub fn failover(start: u64) -> Vec<(u64, Report)> {
     ]
 }
 
-/// News of a decision.
+/// A new decision.
 pub fn decided(verdict: Verdict, reason: &str, master: &str, stages: Vec<Stage>) -> Report {
     let mut observation = healthy_group(3);
     if verdict != Verdict::Healthy {
@@ -52,7 +51,7 @@ pub fn decided(verdict: Verdict, reason: &str, master: &str, stages: Vec<Stage>)
     let decision = Decision {
         verdict,
         reason: reason.into(),
-        explanation: "Because it is so.".into(),
+        explanation: "the master is dead".into(),
         progress: Progress::Settled,
         shards: vec![ShardVerdict {
             index: 0,
@@ -77,7 +76,7 @@ pub fn act(actions: Vec<Action>) -> Report {
     decided(Verdict::Act, "master-dead", "cart-0001", vec![Stage { summary: "go".into(), actions }])
 }
 
-/// The same decision once more.
+/// The same decision again.
 pub fn repeated(report: Report) -> Report {
     match report {
         Report::Decided(decided) => Report::Decided(Box::new(Decided { is_news: false, ..*decided })),
@@ -85,7 +84,7 @@ pub fn repeated(report: Report) -> Report {
     }
 }
 
-/// Changes what a decision rests on.
+/// Changes the Observation of a decision.
 pub fn observed(report: &mut Report, change: impl FnOnce(&mut Observation)) {
     if let Report::Decided(decided) = report {
         change(Arc::make_mut(&mut decided.observation));
@@ -107,13 +106,13 @@ pub fn sent(action: Action) -> Report {
 pub fn done(action: Action) -> Report {
     Report::Finished {
         action,
-        outcome: Outcome::Done { note: "it is so".into(), pause_us: None },
+        outcome: Outcome::Done { note: "done".into(), pause_us: None },
         elapsed_us: 300,
     }
 }
 
 pub fn failed(action: Action) -> Report {
-    Report::Finished { action, outcome: Outcome::Failed("it would not".into()), elapsed_us: 300 }
+    Report::Finished { action, outcome: Outcome::Failed("refused".into()), elapsed_us: 300 }
 }
 
 pub fn in_doubt(action: Action) -> Report {
@@ -172,12 +171,12 @@ fn expect(role: Role) -> Expectation {
     Expectation { run_id: "a".repeat(40), role, replid: None, node: None }
 }
 
-/// As a group that has decided for health shows itself.
-pub fn show(window: &PublishedView, at: u64, reason: &str) {
+/// Shows a group with a healthy decision.
+pub fn show(view: &PublishedView, at: u64, reason: &str) {
     let Report::Decided(decided) = decided(Verdict::Healthy, reason, "cart-0000", vec![]) else {
         unreachable!()
     };
     let Decided { observation, decision, digest, is_news: _ } = *decided;
-    let look = move |asking: oneshot::Sender<Observation>| drop(asking.send(observation.as_ref().clone()));
-    window.show(Moment(at), Arc::new(DecisionRef { decision, digest }), Arc::new(look));
+    let observe = move |sender: oneshot::Sender<Observation>| drop(sender.send(observation.as_ref().clone()));
+    view.show(Moment(at), Arc::new(DecisionRef { decision, digest }), Arc::new(observe));
 }

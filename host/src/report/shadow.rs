@@ -1,5 +1,5 @@
-//! How a policy answers beside the one that decides: compared, counted, and logged with both answers whenever
-//! the difference is another one than before.
+//! The answers of a shadow policy: compared with the live policy's, counted, and logged with both answers
+//! whenever the difference is a new one.
 
 use super::metrics::GroupMetrics;
 use super::words::{self, short};
@@ -8,35 +8,35 @@ use crate::contract::{Action, Decision, Verdict};
 use crate::policy::PolicyFault;
 use std::sync::Arc;
 
-/// What came of one question.
+/// Result of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShadowOutcome {
-    /// It said the same.
+    /// The same answer.
     Agreed,
-    /// It said something else: both answers in one sentence.
+    /// Another answer: both in one sentence.
     Differed(String),
-    /// It gave no usable answer.
+    /// No usable answer.
     Fault,
-    /// It was not asked: there was too much to ask at once.
+    /// Not asked: the queue was full.
     Dropped,
 }
 
-/// Tells of the shadow of one group.
+/// Reports on the shadow of one group.
 pub struct ShadowReporter {
     names: GroupNames,
     policy: String,
     metrics: GroupMetrics,
-    /// What was told last.
-    told: Option<String>,
+    /// The difference or fault that was logged last.
+    last: Option<String>,
 }
 
 impl ShadowReporter {
-    /// Of a shadow that was asked nothing yet. `policy` is what the resource is called that it comes from.
+    /// For a shadow without answers so far. `policy` is the name of its FailoverPolicy.
     pub fn new(names: GroupNames, policy: String, metrics: Arc<Metrics>) -> Self {
-        Self { metrics: GroupMetrics::new(names.clone(), metrics), names, policy, told: None }
+        Self { metrics: GroupMetrics::new(names.clone(), metrics), names, policy, last: None }
     }
 
-    /// Takes an answer beside the decision that counts.
+    /// Compares an answer with the live policy's decision.
     pub fn answered(
         &mut self,
         decision: &Decision,
@@ -53,7 +53,7 @@ impl ShadowReporter {
             (_, Err(fault)) => fault.to_string(),
             (ShadowOutcome::Agreed | ShadowOutcome::Fault | ShadowOutcome::Dropped, Ok(_)) => return outcome,
         };
-        if self.told.as_ref() != Some(&news) {
+        if self.last.as_ref() != Some(&news) {
             let (namespace, name, policy) = (&self.names.namespace, &self.names.name, &self.policy);
             match answer {
                 Ok(answer) => {
@@ -66,7 +66,7 @@ impl ShadowReporter {
                         difference = news,
                         explanation,
                         shadow_explanation,
-                        "shadow differs"
+                        "shadow differed",
                     );
                 }
                 Err(fault) => {
@@ -81,12 +81,12 @@ impl ShadowReporter {
                     );
                 }
             }
-            self.told = Some(news);
+            self.last = Some(news);
         }
         outcome
     }
 
-    /// There was no room for the question.
+    /// The queue was full.
     pub fn dropped(&mut self) -> ShadowOutcome {
         self.count(&ShadowOutcome::Dropped);
         ShadowOutcome::Dropped
@@ -103,16 +103,16 @@ impl ShadowReporter {
     }
 }
 
-/// What would be done: the verdict, why, who is master, and the first stage, since nobody carries out the
-/// later ones unseen.
+/// Compares the effect: verdict, reason, masters and the first stage. Later stages are not carried out
+/// without another decision.
 fn compared(decision: &Decision, answer: &Decision) -> ShadowOutcome {
-    if gist(decision) == gist(answer) {
+    if effect(decision) == effect(answer) {
         return ShadowOutcome::Agreed;
     }
     ShadowOutcome::Differed(format!("{}; the shadow: {}", sentence(decision), sentence(answer)))
 }
 
-fn gist(decision: &Decision) -> (Verdict, &str, Vec<&str>, Option<&[Action]>) {
+fn effect(decision: &Decision) -> (Verdict, &str, Vec<&str>, Option<&[Action]>) {
     (
         decision.verdict,
         &decision.reason,
@@ -121,7 +121,7 @@ fn gist(decision: &Decision) -> (Verdict, &str, Vec<&str>, Option<&[Action]>) {
     )
 }
 
-/// Without anything that changes from one look to the next.
+/// Without numbers that change from one decision to the next.
 fn sentence(decision: &Decision) -> String {
     let actions: Vec<String> =
         decision.stages.first().into_iter().flat_map(|stage| &stage.actions).map(action).collect();
@@ -155,17 +155,18 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_agreement_whatever_the_words() {
+    fn equal_effects_agree_whatever_the_explanations() {
         let (mut reporter, metrics) = reporter();
         let healthy = decision(decided(Verdict::Healthy, "healthy", "cart-0", vec![]));
         let other = Decision { explanation: "all is well".into(), next_look_us: 7, ..healthy.clone() };
         assert_eq!(reporter.answered(&healthy, "d", &Ok(other)), ShadowOutcome::Agreed);
-        let line = r#"redis_operator_shadow_decisions_total{namespace="shop",name="cart",policy="mine",outcome="agree"} 1"#;
-        assert!(metrics.text().contains(line), "{}", metrics.text());
+        let line = r#"redis_operator_shadow_decisions_total{namespace="shop",name="cart",policy="mine","#;
+        let line = format!(r#"{line}outcome="agree"}} 1"#);
+        assert!(metrics.text().contains(&line), "{}", metrics.text());
     }
 
     #[test]
-    fn a_difference_is_told_with_both_answers() {
+    fn a_difference_is_reported_with_both_answers() {
         let (mut reporter, metrics) = reporter();
         let healthy = decision(decided(Verdict::Healthy, "healthy", "cart-0", vec![]));
         let plan = decision(act(vec![promote(Evidence::Dead)]));

@@ -1,13 +1,13 @@
-//! How long each phase of a change of master took, assembled from the reports of a group. Pure: the moments
-//! are those of the reports, and of a fault where somebody knows it. The only place that computes this; log,
-//! metrics and demo show it.
+//! Duration of each phase of a change of master, computed from the reports of a group. Pure: all moments come
+//! from the reports, and the moment of a fault from the process that caused it. Log, metrics and demo only
+//! show the result.
 //!
 //! ```text
-//! fault --detect--> first sign --decide--> the order to promote --promote--> confirmed --repoint--> the last one follows
+//! fault --detect--> first sign --decide--> promotion sent --promote--> confirmed --repoint--> all follow
 //! ```
 //!
-//! A change begins when its promotion is sent and ends with the first decision after it that wants nothing
-//! more.
+//! A change begins when its promotion is sent and ends with the first decision after it that wants no further
+//! action.
 
 use crate::contract::{Action, Evidence, Instance, LinkState, Verdict};
 use crate::group::{Decided, Moment, Outcome, Report};
@@ -17,42 +17,42 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 pub struct Timeline {
     fault: Option<Moment>,
-    /// Since when a member is not what it was: its connection left [`LinkState::Answering`], and no decision
-    /// named it as an answering master since.
+    /// Since when a member is lost: its connection left [`LinkState::Answering`], and no later decision named
+    /// it as an answering master.
     lost: BTreeMap<String, Moment>,
-    /// When each member last gave a sign of life, by what was decided on last.
+    /// The last sign of life of each member, as of the last decision.
     lived: Vec<(String, Moment)>,
-    /// What the newest decision costs.
+    /// The known loss of the last decision.
     known_loss_bytes: Option<u64>,
     open: Option<Open>,
 }
 
-/// A change of master that has ended, with its phases in microseconds.
+/// A completed change of master, with its phases in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MasterChange {
-    /// Who lost the role. None: nobody had it.
+    /// The former master. None: there was none.
     pub source: Option<String>,
-    /// Who got it.
+    /// The new master.
     pub target: String,
-    /// Who is to have it in the end.
+    /// The master in the end, where `target` only bridges.
     pub meant_for: String,
-    /// Why.
+    /// The evidence of the promotion.
     pub evidence: Evidence,
-    /// Whether the old master handed it over.
+    /// Whether the old master handed over.
     pub is_handover: bool,
-    /// Bytes that the old master is known to have had and the new one has not. None: unknown.
+    /// Bytes that the old master had and the new one has not. None: unknown.
     pub known_loss_bytes: Option<u64>,
-    /// From the fault to its first sign. Of a silent master the fault is its last sign of life; of any other
-    /// it is only known to who caused it ([`Timeline::fault`]), and None otherwise.
+    /// From the fault to its first sign. The fault of a silent master is its last sign of life; any other is
+    /// known only to the process that caused it ([`Timeline::fault`]). None: unknown.
     pub detect_us: Option<u64>,
-    /// From the first sign, which is that the source's connection was not answered or not there any more, to
-    /// the order. None: the source never lost its connection.
+    /// From the first sign, the loss of the source's connection, to the sending of the promotion. None: the
+    /// connection was never lost.
     pub decide_us: Option<u64>,
-    /// From the order to its confirmation.
+    /// From there to the confirmed promotion.
     pub promote_us: u64,
-    /// From there until the last of the others was told to follow. None: there was nobody to tell.
+    /// From there until the last of the other replicas follows. None: there was none.
     pub repoint_us: Option<u64>,
-    /// For how long a handover paused writes.
+    /// Write pause of a handover.
     pub pause_us: Option<u64>,
 }
 
@@ -71,18 +71,18 @@ pub enum Phase {
 
 struct Open {
     /// Its `promote_us` and `repoint_us` are not known yet.
-    takeover: MasterChange,
+    change: MasterChange,
     ordered: Moment,
     promoted: Option<Moment>,
 }
 
 impl Timeline {
-    /// Somebody knows when the next fault happened, because it was theirs.
+    /// The caller has just caused a fault, so its moment is known.
     pub fn fault(&mut self, at: Moment) {
         self.fault = Some(at);
     }
 
-    /// Takes in a report. A change of master that ends with it, or that ended without saying so.
+    /// Processes a report. Returns a change of master that ended with it, or that is overdue.
     pub fn take(&mut self, now: Moment, report: &Report) -> Option<MasterChange> {
         let is_overdue = self
             .open
@@ -126,8 +126,8 @@ impl Timeline {
         self.lived = observation.instances.iter().filter_map(lived).collect();
         self.known_loss_bytes = decision.loss().and_then(|loss| loss.bytes);
         let open = self.open.as_mut()?;
-        if open.promoted.is_none() && decision.masters().any(|master| master == open.takeover.target) {
-            // It was in doubt, and happened.
+        if open.promoted.is_none() && decision.masters().any(|master| master == open.change.target) {
+            // The promotion was in doubt, and happened.
             open.promote(now);
         }
         match (decision.verdict, open.promoted) {
@@ -140,7 +140,7 @@ impl Timeline {
         }
     }
 
-    /// The start of another change is the end of the one before.
+    /// The start of another change ends the one before.
     fn sent(&mut self, now: Moment, action: &Action) -> Option<MasterChange> {
         let (source, target, meant_for, evidence, is_handover) = match action {
             Action::Promote(promote) => {
@@ -162,22 +162,21 @@ impl Timeline {
             | Action::Sentinel(_)
             | Action::Cluster(_) => return None,
         };
-        let is_it = |open: &Open| {
-            open.promoted.is_some() && open.takeover.target == *target && open.takeover.source == source
+        let is_same = |open: &Open| {
+            open.promoted.is_some() && open.change.target == *target && open.change.source == source
         };
-        if !is_handover && self.open.as_ref().is_some_and(is_it) {
-            // Told once more, because it was in doubt whether it had been heard.
+        if !is_handover && self.open.as_ref().is_some_and(is_same) {
+            // Sent again, because the first promotion was in doubt.
             return None;
         }
         let before = self.open.take();
         let fault = if is_handover { None } else { self.fault.take() };
         let first_sign =
             source.as_ref().and_then(|source| self.lost.get(source)).copied().filter(|_| !is_handover);
-        // A second attempt at the same: its clock runs on.
-        let retried =
-            before.as_ref().filter(|open| open.promoted.is_none() && open.takeover.source == source);
+        // A second attempt continues the clock of the first.
+        let retried = before.as_ref().filter(|open| open.promoted.is_none() && open.change.source == source);
         let ordered = retried.map_or(now, |open| open.ordered);
-        let detect_us = retried.and_then(|open| open.takeover.detect_us).or_else(|| {
+        let detect_us = retried.and_then(|open| open.change.detect_us).or_else(|| {
             let last_life = || {
                 let source = source.as_ref().filter(|_| evidence == Evidence::Silent)?;
                 self.lived.iter().find(|(id, _)| id == source).map(|(_, at)| *at)
@@ -185,7 +184,7 @@ impl Timeline {
             let (began, sign) = fault.or_else(last_life).zip(first_sign)?;
             sign.0.checked_sub(began.0)
         });
-        let takeover = MasterChange {
+        let change = MasterChange {
             target: target.clone(),
             meant_for: meant_for.clone(),
             evidence,
@@ -198,24 +197,23 @@ impl Timeline {
             pause_us: None,
             source,
         };
-        self.open = Some(Open { takeover, ordered, promoted: None });
-        before.filter(|open| open.promoted.is_some()).map(|open| open.takeover)
+        self.open = Some(Open { change, ordered, promoted: None });
+        before.filter(|open| open.promoted.is_some()).map(|open| open.change)
     }
 
     fn finished(&mut self, now: Moment, action: &Action, outcome: &Outcome) {
         let (Some(open), Outcome::Done { pause_us, .. }) = (&mut self.open, outcome) else { return };
         match action {
-            Action::Promote(promote) if promote.id == open.takeover.target => open.promote(now),
-            Action::Handover(handover) if handover.target == open.takeover.target => {
-                open.takeover.pause_us = *pause_us;
+            Action::Promote(promote) if promote.id == open.change.target => open.promote(now),
+            Action::Handover(handover) if handover.target == open.change.target => {
+                open.change.pause_us = *pause_us;
                 open.promote(now);
             }
-            // The old master that is back in time is a rejoin, and no part of this.
+            // A former master that rejoins is not part of the change.
             Action::Follow(follow)
-                if follow.master == open.takeover.target
-                    && Some(&follow.id) != open.takeover.source.as_ref() =>
+                if follow.master == open.change.target && Some(&follow.id) != open.change.source.as_ref() =>
             {
-                open.takeover.repoint_us = open.promoted.map(|promoted| promoted.age_us(now));
+                open.change.repoint_us = open.promoted.map(|promoted| promoted.age_us(now));
             }
             Action::Promote(_)
             | Action::Handover(_)
@@ -231,7 +229,7 @@ impl Timeline {
     }
 
     fn end(&mut self) -> Option<MasterChange> {
-        self.open.take().map(|open| open.takeover)
+        self.open.take().map(|open| open.change)
     }
 }
 
@@ -239,18 +237,18 @@ impl Open {
     fn promote(&mut self, now: Moment) {
         if self.promoted.is_none() {
             self.promoted = Some(now);
-            self.takeover.promote_us = self.ordered.age_us(now);
+            self.change.promote_us = self.ordered.age_us(now);
         }
     }
 }
 
 impl MasterChange {
-    /// A master was replaced that did not hand over.
+    /// The master was replaced without a handover.
     pub fn is_failover(&self) -> bool {
         self.source.is_some() && !self.is_handover
     }
 
-    /// The phases in their order, with their microseconds where they are known.
+    /// The phases in order, with their microseconds where known.
     pub fn phases_us(&self) -> [(Phase, Option<u64>); 4] {
         let Self { detect_us, decide_us, promote_us, repoint_us, .. } = self;
         [
@@ -274,7 +272,7 @@ impl Phase {
     }
 }
 
-/// Whoever cannot be re-pointed for this long is a fault of its own: the change is told of as it stands.
+/// A replica that cannot be re-pointed for this long is a fault of its own: the change counts as completed.
 const REPOINT_MAX_US: u64 = 10_000_000;
 
 #[cfg(test)]
@@ -284,13 +282,13 @@ mod tests {
     };
     use super::*;
 
-    /// What ends, over a list of reports at their microseconds.
+    /// The changes that end during a list of reports, each with its microsecond.
     fn run(timeline: &mut Timeline, script: &[(u64, Report)]) -> Vec<MasterChange> {
         script.iter().filter_map(|(at, report)| timeline.take(Moment(*at), report)).collect()
     }
 
-    fn phases(takeover: &MasterChange) -> [Option<u64>; 4] {
-        takeover.phases_us().map(|(_, us)| us)
+    fn phases(change: &MasterChange) -> [Option<u64>; 4] {
+        change.phases_us().map(|(_, us)| us)
     }
 
     #[test]
@@ -308,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_death_that_nobody_told_of_has_no_time_of_detection() {
+    fn a_death_of_unknown_time_has_no_detection_phase() {
         let ended = run(&mut Timeline::default(), &failover(1_000));
         assert_eq!(phases(&ended[0]), [None, Some(600), Some(300), Some(900)]);
     }
@@ -361,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promotion_in_doubt_counts_from_when_it_was_seen() {
+    fn a_promotion_in_doubt_counts_until_it_is_observed() {
         let script = [
             (100, lost("cart-0000")),
             (200, sent(promote(Evidence::Dead))),
@@ -405,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failover_whose_rest_never_follows_is_told_of_after_ten_seconds() {
+    fn a_failover_whose_replicas_never_follow_ends_after_ten_seconds() {
         let script = [
             (200, sent(promote(Evidence::Dead))),
             (300, done(promote(Evidence::Dead))),

@@ -1,4 +1,4 @@
-//! The names of things, as log fields and metric labels have them: those of `wit/failover.wit`.
+//! The names of things in log fields and metric labels: those of `wit/failover.wit`.
 
 use crate::contract::{Action, Evidence, Health, LinkState, Topology, Verdict};
 use crate::group::Outcome;
@@ -104,7 +104,7 @@ pub fn action(action: &Action) -> (&'static str, &str) {
     (action.name(), action.target())
 }
 
-/// As much of a digest as names a policy to people.
+/// The part of a digest that identifies a policy to people.
 pub fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
 }
