@@ -1,4 +1,47 @@
-//! Who of several operators may act: a Lease. Authority ends here well before the Lease can be another's.
+//! Leader election between operators with a Lease. Must not act on a group.
+//!
+//! # Flow
+//!
+//! 1. Every operator requests the Lease every [`RENEW_EVERY`] (2 s), each request with a timeout of the same
+//!    length.
+//! 2. If the Lease is free or its own, it writes itself as holder. The resource version in the request makes
+//!    the write conditional: of two writers one gets a conflict.
+//! 3. If another operator holds it, it notes by its own clock how long the same resource version has been
+//!    seen, and writes itself as holder after [`TAKEOVER_AFTER`].
+//! 4. After a successful write it has authority until [`AUTHORITY_FOR`] after the moment before the request.
+//! 5. A clean shutdown ends all groups, then clears the holder ([`release`]), so the next operator need not
+//!    wait.
+//!
+//! # Guarantees
+//!
+//! No action of a former holder is in progress when another operator gains authority:
+//!
+//! > `(A + D) · r < T`, with 10 s + 1 s < 15 s
+//!
+//! - `A` = [`AUTHORITY_FOR`], by the holder's clock, counted from before the request. The API server stored
+//!   the renewal later than that, and the other operator first saw it later still.
+//! - `D` = 1 s: the deadline of an action (`driver/act.rs`), counted from its start, which is within `A`.
+//! - `T` = [`TAKEOVER_AFTER`], by the other operator's clock, counted from when it first saw the renewal.
+//! - `r`: rate of the other operator's clock, relative to the holder's. The inequality holds up to `r` =
+//!   15/11, 1.36.
+//!
+//! Authority lasts through failed renewals of up to 10 s: four in a row may time out.
+//!
+//! # Assumptions
+//!
+//! - Clock *rates* differ by less than 36 %. The time of day is never compared: `renewTime` is only for
+//!   `kubectl`.
+//! - The API server orders writes to one object (etcd).
+//!
+//! # Caveats
+//!
+//! - A holder that the kernel stops (SIGSTOP, a paused VM) between its check of authority and its send can
+//!   act later. An action is still bound to the connection that reported its precondition, which bounds the
+//!   damage.
+//! - A handover may take twice its `pause_max_ms` (1 s by default, at most a minute) and a restart 10 s;
+//!   these can outlive authority. Neither makes two masters: at each step of a handover at most one server
+//!   accepts writes.
+//! - Without an API server there is no authority, so no failover. Groups outside Kubernetes use no Lease.
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -8,42 +51,47 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use std::time::{Duration, Instant};
 use tokio::sync::watch::Sender;
 
-/// Which Lease, and who asks.
+/// The Lease, and the operator that requests it.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Where the Lease is.
+    /// Namespace of the Lease.
     pub namespace: String,
-    /// What it is called.
+    /// Name of the Lease.
     pub lease: String,
-    /// Who asks: another text for each process.
+    /// Name of this operator; unique per process.
     pub identity: String,
 }
 
-/// Asks for the Lease and keeps it, for ever: tells `authority` whether it surely is ours, and `answered`
-/// that the API server has said whose it is.
+/// Requests the Lease and renews it until dropped. Sends to `authority` whether this operator may act, and
+/// calls `answered` after each answer of the API server.
 pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bool>, answered: impl Fn()) {
     let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let mut seen: Option<(Option<String>, Instant)> = None;
-    let mut ours_until = Instant::now();
+    let mut authority_until = Instant::now();
     loop {
-        let asked = Instant::now();
-        match tokio::time::timeout(RENEW_EVERY, ask(&api, &candidate, &mut seen)).await {
-            Ok(Ok(is_ours)) => {
-                ours_until = if is_ours { asked + OURS_FOR } else { asked };
+        let requested = Instant::now();
+        match tokio::time::timeout(RENEW_EVERY, request(&api, &candidate, &mut seen)).await {
+            Ok(Ok(is_holder)) => {
+                authority_until = if is_holder { requested + AUTHORITY_FOR } else { requested };
                 answered();
             }
-            Ok(Err(error)) => tracing::warn!(%error, lease = candidate.lease, "lease not renewed"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, lease = candidate.lease, "lease not renewed, will retry")
+            }
             Err(_) => {
-                tracing::warn!(lease = candidate.lease, "lease not renewed: the API server gave no answer")
+                tracing::warn!(
+                    lease = candidate.lease,
+                    "lease not renewed, will retry: no answer of the API server within 2 s"
+                )
             }
         }
-        let next = (asked + RENEW_EVERY).max(Instant::now());
+        let next = (requested + RENEW_EVERY).max(Instant::now());
         loop {
             let now = Instant::now();
-            let is_news = authority.send_if_modified(|is_ours| {
-                std::mem::replace(is_ours, now < ours_until) != (now < ours_until)
+            let is_changed = authority.send_if_modified(|may_act| {
+                std::mem::replace(may_act, now < authority_until) != (now < authority_until)
             });
-            match (is_news, now < ours_until) {
+            match (is_changed, now < authority_until) {
                 (true, true) => {
                     tracing::info!(lease = candidate.lease, identity = candidate.identity, "authority gained")
                 }
@@ -51,7 +99,7 @@ pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bo
                     tracing::warn!(
                         lease = candidate.lease,
                         identity = candidate.identity,
-                        "authority lost: nothing is done until it is back"
+                        "authority lost: no action until it is regained"
                     )
                 }
                 (false, _) => {}
@@ -59,13 +107,14 @@ pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bo
             if now >= next {
                 break;
             }
-            let wake = if now < ours_until { next.min(ours_until) } else { next };
+            let wake = if now < authority_until { next.min(authority_until) } else { next };
             tokio::time::sleep_until(wake.into()).await;
         }
     }
 }
 
-/// Gives the Lease back, so that the next one need not wait.
+/// Clears the holder of the Lease, so that the next operator need not wait. Call it only when all groups have
+/// ended.
 pub async fn release(client: Client, candidate: &Candidate) -> Result<(), kube::Error> {
     let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let Some(mut lease) = api.get_opt(&candidate.lease).await? else { return Ok(()) };
@@ -77,17 +126,17 @@ pub async fn release(client: Client, candidate: &Candidate) -> Result<(), kube::
     Ok(())
 }
 
-/// True: it is ours from now on. The resource version in what is written sees to it that nobody else wrote in
-/// between.
-async fn ask(
+/// Reads the Lease and writes this operator as its holder if it may be. True: it is the holder now. The
+/// resource version in the request makes the write fail if another operator wrote in between.
+async fn request(
     api: &Api<Lease>,
     candidate: &Candidate,
     seen: &mut Option<(Option<String>, Instant)>,
 ) -> Result<bool, kube::Error> {
     let now = MicroTime(Timestamp::now());
-    let taken = |before: &LeaseSpec| LeaseSpec {
+    let held = |before: &LeaseSpec| LeaseSpec {
         holder_identity: Some(candidate.identity.clone()),
-        lease_duration_seconds: Some(i32::try_from(THEIRS_AFTER.as_secs()).unwrap_or(i32::MAX)),
+        lease_duration_seconds: Some(i32::try_from(TAKEOVER_AFTER.as_secs()).unwrap_or(i32::MAX)),
         renew_time: Some(now.clone()),
         acquire_time: before
             .acquire_time
@@ -102,28 +151,29 @@ async fn ask(
     };
     let Some(lease) = api.get_opt(&candidate.lease).await? else {
         let metadata = ObjectMeta { name: Some(candidate.lease.clone()), ..ObjectMeta::default() };
-        let lease = Lease { metadata, spec: Some(taken(&LeaseSpec::default())) };
-        return won(api.create(&PostParams::default(), &lease).await);
+        let lease = Lease { metadata, spec: Some(held(&LeaseSpec::default())) };
+        return is_written(api.create(&PostParams::default(), &lease).await);
     };
     let spec = lease.spec.clone().unwrap_or_default();
-    // By our own clock: how long this very version of it has been seen.
+    // By this operator's clock: since when this version has been seen.
     let version = lease.metadata.resource_version.clone();
     let since = match seen {
         Some((known, since)) if *known == version => *since,
         _ => seen.insert((version, Instant::now())).1,
     };
     let is_free = spec.holder_identity.as_deref().is_none_or(str::is_empty);
-    let is_ours = spec.holder_identity.as_deref() == Some(&candidate.identity);
-    if !is_free && !is_ours && since.elapsed() < THEIRS_AFTER {
+    let is_holder = spec.holder_identity.as_deref() == Some(&candidate.identity);
+    if !is_free && !is_holder && since.elapsed() < TAKEOVER_AFTER {
         return Ok(false);
     }
-    won(api
-        .replace(&candidate.lease, &PostParams::default(), &Lease { spec: Some(taken(&spec)), ..lease })
-        .await)
+    is_written(
+        api.replace(&candidate.lease, &PostParams::default(), &Lease { spec: Some(held(&spec)), ..lease })
+            .await,
+    )
 }
 
-/// Somebody else was faster: that is an answer, not an error.
-fn won(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+/// A conflict is an answer, not an error: another operator wrote first.
+fn is_written(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     match written {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(error)) if error.code == 409 => Ok(false),
@@ -132,7 +182,7 @@ fn won(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
 }
 
 const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// Authority lasts this long from the moment before a renewal was sent.
-const OURS_FOR: Duration = Duration::from_secs(10);
-/// Another one takes a Lease that it has seen unchanged for so long: longer by more than an action takes.
-const THEIRS_AFTER: Duration = Duration::from_secs(15);
+/// Authority lasts this long, counted from the moment before the request: `A` above.
+const AUTHORITY_FOR: Duration = Duration::from_secs(10);
+/// An operator takes over a Lease that it has seen unchanged for this long: `T` above.
+const TAKEOVER_AFTER: Duration = Duration::from_secs(15);
