@@ -226,9 +226,9 @@ async fn only_a_linked_replica_of_this_very_master_takes_over() {
     let (one_connection, other_connection) = (at_one.connection().await, at_other.connection().await);
     let replica_connection = at_replica.connection().await;
     for (source, target, words) in [
-        (&one_connection, &other_connection, "the target is no replica"),
-        (&one_connection, &replica_connection, "another history"),
-        (&replica_connection, &one_connection, "source is no master"),
+        (&one_connection, &other_connection, "the target is not a replica"),
+        (&one_connection, &replica_connection, "different replication ids"),
+        (&replica_connection, &one_connection, "source is not a master"),
     ] {
         let failure = act::handover(source, target, &terms(one.endpoint())).await.unwrap_err();
         assert!(

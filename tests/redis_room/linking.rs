@@ -31,7 +31,7 @@ async fn a_probe_brings_the_standard_replies_and_the_wanted_ones() {
         matches!(&replies.0[4].1, Ok(redis_operator::contract::Value::Nested(nested)) if nested.resp.starts_with("*4\r\n"))
     );
     assert_eq!(replies.0[5].1.as_ref().unwrap_err().kind, FailureKind::ErrorReply);
-    it.link.ask_for(probe(&[]));
+    it.link.set_probe(probe(&[]));
     let (second, replies) = it.answer().await;
     assert_eq!((first, replies.0.len()), (second, 4), "the connection is kept, the wants are not");
 }

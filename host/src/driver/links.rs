@@ -94,7 +94,7 @@ impl Links {
     pub fn set_extra_commands(&mut self, wants: &[Want]) {
         self.probes = Probes::new(self.topology, wants);
         for MemberLink { kind, link } in &self.links {
-            link.ask_for(self.probes.of(*kind));
+            link.set_probe(self.probes.of(*kind));
         }
     }
 

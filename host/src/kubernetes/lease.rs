@@ -25,26 +25,28 @@ pub struct Candidate {
 pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bool>, answered: impl Fn()) {
     let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let mut seen: Option<(Option<String>, Instant)> = None;
-    let mut ours_until = Instant::now();
+    let mut authority_until = Instant::now();
     loop {
-        let asked = Instant::now();
-        match tokio::time::timeout(RENEW_EVERY, ask(&api, &candidate, &mut seen)).await {
-            Ok(Ok(is_ours)) => {
-                ours_until = if is_ours { asked + OURS_FOR } else { asked };
+        let requested = Instant::now();
+        match tokio::time::timeout(RENEW_EVERY, request(&api, &candidate, &mut seen)).await {
+            Ok(Ok(is_holder)) => {
+                authority_until = if is_holder { requested + AUTHORITY_FOR } else { requested };
                 answered();
             }
-            Ok(Err(error)) => tracing::warn!(%error, lease = candidate.lease, "lease not renewed"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, lease = candidate.lease, "lease not renewed, will retry")
+            }
             Err(_) => {
                 tracing::warn!(lease = candidate.lease, "lease not renewed: no answer from the API server")
             }
         }
-        let next = (asked + RENEW_EVERY).max(Instant::now());
+        let next = (requested + RENEW_EVERY).max(Instant::now());
         loop {
             let now = Instant::now();
-            let is_news = authority.send_if_modified(|is_ours| {
-                std::mem::replace(is_ours, now < ours_until) != (now < ours_until)
+            let is_changed = authority.send_if_modified(|may_act| {
+                std::mem::replace(may_act, now < authority_until) != (now < authority_until)
             });
-            match (is_news, now < ours_until) {
+            match (is_changed, now < authority_until) {
                 (true, true) => {
                     tracing::info!(lease = candidate.lease, identity = candidate.identity, "authority gained")
                 }
@@ -60,7 +62,7 @@ pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bo
             if now >= next {
                 break;
             }
-            let wake = if now < ours_until { next.min(ours_until) } else { next };
+            let wake = if now < authority_until { next.min(authority_until) } else { next };
             tokio::time::sleep_until(wake.into()).await;
         }
     }
@@ -88,7 +90,7 @@ async fn ask(
     let now = MicroTime(Timestamp::now());
     let acquired = |before: &LeaseSpec| LeaseSpec {
         holder_identity: Some(candidate.identity.clone()),
-        lease_duration_seconds: Some(i32::try_from(THEIRS_AFTER.as_secs()).unwrap_or(i32::MAX)),
+        lease_duration_seconds: Some(i32::try_from(TAKEOVER_AFTER.as_secs()).unwrap_or(i32::MAX)),
         renew_time: Some(now.clone()),
         acquire_time: before
             .acquire_time
@@ -114,8 +116,8 @@ async fn ask(
         _ => seen.insert((version, Instant::now())).1,
     };
     let is_free = spec.holder_identity.as_deref().is_none_or(str::is_empty);
-    let is_ours = spec.holder_identity.as_deref() == Some(&candidate.identity);
-    if !is_free && !is_ours && since.elapsed() < THEIRS_AFTER {
+    let is_holder = spec.holder_identity.as_deref() == Some(&candidate.identity);
+    if !is_free && !is_holder && since.elapsed() < TAKEOVER_AFTER {
         return Ok(false);
     }
     won(api

@@ -1,13 +1,12 @@
-//! The connection to one server over time: its probes, their late answers, its end. Never judges what an
-//! answer means.
+//! The connection to one server over time: probes, late answers, redials, the end. Must not judge an answer.
 //!
-//! A link holds at most two connections. The eldest is kept through any silence, because a hung server's
-//! first sign of life is the answer to the probe that it already has. But a connection can be dead without a
-//! sound (a host that lost power, a dropped NAT entry), so beside an overdue one a challenger is dialled.
-//! Whichever answers first lives on; the other is dropped.
+//! A link has at most two connections. The first is kept through any silence, because a hung server's first
+//! sign of life is the answer to the probe that it has already received. But a connection can be dead without
+//! a sign (its host lost power, a NAT entry was dropped), so beside an overdue one a second is dialled, the
+//! *challenger*. The first of the two that answers is kept, the other dropped.
 //!
-//! A connection counts once it has answered: a hung server's kernel accepts connections too, and one that is
-//! accepted and closed without a word proves nothing.
+//! A connection counts once it has answered: the kernel of a hung server accepts connections too, and a
+//! connection that is accepted and closed without a reply proves nothing.
 
 use super::connection::{Connection, Question};
 use super::dial::{Driver, dial};
@@ -24,56 +23,55 @@ use tokio::task::AbortHandle;
 /// What happened on a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
-    /// A probe was answered, in whole.
+    /// A probe was answered, with a reply to each command.
     Answered {
-        /// Whose link.
+        /// The member of the link.
         member: Arc<str>,
-        /// The number of the connection that answered, never used again in this process. A greater one than
-        /// before means that the former is gone, whether or not its end was reported.
+        /// The number of the connection; unique in this process. A greater number than before means that the
+        /// former connection is gone, even if its end was not reported.
         link: u64,
-        /// When the probe was sent: whatever the replies show was true since then.
+        /// When the probe was sent: the replies show the server's state at a later moment.
         sent: Instant,
-        /// Every command in the words of the observation, with its reply.
+        /// Each command as the Observation writes it, with its reply.
         replies: Vec<(Arc<str>, Result<Value, CommandFailure>)>,
     },
-    /// An attempt to get a first answer out of a new connection came to nothing.
+    /// A new connection failed before its first answer.
     Failed {
-        /// Whose link.
+        /// The member of the link.
         member: Arc<str>,
         /// When the attempt began.
         sent: Instant,
-        /// What went wrong.
+        /// The kind of failure.
         kind: FailureKind,
-        /// For people.
+        /// The failure in words, with the way out.
         text: String,
     },
     /// The connection with this number ended.
     Closed {
-        /// Whose link.
+        /// The member of the link.
         member: Arc<str>,
-        /// Its number.
+        /// The number of the connection.
         link: u64,
     },
 }
 
-/// Who is told of everything that happens on a link, in order. Returns at once, and calls no link.
+/// Receives all events of a link, in order. Must return at once and must not call a link.
 pub type Listener = Arc<dyn Fn(LinkEvent) + Send + Sync>;
 
-/// What a link needs to know.
+/// Settings of a link.
 #[derive(Clone, Debug)]
 pub struct LinkSettings {
-    /// Whom to dial.
+    /// The address to dial.
     pub endpoint: Endpoint,
     /// How to log in.
     pub logins: Logins,
-    /// How to encrypt. None: in the clear.
+    /// How to encrypt. None: plain TCP.
     pub tls: Option<Tls>,
     /// For connecting, and again for the first answer.
     pub dial_deadline: Duration,
-    /// The hang limit: an outstanding probe older than this no longer keeps a further one from dialling
-    /// anew.
+    /// The hang limit: after it, a probe in flight no longer prevents a second connection.
     pub redial_after: Duration,
-    /// What is asked.
+    /// The commands of a probe.
     pub probe: Arc<Probe>,
 }
 
@@ -81,11 +79,18 @@ pub struct LinkSettings {
 pub struct Link(Arc<Shared>);
 
 impl Link {
-    /// Dials nobody yet: that is what the first probe does.
+    /// A link without a connection: the first probe dials.
     pub fn new(member: Arc<str>, settings: LinkSettings, listener: Listener) -> Self {
         let LinkSettings { endpoint, logins, tls, dial_deadline, redial_after, probe } = settings;
-        let state =
-            State { probe, logins, refused: 0, tls, mistrusted: 0, lines: Vec::new(), silent_challengers: 0 };
+        let state = State {
+            probe,
+            logins,
+            refused: 0,
+            tls,
+            tls_failed: 0,
+            attempts: Vec::new(),
+            silent_challengers: 0,
+        };
         Self(Arc::new(Shared {
             member,
             endpoint,
@@ -96,73 +101,74 @@ impl Link {
         }))
     }
 
-    /// Whose it is.
+    /// The member of the link.
     pub fn member(&self) -> &str {
         &self.0.member
     }
 
-    /// Whom it dials.
+    /// The address that it dials.
     pub fn endpoint(&self) -> &Endpoint {
         &self.0.endpoint
     }
 
-    /// Asks once more, unless a question is open or a connection under way. Returns at once; the answer is an
-    /// event. Must be called within a tokio runtime.
+    /// Sends a probe, unless one is in flight or a connection is being dialled. Returns at once; the answer
+    /// is an event. Must be called within a tokio runtime.
     pub fn probe(&self) {
         let shared = &self.0;
         let mut guard = shared.state();
         let state = &mut *guard;
-        let has_challenger = state.lines.len() > 1;
-        // A challenger that was accepted and stays silent is left in peace ever longer: a hung server's
-        // kernel queues every connection, and the server works through that queue when it wakes.
+        let has_challenger = state.attempts.len() > 1;
+        // The time to the next challenger doubles while challengers are accepted and stay silent: the kernel
+        // of a hung server queues every connection, and the server must work through that queue when it
+        // wakes.
         let doublings =
             if has_challenger { state.silent_challengers.min(CHALLENGE_DOUBLINGS_MAX) } else { 0 };
         let patience = shared.redial_after.saturating_mul(1 << doublings);
-        match state.lines.last_mut() {
+        match state.attempts.last_mut() {
             None => shared.dial(state),
-            Some(Line { connection: None, .. }) => {}
-            Some(line) => match line.asked {
-                None => shared.ask(line, &state.probe, state.logins.turn(state.refused)),
+            Some(Attempt { connection: None, .. }) => {}
+            Some(attempt) => match attempt.probe_sent {
+                None => shared.ask(attempt, &state.probe, state.logins.turn(state.refused)),
                 Some(since) if since.elapsed() < patience => {}
                 Some(_) => {
                     state.silent_challengers += u32::from(has_challenger);
-                    state.lines.truncate(1);
+                    state.attempts.truncate(1);
                     shared.dial(state);
                 }
             },
         }
     }
 
-    /// From the next probe on, this is asked.
-    pub fn ask_for(&self, probe: Arc<Probe>) {
+    /// Changes the commands, from the next probe on.
+    pub fn set_probe(&self, probe: Arc<Probe>) {
         self.0.state().probe = probe;
     }
 
-    /// From the next connection on, these are the ways to log in and to encrypt.
+    /// Changes the ways to log in and to encrypt, from the next connection on.
     pub fn log_in_as(&self, logins: Logins, tls: Option<Tls>) {
         let mut state = self.0.state();
         (state.logins, state.refused) = (logins, 0);
-        (state.tls, state.mistrusted) = (tls, 0);
+        (state.tls, state.tls_failed) = (tls, 0);
     }
 
-    /// The very connection with this number, if it still lives.
+    /// The connection with this number, if it is still open.
     pub fn connection(&self, number: u64) -> Option<Connection> {
         let state = self.0.state();
-        let line = state.lines.iter().find(|line| line.number == Some(number))?;
-        line.connection.clone().filter(Connection::is_open)
+        let attempt = state.attempts.iter().find(|attempt| attempt.number == Some(number))?;
+        attempt.connection.clone().filter(Connection::is_open)
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.0.state().lines.clear();
+        self.0.state().attempts.clear();
     }
 }
 
-/// 32 hang limits between two challengers at the most.
+/// At most 32 hang limits between two challengers.
 const CHALLENGE_DOUBLINGS_MAX: u32 = 5;
 
-/// Names connections, tried and established ones alike, of all links.
+/// Numbers attempts and established connections, of all links.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 fn next_number() -> u64 {
@@ -182,33 +188,33 @@ struct Shared {
 struct State {
     probe: Arc<Probe>,
     logins: Logins,
-    /// Logins that were refused: the next one has its turn.
+    /// Number of refused logins: selects the next one.
     refused: usize,
     tls: Option<Tls>,
-    /// Ways to encrypt that came to nothing, on their side or on ours: the next one has its turn.
-    mistrusted: usize,
-    /// The eldest first, then a challenger.
-    lines: Vec<Line>,
+    /// Number of failed ways to encrypt, on either side: selects the next one.
+    tls_failed: usize,
+    /// The first connection, then a challenger.
+    attempts: Vec<Attempt>,
     /// In a row, since the last answer.
     silent_challengers: u32,
 }
 
-/// One attempt, and the connection that may come of it.
+/// One attempt to connect, and its connection.
 #[derive(Debug)]
-struct Line {
+struct Attempt {
     id: u64,
     began: Instant,
     /// None: still dialling.
     connection: Option<Connection>,
-    /// None: never answered.
+    /// None: no answer yet.
     number: Option<u64>,
-    /// When the open question was sent.
-    asked: Option<Instant>,
-    /// Dials, then carries the connection.
+    /// When the probe in flight was sent.
+    probe_sent: Option<Instant>,
+    /// Dials, then drives the connection.
     carrier: AbortHandle,
 }
 
-impl Drop for Line {
+impl Drop for Attempt {
     fn drop(&mut self) {
         self.carrier.abort();
     }
@@ -216,89 +222,89 @@ impl Drop for Line {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics while holding it: moves and sends only")
+        self.state.lock().expect("no holder panics: it only moves and sends")
     }
 
     fn dial(self: &Arc<Self>, state: &mut State) {
         let id = next_number();
         let shared = Arc::clone(self);
-        let (tls, turn) = (state.tls.clone(), state.mistrusted);
+        let (tls, turn) = (state.tls.clone(), state.tls_failed);
         let carrier = tokio::spawn(async move {
-            // In a box, which is gone when the connection stands: a handshake is large, and connections are
-            // many.
+            // Boxed, and freed once connected: the future of a handshake is large, and there are many
+            // connections.
             match Box::pin(async { dial(&shared.endpoint, tls.as_ref(), turn, shared.dial_deadline).await })
                 .await
             {
                 Ok((connection, driver)) => shared.carry(id, connection, driver).await,
                 Err(failure) => {
-                    shared.state().mistrusted += usize::from(failure.kind == FailureKind::Unauthorized);
+                    shared.state().tls_failed += usize::from(failure.kind == FailureKind::Unauthorized);
                     shared.give_up(id, failure.kind, failure.text);
                 }
             }
         });
         let carrier = carrier.abort_handle();
-        state.lines.push(Line {
+        state.attempts.push(Attempt {
             id,
             began: Instant::now(),
             connection: None,
             number: None,
-            asked: None,
+            probe_sent: None,
             carrier,
         });
     }
 
-    /// Asks the first question and keeps the connection going to its end.
+    /// Sends the first probe and drives the connection to its end.
     async fn carry(self: &Arc<Self>, id: u64, connection: Connection, driver: Driver) {
         {
             let mut guard = self.state();
             let state = &mut *guard;
-            let Some(line) = state.lines.iter_mut().find(|line| line.id == id) else { return };
-            line.connection = Some(connection.clone());
-            self.ask(line, &state.probe, state.logins.turn(state.refused));
+            let Some(attempt) = state.attempts.iter_mut().find(|attempt| attempt.id == id) else { return };
+            attempt.connection = Some(connection.clone());
+            self.ask(attempt, &state.probe, state.logins.turn(state.refused));
         }
-        // An answer may come right before the end: the last words of a dead master are what its losses are
-        // counted from.
+        // An answer may arrive right before the end, and is reported first: losses are counted from a dead
+        // master's last reply.
         driver.await;
         self.note_end(id, &connection);
     }
 
-    /// One pipeline. A first question logs in as well, in the same round trip.
-    fn ask(self: &Arc<Self>, line: &mut Line, probe: &Arc<Probe>, login: Option<&Credentials>) {
-        let Some(connection) = line.connection.as_ref() else { return };
-        let (id, is_first, sent) = (line.id, line.number.is_none(), Instant::now());
+    /// Sends a probe as one pipeline. The first one of a connection logs in too, in the same round trip.
+    fn ask(self: &Arc<Self>, attempt: &mut Attempt, probe: &Arc<Probe>, login: Option<&Credentials>) {
+        let Some(connection) = attempt.connection.as_ref() else { return };
+        let (id, is_first, sent) = (attempt.id, attempt.number.is_none(), Instant::now());
         let login = login.filter(|_| is_first).map(Credentials::auth);
         let with_login = login.map(|login| probe.question.after(&login));
         let (shared, asked) = (Arc::clone(self), Arc::clone(probe));
         let take = move |values| shared.note_answer(id, sent, &asked, values);
-        // Without an answer the connection has ended, and its carrier reports that.
+        // If it cannot be sent, the connection has ended, and its carrier reports that.
         let _ = connection.send(with_login.as_ref().unwrap_or(&probe.question), take);
-        line.asked = Some(sent);
+        attempt.probe_sent = Some(sent);
         if is_first {
             let shared = Arc::downgrade(self);
-            tokio::spawn(async move { Self::doubt(shared, id).await });
+            tokio::spawn(async move { Self::report_silence(shared, id).await });
         }
     }
 
-    /// A connection that says nothing within the deadline is reported, and kept.
-    async fn doubt(shared: Weak<Self>, id: u64) {
+    /// Reports a connection without a reply within the deadline, and keeps it.
+    async fn report_silence(shared: Weak<Self>, id: u64) {
         let Some(deadline) = shared.upgrade().map(|shared| shared.dial_deadline) else { return };
         tokio::time::sleep(deadline).await;
         let Some(shared) = shared.upgrade() else { return };
         let silent = shared
             .state()
-            .lines
+            .attempts
             .iter()
-            .find(|line| line.id == id && line.number.is_none())
-            .map(|line| line.began);
+            .find(|attempt| attempt.id == id && attempt.number.is_none())
+            .map(|attempt| attempt.began);
         if let Some(began) = silent {
             let text =
-                format!("{}: connected, and no reply within {} ms", shared.endpoint, deadline.as_millis());
+                format!("{}: connected, but no reply within {} ms", shared.endpoint, deadline.as_millis());
             shared.fail(began, FailureKind::TimedOut, text);
         }
     }
 
     fn note_answer(&self, id: u64, sent: Instant, probe: &Probe, mut values: Vec<redis::Value>) {
-        // The login, if there was one, stands in front.
+        // The reply to AUTH, if it was sent, comes first.
         let login: Vec<redis::Value> =
             values.drain(..values.len().saturating_sub(probe.names.len())).collect();
         let refusal = login.iter().chain(&values).filter_map(error_text).enumerate();
@@ -315,33 +321,34 @@ impl Shared {
         }
         let replies = probe.names.iter().cloned().zip(values.into_iter().map(reply)).collect();
         let mut state = self.state();
-        let Some(place) = state.lines.iter().position(|line| line.id == id) else { return };
-        let mut line = state.lines.swap_remove(place);
-        line.asked = None;
-        let link = *line.number.get_or_insert_with(next_number);
-        state.lines = vec![line];
+        let Some(index) = state.attempts.iter().position(|attempt| attempt.id == id) else { return };
+        let mut attempt = state.attempts.swap_remove(index);
+        attempt.probe_sent = None;
+        let link = *attempt.number.get_or_insert_with(next_number);
+        state.attempts = vec![attempt];
         state.silent_challengers = 0;
         self.report(LinkEvent::Answered { member: Arc::clone(&self.member), link, sent, replies });
     }
 
     fn note_end(&self, id: u64, connection: &Connection) {
         let mut state = self.state();
-        let Some(line) = state.take(id) else { return };
-        if let Some(link) = line.number {
+        let Some(attempt) = state.take(id) else { return };
+        if let Some(link) = attempt.number {
             self.report(LinkEvent::Closed { member: Arc::clone(&self.member), link });
         }
-        let (kind, text) = last_words(connection);
-        state.mistrusted += usize::from(matches!(connection.end(), Some(End::Tls(_))));
-        // That an established connection was closed says it all; that we had to close it needs the reason.
-        if line.number.is_none() || kind == FailureKind::ProtocolError {
-            self.fail(line.began, kind, format!("{}: {text}", self.endpoint));
+        let (kind, text) = cause_of_end(connection);
+        state.tls_failed += usize::from(matches!(connection.end(), Some(End::Tls(_))));
+        // `Closed` is enough for an established connection that the server ended; one that this side ended
+        // needs the reason too.
+        if attempt.number.is_none() || kind == FailureKind::ProtocolError {
+            self.fail(attempt.began, kind, format!("{}: {text}", self.endpoint));
         }
     }
 
     fn give_up(&self, id: u64, kind: FailureKind, text: String) {
         let mut state = self.state();
-        if let Some(line) = state.take(id) {
-            self.fail(line.began, kind, text);
+        if let Some(attempt) = state.take(id) {
+            self.fail(attempt.began, kind, text);
         }
     }
 
@@ -349,14 +356,13 @@ impl Shared {
         self.report(LinkEvent::Failed { member: Arc::clone(&self.member), sent, kind, text });
     }
 
-    /// Called with the state locked where order matters, so that no `Closed` overtakes the `Answered` before
-    /// it.
+    /// Called under the lock where order matters, so that no `Closed` overtakes the `Answered` before it.
     fn report(&self, event: LinkEvent) {
         (self.listener)(event);
     }
 }
 
-/// What is asked each time, and its words in the observation.
+/// The commands of a probe, packed, and as the Observation writes them.
 #[derive(Debug)]
 pub struct Probe {
     question: Question,
@@ -364,7 +370,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Of these commands, as words.
+    /// A probe of these commands, each as its words.
     pub fn new(commands: &[Vec<String>]) -> Self {
         let commands: Vec<Vec<&str>> =
             commands.iter().map(|words| words.iter().map(String::as_str).collect()).collect();
@@ -376,14 +382,14 @@ impl Probe {
 }
 
 impl State {
-    fn take(&mut self, id: u64) -> Option<Line> {
-        let place = self.lines.iter().position(|line| line.id == id)?;
-        Some(self.lines.remove(place))
+    fn take(&mut self, id: u64) -> Option<Attempt> {
+        let index = self.attempts.iter().position(|attempt| attempt.id == id)?;
+        Some(self.attempts.remove(index))
     }
 }
 
-/// What the end of a connection shows.
-fn last_words(connection: &Connection) -> (FailureKind, String) {
+/// Why a connection ended, with the way out.
+fn cause_of_end(connection: &Connection) -> (FailureKind, String) {
     let opening = connection.opening();
     match (connection.end(), connection.first_byte()) {
         (Some(End::TooLong), _) => (
@@ -392,30 +398,32 @@ fn last_words(connection: &Connection) -> (FailureKind, String) {
         ),
         (Some(End::Tls(why)), _) => (
             FailureKind::Unauthorized,
-            format!("TLS: {why}; it may want a client certificate that its CA signed"),
+            format!("TLS: {why}; the server may require a client certificate that its CA signed"),
         ),
         (Some(End::Eof | End::Error(_)), None) => (
             FailureKind::Reset,
-            "accepted and closed before any reply; a server that wants TLS does so too".into(),
+            "the server accepted the connection and closed it before any reply; it may require TLS".into(),
         ),
-        // Too many clients, protected mode: an error in answer to nothing, then the end.
+        // Too many clients, or protected mode: an error without a command, then the end.
         (Some(End::Eof | End::Error(_)), Some(b'-')) => {
             (error_kind(&opening[1..]), with_way_out(&opening[1..]))
         }
         (Some(End::Eof | End::Error(_)), Some(b'+' | b':' | b'$' | b'*')) => {
-            (FailureKind::Reset, "closed within its first answer".into())
+            (FailureKind::Reset, "the connection was closed within its first answer".into())
         }
         // A TLS alert, RFC 8446 section 5.1: content type 21.
-        (_, Some(21)) => {
-            (FailureKind::ProtocolError, "it answers in TLS: switch TLS on, or use its plain port".into())
-        }
-        (_, _) => {
-            (FailureKind::ProtocolError, format!("this is not the Redis protocol; it began with {opening:?}"))
-        }
+        (_, Some(21)) => (
+            FailureKind::ProtocolError,
+            "the server answers in TLS: switch TLS on, or use its plain port".into(),
+        ),
+        (_, _) => (
+            FailureKind::ProtocolError,
+            format!("the server does not speak the Redis protocol; its answer began with {opening:?}"),
+        ),
     }
 }
 
-/// An error's own words, and what to do about it where we know.
+/// The text of an error, and the way out if it is known.
 fn with_way_out(text: &str) -> String {
     let way_out = match text {
         _ if text.starts_with("NOAUTH") => "give a password, and a user if it has users",

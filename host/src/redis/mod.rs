@@ -1,22 +1,22 @@
-//! Redis servers, as seen over the wire. Owns connections, probes and actions; never chooses what to do with
-//! them.
+//! Redis servers over the wire: connections, probes and actions. Must not choose an action, its target or a
+//! retry.
 //!
 //! | file | owns |
 //! |--|--|
-//! | `endpoint` | where a server is and who we are to it |
+//! | `endpoint` | a server's address, and the logins for it |
 //! | `tls` | how an encrypted connection is made |
 //! | `dial` | one attempt to connect, and why it failed |
-//! | `meter` | what came over a connection: its limit, its first words, its end |
-//! | `wire` | where an answer ends, and the replies in it |
-//! | `connection` | one established connection: questions and answers |
+//! | `meter` | the bytes of a connection: their limit, the first line, the end |
+//! | `wire` | the end of an answer, and the replies in it |
+//! | `connection` | one established connection: pipelines and their replies |
 //! | `probe` | the commands of a probe; replies to contract values |
 //! | `link` | the connection to one server over time: probes, late answers, redials, the end |
 //! | `act` | one function per action |
-//! | `session` | a connection of its own for directives and passwords, which are no failover |
+//! | `admin` | a separate short connection for directives and passwords, outside of failover |
 //!
-//! The only place that knows the `redis` crate, whose values and commands these are. Its connections are not
-//! used: each keeps 16 KB of buffers and a queue, which a thousand groups cannot afford, and deadlines,
-//! limits and reconnection were ours anyway.
+//! The only room that uses the `redis` crate: its values and commands. Its connections are not used: each
+//! keeps 16 KB of buffers and a queue, too much for a thousand groups, and the deadlines, limits and
+//! reconnection are in this room anyway.
 
 pub mod act;
 mod admin;

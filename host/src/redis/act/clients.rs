@@ -1,24 +1,23 @@
-//! CLIENT KILL of those who must look up the master again. Replicas and the master's own link are never
-//! touched.
+//! CLIENT KILL of the clients that must look up the new master. Must not close replication links.
 
 use super::{ActFailure, all_good, ask};
 use crate::redis::Connection;
 use redis::Value;
 use std::time::Instant;
 
-/// How many connections were closed.
+/// Number of closed connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kicked {
-    /// Ordinary ones, blocked ones and monitors, our own excepted.
+    /// Normal clients, with blocked ones and monitors; without this connection.
     pub normal: u64,
-    /// Subscribers, who would otherwise wait for ever on a replica that lost its master.
+    /// Subscribers: else they would wait for ever on a server that gets no messages any more.
     pub pubsub: u64,
 }
 
-/// Closes all normal and pub/sub connections but this one. A second operator's is among them: it dials anew.
+/// Closes all normal and pub/sub connections but this one. A second operator's is among them; it reconnects.
 ///
 /// # Errors
-/// [`ActFailure`]. It stands alone in its pipeline, so that a missing right hurts nothing else.
+/// [`ActFailure`]. Sent in a pipeline of its own, so that a missing right affects no other action.
 pub async fn kick_clients(connection: &Connection, deadline: Instant) -> Result<Kicked, ActFailure> {
     const STEP: &str = "kick clients";
     let kill = |kind| ["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"];

@@ -1,4 +1,5 @@
-//! CONFIG SET of a directive of the allow-list, confirmed. Nothing secret, nothing that touches data or disk.
+//! CONFIG SET of a directive on the allow-list, read back. No secrets, no directive that touches data or
+//! disk.
 
 use super::role::text;
 use super::{ActFailure, all_good, ask};
@@ -10,7 +11,7 @@ use std::time::Instant;
 /// Sets `directive` and reads it back.
 ///
 /// # Errors
-/// [`ActFailure`]; `Precondition` for a directive beyond the allow-list, before anything is sent.
+/// [`ActFailure`]; `Precondition` for a directive that is not on the allow-list, before anything is sent.
 pub async fn configure(
     connection: &Connection,
     directive: &str,
@@ -28,7 +29,7 @@ pub async fn configure(
         Value::Array(pair) if pair.get(1).and_then(text).is_some_and(|is| is == to) => Ok(()),
         other => Err(ActFailure::Unconfirmed {
             step: STEP,
-            why: format!("{directive} was set to {to} and reads {other:?}"),
+            why: format!("{directive} was set to {to}, but reads {other:?}"),
         }),
     }
 }

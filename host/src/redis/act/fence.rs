@@ -1,19 +1,19 @@
-//! CLIENT PAUSE … WRITE: no writes, for a while that ends by itself.
+//! CLIENT PAUSE … WRITE: writes wait, for a bounded time.
 //!
-//! Redis has it since 6.2. Before, there is only the pause of everything, which holds our own connection too,
-//! and min-replicas-to-write, which does not end by itself: an operator that dies would leave a master that
-//! never takes a write again. A fence promises its bound, so on such servers it is refused, and whoever wants
-//! the master silenced demotes it.
+//! Redis has it since 6.2. Earlier versions have only CLIENT PAUSE of all commands, which stops this
+//! connection too, and min-replicas-to-write, which does not end by itself: if the operator died, the master
+//! would refuse writes for ever. A fence must end by itself, so an earlier version refuses it, and a policy
+//! demotes the master instead.
 
 use super::role::Role;
 use super::{ActFailure, all_good, ask};
 use crate::redis::Connection;
 use std::time::{Duration, Instant};
 
-/// Stops writes for at most `at_most`. Sent again, it counts anew (Redis keeps the later end).
+/// Pauses writes for at most `at_most`. Sent again, the time starts anew (Redis keeps the later end).
 ///
 /// # Errors
-/// [`ActFailure`]; a replica is no [`ActFailure`]: it takes no writes anyway.
+/// [`ActFailure`]. A fence of a replica succeeds: it accepts no writes anyway.
 pub async fn fence(
     connection: &Connection,
     at_most: Duration,
@@ -24,11 +24,13 @@ pub async fn fence(
     let replies =
         ask(connection, STEP, &[&["ROLE"], &["CLIENT", "PAUSE", &bound_ms, "WRITE"]], deadline).await?;
     all_good(STEP, &replies)?;
-    Role::parse(&replies[0])
-        .ok_or_else(|| ActFailure::Precondition { step: STEP, why: "it is no replication server".into() })
+    Role::parse(&replies[0]).ok_or_else(|| ActFailure::Precondition {
+        step: STEP,
+        why: "ROLE gave neither master nor replica".into(),
+    })
 }
 
-/// Ends the fence before its time.
+/// Ends the fence early.
 ///
 /// # Errors
 /// [`ActFailure`]. On a server without a fence it succeeds.

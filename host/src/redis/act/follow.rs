@@ -1,4 +1,4 @@
-//! REPLICAOF another server; the clients of a former master must go and look up the new one.
+//! REPLICAOF another server; a former master's clients are disconnected, so that they look up the new master.
 
 use super::clients::{Kicked, kick_clients};
 use super::role::Role;
@@ -9,17 +9,17 @@ use std::time::Instant;
 /// A confirmed change of master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Followed {
-    /// What it was right before. A replica of the same master: nothing had to be done.
+    /// The role right before. A replica of the same master: nothing had to be done.
     pub was: Role,
-    /// Only for a former master: what became of its clients. A failure here leaves clients on a replica,
-    /// which answers their writes with READONLY; it does not undo the change.
+    /// Only for a former master: the result of disconnecting its clients. After a failure they stay connected
+    /// to a replica, which answers their writes with READONLY; the change is not undone.
     pub kicked: Option<Result<Kicked, ActFailure>>,
 }
 
-/// Makes a server follow `master`, confirms it, and kicks its clients if it was a master.
+/// Makes a server follow `master`, confirms it, and disconnects its clients if it was a master.
 ///
 /// # Errors
-/// [`ActFailure`]; also when the server took the command and names another master.
+/// [`ActFailure`]; also if the server accepts the command but reports another master.
 pub async fn follow(
     connection: &Connection,
     master: &Endpoint,
@@ -45,8 +45,8 @@ pub async fn follow(
         (_, is) => Err(ActFailure::Unconfirmed {
             step: STEP,
             why: format!(
-                "it says that it is {}",
-                is.map_or("no replication server".into(), |role| role.to_string())
+                "after REPLICAOF it reports {}",
+                is.map_or("neither master nor replica".into(), |role| role.to_string())
             ),
         }),
     }

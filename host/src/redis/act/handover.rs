@@ -1,26 +1,34 @@
-//! The role passes from a living master to an in-sync replica, and no write is lost.
+//! Moves the role from a living master (source) to an in-sync replica (target), without losing a write.
 //!
-//! 1. *look*: both sides, before anything is touched.
-//! 2. *approach*: the target is asked until it has what the source had then. A replica that only says that
-//!    its link is up, and stands at offset 0 for most of a second after a full copy, stops here, where it
-//!    costs nobody anything.
-//! 3. *pause*: the source holds its writes, for a bounded time, and says its offset in the same round trip.
-//! 4. *catch up*: the same as 2, back to back, for that offset. At least that: the source's own heartbeat
-//!    moves the offset during a pause, so equality would never be certain.
-//! 5. *demote*: `MULTI` `ROLE` `REPLICAOF nobody` end-of-pause `ROLE` `EXEC` on the source. If we stalled
-//!    beyond the pause, writes went through before this: the first ROLE tells, because nothing can stand
-//!    between it and the change. It follows nobody yet: told to follow a target that lags and still calls its
-//!    link up, it would ask that for a full copy and lose those writes before we could compare (tried on
-//!    7.0).
-//! 6. *compare*: the target must have reached what that ROLE said, else the source becomes master again.
+//! 1. *look*: read INFO replication of both. Stop if a precondition fails; nothing was changed.
+//! 2. *approach*: read the target's offset until it reaches the source's offset of step 1. A replica with its
+//!    link up may stay at offset 0 for most of a second after a full copy; it fails here, without a pause of
+//!    writes.
+//! 3. *pause*: pause the source's writes for a bounded time, and read its offset `P` in the same round trip.
+//! 4. *catch up*: read the target's offset, without delay, until it is at least `P`. Equality is not
+//!    required: the source's heartbeat moves its offset during a pause.
+//! 5. *demote*: on the source, in one transaction: `ROLE`, `REPLICAOF 127.0.0.1 1`, end of the pause, `ROLE`.
+//!    The first `ROLE` gives the final offset `F`.
+//! 6. *compare*: wait until the target's offset is at least `F`; else promote the source again (undo).
 //! 7. *promote* the target.
-//! 8. *attach*: the source follows the target, which is a master by now and takes it at once. Had it asked
-//!    before, it would have been turned away (NOMASTERLINK) and tried again only after a second.
-//! 9. *kick*: the source's clients look up the new master.
+//! 8. *attach*: the source follows the target.
+//! 9. *kick*: disconnect the source's clients, so that they look up the new master.
 //!
-//! At every point at most one server takes writes, and a step that is in doubt is never undone: after 5 the
-//! source is a replica, and promoting it while the target may have been promoted would make two masters. What
-//! is left after a crash is a group without a master, which the next decision mends.
+//! No write is lost: the source accepts writes only until step 5, and no command can run between its first
+//! `ROLE` and its demotion. So every acknowledged write is within `F`, also if the operator stalled and the
+//! pause expired before step 5. The target is promoted only with an offset of at least `F` in the same
+//! history.
+//!
+//! At most one master: the source is a replica from step 5 on, and the target a master from step 7 on. A step
+//! in doubt is never undone: to promote the source while the target may have been promoted would make two
+//! masters. After a crash between 5 and 7 the group has no master, which the next decision repairs.
+//!
+//! Why step 5 follows an address without a server, and step 8 comes last:
+//!
+//! - If step 5 made the source follow a target that lags with its link up, the source would start a full copy
+//!   of it and delete the missing writes before step 6 (observed with 7.0).
+//! - A server that asks a replica for its stream gets NOMASTERLINK and retries only after a second. In step 8
+//!   the target is a master and accepts the source at once.
 
 use super::clients::{Kicked, kick_clients};
 use super::follow::follow;
@@ -37,53 +45,53 @@ use std::time::{Duration, Instant};
 /// The terms of a handover.
 #[derive(Clone, Debug)]
 pub struct HandoverTerms {
-    /// Where the source, and its clients, find the target.
+    /// Address at which the source and its clients reach the target.
     pub target: Endpoint,
-    /// The source's pause ends by itself after this long. The target gets half of it to catch up.
+    /// The source's pause ends by itself after this time. The target has half of it to catch up.
     pub pause_max: Duration,
-    /// For the whole. Undoing has another `pause_max`.
+    /// For all steps. An undo has another `pause_max`.
     pub deadline: Instant,
 }
 
 /// A handover that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandoverReport {
-    /// From the sending of the pause to the confirmation of the promotion: nobody was without a master for
-    /// longer. 0: the role had passed before.
+    /// From the sending of the pause to the confirmed promotion, in microseconds: an upper bound of the time
+    /// without a master. 0: the handover was done before.
     pub pause_us: u64,
-    /// The last byte of the source's stream as a master; the target has it.
+    /// The final offset of the source as a master; the target has reached it.
     pub offset: u64,
     /// Every step, in order.
     pub steps: Vec<StepTime>,
-    /// Whether the source follows the target by now. If not, it takes no writes, and whoever looks next can
-    /// attach it.
+    /// Whether the source follows the target. If not, it accepts no writes, and the next decision can attach
+    /// it.
     pub attached: Result<(), ActFailure>,
-    /// What became of the source's clients.
+    /// Result of disconnecting the source's clients.
     pub kicked: Result<Kicked, ActFailure>,
 }
 
 /// How long a step took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepTime {
-    /// As in the list above.
+    /// Its name in the list above.
     pub step: &'static str,
-    /// From the end of the step before.
+    /// From the end of the former step, in microseconds.
     pub took_us: u64,
 }
 
-/// Hands the role of `source` to `target`.
+/// Moves the role of master from `source` to `target`.
 ///
 /// # Errors
-/// `Precondition`, `Refused`, `Gone`: nothing was touched. `Undone`: nothing has changed in the end.
-/// `InDoubt`: look again.
+/// `Precondition`, `Refused`, `Gone`: nothing was changed. `Undone`: the source is master as before.
+/// `InDoubt`: the next round shows the state.
 pub async fn handover(
     source: &Connection,
     target: &Connection,
     terms: &HandoverTerms,
 ) -> Result<HandoverReport, ActFailure> {
-    let mut watch = Watch { last: Instant::now(), steps: Vec::new() };
+    let mut watch = Stopwatch { last: Instant::now(), steps: Vec::new() };
     let start = match look(source, target, terms).await? {
-        Ready::Already(offset) => {
+        Start::Done(offset) => {
             return Ok(HandoverReport {
                 pause_us: 0,
                 offset,
@@ -92,7 +100,7 @@ pub async fn handover(
                 kicked: Ok(Kicked::default()),
             });
         }
-        Ready::Now(standing) => standing,
+        Start::Ready(info) => info,
     };
     watch.lap("look");
     let approach_until = terms.deadline.min(Instant::now() + APPROACH_MAX);
@@ -102,15 +110,15 @@ pub async fn handover(
 
     let paused_at = Instant::now();
     let catch_up_until = terms.deadline.min(paused_at + terms.pause_max / 2);
-    let (hold, info) = WritePause::take(source, terms.pause_max, catch_up_until).await?;
+    let (pause, info) = WritePause::begin(source, terms.pause_max, catch_up_until).await?;
     watch.lap("pause");
     let mut reached = match catch_up(target, &start, &info, catch_up_until).await {
         Ok(offset) => offset,
-        Err(why) => return Err(let_go(source, &hold, terms, why).await),
+        Err(why) => return Err(end_pause(source, &pause, terms, why).await),
     };
     watch.lap("catch up");
 
-    let commands = [&["ROLE"][..], &REPLICAOF_NOBODY, &hold.end(), &["ROLE"]];
+    let commands = [&["ROLE"][..], &REPLICAOF_NOWHERE, &pause.end_command(), &["ROLE"]];
     let offset = match transact(source, "demote", &commands, terms.deadline)
         .await
         .and_then(|results| last_offset(&results))
@@ -119,7 +127,7 @@ pub async fn handover(
         Err(in_doubt @ (ActFailure::InDoubt { .. } | ActFailure::Unconfirmed { .. })) => {
             return Err(in_doubt);
         }
-        Err(refused) => return Err(let_go(source, &hold, terms, refused.to_string()).await),
+        Err(refused) => return Err(end_pause(source, &pause, terms, refused.to_string()).await),
     };
     watch.lap("demote");
     if reached < offset {
@@ -136,7 +144,7 @@ pub async fn handover(
             Err(why) => return Err(undo(source, terms, why).await),
         };
     }
-    debug_assert!(reached >= offset, "only a target that has every byte is promoted");
+    debug_assert!(reached >= offset, "only a target that has reached the final offset is promoted");
     watch.lap("compare");
     match promote(target, terms.deadline).await {
         Ok(_) => {}
@@ -152,14 +160,15 @@ pub async fn handover(
     Ok(HandoverReport { pause_us, offset, steps: watch.steps, attached, kicked })
 }
 
-/// While nobody waits for us, the target may rather catch up than answer.
+/// Before the pause no client waits, so the target is not asked more often than this.
 const APPROACH_PACE: Duration = Duration::from_millis(1);
 
-/// A replica acknowledges once a second, and after a full copy its stream starts with that: two chances.
+/// A replica sends REPLCONF ACK once a second, and after a full copy its stream starts with that: time for
+/// two.
 const APPROACH_MAX: Duration = Duration::from_secs(2);
 
-/// A loopback port that no Redis listens on: 1 is tcpmux (RFC 1078).
-const REPLICAOF_NOBODY: [&str; 3] = ["REPLICAOF", "127.0.0.1", "1"];
+/// A loopback port on which no Redis listens: 1 is tcpmux (RFC 1078).
+const REPLICAOF_NOWHERE: [&str; 3] = ["REPLICAOF", "127.0.0.1", "1"];
 
 /// What INFO replication says of one side, as far as a handover needs it.
 struct Standing {
@@ -171,7 +180,7 @@ struct Standing {
     in_failover: bool,
 }
 
-impl Standing {
+impl ReplicationInfo {
     fn parse(info: &Value) -> Option<Self> {
         let text = text(info)?;
         let facts = ReplicationFacts::parse(&text);
@@ -188,17 +197,17 @@ impl Standing {
     }
 }
 
-enum Ready {
-    /// The role has passed before: the source follows the target, which is a master at this offset.
-    Already(u64),
-    /// This is the source.
-    Now(Standing),
+enum Start {
+    /// The handover was done before: the source follows the target, which is a master at this offset.
+    Done(u64),
+    /// It can begin. The source's state.
+    Ready(ReplicationInfo),
 }
 
-/// Refuses what could only fail later, while the source still takes writes.
-async fn look(source: &Connection, target: &Connection, terms: &HandoverTerms) -> Result<Ready, ActFailure> {
+/// Checks the preconditions while the source still accepts writes.
+async fn look(source: &Connection, target: &Connection, terms: &HandoverTerms) -> Result<Start, ActFailure> {
     let until = terms.deadline.min(Instant::now() + terms.pause_max);
-    let (at_source, at_target) = tokio::join!(standing(source, until), standing(target, until));
+    let (at_source, at_target) = tokio::join!(read_info(source, until), read_info(target, until));
     let not_ready = |why: String| ActFailure::Precondition { step: "handover", why };
     let from = at_source.map_err(|why| not_ready(format!("the master: {why}")))?;
     let to = at_target.map_err(|why| not_ready(format!("the target: {why}")))?;
@@ -225,21 +234,22 @@ async fn look(source: &Connection, target: &Connection, terms: &HandoverTerms) -
     }
 }
 
-/// A read: without an answer nothing is in doubt.
-async fn standing(connection: &Connection, deadline: Instant) -> Result<Standing, String> {
+/// A read: if its answer is missing, nothing is in doubt.
+async fn read_info(connection: &Connection, deadline: Instant) -> Result<ReplicationInfo, String> {
     let replies = connection
         .ask(&Question::new(&[["INFO", "replication"]]), deadline)
         .await
         .map_err(|failure| failure.to_string())?;
     all_good("INFO replication", &replies).map_err(|failure| failure.to_string())?;
-    Standing::parse(&replies[0]).ok_or_else(|| "INFO replication has no replication id and offset".into())
+    ReplicationInfo::parse(&replies[0])
+        .ok_or_else(|| "INFO replication has no replication id and offset".into())
 }
 
-/// Until the target has what the source had when its writes were held.
+/// Waits until the target has reached the source's offset at the begin of the pause.
 async fn catch_up(
     target: &Connection,
-    start: &Standing,
-    held: &Value,
+    start: &ReplicationInfo,
+    paused: &Value,
     until: Instant,
 ) -> Result<u64, String> {
     let held =
@@ -247,12 +257,12 @@ async fn catch_up(
     if held.role != ReportedRole::Master || held.replid != start.replid {
         return Err("the master changed its role or history in the meantime".into());
     }
-    wait_for(target, &held.replid, held.offset, until, Duration::ZERO).await
+    wait_for(target, &paused.replid, paused.offset, until, Duration::ZERO).await
 }
 
-/// Asks until the target has reached `offset`, bounded by `until`. Gives up early when the target's link is
-/// down, because then no more bytes can come. With a `pace` of zero it asks back to back: while writes are
-/// held every moment counts.
+/// Reads the target's offset until it reaches `offset`, at most until `until`. Stops early if the target's
+/// link is down, since no more bytes can arrive then. A `pace` of zero reads without delay: during a pause
+/// clients wait.
 async fn wait_for(
     target: &Connection,
     replid: &str,
@@ -264,7 +274,7 @@ async fn wait_for(
     let short = |seen: Option<u64>, why: &str| {
         seen.map_or_else(
             || format!("the target: {why}"),
-            |at| format!("the target stands at offset {at} and must reach {offset}: {why}"),
+            |at| format!("the target is at offset {at} and must reach {offset}: {why}"),
         )
     };
     loop {
@@ -280,7 +290,7 @@ async fn wait_for(
             return Err(short(seen, "its link to its master is down"));
         }
         if Instant::now() >= until {
-            return Err(short(seen, "time is up"));
+            return Err(short(seen, "out of time"));
         }
         if !pace.is_zero() {
             tokio::time::sleep(pace).await;
@@ -288,7 +298,7 @@ async fn wait_for(
     }
 }
 
-/// The offset at which the source stopped being master; the second ROLE confirms that it did.
+/// The final offset of the source as a master; the second ROLE confirms its demotion.
 fn last_offset(results: &[Value]) -> Result<u64, ActFailure> {
     const STEP: &str = "demote";
     match (results.first().and_then(Role::parse), results.last().and_then(Role::parse)) {
@@ -297,20 +307,25 @@ fn last_offset(results: &[Value]) -> Result<u64, ActFailure> {
             if let Some(Role::Master { .. }) = is {
                 all_good(STEP, results)?;
             }
-            Err(ActFailure::Unconfirmed { step: STEP, why: format!("it was {was:?} and is {is:?}") })
+            Err(ActFailure::Unconfirmed { step: STEP, why: format!("role before {was:?}, after {is:?}") })
         }
     }
 }
 
-/// Nothing was changed yet: only the writes were held.
-async fn let_go(source: &Connection, hold: &WritePause, terms: &HandoverTerms, why: String) -> ActFailure {
-    match hold.release(source, Instant::now() + terms.pause_max).await {
+/// Undoes the pause, the only change so far.
+async fn end_pause(
+    source: &Connection,
+    pause: &WritePause,
+    terms: &HandoverTerms,
+    why: String,
+) -> ActFailure {
+    match pause.end(source, Instant::now() + terms.pause_max).await {
         Ok(()) => ActFailure::Undone { why },
         Err(failure) => failure,
     }
 }
 
-/// The source was demoted, and the target surely not promoted.
+/// Promotes the source again. Only if the target was certainly not promoted.
 async fn undo(source: &Connection, terms: &HandoverTerms, why: String) -> ActFailure {
     match promote(source, Instant::now() + terms.pause_max).await {
         Ok(_) => ActFailure::Undone { why },
@@ -318,12 +333,12 @@ async fn undo(source: &Connection, terms: &HandoverTerms, why: String) -> ActFai
     }
 }
 
-struct Watch {
+struct Stopwatch {
     last: Instant,
     steps: Vec<StepTime>,
 }
 
-impl Watch {
+impl Stopwatch {
     fn lap(&mut self, step: &'static str) {
         let now = Instant::now();
         self.steps.push(StepTime { step, took_us: micros(now - self.last) });

@@ -1,23 +1,23 @@
-//! One function per action. Each does what it is told on the connection that it is given, and tells what came
-//! of it. None chooses a target, retries, or goes on after its deadline.
+//! One function per action. Each sends one action on the given connection and returns its outcome. None
+//! chooses a target, retries, or sends a command after its deadline.
 //!
-//! **Preconditions.** A plan says what must still hold (run id, role) when an action arrives. Redis cannot
-//! make a transaction depend on anything but watched keys, so the check is the *connection*: its number
-//! belongs to the run id that it reported, and a process that restarts takes its connections with it. Within
-//! the connection each action checks again, in the same round trip:
+//! **Preconditions.** A plan states what must still hold (run id, role) when an action arrives. A Redis
+//! transaction can depend on nothing but watched keys, so the check is the *connection*: its number belongs
+//! to the run id that it reported, and the connections of a process end with it. On the connection each
+//! action checks again, in the same round trip:
 //!
-//! | action | sent | what tells that it was right |
+//! | action | sent | confirmed by |
 //! |--|--|--|
-//! | promote | `MULTI` `ROLE` `REPLICAOF NO ONE` `ROLE` `EXEC` | the second ROLE says master; the first tells what it was |
-//! | follow | `MULTI` `ROLE` `REPLICAOF host port` `ROLE` `EXEC` | the second ROLE names the new master; the first says whether clients must go |
-//! | handover | see `handover` | every ROLE stands in the transaction that changes it, offsets compared in between |
+//! | promote | `MULTI` `ROLE` `REPLICAOF NO ONE` `ROLE` `EXEC` | second ROLE: master; the first is the former role |
+//! | follow | `MULTI` `ROLE` `REPLICAOF host port` `ROLE` `EXEC` | second ROLE: the new master; first: was it one |
+//! | handover | see `handover` | a ROLE in each transaction, offsets compared in between |
 //! | fence, unfence | `ROLE` `CLIENT PAUSE ms WRITE`, `CLIENT UNPAUSE` | OK; the pause ends by itself |
-//! | kick clients | `CLIENT KILL TYPE normal`, `… pubsub` | the number of killed clients; outside of any transaction |
+//! | kick clients | `CLIENT KILL TYPE normal`, `… pubsub` | number of killed clients; outside of transactions |
 //! | configure | `CONFIG SET` `CONFIG GET` | the value read back |
 //!
-//! Nothing else may stand in those transactions: one command that an ACL denies aborts all of them
-//! (EXECABORT), and a missing right to kill clients must never stop a promotion. A target that is already as
-//! wanted is a success.
+//! No other command may be in those transactions: one command that an ACL denies aborts all of them
+//! (EXECABORT), and a missing right to kill clients must never stop a promotion. A target that is in the
+//! wanted state already is a success.
 //!
 //! **Doubt.** An action that was sent and not answered may have happened, or may still happen:
 //! [`ActFailure::InDoubt`].
@@ -47,54 +47,54 @@ use std::time::Instant;
 /// Why an action did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActFailure {
-    /// Nothing was sent, because the connection that proves whom we talk to had ended.
-    #[error("{step}: not sent: its connection had ended")]
+    /// Nothing was sent: the connection, which proves the run id, had ended.
+    #[error("{step}: not sent: the connection had ended")]
     Gone {
-        /// What was to be sent.
+        /// The step.
         step: &'static str,
     },
-    /// What must hold does not. Nothing was changed.
+    /// A precondition does not hold. Nothing was changed.
     #[error("{step}: not done: {why}")]
     Precondition {
-        /// What was to be done.
+        /// The step.
         step: &'static str,
-        /// What stands against it.
+        /// The precondition.
         why: String,
     },
-    /// The server said no. It changed nothing.
+    /// The server replied with an error. It changed nothing.
     #[error("{step}: refused: {reply}")]
     Refused {
-        /// What was sent.
+        /// The step.
         step: &'static str,
         /// The error reply.
         reply: String,
     },
-    /// The server took it, and then says otherwise: somebody else is at work, or it is no server of this
-    /// kind.
+    /// The server accepted the command, but then reports another state: another program acts on it, or it is
+    /// no server of this kind.
     #[error("{step}: not confirmed: {why}")]
     Unconfirmed {
-        /// What was done.
+        /// The step.
         step: &'static str,
-        /// What it says.
+        /// The state that it reports.
         why: String,
     },
-    /// A handover that was begun and taken back: the old master is master again and takes writes.
+    /// A handover was begun and undone: the old master is master again and accepts writes.
     #[error("handover undone: {why}")]
     Undone {
-        /// What stopped it.
+        /// The cause.
         why: String,
     },
-    /// Sent, and not answered: it may have happened, or may still happen.
+    /// Sent and not answered: it may have happened, or may still happen.
     #[error("{step}: in doubt: {why}")]
     InDoubt {
-        /// What was sent.
+        /// The step.
         step: &'static str,
-        /// How the answer failed to come.
+        /// Why there is no answer.
         why: String,
     },
 }
 
-/// Asks, and turns a missing answer into the failure of `step`.
+/// Sends the commands as one pipeline. A missing answer is a failure of `step`.
 async fn ask(
     connection: &Connection,
     step: &'static str,
@@ -107,7 +107,7 @@ async fn ask(
     })
 }
 
-/// The first error among replies that should all be good.
+/// Ok if no reply is an error, else the first error.
 fn all_good(step: &'static str, replies: &[Value]) -> Result<(), ActFailure> {
     match replies.iter().find_map(error_text) {
         Some(reply) => Err(ActFailure::Refused { step, reply }),
@@ -115,7 +115,7 @@ fn all_good(step: &'static str, replies: &[Value]) -> Result<(), ActFailure> {
     }
 }
 
-/// `commands` within MULTI and EXEC, in one round trip. Returns their results, one each.
+/// Sends `commands` within MULTI and EXEC, in one round trip. Returns one result per command.
 async fn transact(
     connection: &Connection,
     step: &'static str,
@@ -126,8 +126,8 @@ async fn transact(
         [&["MULTI"][..]].into_iter().chain(commands.iter().copied()).chain([&["EXEC"][..]]).collect();
     let mut replies = ask(connection, step, &whole, deadline).await?;
     match replies.pop() {
-        // What was queued says why EXEC was refused ("EXECABORT" does not), so the first error is the telling
-        // one.
+        // The reply to a queued command has the reason for EXECABORT, which EXEC's own reply does not have:
+        // so the first error counts.
         Some(Value::Array(results)) if results.len() == commands.len() => Ok(results),
         Some(refused @ Value::ServerError(_)) => {
             all_good(step, &replies)?;

@@ -1,4 +1,4 @@
-//! REPLICAOF NO ONE.
+//! REPLICAOF NO ONE, confirmed by ROLE in the same transaction.
 
 use super::role::Role;
 use super::{ActFailure, all_good, transact};
@@ -8,16 +8,16 @@ use std::time::Instant;
 /// A confirmed promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promoted {
-    /// What it was right before. A master: nothing had to be done.
+    /// The role right before. A master: nothing had to be done.
     pub was: Role,
-    /// Its offset right after, which the new history starts from.
+    /// Its offset right after, where the new history starts.
     pub offset: u64,
 }
 
 /// Makes a server a master and confirms it.
 ///
 /// # Errors
-/// [`ActFailure`]; also when the server took the command and still says that it is no master.
+/// [`ActFailure`]; also if the server accepts the command but does not report role master.
 pub async fn promote(connection: &Connection, deadline: Instant) -> Result<Promoted, ActFailure> {
     const STEP: &str = "promote";
     let results =
@@ -28,8 +28,8 @@ pub async fn promote(connection: &Connection, deadline: Instant) -> Result<Promo
         (_, is) => Err(ActFailure::Unconfirmed {
             step: STEP,
             why: format!(
-                "it still says that it is {}",
-                is.map_or("no replication server".into(), |role| role.to_string())
+                "after REPLICAOF NO ONE it reports {}",
+                is.map_or("neither master nor replica".into(), |role| role.to_string())
             ),
         }),
     }

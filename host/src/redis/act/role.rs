@@ -1,28 +1,28 @@
-//! What ROLE says. Parses; never asks.
+//! The reply to ROLE. Parses; must not send a command.
 
 use redis::Value;
 
-/// A server's role at the moment of one command, as it stands within a transaction.
+/// A server's role at the moment of one ROLE command, which may be inside a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It takes writes.
+    /// It accepts writes.
     Master {
         /// Bytes of its replication stream.
         offset: u64,
     },
-    /// It follows another.
+    /// It follows another server.
     Replica {
-        /// Whom, as it was told.
+        /// Host of its master, as given to REPLICAOF.
         host: String,
-        /// The port there.
+        /// Port of its master.
         port: u16,
-        /// Bytes processed. None while its link is down.
+        /// Processed bytes of the stream. None while its link is down.
         offset: Option<u64>,
     },
 }
 
 impl Role {
-    /// None for a sentinel's reply and for anything unexpected.
+    /// None for a Sentinel's reply and for any other.
     pub(super) fn parse(value: &Value) -> Option<Self> {
         let Value::Array(items) = value else { return None };
         match (text(items.first()?)?.as_str(), items.as_slice()) {
@@ -43,9 +43,9 @@ impl std::fmt::Display for Role {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Master { offset } => write!(f, "master at offset {offset}"),
-            // While its link is down ROLE says -1, whatever it has.
+            // While the link is down, ROLE reports offset -1.
             Self::Replica { host, port, offset: None } => {
-                write!(f, "replica of {host} port {port}, unlinked")
+                write!(f, "replica of {host} port {port}, link down")
             }
             Self::Replica { host, port, offset: Some(offset) } => {
                 write!(f, "replica of {host} port {port} at offset {offset}")
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn masters_and_replicas_are_told_apart() {
+    fn masters_and_replicas_are_distinguished() {
         assert_eq!(
             parsed(b"*3\r\n$6\r\nmaster\r\n:3129659\r\n*0\r\n"),
             Some(Role::Master { offset: 3_129_659 })
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn sentinels_errors_and_nonsense_have_no_role() {
+    fn sentinels_errors_and_other_replies_have_no_role() {
         for resp in
             ["*2\r\n$8\r\nsentinel\r\n*0\r\n", "-ERR no\r\n", "*0\r\n", "*1\r\n$6\r\nmaster\r\n", "+OK\r\n"]
         {

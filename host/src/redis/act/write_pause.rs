@@ -1,5 +1,5 @@
-//! How a handover holds the writes of its source: with a pause that ends by itself, or before Redis 6.2 with
-//! min-replicas-to-write, which does not, so that its former value travels along to be put back.
+//! How a handover pauses the writes of its source: with CLIENT PAUSE … WRITE, which ends by itself; before
+//! Redis 6.2 with min-replicas-to-write, which does not, so the former value is kept and restored.
 
 use super::role::text;
 use super::{ActFailure, all_good, ask};
@@ -9,25 +9,24 @@ use crate::redis::probe::{error_kind, error_text};
 use redis::Value;
 use std::time::{Duration, Instant};
 
-/// More replicas than anybody has. Found as a former value, it was left by a handover that died: it is put
-/// back to 0.
+/// More replicas than any group has. If it is found as the former value, an interrupted handover left it, and
+/// 0 is restored.
 const UNREACHABLE_REPLICAS: &str = "1000000";
 
-/// The writes of a master are held.
+/// A pause of a master's writes.
 pub(super) enum WritePause {
-    /// CLIENT PAUSE … WRITE: writers wait.
+    /// CLIENT PAUSE … WRITE: writes wait.
     Pause,
-    /// min-replicas-to-write beyond reach: writers get NOREPLICAS. Its former value.
+    /// An unreachable min-replicas-to-write: writes get NOREPLICAS. Holds the former value.
     MinReplicas(String),
 }
 
 impl WritePause {
-    /// Holds the writes and, in the same round trip, reads INFO replication: no write can be behind what it
-    /// says.
+    /// Pauses writes and reads INFO replication in the same round trip: no write can follow the offset in it.
     ///
     /// # Errors
-    /// [`ActFailure`]. `InDoubt`: writes may be held.
-    pub(super) async fn take(
+    /// [`ActFailure`]. `InDoubt`: writes may be paused.
+    pub(super) async fn begin(
         source: &Connection,
         at_most: Duration,
         deadline: Instant,
@@ -43,20 +42,20 @@ impl WritePause {
         .await?;
         match error_text(&replies[0]) {
             None => Ok((Self::Pause, replies.swap_remove(1))),
-            // Before 6.2 the fourth word is a syntax error: nothing is paused.
+            // Before 6.2 the fourth word is a syntax error, and nothing is paused.
             Some(reply) if error_kind(&reply) == FailureKind::ErrorReply && reply.starts_with("ERR ") => {
-                Self::take_without_pause(source, at_most, deadline).await
+                Self::begin_by_min_replicas(source, at_most, deadline).await
             }
             Some(reply) => Err(ActFailure::Refused { step: STEP, reply }),
         }
     }
 
-    async fn take_without_pause(
+    async fn begin_by_min_replicas(
         source: &Connection,
         at_most: Duration,
         deadline: Instant,
     ) -> Result<(Self, Value), ActFailure> {
-        const STEP: &str = "hold writes by min-replicas-to-write";
+        const STEP: &str = "pause writes by min-replicas-to-write";
         let now = ask(
             source,
             STEP,
@@ -70,55 +69,54 @@ impl WritePause {
         let (Some(former), Some(lag)) = (value(&now[0]), value(&now[1])) else {
             return Err(ActFailure::Precondition {
                 step: STEP,
-                why: "it has no min-replicas-to-write".into(),
+                why: "the server has no directive min-replicas-to-write".into(),
             });
         };
         let former = if former == UNREACHABLE_REPLICAS { "0".into() } else { former };
-        // A lag of 0 switches the check off. 10 is Redis' default, and harmless to leave: it needs the other
-        // one to bite.
+        // A lag of 0 disables the check. 10 is Redis' default, and has no effect once min-replicas-to-write
+        // is restored to 0.
         let lag = if lag == "0" { "10" } else { &lag };
         let set = [
             &["CONFIG", "SET", "min-replicas-max-lag", lag][..],
             &["CONFIG", "SET", "min-replicas-to-write", UNREACHABLE_REPLICAS],
             &["INFO", "replication"],
         ];
-        let hold = Self::MinReplicas(former);
+        let pause = Self::MinReplicas(former);
         match ask(source, STEP, &set, deadline)
             .await
             .and_then(|replies| all_good(STEP, &replies).map(|()| replies))
         {
-            Ok(mut replies) => Ok((hold, replies.swap_remove(2))),
+            Ok(mut replies) => Ok((pause, replies.swap_remove(2))),
             Err(failure) => {
-                hold.release(source, Instant::now() + at_most).await?;
+                pause.end(source, Instant::now() + at_most).await?;
                 Err(failure)
             }
         }
     }
 
-    /// The command that lets writes through again.
-    pub(super) fn end(&self) -> Vec<&str> {
+    /// The command that ends the pause.
+    pub(super) fn end_command(&self) -> Vec<&str> {
         match self {
             Self::Pause => vec!["CLIENT", "UNPAUSE"],
             Self::MinReplicas(former) => vec!["CONFIG", "SET", "min-replicas-to-write", former],
         }
     }
 
-    /// Lets writes through again, on a master whose role did not change. A pause that cannot be ended ends by
-    /// itself.
+    /// Ends the pause of a master that keeps its role. A CLIENT PAUSE that cannot be ended expires.
     ///
     /// # Errors
-    /// When min-replicas-to-write could not be put back: a person must.
-    pub(super) async fn release(&self, source: &Connection, deadline: Instant) -> Result<(), ActFailure> {
-        const STEP: &str = "let writes through";
-        let released =
-            ask(source, STEP, &[&self.end()], deadline).await.and_then(|replies| all_good(STEP, &replies));
+    /// If min-replicas-to-write could not be restored: the user must do it.
+    pub(super) async fn end(&self, source: &Connection, deadline: Instant) -> Result<(), ActFailure> {
+        const STEP: &str = "end the write pause";
+        let ended = ask(source, STEP, &[&self.end_command()], deadline)
+            .await
+            .and_then(|replies| all_good(STEP, &replies));
         match self {
             Self::Pause => Ok(()),
-            Self::MinReplicas(former) => released.map_err(|failure| ActFailure::InDoubt {
+            Self::MinReplicas(former) => ended.map_err(|failure| ActFailure::InDoubt {
                 step: STEP,
                 why: format!(
-                    "{failure}; until min-replicas-to-write is set back to {former} the master may refuse \
-                     writes"
+                    "{failure}; the master may refuse writes: run CONFIG SET min-replicas-to-write {former}"
                 ),
             }),
         }
