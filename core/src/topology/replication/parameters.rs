@@ -1,5 +1,5 @@
-//! What a user may set: `observation.parameters`. Name, type, default, bound and sentence of each parameter stand
-//! once, in the table below, from which come the struct, the JSON Schema and the reading.
+//! What a user may set: `observation.parameters`. Name, type, default, bound and sentence of each parameter
+//! stand once, in the table below, from which come the struct, the JSON Schema and the reading.
 
 use crate::json::{self, Json};
 
@@ -26,7 +26,7 @@ macro_rules! parameters {
                     self.$name = Setting::read(value, BOUND).ok_or_else(|| BOUND.expected(name))?;
                     return Ok(());
                 })*
-                Err(format!("there is no {name}; there are {}", listed(NAMES)))
+                Err(format!("{name} is no parameter; the parameters are {}", listed(NAMES)))
             }
 
             /// A row of the schema for each.
@@ -43,11 +43,14 @@ macro_rules! parameters {
 
 parameters! {
     order: Order = Order::DataFirst, Bound::OneOf(ORDERS),
-        "data-first: the most advanced replica takes over, and hands over to a better priority. priority-first: priority, then offset.";
+        "data-first: the most advanced replica takes over, and hands over to a better \
+         priority. priority-first: priority, then offset.";
     discard: Vec<String> = Vec::new(), Bound::Ids,
-        "ids of members whose own data may be thrown away, although nothing proves that it is a copy or a surplus";
+        "ids of members whose own data may be thrown away, although nothing proves that it is a \
+         copy or a surplus";
     bootstrap_wait_s: u64 = 10, Bound::Whole { min: 0, max: u64::MAX },
-        "seconds, of the youngest member's uptime, that a group without a record waits for its desired members";
+        "seconds, of the youngest member's uptime, that a group without a record waits for its \
+         desired members";
     lag_max_bytes: u64 = 10 << 20, Bound::Whole { min: 0, max: u64::MAX },
         "a replica further behind than this is not in sync";
     pause_max_ms: u32 = 1000, Bound::Whole { min: 1, max: 60_000 },
@@ -221,7 +224,8 @@ mod tests {
         let error = Parameters::parse(r#"{"ordr": "data-first"}"#).expect_err("a typing error");
         assert_eq!(
             error,
-            "there is no ordr; there are order, discard, bootstrap_wait_s, lag_max_bytes and pause_max_ms"
+            "ordr is no parameter; the parameters are order, discard, bootstrap_wait_s, lag_max_bytes and \
+             pause_max_ms"
         );
     }
 
