@@ -63,7 +63,7 @@ pub fn life(instance: &Instance, replies: Replies, hang_limit_us: u64) -> Life {
         && !is_there
         && !pod.running
     {
-        return Life::Gone(Gone { since_us: None, proof: "its container does not run".into() });
+        return Life::Gone(Gone { since_us: None, proof: "its container is not running".into() });
     }
     match link.state {
         LinkState::Loading => return Life::Occupied("LOADING"),
@@ -93,7 +93,7 @@ fn refused(instance: &Instance) -> Option<Gone> {
     let refusals = link.refusals.as_ref()?;
     let streak_us = refusals.first_age_us.saturating_sub(refusals.last_age_us);
     let proof = match link.closed_age_us {
-        Some(closed) => format!("its connection ended {} ago and a fresh one was refused", duration(closed)),
+        Some(closed) => format!("its connection ended {} ago and a new one was refused", duration(closed)),
         None if refusals.count >= 2 && streak_us >= REFUSALS_APART_US => {
             format!("{} connections were refused over {}", refusals.count, duration(streak_us))
         }

@@ -7,6 +7,7 @@
 //! observed.rs    reading an Observation: replies, ids, sorting
 //! health.rs      one instance: alive, suspect, silent, dead, each with its proof
 //! places.rs      which instance an address means
+//! json.rs        JSON text to values
 //! reason.rs      what a reason is
 //! rules.rs       what a rule is: the first that applies decides
 //! topology/      the course of a decision, and a folder for each topology
@@ -23,6 +24,7 @@ pub mod topology;
 mod arena;
 mod component;
 mod health;
+mod json;
 mod observed;
 mod places;
 mod rules;

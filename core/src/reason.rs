@@ -1,5 +1,6 @@
-//! What a reason is, and the reasons that every topology shares. A decision has one reason; metrics, conditions
-//! and logs carry its name. A topology documents its own in its `reasons.rs`, with the macro of this file.
+//! What a reason is, and the reasons that every topology shares. A decision has one reason; metrics,
+//! conditions and logs carry its name. A topology documents its own in its `reasons.rs`, with the macro of
+//! this file.
 
 use crate::contract::{Progress, Verdict};
 
@@ -12,8 +13,8 @@ pub struct Reason {
     pub verdicts: &'static str,
     /// What holds when it is given, and the way out where there is one.
     pub why: &'static str,
-    /// A wait with this reason ends by itself and was asked for: by a first start, a new replica, a person, or
-    /// Redis.
+    /// A wait with this reason ends by itself and was asked for: by a first start, a new replica, a person,
+    /// or Redis.
     pub is_planned: bool,
 }
 
@@ -59,7 +60,10 @@ macro_rules! is_planned {
 pub(crate) use {is_planned, reasons};
 
 reasons! {
-    INVALID_OBSERVATION "invalid-observation" "refuse" "An id is empty or stands twice: the host is at fault.",
-    INVALID_PARAMETERS "invalid-parameters" "refuse" "The parameters do not fit the schema; the explanation says where.",
-    UNSUPPORTED_TOPOLOGY "unsupported-topology" "refuse" "This policy decides for replication only.",
+    INVALID_OBSERVATION "invalid-observation" "refuse"
+        "An id is empty or occurs twice: the host is at fault.",
+    INVALID_PARAMETERS "invalid-parameters" "refuse"
+        "The parameters do not fit the schema; the explanation says where.",
+    UNSUPPORTED_TOPOLOGY "unsupported-topology" "refuse"
+        "This policy decides for replication only.",
 }

@@ -90,7 +90,7 @@ pub fn decide<T: Topology>(observation: &Observation) -> Decision {
     let parameters = match T::parameters(&observation.parameters) {
         Ok(parameters) => parameters,
         Err(error) => {
-            let text = format!("the parameters are wrong: {error}");
+            let text = format!("the parameters are not valid: {error}");
             return refuse::<T>(observation, INVALID_PARAMETERS, text);
         }
     };

@@ -5,8 +5,8 @@ use super::view::{Follows, Member, View};
 use crate::facts::Relation;
 use crate::health::Life;
 
-/// Whether a member that answers as a master may be the group's. One that is still loading is none; nor is one
-/// that lacks what its group has.
+/// Whether a member that answers as a master may be the group's. One that is still loading is none; nor is
+/// one that lacks what its group has.
 pub fn is_valid_claim(view: &View, index: usize) -> bool {
     !view.members[index].is_loading()
         && amnesia_witness(view, index).is_none()
@@ -25,9 +25,9 @@ pub fn is_valid_claim(view: &View, index: usize) -> bool {
 /// 3. The links of the replicas broke. They connect to the same address and ask for A from offset 901.
 /// 4. redis-1 does not know A and sends a full copy, of nothing. Both replicas drop the 1000 keys first.
 ///
-/// Between 2 and 4 the replicas still have the data, and one of them must become master. A count of keys is no
-/// proof by itself, because a master expires and evicts: it counts between unrelated histories only, and only
-/// with a second sign of a restart. Which one, depends on the record ([`testifies`]).
+/// Between 2 and 4 the replicas still have the data, and one of them must become master. A count of keys is
+/// no proof by itself, because a master expires and evicts: it counts between unrelated histories only, and
+/// only with a second sign of a restart. Which one, depends on the record ([`testifies`]).
 pub fn amnesia_witness(view: &View, index: usize) -> Option<usize> {
     let master = &view.members[index];
     // What loads has not lost anything yet; and a process that is on record, or may be, did not restart.
@@ -94,8 +94,8 @@ fn testifies(view: &View, witness: usize, master: usize) -> bool {
     }
 }
 
-/// The master's process is younger than the replica's broken link. Both ages are whole seconds, so two of them
-/// may be rounding.
+/// The master's process is younger than the replica's broken link. Both ages are whole seconds, so two of
+/// them may be rounding.
 fn broke_at_restart(replica: &Member, master: &Member) -> bool {
     let ages = master.server.uptime_s.zip(replica.replication.link_down_s);
     ages.is_some_and(|(uptime_s, down_s)| uptime_s <= down_s.saturating_add(2))
@@ -131,8 +131,8 @@ fn is_outdated(view: &View, index: usize) -> bool {
 /// A master that is not the group's, although no other answers. Why its claim must not be accepted:
 ///
 /// 1. redis-1 is master on record; redis-2 is its replica with all data.
-/// 2. redis-3 starts with another file, or another group's server got its address: it answers as a master of a
-///    history that no member shares.
+/// 2. redis-3 starts with another file, or another group's server got its address: it answers as a master of
+///    a history that no member shares.
 /// 3. redis-1 falls silent. redis-3 is the only master that answers.
 /// 4. If it counted as master, redis-2 would be pointed to it and drop the data.
 ///

@@ -1,5 +1,5 @@
-//! What following a master would cost a member: a replica drops whatever its master does not have. A member is
-//! pointed to a master only if that loses nothing, or a surplus that is proven to be one.
+//! What following a master would cost a member: a replica drops whatever its master does not have. A member
+//! is pointed to a master only if that loses nothing, or a surplus that is proven to be one.
 
 use super::view::{Follows, Member, View};
 use crate::contract::Evidence;
@@ -28,8 +28,8 @@ pub enum Discard {
 /// 5. the histories are unrelated, and the follower lost the role by a recorded failover, or is a copy that
 ///    restarted with AOF and has no more than the master.
 ///
-/// Everything else may be the only copy. A former master that is ahead in the same history (3, but no replica)
-/// has writes that it alone accepted: a person must decide about them.
+/// Everything else may be the only copy. A former master that is ahead in the same history (3, but no
+/// replica) has writes that it alone accepted: a person must decide about them.
 pub fn discarded_by_following(view: &View, follower: usize, master: usize) -> Discard {
     let (member, right) = (&view.members[follower], &view.members[master]);
     if member.keys == Some(0) {
@@ -56,7 +56,7 @@ pub fn discarded_by_following(view: &View, follower: usize, master: usize) -> Di
             }
         }
         Relation::Ahead(own) if !is_provable_fork(member, right) => Discard::Unproven(format!(
-            "{} is {own} bytes ahead of {}, which never had the place where the two part",
+            "{} is {own} bytes ahead of {}, and where the two histories part is not proven",
             view.id(follower),
             view.id(master)
         )),
@@ -92,9 +92,9 @@ fn is_same_stream(view: &View, one: usize, other: usize) -> bool {
     replid(one) == replid(other)
 }
 
-/// The record says that it lost the role: what it has of its own was given up by that failover, or lost in its
-/// restart. Not so if it has more than the master all the same and was not dead then: it restarted with a file
-/// that the failover did not count on.
+/// The record says that it lost the role: what it has of its own was given up by that failover, or lost in
+/// its restart. Not so if it has more than the master all the same and was not dead then: it restarted with a
+/// file that the failover did not count on.
 fn had_the_role(view: &View, index: usize, master: usize) -> bool {
     let (member, right) = (&view.members[index], &view.members[master]);
     let has_no_more = member.keys.is_some() && member.keys <= right.keys;
@@ -110,10 +110,10 @@ fn had_the_role(view: &View, index: usize, master: usize) -> bool {
     lost_the_role || restarted && has_no_more
 }
 
-/// After a restart with AOF a copy has a history of its own. What sets it apart from a stranger: it is a replica whose
-/// link is down, and of no server outside of the group, or it is a Pod that started since the record was made;
-/// it received nothing since, or its master is the one on record; and it has no more data than the master, so it
-/// is not the only complete copy.
+/// After a restart with AOF a copy has a history of its own. What sets it apart from a stranger: it is a
+/// replica whose link is down, and of no server outside of the group, or it is a Pod that started since the
+/// record was made; it received nothing since, or its master is the one on record; and it has no more data
+/// than the master, so it is not the only complete copy.
 fn is_restarted_copy(view: &View, follower: usize, master: usize) -> bool {
     let member = &view.members[follower];
     let started_since =

@@ -36,9 +36,9 @@ pub fn hears_by_another_name(view: &View, index: usize) -> Option<usize> {
     view.answering().find(|(_, member)| hears(member)).map(|(witness, _)| witness)
 }
 
-/// For how long a replica surely heard nothing from its master: by its own count of whole seconds, of which up
-/// to one may be rounding, or because its offset stood still between two samples. Without limit for a link that
-/// is down.
+/// For how long a replica surely heard nothing from its master: by its own count of whole seconds, of which
+/// up to one may be rounding, or because its offset stood still between two samples. Without limit for a link
+/// that is down.
 pub fn unheard_us(replica: &Member) -> u64 {
     if replica.replication.link_up == Some(false) {
         return u64::MAX;
@@ -68,7 +68,7 @@ pub fn unacknowledged_us(replica: &Member) -> u64 {
 pub fn still_heard(view: &View, witness: usize, id: &str) -> Proof {
     Proof::Pending {
         reason: MASTER_STILL_HEARD,
-        text: format!("{id} cannot be reached from here, and {} still hears it", view.id(witness)),
+        text: format!("the operator cannot reach {id}, but {} still receives from it", view.id(witness)),
         // The link of a dead master goes down within milliseconds (measured: 0.7 ms after the host's own end
         // of file).
         next_look_us: view

@@ -13,8 +13,8 @@ use std::cmp::Reverse;
 /// 2. The record names a member that is gone, or replicas follow a place where no member is any more: an
 ///    orchestrator gives new addresses to new Pods, so that place was the master's. Without a record such a
 ///    place can be anywhere, so a majority must show it.
-/// 3. A replica follows a server outside, otherwise: external. A list of addresses keeps them, and a link that
-///    is up shows that the server exists.
+/// 3. A replica follows a server outside, otherwise: external. A list of addresses keeps them, and a link
+///    that is up shows that the server exists.
 /// 4. The members follow each other in a ring: lost.
 /// 5. None of these: vacant.
 pub fn holder(view: &View) -> Mastership {

@@ -22,8 +22,10 @@ pub fn not_in_sync(view: &View, index: usize, master: usize) -> Option<String> {
     }
     match row(index, right) {
         Some(row) if row.online && row.lag_s.is_none_or(|lag_s| lag_s <= LAG_MAX_S) => {}
-        Some(row) if row.online => return Some("it has acknowledged nothing for too long".into()),
-        Some(_) | None => return Some("its master does not say that the stream flows".into()),
+        Some(row) if row.online => {
+            return Some(format!("it has not acknowledged for more than {LAG_MAX_S} s"));
+        }
+        Some(_) | None => return Some("its master does not list it as online".into()),
     }
     match lag_bytes(replica, right) {
         Some(lag) if lag > view.parameters.lag_max_bytes => Some(format!("it is {lag} bytes behind")),
@@ -42,8 +44,8 @@ pub fn lag_bytes(replica: &Member, master: &Member) -> Option<u64> {
 /// count for Redis either.
 const LAG_MAX_S: u64 = 10;
 
-/// Its master's row of it. Behind address translation no row has an address that is known here: then a row that
-/// is online and of no other member counts.
+/// Its master's row of it. Behind address translation no row has an address that is known here: then a row
+/// that is online and of no other member counts.
 fn row<'a>(index: usize, master: &'a Member) -> Option<&'a AttachedReplica> {
     let first = master.rows.partition_point(|row| row.owner < Some(index));
     let attached = |row: &Row| &master.replication.attached[row.row];

@@ -62,7 +62,8 @@ ineligible! {
     NoReply "no-reply" stays
         "It does not answer." "See its Pod: kubectl describe pod.",
     NotAReplica "not-a-replica" stays
-        "It answers, and not as a replica." "The operator points it to the master, unless its data is no copy.",
+        "It answers, and not as a replica."
+        "The operator points it to the master, unless its data is no copy.",
     PriorityZero "priority-zero" stays
         "Its replica-priority is 0, which means never." "Set another in spec.config.",
     PriorityUnknown "priority-unknown" stays
@@ -78,7 +79,8 @@ ineligible! {
     RunIdUnknown "run-id-unknown" passes
         "Its run id is not known yet." "The next round of probes brings it.",
     HistoryUnknown "history-unknown" passes
-        "It has never been in sync with a master, so it has no data to take over with." "Its first sync ends it.",
+        "It has never been in sync with a master, so it has no data to take over with."
+        "Its first sync ends it.",
     ForeignHistory "foreign-history" stays
         "Its data is no copy of the group's."
         "It will follow the master, or a person must decide about its data.",

@@ -43,10 +43,11 @@ fn held(view: &View, master: usize) -> Mastership {
     predecessor(view, master).and_then(unproven).map_or(Mastership::Held(master), Mastership::Lost)
 }
 
-/// A possible earlier master, whose loss must be proven before `master` is accepted: the one on record, unless
-/// its replicas left it for `master`; else one that a replica still reports link up to. Without this a replica
-/// that was promoted by mistake would be accepted while the master on record still takes writes. Skipped where
-/// `master` is itself on record and the other one is silent: a link to a process that hangs stays up for long.
+/// A possible earlier master, whose loss must be proven before `master` is accepted: the one on record,
+/// unless its replicas left it for `master`; else one that a replica still reports link up to. Without this a
+/// replica that was promoted by mistake would be accepted while the master on record still takes writes.
+/// Skipped where `master` is itself on record and the other one is silent: a link to a process that hangs
+/// stays up for long.
 fn predecessor(view: &View, master: usize) -> Option<usize> {
     let is_settled =
         |index: usize| view.is_recorded(master) && matches!(view.life(index), Life::Silent { .. });

@@ -1,7 +1,7 @@
-//! What a user may set: `observation.parameters`. Name, type, default, bound and sentence of each parameter stand
-//! once, in the table below, from which come the struct, the JSON Schema and the reading.
+//! What a user may set: `observation.parameters`. Name, type, default, bound and sentence of each parameter
+//! stand once, in the table below, from which come the struct, the JSON Schema and the reading.
 
-use serde_json::{Map, Value};
+use crate::json::{self, Json};
 
 macro_rules! parameters {
     ($($name:ident: $type:ty = $default:expr, $bound:expr, $sentence:literal;)*) => {
@@ -20,13 +20,13 @@ macro_rules! parameters {
         const NAMES: &[&str] = &[$(stringify!($name)),*];
 
         impl Parameters {
-            fn set(&mut self, name: &str, value: &Value) -> Result<(), String> {
+            fn set(&mut self, name: &str, value: Json) -> Result<(), String> {
                 $(if name == stringify!($name) {
                     const BOUND: Bound = $bound;
                     self.$name = Setting::read(value, BOUND).ok_or_else(|| BOUND.expected(name))?;
                     return Ok(());
                 })*
-                Err(format!("there is no {name}; there are {}", listed(NAMES)))
+                Err(format!("{name} is no parameter; the parameters are {}", listed(NAMES)))
             }
 
             /// A row of the schema for each.
@@ -43,11 +43,14 @@ macro_rules! parameters {
 
 parameters! {
     order: Order = Order::DataFirst, Bound::OneOf(ORDERS),
-        "data-first: the most advanced replica takes over, and hands over to a better priority. priority-first: priority, then offset.";
+        "data-first: the most advanced replica takes over, and hands over to a better \
+         priority. priority-first: priority, then offset.";
     discard: Vec<String> = Vec::new(), Bound::Ids,
-        "ids of members whose own data may be thrown away, although nothing proves that it is a copy or a surplus";
+        "ids of members whose own data may be thrown away, although nothing proves that it is a \
+         copy or a surplus";
     bootstrap_wait_s: u64 = 10, Bound::Whole { min: 0, max: u64::MAX },
-        "seconds, of the youngest member's uptime, that a group without a record waits for its desired members";
+        "seconds, of the youngest member's uptime, that a group without a record waits for its \
+         desired members";
     lag_max_bytes: u64 = 10 << 20, Bound::Whole { min: 0, max: u64::MAX },
         "a replica further behind than this is not in sync";
     pause_max_ms: u32 = 1000, Bound::Whole { min: 1, max: 60_000 },
@@ -64,12 +67,17 @@ impl Parameters {
         if text.trim().is_empty() {
             return Ok(parameters);
         }
-        let rows: Map<String, Value> =
-            serde_json::from_str(text).map_err(|error| format!("expected a JSON object: {error}"))?;
-        for (name, value) in &rows {
-            parameters.set(name, value)?;
+        match json::parse(text).map_err(|error| format!("expected a JSON object: {error}"))? {
+            Json::Object(rows) => {
+                for (name, value) in rows {
+                    parameters.set(&name, value)?;
+                }
+                Ok(parameters)
+            }
+            Json::Number(_) | Json::Text(_) | Json::List(_) | Json::Other => {
+                Err("expected a JSON object".into())
+            }
         }
-        Ok(parameters)
     }
 
     /// Their JSON Schema.
@@ -133,17 +141,20 @@ impl Bound {
 /// A type that a parameter may have.
 trait Setting: Sized {
     /// None: the value is not within the bound, or of another kind.
-    fn read(value: &Value, bound: Bound) -> Option<Self>;
+    fn read(value: Json, bound: Bound) -> Option<Self>;
 
     /// As JSON text.
     fn json(&self) -> String;
 }
 
 impl Setting for u64 {
-    fn read(value: &Value, bound: Bound) -> Option<Self> {
-        match bound {
-            Bound::Whole { min, max } => value.as_u64().filter(|number| (min..=max).contains(number)),
-            Bound::OneOf(_) | Bound::Ids => None,
+    fn read(value: Json, bound: Bound) -> Option<Self> {
+        match (value, bound) {
+            (Json::Number(number), Bound::Whole { min, max }) => {
+                Some(number).filter(|number| (min..=max).contains(number))
+            }
+            (Json::Number(_), Bound::OneOf(_) | Bound::Ids)
+            | (Json::Text(_) | Json::List(_) | Json::Object(_) | Json::Other, _) => None,
         }
     }
 
@@ -153,7 +164,7 @@ impl Setting for u64 {
 }
 
 impl Setting for u32 {
-    fn read(value: &Value, bound: Bound) -> Option<Self> {
+    fn read(value: Json, bound: Bound) -> Option<Self> {
         u64::read(value, bound).and_then(|number| number.try_into().ok())
     }
 
@@ -163,8 +174,10 @@ impl Setting for u32 {
 }
 
 impl Setting for Vec<String> {
-    fn read(value: &Value, _: Bound) -> Option<Self> {
-        value.as_array()?.iter().map(|id| id.as_str().map(str::to_owned)).collect()
+    fn read(value: Json, _: Bound) -> Option<Self> {
+        let Json::List(ids) = value else { return None };
+        let text = |id| if let Json::Text(id) = id { Some(id) } else { None };
+        ids.into_iter().map(text).collect()
     }
 
     fn json(&self) -> String {
@@ -174,8 +187,8 @@ impl Setting for Vec<String> {
 }
 
 impl Setting for Order {
-    fn read(value: &Value, _: Bound) -> Option<Self> {
-        let word = value.as_str()?;
+    fn read(value: Json, _: Bound) -> Option<Self> {
+        let Json::Text(word) = value else { return None };
         ORDERS.iter().find(|(known, _)| *known == word).map(|(_, order)| *order)
     }
 
@@ -198,6 +211,7 @@ fn listed(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Map, Value};
 
     #[test]
     fn blank_and_empty_objects_are_the_defaults() {
@@ -210,7 +224,8 @@ mod tests {
         let error = Parameters::parse(r#"{"ordr": "data-first"}"#).expect_err("a typing error");
         assert_eq!(
             error,
-            "there is no ordr; there are order, discard, bootstrap_wait_s, lag_max_bytes and pause_max_ms"
+            "ordr is no parameter; the parameters are order, discard, bootstrap_wait_s, lag_max_bytes and \
+             pause_max_ms"
         );
     }
 
@@ -258,7 +273,7 @@ mod tests {
         for (text, place) in [
             ("{", "column 1"),
             ("[1,]", "column"),
-            ("1", "column 1"),
+            ("1", "object"),
             (r#"{"order": "data-first"} 1"#, "column 25"),
             (r#"{"discard": ["\ud800"]}"#, "column"),
             (r#"{"discard": ["a"#, "column 15"),

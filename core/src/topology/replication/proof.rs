@@ -1,6 +1,7 @@
 //! Whether the loss of the role is proven: by death, by what the former master says of itself, or by silence;
 //! or what is missing.
 
+use super::claims::is_followed;
 use super::election::{Election, elect};
 use super::heard::{LOOK_MIN_US, SUSPECT_LOOK_MAX_US, hears_by_another_name, replicas_of, still_heard};
 use super::reasons;
@@ -21,8 +22,8 @@ pub fn is_proven(view: &View, lost: &Lost) -> bool {
 }
 
 /// Looks for a proof, for the lost master and for every other member that may be master and does not answer:
-/// the one on record, and each that a replica follows. So no promotion happens while any of them may still take
-/// writes.
+/// the one on record, and each that a replica follows. So no promotion happens while any of them may still
+/// take writes.
 pub fn proof(view: &View, lost: &Lost) -> Proof {
     let mut proof = loss(view, lost);
     let mut seen = lost.index;
@@ -110,14 +111,14 @@ fn loss(view: &View, lost: &Lost) -> Proof {
             Proof::Proven {
                 evidence: Evidence::Amnesic,
                 text: format!(
-                    "{id} restarted with {} keys of a new history, where {} has {}",
+                    "{id} restarted with {} keys of a new history; {} has {} keys",
                     lost.index.map_or(0, keys),
                     view.id(witness),
                     keys(witness)
                 ),
             }
         }
-        (LossKind::CameBackEmpty, _) => Proof::Unsure { text: format!("{id} came back without data") },
+        (LossKind::CameBackEmpty, _) => Proof::Unsure { text: format!("{id} restarted without data") },
         (LossKind::Vanished, _) | (LossKind::OutOfSight, None) => vanished(view, id),
         (LossKind::OutOfSight, Some(index)) => out_of_sight(view, index),
     }
@@ -132,16 +133,24 @@ fn abdicated(view: &View, lost: &Lost, index: usize) -> Proof {
             next_look_us: SUSPECT_LOOK_MAX_US,
         };
     }
-    let answer =
-        if is_loading { "a process that restarted and still loads its data" } else { "no master of theirs" };
-    Proof::Proven {
-        evidence: Evidence::Abdicated,
-        text: format!("{} is followed as the master and answers as {answer}", view.id(index)),
-    }
+    let id = view.id(index);
+    let claim = if is_followed(view, index) {
+        format!("replicas follow {id}")
+    } else {
+        format!("{id} is the master on record")
+    };
+    let fact = if is_loading {
+        "its process restarted and still loads its data"
+    } else if view.members[index].is_replica() {
+        "it reports role replica"
+    } else {
+        "it has no valid claim to the role"
+    };
+    Proof::Proven { evidence: Evidence::Abdicated, text: format!("{claim}, but {fact}") }
 }
 
-/// A process that reloads, known by its run id or by a link that never broke, is alive; a new process need not
-/// be waited for while another member has its data.
+/// A process that reloads, known by its run id or by a link that never broke, is alive; a new process need
+/// not be waited for while another member has its data.
 fn must_be_waited_for(view: &View, lost: &Lost, index: usize) -> bool {
     let is_heard = || {
         view.answering().any(|(_, member)| {
@@ -157,7 +166,10 @@ fn vanished(view: &View, id: &str) -> Proof {
     });
     match hears {
         Some((index, _)) => still_heard(view, index, id),
-        None => Proof::Proven { evidence: Evidence::Dead, text: format!("{id} is gone from the group") },
+        None => Proof::Proven {
+            evidence: Evidence::Dead,
+            text: format!("{id} is no member of the group any more"),
+        },
     }
 }
 
@@ -165,21 +177,18 @@ fn out_of_sight(view: &View, index: usize) -> Proof {
     let id = view.id(index);
     let pending = |reason, text| Proof::Pending { reason, text, next_look_us: SUSPECT_LOOK_MAX_US };
     match view.life(index) {
-        Life::Answers => pending(
-            reasons::MASTER_SUSPECT,
-            format!("{id} answers, and not as a master that could be judged"),
-        ),
+        Life::Answers => pending(reasons::MASTER_SUSPECT, format!("{id} answers, but not as a valid master")),
         Life::Occupied(word) => pending(reasons::MASTER_OCCUPIED, format!("{id} answers only {word}")),
         Life::Locked => Proof::Blocked {
             reason: reasons::MASTER_LOCKED,
-            text: format!("{id} does not accept the operator's credentials"),
+            text: format!("{id} does not accept the operator's credentials: correct them"),
         },
         Life::Gone(gone) => dead(view, index, &gone),
         Life::Suspect { for_us } => suspect(view, index, for_us),
         Life::Silent { for_us } => missing(view, index, for_us).unwrap_or_else(|| Proof::Proven {
             evidence: Evidence::Silent,
             text: format!(
-                "{id} gave no reply for {}, and its replicas hear nothing from it",
+                "{id} has not replied for {}, and its replicas receive nothing from it",
                 duration(for_us)
             ),
         }),
@@ -197,7 +206,7 @@ fn dead(view: &View, index: usize, gone: &Gone) -> Proof {
     {
         return Proof::Pending {
             reason: reasons::CONFIRMING_DEATH,
-            text: format!("{id}: {}; {} is being asked", gone.proof, view.id(witness)),
+            text: format!("{id}: {}; {} has not reported since", gone.proof, view.id(witness)),
             next_look_us: LOOK_MIN_US,
         };
     }
@@ -220,7 +229,7 @@ fn suspect(view: &View, index: usize, for_us: u64) -> Proof {
     Proof::Pending {
         reason: reasons::MASTER_SUSPECT,
         text: format!(
-            "{}: {why} for {}, of {} that make a hang",
+            "{}: {why} for {}; it counts as silent after {}",
             view.id(index),
             duration(for_us),
             duration(view.hang_limit_us())

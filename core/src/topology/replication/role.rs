@@ -1,5 +1,5 @@
-//! The state of the role of master: types only. `mastership.rs` and `holder.rs` find out which it is, `proof.rs`
-//! whether a loss is proven, `election/` which member gets it.
+//! The state of the role of master: types only. `mastership.rs` and `holder.rs` find out which it is,
+//! `proof.rs` whether a loss is proven, `election/` which member gets it.
 
 use crate::contract::Evidence;
 use crate::facts::Place;

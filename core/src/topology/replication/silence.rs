@@ -45,8 +45,8 @@ use crate::reason::Reason;
 ///   other side. Of two members, the one that is left is no majority and yet all that there is.
 /// - Without (2) there is no moment at which M surely refuses writes, so (6) could never hold.
 /// - Without (3) it may be only this observer's way to M that broke: M is at work, and its replicas show it.
-/// - Without (4) a network that flaps moves the master at each flap: the new master and its replicas need that
-///   time to be seen at all.
+/// - Without (4) a network that flaps moves the master at each flap: the new master and its replicas need
+///   that time to be seen at all.
 /// - Without (5) an operator that lost its network fails over every group that it watches. The bound of 10 H
 ///   keeps a true outage of many from lasting for ever.
 /// - Without (6) M still accepts a write after the promotion, and it is lost. This is the price of
@@ -76,7 +76,7 @@ impl Silence<'_, '_> {
         let answering = self.view.answering_count();
         let is_majority = answering * 2 > desired || desired == 2 && answering == 1;
         (!is_majority).then(|| {
-            let text = format!("{}, and {answering} of {desired} members answer", self.sentence());
+            let text = format!("{}, and only {answering} of {desired} members answer", self.sentence());
             pending(reasons::TOO_FEW_WITNESSES, text, SUSPECT_LOOK_MAX_US)
         })
     }
@@ -88,7 +88,11 @@ impl Silence<'_, '_> {
             (Preference::Availability, _) | (Preference::Consistency, Some(_)) => None,
             (Preference::Consistency, None) => Some(Proof::Blocked {
                 reason: reasons::SILENT_UNFENCED,
-                text: format!("{} and may still take writes", self.sentence()),
+                text: format!(
+                    "{} and may still accept writes, because it has no self-fence: stop it, manage the \
+                     fence, or prefer availability",
+                    self.sentence()
+                ),
             }),
         }
     }
@@ -102,7 +106,7 @@ impl Silence<'_, '_> {
             .min_by_key(|(_, unheard_us)| *unheard_us);
         if let Some((witness, _)) = last {
             let text = format!(
-                "{}, and {} heard it within the hang limit of {}",
+                "{}, but {} received from it within the hang limit of {}",
                 self.sentence(),
                 self.view.id(witness),
                 duration(hang_limit_us)
@@ -119,7 +123,7 @@ impl Silence<'_, '_> {
         let age_us = self.view.last_failover()?.age_us;
         let left_us = cool_down_us.checked_sub(age_us).filter(|left_us| *left_us > 0)?;
         let text = format!(
-            "{} is silent, {} after the last failover; {} are left",
+            "{} is silent, but the last failover was {} ago: waiting for {} more",
             self.view.id(self.index),
             duration(age_us),
             duration(left_us)
@@ -133,7 +137,8 @@ impl Silence<'_, '_> {
         let left_us = (DOUBT_HANG_LIMITS * self.view.hang_limit_us()).saturating_sub(self.for_us);
         (permille > DOUBT_PERMILLE && left_us > 0).then(|| {
             let text = format!(
-                "{} is silent, and so are {permille} per mille of all groups; {} are left",
+                "{} is silent, and so are {permille} per mille of all groups, so the operator may be cut \
+                 off: waiting for {} more",
                 self.view.id(self.index),
                 duration(left_us)
             );
@@ -153,7 +158,7 @@ impl Silence<'_, '_> {
             .fold(self.for_us, u64::min);
         (shortest_us < fence_us).then(|| {
             let text = format!(
-                "{} is silent for {}, of {} after which it surely refuses writes",
+                "{} has been silent for {}; it surely refuses writes after {}",
                 self.view.id(self.index),
                 duration(shortest_us),
                 duration(fence_us)
@@ -163,7 +168,7 @@ impl Silence<'_, '_> {
     }
 
     fn sentence(&self) -> String {
-        format!("{} is silent for {}", self.view.id(self.index), duration(self.for_us))
+        format!("{} has been silent for {}", self.view.id(self.index), duration(self.for_us))
     }
 }
 

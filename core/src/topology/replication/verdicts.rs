@@ -111,20 +111,22 @@ fn health(scene: &Scene, index: usize) -> (Health, String) {
         Life::Answers => match (scene.lost().filter(|lost| lost.index == Some(index)), scene.master()) {
             (Some(lost), _) => match lost.kind {
                 LossKind::Amnesic { .. } => {
-                    (Health::Amnesic, "it came back without the data that its replicas have".into())
+                    (Health::Amnesic, "it restarted without the data that its replicas have".into())
                 }
                 LossKind::CameBackEmpty => (
                     Health::Amnesic,
-                    "it came back without data, and who may have it is still to come".into(),
+                    "it restarted without data, and members that may have the data do not answer yet".into(),
                 ),
                 LossKind::Abdicated | LossKind::OutOfSight | LossKind::Vanished => {
-                    (Health::Abdicated, "the others name it as their master, and it is none".into())
+                    (Health::Abdicated, "the others follow it, but it is no valid master".into())
                 }
             },
             (None, Some(master)) => match not_in_sync(&scene.view, index, master) {
-                None => (Health::InSync, "its master's row says online, and its lag is bounded".into()),
+                None => {
+                    (Health::InSync, "its master lists it as online, and its lag is within the limit".into())
+                }
                 Some(_) if member.is_master() => {
-                    (Health::Alive, "it answers as a master and is not the group's".into())
+                    (Health::Alive, "it reports role master, but is not the group's master".into())
                 }
                 Some(why) => (Health::Syncing, why),
             },

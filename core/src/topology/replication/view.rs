@@ -133,8 +133,8 @@ impl<'a> View<'a> {
         self.answering().count()
     }
 
-    /// With fewer answering members than this nothing is done: two, or one of two members, so that two can fail
-    /// over.
+    /// With fewer answering members than this nothing is done: two, or one of two members, so that two can
+    /// fail over.
     pub fn answering_min(&self) -> usize {
         let desired = self.group().members_desired;
         usize::from(self.group().members_min.unwrap_or_else(|| desired.saturating_sub(1).clamp(1, 2)))
@@ -168,8 +168,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Members that may have more data had their time: none is reading its data, which ends by itself; and all
-    /// desired members answer, or the youngest process that answers has been up for the bootstrap wait.
+    /// Members that may have more data had their time: none is reading its data, which ends by itself; and
+    /// all desired members answer, or the youngest process that answers has been up for the bootstrap wait.
     pub fn has_waited_for_members(&self) -> bool {
         if self.members.iter().any(|member| {
             member.instance.link.state == LinkState::Loading || member.answers && member.is_loading()

@@ -5,8 +5,8 @@ use crate::topology::replication::ineligible::unfit;
 use crate::topology::replication::role::{Election, LossKind, Lost};
 use crate::topology::replication::view::{Member, View};
 
-/// The history that offsets are compared in: the last words of the old master, or the record where those are of
-/// a new life, or what the members themselves show.
+/// The history that offsets are compared in: the last words of the old master, or the record where those are
+/// of a new life, or what the members themselves show.
 pub fn reference<'a>(view: &View<'a>, lost: &Lost) -> Option<History<'a>> {
     let recorded = view.published().map(|published| History {
         replid: &published.replid,
@@ -34,8 +34,8 @@ pub fn reference<'a>(view: &View<'a>, lost: &Lost) -> Option<History<'a>> {
     }
 }
 
-/// Without a record: the history that holds data, if all that hold data are of one; where none has any, the one
-/// that all candidates are of.
+/// Without a record: the history that holds data, if all that hold data are of one; where none has any, the
+/// one that all candidates are of.
 fn longest_with_data<'a>(view: &View<'a>, lost: &Lost) -> Option<History<'a>> {
     // The old master's history is known, and no member here is of it.
     let is_known = |index: usize| view.members[index].history().is_some();
@@ -81,8 +81,9 @@ pub fn is_amnesic(lost: &Lost, index: usize) -> bool {
     matches!(lost.kind, LossKind::Amnesic { .. }) && lost.index == Some(index)
 }
 
-/// The outcome where a member of another history holds more than `winner`, and neither record nor lineage speaks
-/// for the winner: a machine must not drop that data, so it is waited for, or a person decides by `discard`.
+/// The outcome where a member of another history holds more than `winner`, and neither record nor lineage
+/// speaks for the winner: a machine must not drop that data, so it is waited for, or a person decides by
+/// `discard`.
 pub fn passed_over(view: &View, lost: &Lost, winner: usize) -> Option<Election> {
     let member = &view.members[winner];
     let on_record = view.published().is_some_and(|published| published.master == view.id(winner));

@@ -17,17 +17,17 @@ use succession::{furthest, reached};
 
 /// Elects for a role that was lost.
 ///
-/// Filters and order are those of Sentinel (`sentinel.c`, `sentinelSelectSlave`), with two differences that its
-/// users paid for: offsets count only within one history, and data comes before priority.
+/// Filters and order are those of Sentinel (`sentinel.c`, `sentinelSelectSlave`), with two differences that
+/// its users paid for: offsets count only within one history, and data comes before priority.
 ///
-/// 1. Candidates: a member that answers as a replica, has a replica-priority and not 0, is announced, is not in
-///    a FAILOVER of its own, neither syncs nor loads, and shows its run id and history ([`unfit`]). A master that
-///    came back without data is none.
+/// 1. Candidates: a member that answers as a replica, has a replica-priority and not 0, is announced, is not
+///    in a FAILOVER of its own, neither syncs nor loads, and shows its run id and history ([`unfit`]). A
+///    master that came back without data is none.
 /// 2. The reference is the history that was lost: the last words of the old master, or the record
 ///    ([`reference`]). The heirs are the candidates that share it.
 /// 3. The former master restarted, and has more data than every heir: it gets the role back.
-/// 4. No heirs, but a member that shares the reference and is no candidate: it is waited for while it reads its
-///    data; else nobody is eligible, because a foreign history must not replace the one that was lost.
+/// 4. No heirs, but a member that shares the reference and is no candidate: it is waited for while it reads
+///    its data; else nobody is eligible, because a foreign history must not replace the one that was lost.
 /// 5. No member shares the reference: as after a restart of all ([`elect_without_lineage`]).
 /// 6. The heirs are sorted by data, then by priority, then by id ([`succession`]); the first leads.
 /// 7. A member of another history holds more than the leader, and neither record nor lineage speaks for the

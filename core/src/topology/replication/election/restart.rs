@@ -1,5 +1,5 @@
-//! Elections after a restart with AOF, where every history is new and every offset 1, and the data is all there:
-//! the record and the amount of data tell, and members that may have more are waited for.
+//! Elections after a restart with AOF, where every history is new and every offset 1, and the data is all
+//! there: the record and the amount of data tell, and members that may have more are waited for.
 
 use super::lineage::{is_heir, passed_over};
 use super::succession::furthest;
@@ -102,8 +102,8 @@ fn richest(view: &View, candidates: &[usize], holders: &[usize]) -> Option<usize
     }
 }
 
-/// Data that is not the group's: the process was up while the old master, never restarted, still answered, and
-/// does not have its history.
+/// Data that is not the group's: the process was up while the old master, never restarted, still answered,
+/// and does not have its history.
 fn is_stranger(view: &View, lost: &Lost, index: usize) -> bool {
     let member = &view.members[index];
     let knew_record =

@@ -35,8 +35,8 @@ pub fn succession(view: &View, reference: Option<&History>, candidates: &[usize]
     sorted(candidates.len(), &compare).into_iter().map(|place| candidates[place]).collect()
 }
 
-/// The candidate that has all that `winner` has, and more. Between members of one history offsets tell, whatever
-/// else they know of it.
+/// The candidate that has all that `winner` has, and more. Between members of one history offsets tell,
+/// whatever else they know of it.
 pub fn furthest(view: &View, winner: usize, candidates: &[usize]) -> usize {
     let is_ahead = |one: usize, other: usize| {
         matches!(view.members[one].relation(&view.members[other]), Relation::Ahead(_))

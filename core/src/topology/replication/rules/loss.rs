@@ -34,8 +34,8 @@ pub fn unrelated_masters(scene: &Scene) -> Option<Ruling> {
         .map(|&index| format!("{} ({} keys)", scene.id(index), scene.view.members[index].keys.unwrap_or(0)))
         .collect();
     let text = format!(
-        "{} hold unrelated data, and no record tells which is right: empty the wrong ones, or list them in \
-         `discard`",
+        "{} hold unrelated data, and no record says which is the group's: empty the others, or list them \
+         in `discard`",
         held.join(", ")
     );
     Some(Ruling::refuse(UNRELATED_MASTERS, text))
@@ -47,7 +47,7 @@ pub fn unproven_loss(scene: &Scene) -> Option<Ruling> {
         Proof::Pending { reason, text, next_look_us } => {
             Some(Ruling::wait(*reason, text.clone(), *next_look_us))
         }
-        Proof::Blocked { reason, text } => Some(Ruling::refuse(*reason, format!("{text}: {}", reason.why))),
+        Proof::Blocked { reason, text } => Some(Ruling::refuse(*reason, text.clone())),
         Proof::Proven { .. } | Proof::Unsure { .. } => None,
     }
 }
@@ -59,8 +59,8 @@ pub fn below_minimum_size(scene: &Scene) -> Option<Ruling> {
         .is_some_and(|master| scene.view.members.len() == 1 || has_nothing_to_repoint(scene, master));
     (answering < min && !is_settled).then(|| {
         let text = format!(
-            "{answering} of {} members answer, and nothing is done with fewer than {min}: start members, or \
-             lower the minimum size",
+            "{answering} of {} members answer, and the minimum size is {min}: start members, or lower the \
+             minimum size",
             scene.view.group().members_desired
         );
         Ruling::wait(BELOW_MINIMUM_SIZE, text, CHANGING_LOOK_US)
@@ -81,7 +81,7 @@ pub fn action_in_doubt(scene: &Scene) -> Option<Ruling> {
         };
         (!is_settled).then(|| {
             let age = duration(doubt.age_us);
-            let text = format!("{target} was told {age} ago to become master and has not answered");
+            let text = format!("{target} was sent a promotion {age} ago and has not replied since");
             Ruling::wait(ACTION_IN_DOUBT, text, CHANGING_LOOK_US / 10)
         })
     })
@@ -111,7 +111,8 @@ pub fn nobody_eligible(scene: &Scene) -> Option<Ruling> {
             }
         };
         let text = format!(
-            "{text}; no member may take over, see their verdicts: start the old master, or make one eligible"
+            "{text}; no member is eligible, see the verdict of each: start the old master, or make a member \
+             eligible"
         );
         Ruling::refuse(NOBODY_ELIGIBLE, text)
     })
@@ -121,9 +122,9 @@ pub fn restart_waiting(scene: &Scene) -> Option<Ruling> {
     scene.lost()?;
     let why = match (&scene.proof, &scene.election) {
         (Some(Proof::Unsure { text }), _) => text.clone(),
-        (_, Some(Election::TooEarly)) => "every history is new".into(),
+        (_, Some(Election::TooEarly)) => "no member has the former history".into(),
         (_, Some(Election::Awaited(heir))) => {
-            format!("{} alone has the history that was lost", scene.id(*heir))
+            format!("only {} has the former history, and it is not ready", scene.id(*heir))
         }
         (
             Some(Proof::Proven { .. } | Proof::Pending { .. } | Proof::Blocked { .. }) | None,
@@ -138,8 +139,8 @@ pub fn waiting_for_members(scene: &Scene, why: &str) -> String {
     let (answering, desired) = (scene.view.answering_count(), scene.view.group().members_desired);
     let wait_s = scene.view.parameters.bootstrap_wait_s;
     format!(
-        "{why}; {answering} of {desired} members answer, the others get {wait_s} s, and who loads its data \
-         is waited for"
+        "{why}; {answering} of {desired} members answer: waiting up to {wait_s} s for the others, and for \
+         members that load their data"
     )
 }
 
@@ -161,9 +162,9 @@ pub fn proven_loss(scene: &Scene) -> Option<Ruling> {
         format!(", until {} has caught up", scene.id(meant_for))
     };
     let loss = match known_loss_bytes {
-        Some(0) => ", nothing known to be lost".into(),
-        Some(bytes) => format!(", {bytes} bytes known to be lost"),
-        None => String::new(),
+        Some(0) => ", no known loss".into(),
+        Some(bytes) => format!(", known loss {bytes} bytes"),
+        None => ", loss unknown".into(),
     };
     let text = format!("{text}; {} takes over{bridge}{loss}", scene.id(winner));
     let plan = takeover(&scene.view, *elected, lost.id.clone(), *evidence);

@@ -97,7 +97,7 @@ fn replica_missing(scene: &Scene) -> Option<Ruling> {
         return None;
     }
     let what = if missing.is_empty() {
-        format!("{known} of {desired} members are there")
+        format!("only {known} of {desired} members exist")
     } else {
         format!("no answer from {}", missing.join(", "))
     };
@@ -126,7 +126,7 @@ fn settled(scene: &Scene) -> Ruling {
         }
         // The rules above decide for each of these; if one did not, nothing would be done.
         Mastership::Contested(_) | Mastership::Lost(_) | Mastership::External { .. } | Mastership::Vacant => {
-            Ruling::wait(MASTER_SUSPECT, "no master could be made out yet".into(), CHANGING_LOOK_US)
+            Ruling::wait(MASTER_SUSPECT, "the master is not known yet".into(), CHANGING_LOOK_US)
         }
     }
 }

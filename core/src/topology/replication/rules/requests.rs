@@ -32,7 +32,7 @@ fn asked(scene: &Scene, master: usize, request: &Switchover) -> Asked {
         Some(index) => match unfit(&scene.view.members[index]) {
             Some(
                 why @ (Ineligible::PriorityZero | Ineligible::PriorityUnknown | Ineligible::NotAnnounced),
-            ) => Asked::Refused(format!("{id} may not become master: {}", why.name())),
+            ) => Asked::Refused(format!("{id} cannot become master: {}", why.name())),
             Some(
                 Ineligible::NoReply
                 | Ineligible::NotAReplica
@@ -80,8 +80,8 @@ fn request<'a>(scene: &Scene<'a>) -> Option<(usize, &'a Switchover)> {
     Some((master, scene.observation().switchover.as_ref()?))
 }
 
-/// What becomes of the request that the host sent along, whichever rule decided: a request that something more
-/// urgent keeps waiting has that rule's reason.
+/// What becomes of the request that the host sent along, whichever rule decided: a request that something
+/// more urgent keeps waiting has that rule's reason.
 pub fn answer(scene: &Scene, decided: &Ruling) -> Option<RequestAnswer> {
     let asked_for = scene.observation().switchover.as_ref()?;
     let is_shard = scene.observation().shards.iter().any(|shard| shard.index == asked_for.shard);
@@ -111,7 +111,7 @@ pub fn switchover_refused(scene: &Scene) -> Option<Ruling> {
     let (master, request) = request(scene)?;
     match asked(scene, master, request) {
         Asked::Refused(why) => {
-            Some(Ruling::refuse(SWITCHOVER_REFUSED, format!("the switchover cannot be done: {why}")))
+            Some(Ruling::refuse(SWITCHOVER_REFUSED, format!("the switchover is not possible: {why}")))
         }
         Asked::Target(_) | Asked::NoneInSync | Asked::IsMaster => None,
     }
@@ -124,7 +124,7 @@ pub fn switchover_waiting(scene: &Scene) -> Option<Ruling> {
         Asked::Target(target) if !is_ready(scene, target, master) => why_not_ready(scene, target, master),
         Asked::Target(_) | Asked::IsMaster | Asked::Refused(_) => return None,
     };
-    let text = format!("a switchover from {} was asked for; {why}", scene.id(master));
+    let text = format!("a switchover from {} was requested; {why}", scene.id(master));
     Some(Ruling::wait(SWITCHOVER_WAITING, text, CHANGING_LOOK_US))
 }
 
@@ -132,7 +132,7 @@ pub fn switchover(scene: &Scene) -> Option<Ruling> {
     let (master, request) = request(scene)?;
     match asked(scene, master, request) {
         Asked::Target(target) => {
-            Some(hand_over(scene, SWITCHOVER, (master, target), "a switchover was asked for"))
+            Some(hand_over(scene, SWITCHOVER, (master, target), "a switchover was requested"))
         }
         Asked::NoneInSync | Asked::IsMaster | Asked::Refused(_) => None,
     }
@@ -145,12 +145,12 @@ pub fn master_terminating(scene: &Scene) -> Option<Ruling> {
     if scene.view.members.len() < 2 {
         return None;
     }
-    let why = format!("{} was asked to stop", scene.id(master));
+    let why = format!("{} is terminating", scene.id(master));
     Some(match best_in_sync(scene, master) {
         Some(target) => hand_over(scene, MASTER_TERMINATING, (master, target), &why),
         None => Ruling::wait(
             MASTER_TERMINATING,
-            format!("{why}, and no replica is in sync and may become master"),
+            format!("{why}, but no eligible replica is in sync"),
             CHANGING_LOOK_US / 10,
         ),
     })
@@ -166,8 +166,7 @@ pub fn priority_handover(scene: &Scene) -> Option<Ruling> {
         // A Pod that is about to stop would have to hand it back.
         target != master && is_ready(scene, target, master) && !scene.view.members[target].is_terminating()
     })?;
-    let (from, to) = (scene.id(master), scene.id(target));
-    let why = format!("{from} only bridged the last failover, which was meant for {to}");
+    let why = format!("{}, for which the last failover was meant, has caught up", scene.id(target));
     Some(hand_over(scene, PRIORITY_HANDOVER, (master, target), &why))
 }
 
@@ -175,8 +174,8 @@ fn hand_over(scene: &Scene, reason: Reason, (source, target): (usize, usize), wh
     let (from, to) = (scene.id(source), scene.id(target));
     let action = handover(&scene.view, source, target);
     let stages = stage(format!("hand over from {from} to {to}"), vec![action]).into_iter().collect();
-    let text = format!("{why}; {from} hands over to {to}, nothing lost");
+    let text = format!("{why}; {from} hands over to {to} without loss");
     Ruling::act(reason, text, target, stages).losing(Some(0))
 }
 
-const NONE_IN_SYNC: &str = "no replica is in sync and may become master";
+const NONE_IN_SYNC: &str = "no eligible replica is in sync";

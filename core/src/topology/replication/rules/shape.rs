@@ -27,8 +27,8 @@ fn is_first_master(scene: &Scene, master: usize) -> bool {
         && !view.answering().any(|(index, member)| index != master && has_a_copy(member))
 }
 
-/// A master that claims the role while other members have their time to appear is not named, so that it is not
-/// published.
+/// A master that claims the role while other members have their time to appear is not named, so that it is
+/// not published.
 pub fn bootstrap_waiting(scene: &Scene) -> Option<Ruling> {
     let waits = match &scene.mastership {
         Mastership::Vacant => matches!(scene.election, Some(Election::TooEarly | Election::Awaited(_))),
@@ -52,7 +52,8 @@ pub fn bootstrap(scene: &Scene) -> Option<Ruling> {
         }
         Mastership::Held(master) if is_first_master(scene, *master) => {
             let id = scene.id(*master);
-            let text = format!("no member follows another; {id} is taken as the first master");
+            let text =
+                format!("no member follows another; {id} reports role master and becomes the first one");
             stage(format!("point the others to {id}"), repoint_actions(scene, *master))
                 .map(|stage| Ruling::act(BOOTSTRAP, text, *master, vec![stage]))
         }
@@ -65,7 +66,7 @@ pub fn bootstrap(scene: &Scene) -> Option<Ruling> {
 
 /// The loser of two masters is fenced on first contact, whatever else is wrong.
 pub fn second_master(scene: &Scene) -> Option<Ruling> {
-    repoint(scene, SECOND_MASTER, |member| member.is_master(), "answers as a second master")
+    repoint(scene, SECOND_MASTER, |member| member.is_master(), "reports role master, too")
 }
 
 pub fn replica_elsewhere(scene: &Scene) -> Option<Ruling> {
@@ -90,7 +91,7 @@ fn repoint(scene: &Scene, reason: Reason, which: fn(&Member) -> bool, what: &str
             sum
         }
     });
-    let cost = if discards == 0 { String::new() } else { format!(", giving up {discards} bytes of its own") };
+    let cost = if discards == 0 { String::new() } else { format!("; re-pointing drops {discards} bytes") };
     let text = format!("{} is master, and {} {what}{cost}", scene.id(master), scene.id(first));
     stage(format!("re-point to {}", scene.id(master)), actions)
         .map(|stage| Ruling::act(reason, text, master, vec![stage]))
@@ -119,7 +120,9 @@ pub fn has_nothing_to_repoint(scene: &Scene, master: usize) -> bool {
 pub fn unrelated_data(scene: &Scene) -> Option<Ruling> {
     let master = scene.master()?;
     let why = misplaced(scene, master).find_map(|index| follow(&scene.view, index, master).err())?;
-    let text = format!("{why}; following would destroy it: empty it, or list it in `discard`");
+    let text = format!(
+        "{why}; following the master would destroy that data: empty the member, or list it in `discard`"
+    );
     Some(Ruling::refuse(UNRELATED_DATA, text))
 }
 
@@ -141,7 +144,7 @@ pub fn self_fence(scene: &Scene) -> Option<Ruling> {
         }
     }
     let text = format!(
-        "consistency is preferred: every member is to refuse writes without a replica that acknowledged \
+        "consistency is preferred: every member must refuse writes unless a replica acknowledged \
          within {lag_s} s"
     );
     stage("set the self-fence".into(), actions)
