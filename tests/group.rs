@@ -271,7 +271,7 @@ fn the_first_sign_of_life_of_a_replaced_master_fences_it() {
     stage.refuse("redis-1");
     let number = stage.orders()[0].number;
     let server = stage.world.at("redis-2");
-    server.speaks = tests::world::ReportedRole::Master;
+    server.role = redis_model::Role::Master;
     server.grown("b", 1000, "a", 1000);
     stage.after(300).on(Event::Finished {
         order: number,
@@ -404,7 +404,7 @@ fn a_master_that_abdicates_is_replaced_when_every_look_of_a_while_says_so() {
     // Somebody else's handover, seen in its middle.
     stage.world.at("redis-1").follow_itself();
     assert_eq!((look(&mut stage), stage.orders().len()), ("confirming-abdication".into(), 0));
-    stage.world.at("redis-1").speaks = tests::world::ReportedRole::Master;
+    stage.world.at("redis-1").role = redis_model::Role::Master;
     assert_eq!(look(&mut stage), "healthy");
     // For good: the wait begins anew.
     stage.world.at("redis-1").follow_itself();

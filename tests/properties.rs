@@ -4,13 +4,10 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 use failover_core::contract::{Action, Decision, Evidence, Observation, Sample, Value, Verdict};
-use failover_core::topology::replication::reasons::UNRELATED_DATA;
-use failover_core::{decide, reasons};
-use tests::faults::broken;
-use tests::info::id40;
-use tests::model::{Life, Model, Node};
-use tests::seeds::Seed;
-use tests::world::{ReportedRole, World};
+use failover_core::{decide, reason::Reason};
+use redis_model::faults::broken;
+use redis_model::truth::{Life, Model, Node};
+use redis_model::{Dice, Role, World, id40};
 
 fn seeds(count: u64) -> impl Iterator<Item = u64> {
     let one = std::env::var("SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
@@ -21,15 +18,17 @@ fn seeds(count: u64) -> impl Iterator<Item = u64> {
 /// What every answer keeps.
 fn check(observation: &Observation, decision: &Decision) -> Result<(), String> {
     let ensure = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
-    let reason =
-        reasons().find(|reason| reason.name == decision.reason).ok_or("the reason is not on the list")?;
+    let reason = Reason::ALL
+        .iter()
+        .find(|reason| reason.name() == decision.reason)
+        .ok_or("the reason is not on the list")?;
     let verdict = match decision.verdict {
         Verdict::Healthy => "healthy",
         Verdict::Act => "act",
         Verdict::Wait => "wait",
         Verdict::Refuse => "refuse",
     };
-    ensure(reason.verdicts.contains(verdict), "the verdict is not one of the reason's")?;
+    ensure(reason.verdicts().contains(verdict), "the verdict is not one of the reason's")?;
     ensure(!decision.explanation.is_empty(), "no explanation")?;
     ensure((100..=2_000_000).contains(&decision.next_look_us), "the next look is never, or at once")?;
     ensure(
@@ -112,7 +111,7 @@ impl Run {
         for node in model.nodes.iter().filter(|_| is_data_first) {
             let may = !node.server.loading
                 && node.life == Life::Up
-                && node.server.speaks != ReportedRole::Master
+                && node.server.role != Role::Master
                 && node.server.priority > 0
                 && node.server.announced;
             let holds_all = model.shared(node.data, winner.data) == winner.data.at;
@@ -200,7 +199,7 @@ fn every_plan_ends_in_rest_and_loses_nothing_that_it_could_keep() {
                 .unwrap_or_else(|what| fail(seed, &other, &format!("cut at {cut}: {what}")));
             // The record moves on before the plan is carried out, and with it the proof that data without a
             // fork is given up: then a person is asked instead.
-            let is_asked = same.reason == UNRELATED_DATA.name;
+            let is_asked = same.reason == Reason::UnrelatedData.name();
             if master(&same) != master(&end) || same.reason != end.reason && !is_asked {
                 fail(
                     seed,

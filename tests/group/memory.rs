@@ -73,7 +73,7 @@ fn a_promotion_begins_a_generation_and_says_where_the_one_before_ended() {
     assert_eq!(stage.records()[0].published.master, "redis-2");
     let former = stage.world.at("redis-2").replid.clone();
     let server = stage.world.at("redis-2");
-    server.speaks = tests::world::ReportedRole::Master;
+    server.role = redis_model::Role::Master;
     (server.former, server.replid) = (Some((former.clone(), 1_000)), "b".repeat(40));
     let outcome = Outcome::Done { note: String::new(), pause_us: None };
     stage.after(300).on(Event::Finished { order: order.number, outcome });
@@ -96,7 +96,7 @@ fn how_long_no_decision_has_named_a_master_counts_from_the_first_of_them() {
     let begun = stage.now;
     stage.look();
     assert_eq!(stage.shard().no_master_age_us, begun.age_us(stage.now));
-    stage.world.at("redis-1").speaks = tests::world::ReportedRole::Master;
+    stage.world.at("redis-1").role = redis_model::Role::Master;
     stage.look();
     assert_eq!(stage.shard().no_master_age_us, 0);
 }

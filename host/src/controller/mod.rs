@@ -100,7 +100,7 @@ impl Controller {
                     .for_each(|(_, reconciler)| drop(reconciler.observed.unbounded_send(Observed::Secret)));
             }
             WatchEvent::Node(name, place) => self.see_node(name, place),
-            WatchEvent::Listed(kind) => self.lists_of(kind, Dependency::heard),
+            WatchEvent::Listed(kind) => self.lists_of(kind, Dependency::answered),
             WatchEvent::Refused(kind) => self.lists_of(kind, Dependency::refused),
         }
     }

@@ -1,5 +1,47 @@
-//! Leader election by a Lease: one of several operators may act. Its authority ends well before another
-//! operator can acquire the Lease.
+//! Leader election between operators with a Lease. Must not act on a group.
+//!
+//! # Flow
+//!
+//! 1. Every operator requests the Lease every [`RENEW_EVERY`] (2 s), each request with a timeout of the same
+//!    length.
+//! 2. If the Lease is free or its own, it writes itself as holder. The resource version in the request makes
+//!    the write conditional: of two writers one gets a conflict.
+//! 3. If another operator holds it, it notes by its own clock how long the same resource version has been
+//!    seen, and writes itself as holder after [`TAKEOVER_AFTER`].
+//! 4. After a successful write it has authority until [`AUTHORITY_FOR`] after the moment before the request.
+//! 5. A clean shutdown ends all groups, then clears the holder ([`release`]), so the next operator need not
+//!    wait.
+//!
+//! # Guarantees
+//!
+//! No action of a former holder is in progress when another operator gains authority:
+//!
+//! > `(A + D) · r < T`, with 10 s + 1 s < 15 s
+//!
+//! - `A` = [`AUTHORITY_FOR`], by the holder's clock, counted from before the request. The API server stored
+//!   the renewal later than that, and the other operator first saw it later still.
+//! - `D` = 1 s: the deadline of an action (`driver/act.rs`), counted from its start, which is within `A`.
+//! - `T` = [`TAKEOVER_AFTER`], by the other operator's clock, counted from when it first saw the renewal.
+//! - `r`: rate of the other operator's clock, relative to the holder's. The inequality holds up to `r` =
+//!   15/11, 1.36.
+//!
+//! Authority lasts through failed renewals of up to 10 s: four in a row may time out.
+//!
+//! # Assumptions
+//!
+//! - Clock *rates* differ by less than 36 %. The time of day is never compared: `renewTime` is only for
+//!   `kubectl`.
+//! - The API server orders writes to one object (etcd).
+//!
+//! # Caveats
+//!
+//! - A holder that the kernel stops (SIGSTOP, a paused VM) between its check of authority and its send can
+//!   act later. An action is still bound to the connection that reported its precondition, which bounds the
+//!   damage.
+//! - A handover may take twice its `pause_max_ms` (1 s by default, at most a minute) and a restart 10 s;
+//!   these can outlive authority. Neither makes two masters: at each step of a handover at most one server
+//!   accepts writes.
+//! - Without an API server there is no authority, so no failover. Groups outside Kubernetes use no Lease.
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -9,19 +51,19 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use std::time::{Duration, Instant};
 use tokio::sync::watch::Sender;
 
-/// An operator that competes for a Lease.
+/// The Lease, and the operator that requests it.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     /// Namespace of the Lease.
     pub namespace: String,
     /// Name of the Lease.
     pub lease: String,
-    /// The holder identity, different for each process.
+    /// Name of this operator; unique per process.
     pub identity: String,
 }
 
-/// Acquires the Lease and renews it, for ever. `authority` is true while this operator surely holds it;
-/// `answered` is called whenever the API server has answered.
+/// Requests the Lease and renews it until dropped. Sends to `authority` whether this operator may act, and
+/// calls `answered` after each answer of the API server.
 pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bool>, answered: impl Fn()) {
     let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let mut seen: Option<(Option<String>, Instant)> = None;
@@ -37,7 +79,10 @@ pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bo
                 tracing::warn!(%error, lease = candidate.lease, "lease not renewed, will retry")
             }
             Err(_) => {
-                tracing::warn!(lease = candidate.lease, "lease not renewed: no answer from the API server")
+                tracing::warn!(
+                    lease = candidate.lease,
+                    "lease not renewed, will retry: no answer of the API server within 2 s"
+                )
             }
         }
         let next = (requested + RENEW_EVERY).max(Instant::now());
@@ -54,7 +99,7 @@ pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bo
                     tracing::warn!(
                         lease = candidate.lease,
                         identity = candidate.identity,
-                        "authority lost, acting on no group until it is back"
+                        "authority lost: no action until it is regained"
                     )
                 }
                 (false, _) => {}
@@ -68,7 +113,8 @@ pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bo
     }
 }
 
-/// Releases the Lease, so that the next operator need not wait for its expiry.
+/// Clears the holder of the Lease, so that the next operator need not wait. Call it only when all groups have
+/// ended.
 pub async fn release(client: Client, candidate: &Candidate) -> Result<(), kube::Error> {
     let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let Some(mut lease) = api.get_opt(&candidate.lease).await? else { return Ok(()) };
@@ -80,15 +126,15 @@ pub async fn release(client: Client, candidate: &Candidate) -> Result<(), kube::
     Ok(())
 }
 
-/// True: this operator holds the Lease from now on. The resource version in the request makes the API server
-/// refuse it if the Lease has changed in between.
-async fn ask(
+/// Reads the Lease and writes this operator as its holder if it may be. True: it is the holder now. The
+/// resource version in the request makes the write fail if another operator wrote in between.
+async fn request(
     api: &Api<Lease>,
     candidate: &Candidate,
     seen: &mut Option<(Option<String>, Instant)>,
 ) -> Result<bool, kube::Error> {
     let now = MicroTime(Timestamp::now());
-    let acquired = |before: &LeaseSpec| LeaseSpec {
+    let held = |before: &LeaseSpec| LeaseSpec {
         holder_identity: Some(candidate.identity.clone()),
         lease_duration_seconds: Some(i32::try_from(TAKEOVER_AFTER.as_secs()).unwrap_or(i32::MAX)),
         renew_time: Some(now.clone()),
@@ -105,11 +151,11 @@ async fn ask(
     };
     let Some(lease) = api.get_opt(&candidate.lease).await? else {
         let metadata = ObjectMeta { name: Some(candidate.lease.clone()), ..ObjectMeta::default() };
-        let lease = Lease { metadata, spec: Some(acquired(&LeaseSpec::default())) };
-        return won(api.create(&PostParams::default(), &lease).await);
+        let lease = Lease { metadata, spec: Some(held(&LeaseSpec::default())) };
+        return is_written(api.create(&PostParams::default(), &lease).await);
     };
     let spec = lease.spec.clone().unwrap_or_default();
-    // Measured by this process's clock: for how long the Lease has had this resource version.
+    // By this operator's clock: since when this version has been seen.
     let version = lease.metadata.resource_version.clone();
     let since = match seen {
         Some((known, since)) if *known == version => *since,
@@ -120,13 +166,14 @@ async fn ask(
     if !is_free && !is_holder && since.elapsed() < TAKEOVER_AFTER {
         return Ok(false);
     }
-    won(api
-        .replace(&candidate.lease, &PostParams::default(), &Lease { spec: Some(acquired(&spec)), ..lease })
-        .await)
+    is_written(
+        api.replace(&candidate.lease, &PostParams::default(), &Lease { spec: Some(held(&spec)), ..lease })
+            .await,
+    )
 }
 
-/// A conflict means that another operator was faster: that is an answer, not an error.
-fn won(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+/// A conflict is an answer, not an error: another operator wrote first.
+fn is_written(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     match written {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(error)) if error.code == 409 => Ok(false),
@@ -135,8 +182,7 @@ fn won(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
 }
 
 const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// Authority lasts this long from the moment before a renewal was sent.
-const OURS_FOR: Duration = Duration::from_secs(10);
-/// An operator acquires another's Lease once it has been unchanged for this long. The 5 s beyond [`OURS_FOR`]
-/// are more than an action takes.
-const THEIRS_AFTER: Duration = Duration::from_secs(15);
+/// Authority lasts this long, counted from the moment before the request: `A` above.
+const AUTHORITY_FOR: Duration = Duration::from_secs(10);
+/// An operator takes over a Lease that it has seen unchanged for this long: `T` above.
+const TAKEOVER_AFTER: Duration = Duration::from_secs(15);

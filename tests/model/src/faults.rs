@@ -1,8 +1,8 @@
 //! What may happen to a group: seeded starting points, from quiet to hopeless.
 
-use crate::model::{Life, Model};
-use crate::seeds::Seed;
-use crate::world::ReportedRole;
+use crate::dice::Dice;
+use crate::has::Role;
+use crate::truth::{Life, Model};
 use failover_core::contract::Preference;
 
 /// Anything that may have happened to a group.
@@ -56,8 +56,8 @@ fn fault(model: &mut Model, dice: &mut Dice) {
             // Empty, as a master or as a replica of itself; its data is gone, which is the fault's doing.
             let node = &mut model.nodes[index];
             node.server.restart(1);
-            node.server.speaks = ReportedRole::Master;
-            if seed.chance(50) {
+            node.server.role = Role::Master;
+            if dice.chance(500) {
                 node.server.follow_itself();
             }
             (node.data.branch, node.data.at) = (0, 0);
@@ -65,13 +65,13 @@ fn fault(model: &mut Model, dice: &mut Dice) {
             cut_off(model, index);
         }
         5 if index != other => model.follow(index, other),
-        6 if model.nodes[index].server.speaks != ReportedRole::Master
+        6 if model.nodes[index].server.role != Role::Master
             && !model.nodes.iter().any(|node| node.server.aof) =>
         {
             model.promote(index);
             model.write(index, dice.one_of([0, 20, 500]));
         }
-        7 if model.nodes[0].server.speaks == ReportedRole::Master => model.write(0, 50),
+        7 if model.nodes[0].server.role == Role::Master => model.write(0, 50),
         8 => model.nodes[index].server.in_pod().terminating = true,
         9 => {
             let target = dice.chance(500).then(|| model.nodes[index].server.id.clone());
@@ -82,9 +82,9 @@ fn fault(model: &mut Model, dice: &mut Dice) {
         10 if index > 0 && !model.nodes[index].server.aof => {
             let node = &mut model.nodes[index];
             node.server.restart(1).history(&format!("z{index}"), 500).keys = 500;
-            node.server.speaks = ReportedRole::Master;
-            if seed.chance(50) {
-                node.server.follow("10.9.9.9", 6379).up = seed.chance(50);
+            node.server.role = Role::Master;
+            if dice.chance(500) {
+                node.server.follow("10.9.9.9", 6379).up = dice.chance(500);
             }
             (node.data.branch, node.data.at) = (0, 0);
             model.fork(index);
@@ -98,7 +98,7 @@ fn fault(model: &mut Model, dice: &mut Dice) {
         {
             let server = &mut model.nodes[index].server;
             server.restart_with_aof(1);
-            if server.speaks != ReportedRole::Master || seed.chance(50) {
+            if server.role != Role::Master || dice.chance(500) {
                 server.follow_itself();
             } else {
                 model.fork(index);

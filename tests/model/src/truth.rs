@@ -5,8 +5,8 @@
 //! replication ids and offsets may be new while the data is old (a restart with AOF), or the other way round.
 //! So a test can tell what was lost from what was reported.
 
-use crate::info::id40;
-use crate::world::{ReportedRole, Server, World};
+use crate::group::World;
+use crate::has::{Role, Server};
 use failover_core::contract::{
     Action, Evidence, Expectation, Failover, FailureKind, LinkState, Observation, Published, Refusals,
     Role as ReportedRole,
@@ -124,9 +124,7 @@ impl Model {
     /// `REPLICAOF NO ONE`: a new replication id, and the old one as the former.
     pub fn promote(&mut self, index: usize) {
         let tag = format!("p{}-{}", index, self.branches.len());
-        let server = &mut self.nodes[index].server;
-        server.former = Some((std::mem::replace(&mut server.replid, id40(&tag)), server.offset));
-        server.speaks = ReportedRole::Master;
+        self.nodes[index].server.promote(&tag);
         self.fork(index);
     }
 
@@ -139,7 +137,7 @@ impl Model {
 
     /// The master that it names.
     pub fn named_by(&self, index: usize) -> Option<usize> {
-        let ReportedRole::Replica(link) = &self.nodes[index].server.speaks else { return None };
+        let Role::Replica(link) = &self.nodes[index].server.role else { return None };
         self.nodes
             .iter()
             .position(|node| node.server.host == link.host && node.server.port == link.port)
@@ -155,12 +153,10 @@ impl Model {
                 let Some(master) = self.named_by(index).filter(|_| self.nodes[index].life == Life::Up) else {
                     continue;
                 };
-                let streams = match &self.nodes[master].server.speaks {
-                    ReportedRole::Master => {
-                        self.nodes[master].life == Life::Up && !self.nodes[master].server.loading
-                    }
-                    ReportedRole::Replica(link) => self.nodes[master].life == Life::Up && link.up,
-                    ReportedRole::Nothing => false,
+                let streams = match &self.nodes[master].server.role {
+                    Role::Master => self.nodes[master].life == Life::Up && !self.nodes[master].server.loading,
+                    Role::Replica(link) => self.nodes[master].life == Life::Up && link.up,
+                    Role::Unsaid => false,
                 };
                 if !streams {
                     let was_up = self.is_link_up(index);
@@ -293,7 +289,8 @@ impl Model {
     fn ready(&self, id: &str, expect: &Expectation) -> Option<usize> {
         let index = self.find(id)?;
         let node = &self.nodes[index];
-        let role = if node.server.speaks == ReportedRole::Master { Role::Master } else { Role::Replica };
+        let role =
+            if node.server.role == Role::Master { ReportedRole::Master } else { ReportedRole::Replica };
         let holds = node.server.run_id == expect.run_id
             && role == expect.role
             && expect.replid.as_ref().is_none_or(|id| *id == node.server.replid);
@@ -334,7 +331,7 @@ impl Model {
             }
             Life::Hung(since_us) => server.seen.hung(self.now_us - since_us),
         }
-        if let (Life::Up, ReportedRole::Replica(link)) = (node.life, &mut server.speaks) {
+        if let (Life::Up, Role::Replica(link)) = (node.life, &mut server.role) {
             if !link.up {
                 link.down_s = link.down_s.map(|_| (self.now_us - node.down_since_us) / 1_000_000);
             } else if let Some(Life::Hung(since_us)) =

@@ -56,7 +56,7 @@ impl RoleLabels {
         let published = snapshot.record.as_ref().map(|(record, at)| (record.published.epoch, *at));
         let (written, is_published) = after(&self.written, &applied, published, Timestamp::now());
         if let (Some((_, us)), true) = (written.epoch, is_published) {
-            self.metrics.told(us.unsigned_abs());
+            self.metrics.updated(us.unsigned_abs());
         }
         self.written = written;
         applied.map(drop).map_err(|error| error.problem().message)

@@ -170,8 +170,8 @@ const APPROACH_MAX: Duration = Duration::from_secs(2);
 /// A loopback port on which no Redis listens: 1 is tcpmux (RFC 1078).
 const REPLICAOF_NOWHERE: [&str; 3] = ["REPLICAOF", "127.0.0.1", "1"];
 
-/// What INFO replication says of one side, as far as a handover needs it.
-struct Standing {
+/// The fields of INFO replication that a handover needs.
+struct ReplicationInfo {
     role: ReportedRole,
     replid: String,
     offset: u64,
@@ -214,22 +214,22 @@ async fn look(source: &Connection, target: &Connection, terms: &HandoverTerms) -
     let is_done = from.role == ReportedRole::Replica
         && from.master == Some(Place::new(&terms.target.host, terms.target.port));
     match (from.role, to.role) {
-        (ReportedRole::Replica, ReportedRole::Master) if is_done => Ok(Ready::Already(to.offset)),
+        (ReportedRole::Replica, ReportedRole::Master) if is_done => Ok(Start::Done(to.offset)),
         (ReportedRole::Master, ReportedRole::Replica) if from.in_failover => {
-            Err(not_ready("the master is within a FAILOVER of its own".into()))
+            Err(not_ready("the master runs a FAILOVER command".into()))
         }
         (ReportedRole::Master, ReportedRole::Replica) if from.replid != to.replid => {
-            Err(not_ready("the target has another history than the master".into()))
+            Err(not_ready("the target and the master have different replication ids".into()))
         }
         (ReportedRole::Master, ReportedRole::Replica) if !to.is_linked => {
             Err(not_ready("the target's link to its master is down".into()))
         }
-        (ReportedRole::Master, ReportedRole::Replica) => Ok(Ready::Now(from)),
+        (ReportedRole::Master, ReportedRole::Replica) => Ok(Start::Ready(from)),
         (ReportedRole::Master, ReportedRole::Master | ReportedRole::Unknown) => {
-            Err(not_ready("the target is no replica".into()))
+            Err(not_ready("the target is not a replica".into()))
         }
         (ReportedRole::Replica | ReportedRole::Unknown, _) => {
-            Err(not_ready("its source is no master".into()))
+            Err(not_ready("the source is not a master".into()))
         }
     }
 }
@@ -252,10 +252,10 @@ async fn catch_up(
     paused: &Value,
     until: Instant,
 ) -> Result<u64, String> {
-    let held =
-        Standing::parse(held).ok_or("INFO replication of the master has no replication id and offset")?;
-    if held.role != ReportedRole::Master || held.replid != start.replid {
-        return Err("the master changed its role or history in the meantime".into());
+    let paused = ReplicationInfo::parse(paused)
+        .ok_or("INFO replication of the master has no replication id and offset")?;
+    if paused.role != ReportedRole::Master || paused.replid != start.replid {
+        return Err("the master changed its role or replication id during the handover".into());
     }
     wait_for(target, &paused.replid, paused.offset, until, Duration::ZERO).await
 }
@@ -278,9 +278,9 @@ async fn wait_for(
         )
     };
     loop {
-        let now = standing(target, until).await.map_err(|why| short(seen, &why))?;
+        let now = read_info(target, until).await.map_err(|why| short(seen, &why))?;
         if now.replid != replid || now.role != ReportedRole::Replica {
-            return Err("the target changed its role or history in the meantime".into());
+            return Err("the target changed its role or replication id during the handover".into());
         }
         if now.offset >= offset {
             return Ok(now.offset);
