@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 use failover_core::contract::{Action, Decision, Evidence, Observation, Sample, Value, Verdict};
-use failover_core::{decide, reason::Reason};
+use failover_core::topology::replication::reasons::UNRELATED_DATA;
+use failover_core::{decide, reasons};
 use redis_model::faults::broken;
 use redis_model::truth::{Life, Model, Node};
 use redis_model::{Dice, Role, World, id40};
@@ -18,17 +19,14 @@ fn seeds(count: u64) -> impl Iterator<Item = u64> {
 /// What every answer keeps.
 fn check(observation: &Observation, decision: &Decision) -> Result<(), String> {
     let ensure = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
-    let reason = Reason::ALL
-        .iter()
-        .find(|reason| reason.name() == decision.reason)
-        .ok_or("the reason is not on the list")?;
+    let reason = reasons().find(|reason| reason.name == decision.reason).ok_or("the reason is not on the list")?;
     let verdict = match decision.verdict {
         Verdict::Healthy => "healthy",
         Verdict::Act => "act",
         Verdict::Wait => "wait",
         Verdict::Refuse => "refuse",
     };
-    ensure(reason.verdicts().contains(verdict), "the verdict is not one of the reason's")?;
+    ensure(reason.verdicts.contains(verdict), "the verdict is not one of the reason's")?;
     ensure(!decision.explanation.is_empty(), "no explanation")?;
     ensure((100..=2_000_000).contains(&decision.next_look_us), "the next look is never, or at once")?;
     ensure(
@@ -199,7 +197,7 @@ fn every_plan_ends_in_rest_and_loses_nothing_that_it_could_keep() {
                 .unwrap_or_else(|what| fail(seed, &other, &format!("cut at {cut}: {what}")));
             // The record moves on before the plan is carried out, and with it the proof that data without a
             // fork is given up: then a person is asked instead.
-            let is_asked = same.reason == Reason::UnrelatedData.name();
+            let is_asked = same.reason == UNRELATED_DATA.name;
             if master(&same) != master(&end) || same.reason != end.reason && !is_asked {
                 fail(
                     seed,
