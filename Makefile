@@ -51,7 +51,7 @@ check: ## the quick part, under a minute when warm: format, lints, docs, engine,
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --quiet --workspace --no-deps
-	$(CARGO) test --locked --quiet --lib -p failover-core -p classic-policy -p redis-operator
+	$(CARGO) test --locked --quiet --lib -p failover-core -p redis-model -p classic-policy -p redis-operator
 	$(CARGO) test --locked --quiet -p tests --test scenarios
 
 deny: ## licences, sources, bans and security advisories of the dependencies; advisories where their database can be fetched

@@ -264,8 +264,6 @@ fn the_old_word_stands_only_where_replies_are_read() {
     const SPEAK_IT: &[&str] = &[
         "core/src/facts/",
         "host/src/redis/",
-        "host/src/conformance/",
-        "host/src/policy/specimen.rs",
         "host/src/topology/allowed.rs",
         "host/src/kubernetes/crd/",
         "host/src/kubernetes/objects/pod.rs",

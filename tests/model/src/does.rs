@@ -1,5 +1,5 @@
 //! What a command or a restart does to a server's state, as Redis does it: replication ids, offsets, partial
-//! and full copies. Who may copy from whom is the caller's affair; nothing here knows of time.
+//! and full copies. Which server copies from which is the caller's affair; nothing here knows of time.
 
 use crate::has::{Role, Server, id40};
 

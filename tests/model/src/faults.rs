@@ -91,8 +91,8 @@ fn fault(model: &mut Model, dice: &mut Dice) {
             model.nodes[index].data.at = 500;
             cut_off(model, index);
         }
-        // Bytes of its own and then a restart with AOF leave no trace of where they came from: nobody can
-        // tell them.
+        // Bytes of its own and then a restart with AOF leave no trace of where they came from: no
+        // policy can distinguish them.
         11 if model.nodes.iter().all(|node| node.server.former.is_none())
             && model.nodes[index].data.branch == 0 =>
         {

@@ -8,10 +8,12 @@
 //! | [`seen`] | how a host sees a server: its connection, the age of its replies, its Pod |
 //! | [`group`] | several servers, and what their host remembers: an Observation |
 //! | [`dice`] | seeded choices: equal seeds give equal worlds |
+//! | [`truth`] | what servers truly have beside what they report; they carry out plans |
+//! | [`faults`] | seeded groups in which something has happened |
 //! | [`random`] | seeded observations, for the check of a policy |
 //! | [`scenario`] | files of situations and of what is to be decided |
 //!
-//! Pure: no I/O, no clock, no threads. Time is a number in the state, so that the same model answers under a
+//! Pure but for the reading of scenario files: no I/O, no clock, no threads. Time is a number in the state, so that the same model answers under a
 //! real clock and under a virtual one. It never judges and never decides.
 
 pub mod dice;

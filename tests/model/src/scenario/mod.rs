@@ -1,6 +1,6 @@
 //! Scenario files: one situation each, and what is to be decided in it.
 //!
-//! Three forms are read, and told apart by their fields:
+//! Three forms are read, distinguished by their fields:
 //!
 //! | fields | form |
 //! |--|--|
