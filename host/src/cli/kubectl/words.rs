@@ -1,49 +1,44 @@
-//! What reasons mean and what to do about them, in words: those of the default policy from its own documented
-//! list, and those for which a member cannot become master. Another policy's words are its own, and nothing
-//! is made up for them.
+//! Explanations of reasons: those of the default policy from its own documented list, and those for which a
+//! member is not eligible as master. Another policy's reasons are not explained here.
 
 use failover_core::reason::Reason;
 
-/// What holds when a decision has this reason, and the way out. None: it is no reason of the default policy.
+/// What a reason means, and the way out. None: not a reason of the default policy.
 pub fn reason(name: &str) -> Option<&'static str> {
     Reason::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.why())
 }
 
-/// Why a member cannot become master, and the way out. None: it is no word of the default policy.
+/// Why a member is not eligible as master, and the way out. None: unknown.
 pub fn ineligible(name: &str) -> Option<&'static str> {
     INELIGIBLE.iter().find(|(known, ..)| *known == name).map(|(_, _, words)| *words)
 }
 
-/// Whether it goes away by itself, so that a switchover may be waited for.
+/// Whether it passes by itself, so that a switchover can wait for it.
 pub fn is_passing(name: &str) -> bool {
     INELIGIBLE.iter().any(|(known, passing, _)| *known == name && *passing)
 }
 
-/// The word, whether it passes by itself, and what it means.
+/// The reason, whether it passes by itself, and its meaning.
 const INELIGIBLE: &[(&str, bool, &str)] = &[
     ("no-reply", false, "It does not answer: see its Pod, kubectl describe pod."),
     (
         "not-a-replica",
         false,
-        "It answers, and not as a replica: it will be told to follow the master, unless its data speaks \
-         against that.",
+        "It answers, and not as a replica: the operator makes it follow the master, unless its data \
+         forbids that.",
     ),
-    ("priority-zero", false, "Its replica-priority is 0, which means never: give it another in spec.config."),
-    ("priority-unknown", false, "It does not say its replica-priority: is it a Redis?"),
-    ("not-announced", false, "It sets replica-announced no, so nobody is to know of it: set it to yes."),
+    ("priority-zero", false, "Its replica-priority is 0, which means never: change it in spec.config."),
+    ("priority-unknown", false, "It does not report its replica-priority: check that it is a Redis."),
+    ("not-announced", false, "It has replica-announced no, which hides it: set it to yes."),
     (
         "failover-in-progress",
         true,
-        "It carries out a FAILOVER command of its own, which ends by its TIMEOUT or by FAILOVER ABORT.",
+        "It carries out a FAILOVER command, which ends by its TIMEOUT or by FAILOVER ABORT.",
     ),
     ("syncing", true, "It receives a copy of the data, which ends by itself."),
     ("loading", true, "It loads its data, which ends by itself."),
-    ("run-id-unknown", true, "It has not said who it is yet: the next look tells."),
-    (
-        "history-unknown",
-        true,
-        "It has never been in sync with a master, so there is nothing in it to take over.",
-    ),
+    ("run-id-unknown", true, "It has not reported its run id yet: the next round shows it."),
+    ("history-unknown", true, "It has never been in sync with a master, so it has no data to take over."),
     (
         "foreign-history",
         false,
@@ -57,14 +52,14 @@ const INELIGIBLE: &[(&str, bool, &str)] = &[
 mod tests {
     use super::*;
 
-    /// The words in quotes that follow `arrow` in a function of the engine's source.
+    /// The quoted words of a function in the engine's source.
     fn words_in<'a>(source: &'a str, from: &str, to: &str) -> Vec<&'a str> {
         let body = source.split_once(from).unwrap().1.split_once(to).unwrap().0;
         body.split('"').skip(1).step_by(2).collect()
     }
 
     #[test]
-    fn each_documented_reason_has_words() {
+    fn each_documented_reason_is_explained() {
         let page = include_str!("../../../../wit/REASONS.md");
         let documented: Vec<&str> =
             page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
@@ -76,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_to_be_ineligible_has_words() {
+    fn each_cause_of_ineligibility_is_explained() {
         let mut known =
             words_in(include_str!("../../../../core/src/election.rs"), "pub fn unfit", "() => return None");
         known.extend(["foreign-history", "not-redis"]);
