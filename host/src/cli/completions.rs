@@ -1,4 +1,4 @@
-//! `redis-operator completions`: what a shell needs to complete this program's arguments.
+//! `redis-operator completions`: the completion script of a shell.
 
 use super::{Cli, Exit, print};
 
@@ -7,12 +7,12 @@ use super::{Cli, Exit, print};
 #[command(after_help = "Example:\n  redis-operator completions bash > \
                         ~/.local/share/bash-completion/completions/redis-operator")]
 pub(super) struct Args {
-    /// Which shell
+    /// Shell to complete for
     shell: clap_complete::Shell,
 }
 
 pub(super) fn run(arguments: &Args) -> Result<u8, Exit> {
-    // Into memory first: the generator panics when its writer fails, as a closed pipe does.
+    // Into memory first: the generator panics if its writer fails, as with a closed pipe.
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::definition(), "redis-operator", &mut script);
     print(&String::from_utf8_lossy(&script))?;

@@ -1,5 +1,5 @@
-//! A group of servers of our own: started, kept running and looked after. Shared by `local` and `demo`;
-//! whoever drops it ends it.
+//! A group of servers that this process starts, restarts and operates. Shared by `local` and `demo`. Dropping
+//! it ends the servers.
 
 use super::{Environment, Exit, GroupSettings, PolicyChoice, Session};
 use crate::driver::{Access, member};
@@ -12,40 +12,45 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
-/// What servers to start.
+/// The servers to start.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LocalServers {
-    /// How many replicas beside the master
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=100))]
+    /// Replicas beside the master
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 2,
+        value_parser = clap::value_parser!(u16).range(0..=100)
+    )]
     pub replicas: u16,
-    /// Port of the first server; the others have those after it [default: free ones]
+    /// Port of the first server; the others get the following ones [default: free ports]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// Program of the servers: redis-server or valkey-server, or its path
+    /// Program of the servers: redis-server, valkey-server, or a path
     #[arg(long, value_name = "PROGRAM", default_value = "redis-server")]
     program: PathBuf,
-    /// Directory for the servers' logs, which is kept [default: a temporary one]
+    /// Directory for the servers' logs, kept afterwards [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
 /// The group.
 pub struct LocalGroup {
-    /// Who looks after it.
+    /// The driver of the group.
     pub session: Session,
-    /// Who keeps the servers running.
+    /// Restarts the servers.
     pub supervisor: Supervisor,
-    /// What becomes of the servers.
+    /// Changes of the servers.
     pub changes: UnboundedReceiver<Change>,
-    /// Where the servers listen.
+    /// Addresses of the servers.
     pub endpoints: Vec<Endpoint>,
-    /// Their directory, if it is to go with us. Declared last, so that it goes after they have.
+    /// Their temporary directory. Declared last, so that it is deleted after the servers have ended.
     pub scratch: Option<Scratch>,
 }
 
 impl LocalServers {
-    /// Starts the servers, none of which is master, and whoever will choose one, without authority yet.
-    /// `told` is called on the group's own thread with every record that is published.
+    /// Starts the servers, none of them master, and the driver, without authority yet. `on_record` is called
+    /// on the group's own thread with every published record.
     ///
     /// # Errors
     /// [`Exit`], with nothing left running.
@@ -53,7 +58,7 @@ impl LocalServers {
         &self,
         group: &GroupSettings,
         policy: &PolicyChoice,
-        told: impl Fn(Moment, &Record) + Send + 'static,
+        on_record: impl Fn(Moment, &Record) + Send + 'static,
         environment: &Environment,
     ) -> Result<LocalGroup, Exit> {
         let endpoints = self.endpoints()?;
@@ -67,14 +72,14 @@ impl LocalServers {
             None => {
                 let parent = &environment.temp_dir;
                 let scratch = Scratch::new(parent).map_err(|error| {
-                    Exit::Failed(format!("no directory in {}: {error}", parent.display()))
+                    Exit::Failed(format!("cannot create a directory in {}: {error}", parent.display()))
                 })?;
                 (scratch.path().to_owned(), Some(scratch))
             }
         };
         let (known, master) = watch::channel(None);
         let publish = move |now: Moment, record: Record| {
-            told(now, &record);
+            on_record(now, &record);
             known.send_replace(record.published.master.parse().ok());
         };
         let mut members = Vec::new();
@@ -82,7 +87,7 @@ impl LocalServers {
             members.push(member(endpoint).await.map_err(Exit::Failed)?);
         }
         let access = Access { logins: None.into(), tls: None, hang_limit: group.down_after };
-        // First, because a policy that is none must end this before any server starts.
+        // First, because an invalid policy must end this before any server starts.
         let session = Session::open(settings, members, access, policy, publish, environment)?;
         let servers = endpoints.iter().map(|endpoint| ServerSettings {
             program: self.program.clone(),
@@ -101,14 +106,14 @@ impl LocalServers {
         let ports = match self.port {
             Some(first) => {
                 let last = first.checked_add(self.replicas).ok_or_else(|| {
-                    Exit::Input(format!("--port: {count} ports from {first} on are not there"))
+                    Exit::Input(format!("--port: there are no {count} ports from {first} on"))
                 })?;
                 let ports: Vec<u16> = (first..=last).collect();
-                if let Some(taken) =
+                if let Some(used) =
                     ports.iter().find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, **port)).is_err())
                 {
                     return Err(Exit::Input(format!(
-                        "--port: port {taken} is taken; choose another, or leave --port out"
+                        "--port: port {used} is in use: choose another, or leave --port out"
                     )));
                 }
                 ports
@@ -131,7 +136,7 @@ impl LocalServers {
 }
 
 impl LocalGroup {
-    /// Ends the servers, and nobody fails over because of that.
+    /// Ends the servers, without a failover because of that.
     pub async fn stop(self) {
         self.session.authorise(false);
         self.supervisor.stop().await;
@@ -139,17 +144,18 @@ impl LocalGroup {
     }
 }
 
-/// The signals that end a command. Opened before there is anything to clean up: from then on none of them
-/// just kills.
+/// The signals that end a command. Opened before there is anything to clean up, so that from then on no
+/// signal ends the process at once.
 pub struct Interrupts([Signal; 3]);
 
 impl Interrupts {
-    /// Ctrl-C, SIGTERM, and the end of the terminal.
+    /// Ctrl-C, SIGTERM, and the closing of the terminal.
     ///
     /// # Errors
-    /// [`Exit::Failed`] when the system gives no signals.
+    /// [`Exit::Failed`] if the system provides no signals.
     pub fn open() -> Result<Self, Exit> {
-        let open = |kind| signal(kind).map_err(|error| Exit::Failed(format!("no signals: {error}")));
+        let open =
+            |kind| signal(kind).map_err(|error| Exit::Failed(format!("cannot handle signals: {error}")));
         Ok(Self([
             open(SignalKind::interrupt())?,
             open(SignalKind::terminate())?,
@@ -157,7 +163,7 @@ impl Interrupts {
         ]))
     }
 
-    /// Waits for one.
+    /// Waits for one of them.
     pub async fn recv(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {

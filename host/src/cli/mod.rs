@@ -1,5 +1,5 @@
-//! The commands: one file each, under 100 lines. They read arguments and files, call the library, and print;
-//! they decide nothing. A new command is a module and a case of `Command`.
+//! The commands: one file each. They read arguments and files, call the library, and print; they decide
+//! nothing. A new command is a module and a case of `Command`.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write, stdout};
@@ -32,7 +32,7 @@ pub use server_args::Servers;
 pub use session::Session;
 pub use settings::{GroupSettings, Prefer};
 
-/// Keeps groups of Redis servers highly available; its decisions come from a WebAssembly component.
+/// Keeps groups of Redis servers highly available; a WebAssembly component makes its decisions.
 #[derive(Debug, Parser)]
 #[command(
     name = "redis-operator",
@@ -42,11 +42,11 @@ pub use settings::{GroupSettings, Prefer};
     arg_required_else_help = true
 )]
 #[command(after_help = "Example:\n  redis-operator policy inspect\n\nExit codes: 0 done, 1 failed, 2 bad \
-                        input (one line on standard error says what, and nothing was touched).")]
+                  input (one line on standard error names it, and nothing was changed).")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How to log to standard error; RUST_LOG says what.
+    /// Format of the log on standard error; RUST_LOG sets its level.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
 }
@@ -61,21 +61,21 @@ enum Command {
     Demo(demo::Args),
     Policy(policy::Args),
     Kubectl(Box<kubectl::Args>),
-    /// Print the custom resource definitions, as `deploy/` has them
+    /// Print the custom resource definitions, as in `deploy/`
     Crds,
     Completions(completions::Args),
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// How results are printed.
+/// Format of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.
@@ -84,41 +84,41 @@ pub enum Format {
     Json,
 }
 
-/// What only `main` may ask the environment for.
+/// What `main` reads from the environment.
 #[derive(Debug)]
 pub struct Environment {
-    /// Where compiled policies are kept unless an option says otherwise. None: nowhere.
+    /// Cache directory for compiled policies. None: no cache.
     pub cache_dir: Option<PathBuf>,
-    /// The servers' password, where no file is named. None: there is none.
+    /// Password of the servers. None: none.
     pub password: Option<String>,
-    /// Who the user is at registries.
+    /// Logins to registries.
     pub logins: Logins,
-    /// Where temporary directories are made.
+    /// Parent of temporary directories.
     pub temp_dir: PathBuf,
-    /// Somebody watches standard output as it comes.
+    /// Standard output is a terminal.
     pub is_terminal: bool,
-    /// And wants it in colour.
+    /// Standard output is coloured.
     pub has_colour: bool,
 }
 
-/// Why a command ended before its end.
+/// Why a command ended early.
 #[derive(Debug)]
 pub enum Exit {
-    /// All is said: help was shown, or whoever read the output has had enough. Exit code 0.
+    /// Help was shown, or standard output was closed by its reader. Exit code 0.
     Done,
-    /// Help was shown to somebody who gave no command. Exit code 2.
+    /// Help was shown because the command was missing. Exit code 2.
     Usage,
-    /// The input was right and the answer is no. Exit code 1.
+    /// The input was right, and the command failed. Exit code 1.
     Failed(String),
-    /// The input was wrong: one line that names the thing and the way out. Exit code 2, nothing touched.
+    /// The input was wrong: one line that names it and the way out. Exit code 2, and nothing was changed.
     Input(String),
 }
 
-/// Parses the arguments, the program's name first: under the name of the kubectl plugin it is that. Shows
-/// help and version by itself.
+/// Parses the arguments, beginning with the program's name: `kubectl-redis` is the kubectl plugin. Shows help
+/// and version by itself.
 ///
 /// # Errors
-/// [`Exit`], when there is no command to run.
+/// [`Exit`] if there is no command to run.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit> {
     use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -135,11 +135,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
     };
     parsed.map_err(|error| match error.kind() {
         DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
-            // Nobody may be left to read it.
+            // Standard output may be closed.
             drop(error.print());
             if error.use_stderr() { Exit::Usage } else { Exit::Done }
         }
-        // Clap's enum, which grows. Its message is one paragraph, then usage; only the paragraph fits a line.
+        // Clap's enum, which may grow. Its message is one paragraph, then usage; only the paragraph fits a
+        // line.
         _ => {
             let text = error.render().to_string();
             let paragraph: Vec<&str> = text
@@ -158,13 +159,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
 }
 
 impl Cli {
-    /// How it is to log.
+    /// The format of the log.
     pub fn log_format(&self) -> LogFormat {
         self.log_format
     }
 
-    /// The least level that it logs unless RUST_LOG says otherwise: what runs on tells what it does, what
-    /// ends tells what is wrong.
+    /// The log level without RUST_LOG: info for commands that keep running, warn for those that end.
     pub fn log_level(&self) -> &'static str {
         match &self.command {
             Command::Static(arguments) if !arguments.ends() => "info",
@@ -180,13 +180,13 @@ impl Cli {
         }
     }
 
-    /// All commands and options, for shells.
+    /// All commands and options, for completion scripts.
     fn definition() -> clap::Command {
         Cli::command()
     }
 }
 
-/// Runs the command; what it returns is the process's exit code.
+/// Runs the command and returns the exit code of the process.
 ///
 /// # Errors
 /// [`Exit`].
@@ -208,7 +208,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<u8, Exit> {
     }
 }
 
-/// `INFO server: redis_mode` of an instance. None: it did not say.
+/// `INFO server: redis_mode` of an instance. None: unknown.
 fn mode(instance: &crate::contract::Instance) -> Option<&str> {
     use failover_core::facts::{INFO_SERVER, ServerFacts};
     let reply = instance.replies.iter().find(|reply| reply.command == INFO_SERVER)?;
@@ -220,7 +220,7 @@ fn mode(instance: &crate::contract::Instance) -> Option<&str> {
     }
 }
 
-/// Prints to standard output. A reader who went away, as `head` does, ends the command without a word.
+/// Prints to standard output. If its reader has closed it, as `head` does, the command ends silently.
 fn print(text: &str) -> Result<(), Exit> {
     let mut out = stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
@@ -229,7 +229,7 @@ fn print(text: &str) -> Result<(), Exit> {
     })
 }
 
-/// Prints a value as JSON with one line a field.
+/// Prints a value as JSON, one field per line.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Exit> {
     let text =
         serde_json::to_string_pretty(value).map_err(|error| Exit::Failed(format!("no JSON: {error}")))?;

@@ -1,6 +1,6 @@
-//! Reads an Observation that a person hands in: as `observe` prints it, as a log or recording has it, or as a
-//! scenario file does. Strict: a field that is not understood is an error, because a typing error would
-//! otherwise be decided on.
+//! Reads an Observation from a file: as `observe` prints it, as a log or recording has it, or from a
+//! scenario. Strict: an unknown field is an error, because a typing error would otherwise lead to another
+//! decision.
 
 use std::io::Read;
 use std::path::Path;
@@ -12,8 +12,8 @@ use super::Exit;
 use crate::conformance::Scenario;
 use crate::contract::Observation;
 
-/// Reads `path`, or standard input when it is none or `-`. The JSON is an Observation, or an object that has
-/// one as its `observation`, as text or not, itself or among its `fields`.
+/// Reads `path`, or standard input if `path` is None or `-`. The JSON is an Observation, or an object that
+/// has one as `observation` (JSON or text), itself or among its `fields`.
 ///
 /// # Errors
 /// [`Exit::Input`], naming the file and the place in it.
@@ -37,9 +37,9 @@ fn read(path: Option<&Path>) -> std::io::Result<String> {
 
 fn parse(text: &str) -> Result<Observation, String> {
     if text.trim().is_empty() {
-        return Err(format!("it is empty; {WAY_OUT}"));
+        return Err(format!("it is empty: {WAY_OUT}"));
     }
-    let no_json = |error: serde_json::Error| format!("it is not one JSON value: {error}; {WAY_OUT}");
+    let no_json = |error: serde_json::Error| format!("it is not one JSON value: {error}: {WAY_OUT}");
     let whole: Value = serde_json::from_str(text).map_err(no_json)?;
     if whole.get("base").is_some() {
         let scenario = Scenario::parse("it", text).map_err(|error| error.to_string())?;
@@ -47,7 +47,7 @@ fn parse(text: &str) -> Result<Observation, String> {
     }
     let no_observation = |error: serde_json::Error| format!("it is no observation: {error}; {WAY_OUT}");
     let inner = [&whole, &whole["fields"]].into_iter().find_map(|object| object.get("observation"));
-    // Parsed out of the text where that is possible, since only then the error names a line.
+    // Parsed from the text where possible, since only then the error names a line.
     let (observation, given) = match inner {
         Some(Value::String(text)) => (
             serde_json::from_str::<Observation>(text).map_err(no_observation)?,
@@ -59,9 +59,9 @@ fn parse(text: &str) -> Result<Observation, String> {
         Some(inner) => (Observation::deserialize(inner).map_err(no_observation)?, inner.clone()),
         None => (serde_json::from_str(text).map_err(no_observation)?, whole),
     };
-    let understood = serde_json::to_value(&observation).map_err(no_observation)?;
-    match unknown_field(&given, &understood) {
-        Some(path) => Err(format!("unknown field {}; {WAY_OUT}", path.trim_start_matches('.'))),
+    let parsed = serde_json::to_value(&observation).map_err(no_observation)?;
+    match unknown_field(&given, &parsed) {
+        Some(path) => Err(format!("unknown field {}: {WAY_OUT}", path.trim_start_matches('.'))),
         None => Ok(observation),
     }
 }
@@ -71,17 +71,17 @@ struct Recorded {
     observation: Observation,
 }
 
-/// The path of the first field that was given and does not come back.
-fn unknown_field(given: &Value, understood: &Value) -> Option<String> {
-    match (given, understood) {
-        (Value::Object(given), Value::Object(understood)) => {
-            given.iter().find_map(|(name, value)| match understood.get(name) {
+/// The path of the first field in `given` that parsing ignored.
+fn unknown_field(given: &Value, parsed: &Value) -> Option<String> {
+    match (given, parsed) {
+        (Value::Object(given), Value::Object(parsed)) => {
+            given.iter().find_map(|(name, value)| match parsed.get(name) {
                 Some(known) => unknown_field(value, known).map(|rest| format!(".{name}{rest}")),
                 None => Some(format!(".{name}")),
             })
         }
-        (Value::Array(given), Value::Array(understood)) => {
-            given.iter().zip(understood).enumerate().find_map(|(index, (given, known))| {
+        (Value::Array(given), Value::Array(parsed)) => {
+            given.iter().zip(parsed).enumerate().find_map(|(index, (given, known))| {
                 Some(format!("[{index}]{}", unknown_field(given, known)?))
             })
         }
@@ -90,7 +90,7 @@ fn unknown_field(given: &Value, understood: &Value) -> Option<String> {
 }
 
 const WAY_OUT: &str = "`redis-operator observe` prints observations";
-/// A thousand times that of an ordinary group.
+/// A thousand times the size of an ordinary group's.
 const OBSERVATION_BYTES_MAX: u64 = 64 << 20;
 
 #[cfg(test)]
@@ -99,7 +99,7 @@ mod tests {
     use crate::policy::healthy_group;
 
     #[test]
-    fn an_observation_is_found_wherever_records_have_it() {
+    fn an_observation_is_found_in_every_form_of_record() {
         let observation = healthy_group(3);
         let json = serde_json::to_value(&observation).unwrap();
         for whole in [
@@ -117,18 +117,18 @@ mod tests {
         let mut json = serde_json::to_value(healthy_group(3)).unwrap();
         json["instances"][1]["replies"][2]["newest"]["age_ms"] = 1.into();
         let error = parse(&json.to_string()).unwrap_err();
-        assert!(error.starts_with("unknown field instances[1].replies[2].newest.age_ms;"), "{error}");
+        assert!(error.starts_with("unknown field instances[1].replies[2].newest.age_ms:"), "{error}");
     }
 
     #[test]
-    fn garbled_empty_and_foreign_json_is_refused() {
+    fn invalid_empty_and_foreign_json_is_refused() {
         for (text, why) in [
             ("", "it is empty"),
             ("{", "it is not one JSON value: EOF"),
             ("{}\n{}", "it is not one JSON value: trailing characters"),
-            ("{}", "it is no observation: missing field `group`"),
-            ("[1]", "it is no observation: invalid type"),
-            (r#"{"observation": 7}"#, "it is no observation: invalid type"),
+            ("{}", "it is not an observation: missing field `group`"),
+            ("[1]", "it is not an observation: invalid type"),
+            (r#"{"observation": 7}"#, "it is not an observation: invalid type"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.starts_with(why), "{text:?}: {error}");

@@ -4,7 +4,7 @@ use super::{Environment, Exit, GroupSettings, PolicyChoice, Servers, Session, pr
 use crate::driver::StateFile;
 use std::path::PathBuf;
 
-/// Print the live Observation of given servers as JSON, ready for `policy decide`; touches nothing
+/// Print the live Observation of given servers as JSON, ready for `policy decide`; changes nothing
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  redis-operator observe --redis 127.0.0.1:6379,127.0.0.1:6380 | \
                         redis-operator policy decide -")]

@@ -1,18 +1,18 @@
-//! One pass over a group: when it is over, what came of it, and the exit code that says so.
+//! One pass over a group: its end, its outcome, and the exit code for it.
 
 use super::{Exit, Format, print, print_json};
 use crate::contract::{Decision, Failure, FailureKind, Instance, LinkState, Observation, Verdict};
 use crate::group::{Decided, Moment, Outcome as Ended, Report};
 use std::time::Duration;
 
-/// What came of a pass.
+/// The outcome of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing to do.
     Healthy,
-    /// Something was done, and nothing is left to do.
+    /// Actions were carried out, and nothing is left to do.
     Acted,
-    /// Something is wrong and not yet proven, or under way.
+    /// Something is wrong and not proven yet, or being repaired.
     Waiting,
     /// A person must decide.
     Refused,
@@ -21,7 +21,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The process's exit code.
+    /// The exit code of the process.
     pub fn code(self) -> u8 {
         match self {
             Self::Healthy => 0,
@@ -43,7 +43,7 @@ impl Outcome {
         }
     }
 
-    /// What a decision alone comes to.
+    /// The outcome of a decision alone.
     pub fn of(decision: &Decision) -> Self {
         match decision.verdict {
             Verdict::Healthy => Self::Healthy,
@@ -54,9 +54,9 @@ impl Outcome {
     }
 }
 
-/// Follows the reports of one pass.
+/// Follows a pass by its reports.
 pub struct Pass {
-    /// A pass that only looks is over with its first whole look.
+    /// False: the pass only observes, and ends with its first complete round.
     acts: bool,
     began: Option<Moment>,
     patience_us: u64,
@@ -66,9 +66,9 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// A pass that acts: over when nothing is left to do, or nothing more comes of waiting.
+    /// A pass with actions. It ends when nothing is left to do, or when waiting longer changes nothing.
     pub fn new(hang_limit: Duration) -> Self {
-        // A hang is known after its limit, and an action that gets no answer is in doubt after a second.
+        // A hang is known after the hang limit, and an unanswered action is in doubt after a second.
         let patience_us = u64::try_from(hang_limit.as_micros())
             .unwrap_or(u64::MAX)
             .saturating_mul(2)
@@ -76,12 +76,12 @@ impl Pass {
         Self { acts: true, began: None, patience_us, decided: None, has_acted: false, has_failed: false }
     }
 
-    /// A pass that only looks: over when every server has answered or failed to.
+    /// A pass that only observes. It ends when every server has answered or failed to.
     pub fn looking(hang_limit: Duration) -> Self {
         Self { acts: false, ..Self::new(hang_limit) }
     }
 
-    /// Takes a report.
+    /// Whether the pass ends with this report.
     pub fn is_over(&mut self, now: Moment, report: &Report) -> bool {
         let waited_us = self.began.get_or_insert(now).age_us(now);
         match report {
@@ -116,7 +116,7 @@ impl Pass {
         }
     }
 
-    /// What came of it.
+    /// The outcome of the pass.
     pub fn outcome(&self) -> Outcome {
         match self.decided.as_ref().map(|decided| Outcome::of(&decided.decision)) {
             None => Outcome::Failed,
@@ -133,12 +133,12 @@ impl Pass {
     }
 }
 
-/// There is no master, and the next look may tell more.
+/// There is no master, and the next round may show more.
 fn is_on_its_way(decision: &Decision) -> bool {
     decision.verdict == Verdict::Wait && decision.master().is_none()
 }
 
-/// What makes every further look useless is bad input: said at once, and nothing is touched.
+/// Refuses input that no further round can make right. Nothing has been changed yet.
 ///
 /// # Errors
 /// [`Exit::Input`], naming the server and the way out.
@@ -152,13 +152,13 @@ pub fn check_input(observation: &Observation) -> Result<(), Exit> {
         .collect();
     match silent.first() {
         Some(first) if silent.len() == observation.instances.len() => {
-            Err(Exit::Input(format!("no Redis answers at any address; {first}; check --redis")))
+            Err(Exit::Input(format!("no Redis answers at any address: {first}: check --redis")))
         }
         Some(_) | None => Ok(()),
     }
 }
 
-/// What no further look can make right: wrong credentials, no Redis, no member of a replication group.
+/// The error of wrong credentials, of a server that is not Redis, or not in replication mode.
 fn wrong_input(observation: &Observation) -> Option<String> {
     let is_wrong = |kind| matches!(kind, FailureKind::Unauthorized | FailureKind::ProtocolError);
     let wrong = failures(observation)
@@ -169,7 +169,7 @@ fn wrong_input(observation: &Observation) -> Option<String> {
             observation.instances.iter().filter_map(|instance| Some((instance, super::mode(instance)?)));
         let (instance, mode) = modes.into_iter().find(|(_, mode)| *mode != "standalone")?;
         Some(format!(
-            "{} runs in {mode} mode, so it is no member of a replication group; take it off --redis",
+            "{} runs in {mode} mode and cannot be a member of a replication group: remove it from --redis",
             instance.id
         ))
     })
@@ -182,7 +182,7 @@ fn failures(observation: &Observation) -> impl Iterator<Item = (&Instance, &Fail
     })
 }
 
-/// Nobody was reached; somebody may be later.
+/// The server was not reached, but may be later.
 fn is_absence(kind: FailureKind) -> bool {
     match kind {
         FailureKind::Refused | FailureKind::Unreachable | FailureKind::TimedOut | FailureKind::Reset => true,
@@ -203,10 +203,10 @@ pub fn print_verdict(outcome: Outcome, decision: Option<&Decision>) -> Result<()
     print(&format!("{}{}\n", outcome.word(), last.unwrap_or_else(|| ": no policy gave an answer".into())))
 }
 
-/// The plan, for people or programs.
+/// Prints a decision with its plan.
 ///
 /// # Errors
-/// [`Exit`] when nobody reads it.
+/// [`Exit`] if standard output is closed.
 pub fn print_plan(decision: &Decision, format: Format) -> Result<(), Exit> {
     if format == Format::Json {
         return print_json(decision);
@@ -216,7 +216,7 @@ pub fn print_plan(decision: &Decision, format: Format) -> Result<(), Exit> {
     for member in &decision.members {
         let rank = member.rank.map_or_else(
             || member.ineligible.clone().unwrap_or_else(|| "-".into()),
-            |rank| format!("heir {rank}"),
+            |rank| format!("rank {rank}"),
         );
         text += &format!(
             "  {:<24} {:<8} {:<10} {rank:<16} {}\n",

@@ -1,4 +1,4 @@
-//! `run`: looks after the Redis resources of a Kubernetes cluster.
+//! `run`: operates the Redis resources of a Kubernetes cluster.
 
 use super::{Environment, Exit, PolicyChoice};
 use crate::controller::policy::{Chosen, Policies, Shadows};
@@ -18,22 +18,22 @@ use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
 
-/// Look after the Redis resources of a Kubernetes cluster
+/// Operate the Redis resources of a Kubernetes cluster
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  redis-operator run --listen 0.0.0.0:8080\n\nThe cluster is the one \
-                        that it runs in, or that of KUBECONFIG. Of several operators the one that holds \
-                        the Lease acts.")]
+                  that it runs in, or that of KUBECONFIG. Of several operators, the one that holds \
+                  the Lease acts.")]
 pub struct Args {
-    /// Look after this namespace only [default: all]
+    /// Operate this namespace only [default: all]
     #[arg(long, env = "WATCH_NAMESPACE", value_name = "NAME")]
     watch_namespace: Option<String>,
-    /// Where the Lease is
+    /// Namespace of the Lease
     #[arg(long, env = "POD_NAMESPACE", default_value = "default", value_name = "NAME")]
     namespace: String,
-    /// What the Lease is called
+    /// Name of the Lease
     #[arg(long, default_value = "redis-operator", value_name = "NAME")]
     lease: String,
-    /// Who asks for the Lease: unique for each process
+    /// Holder identity for the Lease, unique for each process
     #[arg(long, env = "POD_NAME", value_name = "TEXT")]
     identity: Option<String>,
     /// Serve /metrics, /healthz, /readyz and /groups/NAMESPACE/NAME here [default: nowhere]
@@ -50,10 +50,11 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let own = Arc::new(args.policy.load_proven(&sandbox)?);
     let remote = Remote::new(environment.logins.clone(), COMPONENT_BYTES_MAX)
         .map_err(|error| Exit::Failed(error.to_string()))?;
-    let shadows = Shadows::start().map_err(|error| Exit::Failed(format!("no thread: {error}")))?;
+    let shadows =
+        Shadows::start().map_err(|error| Exit::Failed(format!("cannot start a thread: {error}")))?;
     let (client, watches) = clients()
         .await
-        .map_err(|error| Exit::Input(format!("no cluster: {error}; set KUBECONFIG, or run in a Pod")))?;
+        .map_err(|error| Exit::Input(format!("no cluster: {error}: set KUBECONFIG, or run in a Pod")))?;
     let start = Instant::now();
     let (metrics, health, inspector) = (
         Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))),
@@ -70,7 +71,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         args.identity.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), start_of_process()));
     let events = EventWriter::start(client.clone(), identity.clone());
     let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
-    let (authority, told) = tokio::sync::watch::channel(false);
+    let (authority, may_act) = tokio::sync::watch::channel(false);
     let groups = Groups::start()?;
     let lease = health.dependency(format!("the Lease {}/{}", args.namespace, args.lease), LEASE_US);
     let answered = move || lease.answered(moment(start, Instant::now()));
@@ -93,26 +94,26 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         events,
         start,
     };
-    let failed = |error: std::io::Error| Exit::Failed(format!("no signals: {error}"));
+    let failed = |error: std::io::Error| Exit::Failed(format!("cannot handle signals: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     tokio::select! {
         () = campaign(client.clone(), candidate.clone(), authority, answered) => {}
-        () = policies.look_after(namespace, told.clone()) => {}
-        () = controller::run(context, namespace, told.clone()) => {}
-        () = show_authority(shown, told) => {}
+        () = policies.look_after(namespace, may_act.clone()) => {}
+        () = controller::run(context, namespace, may_act.clone()) => {}
+        () = show_authority(shown, may_act) => {}
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
     }
-    // Nothing is under way any more when the Lease becomes another's.
+    // No action may be in flight when another operator acquires the Lease.
     groups.end();
     if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), release(client, &candidate)).await {
-        tracing::warn!(%error, "lease not given back");
+        tracing::warn!(%error, "lease not released");
     }
     Ok(0)
 }
 
-/// Until the one that campaigns for it has ended.
+/// Updates the metric, for as long as the campaign runs.
 async fn show_authority(metrics: Arc<Metrics>, mut authority: tokio::sync::watch::Receiver<bool>) {
     loop {
         metrics.may_act(*authority.borrow_and_update());
@@ -122,8 +123,8 @@ async fn show_authority(metrics: Arc<Metrics>, mut authority: tokio::sync::watch
     }
 }
 
-/// One for calls, which are answered soon or fail and are made anew by who wants them; one for watches, which
-/// are silent for minutes.
+/// One client for calls, which succeed or fail soon and are repeated by their callers, and one for watches,
+/// which are silent for minutes.
 async fn clients() -> Result<(Client, Client), Box<dyn std::error::Error>> {
     let mut config = Config::infer().await?;
     config.default_retry = false;
@@ -133,7 +134,7 @@ async fn clients() -> Result<(Client, Client), Box<dyn std::error::Error>> {
     Ok((Client::try_from(config)?, watches))
 }
 
-/// Groups have a thread of their own, so that nothing that the API server says can hold up a failover.
+/// The groups run on a thread of their own, so that the API server can never delay a failover.
 struct Groups {
     handle: Handle,
     stop: oneshot::Sender<()>,
@@ -145,34 +146,34 @@ impl Groups {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| Exit::Failed(format!("no runtime: {error}")))?;
+            .map_err(|error| Exit::Failed(format!("cannot start a runtime: {error}")))?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let drive = move || drop(runtime.block_on(stopped));
         let thread = std::thread::Builder::new()
             .name("groups".into())
             .spawn(drive)
-            .map_err(|error| Exit::Failed(format!("no thread: {error}")))?;
+            .map_err(|error| Exit::Failed(format!("cannot start a thread: {error}")))?;
         Ok(Self { handle, stop, thread })
     }
 
-    /// With the runtime go its tasks and their connections.
+    /// Ends the runtime, with its tasks and their connections.
     fn end(self) {
         drop(self.stop);
         drop(self.thread.join());
     }
 }
 
-/// Tells two processes of one number apart.
+/// Distinguishes two processes with the same process id.
 fn start_of_process() -> u128 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |age| age.as_millis())
 }
 
-/// Objects that are applied at one moment, of all resources.
+/// Objects of all resources that are applied at the same time.
 const APPLIED_AT_ONCE: usize = 16;
-/// An API server that takes longer is away.
+/// A longer call counts as failed.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// As long as a Lease lasts: who has not heard of it for longer cannot know whose it is.
+/// As long as a Lease lasts: without an answer for longer, its holder is unknown.
 const LEASE_US: u64 = 15_000_000;
-/// A group that says nothing for ten times this is stuck.
+/// A group without a report for ten times this is stuck.
 const STALE_US: u64 = 10_000_000;

@@ -1,4 +1,4 @@
-//! The options by which commands name existing Redis servers and say how to log in.
+//! The options that name existing Redis servers, and the login to them.
 
 use super::{Environment, Exit};
 use crate::driver::{Access, member};
@@ -7,38 +7,38 @@ use crate::redis::{Credentials, Endpoint, Tls};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Which servers, and how they are reached. A password comes from a file or from REDIS_OPERATOR_PASSWORD,
-/// never from the command line, which everybody on the machine can read.
+/// The servers, and how to reach them. A password comes from a file or from REDIS_OPERATOR_PASSWORD, never
+/// from the command line, which every user of the machine can read.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Servers {
     /// The members of the group; `[::1]:6379` for IPv6
     #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', required = true)]
     redis: Vec<String>,
-    /// ACL user [default: the servers' default user]
+    /// ACL user [default: the user default]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// File with the password [default: the variable REDIS_OPERATOR_PASSWORD, if set]
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// File with the certificates to trust, in PEM; switches TLS on
+    /// File with the certificates to trust, in PEM; enables TLS
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    /// File with our certificate, in PEM, for servers that want one
+    /// File with the client certificate, in PEM, for servers that require one
     #[arg(long, value_name = "FILE", requires = "tls_ca", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// File with its private key, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Name in the servers' certificates [default: the host that is dialled]
+    /// Name in the servers' certificates [default: the host in --redis]
     #[arg(long, value_name = "NAME", requires = "tls_ca")]
     tls_name: Option<String>,
 }
 
 impl Servers {
-    /// Resolves every name and reads every file.
+    /// Resolves all names and reads all files.
     ///
     /// # Errors
-    /// [`Exit::Input`] for the first thing that is wrong.
+    /// [`Exit::Input`] for the first error.
     pub async fn resolve(
         &self,
         hang_limit: Duration,
@@ -50,7 +50,7 @@ impl Servers {
                 text.parse().map_err(|error| Exit::Input(format!("--redis: {error}")))?;
             let member = member(&endpoint)
                 .await
-                .map_err(|error| Exit::Input(format!("--redis: {error}; check the name")))?;
+                .map_err(|error| Exit::Input(format!("--redis: {error}: check the name")))?;
             if let Some(twin) = members.iter().find(|other| is_same_server(other, &member)) {
                 let as_what = if twin.id == member.id {
                     String::new()
@@ -58,7 +58,7 @@ impl Servers {
                     format!(", as {} and as {}", twin.id, member.id)
                 };
                 return Err(Exit::Input(format!(
-                    "--redis: {} is listed twice{as_what}; list every server once",
+                    "--redis: {} is listed twice{as_what}: list every server once",
                     member.id
                 )));
             }

@@ -1,5 +1,5 @@
-//! A group that is being looked after: the driver on a thread of its own, so that neither a slow terminal nor
-//! a scrape can hold up a failover, and its reports on this one.
+//! A group in operation: the driver runs on a thread of its own, so that neither a slow terminal nor a scrape
+//! can delay a failover, and its reports arrive on this one.
 
 use super::outcome::{Pass, check_input};
 use super::{Environment, Exit, PolicyChoice};
@@ -11,25 +11,25 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// A driven group.
+/// A group in operation.
 pub struct Session {
-    /// The way in.
+    /// Handle of the driver.
     pub handle: GroupHandle,
-    /// What happens, in order.
+    /// The driver's reports, in order.
     pub reports: Reports,
-    /// Who decides.
-    pub line: Arc<PolicyChain>,
-    /// Where policies run.
+    /// The policies, live first.
+    pub policies: Arc<PolicyChain>,
+    /// Runs the policies.
     pub sandbox: Arc<Sandbox>,
-    /// The zero of all moments.
+    /// Moment zero.
     pub start: Instant,
-    /// None only while it is dropped.
+    /// None only during drop.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for Session {
-    /// Waits for the driver, so that what it published is written.
+    /// Waits for the driver, so that its published record is written.
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
@@ -39,10 +39,10 @@ impl Drop for Session {
 }
 
 impl Session {
-    /// Starts to look after the members. It acts only once it has authority.
+    /// Starts the driver for the members. It does not act before it has authority.
     ///
     /// # Errors
-    /// [`Exit`] for a policy that cannot be used, or a machine without threads.
+    /// [`Exit`] for an unusable policy, or a machine without threads.
     pub fn open<P: Publish + Send + 'static>(
         settings: Settings,
         members: Vec<Member>,
@@ -52,7 +52,7 @@ impl Session {
         environment: &Environment,
     ) -> Result<Self, Exit> {
         let sandbox = choice.sandbox(environment)?;
-        let line = Arc::new(PolicyChain::new(Arc::new(
+        let policies = Arc::new(PolicyChain::new(Arc::new(
             crate::policy::embedded(&sandbox)
                 .map_err(|error| Exit::Failed(format!("embedded policy: {error}")))?,
         )));
@@ -60,23 +60,24 @@ impl Session {
         let topology = settings.wanted.topology;
         if !chosen.description().topologies.contains(&topology) {
             return Err(Exit::Input(
-                format!("policy {} does not decide for {topology:?}; choose another", chosen.title())
+                format!("policy {} does not decide for {topology:?}: choose another", chosen.title())
                     .to_lowercase(),
             ));
         }
-        line.swap(Arc::new(chosen)).map_err(|error| Exit::Input(error.to_string()))?;
+        policies.swap(Arc::new(chosen)).map_err(|error| Exit::Input(error.to_string()))?;
         let start = Instant::now();
-        let (driver, reports) = Driver::new(settings, access, Arc::clone(&line), publish, start);
+        let (driver, reports) = Driver::new(settings, access, Arc::clone(&policies), publish, start);
         let handle = driver.handle();
         handle.send(Event::Members(members));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| Exit::Failed(format!("no runtime: {error}")))?;
+            .map_err(|error| Exit::Failed(format!("cannot start a runtime: {error}")))?;
         let (stop, stopped) = oneshot::channel();
         let drive = move || {
             runtime.block_on(async {
-                // A task of its own: waking what a runtime blocks on costs a system call each time.
+                // A task of its own: waking the future that a runtime blocks on costs a system call each
+                // time.
                 tokio::select! {
                     _ = tokio::spawn(driver.run()) => {}
                     _ = stopped => {}
@@ -86,36 +87,35 @@ impl Session {
         let thread = std::thread::Builder::new()
             .name("group".into())
             .spawn(drive)
-            .map_err(|error| Exit::Failed(format!("no thread: {error}")))?;
-        Ok(Self { handle, reports, line, sandbox, start, stop: Some(stop), thread: Some(thread) })
+            .map_err(|error| Exit::Failed(format!("cannot start a thread: {error}")))?;
+        Ok(Self { handle, reports, policies, sandbox, start, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Looks until every server has answered or has had its time, without authority to act. Returns the
-    /// decision, and what happened until then: nothing is told before the input is known to be right, so
-    /// that bad input is one line.
+    /// Observes, without authority to act, until every server has answered or its time is over. Returns the
+    /// decision and the reports until then, which are logged later: wrong input is one line, without a log
+    /// before it.
     ///
     /// # Errors
-    /// [`Exit::Input`] for servers that cannot be looked after, [`Exit::Failed`] when no policy gives an
-    /// answer.
+    /// [`Exit::Input`] for servers that cannot be operated, [`Exit::Failed`] if no policy gives an answer.
     pub async fn first_look(
         &mut self,
         hang_limit: Duration,
     ) -> Result<(Decided, Vec<(Moment, Report)>), Exit> {
         let mut pass = Pass::looking(hang_limit);
-        let mut seen = Vec::new();
+        let mut reports = Vec::new();
         while let Some((now, report)) = self.reports.recv().await {
             let is_over = pass.is_over(now, &report);
-            seen.push((now, report));
+            reports.push((now, report));
             if is_over {
                 break;
             }
         }
         let first = pass.into_decided().ok_or_else(|| Exit::Failed("no policy gave an answer".into()))?;
         check_input(&first.observation)?;
-        Ok((first, seen))
+        Ok((first, reports))
     }
 
-    /// Lets it act, or only look.
+    /// Gives or withdraws the authority to act.
     pub fn authorise(&self, may_act: bool) {
         self.handle.send(Event::Authority { may_act, silent_groups_permille: 0 });
     }

@@ -1,4 +1,4 @@
-//! The options that say what a person wants of a group, shared by all commands that look after one.
+//! The options of a group, shared by all commands that operate one.
 
 use super::Exit;
 use crate::contract::{Group, Preference, Topology};
@@ -6,7 +6,7 @@ use crate::group::Settings;
 use clap::ValueEnum;
 use std::time::Duration;
 
-/// What is wanted of the group.
+/// The settings of the group.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GroupSettings {
     /// Name of the group in logs and metrics
@@ -15,14 +15,14 @@ pub struct GroupSettings {
     /// A server without a valid reply for this long hangs
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub down_after: Duration,
-    /// Between two looks while all is well, up to four times that while nothing is written; a closed
-    /// connection is seen at once
+    /// Time between two rounds of probes while all is well, up to four times that without writes; a closed
+    /// connection is noticed at once
     #[arg(long, value_name = "TIME", default_value = "25ms", value_parser = duration)]
     pub interval: Duration,
-    /// Do nothing while fewer members answer [default: 2, or 1 in a group of two]
+    /// Do not act while fewer members answer [default: 2, or 1 in a group of two]
     #[arg(long, value_name = "N")]
     pub min_size: Option<u16>,
-    /// What to do about a master that is silent and cannot be reached
+    /// What to do about a silent master that cannot be reached
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Prefer::Availability)]
     pub prefer: Prefer,
     /// With `--prefer consistency`: lag after which a master without replicas refuses writes
@@ -33,29 +33,29 @@ pub struct GroupSettings {
     pub parameters: String,
 }
 
-/// What to do about a master that is silent and cannot be reached.
+/// What to do about a silent master that cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Prefer {
-    /// Replace it at once; what it still acknowledges meanwhile is lost.
+    /// Replace it at once; writes that it acknowledges meanwhile are lost.
     Availability,
-    /// Have every master refuse writes without a replica, and replace it once it surely does.
+    /// Let every master refuse writes without a replica, and replace it once it certainly does.
     Consistency,
 }
 
 impl GroupSettings {
-    /// For the group, of so many members.
+    /// The settings for a group of so many members.
     ///
     /// # Errors
     /// [`Exit::Input`] for a number out of range.
     pub fn settings(&self, members: usize) -> Result<Settings, Exit> {
         let members_desired = u16::try_from(members)
-            .map_err(|_| Exit::Input(format!("{members} members are too many; a group has 65535 at most")))?;
+            .map_err(|_| Exit::Input(format!("{members} members are too many: a group has 65535 at most")))?;
         let hang_limit_ms =
             u32::try_from(self.down_after.as_millis()).ok().filter(|ms| *ms >= HANG_LIMIT_MIN_MS);
         let hang_limit_ms = hang_limit_ms.ok_or_else(|| {
             Exit::Input(format!(
-                "--down-after: give {HANG_LIMIT_MIN_MS}ms or more; a process that is switched out for less \
-                 is no hang"
+                "--down-after: give {HANG_LIMIT_MIN_MS}ms or more: the scheduler of a busy machine stops a \
+                 process for less"
             ))
         })?;
         if self.min_size.is_some_and(|min| min == 0 || min > members_desired) {
@@ -87,8 +87,7 @@ impl GroupSettings {
     }
 }
 
-/// `500us`, `300ms`, `1s`, `1.5s`, `2m`.
-/// A time as options have it.
+/// Parses a time such as `500us`, `300ms`, `1s`, `1.5s`, `2m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|letter: char| letter.is_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -109,7 +108,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write a number and us, ms, s or m, as in 300ms".into())
 }
 
-/// Below this the scheduler of a busy machine makes hangs.
+/// Below this, the scheduler of a busy machine causes hangs.
 const HANG_LIMIT_MIN_MS: u32 = 50;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `static`: looks after existing Redis servers.
+//! `static`: operates existing Redis servers.
 
 use super::outcome::{Outcome, Pass};
 use super::telemetry::TelemetryArgs;
@@ -6,7 +6,7 @@ use super::{Environment, Exit, Format, GroupSettings, PolicyChoice, Servers, Ses
 use crate::driver::StateFile;
 use std::path::PathBuf;
 
-/// Look after existing Redis servers: fail over, re-point, keep one master
+/// Operate existing Redis servers: fail over, re-point, keep one master
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  redis-operator static --redis \
                         10.0.0.1:6379,10.0.0.2:6379,10.0.0.3:6379 --state \
@@ -19,16 +19,16 @@ pub struct Args {
     group: GroupSettings,
     #[command(flatten)]
     policy: PolicyChoice,
-    /// File that remembers the published master over a restart of the operator
+    /// File that keeps the published master over restarts of the operator
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     /// Make one pass and exit
     #[arg(long)]
     once: bool,
-    /// Print the plan and do nothing
+    /// Print the plan and do not act
     #[arg(long)]
     dry_run: bool,
-    /// How --dry-run prints
+    /// Format of --dry-run
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     format: Format,
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// It makes one pass and exits.
+    /// Whether the command makes one pass and exits.
     pub fn ends(&self) -> bool {
         self.once || self.dry_run
     }
@@ -51,8 +51,8 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let mut session = Session::open(settings, members, access, &args.policy, record_file, environment)?;
     let mut telemetry = args.telemetry.open(&args.group.name, args.group.interval, &session).await?;
 
-    let (first, seen) = session.first_look(args.group.down_after).await?;
-    telemetry.catch_up(&seen);
+    let (first, reports) = session.first_look(args.group.down_after).await?;
+    telemetry.catch_up(&reports);
     if args.dry_run {
         outcome::print_plan(&first.decision, args.format)?;
         return Ok(Outcome::of(&first.decision).code());

@@ -1,4 +1,4 @@
-//! `switchover`: a planned handover, lossless.
+//! `switchover`: a planned handover, without loss.
 
 use super::outcome::{Outcome, Pass};
 use super::telemetry::TelemetryArgs;
@@ -8,15 +8,15 @@ use crate::driver::StateFile;
 use crate::group::{Outcome as Ended, Report};
 use std::path::PathBuf;
 
-/// Hand the role of master over to a replica, under load and without a loss
+/// Hand the role of master over to a replica, under load and without loss
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  redis-operator switchover --redis 10.0.0.1:6379,10.0.0.2:6379 --to \
-                        10.0.0.2:6379\n\nExit codes: 0 done, 1 failed, 11 gave up waiting, 12 refused; 2 \
-                        is bad input.")]
+                  10.0.0.2:6379\n\nExit codes: 0 done, 1 failed, 11 not done in time, 12 refused; 2 \
+                  is bad input.")]
 pub struct Args {
     #[command(flatten)]
     servers: Servers,
-    /// Who is to be master, as in --redis [default: the best replica in sync]
+    /// The new master, as written in --redis [default: the best replica in sync]
     #[arg(long, value_name = "HOST:PORT")]
     to: Option<String>,
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let (members, access) = args.servers.resolve(args.group.down_after, environment).await?;
     if let Some(to) = args.to.as_ref().filter(|to| !members.iter().any(|member| member.id == **to)) {
         return Err(Exit::Input(format!(
-            "--to: {to} is not one of --redis; name a member as it stands there"
+            "--to: {to} is not in --redis: name a member as it is written there"
         )));
     }
     let mut settings = args.group.settings(members.len())?;
@@ -43,17 +43,17 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let mut telemetry =
         TelemetryArgs::default().open(&args.group.name, args.group.interval, &session).await?;
 
-    let (first, seen) = session.first_look(args.group.down_after).await?;
-    telemetry.catch_up(&seen);
+    let (first, reports) = session.first_look(args.group.down_after).await?;
+    telemetry.catch_up(&reports);
     match (first.decision.master(), &args.to) {
         (None, _) => {
             return Err(Exit::Failed(format!(
-                "there is no master to hand over: {}",
+                "there is no master that could hand over: {}",
                 first.decision.explanation
             )));
         }
         (Some(master), Some(to)) if master == to => {
-            print(&format!("{to} is master already\n"))?;
+            print(&format!("{to} is already master\n"))?;
             return Ok(0);
         }
         (Some(master), _) => print(&format!(
@@ -107,14 +107,14 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
                 Ok(Outcome::Refused.code())
             }
             None => {
-                print(&format!("gave up: {}\n", if waits.is_empty() { "interrupted" } else { &waits }))?;
+                print(&format!("not done: {}\n", if waits.is_empty() { "interrupted" } else { &waits }))?;
                 Ok(Outcome::Waiting.code())
             }
         },
     }
 }
 
-/// The other replicas are re-pointed before we leave.
+/// Waits until the other replicas are re-pointed.
 async fn settle(
     telemetry: &mut super::telemetry::Telemetry,
     session: &mut Session,
@@ -124,5 +124,5 @@ async fn settle(
     telemetry.until(session, &args.policy, |now, report| pass.is_over(now, report)).await.map(drop)
 }
 
-/// A replica that is not in sync by then needs a full copy, and a person who knows.
+/// A replica that is not in sync by then needs a full synchronization, and its operator's attention.
 const GIVE_UP_US: u64 = 10_000_000;

@@ -1,4 +1,4 @@
-//! What every command that looks after a group does beside it: logs, metrics, recording, the policy file,
+//! What every command that operates a group does beside it: logs, metrics, recording, the policy file,
 //! signals.
 
 use super::{Exit, PolicyChoice, Session};
@@ -13,28 +13,28 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Where to tell of what happens.
+/// Outputs beside the log.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct TelemetryArgs {
     /// Serve /metrics, /healthz and /readyz here [default: nowhere]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
-    /// Append each decision that is news to this file, one JSON line each, which `policy decide` takes
+    /// Append each new decision to this file, one JSON line each, as input for `policy decide`
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 }
 
-/// Everything that is told of one group.
+/// The outputs of one group.
 pub struct Telemetry {
     reporter: Reporter,
-    pulse: Heartbeat,
+    heartbeat: Heartbeat,
 }
 
 impl TelemetryArgs {
-    /// Opens what was asked for.
+    /// Opens the outputs.
     ///
     /// # Errors
-    /// [`Exit::Input`] for an address that is taken or a file that cannot be written.
+    /// [`Exit::Input`] for an address in use or a file that cannot be written.
     pub async fn open(&self, name: &str, interval: Duration, session: &Session) -> Result<Telemetry, Exit> {
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
         let health =
@@ -59,35 +59,36 @@ impl TelemetryArgs {
         }
         let names =
             GroupNames { namespace: String::new(), name: name.to_owned(), topology: Topology::Replication };
-        let pulse = health.group(name.to_owned(), Moment::default());
-        Ok(Telemetry { reporter: Reporter::new(names, metrics, recording), pulse })
+        let heartbeat = health.group(name.to_owned(), Moment::default());
+        Ok(Telemetry { reporter: Reporter::new(names, metrics, recording), heartbeat })
     }
 }
 
 impl Telemetry {
-    fn take(&mut self, now: Moment, report: &Report) {
-        self.pulse.report(now, report);
+    fn report(&mut self, now: Moment, report: &Report) {
+        self.heartbeat.report(now, report);
         self.reporter.take(now, report);
     }
 
-    /// Tells of what happened before.
-    pub fn catch_up(&mut self, seen: &[(Moment, Report)]) {
-        for (now, report) in seen {
-            self.take(*now, report);
+    /// Processes earlier reports.
+    pub fn catch_up(&mut self, reports: &[(Moment, Report)]) {
+        for (now, report) in reports {
+            self.report(*now, report);
         }
     }
 
-    /// Tells of everything until `done` says so, a signal comes, or the group ends. True: `done` said so.
+    /// Processes reports until `done` is true, a signal arrives, or the group ends. Returns true if `done`
+    /// was.
     ///
     /// # Errors
-    /// [`Exit::Failed`] when the system gives no signals.
+    /// [`Exit::Failed`] if the system provides no signals.
     pub async fn until(
         &mut self,
         session: &mut Session,
         choice: &PolicyChoice,
         mut done: impl FnMut(Moment, &Report) -> bool,
     ) -> Result<bool, Exit> {
-        let no_signals = |error: std::io::Error| Exit::Failed(format!("no signals: {error}"));
+        let no_signals = |error: std::io::Error| Exit::Failed(format!("cannot handle signals: {error}"));
         let mut interrupted = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut terminated = signal(SignalKind::terminate()).map_err(no_signals)?;
         let watch = watch(session, choice);
@@ -96,7 +97,7 @@ impl Telemetry {
             tokio::select! {
                 report = session.reports.recv() => {
                     let Some((now, report)) = report else { return Ok(false) };
-                    self.take(now, &report);
+                    self.report(now, &report);
                     if done(now, &report) {
                         return Ok(true);
                     }
@@ -109,10 +110,10 @@ impl Telemetry {
     }
 }
 
-/// Puts what the policy file becomes in front of the line, once it is proven.
+/// Watches the policy file, and makes each new version live once it is proven.
 fn watch(session: &Session, choice: &PolicyChoice) -> impl Future<Output = ()> + use<> {
     let (line, sandbox, handle, path) = (
-        Arc::clone(&session.line),
+        Arc::clone(&session.policies),
         Arc::clone(&session.sandbox),
         session.handle.clone(),
         choice.policy.clone(),
@@ -121,16 +122,16 @@ fn watch(session: &Session, choice: &PolicyChoice) -> impl Future<Output = ()> +
     async move {
         let Some(path) = path else { return std::future::pending().await };
         let prove: Arc<Prove> = if unproven { Arc::new(|_: &Component| Ok(())) } else { Arc::new(prove) };
-        let told = Watch { path: path.clone(), sandbox, line, prove }.run(|change| match change {
+        let watch = Watch { path: path.clone(), sandbox, line, prove }.run(|change| match change {
             Change::Live { title, digest } => {
-                tracing::info!(policy = title, digest, path = %path.display(), "policy live");
+                tracing::info!(policy = title, digest, path = %path.display(), "policy activated");
                 handle.send(Event::Policy);
             }
             Change::Refused(error) => tracing::warn!(%error, "policy refused"),
         });
-        told.await;
+        watch.await;
     }
 }
 
-/// A healthy group reports no more often than the policy decides.
+/// The longest time between two decisions about a healthy group.
 const QUIET: Duration = Duration::from_secs(1);

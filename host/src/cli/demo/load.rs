@@ -1,7 +1,7 @@
-//! Clients that write: unique keys, pipelined, each remembered once it is acknowledged. They know the servers
-//! and not who is master: whoever refuses, or is gone, is left for the next. Blocking, on threads of their
-//! own, so that nothing that the demo does beside them is in their times. Afterwards every acknowledged key
-//! is asked for.
+//! Clients that write: unique keys, pipelined, each recorded once it is acknowledged. They know the servers
+//! but not the master: after a refusal or a closed connection they try the next server. Blocking, on threads
+//! of their own, so that the demo does not distort their times. Afterwards the master is queried for every
+//! acknowledged key.
 
 use crate::redis::Endpoint;
 use std::io::{self, BufRead, BufReader, Write};
@@ -12,14 +12,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Clients at work.
+/// The running clients.
 pub struct Load {
     clients: Vec<JoinHandle<Written>>,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
 }
 
-/// A client got its first acknowledgement from another server than before.
+/// A client received its first acknowledgement from another server than before.
 #[derive(Clone, Copy, Debug)]
 pub struct Moved {
     /// Index of the server.
@@ -37,25 +37,25 @@ pub struct Acknowledged {
     pub at: Instant,
 }
 
-/// What a client did.
+/// The writes of a client.
 #[derive(Default)]
 struct Written {
     acknowledged: Vec<Acknowledged>,
     sent: u64,
 }
 
-/// What all clients did.
+/// The writes of all clients.
 pub struct Ledger {
     /// Every acknowledged write.
     pub acknowledged: Vec<Acknowledged>,
-    /// Sent and not acknowledged: refused, or nobody knows.
+    /// Sent but not acknowledged: refused, or unanswered.
     pub unacknowledged: u64,
 }
 
 impl Load {
-    /// Starts to write. `nodes` are all servers.
+    /// Starts the clients. `nodes` are all servers.
     pub fn start(nodes: &[SocketAddr]) -> io::Result<(Self, UnboundedReceiver<Moved>)> {
-        let (told, moved) = unbounded_channel();
+        let (sender, moved) = unbounded_channel();
         let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut load =
             Self { clients: Vec::new(), stop: Arc::clone(&stop), acknowledged: Arc::clone(&acknowledged) };
@@ -65,7 +65,7 @@ impl Load {
                 nodes: nodes.to_vec(),
                 stop: Arc::clone(&stop),
                 count: Arc::clone(&acknowledged),
-                told: told.clone(),
+                moves: sender.clone(),
                 last: None,
                 written: Written::default(),
             };
@@ -80,7 +80,7 @@ impl Load {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Ends all clients. None if one of them panicked, so that its writes cannot be counted.
+    /// Ends all clients. None if one of them panicked, which loses its count.
     pub fn finish(mut self) -> Option<Ledger> {
         self.stop.store(true, Ordering::Relaxed);
         let mut ledger = Ledger { acknowledged: Vec::new(), unacknowledged: 0 };
@@ -104,8 +104,8 @@ struct Client {
     nodes: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
     count: Arc<AtomicU64>,
-    told: UnboundedSender<Moved>,
-    /// Who acknowledged last.
+    moves: UnboundedSender<Moved>,
+    /// The server of the last acknowledgement.
     last: Option<usize>,
     written: Written,
 }
@@ -114,7 +114,7 @@ impl Client {
     fn write(mut self) -> Written {
         let mut node = 0;
         while !self.is_stopped() {
-            // Whatever went wrong, the next server is asked.
+            // After any error, the next server is tried.
             drop(self.write_to(node));
             node = (node + 1) % self.nodes.len();
             if node == 0 {
@@ -124,7 +124,7 @@ impl Client {
         self.written
     }
 
-    /// Until this server does not acknowledge everything any more.
+    /// Writes until the server no longer acknowledges everything.
     fn write_to(&mut self, node: usize) -> io::Result<()> {
         let mut stream = connect(self.nodes[node])?;
         let mut replies = BufReader::new(stream.try_clone()?);
@@ -159,8 +159,8 @@ impl Client {
         self.written.acknowledged.push(Acknowledged { client: self.number, number, at });
         self.count.fetch_add(1, Ordering::Relaxed);
         if self.last.replace(node) != Some(node) {
-            // Nobody may want to know.
-            self.told.send(Moved { to: node, at }).ok();
+            // The receiver may be dropped.
+            self.moves.send(Moved { to: node, at }).ok();
         }
     }
 
@@ -169,10 +169,10 @@ impl Client {
     }
 }
 
-/// Those of the writes that the server does not have.
+/// The writes that the server does not have.
 ///
 /// # Errors
-/// When it did not answer for each of them.
+/// If it did not answer for each of them.
 pub fn missing(at: &Endpoint, writes: &[Acknowledged]) -> io::Result<Vec<Acknowledged>> {
     let address: SocketAddr = at.to_string().parse().map_err(io::Error::other)?;
     let mut stream = connect(address)?;
@@ -189,10 +189,7 @@ pub fn missing(at: &Endpoint, writes: &[Acknowledged]) -> io::Result<Vec<Acknowl
                 ":1\r\n" => {}
                 ":0\r\n" => missing.push(*write),
                 other => {
-                    return Err(io::Error::other(format!(
-                        "{at} said {:?} when asked for a key",
-                        other.trim_end()
-                    )));
+                    return Err(io::Error::other(format!("{at} answered {:?} to EXISTS", other.trim_end())));
                 }
             }
         }
@@ -213,14 +210,14 @@ fn key(client: usize, number: u64) -> String {
 }
 
 const CLIENTS: usize = 4;
-/// Writes on their way at once, for each client.
+/// Writes in flight at once, per client.
 const PIPELINED: u64 = 8;
-/// Between two batches: at most 16000 writes a second in all, which leaves a small machine time for
-/// everything else.
+/// Pause between two batches: at most 16000 writes a second in all, which leaves time for the rest of a small
+/// machine.
 const PACE: Duration = Duration::from_millis(2);
-/// While nobody takes writes, all servers are tried this often.
+/// How often all servers are tried while none accepts writes.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
-/// Longer than any pause of a handover.
+/// Longer than the write pause of any handover.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
-/// Keys asked for at once: their replies fit a socket's buffer, so that neither side waits for the other.
+/// Keys per batch: their replies fit into a socket's buffer, so that neither side waits for the other.
 const READ_BACK: usize = 500;

@@ -1,5 +1,5 @@
-//! `demo`: what this operator does, shown on real servers under load. This file is the script; `story` waits
-//! and tells, `load` writes, `swap` changes the policy's file, `summary` counts.
+//! `demo`: the operator at work on real servers under load. This file is the script; `story` waits and
+//! prints, `load` writes, `swap` changes the policy file, `summary` counts.
 
 mod load;
 mod screen;
@@ -13,11 +13,11 @@ use screen::{Screen, Tone};
 use std::time::Duration;
 use story::{Kind, Story};
 
-/// See it work: servers of its own, a killed master, a switchover, a policy swapped, under load, in half a
+/// See failover under load on servers of its own: a killed master, a switchover, a policy swap, in half a
 /// minute
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  redis-operator demo --replicas 3\n\nExit codes: 0 the group ended \
-                        healthy and every acknowledged write was asked for, 1 otherwise.")]
+                  healthy and every acknowledged write was checked, 1 otherwise.")]
 pub struct Args {
     #[command(flatten)]
     servers: LocalServers,
@@ -25,7 +25,7 @@ pub struct Args {
 
 pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     if args.servers.replicas == 0 {
-        return Err(Exit::Input("--replicas: give 1 or more; without a replica nobody can take over".into()));
+        return Err(Exit::Input("--replicas: give 1 or more: without a replica there is no failover".into()));
     }
     let mut interrupts = Interrupts::open()?;
     let screen = Screen::new(environment);
@@ -40,14 +40,14 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     story.stop().await;
     match shown {
         Ok(()) => Ok(0),
-        // Nobody saw how it ended.
+        // The end was not visible to the user.
         Err(Exit::Done) => Ok(1),
         Err(stop) => Err(stop),
     }
 }
 
 async fn show(story: &mut Story) -> Result<(), Exit> {
-    story.title("Real Redis servers on loopback, nothing on disk; nobody is master yet")?;
+    story.title("Real Redis servers on loopback, nothing on disk; there is no master yet")?;
     story.begin().await?;
     story.start_to_write()?;
     story.pass(Duration::from_secs(1)).await?;
@@ -57,7 +57,7 @@ async fn show(story: &mut Story) -> Result<(), Exit> {
     story.changed(Kind::Killed).await?;
     story.pass(Duration::from_millis(500)).await?;
 
-    story.title("The dead one comes back, empty")?;
+    story.title("The killed server comes back, empty")?;
     story.revive(&dead).await?;
 
     story.title("A planned switchover, under load")?;
@@ -65,11 +65,9 @@ async fn show(story: &mut Story) -> Result<(), Exit> {
     story.changed(Kind::Switchover).await?;
     story.healthy().await?;
 
-    story.title("The policy's file breaks off while it is copied")?;
+    story.title("The policy file is truncated, as by an interrupted copy")?;
     story.break_policy().await?;
-    story.title(
-        "The policy's file becomes another one: the same engine with a note in it, so another digest",
-    )?;
+    story.title("The policy file is replaced: the same engine with a note in it, and so another digest")?;
     story.swap_policy().await?;
 
     story.title("SIGKILL again, under the new policy")?;
@@ -78,10 +76,10 @@ async fn show(story: &mut Story) -> Result<(), Exit> {
     story.revive(&dead).await?;
     story.pass(Duration::from_millis(500)).await?;
 
-    story.title("Every acknowledged write is asked for")?;
+    story.title("Every acknowledged write is checked")?;
     story.summarise().await
 }
 
 fn interrupted() -> Exit {
-    Exit::Failed("interrupted; the servers are stopped and their directory is gone".into())
+    Exit::Failed("interrupted: the servers are stopped and their directory is deleted".into())
 }

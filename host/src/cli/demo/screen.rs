@@ -1,6 +1,5 @@
-//! What the demo prints: a line for everything that happens, in colour where that is wanted, and a running
-//! count where somebody watches. Into a pipe go plain lines without a control character. Knows nothing of
-//! what it prints.
+//! The output of the demo: a line for every event, coloured if enabled, and a running count on a terminal. A
+//! pipe gets plain lines without control characters. Knows nothing of its content.
 
 use crate::cli::{Environment, Exit, print};
 use std::time::{Duration, Instant};
@@ -9,39 +8,39 @@ use std::time::{Duration, Instant};
 pub struct Screen {
     is_terminal: bool,
     has_colour: bool,
-    /// A running count stands in the last line.
+    /// The last line is a running count.
     is_running: bool,
     counted: Instant,
 }
 
-/// What kind of thing a line tells.
+/// The kind of event that a line shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// Somebody does harm.
+    /// A fault.
     Harm,
-    /// Something was done.
+    /// A completed action.
     Done,
-    /// Something is right.
+    /// A good state.
     Good,
-    /// Something was seen or said.
+    /// An observation or a request.
     Said,
 }
 
 impl Screen {
-    /// As `main` found it.
+    /// For the terminal that `main` found.
     pub fn new(environment: &Environment) -> Self {
         let Environment { is_terminal, has_colour, .. } = *environment;
         Self { is_terminal, has_colour, is_running: false, counted: Instant::now() }
     }
 
-    /// What comes now.
+    /// Prints the title of the next chapter.
     pub fn title(&mut self, text: &str) -> Result<(), Exit> {
         let text = self.painted("1", text);
         self.print(&format!("\n{text}\n"))
     }
 
-    /// One thing that happened, `after` some fault or order.
-    pub fn tell(&mut self, after: Option<Duration>, tone: Tone, word: &str, text: &str) -> Result<(), Exit> {
+    /// Prints one event, `after` the last fault or request.
+    pub fn event(&mut self, after: Option<Duration>, tone: Tone, word: &str, text: &str) -> Result<(), Exit> {
         let time = after.map_or_else(String::new, |after| format!("+{} ms", ms(after)));
         let colour = match tone {
             Tone::Harm => "31",
@@ -53,12 +52,12 @@ impl Screen {
         self.print(&format!("{time:>12}  {word} {}\n", plain(text)))
     }
 
-    /// A block of lines as it is.
+    /// Prints a block of lines unchanged.
     pub fn block(&mut self, text: &str) -> Result<(), Exit> {
         self.print(text)
     }
 
-    /// Shows a count that goes on, where somebody watches, and not more often than can be read.
+    /// Shows a running count on a terminal, no more often than is readable.
     pub fn count(&mut self, text: &str) -> Result<(), Exit> {
         if !self.is_terminal || self.counted.elapsed() < COUNT_EVERY {
             return Ok(());
@@ -80,12 +79,12 @@ impl Screen {
     }
 }
 
-/// Milliseconds with one digit behind the point.
+/// Milliseconds with one decimal.
 pub fn ms(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() * 1000.0)
 }
 
-/// A policy's or a server's words, on one line and without control characters.
+/// Text of a policy or a server, on one line and without control characters.
 fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }

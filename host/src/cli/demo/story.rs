@@ -1,5 +1,5 @@
-//! What happens to the demo's group, in the order in which it happened: waits for it, tells of it, and keeps
-//! what the summary needs. Does to the group only what a person could: kill, ask, write a file.
+//! The events of the demo's group, in order: waits for them, prints them, and keeps what the summary needs.
+//! Acts on the group only as a person could: kills, requests, writes a file.
 
 use super::load::{Load, Moved, missing};
 use super::summary::{Chapter, Summary};
@@ -21,7 +21,7 @@ use tokio::task::AbortHandle;
 
 pub use super::summary::Kind;
 
-/// The demo under way.
+/// The running demo.
 pub struct Story {
     group: LocalGroup,
     screen: Screen,
@@ -34,29 +34,29 @@ pub struct Story {
     load: Option<(Load, UnboundedReceiver<Moved>)>,
     known: Known,
     chapters: Vec<Chapter>,
-    /// The policy file's directory; it goes with us.
+    /// The directory of the policy file, deleted at the end.
     _scratch: Scratch,
 }
 
-/// What happened so far.
+/// The state so far.
 #[derive(Default)]
 struct Known {
-    /// The last fault or order: what times count from.
+    /// The last fault or request, from which times count.
     mark: Option<Instant>,
     decided: Option<Decided>,
     /// The change of master since the mark.
-    takeover: Option<MasterChange>,
-    /// The first write that another server acknowledged since the mark.
+    change: Option<MasterChange>,
+    /// The first acknowledgement of another server since the mark.
     first_write: Option<Instant>,
-    /// Index of who acknowledged last.
+    /// Index of the server that acknowledged last.
     writes_to: Option<usize>,
     epoch: u64,
-    /// What became of the policy's file since the mark.
+    /// The outcome of the last change of the policy file since the mark.
     swap: Option<Result<String, String>>,
 }
 
-/// Anything that is told of, at its moment.
-enum WatchEvent {
+/// Anything that is printed.
+enum DemoEvent {
     Report(Moment, Report),
     Record(Record),
     Server(Change),
@@ -65,18 +65,18 @@ enum WatchEvent {
 }
 
 impl Story {
-    /// Starts the servers and everything around them.
+    /// Starts the servers, the driver and the watch of the policy file.
     pub async fn open(
         servers: &LocalServers,
         screen: Screen,
         environment: &Environment,
     ) -> Result<Self, Exit> {
-        let failed = |error: std::io::Error| Exit::Failed(format!("no file for the policy: {error}"));
+        let failed = |error: std::io::Error| Exit::Failed(format!("no policy file: {error}"));
         let scratch = Scratch::new(&environment.temp_dir).map_err(failed)?;
         let file = PolicyFile::new(scratch.path()).map_err(failed)?;
-        let (told, records) = unbounded_channel();
-        // Nobody may want to know.
-        let told = move |now, record: &Record| drop(told.send((now, record.clone())));
+        let (sender, records) = unbounded_channel();
+        // The receiver may be dropped.
+        let on_record = move |now, record: &Record| drop(sender.send((now, record.clone())));
         let group = servers
             .open(
                 &group(),
@@ -86,7 +86,7 @@ impl Story {
                     no_policy_cache: true,
                     unproven_policy: false,
                 },
-                told,
+                on_record,
                 environment,
             )
             .await?;
@@ -94,7 +94,7 @@ impl Story {
         let watch = Watch {
             path: file.path().to_owned(),
             sandbox: Arc::clone(&group.session.sandbox),
-            line: Arc::clone(&group.session.line),
+            line: Arc::clone(&group.session.policies),
             prove: Arc::new(prove),
         };
         let handle = group.session.handle.clone();
@@ -134,10 +134,9 @@ impl Story {
         self.screen.title(text)
     }
 
-    // ---- What a person does
-    // ---------------------------------------------------------------------------------------------------
+    // What a person does
 
-    /// Lets the operator act, and waits until it has made a group of the servers.
+    /// Gives the operator authority, and waits until the servers are a healthy group.
     pub async fn begin(&mut self) -> Result<(), Exit> {
         self.mark(Instant::now());
         self.group.session.authorise(true);
@@ -147,12 +146,12 @@ impl Story {
     pub fn start_to_write(&mut self) -> Result<(), Exit> {
         let nodes: Result<Vec<_>, _> =
             self.group.endpoints.iter().map(|endpoint| endpoint.to_string().parse()).collect();
-        let nodes = nodes.map_err(|error| Exit::Failed(format!("no address: {error}")))?;
+        let nodes = nodes.map_err(|error| Exit::Failed(format!("not an address: {error}")))?;
         self.load = Some(Load::start(&nodes).map_err(|error| Exit::Failed(format!("no thread: {error}")))?);
         Ok(())
     }
 
-    /// Kills it and leaves it dead. Who it was.
+    /// Kills the master without a restart. Returns its address.
     pub async fn kill_master(&mut self) -> Result<Endpoint, Exit> {
         let master = self.master()?;
         let at = self
@@ -160,14 +159,14 @@ impl Story {
             .supervisor
             .kill(&master)
             .await
-            .ok_or_else(|| Exit::Failed(format!("{master} died by itself")))?;
+            .ok_or_else(|| Exit::Failed(format!("{master} ended by itself")))?;
         self.timeline.fault(Moment(micros(at.saturating_duration_since(self.group.session.start))));
         self.mark(at);
-        self.screen.tell(Some(Duration::ZERO), Tone::Harm, "killed", &format!("{master}, the master"))?;
+        self.screen.event(Some(Duration::ZERO), Tone::Harm, "killed", &format!("{master}, the master"))?;
         Ok(master)
     }
 
-    /// Starts it again, and waits until it is an in-sync replica.
+    /// Starts the server again, and waits until it is a replica in sync.
     pub async fn revive(&mut self, dead: &Endpoint) -> Result<(), Exit> {
         self.mark(Instant::now());
         self.group.supervisor.revive(dead);
@@ -177,86 +176,75 @@ impl Story {
     pub fn switch_over(&mut self) -> Result<(), Exit> {
         self.mark(Instant::now());
         self.group.session.handle.switch_over(None);
-        self.screen.tell(Some(Duration::ZERO), Tone::Said, "asked", "for a switchover to the best replica")
+        self.screen.event(Some(Duration::ZERO), Tone::Said, "requested", "a switchover to the best replica")
     }
 
-    /// Waits for a change of master to be over, and for a write after it.
+    /// Waits for the end of a change of master, and for a write after it.
     pub async fn changed(&mut self, kind: Kind) -> Result<(), Exit> {
         self.until("no other master took over", |known, _| {
-            known.takeover.is_some() && known.first_write.is_some()
+            known.change.is_some() && known.first_write.is_some()
         })
         .await?;
-        let Known { mark: Some(mark), takeover: Some(takeover), first_write: Some(first_write), .. } =
+        let Known { mark: Some(mark), change: Some(change), first_write: Some(first_write), .. } =
             &self.known
         else {
             return Ok(());
         };
-        self.chapters.push(Chapter {
-            kind,
-            began: *mark,
-            first_write: *first_write,
-            takeover: takeover.clone(),
-        });
+        self.chapters.push(Chapter { kind, began: *mark, first_write: *first_write, change: change.clone() });
         Ok(())
     }
 
-    /// Breaks the policy's file, and waits for its refusal.
+    /// Truncates the policy file, and waits for its refusal.
     pub async fn break_policy(&mut self) -> Result<(), Exit> {
-        let before = self.group.session.line.live().digest().to_owned();
+        let before = self.group.session.policies.live().digest().to_owned();
         self.mark(Instant::now());
         self.file.write_broken().map_err(|error| Exit::Failed(format!("policy file: {error}")))?;
         self.until("the broken policy was not noticed", |known, _| known.swap.is_some()).await?;
-        if self.group.session.line.live().digest() != before {
-            return Err(Exit::Failed("half a policy went live".into()));
+        if self.group.session.policies.live().digest() != before {
+            return Err(Exit::Failed("a truncated policy was activated".into()));
         }
-        self.screen.tell(
-            None,
-            Tone::Good,
-            "unchanged",
-            &format!("{} goes on deciding", words::short(&before)),
-        )
+        self.screen.event(None, Tone::Good, "unchanged", &format!("{} still decides", words::short(&before)))
     }
 
-    /// Replaces the policy's file, and waits for the first decision of the new one.
+    /// Replaces the policy file, and waits for the first decision of the new policy.
     pub async fn swap_policy(&mut self) -> Result<(), Exit> {
-        let before = self.group.session.line.live().digest().to_owned();
+        let before = self.group.session.policies.live().digest().to_owned();
         self.mark(Instant::now());
         self.file.write_other().map_err(|error| Exit::Failed(format!("policy file: {error}")))?;
-        self.until(
-            "the new policy decided nothing",
-            |known, _| matches!((&known.swap, &known.decided), (Some(Ok(digest)), Some(decided)) if *digest == decided.digest && *digest != before),
-        )
+        self.until("the new policy made no decision", |known, _| match (&known.swap, &known.decided) {
+            (Some(Ok(digest)), Some(decided)) => *digest == decided.digest && *digest != before,
+            (Some(_) | None, _) => false,
+        })
         .await?;
-        self.screen.tell(None, Tone::Good, "swapped", "it decides now, and its decisions name the new digest")
+        self.screen.event(None, Tone::Good, "swapped", "its decisions carry the new digest")
     }
 
-    /// Stops writing, asks the master for every acknowledged key, and shows what came of it all.
+    /// Stops writing, queries the master for every acknowledged key, and prints the summary.
     pub async fn summarise(&mut self) -> Result<(), Exit> {
         self.healthy().await?;
         let master = self.master()?;
         let (load, _) = self.load.take().ok_or_else(|| Exit::Failed("nothing was written".into()))?;
         let ledger = load
             .finish()
-            .ok_or_else(|| Exit::Failed("a client panicked, so that its writes cannot be counted".into()))?;
+            .ok_or_else(|| Exit::Failed("a client panicked, and its writes cannot be counted".into()))?;
         let lost = missing(&master, &ledger.acknowledged)
-            .map_err(|error| Exit::Failed(format!("the count is not complete: {error}")))?;
+            .map_err(|error| Exit::Failed(format!("the count is incomplete: {error}")))?;
         self.screen.block(&Summary { chapters: &self.chapters, ledger: &ledger, lost: &lost }.to_string())?;
         self.healthy().await?;
         let (master, members) = (self.master()?, self.group.endpoints.len());
-        self.screen.tell(
+        self.screen.event(
             None,
             Tone::Good,
             "healthy",
-            &format!("{master} is master of {} in-sync replicas", members - 1),
+            &format!("{master} is master, with {} replicas in sync", members - 1),
         )
     }
 
-    // ---- What happens
-    // ---------------------------------------------------------------------------------------------------------
+    // Events
 
-    /// Waits for a decision that there is one master and all others are its in-sync replicas.
+    /// Waits for a decision with one master and all other members as its replicas in sync.
     pub async fn healthy(&mut self) -> Result<(), Exit> {
-        // A new one: the last may be of before whatever happened.
+        // Only a new decision counts: the last may precede the fault or request.
         self.known.decided = None;
         self.until("the group did not become healthy", |known, members| {
             known.decided.as_ref().is_some_and(|decided| {
@@ -294,38 +282,40 @@ impl Story {
         Ok(())
     }
 
-    /// Waits for something to happen, and tells of all that did. It comes over several channels, so each gets
-    /// a moment to bring what happened before it.
+    /// Waits for an event, and prints all that arrived. Events come over several channels, so each channel
+    /// gets a moment to deliver earlier ones.
     async fn next(&mut self, deadline: Instant) -> Result<(), Exit> {
         let start = self.group.session.start;
         let instant = |now: Moment| start + Duration::from_micros(now.0);
         let first = tokio::select! {
-            Some((now, report)) = self.group.session.reports.recv() => Some((instant(now), WatchEvent::Report(now, report))),
-            Some(change) = self.group.changes.recv() => Some((Instant::now(), WatchEvent::Server(change))),
+            Some((now, report)) = self.group.session.reports.recv() => {
+                Some((instant(now), DemoEvent::Report(now, report)))
+            }
+            Some(change) = self.group.changes.recv() => Some((Instant::now(), DemoEvent::Server(change))),
             () = tokio::time::sleep_until(deadline.min(Instant::now() + COUNT_EVERY).into()) => None,
         };
         if first.is_some() {
             tokio::time::sleep(GATHER).await;
         }
-        let mut happened: Vec<_> = first.into_iter().collect();
+        let mut events: Vec<_> = first.into_iter().collect();
         while let Ok((now, report)) = self.group.session.reports.try_recv() {
-            happened.push((instant(now), WatchEvent::Report(now, report)));
+            events.push((instant(now), DemoEvent::Report(now, report)));
         }
         while let Ok((now, record)) = self.records.try_recv() {
-            happened.push((instant(now), WatchEvent::Record(record)));
+            events.push((instant(now), DemoEvent::Record(record)));
         }
         while let Ok(change) = self.group.changes.try_recv() {
-            happened.push((Instant::now(), WatchEvent::Server(change)));
+            events.push((Instant::now(), DemoEvent::Server(change)));
         }
         while let Ok((at, change)) = self.policies.try_recv() {
-            happened.push((at, WatchEvent::Policy(change)));
+            events.push((at, DemoEvent::Policy(change)));
         }
         while let Some(moved) = self.load.as_mut().and_then(|(_, moved)| moved.try_recv().ok()) {
-            happened.push((moved.at, WatchEvent::Moved(moved)));
+            events.push((moved.at, DemoEvent::Moved(moved)));
         }
-        // Stable, so reports stay in their order.
-        happened.sort_by_key(|(at, _)| *at);
-        happened.into_iter().try_for_each(|(at, happening)| self.take(at, happening))?;
+        // Stable, so reports keep their order.
+        events.sort_by_key(|(at, _)| *at);
+        events.into_iter().try_for_each(|(at, event)| self.show(at, event))?;
         self.count()
     }
 
@@ -338,65 +328,65 @@ impl Story {
         }
     }
 
-    fn take(&mut self, at: Instant, happening: WatchEvent) -> Result<(), Exit> {
+    fn show(&mut self, at: Instant, event: DemoEvent) -> Result<(), Exit> {
         let after = self.known.mark.and_then(|mark| at.checked_duration_since(mark));
-        match happening {
-            WatchEvent::Report(now, report) => {
+        match event {
+            DemoEvent::Report(now, report) => {
                 self.reporter.take(now, &report);
-                if let Some(takeover) =
-                    self.timeline.take(now, &report).filter(|takeover| takeover.source.is_some())
+                if let Some(change) =
+                    self.timeline.take(now, &report).filter(|change| change.source.is_some())
                 {
-                    self.known.takeover = Some(takeover);
+                    self.known.change = Some(change);
                 }
-                let told = told(&report);
+                let line = report_line(&report);
                 if let Report::Decided(decided) = report {
                     self.known.decided = Some(*decided);
                 }
-                told.map_or(Ok(()), |(tone, word, text)| self.screen.tell(after, tone, word, &text))
+                line.map_or(Ok(()), |(tone, word, text)| self.screen.event(after, tone, word, &text))
             }
-            WatchEvent::Record(record) if record.published.epoch == self.known.epoch => Ok(()),
-            WatchEvent::Record(Record { published, .. }) => {
+            DemoEvent::Record(record) if record.published.epoch == self.known.epoch => Ok(()),
+            DemoEvent::Record(Record { published, .. }) => {
                 self.known.epoch = published.epoch;
-                self.screen.tell(
+                self.screen.event(
                     after,
                     Tone::Done,
                     "published",
                     &format!("{} as master, epoch {}", published.master, published.epoch),
                 )
             }
-            WatchEvent::Server(Change::Started { endpoint, pid }) => {
-                self.screen.tell(None, Tone::Said, "runs", &format!("{endpoint}, process {pid}"))
+            DemoEvent::Server(Change::Started { endpoint, pid }) => {
+                self.screen.event(None, Tone::Said, "started", &format!("{endpoint}, process {pid}"))
             }
-            WatchEvent::Server(Change::Ended { .. }) => Ok(()),
-            WatchEvent::Server(Change::NotStarted { endpoint, error }) => {
-                self.screen.tell(None, Tone::Harm, "does not run", &format!("{endpoint}: {error}"))
+            DemoEvent::Server(Change::Ended { .. }) => Ok(()),
+            DemoEvent::Server(Change::NotStarted { endpoint, error }) => {
+                self.screen.event(None, Tone::Harm, "not started", &format!("{endpoint}: {error}"))
             }
-            WatchEvent::Moved(Moved { to, .. }) if self.known.writes_to == Some(to) => Ok(()),
-            WatchEvent::Moved(Moved { to, at }) => {
+            DemoEvent::Moved(Moved { to, .. }) if self.known.writes_to == Some(to) => Ok(()),
+            DemoEvent::Moved(Moved { to, at }) => {
                 let is_first = self.known.writes_to.replace(to).is_none();
                 self.known.first_write = Some(at);
                 let after = after.filter(|_| !is_first);
-                self.screen.tell(
+                self.screen.event(
                     after,
                     Tone::Good,
                     "first write",
                     &format!("acknowledged by {}", self.group.endpoints[to]),
                 )
             }
-            WatchEvent::Policy(policy::Change::Live { title, digest }) => {
+            DemoEvent::Policy(policy::Change::Live { title, digest }) => {
                 let text = format!("{title} is live, digest {}", words::short(&digest));
                 self.known.swap = Some(Ok(digest));
-                self.screen.tell(after, Tone::Done, "policy", &text)
+                self.screen.event(after, Tone::Done, "policy", &text)
             }
-            WatchEvent::Policy(policy::Change::Refused(error)) => {
+            DemoEvent::Policy(policy::Change::Refused(error)) => {
                 self.known.swap = Some(Err(error.to_string()));
-                self.screen.tell(after, Tone::Harm, "refused", &error.to_string())
+                self.screen.event(after, Tone::Harm, "refused", &error.to_string())
             }
         }
     }
 
     fn mark(&mut self, at: Instant) {
-        (self.known.mark, self.known.takeover, self.known.first_write, self.known.swap) =
+        (self.known.mark, self.known.change, self.known.first_write, self.known.swap) =
             (Some(at), None, None, None);
     }
 
@@ -408,8 +398,8 @@ impl Story {
     }
 }
 
-/// What a person is told of a report.
-fn told(report: &Report) -> Option<(Tone, &'static str, String)> {
+/// The line for a report, if it has one.
+fn report_line(report: &Report) -> Option<(Tone, &'static str, String)> {
     match report {
         Report::Link { member, state } => {
             Some((Tone::Said, "observed", format!("{member}: {}", words::link(*state))))
@@ -431,7 +421,7 @@ fn told(report: &Report) -> Option<(Tone, &'static str, String)> {
         }
         Report::Decided(_) | Report::Sent { .. } => None,
         Report::Fault { title, fault, .. } => Some((Tone::Harm, "fault", format!("{title}: {fault}"))),
-        Report::Held => Some((Tone::Harm, "held", "no policy gives a usable answer".into())),
+        Report::Held => Some((Tone::Harm, "no policy", "no policy gave a usable answer".into())),
         Report::Withheld { action, why } => {
             Some((Tone::Said, "withheld", format!("{}: {why}", words::action(action).0)))
         }
@@ -475,8 +465,8 @@ fn micros(time: Duration) -> u64 {
 }
 
 const NAME: &str = "demo";
-/// A full copy of what was written, on a busy machine.
+/// Long enough for a full synchronization of the written data on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 const COUNT_EVERY: Duration = Duration::from_millis(100);
-/// Longer than a failover takes, shorter than a person notices.
+/// Longer than a failover, shorter than a person notices.
 const GATHER: Duration = Duration::from_millis(10);

@@ -1,5 +1,5 @@
-//! What came of the demo: how long each change of master took, and which acknowledged writes are missing.
-//! Pure.
+//! The result of the demo: the duration of each change of master, and the acknowledged writes that are
+//! missing. Pure.
 
 use super::load::{Acknowledged, Ledger};
 use super::screen::ms;
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 /// One change of master.
 pub struct Chapter {
-    /// What brought it about.
+    /// Its cause.
     pub kind: Kind,
     /// The moment of the fault, or of the request.
     pub began: Instant,
     /// The first acknowledgement of the new master.
     pub first_write: Instant,
-    /// Its phases.
-    pub takeover: MasterChange,
+    /// The change, with its phases.
+    pub change: MasterChange,
 }
 
-/// What brings a change of master about.
+/// The cause of a change of master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// SIGKILL.
@@ -28,13 +28,13 @@ pub enum Kind {
     Switchover,
 }
 
-/// The table, as text.
+/// The summary as text.
 pub struct Summary<'a> {
-    /// In their order.
+    /// The changes of master, in order.
     pub chapters: &'a [Chapter],
-    /// What was acknowledged.
+    /// All writes.
     pub ledger: &'a Ledger,
-    /// Those of it that the last master does not have.
+    /// The acknowledged writes that the last master does not have.
     pub lost: &'a [Acknowledged],
 }
 
@@ -49,7 +49,7 @@ impl Display for Summary<'_> {
         )?;
         for (number, chapter) in self.chapters.iter().enumerate() {
             let [detect, decide, promote, repoint] = chapter
-                .takeover
+                .change
                 .phases_us()
                 .map(|(_, us)| us.map_or_else(|| "-".into(), |us| ms(Duration::from_micros(us))));
             let (first_write, lost) = (ms(self.without_writes(chapter)), self.lost_by(number).count());
@@ -61,16 +61,16 @@ impl Display for Summary<'_> {
         }
         writeln!(
             f,
-            "\n  detect: from the fault to its first sign; decide: to the order; promote: to its \
-             confirmation; re-point: from there until"
+            "\n  detect: from the fault to its first sign; decide: until the promotion is sent; promote: \
+             until it is confirmed;"
         )?;
         writeln!(
             f,
-            "  the last replica was told; first write: from the fault (of a switchover: from the last write \
-             on the old master) to the"
+            "  re-point: until the last replica follows; first write: from the fault (of a switchover: from \
+             the last write"
         )?;
-        writeln!(f, "  first acknowledged one on the new")?;
-        for pause_us in self.chapters.iter().filter_map(|chapter| chapter.takeover.pause_us) {
+        writeln!(f, "  on the old master) to the first acknowledged write on the new one")?;
+        for pause_us in self.chapters.iter().filter_map(|chapter| chapter.change.pause_us) {
             writeln!(
                 f,
                 "\n  Write pause of the switchover: {} ms, measured by the operator",
@@ -86,7 +86,7 @@ impl Summary<'_> {
         let Ledger { acknowledged, unacknowledged } = self.ledger;
         writeln!(
             f,
-            "\n  Writes: {} acknowledged, {} lost; {unacknowledged} more were refused or not answered",
+            "\n  Writes: {} acknowledged, {} of them lost; {unacknowledged} others refused or unanswered",
             acknowledged.len(),
             self.lost.len()
         )?;
@@ -101,19 +101,19 @@ impl Summary<'_> {
             .sum();
         writeln!(
             f,
-            "  Of the lost ones {before} were acknowledged before the fault and {} were read after it. \
+            "  Of the lost writes {before} were acknowledged before the fault, and {} were read after it. \
              Replication is asynchronous:",
             self.lost.len() - before
         )?;
         writeln!(
             f,
-            "  a master acknowledges what no replica has received yet, and what it takes with it when it \
-             dies is lost\n"
+            "  a master acknowledges writes before any replica has them; those are lost if it ends before \
+             it\n  sends them\n"
         )
     }
 
-    /// What was acknowledged between the change before it and this one, and is missing. What is missing
-    /// without a change after it counts for the last.
+    /// Missing writes that were acknowledged between the previous change and this one. Missing writes after
+    /// the last change count for the last.
     fn lost_by(&self, number: usize) -> impl Iterator<Item = &Acknowledged> {
         let from = number.checked_sub(1).map(|before| self.chapters[before].first_write);
         let to =
@@ -123,7 +123,7 @@ impl Summary<'_> {
             .filter(move |lost| from.is_none_or(|from| lost.at >= from) && to.is_none_or(|to| lost.at < to))
     }
 
-    /// How long nobody took writes, as the clients saw it.
+    /// How long no write was acknowledged, as the clients measured it.
     fn without_writes(&self, chapter: &Chapter) -> Duration {
         let last = || {
             self.ledger.acknowledged.iter().map(|write| write.at).filter(|at| *at < chapter.first_write).max()
@@ -138,9 +138,9 @@ impl Summary<'_> {
 
 impl Chapter {
     fn name(&self) -> String {
-        let MasterChange { source, target, .. } = &self.takeover;
+        let MasterChange { source, target, .. } = &self.change;
         let (source, what) = (
-            source.as_deref().unwrap_or("nobody"),
+            source.as_deref().unwrap_or("none"),
             match self.kind {
                 Kind::Killed => "killed",
                 Kind::Switchover => "switchover",

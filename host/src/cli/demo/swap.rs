@@ -1,38 +1,38 @@
-//! The policy file of the demo, which is changed while the operator runs: first into what is no policy, then
-//! into one that is live afterwards. Only writes the file; whoever watches it decides.
+//! The policy file of the demo, changed while the operator runs: first truncated, then replaced by a valid
+//! policy. Only writes the file.
 
 use crate::policy::EMBEDDED;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The file.
+/// The policy file.
 pub struct PolicyFile(PathBuf);
 
 impl PolicyFile {
-    /// With the embedded policy in it.
+    /// Creates it with the embedded policy.
     pub fn new(dir: &Path) -> io::Result<Self> {
         let file = Self(dir.join("policy.wasm"));
         file.write(EMBEDDED)?;
         Ok(file)
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Half of a policy, as a copy that broke off leaves it.
+    /// Truncates it to half, as an interrupted copy does.
     pub fn write_broken(&self) -> io::Result<()> {
         self.write(&EMBEDDED[..EMBEDDED.len() / 2])
     }
 
-    /// The embedded engine with a note in a custom section: another file with another digest, proven and
-    /// compiled anew.
+    /// Replaces it by the embedded engine with a note in a custom section: a file with another digest, which
+    /// is verified and compiled again.
     pub fn write_other(&self) -> io::Result<()> {
         self.write(&noted(EMBEDDED))
     }
 
-    /// By rename, as a policy should be replaced.
+    /// By rename, as a policy file should be replaced.
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let new = self.0.with_extension("new");
         std::fs::write(&new, bytes)?;
@@ -40,8 +40,8 @@ impl PolicyFile {
     }
 }
 
-/// A component may have custom sections anywhere: id 0, the length of what follows, a name with its length,
-/// the content. Both lengths fit one byte of LEB128.
+/// A component may have custom sections anywhere: id 0, the length of the rest, the length of a name, the
+/// name, the content. Both lengths fit into one byte of LEB128.
 fn noted(component: &[u8]) -> Vec<u8> {
     const NAME: &[u8] = b"note";
     const NOTE: &[u8] = b"swapped in by the demo";
@@ -57,7 +57,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn a_noted_policy_is_a_policy_of_another_digest_and_half_a_policy_is_none() {
+    fn a_policy_with_a_note_has_another_digest_and_half_a_policy_is_none() {
         let sandbox = Arc::new(Sandbox::new(None).unwrap());
         let [before, after] =
             [EMBEDDED.to_vec(), noted(EMBEDDED)].map(|bytes| Component::load(&sandbox, &bytes).unwrap());

@@ -1,5 +1,5 @@
-//! The cluster of a kubeconfig: its resources, and through the API server's Pod proxy what the operator sees
-//! of a group. Every failure is one sentence that says which right is missing, or what to look at.
+//! The cluster of a kubeconfig: its resources and, through the API server's Pod proxy, the operator's view of
+//! a group. Every failure is one sentence that names the missing right, or what to check.
 
 use super::Exit;
 use crate::contract::{Decision, Observation};
@@ -15,25 +15,25 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Which cluster, and where its operator is.
+/// The cluster, and the operator in it.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Namespace of the resource [default: that of the context]
+    /// Namespace of the resource [default: the context's]
     #[arg(short, long, global = true, value_name = "NAME")]
     namespace: Option<String>,
-    /// Context of the kubeconfig [default: its current one]
+    /// Context of the kubeconfig [default: the current one]
     #[arg(long, global = true, value_name = "NAME")]
     context: Option<String>,
-    /// The kubeconfig [default: those of KUBECONFIG, or ~/.kube/config]
+    /// The kubeconfig [default: KUBECONFIG, or ~/.kube/config]
     #[arg(long, global = true, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Where the operator's Lease and Pods are
+    /// Namespace of the operator's Lease and Pods
     #[arg(long, global = true, default_value = "redis-operator", value_name = "NAME")]
     operator_namespace: String,
-    /// What the operator's Lease is called
+    /// Name of the operator's Lease
     #[arg(long, global = true, default_value = "redis-operator", value_name = "NAME")]
     operator_lease: String,
-    /// The port that the operator listens on [default: the first one that its Pod declares]
+    /// Port that the operator listens on [default: the first one that its Pod declares]
     #[arg(long, global = true, value_name = "PORT")]
     operator_port: Option<u16>,
 }
@@ -41,37 +41,37 @@ pub struct Options {
 /// A connected cluster.
 pub struct Cluster {
     client: Client,
-    /// Where resources are looked for.
+    /// Namespace of the resources.
     pub namespace: String,
     operator_namespace: String,
     operator_lease: String,
     operator_port: Option<u16>,
 }
 
-/// The operator's newest look at a group.
+/// The operator's view of a group.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct View {
-    /// Since it was decided.
+    /// Age of the decision.
     pub age_ms: u64,
     /// SHA-256 of the policy that decided.
     pub policy: String,
-    /// What it was asked.
+    /// The Observation.
     pub observation: Observation,
-    /// What it said.
+    /// The policy's decision.
     pub decision: Decision,
-    /// The Pod that told.
+    /// The operator's Pod.
     #[serde(default)]
     pub operator: String,
 }
 
 impl Options {
-    /// Reads the kubeconfig. Nothing is asked yet.
+    /// Reads the kubeconfig, without a request to the cluster.
     ///
     /// # Errors
-    /// [`Exit::Input`], for a kubeconfig that names no cluster.
+    /// [`Exit::Input`] if the kubeconfig names no cluster.
     pub async fn connect(&self) -> Result<Cluster, Exit> {
         let no_cluster = |error: &dyn std::fmt::Display| {
-            Exit::Input(format!("no cluster: {error}; set KUBECONFIG or --kubeconfig, and --context"))
+            Exit::Input(format!("no cluster: {error}: set KUBECONFIG or --kubeconfig, and --context"))
         };
         let mut config = if self.kubeconfig.is_none() && self.context.is_none() {
             Config::infer().await.map_err(|error| no_cluster(&error))?
@@ -99,10 +99,10 @@ impl Options {
 }
 
 impl Cluster {
-    /// The resource of that name.
+    /// The resource with that name.
     ///
     /// # Errors
-    /// [`Exit`]: there is none, or it may not be read.
+    /// [`Exit`] if there is none, or reading it is not permitted.
     pub async fn redis(&self, name: &str) -> Result<Redis, Exit> {
         let found = self
             .all_in(Some(&self.namespace))
@@ -113,17 +113,17 @@ impl Cluster {
         found.map_or_else(
             || {
                 Err(Exit::Input(format!(
-                    "no Redis {name} in namespace {namespace}; kubectl redis status -A shows all"
+                    "no Redis {name} in namespace {namespace}: kubectl redis status -A lists all"
                 )))
             },
-            understood,
+            parsed,
         )
     }
 
-    /// All resources of the namespace, or of all; those that nobody understands left out.
+    /// All resources of the namespace, or of all namespaces, without those of an unknown schema.
     ///
     /// # Errors
-    /// [`Exit`]: they may not be read.
+    /// [`Exit`] if reading them is not permitted.
     pub async fn all(&self, everywhere: bool) -> Result<Vec<Redis>, Exit> {
         let namespace = Some(self.namespace.as_str()).filter(|_| !everywhere);
         let list = self
@@ -131,31 +131,31 @@ impl Cluster {
             .list(&ListParams::default())
             .await
             .map_err(|error| refused("list redis.k8s.amaiz.com", &error))?;
-        Ok(list.items.into_iter().filter_map(|object| understood(object).ok()).collect())
+        Ok(list.items.into_iter().filter_map(|object| parsed(object).ok()).collect())
     }
 
-    /// Changes the spec of a resource, and returns what became of it.
+    /// Changes the spec of a resource, and returns the result.
     ///
     /// # Errors
-    /// [`Exit`]: it may not be changed, or not so.
+    /// [`Exit`] if the change is not permitted, or not valid.
     pub async fn change(&self, name: &str, spec: Value) -> Result<Redis, Exit> {
         let patch = Patch::Merge(serde_json::json!({ "spec": spec }));
         let params = PatchParams { field_manager: Some("kubectl-redis".into()), ..PatchParams::default() };
         let changed = self.all_in(Some(&self.namespace)).patch(name, &params, &patch).await;
-        understood(changed.map_err(|error| refused("patch redis.k8s.amaiz.com", &error))?)
+        parsed(changed.map_err(|error| refused("patch redis.k8s.amaiz.com", &error))?)
     }
 
-    /// The Pods of a resource. Empty when they may not be listed: the columns that need them stay so, too.
+    /// The Pods of a resource. Empty if listing them is not permitted: their columns stay empty, too.
     pub async fn pods(&self, redis: &Redis) -> Vec<Pod> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &redis.namespace().unwrap_or_default());
         let ours = ListParams::default().labels(&format!("{GROUP_LABEL}={}", redis.name_any()));
         pods.list(&ours).await.map_or_else(|_| Vec::new(), |list| list.items)
     }
 
-    /// What the operator that acts sees of a group.
+    /// The group as the operator with authority sees it.
     ///
     /// # Errors
-    /// Why it could not be asked: one sentence.
+    /// Why there is no view: one sentence.
     pub async fn view(&self, namespace: &str, name: &str) -> Result<View, String> {
         let operator = self.leader().await?;
         let (port, theirs) = (
@@ -165,25 +165,24 @@ impl Cluster {
         let path =
             format!("/api/v1/namespaces/{theirs}/pods/{operator}{port}/proxy/groups/{namespace}/{name}");
         let request = hyper::Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
-        let told = self.client.request_text(request).await.map_err(|error| match &error {
+        let text = self.client.request_text(request).await.map_err(|error| match &error {
             kube::Error::Api(status) if status.code == 403 => {
                 format!("the right to get pods/proxy in namespace {theirs} is missing: {}", status.message)
             }
             kube::Error::Api(status) if status.code == 404 => {
                 format!(
-                    "Pod {operator} of namespace {theirs} is not there, or knows no group \
-                     {namespace}/{name} (yet); see --operator-namespace and --operator-port"
+                    "Pod {operator} of namespace {theirs} does not exist, or has no group {namespace}/{name} \
+                     (yet): see --operator-namespace and --operator-port"
                 )
             }
             _ => format!(
-                "Pod {operator} of namespace {theirs} does not answer: {}; it needs --listen, and see \
+                "Pod {operator} of namespace {theirs} does not answer: {}: it needs --listen; see \
                  --operator-port",
                 sentence(&error)
             ),
         })?;
-        let view: View = serde_json::from_str(&told).map_err(|error| {
-            format!("Pod {operator} of namespace {theirs} speaks another version: {error}")
-        })?;
+        let view: View = serde_json::from_str(&text)
+            .map_err(|error| format!("Pod {operator} of namespace {theirs} runs another version: {error}"))?;
         Ok(View { operator, ..view })
     }
 
@@ -202,13 +201,13 @@ impl Cluster {
         })?;
         let found = found.ok_or_else(|| {
             format!(
-                "no operator has a Lease {lease} in namespace {theirs}; see --operator-namespace and \
+                "no operator has a Lease {lease} in namespace {theirs}: see --operator-namespace and \
                  --operator-lease"
             )
         })?;
         let holder = found.spec.and_then(|spec| spec.holder_identity).filter(|holder| !holder.is_empty());
         holder.ok_or_else(|| {
-            format!("no operator holds the Lease {theirs}/{lease}: none runs, or none has taken over yet")
+            format!("no operator holds the Lease {theirs}/{lease}: none runs, or none has acquired it yet")
         })
     }
 
@@ -221,31 +220,31 @@ impl Cluster {
     }
 }
 
-fn understood(object: DynamicObject) -> Result<Redis, Exit> {
+fn parsed(object: DynamicObject) -> Result<Redis, Exit> {
     let object = serde_json::to_value(object).map_err(|error| error.to_string());
     object
         .and_then(parse)
-        .map_err(|error| Exit::Failed(format!("not understood, it is of another version: {error}")))
+        .map_err(|error| Exit::Failed(format!("the resource is of another version: {error}")))
 }
 
-/// What the API server said to a request.
+/// The API server's answer to a refused request.
 fn refused(verb: &str, error: &kube::Error) -> Exit {
     Exit::Failed(match error {
         kube::Error::Api(status) if status.code == 403 => {
             format!("the right to {verb} is missing: {}", status.message)
         }
         kube::Error::Api(status) if status.code == 401 => {
-            "the API server does not know who you are: renew the credentials of the kubeconfig".into()
+            "the API server does not accept the credentials: renew those of the kubeconfig".into()
         }
         kube::Error::Api(status) if status.code == 404 => {
-            format!("{}: are the definitions applied? kubectl apply -k deploy", status.message)
+            format!("{}: install the definitions with kubectl apply -k deploy", status.message)
         }
         kube::Error::Api(status) => status.message.clone(),
         _ => format!("the API server does not answer: {}", sentence(error)),
     })
 }
 
-/// The last cause is the one that says it.
+/// The last cause, which is the specific one.
 fn sentence(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return status.message.trim().to_owned();

@@ -1,6 +1,5 @@
-//! Completions under kubectl: it asks the program `kubectl_complete-redis`, which this one is under that
-//! name, for what may follow the words that stand there, one candidate a line, and a number that says what to
-//! do when there is none.
+//! Completions under kubectl. It runs this program as `kubectl_complete-redis` with the words so far, and
+//! reads one candidate per line, then a directive that says what to do without one.
 
 use super::Plugin;
 use clap::{Command, CommandFactory};
@@ -14,7 +13,7 @@ pub fn is_meant_by(arguments: &[OsString]) -> bool {
     })
 }
 
-/// What may stand in place of the last word, which may be empty.
+/// Candidates for the last word, which may be empty.
 pub fn candidates(arguments: &[OsString]) -> String {
     let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
     let (last, before) = words.split_last().map_or(("", &words[..]), |(last, before)| (*last, before));
@@ -38,7 +37,7 @@ fn following<'a>(command: &'a Command, last: &'a str) -> impl Iterator<Item = St
         .filter(move |candidate| candidate.starts_with(last))
 }
 
-/// Cobra's ShellCompDirectiveNoFileComp: a Redis is no file.
+/// Cobra's ShellCompDirectiveNoFileComp: no file names.
 const NO_FILES: &str = ":4\n";
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
-//! What is known of one resource, from the resource, its Pods and the operator's newest look, as one thing to
-//! print. The newest look wins; where it could not be had, the resource's status stands, which has no
-//! numbers.
+//! The facts about one resource, combined from the resource, its Pods and the operator's view. The view has
+//! precedence; without one the resource's status is used, which has no numbers.
 
 use super::cluster::{Cluster, View};
 use crate::cli::Exit;
@@ -12,28 +11,28 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde::Serialize;
 
-/// One resource.
+/// The facts about one resource.
 #[derive(Debug, Serialize)]
 pub struct Facts {
-    /// Where it is.
+    /// Namespace of the resource.
     pub namespace: String,
-    /// What it is called.
+    /// Name of the resource.
     pub name: String,
-    /// The generation that is wanted.
+    /// Generation of the spec.
     pub generation: Option<i64>,
-    /// How many instances are wanted.
+    /// Desired instances.
     pub desired: i32,
-    /// Whether it is to be paused.
+    /// Whether the spec pauses it.
     pub paused: bool,
-    /// The switchover that was asked for last: its id, and to whom.
+    /// The last requested switchover: its id, and the new master.
     pub switchover: Option<(String, Option<String>)>,
-    /// What the operator told last.
+    /// The status.
     pub status: RedisStatus,
-    /// By name.
+    /// The instances, by name.
     pub instances: Vec<Row>,
-    /// The operator's newest look.
+    /// The operator's view.
     pub view: Option<View>,
-    /// Why there is none.
+    /// Why there is no view.
     pub no_view: Option<String>,
 }
 
@@ -46,38 +45,38 @@ pub struct Row {
     pub role: String,
     /// InSync, Syncing, Alive, Suspect, Silent, Dead, Abdicated, Amnesic.
     pub health: String,
-    /// Since when it has had this health, RFC 3339. None: unknown.
+    /// Since when it has this health, RFC 3339. None: unknown.
     pub since: Option<String>,
-    /// What its health rests on.
+    /// The evidence for its health.
     pub proof: String,
-    /// Its place in the order of succession.
+    /// Position in the order of succession.
     pub rank: Option<u16>,
-    /// Why it could not become master.
+    /// Why it is not eligible as master.
     pub ineligible: Option<String>,
-    /// Behind the most advanced of its history.
+    /// Bytes behind the most advanced instance of its history.
     pub lag_bytes: Option<u64>,
-    /// How far it has got.
+    /// Its replication offset.
     pub offset: Option<u64>,
-    /// Whether its Pod is ready. None: there is no such Pod, or Pods may not be listed.
+    /// Whether its Pod is ready. None: there is no such Pod, or listing Pods is not permitted.
     pub ready: Option<bool>,
-    /// Where its Pod runs.
+    /// Node of its Pod.
     pub node: Option<String>,
-    /// When its Pod was made, RFC 3339.
+    /// Creation time of its Pod, RFC 3339.
     pub created: Option<String>,
 }
 
 impl Facts {
-    /// Asks for everything.
+    /// Requests everything.
     ///
     /// # Errors
-    /// [`Exit`] when the resource cannot be had: without the rest there is less to see.
+    /// [`Exit`] without the resource; the rest is optional.
     pub async fn gather(cluster: &Cluster, name: &str) -> Result<Self, Exit> {
         let redis = cluster.redis(name).await?;
         let (pods, view) = tokio::join!(cluster.pods(&redis), cluster.view(&cluster.namespace, name));
         Ok(Self::new(redis, &pods, view))
     }
 
-    /// Puts together what was had.
+    /// Combines the parts.
     pub fn new(redis: Redis, pods: &[Pod], view: Result<View, String>) -> Self {
         let (namespace, name, generation) =
             (redis.namespace().unwrap_or_default(), redis.name_any(), redis.metadata.generation);
@@ -86,12 +85,13 @@ impl Facts {
             Ok(view) => (Some(view), None),
             Err(why) => (None, Some(why)),
         };
-        let mut instances = view.as_ref().map_or_else(|| told(&status), |view| seen(view, &status));
+        let mut instances =
+            view.as_ref().map_or_else(|| from_status(&status), |view| from_view(view, &status));
         for pod in pods {
             let name = pod.name_any();
-            // A Pod that nobody has seen yet is still one that is there.
+            // A Pod that is not in the view or the status yet.
             if !instances.iter().any(|row| row.name == name) {
-                let proof = "its Pod has no address yet, or the operator has not seen it".into();
+                let proof = "its Pod has no address yet, or the operator has not observed it".into();
                 instances.push(Row {
                     name: name.clone(),
                     role: "Unknown".into(),
@@ -117,12 +117,12 @@ impl Facts {
         Self { namespace, name, generation, desired, paused, switchover, status, instances, view, no_view }
     }
 
-    /// Who is master. None: nobody can be said to be.
+    /// The master. None: none is known.
     pub fn master(&self) -> Option<&str> {
         self.view.as_ref().map_or(self.status.master.as_deref(), |view| view.decision.master())
     }
 
-    /// The newest decision: its reason, and the reason as a sentence.
+    /// The last decision: its reason, and its explanation.
     pub fn decision(&self) -> (&str, &str) {
         match &self.view {
             Some(view) => (&view.decision.reason, &view.decision.explanation),
@@ -130,47 +130,48 @@ impl Facts {
         }
     }
 
-    /// The instance of that name.
+    /// The instance with that name.
     pub fn row(&self, name: &str) -> Option<&Row> {
         self.instances.iter().find(|row| row.name == name)
     }
 
-    /// A switchover that was asked for and is not done: to whom, and why it is not taken up, where that is
+    /// A requested switchover that is not done: the new master, and why no operator has accepted it, if
     /// known.
     pub fn pending(&self) -> Option<(Option<&str>, Option<&str>)> {
-        let asked = self.switchover.as_ref().filter(|(id, _)| self.status.switchover_id.as_ref() != Some(id));
-        let seen = self.view.as_ref().and_then(|view| view.observation.switchover.as_ref());
-        match (seen, asked) {
-            (Some(seen), _) => Some((seen.target.as_deref(), None)),
-            (None, Some((_, to))) => Some((to.as_deref(), Some("no operator has taken it up yet"))),
+        let requested =
+            self.switchover.as_ref().filter(|(id, _)| self.status.switchover_id.as_ref() != Some(id));
+        let observed = self.view.as_ref().and_then(|view| view.observation.switchover.as_ref());
+        match (observed, requested) {
+            (Some(observed), _) => Some((observed.target.as_deref(), None)),
+            (None, Some((_, to))) => Some((to.as_deref(), Some("no operator has accepted it yet"))),
             (None, None) => None,
         }
     }
 }
 
-fn told(status: &RedisStatus) -> Vec<Row> {
-    let rows = status.instances.iter().map(|told| Row {
-        name: told.name.clone(),
-        role: told.role.clone(),
-        health: told.health.clone(),
-        since: Some(told.since.clone()).filter(|since| !since.is_empty()),
-        proof: told.proof.clone(),
-        rank: told.rank,
-        ineligible: told.ineligible.clone(),
+fn from_status(status: &RedisStatus) -> Vec<Row> {
+    let rows = status.instances.iter().map(|known| Row {
+        name: known.name.clone(),
+        role: known.role.clone(),
+        health: known.health.clone(),
+        since: Some(known.since.clone()).filter(|since| !since.is_empty()),
+        proof: known.proof.clone(),
+        rank: known.rank,
+        ineligible: known.ineligible.clone(),
         ..Row::default()
     });
     rows.collect()
 }
 
-fn seen(view: &View, status: &RedisStatus) -> Vec<Row> {
+fn from_view(view: &View, status: &RedisStatus) -> Vec<Row> {
     let rows = view.decision.members.iter().map(|member| {
         let (role, health) = (role_word(member.role), health_word(member.health));
-        let told = status.instances.iter().find(|told| told.name == member.id && told.health == health);
+        let known = status.instances.iter().find(|known| known.name == member.id && known.health == health);
         Row {
             name: member.id.clone(),
             role: role.into(),
             health: health.into(),
-            since: told.map(|told| told.since.clone()).filter(|since| !since.is_empty()),
+            since: known.map(|known| known.since.clone()).filter(|since| !since.is_empty()),
             proof: member.proof.clone(),
             rank: member.rank,
             ineligible: member.ineligible.clone(),
@@ -187,7 +188,7 @@ fn seen(view: &View, status: &RedisStatus) -> Vec<Row> {
     rows.collect()
 }
 
-/// `INFO replication` of an instance, its newest good one: how far it has got.
+/// The replication offset in the last good `INFO replication` of an instance.
 fn offset(instance: &Instance) -> Option<u64> {
     let reply = instance.replies.iter().find(|reply| reply.command == INFO_REPLICATION)?;
     match &reply.newest.as_ref()?.value {

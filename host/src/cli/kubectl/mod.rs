@@ -1,6 +1,6 @@
-//! `kubectl redis …`: Redis resources, looked at and steered with the rights of a kubeconfig. The same binary
-//! under the name `kubectl-redis`, or as `redis-operator kubectl …`. Asks the API server, and through it the
-//! operator; never a Redis.
+//! `kubectl redis …`: shows and steers Redis resources with the rights of a kubeconfig. The same program
+//! under the name `kubectl-redis`, or as `redis-operator kubectl …`. Sends requests to the API server, and
+//! through it to the operator; never to a Redis.
 
 mod cluster;
 pub mod complete;
@@ -21,13 +21,13 @@ use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Look at the Redis resources of a cluster and steer them, by kubeconfig: the kubectl plugin
+/// Show and steer the Redis resources of a cluster, by kubeconfig: the kubectl plugin
 #[derive(Debug, clap::Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Example:\n  kubectl redis status example\n\nAs a plugin: ln -s \"$(which \
-                        redis-operator)\" ~/.local/bin/kubectl-redis; its completions: the same as \
-                        kubectl_complete-redis\nExit codes: 0 done, 1 the answer is no, 2 bad input (one \
-                        line on standard error says what, and nothing was touched).")]
+                  redis-operator)\" ~/.local/bin/kubectl-redis; for completions, a second link named \
+                  kubectl_complete-redis\nExit codes: 0 done, 1 failed or refused, 2 bad input (one \
+                  line on standard error names it, and nothing was changed).")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -41,19 +41,19 @@ enum Command {
     Explain(explain::Args),
     Switchover(switchover::Args),
     Pause(pause::Args),
-    /// Let a paused Redis be looked after again
+    /// Resume failover of a paused Redis
     #[command(after_help = "Example:\n  kubectl redis resume example")]
     Resume(pause::Args),
     Observe(observe::Args),
 }
 
-// As a program of its own, which has the help of the arguments.
+// The plugin as a program, with the help of its arguments.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-redis", bin_name = "kubectl redis", version, max_term_width = 120)]
 pub struct Plugin {
     #[command(flatten)]
     args: Args,
-    /// How to log to standard error; RUST_LOG says what.
+    /// Format of the log on standard error; RUST_LOG sets its level.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
 }
@@ -66,7 +66,7 @@ impl Plugin {
             .is_some_and(|program| Path::new(program).file_stem().is_some_and(|name| name == "kubectl-redis"))
     }
 
-    /// As the program has it.
+    /// The parts as the program has them.
     pub fn into_parts(self) -> (Args, LogFormat) {
         (self.args, self.log_format)
     }

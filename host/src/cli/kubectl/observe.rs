@@ -1,13 +1,13 @@
-//! `kubectl redis observe`: the live Observation of a group, as its operator has it.
+//! `kubectl redis observe`: the live Observation of a group, from its operator.
 
 use super::cluster::Cluster;
 use crate::cli::{Exit, print_json};
 
-/// Print the live Observation of a Redis as JSON, ready for `redis-operator policy decide`; touches nothing
+/// Print the live Observation of a Redis as JSON, ready for `redis-operator policy decide`; changes nothing
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  kubectl redis observe example | redis-operator policy decide -\n\nIt \
-                        comes from the operator that holds the Lease, through the API server: this needs \
-                        the rights to get leases and pods/proxy in the operator's namespace.")]
+                  comes from the operator that holds the Lease, through the API server, which needs \
+                  the rights to get leases and pods/proxy in the operator's namespace.")]
 pub struct Args {
     /// The Redis
     name: String,

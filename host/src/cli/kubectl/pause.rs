@@ -1,4 +1,4 @@
-//! `kubectl redis pause` and `resume`: asks for it, and waits until the operator says that it is so.
+//! `kubectl redis pause` and `resume`: change the spec, and wait until the operator confirms it.
 
 use super::cluster::Cluster;
 use crate::cli::settings::duration;
@@ -7,30 +7,30 @@ use crate::kubernetes::crd::Redis;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// Have a Redis observed and explained, and nothing done about it, until it is resumed
+/// Pause a Redis: it is observed and explained, without any action, until it is resumed
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  kubectl redis pause example")]
 pub struct Args {
     /// The Redis
     name: String,
-    /// How long to wait until the operator has taken it up
+    /// How long to wait for the operator's confirmation
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     timeout: Duration,
 }
 
 pub async fn run(args: &Args, paused: bool, cluster: &Cluster) -> Result<u8, Exit> {
     let (namespace, name) = (&cluster.namespace, &args.name);
-    let was_so = cluster.redis(name).await?.spec.paused == paused;
-    let asked = cluster.change(name, json!({ "paused": paused })).await?;
-    let since = asked.metadata.generation.filter(|_| !was_so);
+    let was_set = cluster.redis(name).await?.spec.paused == paused;
+    let changed = cluster.change(name, json!({ "paused": paused })).await?;
+    let since = changed.metadata.generation.filter(|_| !was_set);
     let deadline = Instant::now() + args.timeout;
-    let mut redis = asked;
-    while !is_so(&redis, paused, since) {
+    let mut redis = changed;
+    while !is_confirmed(&redis, paused, since) {
         if Instant::now() >= deadline {
-            let (wanted, seconds) = (if paused { "paused" } else { "resumed" }, args.timeout.as_secs());
+            let (state, seconds) = (if paused { "paused" } else { "resumed" }, args.timeout.as_secs());
             return Err(Exit::Failed(format!(
-                "{namespace}/{name} is asked to be {wanted}, and no operator has said so for {seconds} s: \
-                 does one run, and look after {namespace}?"
+                "{namespace}/{name} was asked to be {state}, and no operator confirmed it for {seconds} s: \
+                 check that one runs and watches {namespace}"
             )));
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -38,17 +38,17 @@ pub async fn run(args: &Args, paused: bool, cluster: &Cluster) -> Result<u8, Exi
     }
     print(&if paused {
         format!(
-            "{namespace}/{name} is paused: it is observed and explained, and no failover happens; kubectl \
-             redis resume {name} ends that\n"
+            "{namespace}/{name} is paused: it is observed and explained, without failover; kubectl redis \
+             resume {name} resumes it\n"
         )
     } else {
-        format!("{namespace}/{name} is looked after\n")
+        format!("{namespace}/{name} is resumed\n")
     })?;
     Ok(0)
 }
 
-/// The operator's word for it, about this generation of the spec or a later one.
-fn is_so(redis: &Redis, paused: bool, since: Option<i64>) -> bool {
+/// Whether the operator confirms it, for this generation of the spec or a later one.
+fn is_confirmed(redis: &Redis, paused: bool, since: Option<i64>) -> bool {
     let condition = redis
         .status
         .as_ref()
@@ -58,5 +58,5 @@ fn is_so(redis: &Redis, paused: bool, since: Option<i64>) -> bool {
     })
 }
 
-/// The pace of asking.
+/// Time between two requests.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! `kubectl redis status`: one resource on one screen, or a line for each.
+//! `kubectl redis status`: one resource in detail, or a line for each.
 
 use super::cluster::Cluster;
 use super::facts::{Facts, Row};
@@ -7,20 +7,19 @@ use super::timeline::timeline;
 use crate::cli::{Environment, Exit, Format, print, print_json};
 use k8s_openapi::jiff::Timestamp;
 
-/// Show a Redis on one screen: who is master, how everybody is, the last failover; without a name, a line for
-/// each
+/// Show a Redis: its master, its instances, the last failover; without a name, one line for each Redis
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kubectl redis status example\n  kubectl redis status -A\n  kubectl \
-                        redis status example -o json\n\nLags and offsets come from the operator that holds \
-                        the Lease, through the API server; without the rights to get leases and pods/proxy \
-                        in its namespace the rest is shown all the same.")]
+                  redis status example -o json\n\nLags and offsets come from the operator that holds \
+                  the Lease, through the API server; without the rights to get leases and pods/proxy \
+                  in its namespace they are left out.")]
 pub struct Args {
     /// The Redis [default: all of the namespace]
     name: Option<String>,
-    /// Of all namespaces
+    /// Show all namespaces
     #[arg(short = 'A', long, conflicts_with = "name")]
     all_namespaces: bool,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     output: Format,
 }
@@ -51,7 +50,7 @@ pub async fn run(args: &Args, cluster: &Cluster, environment: &Environment) -> R
     Ok(0)
 }
 
-/// Everything about one.
+/// One resource in detail.
 pub(super) fn screen(facts: &Facts, paint: Paint, now: Timestamp) -> String {
     let (reason, explanation) = facts.decision();
     let mut text = format!(
@@ -64,12 +63,12 @@ pub(super) fn screen(facts: &Facts, paint: Paint, now: Timestamp) -> String {
     text += &format!(
         "{}\n\n",
         if explanation.is_empty() {
-            "No operator has said anything of it yet.".into()
+            "No operator has written a status yet.".into()
         } else {
             plain(explanation)
         }
     );
-    let mut tell = |head: &str, what: String| {
+    let mut row = |head: &str, what: String| {
         text += &format!("{} {what}\n", paint.tone(Tone::Head, &format!("{head:<11}")))
     };
     let published =
@@ -77,41 +76,38 @@ pub(super) fn screen(facts: &Facts, paint: Paint, now: Timestamp) -> String {
     let since = published.map_or_else(String::new, |published| {
         format!(" since {} ({} ago), epoch {}", published.at, age(&published.at, now), published.epoch)
     });
-    tell(
+    row(
         "Master",
         facts
             .master()
             .map_or_else(|| paint.tone(Tone::Bad, "none"), |master| format!("{}{since}", plain(master))),
     );
-    tell(
+    row(
         "Replicas",
-        format!("{} answer of {} that are wanted, the master included", facts.status.replicas, facts.desired),
+        format!("{} of {} desired answer, the master included", facts.status.replicas, facts.desired),
     );
-    tell("Conditions", conditions(facts, paint, now));
-    tell("Policy", or_dash(Some(facts.status.policy.as_str()).filter(|policy| !policy.is_empty())));
+    row("Conditions", conditions(facts, paint, now));
+    row("Policy", or_dash(Some(facts.status.policy.as_str()).filter(|policy| !policy.is_empty())));
     if facts.paused {
-        tell(
+        row(
             "Paused",
-            paint.tone(
-                Tone::Warn,
-                &format!("yes: nothing is done about it; kubectl redis resume {}", facts.name),
-            ),
+            paint.tone(Tone::Warn, &format!("yes, no action is taken: kubectl redis resume {}", facts.name)),
         );
     }
     if let Some((to, why)) = facts.pending() {
         let why = why.map_or_else(String::new, |why| format!(", {why}"));
-        tell(
+        row(
             "Switchover",
             paint.tone(
                 Tone::Warn,
                 &format!(
-                    "asked for, to {}{why}",
+                    "requested, to {}{why}",
                     to.map_or_else(|| "the best replica in sync".into(), plain)
                 ),
             ),
         );
     } else if let Some(why) = &facts.status.switchover_refused {
-        tell("Switchover", paint.tone(Tone::Warn, &format!("the last one was refused: {}", plain(why))));
+        row("Switchover", paint.tone(Tone::Warn, &format!("the last one was refused: {}", plain(why))));
     }
     text += "\n";
     text += &instances(facts, paint, now);
@@ -119,7 +115,7 @@ pub(super) fn screen(facts: &Facts, paint: Paint, now: Timestamp) -> String {
         text += &format!("\n{}", timeline(last, paint, now));
     }
     let source = match (&facts.view, &facts.no_view) {
-        (Some(view), _) => format!("As {} saw it {} ms ago.", plain(&view.operator), view.age_ms),
+        (Some(view), _) => format!("From {}, {} ms ago.", plain(&view.operator), view.age_ms),
         (None, why) => format!(
             "From the resource's status; lags and offsets are not known: {}.",
             plain(why.as_deref().unwrap_or_default())
@@ -148,7 +144,7 @@ fn instances(facts: &Facts, paint: Paint, now: Timestamp) -> String {
     paint.table(&["INSTANCE", "ROLE", "HEALTH", "FOR", "LAG", "OFFSET", "READY", "NODE", "AGE"], &rows)
 }
 
-/// Those that hold, with the time; a group that is not ready says so.
+/// The conditions that are true, with their time, and Ready if it is false.
 fn conditions(facts: &Facts, paint: Paint, now: Timestamp) -> String {
     let all = facts.status.conditions.iter().filter_map(|condition| {
         let (is_ready, holds) = (condition.type_ == "Ready", condition.status == "True");
@@ -165,7 +161,7 @@ fn conditions(facts: &Facts, paint: Paint, now: Timestamp) -> String {
     if all.is_empty() { "-".into() } else { all.join(", ") }
 }
 
-/// One line each.
+/// One line for each resource.
 pub(super) fn lines(all: &[Facts], everywhere: bool, paint: Paint, now: Timestamp) -> String {
     let row = |facts: &Facts| {
         let since = facts.status.published.as_ref().map(|published| age(&published.at, now));
@@ -206,7 +202,7 @@ pub(super) fn health_tone(health: &str) -> Tone {
     match health {
         "InSync" => Tone::Good,
         "Dead" | "Silent" | "Abdicated" | "Amnesic" => Tone::Bad,
-        // What is under way, and what nobody knows.
+        // In progress, or unknown.
         _ => Tone::Warn,
     }
 }

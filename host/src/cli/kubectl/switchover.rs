@@ -1,4 +1,4 @@
-//! `kubectl redis switchover`: asks for a planned change of master, and follows it to its end.
+//! `kubectl redis switchover`: requests a planned change of master, and follows it to its end.
 
 use super::cluster::Cluster;
 use super::facts::Facts;
@@ -12,21 +12,21 @@ use crate::kubernetes::crd::RedisStatus;
 use serde_json::json;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Hand the role of master over to a replica, under load and without a loss
+/// Hand the role of master over to a replica, under load and without loss
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kubectl redis switchover example\n  kubectl redis switchover example \
-                        --to redis-example-2 --timeout 2m\n\nExit codes: 0 done (or asked for, with \
-                        --no-wait), 1 refused, not possible, or not done in time, 2 bad input.")]
+                  --to redis-example-2 --timeout 2m\n\nExit codes: 0 done (or requested, with \
+                  --no-wait), 1 refused, not possible, or not done in time, 2 bad input.")]
 pub struct Args {
     /// The Redis
     name: String,
-    /// The Pod that is to be master [default: the best replica in sync]
+    /// Pod to make master [default: the best replica in sync]
     #[arg(long, value_name = "POD")]
     to: Option<String>,
-    /// Follow it to its end, which is the default
+    /// Wait for its end (the default)
     #[arg(long, overrides_with = "no_wait")]
     wait: bool,
-    /// Only ask for it
+    /// Only request it
     #[arg(long, overrides_with = "wait")]
     no_wait: bool,
     /// How long to wait for its end
@@ -40,39 +40,39 @@ pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Exit> {
     let source = match check(&facts, to)? {
         Ready::From(source) => source,
         Ready::Done(master) => {
-            print(&format!("{master} is master already\n"))?;
+            print(&format!("{master} is already master\n"))?;
             return Ok(0);
         }
     };
     let id = fresh_id();
     cluster.change(&args.name, json!({ "switchover": { "id": id, "to": to } })).await?;
-    let heir = to.map_or_else(|| "the best replica in sync".to_owned(), plain);
-    print(&format!("{source} is master; it is asked to hand over to {heir}\n"))?;
+    let target = to.map_or_else(|| "the best replica in sync".to_owned(), plain);
+    print(&format!("{source} is master; requested a handover to {target}\n"))?;
     if args.no_wait {
         return Ok(0);
     }
-    follow(args, cluster, &Asked { id, source, to, epoch: epoch(&facts.status) }).await
+    follow(args, cluster, &Requested { id, source, to, epoch: epoch(&facts.status) }).await
 }
 
-/// What was found before asking.
+/// The result of the check before the request.
 #[derive(Debug, PartialEq, Eq)]
 enum Ready {
-    /// This master can be asked.
+    /// This master can hand over.
     From(String),
-    /// This one has the role already.
+    /// This instance is already master.
     Done(String),
 }
 
-/// A request, and how things stood.
-struct Asked<'a> {
+/// A request, and the state before it.
+struct Requested<'a> {
     id: String,
     source: String,
     to: Option<&'a str>,
     epoch: i64,
 }
 
-/// Whether it can be asked for at all: what the operator would refuse or wait for in vain is said at once,
-/// and nothing is touched.
+/// Whether the request makes sense: what the operator would refuse, or wait for in vain, is an error here,
+/// before anything is changed.
 fn check(facts: &Facts, to: Option<&str>) -> Result<Ready, Exit> {
     let name = &facts.name;
     let no = |why: String| Err(Exit::Failed(why));
@@ -81,11 +81,11 @@ fn check(facts: &Facts, to: Option<&str>) -> Result<Ready, Exit> {
     };
     if let Some(to) = to {
         let Some(row) = facts.row(to) else {
-            let there: Vec<&str> = facts.instances.iter().map(|row| row.name.as_str()).collect();
+            let names: Vec<&str> = facts.instances.iter().map(|row| row.name.as_str()).collect();
             return Err(Exit::Input(format!(
-                "--to: {} is no instance of {name}; it has {}",
+                "--to: {} is no instance of {name}, which has {}",
                 plain(to),
-                there.join(", ")
+                names.join(", ")
             )));
         };
         if to == master {
@@ -102,38 +102,40 @@ fn check(facts: &Facts, to: Option<&str>) -> Result<Ready, Exit> {
         .iter()
         .any(|row| row.name != master && row.ineligible.as_ref().is_none_or(|why| words::is_passing(why)))
     {
-        return no(format!("nobody else of {name} can become master; kubectl redis explain {name} says why"));
+        return no(format!(
+            "no other instance of {name} can become master: kubectl redis explain {name} says why"
+        ));
     }
     if facts.paused {
-        return no(format!("{name} is paused, so nothing would happen: kubectl redis resume {name}"));
+        return no(format!("{name} is paused and would not act: kubectl redis resume {name}"));
     }
     Ok(Ready::From(master.to_owned()))
 }
 
-/// Tells what changes until it is done, refused, or too late.
-async fn follow(args: &Args, cluster: &Cluster, asked: &Asked<'_>) -> Result<u8, Exit> {
+/// Prints the progress until the request is done, refused, or too late.
+async fn follow(args: &Args, cluster: &Cluster, requested: &Requested<'_>) -> Result<u8, Exit> {
     let deadline = Instant::now() + args.timeout;
-    let mut told = String::new();
+    let mut printed = String::new();
     let mut done: Option<Instant> = None;
     while Instant::now() < deadline {
         tokio::time::sleep(LOOK_EVERY).await;
-        // An API server that is away for a moment ends nothing.
+        // The API server may be away for a moment.
         let Ok(redis) = cluster.redis(&args.name).await else { continue };
         let status = redis.status.unwrap_or_default();
-        match progress(&status, asked) {
+        match progress(&status, requested) {
             Progress::NotSeen => {}
             Progress::Refused(why) => return Err(Exit::Failed(plain(&why))),
-            Progress::UnderWay(now) if now != told => {
+            Progress::UnderWay(now) if now != printed => {
                 print(&format!("{}\n", plain(&now)))?;
-                told = now;
+                printed = now;
             }
             Progress::UnderWay(_) => {}
             Progress::Done { master, pause_us } => {
-                // Its measurements are written when the other replicas follow, too.
+                // The durations are written once the other replicas follow.
                 let since = *done.get_or_insert_with(Instant::now);
                 if pause_us.is_some() || since.elapsed() >= MEASURED_WITHIN {
                     let pause = pause_us.map_or_else(
-                        || "how long writes paused is not known".into(),
+                        || "the write pause is not known".into(),
                         |us| format!("writes paused for {}", ms(us)),
                     );
                     print(&format!("{master} is master; {pause}, nothing lost\n"))?;
@@ -142,29 +144,29 @@ async fn follow(args: &Args, cluster: &Cluster, asked: &Asked<'_>) -> Result<u8,
             }
         }
     }
-    let why = if told.is_empty() {
-        "no operator has taken it up; does one run, and look after this namespace?".to_owned()
+    let why = if printed.is_empty() {
+        "no operator has accepted it: check that one runs and watches this namespace".to_owned()
     } else {
-        plain(&told)
+        plain(&printed)
     };
-    Err(Exit::Failed(format!("not done within {} s, and still asked for: {why}", args.timeout.as_secs())))
+    Err(Exit::Failed(format!("not done within {} s, and still requested: {why}", args.timeout.as_secs())))
 }
 
-/// How far a request has got, by the resource's status.
+/// The progress of a request, by the resource's status.
 #[derive(Debug, PartialEq, Eq)]
 enum Progress {
-    /// No operator has taken it up.
+    /// No operator has accepted it.
     NotSeen,
-    /// It cannot be done, or need not be done any more.
+    /// It cannot be done, or is no longer needed.
     Refused(String),
-    /// What is decided meanwhile.
+    /// The explanation of the present decision.
     UnderWay(String),
-    /// This one is master now.
+    /// This instance is master now.
     Done { master: String, pause_us: Option<i64> },
 }
 
-fn progress(status: &RedisStatus, asked: &Asked<'_>) -> Progress {
-    if status.switchover_id.as_ref() != Some(&asked.id) {
+fn progress(status: &RedisStatus, requested: &Requested<'_>) -> Progress {
+    if status.switchover_id.as_ref() != Some(&requested.id) {
         return Progress::NotSeen;
     }
     if let Some(why) = &status.switchover_refused {
@@ -173,13 +175,13 @@ fn progress(status: &RedisStatus, asked: &Asked<'_>) -> Progress {
     let published = status
         .published
         .as_ref()
-        .filter(|published| published.epoch > asked.epoch && published.name != asked.source);
-    match published.filter(|published| asked.to.is_none_or(|to| to == published.name)) {
+        .filter(|published| published.epoch > requested.epoch && published.name != requested.source);
+    match published.filter(|published| requested.to.is_none_or(|to| to == published.name)) {
         Some(published) => {
             let last = status
                 .last_failover
                 .as_ref()
-                .filter(|last| last.to == published.name && last.from.as_ref() == Some(&asked.source));
+                .filter(|last| last.to == published.name && last.from.as_ref() == Some(&requested.source));
             if let Some(last) = last.filter(|last| last.evidence != "Requested") {
                 return Progress::Refused(format!("a failover came first: {}", story(last)));
             }
@@ -194,14 +196,14 @@ fn epoch(status: &RedisStatus) -> i64 {
     status.published.as_ref().map_or(0, |published| published.epoch)
 }
 
-/// Unlike every other that a person could have made.
+/// An id that no earlier request has.
 fn fresh_id() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     format!("kubectl-{now:x}-{:x}", std::process::id())
 }
 
-/// From the promotion until the last of the others follows takes milliseconds; whoever does not follow is no
-/// matter of ours.
+/// From the promotion until the last of the other replicas follows takes milliseconds. A replica that does
+/// not follow must not delay the command.
 const MEASURED_WITHIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -210,7 +212,7 @@ mod tests {
     use super::*;
     use crate::kubernetes::crd::{LastFailover, PublishedMaster, Timeline};
 
-    fn said(result: Result<Ready, Exit>) -> String {
+    fn text(result: Result<Ready, Exit>) -> String {
         match result {
             Ok(ready) => format!("{ready:?}"),
             Err(Exit::Failed(why) | Exit::Input(why)) => why,
@@ -219,33 +221,33 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_is_said_before_anything_is_asked_for() {
+    fn an_impossible_request_is_refused_before_anything_is_changed() {
         let mut facts = facts();
-        assert_eq!(said(check(&facts, None)), r#"From("redis-example-0")"#);
-        assert_eq!(said(check(&facts, Some("redis-example-1"))), r#"From("redis-example-0")"#);
-        assert_eq!(said(check(&facts, Some("redis-example-0"))), r#"Done("redis-example-0")"#);
-        let unknown = said(check(&facts, Some("redis-example-7")));
+        assert_eq!(text(check(&facts, None)), r#"From("redis-example-0")"#);
+        assert_eq!(text(check(&facts, Some("redis-example-1"))), r#"From("redis-example-0")"#);
+        assert_eq!(text(check(&facts, Some("redis-example-0"))), r#"Done("redis-example-0")"#);
+        let unknown = text(check(&facts, Some("redis-example-7")));
         assert_eq!(
             unknown,
-            "--to: redis-example-7 is no instance of example; it has redis-example-0, redis-example-1, \
+            "--to: redis-example-7 is no instance of example, which has redis-example-0, redis-example-1, \
              redis-example-2"
         );
-        let never = said(check(&facts, Some("redis-example-2")));
+        let never = text(check(&facts, Some("redis-example-2")));
         assert!(
             never.starts_with("redis-example-2 cannot become master, priority-zero: ")
                 && never.contains("spec.config"),
             "{never}"
         );
         facts.paused = true;
-        assert!(said(check(&facts, None)).contains("kubectl redis resume example"));
+        assert!(text(check(&facts, None)).contains("kubectl redis resume example"));
         let mut headless = no_view();
         headless.status.master = None;
-        assert!(said(check(&headless, None)).starts_with("there is no master"));
+        assert!(text(check(&headless, None)).starts_with("there is no master"));
     }
 
     #[test]
-    fn a_request_is_done_when_its_own_id_is_taken_up_and_the_role_has_moved() {
-        let asked = Asked { id: "new".into(), source: "a".into(), to: Some("b"), epoch: 4 };
+    fn a_request_is_done_when_its_own_id_is_accepted_and_the_role_has_moved() {
+        let requested = Requested { id: "new".into(), source: "a".into(), to: Some("b"), epoch: 4 };
         let published = |name: &str, epoch| {
             let (run_id, replication_id, at) = (String::new(), String::new(), String::new());
             Some(PublishedMaster { name: name.into(), run_id, replication_id, offset: 0, epoch, at })
@@ -255,9 +257,9 @@ mod tests {
             published: published("b", 5),
             ..RedisStatus::default()
         };
-        assert_eq!(progress(&status, &asked), Progress::NotSeen);
+        assert_eq!(progress(&status, &requested), Progress::NotSeen);
         status.switchover_id = Some("new".into());
-        assert_eq!(progress(&status, &asked), Progress::Done { master: "b".into(), pause_us: None });
+        assert_eq!(progress(&status, &requested), Progress::Done { master: "b".into(), pause_us: None });
         let timeline = Timeline { pause_microseconds: Some(1_250), ..Timeline::default() };
         let handed = LastFailover {
             at: String::new(),
@@ -269,17 +271,22 @@ mod tests {
             publish_microseconds: None,
         };
         status.last_failover = Some(handed.clone());
-        assert_eq!(progress(&status, &asked), Progress::Done { master: "b".into(), pause_us: Some(1_250) });
+        assert_eq!(
+            progress(&status, &requested),
+            Progress::Done { master: "b".into(), pause_us: Some(1_250) }
+        );
         status.last_failover = Some(LastFailover { evidence: "Dead".into(), ..handed });
-        assert!(matches!(progress(&status, &asked), Progress::Refused(why) if why.contains("a was dead")));
+        assert!(
+            matches!(progress(&status, &requested), Progress::Refused(why) if why.contains("a was dead"))
+        );
         (status.published, status.message) = (published("a", 4), "b is not ready".into());
-        assert_eq!(progress(&status, &asked), Progress::UnderWay("b is not ready".into()));
+        assert_eq!(progress(&status, &requested), Progress::UnderWay("b is not ready".into()));
         status.switchover_refused = Some("no".into());
-        assert_eq!(progress(&status, &asked), Progress::Refused("no".into()));
+        assert_eq!(progress(&status, &requested), Progress::Refused("no".into()));
     }
 
     #[test]
-    fn two_requests_have_two_ids_that_the_schema_takes() {
+    fn two_requests_have_different_ids_that_the_schema_accepts() {
         let (one, other) = (fresh_id(), fresh_id());
         assert!(one != other && one.len() <= 63, "{one} {other}");
     }

@@ -1,4 +1,4 @@
-//! What the screens say, from given data: no cluster is asked.
+//! The printed texts for given data, without a cluster.
 
 use super::cluster::View;
 use super::explain::explanation;
@@ -13,15 +13,22 @@ use serde_json::{Value, json};
 
 fn redis() -> Redis {
     let instance = |name: &str, role: &str, health: &str, rank: Value, ineligible: Value| {
-        let (since, proof) = ("2026-01-01T00:00:00Z", "as the status has it");
-        json!({ "name": name, "role": role, "health": health, "since": since, "proof": proof, "rank": rank, "ineligible": ineligible })
+        let (since, proof) = ("2026-01-01T00:00:00Z", "from the status");
+        json!({
+            "name": name, "role": role, "health": health, "since": since, "proof": proof, "rank": rank,
+            "ineligible": ineligible
+        })
     };
     let condition = |type_: &str, status: &str| {
         let at = "2026-01-01T00:00:10Z";
-        json!({ "type": type_, "status": status, "reason": "Healthy", "message": "", "lastTransitionTime": at, "observedGeneration": 2 })
+        json!({
+            "type": type_, "status": status, "reason": "Healthy", "message": "", "lastTransitionTime": at,
+            "observedGeneration": 2
+        })
     };
     let timeline = json!({
-        "detectMicroseconds": null, "decideMicroseconds": 612, "promoteMicroseconds": 287, "repointMicroseconds": 1904,
+        "detectMicroseconds": null, "decideMicroseconds": 612, "promoteMicroseconds": 287,
+        "repointMicroseconds": 1904,
         "pauseMicroseconds": null, "knownLossBytes": 42
     });
     parse(json!({
@@ -37,9 +44,13 @@ fn redis() -> Redis {
                 instance("redis-example-1", "Replica", "InSync", 1.into(), Value::Null),
                 instance("redis-example-2", "Replica", "InSync", Value::Null, "priority-zero".into()),
             ],
-            "published": { "name": "redis-example-0", "runId": "r", "replicationId": "i", "offset": 7, "epoch": 2, "at": "2026-01-01T00:00:05Z" },
+            "published": {
+                "name": "redis-example-0", "runId": "r", "replicationId": "i", "offset": 7, "epoch": 2,
+                "at": "2026-01-01T00:00:05Z"
+            },
             "lastFailover": {
-                "at": "2026-01-01T00:00:05Z", "from": "redis-example-1", "to": "redis-example-0", "meantFor": "redis-example-0",
+                "at": "2026-01-01T00:00:05Z", "from": "redis-example-1", "to": "redis-example-0",
+                "meantFor": "redis-example-0",
                 "evidence": "Dead", "timeline": timeline, "publishMicroseconds": 6210
             }
         }
@@ -50,7 +61,8 @@ fn redis() -> Redis {
 fn pods() -> Vec<Pod> {
     let pod = |name: &str, ready: &str| {
         json!({
-            "metadata": { "name": name, "creationTimestamp": "2026-01-01T00:00:00Z" }, "spec": { "containers": [], "nodeName": "node-0" },
+            "metadata": { "name": name, "creationTimestamp": "2026-01-01T00:00:00Z" },
+            "spec": { "containers": [], "nodeName": "node-0" },
             "status": { "conditions": [{ "type": "Ready", "status": ready }] }
         })
     };
@@ -65,7 +77,12 @@ fn pods() -> Vec<Pod> {
 
 fn view() -> View {
     let observation = serde_json::to_string(&healthy_group(3)).unwrap().replace("cart-000", "redis-example-");
-    let member = |name: &str, role: &str, rank: Value, ineligible: Value| json!({ "id": name, "role": role, "health": "InSync", "proof": "as it was seen", "rank": rank, "ineligible": ineligible, "lag_bytes": 12 });
+    let member = |name: &str, role: &str, rank: Value, ineligible: Value| {
+        json!({
+            "id": name, "role": role, "health": "InSync", "proof": "as observed", "rank": rank,
+            "ineligible": ineligible, "lag_bytes": 12
+        })
+    };
     serde_json::from_value(json!({
         "age_ms": 8, "policy": "0123456789abcdef", "operator": "operator-1",
         "observation": serde_json::from_str::<Value>(&observation).unwrap(),
@@ -85,7 +102,7 @@ fn view() -> View {
     .unwrap()
 }
 
-/// With the operator's newest look.
+/// With the operator's view.
 pub(super) fn facts() -> Facts {
     let mut redis = redis();
     redis.spec.switchover = None;
@@ -102,7 +119,7 @@ fn now() -> Timestamp {
 }
 
 #[test]
-fn one_screen_has_master_instances_and_the_last_failover_by_phase() {
+fn the_status_has_master_instances_and_the_last_failover_by_phase() {
     let text = screen(&facts(), Paint(false), now());
     for line in [
         "Redis shop/example: replica-syncing",
@@ -113,10 +130,10 @@ fn one_screen_has_master_instances_and_the_last_failover_by_phase() {
         "redis-example-1   replica   InSync   65s   12    987654321   yes     node-0   65s",
         "redis-example-2   replica   InSync   65s   12    987654321   no      node-0   65s",
         "  redis-example-1 was dead, and redis-example-0 took over",
-        "  decide         0.6 ms   until the order to promote",
-        "  publish        6.2 ms   from the promotion until the Pods' labels told of it",
+        "  decide         0.6 ms   until the promotion was sent",
+        "  publish        6.2 ms   from the promotion until the Pods' role labels showed it",
         "  known loss 42 bytes",
-        "As operator-1 saw it 8 ms ago.",
+        "From operator-1, 8 ms ago.",
     ] {
         assert!(text.lines().any(|of| of == line), "{line:?} is not in\n{text}");
     }
@@ -125,7 +142,7 @@ fn one_screen_has_master_instances_and_the_last_failover_by_phase() {
 }
 
 #[test]
-fn without_the_operator_the_status_stands_and_says_what_is_missing() {
+fn without_the_operator_the_status_is_used_and_the_missing_right_is_named() {
     let text = screen(&no_view(), Paint(false), now());
     assert!(text.contains("Redis shop/example: healthy\nAll is well.\n"), "{text}");
     assert!(
@@ -136,7 +153,7 @@ fn without_the_operator_the_status_stands_and_says_what_is_missing() {
 }
 
 #[test]
-fn a_pod_that_nobody_has_seen_a_pause_and_a_request_are_shown() {
+fn an_unobserved_pod_a_pause_and_a_request_are_shown() {
     let mut redis = redis();
     redis.spec.paused = true;
     redis.spec.switchover = Some(crate::kubernetes::crd::SwitchoverRequest {
@@ -150,28 +167,29 @@ fn a_pod_that_nobody_has_seen_a_pause_and_a_request_are_shown() {
         "{text}"
     );
     assert!(
-        text.contains("Switchover  asked for, to redis-example-1, no operator has taken it up yet\n"),
+        text.contains("Switchover  requested, to redis-example-1, no operator has accepted it yet\n"),
         "{text}"
     );
 }
 
 #[test]
-fn all_are_listed_with_a_line_each() {
+fn every_redis_has_a_line() {
     let text = lines(&[no_view()], true, Paint(false), now());
-    let expected = "NAMESPACE   NAME      MASTER            SINCE   REPLICAS   REASON    LAST CHANGE\nshop        \
-         example   redis-example-0   60s     3/3        healthy   60s ago, dead\n";
+    let expected = "\
+        NAMESPACE   NAME      MASTER            SINCE   REPLICAS   REASON    LAST CHANGE\n\
+        shop        example   redis-example-0   60s     3/3        healthy   60s ago, dead\n";
     assert_eq!(text, expected);
 }
 
 #[test]
-fn an_explanation_says_why_with_proofs_and_ways_out() {
+fn an_explanation_has_proofs_and_ways_out() {
     let text = explanation(&facts(), Paint(false), now());
     for part in [
         "Why is redis-example-0 master?\n  60s ago redis-example-1 was dead, and redis-example-0 took \
          over.\n",
-        "What is waited for?\n  replica-syncing: One is not in sync yet.\n  The master works; a replica is \
-         not in sync yet.\n",
-        "redis-example-1          InSync: as it was seen, 12 bytes behind\n",
+        "What is the operator waiting for?\n  replica-syncing: One is not in sync yet.\n  The master \
+         works; a replica is not in sync yet.\n",
+        "redis-example-1          InSync: as observed, 12 bytes behind\n",
         "eligible, number 1 in the order of succession\n",
         "not eligible, priority-zero: Its replica-priority is 0, which means never. Set another in \
          spec.config.\n",
@@ -182,21 +200,23 @@ fn an_explanation_says_why_with_proofs_and_ways_out() {
 }
 
 #[test]
-fn a_group_without_a_master_or_with_anothers_reason_is_explained_too() {
+fn a_group_without_a_master_or_with_an_unknown_reason_is_explained_too() {
     let mut facts = no_view();
     (facts.status.master, facts.status.reason) = (None, "of-my-own".into());
     let text = explanation(&facts, Paint(false), now());
     assert!(
-        text.starts_with("Why is there no master?\n  The last one made known is redis-example-0, 60s ago.\n"),
+        text.starts_with(
+            "Why is there no master?\n  The last published master is redis-example-0, 60s ago.\n"
+        ),
         "{text}"
     );
     assert!(text.contains("This reason is the policy's own"), "{text}");
     (facts.status.reason, facts.status.message) = (String::new(), String::new());
-    assert!(explanation(&facts, Paint(false), now()).contains("does one run"));
+    assert!(explanation(&facts, Paint(false), now()).contains("check that one runs"));
 }
 
 #[test]
-fn texts_of_others_cannot_paint_the_screen() {
+fn foreign_text_cannot_colour_the_screen() {
     let mut facts = no_view();
     facts.status.message = "\x1b[31mred\n".into();
     assert!(!screen(&facts, Paint(false), now()).contains('\x1b'));

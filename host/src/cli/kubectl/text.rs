@@ -1,26 +1,26 @@
-//! How things look on a screen: columns, colours, ages, and texts of others on one line. Knows nothing of
-//! what it shows.
+//! Formatting for a screen: columns, colours, ages, and foreign text on one line. Knows nothing of its
+//! content.
 
 use k8s_openapi::jiff::Timestamp;
 
-/// Colours, where somebody wants them.
+/// Colours, if they are enabled.
 #[derive(Clone, Copy, Debug)]
 pub struct Paint(pub bool);
 
-/// What a colour says.
+/// Meaning of a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     /// All is well.
     Good,
-    /// Something is under way, or not proven.
+    /// Something is in progress, or not proven.
     Warn,
     /// Something is wrong.
     Bad,
     /// A heading.
     Head,
-    /// Of less weight.
+    /// Less important.
     Faint,
-    /// As everything.
+    /// Without colour.
     Plain,
 }
 
@@ -38,8 +38,8 @@ impl Paint {
         if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// Columns as wide as their widest cell, the first row a heading. Padding comes after painting, which has
-    /// no width.
+    /// Columns as wide as their widest cell, below a heading. Cells are padded after painting, since colours
+    /// have no width.
     pub fn table(self, heads: &[&str], rows: &[Vec<(Tone, String)>]) -> String {
         let width = |column: usize| {
             let cells = rows.iter().filter_map(|row| row.get(column)).map(|(_, cell)| cell.chars().count());
@@ -62,17 +62,17 @@ impl Paint {
     }
 }
 
-/// On one line and without control characters: what policies, servers and people wrote.
+/// Text of policies, servers and people, on one line and without control characters.
 pub fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
-/// A cell that may have nothing to show.
+/// A cell that may be empty.
 pub fn or_dash(cell: Option<impl ToString>) -> String {
     cell.map_or_else(|| "-".into(), |cell| plain(&cell.to_string()))
 }
 
-/// How long ago an RFC 3339 time was, as kubectl says it: `45s`, `12m`, `3h`, `2d`.
+/// The time since an RFC 3339 time, in the form of kubectl: `45s`, `12m`, `3h`, `2d`.
 pub fn age(at: &str, now: Timestamp) -> String {
     let Ok(at) = at.parse::<Timestamp>() else { return "?".into() };
     match now.as_second().saturating_sub(at.as_second()).max(0) {
@@ -83,7 +83,7 @@ pub fn age(at: &str, now: Timestamp) -> String {
     }
 }
 
-/// Microseconds in milliseconds, with one digit behind the point.
+/// Microseconds in milliseconds, with one decimal.
 pub fn ms(us: i64) -> String {
     format!("{}.{} ms", us / 1000, us % 1000 / 100)
 }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_stand_under_each_other_with_and_without_colour() {
+    fn columns_are_aligned_with_and_without_colour() {
         let rows = [
             vec![(Tone::Good, "a".into()), (Tone::Plain, "longer".into())],
             vec![(Tone::Plain, "bbbbbb".into()), (Tone::Bad, "-".into())],

@@ -1,10 +1,10 @@
-//! The last change of master as lines: who, why, and how long each part of it took.
+//! The last change of master as lines: masters, evidence, and the duration of each phase.
 
 use super::text::{Paint, Tone, age, ms, plain};
 use crate::kubernetes::crd::LastFailover;
 use k8s_openapi::jiff::Timestamp;
 
-/// The heading and a line a phase.
+/// A heading and one line per phase.
 pub fn timeline(last: &LastFailover, paint: Paint, now: Timestamp) -> String {
     let mut text = format!(
         "{} {} ago, at {}\n",
@@ -14,15 +14,15 @@ pub fn timeline(last: &LastFailover, paint: Paint, now: Timestamp) -> String {
     );
     text += &format!("  {}\n", story(last));
     let Some(parts) = &last.timeline else {
-        return text + "  how long its parts took is not known (yet)\n";
+        return text + "  its durations are not known (yet)\n";
     };
     let phases = [
         ("detect", parts.detect_microseconds, "from the fault to its first sign"),
-        ("decide", parts.decide_microseconds, "until the order to promote"),
+        ("decide", parts.decide_microseconds, "until the promotion was sent"),
         ("promote", Some(parts.promote_microseconds), "until it was confirmed"),
-        ("re-point", parts.repoint_microseconds, "until the last of the others followed"),
-        ("publish", last.publish_microseconds, "from the promotion until the Pods' labels told of it"),
-        ("pause", parts.pause_microseconds, "in which writes waited; none was refused or lost"),
+        ("re-point", parts.repoint_microseconds, "until the last of the other replicas followed"),
+        ("publish", last.publish_microseconds, "from the promotion until the Pods' role labels showed it"),
+        ("pause", parts.pause_microseconds, "during which writes waited; none was refused or lost"),
     ];
     for (phase, us, what) in phases {
         if let Some(us) = us {
@@ -37,21 +37,22 @@ pub fn timeline(last: &LastFailover, paint: Paint, now: Timestamp) -> String {
     text
 }
 
-/// Who gave the role to whom, and why, as one sentence.
+/// The change as one sentence.
 pub fn story(last: &LastFailover) -> String {
-    let (to, from) = (plain(&last.to), last.from.as_deref().map_or_else(|| "the one before".into(), plain));
-    let told = match last.evidence.as_str() {
-        "Requested" => format!("{from} handed the role over to {to}, which was asked for"),
+    let (to, from) =
+        (plain(&last.to), last.from.as_deref().map_or_else(|| "the former master".into(), plain));
+    let text = match last.evidence.as_str() {
+        "Requested" => format!("{from} handed the role over to {to}, on request"),
         "Bootstrap" => format!("there was no master, and {to} became it"),
         "Dead" => format!("{from} was dead, and {to} took over"),
         "Silent" => format!("{from} was silent, and {to} took over"),
-        "Abdicated" => format!("{from} was no master any more, and {to} took over"),
+        "Abdicated" => format!("{from} was no longer a master, and {to} took over"),
         "Amnesic" => format!("{from} came back without its data, and {to} took over"),
         other => format!("{to} took over from {from}: {}", plain(other)),
     };
     if last.meant_for == last.to {
-        told
+        text
     } else {
-        format!("{told}, until {} has caught up", plain(&last.meant_for))
+        format!("{text}, until {} has caught up", plain(&last.meant_for))
     }
 }

@@ -1,11 +1,10 @@
-//! What reasons mean and what to do about them, in words: those of the default policy from its own documented
-//! list, and those for which a member cannot become master. Another policy's words are its own, and nothing
-//! is made up for them.
+//! Explanations of reasons: those of the default policy from its own documented list, and those for which a
+//! member is not eligible as master. Another policy's reasons are not explained here.
 
 use failover_core::reasons;
 use failover_core::topology::replication::Ineligible;
 
-/// What holds when a decision has this reason, and the way out. None: it is no reason of the default policy.
+/// What a reason means, and the way out. None: not a reason of the default policy.
 pub fn reason(name: &str) -> Option<&'static str> {
     reasons().find(|reason| reason.name == name).map(|reason| reason.why)
 }
@@ -29,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_documented_reason_has_words() {
+    fn each_documented_reason_is_explained() {
         let page = include_str!("../../../../wit/REASONS.md");
         let documented: Vec<&str> =
             page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();

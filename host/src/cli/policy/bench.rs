@@ -1,4 +1,4 @@
-//! `policy bench`: how long a decision takes, by the size of the group.
+//! `policy bench`: the duration of a decision, by group size.
 
 use std::time::{Duration, Instant};
 
@@ -7,22 +7,28 @@ use serde::Serialize;
 use crate::cli::{Environment, Exit, Format, PolicyChoice, print, print_json};
 use crate::policy::{Component, Policy, PolicyFault, healthy_group};
 
-/// Measure decisions: per second, p50 and p99, in a fresh instance (as always) and in a reused one (to see
-/// its price)
+/// Measure decisions: p50, p99 and decisions per second, in a fresh instance (as in operation) and in a
+/// reused one (to show the cost of the fresh one)
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  redis-operator policy bench --members 3,500 --format json\n\nEach \
-                        member brings the INFO of a real server, about 1.9 KB. Times include handing the \
-                        observation in and the decision out.")]
+                  member has the INFO of a real server, about 1.9 KB. Times include passing the \
+                  observation in and the decision out.")]
 pub(super) struct Args {
-    /// Sizes of groups
-    #[arg(long, value_delimiter = ',', default_values_t = [3, 10, 50, 100, 500], value_name = "N,…", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Group sizes
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_values_t = [3, 10, 50, 100, 500],
+        value_name = "N,…",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     members: Vec<u16>,
-    /// How long to measure each way of each size
+    /// Duration of each measurement
     #[arg(long, default_value_t = 500, value_name = "MS")]
     for_ms: u64,
     #[command(flatten)]
     choice: PolicyChoice,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -54,7 +60,8 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
     })?;
     match arguments.format {
         Format::Json => print_json(&serde_json::json!({
-            "policy": component.title(), "digest": component.digest(), "pooled": sandbox.is_pooled(), "rows": rows
+            "policy": component.title(), "digest": component.digest(),
+            "pooled": sandbox.is_pooled(), "rows": rows
         }))?,
         Format::Table => {
             let pool = if sandbox.is_pooled() { "pooled" } else { "no pool: address space too small" };
@@ -103,7 +110,7 @@ fn columns(Times { decisions: _, per_second, p50_us, p99_us }: &Times) -> String
     format!("{p50_us:>10.1} {p99_us:>10.1} {per_second:>9}")
 }
 
-const HEADING: &str = "                    |        fresh instance          |        reused instance\nmembers    JSON KB |   \
-     p50 us     p99 us     per s |   p50 us     p99 us     per s\n";
+const HEADING: &str = "                    |        fresh instance          |        reused instance\n\
+    members    JSON KB |   p50 us     p99 us     per s |   p50 us     p99 us     per s\n";
 const WARM_UP: usize = 10;
 const SAMPLES_MIN: usize = 100;

@@ -1,5 +1,5 @@
-//! `policy check`: whether a policy may decide, and if not, an observation that shows it. The same kit as the
-//! proof before a swap, with more observations, and to the end.
+//! `policy check`: whether a policy may decide, and if not, an observation that shows why. The same check as
+//! before a swap, with more observations, and without stopping at the first failure.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
@@ -10,29 +10,29 @@ use crate::conformance::{Report, Trial, check, embedded_scenarios, read_scenario
 /// Check that a policy keeps every invariant: all scenarios, then random observations
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  redis-operator policy check --policy mine.wasm\n  redis-operator \
-                        policy check --policy mine.wasm --save broken.json; redis-operator policy decide \
-                        --policy mine.wasm broken.json\n\nWhat it decides within the invariants is its own \
-                        affair; `as-expected` tells where it differs from the policy that this \
-                        program\ncarries. Exit codes: 0 passed, 1 failed, 2 bad input.")]
+                  policy check --policy mine.wasm --save broken.json; redis-operator policy decide \
+                  --policy mine.wasm broken.json\n\nWithin the invariants a policy decides as it \
+                  likes; `as-expected` shows where it differs from the embedded policy.\nExit codes: \
+                  0 passed, 1 failed, 2 bad input.")]
 pub(super) struct Args {
     /// Scenario file, or directory of such files [default: those that this program carries]
     #[arg(long, value_name = "FILE|DIR")]
     scenarios: Option<PathBuf>,
-    /// How many random observations
+    /// Number of random observations
     #[arg(long, value_name = "N", default_value_t = 1000)]
     random: u32,
     /// Seed of the random observations: the same seed, the same observations
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// Fail where a scenario is decided otherwise than its file says
+    /// Fail if a decision differs from its scenario file
     #[arg(long)]
     strict: bool,
-    /// File for the first observation that failed; `policy decide` takes it
+    /// File for the first observation that failed, as input for `policy decide`
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     #[command(flatten)]
     choice: PolicyChoice,
-    /// How to print it; JSON has the observations that failed
+    /// Output format; JSON includes the observations that failed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -68,19 +68,21 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
     Ok(if report.is_passed() { 0 } else { 1 })
 }
 
-/// One line that is written over, and gone in the end.
+/// One line that is overwritten, and erased at the end.
 fn show_progress(done: u64, total: u64) {
     let line =
         if done == total { "\r\x1b[K".to_owned() } else { format!("\r{done} of {total} observations") };
-    // Nobody may be left to read it.
+    // Standard error may be closed.
     drop(write!(stderr(), "{line}"));
 }
 
-/// The counterexample with its observation. Writes nothing when there is none.
+/// Writes the first failure with its observation, if there is one.
 fn save(path: &Path, report: &Report) -> Result<(), Exit> {
     let Some((claim, failure)) = report.first_failure() else { return Ok(()) };
-    let record = serde_json::json!({ "policy": report.policy, "digest": report.digest, "claim": claim, "at": failure.at,
-        "text": failure.text, "observation": failure.observation, "decision": failure.decision });
+    let record = serde_json::json!({
+        "policy": report.policy, "digest": report.digest, "claim": claim, "at": failure.at,
+        "text": failure.text, "observation": failure.observation, "decision": failure.decision
+    });
     std::fs::write(path, format!("{record:#}\n"))
         .map_err(|error| Exit::Input(format!("{}: {error}", path.display())))
 }

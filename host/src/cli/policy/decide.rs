@@ -1,18 +1,18 @@
-//! `policy decide`: one Observation in, the policy's Decision out. Nothing is carried out, and no guard looks
-//! at it.
+//! `policy decide`: one Observation in, the policy's Decision out. Nothing is carried out, and the guard does
+//! not check it.
 
 use std::path::PathBuf;
 
 use crate::cli::{Environment, Exit, PolicyChoice, print_json, read_observation};
 use crate::policy::Policy;
 
-/// Ask a policy what it would do: Observation JSON in, Decision JSON out
+/// Let a policy decide: Observation JSON in, Decision JSON out
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  redis-operator policy decide observation.json\n  redis-operator \
-                        observe --redis 10.0.0.1:6379,10.0.0.2:6379 | redis-operator policy decide \
-                        -\n\nTakes an Observation, or an object that has one as `observation`: a line of \
-                        --record or of a JSON log, a scenario file.\nExit codes: 0 it decided, 1 it gave \
-                        no usable answer, 2 bad input.")]
+                  observe --redis 10.0.0.1:6379,10.0.0.2:6379 | redis-operator policy decide \
+                  -\n\nThe input is an Observation, or an object that has one as `observation`: a line \
+                  of --record or of a JSON log, a scenario file.\nExit codes: 0 it decided, 1 no \
+                  usable answer, 2 bad input.")]
 pub(super) struct Args {
     /// File with one observation; `-` or nothing is standard input
     observation: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! `policy export`: the policy that this program carries, as a file that any other host loads.
+//! `policy export`: writes the embedded policy to a file that other hosts can load.
 
 use std::io::{IsTerminal, Write, stdout};
 use std::path::PathBuf;
@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use crate::cli::{Exit, print};
 use crate::policy::EMBEDDED;
 
-/// Write the policy that this program carries, byte by byte, for other hosts
+/// Write the embedded policy, byte for byte, for other hosts
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  redis-operator policy export --output default.wasm")]
 pub(super) struct Args {
-    /// Where to put the component [default: standard output]
+    /// File for the component [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -23,7 +23,7 @@ pub(super) fn run(arguments: &Args) -> Result<u8, Exit> {
             print(&format!("{}: {} bytes\n", path.display(), EMBEDDED.len()))?;
         }
         None if stdout().is_terminal() => {
-            return Err(Exit::Input("standard output is a terminal; name a file with --output".into()));
+            return Err(Exit::Input("standard output is a terminal: name a file with --output".into()));
         }
         None => stdout()
             .lock()

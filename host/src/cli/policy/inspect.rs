@@ -1,4 +1,4 @@
-//! `policy inspect`: what a policy says of itself, and what its file is.
+//! `policy inspect`: the description of a policy, and its file.
 
 use serde_json::{Value, json};
 
@@ -6,13 +6,13 @@ use crate::cli::{Environment, Exit, Format, PolicyChoice, print, print_json};
 use crate::contract::{InstanceKind, Topology, Want};
 use crate::policy::{Component, POLICY_WORLD, Policy};
 
-/// Show what a policy is: name, version, world, digest, parameters, wanted commands
+/// Show a policy: name, version, world, digest, parameters, wanted commands
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  redis-operator policy inspect --policy mine.wasm --format json")]
 pub(super) struct Args {
     #[command(flatten)]
     choice: PolicyChoice,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -41,7 +41,7 @@ fn table(component: &Component, source: &str) -> String {
         ("exports", component.exports().join("\n")),
         ("imports", "nothing".to_owned()),
         ("topologies", topologies.join(", ")),
-        ("wants", if wants.is_empty() { "only what every policy gets".to_owned() } else { wants.join("\n") }),
+        ("wants", if wants.is_empty() { "the standard commands only".to_owned() } else { wants.join("\n") }),
         ("parameters", schema),
     ];
     rows.iter()
@@ -70,7 +70,7 @@ fn record(component: &Component, source: &str) -> Value {
     })
 }
 
-/// The schema as JSON; loading found that it is.
+/// The schema as JSON, which loading has checked.
 fn schema(component: &Component) -> Value {
     serde_json::from_str(&component.description().parameters_schema).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! `redis-operator policy …`: questions about a policy, for any component file, and its way to and from
-//! registries. Nothing here touches a Redis.
+//! `redis-operator policy …`: commands for any component file, and for registries. No command here connects
+//! to a Redis.
 
 use clap::Subcommand;
 
@@ -17,11 +17,11 @@ mod pull;
 mod push;
 mod wrap;
 
-/// Look at a policy, ask it, check it, measure it, make one, push and pull it
+/// Inspect, try, check, measure, build, push and pull policies
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  redis-operator policy decide observation.json --policy mine.wasm\n\nA \
-                        policy is a WebAssembly component that exports redis-failover:policy/policy@0.2.0 \
-                        (wit/failover.wit) and imports nothing.")]
+                  policy is a WebAssembly component that exports redis-failover:policy/policy@0.2.0 \
+                  (wit/failover.wit) and imports nothing.")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -54,16 +54,16 @@ pub(super) async fn run(arguments: &Args, environment: &Environment) -> Result<u
     }
 }
 
-/// A registry, as the user of this program is known there.
+/// The registry client, with the user's logins.
 fn remote(environment: &Environment) -> Result<Remote, Exit> {
     Remote::new(environment.logins.clone(), COMPONENT_BYTES_MAX).map_err(|error| stop(&error, true))
 }
 
-/// What a registry says: whether the names were wrong, or the way there.
+/// Whether the error is in the input or in the connection.
 fn stop(error: &FetchError, plain_http: bool) -> Exit {
     match error {
         FetchError::Unreachable { .. } if !plain_http => {
-            Exit::Failed(format!("{error}; a registry without TLS needs --plain-http"))
+            Exit::Failed(format!("{error}: a registry without TLS needs --plain-http"))
         }
         FetchError::NoTls(_)
         | FetchError::TimedOut { .. }

@@ -1,4 +1,5 @@
-//! `policy push`: a policy into an OCI registry, as an artifact that other tools of WebAssembly read as well.
+//! `policy push`: uploads a policy to an OCI registry, as an artifact that other WebAssembly tools read as
+//! well.
 
 use super::{remote, stop};
 use crate::cli::{Environment, Exit, PolicyChoice, print};
@@ -6,15 +7,15 @@ use crate::policy::{Component, Policy, read_file};
 use crate::registry::Reference;
 use std::path::PathBuf;
 
-/// Put a policy into an OCI registry
+/// Upload a policy to an OCI registry
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  redis-operator policy push mine.wasm \
-                        registry.example.com/policies/mine:1.2.0\n\nLog in with docker login before, or \
-                        set REDIS_OPERATOR_REGISTRY_USER and REDIS_OPERATOR_REGISTRY_PASSWORD.")]
+                  registry.example.com/policies/mine:1.2.0\n\nLog in with docker login first, or \
+                  set REDIS_OPERATOR_REGISTRY_USER and REDIS_OPERATOR_REGISTRY_PASSWORD.")]
 pub(super) struct Args {
     /// Component file of the policy
     file: PathBuf,
-    /// What it is to be called: REGISTRY/REPOSITORY:TAG
+    /// Name of the artifact: REGISTRY/REPOSITORY:TAG
     #[arg(value_name = "REFERENCE")]
     image: Reference,
     /// The registry speaks HTTP without TLS
@@ -26,16 +27,16 @@ pub(super) async fn run(arguments: &Args, environment: &Environment) -> Result<u
     let bad = |why: String| Exit::Input(format!("{}: {why}", arguments.file.display()));
     if arguments.image.tag.is_none() {
         return Err(Exit::Input(format!(
-            "{} has no tag to push to; write REGISTRY/REPOSITORY:TAG",
+            "{} has no tag to push to: write REGISTRY/REPOSITORY:TAG",
             arguments.image
         )));
     }
     let bytes = read_file(&arguments.file).map_err(|error| bad(error.to_string()))?;
-    // Loaded before it is sent, so that what is no policy gets no name.
-    let nowhere =
+    // Loaded before it is sent, so that an invalid policy gets no name.
+    let uncached =
         PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
     let policy =
-        Component::load(&nowhere.sandbox(environment)?, &bytes).map_err(|error| bad(error.to_string()))?;
+        Component::load(&uncached.sandbox(environment)?, &bytes).map_err(|error| bad(error.to_string()))?;
     let pushed =
         remote(environment)?.push(&bytes, policy.exports(), &arguments.image, arguments.plain_http).await;
     let pushed = pushed.map_err(|error| stop(&error, arguments.plain_http))?;
