@@ -220,7 +220,7 @@ async fn tls_wants_the_right_ca_name_and_client() {
     with(Tls::new(&ca_file, client, Some("redis.test")).unwrap()).answer().await;
     for (tls, words) in [
         (Tls::new(&other_ca, client, None), "give the CA that signed it"),
-        (Tls::new(&ca_file, client, Some("other.test")), "the server name that it is made out to"),
+        (Tls::new(&ca_file, client, Some("other.test")), "the server name that it is issued for"),
         (Tls::new(&ca_file, None, None), "client certificate"),
     ] {
         let (kind, text) = with(tls.unwrap()).failure().await;

@@ -1,4 +1,4 @@
-//! The way of a group's reports to whoever tells people. Carries; reads nothing.
+//! The queue of a group's reports. Bounded; must not read a report.
 
 use crate::group::{Moment, Report};
 use futures_channel::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 #[derive(Debug)]
 pub struct Reports(Receiver<(Moment, Report)>);
 
-/// Where they come from.
+/// The sending end.
 pub(super) struct Reporting(Sender<(Moment, Report)>);
 
 pub(super) fn reports() -> (Reporting, Reports) {
@@ -17,26 +17,26 @@ pub(super) fn reports() -> (Reporting, Reports) {
 }
 
 impl Reporting {
-    /// Whoever does not read in time misses some; a failover never waits for a terminal.
+    /// Sends a report, or drops it if the queue is full: a failover never waits for a reader.
     pub(super) fn send(&mut self, now: Moment, report: Report) {
         drop(self.0.try_send((now, report)));
     }
 }
 
 impl Reports {
-    /// The next one. None: the group has ended.
+    /// The next report. None: the group has ended.
     pub async fn recv(&mut self) -> Option<(Moment, Report)> {
         self.0.next().await
     }
 
-    /// The next one, if there is one already.
+    /// The next report, without waiting.
     ///
     /// # Errors
-    /// There is none, yet or for ever.
+    /// The queue is empty, or the group has ended.
     pub fn try_recv(&mut self) -> Result<(Moment, Report), TryRecvError> {
         self.0.try_recv()
     }
 }
 
-/// Some seconds of them, and 40 MB at most.
+/// Reports of some seconds; 40 MB at most.
 const REPORTS_MAX: usize = 4096;
