@@ -49,7 +49,7 @@ enum Place {
     Anywhere,
     /// In ours.
     Here,
-    /// In ours, with nobody beside it.
+    /// In the test's own, alone.
     Alone,
 }
 
@@ -123,7 +123,7 @@ cases![
     Here losses::another_group_at_the_former_address_of_a_master_is_not_copied,
     Here losses::a_third_of_all_packets_lost_changes_no_master,
     Here losses::a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its,
-    Anywhere losses::what_others_edit_is_made_right_and_harms_nobody,
+    Anywhere losses::edits_by_others_are_reverted_without_harm,
     Here outage::a_stolen_lease_stops_the_first_and_the_second_goes_on,
     Here outage::a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody,
     Here outage::an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes,

@@ -15,7 +15,7 @@ use tests::policies::{CLASSIC, noted};
 use tests::real::build_program;
 use tests::registry::Registry;
 
-/// Three servers for whom `policy` is said in the spec.
+/// Three servers, with `policy` in the spec.
 fn group(namespace: &str, policy: &str) -> String {
     example(
         namespace,
@@ -143,7 +143,7 @@ pub async fn a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no
     is_active(cluster, namespace, "mine", &noted(2)).await;
     decided_by(cluster, namespace, &noted(2)).await;
     settled(cluster, namespace, 3).await;
-    // Once more, with nobody but the new one to decide.
+    // Once more, with only the new policy to decide.
     let last = kill_master(cluster, namespace, &next).await;
     assert_eq!(settled(cluster, namespace, 3).await, last);
     customer.go_on(50).await;

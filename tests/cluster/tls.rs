@@ -17,7 +17,7 @@ struct Certified {
 impl Certified {
     fn new(namespace: &str) -> Self {
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        // Other than the certificate's, or it would be taken for one that signed itself.
+        // Another name than the certificate's, or it would count as self-signed.
         authority.distinguished_name.push(DnType::CommonName, "an authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_key = KeyPair::generate().unwrap();

@@ -1,4 +1,4 @@
-//! What a user got wrong, and what Kubernetes cannot do: told in conditions, with the way out, and nothing
+//! Errors of the user, and limits of Kubernetes: shown in conditions, with the way out, and nothing
 //! else suffers.
 
 use super::rig::{Operator, condition, example, patch, redis, say, settled};
@@ -23,7 +23,7 @@ pub async fn a_missing_secret_is_told_and_starts_nobody_without_a_password(
     cluster.apply(&secret).await;
     let master = settled(cluster, namespace, 3).await;
     assert_eq!(say(cluster, namespace, &master, &["PING"]).await, None);
-    // Nobody is locked out by one that is gone.
+    // A deleted Secret locks no client out.
     Api::<Secret>::namespaced(cluster.client(), namespace)
         .delete("login", &DeleteParams::default())
         .await
@@ -40,7 +40,7 @@ pub async fn an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
     patch(cluster, namespace, r#"{"spec": {"redis": {"image": "redis:nowhere"}}}"#).await;
-    until("the image is told", async || {
+    until("the image is in the condition", async || {
         let conditions = redis(cluster, namespace).await?.status?.conditions;
         conditions
             .into_iter()
@@ -70,9 +70,9 @@ pub async fn pods_that_cannot_start_or_be_made_are_told_with_the_reason(cluster:
     );
     // What is written for people must be what they find.
     until("the StatefulSet says it", async || {
-        let told =
+        let message =
             cluster.kubectl(&["describe", "statefulset", "redis-example", "-n", namespace]).await.ok()?;
-        told.contains("no PriorityClass with name nowhere").then_some(())
+        message.contains("no PriorityClass with name nowhere").then_some(())
     })
     .await;
     patch(cluster, namespace, r#"{"spec": {"priorityClassName": null}}"#).await;
@@ -129,8 +129,8 @@ pub async fn what_is_somebody_elses_is_left_alone_and_told(cluster: &Cluster, na
     // Its Service would be our master Service.
     let other = example(namespace, 1, "").replace("name: example,", "name: example-master,");
     cluster.apply(&other).await;
-    until("the second of one name is told", async || {
-        let told = cluster
+    until("the name conflict is in the condition", async || {
+        let message = cluster
             .kubectl(&[
                 "get",
                 "redis",
@@ -142,7 +142,7 @@ pub async fn what_is_somebody_elses_is_left_alone_and_told(cluster: &Cluster, na
             ])
             .await
             .ok()?;
-        told.contains("Service redis-example-master is there").then_some(())
+        message.contains("Service redis-example-master is there").then_some(())
     })
     .await;
     let selector = cluster

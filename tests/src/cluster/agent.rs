@@ -121,7 +121,7 @@ async fn follow_pods(shared: Arc<Shared>, nodes: Vec<Arc<Node>>) {
             Ok(Event::Delete(pod)) => {
                 pod.uid().and_then(|uid| lines.remove(&uid)).into_iter().for_each(leave)
             }
-            // The API is away: the watch is taken up again by itself.
+            // The API is away: the watch reconnects by itself.
             Err(_) => {}
         }
     }

@@ -33,7 +33,7 @@ impl Node {
         }
     }
 
-    /// From now on it speaks with nobody, or does again.
+    /// Cuts the node off from the API server, or connects it again.
     pub(super) fn set_found(&self, found: bool) {
         self.found.send_replace(found);
     }
@@ -55,8 +55,8 @@ impl Node {
         self.tell_status(client).await
     }
 
-    /// Tells that it is alive, for ever, while it is not lost. What is not heard is told again at the next
-    /// beat.
+    /// Renews Lease and status for ever, except while the node is lost. A failed renewal is retried with the
+    /// next one.
     pub(super) async fn beat(&self, client: &Client) {
         let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
         loop {

@@ -1,4 +1,4 @@
-//! The cluster's certificates and keys, made anew for each, and the kubeconfigs that use them. Knows no
+//! The cluster's certificates and keys, new for each cluster, and the kubeconfigs that use them. Knows no
 //! process.
 
 use anyhow::Result;
@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Everything that proves who is who.
+/// All certificates and keys.
 pub(super) struct Pki {
     dir: PathBuf,
     authority_pem: String,
@@ -65,7 +65,7 @@ impl Pki {
         self.kubeconfig(server, &json!({"client-certificate-data": base64(&self.admin_cert_pem), "client-key-data": base64(&self.admin_key_pem)}))
     }
 
-    /// Whoever has this token.
+    /// The user of this token.
     pub(super) fn bearer(&self, server: &str, token: &str) -> Result<Kubeconfig> {
         self.kubeconfig(server, &json!({ "token": token }))
     }
