@@ -285,7 +285,8 @@ fn the_first_answer_of_a_replaced_master_starts_a_round_and_makes_it_a_replica()
     harness.refuse("redis-1");
     let follows: Vec<Action> = harness.orders().into_iter().map(|order| order.action).collect();
     assert!(
-        matches!(&follows[..], [Action::Follow(follow)] if follow.id == "redis-3" && follow.master == "redis-2"),
+        matches!(&follows[..], [Action::Follow(follow)]
+            if follow.id == "redis-3" && follow.master == "redis-2"),
         "{follows:?}"
     );
     let number = harness.orders()[0].number;
@@ -308,7 +309,8 @@ fn the_first_answer_of_a_replaced_master_starts_a_round_and_makes_it_a_replica()
     harness.answer_probe_of("redis-1", last_reply);
     let follows: Vec<Action> = harness.orders().into_iter().map(|order| order.action).collect();
     assert!(
-        matches!(&follows[..], [Action::Follow(follow)] if follow.id == "redis-1" && follow.discards_bytes == Some(40)),
+        matches!(&follows[..], [Action::Follow(follow)]
+            if follow.id == "redis-1" && follow.discards_bytes == Some(40)),
         "{follows:?}"
     );
 }
@@ -360,7 +362,8 @@ fn a_switchover_is_sent_once_on_the_connections_of_source_and_target() {
     }
     let orders = harness.orders();
     assert!(
-        matches!(&orders[0].action, Action::Handover(handover) if handover.source == "redis-1" && handover.target == "redis-3"),
+        matches!(&orders[0].action, Action::Handover(handover)
+            if handover.source == "redis-1" && handover.target == "redis-3"),
         "{orders:?}"
     );
     assert_eq!(

@@ -48,7 +48,6 @@ fn exporting(name: &str) -> Vec<u8> {
 }
 
 // ---- What is refused
-// -------------------------------------------------------------------------------------------------------------
 
 #[test]
 fn the_embedded_policy_loads_and_decides() {
@@ -178,7 +177,6 @@ fn only_a_core_module_is_wrapped() {
 }
 
 // ---- What stops a misbehaving one
-// ------------------------------------------------------------------------------------------------
 
 #[test]
 fn each_misbehaviour_is_a_fault_of_its_own_name() {
@@ -229,7 +227,6 @@ fn more_threads_than_slots_all_get_their_answer() {
 }
 
 // ---- The cache
-// -------------------------------------------------------------------------------------------------------------------
 
 #[test]
 fn compiled_code_is_kept_and_a_damaged_entry_is_compiled_again() {
@@ -275,7 +272,6 @@ fn a_directory_that_others_may_enter_is_no_cache() {
 }
 
 // ---- Swapping
-// --------------------------------------------------------------------------------------------------------------------
 
 #[test]
 fn a_watched_file_goes_live_after_its_checks_and_a_broken_one_changes_nothing() {

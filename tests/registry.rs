@@ -231,7 +231,8 @@ fn answer(head: &str, own: &str, port: &str) -> (&'static str, String, Vec<u8>) 
     }
     if !says("Bearer T") {
         let challenge = format!(
-            "WWW-Authenticate: Bearer realm=\"http://{own}/token\",service=\"here\",scope=\"repository:mine:pull\"\r\n"
+            "WWW-Authenticate: Bearer realm=\"http://{own}/token\",service=\"here\",\
+             scope=\"repository:mine:pull\"\r\n"
         );
         return ("401 Unauthorized", challenge, vec![]);
     }

@@ -71,7 +71,10 @@ pub async fn a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled
     assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
 }
 
-pub async fn a_directive_that_redis_refuses_is_told_and_restarts_nobody(cluster: &Cluster, namespace: &str) {
+pub async fn a_directive_that_redis_refuses_is_in_the_condition_and_restarts_no_pod(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     settled(cluster, namespace, 3).await;
@@ -193,7 +196,7 @@ pub async fn an_image_of_a_newer_redis_is_rolled_out_under_load_and_loses_nothin
     assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
 }
 
-pub async fn a_version_that_cannot_copy_from_the_master_stops_the_rollout_at_one_until_it_is_taken_back(
+pub async fn a_version_that_cannot_copy_from_the_master_stops_the_rollout_at_one_until_it_is_reverted(
     cluster: &Cluster,
     namespace: &str,
 ) {

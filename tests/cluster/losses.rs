@@ -204,7 +204,7 @@ pub async fn a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself(
     assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
 }
 
-pub async fn a_master_that_the_operator_cannot_reach_is_left_alone_while_its_replicas_hear_it(
+pub async fn a_master_that_the_operator_cannot_reach_is_not_replaced_while_its_replicas_report_link_up(
     cluster: &Cluster,
     namespace: &str,
 ) {

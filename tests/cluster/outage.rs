@@ -138,7 +138,7 @@ pub async fn a_stolen_lease_stops_the_first_and_the_second_goes_on(cluster: &Clu
     robber.stop().await;
 }
 
-pub async fn a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody(
+pub async fn a_master_that_comes_back_empty_while_no_operator_runs_deletes_no_data(
     cluster: &Cluster,
     namespace: &str,
 ) {

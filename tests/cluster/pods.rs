@@ -118,7 +118,7 @@ pub async fn a_deleted_pod_ends_within_its_grace_and_is_made_again(cluster: &Clu
     assert!(hook.is_some() && hook < farewell, "preStop, then SIGTERM: {log}");
 }
 
-pub async fn a_pod_that_does_not_hear_is_killed_when_its_grace_is_over(cluster: &Cluster, namespace: &str) {
+pub async fn a_pod_that_ignores_sigterm_is_killed_after_its_grace(cluster: &Cluster, namespace: &str) {
     let containers = r#"
   terminationGracePeriodSeconds: 2
   containers: [{name: main, image: "busybox:1", command: ["/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]}]"#;

@@ -76,7 +76,7 @@ async fn cli(cluster: &Cluster, namespace: &str, pod: &str, command: &str) -> bo
     cluster.running(namespace, pod).exec("redis", &["sh".into(), "-c".into(), script]).await
 }
 
-pub async fn with_tls_a_killed_master_is_replaced_and_a_new_authority_is_taken_without_restart(
+pub async fn with_tls_a_killed_master_is_replaced_and_a_new_authority_is_loaded_without_restart(
     cluster: &Cluster,
     namespace: &str,
 ) {

@@ -7,7 +7,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use tests::cluster::{Cluster, until};
 
-pub async fn a_missing_secret_is_told_and_starts_nobody_without_a_password(
+pub async fn a_missing_secret_is_in_the_condition_and_no_pod_starts_without_a_password(
     cluster: &Cluster,
     namespace: &str,
 ) {
@@ -32,7 +32,7 @@ pub async fn a_missing_secret_is_told_and_starts_nobody_without_a_password(
     assert_eq!(settled(cluster, namespace, 3).await, master);
 }
 
-pub async fn an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one(
+pub async fn an_image_that_cannot_be_pulled_is_in_the_condition_and_stops_the_rollout_at_one(
     cluster: &Cluster,
     namespace: &str,
 ) {
@@ -56,7 +56,10 @@ pub async fn an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one
     assert_eq!(settled(cluster, namespace, 3).await, master);
 }
 
-pub async fn pods_that_cannot_start_or_be_made_are_told_with_the_reason(cluster: &Cluster, namespace: &str) {
+pub async fn pods_that_cannot_start_or_be_created_are_in_the_condition_with_the_reason(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 2, "  config: {no-such: \"1\"}\n")).await;
     let message = condition(cluster, namespace, "Degraded", "CrashLoopBackOff").await;
@@ -79,7 +82,7 @@ pub async fn pods_that_cannot_start_or_be_made_are_told_with_the_reason(cluster:
     settled(cluster, namespace, 2).await;
 }
 
-pub async fn what_is_somebody_elses_is_left_alone_and_told(cluster: &Cluster, namespace: &str) {
+pub async fn foreign_objects_are_not_changed_and_named_in_the_condition(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     let theirs = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: redis-example, namespace: {namespace}}}\ndata: \

@@ -27,9 +27,8 @@ async fn a_probe_returns_the_standard_replies_and_the_wanted_ones() {
     assert_eq!(asked, [standard, &["CONFIG GET min-replicas-*", "NONSENSE"]].concat());
     assert!(replies.text("INFO server").contains("run_id:"));
     assert!(replies.text("INFO replication").contains("role:slave"), "it started as a replica of itself");
-    assert!(
-        matches!(&replies.0[4].1, Ok(redis_operator::contract::Value::Nested(nested)) if nested.resp.starts_with("*4\r\n"))
-    );
+    assert!(matches!(&replies.0[4].1, Ok(redis_operator::contract::Value::Nested(nested))
+            if nested.resp.starts_with("*4\r\n")));
     assert_eq!(replies.0[5].1.as_ref().unwrap_err().kind, FailureKind::ErrorReply);
     it.link.set_probe(probe(&[]));
     let (second, replies) = it.answer().await;
@@ -106,7 +105,8 @@ async fn a_second_connection_to_a_hung_server_is_accepted_and_proves_nothing() {
         }
     };
     assert!(
-        matches!(&failure, LinkEvent::Failed { kind: FailureKind::TimedOut, text, .. } if text.contains("no reply within 20 ms")),
+        matches!(&failure, LinkEvent::Failed { kind: FailureKind::TimedOut, text, .. }
+            if text.contains("no reply within 20 ms")),
         "{failure:?}"
     );
     assert!(it.link.connection(number).is_some(), "the old connection stays open");

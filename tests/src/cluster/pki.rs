@@ -62,7 +62,11 @@ impl Pki {
 
     /// May do anything, at this address of the API.
     pub(super) fn admin(&self, server: &str) -> Result<Kubeconfig> {
-        self.kubeconfig(server, &json!({"client-certificate-data": base64(&self.admin_cert_pem), "client-key-data": base64(&self.admin_key_pem)}))
+        self.kubeconfig(
+            server,
+            &json!({"client-certificate-data": base64(&self.admin_cert_pem),
+            "client-key-data": base64(&self.admin_key_pem)}),
+        )
     }
 
     /// The user of this token.
@@ -74,7 +78,8 @@ impl Pki {
         Ok(serde_json::from_value(json!({
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "tests", "cluster": {"server": server, "certificate-authority-data": base64(&self.authority_pem)}}],
+            "clusters": [{"name": "tests", "cluster": {"server": server,
+                "certificate-authority-data": base64(&self.authority_pem)}}],
             "users": [{"name": "user", "user": user}],
             "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "user"}}],
             "current-context": "tests",

@@ -242,11 +242,13 @@ impl Drop for Operator {
 }
 
 fn is_healthy(report: &Report, master: &str) -> bool {
-    matches!(report, Report::Decided(decided) if decided.decision.verdict == Verdict::Healthy && decided.decision.master() == Some(master))
+    matches!(report, Report::Decided(decided)
+        if decided.decision.verdict == Verdict::Healthy && decided.decision.master() == Some(master))
 }
 
 fn misses_only_others(report: &Report, master: &str) -> bool {
-    matches!(report, Report::Decided(decided) if decided.decision.reason == "replica-missing" && decided.decision.master() == Some(master))
+    matches!(report, Report::Decided(decided)
+        if decided.decision.reason == "replica-missing" && decided.decision.master() == Some(master))
 }
 
 /// One report, for the reader of a failed test.

@@ -19,7 +19,11 @@ pub(super) async fn publish(seat: &Seat) {
             tokio::select! {
                 Ok(()) = changes.changed() => break,
                 // The controllers call the Pods of a lost node unready; a gate is opened.
-                Ok(()) = pod.changed() => if holds(&pod.borrow_and_update(), "Ready") != is_ready(seat) { break },
+                Ok(()) = pod.changed() => {
+                    if holds(&pod.borrow_and_update(), "Ready") != is_ready(seat) {
+                        break;
+                    }
+                }
                 else => return,
             }
         }
@@ -77,7 +81,11 @@ fn status_of(seat: &Seat) -> Value {
             condition("PodScheduled", true, ""),
             condition("Initialized", is_initialized, "ContainersNotInitialized"),
             condition("ContainersReady", are_ready, "ContainersNotReady"),
-            condition("Ready", is_ready(seat), if are_ready { "ReadinessGatesNotReady" } else { "ContainersNotReady" }),
+            condition(
+                "Ready",
+                is_ready(seat),
+                if are_ready { "ReadinessGatesNotReady" } else { "ContainersNotReady" },
+            ),
         ],
         "initContainerStatuses": first,
         "containerStatuses": main,
