@@ -1,5 +1,5 @@
-//! The loop of one group under a virtual clock: real policy, real guard, scripted servers. What is asked for,
-//! sent and published, and when.
+//! The loop of one group under a virtual clock: real policy, real guard, scripted servers. Checks probes,
+//! orders and published records, and their times.
 
 #[path = "group/crowd.rs"]
 mod crowd;
@@ -15,31 +15,31 @@ use redis_operator::policy::{PolicyChain, Sandbox, embedded};
 use std::sync::{Arc, OnceLock};
 
 /// A group, its servers, and the time.
-struct Stage {
+struct Harness {
     group: Group,
     world: World,
     now: Moment,
     effects: Vec<Effect>,
 }
 
-fn line() -> &'static PolicyChain {
-    static LINE: OnceLock<PolicyChain> = OnceLock::new();
-    LINE.get_or_init(|| {
+fn policies() -> &'static PolicyChain {
+    static POLICIES: OnceLock<PolicyChain> = OnceLock::new();
+    POLICIES.get_or_init(|| {
         let sandbox = Arc::new(Sandbox::new(None).expect("this machine runs WebAssembly"));
         PolicyChain::new(Arc::new(embedded(&sandbox).expect("the embedded policy is one")))
     })
 }
 
-impl Stage {
-    /// A healthy group of three, looked at once.
+impl Harness {
+    /// A healthy group of three, after its first round.
     fn healthy(may_act: bool) -> Self {
         let world = World::healthy(3);
         let wanted = observation(&world).group;
         let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, records: vec![] };
         let now = Moment(1_000_000);
-        let mut stage = Self { group: Group::new(settings, now), world, now, effects: vec![] };
-        stage.on(Event::Authority { may_act, silent_groups_permille: 0 });
-        let members = stage.instances().into_iter().map(|at| Member {
+        let mut harness = Self { group: Group::new(settings, now), world, now, effects: vec![] };
+        harness.on(Event::Authority { may_act, silent_groups_permille: 0 });
+        let members = harness.instances().into_iter().map(|at| Member {
             id: at.id,
             kind: at.kind,
             shard: at.shard,
@@ -48,12 +48,12 @@ impl Stage {
             pod: at.pod,
         });
         let members = members.collect();
-        stage.on(Event::Members(members));
-        assert_eq!(stage.probed(), ["redis-1", "redis-2", "redis-3"]);
+        harness.on(Event::Members(members));
+        assert_eq!(harness.probed(), ["redis-1", "redis-2", "redis-3"]);
         for id in ["redis-1", "redis-2", "redis-3"] {
-            stage.answer(id);
+            harness.answer(id);
         }
-        stage
+        harness
     }
 
     fn instances(&self) -> Vec<Instance> {
@@ -61,7 +61,7 @@ impl Stage {
     }
 
     fn on(&mut self, event: Event) {
-        self.effects = self.group.on(self.now, event, line());
+        self.effects = self.group.on(self.now, event, policies());
     }
 
     fn after(&mut self, us: u64) -> &mut Self {
@@ -69,11 +69,11 @@ impl Stage {
         self
     }
 
-    /// The member's answer as its server is now, to a question that was sent 10 µs after the last step, on
-    /// the connection of its number.
+    /// The member's answer with its server's present state, to a probe that was sent 10 µs after the last
+    /// step, on its connection.
     fn answer(&mut self, id: &str) {
         let sent = self.now.after_us(10);
-        self.after(110).answer_asked_at(id, sent);
+        self.after(110).answer_probe_of(id, sent);
     }
 
     fn survivors_answer(&mut self) {
@@ -81,7 +81,7 @@ impl Stage {
         self.answer("redis-3");
     }
 
-    fn answer_asked_at(&mut self, id: &str, sent: Moment) {
+    fn answer_probe_of(&mut self, id: &str, sent: Moment) {
         let instance = self.instances().into_iter().find(|instance| instance.id == id).expect("a member");
         let replies = instance
             .replies
@@ -102,9 +102,9 @@ impl Stage {
     fn kill_master(&mut self) {
         self.world.kill("redis-1");
         self.after(5_000).on(Event::Closed { member: "redis-1".into(), link: link("redis-1") });
-        assert_eq!(self.probed(), ["redis-1"], "dialled anew at once");
+        assert_eq!(self.probed(), ["redis-1"], "dialled again at once");
         self.refuse("redis-1");
-        assert_eq!(self.probed(), ["redis-1", "redis-2", "redis-3"], "what counts is said after the refusal");
+        assert_eq!(self.probed(), ["redis-1", "redis-2", "redis-3"], "only replies after the refusal count");
     }
 
     fn probed(&self) -> Vec<&str> {
@@ -169,97 +169,101 @@ fn promoted(order: &Order) -> &str {
 }
 
 #[test]
-fn a_healthy_group_is_published_once_and_looked_at_again_after_the_interval() {
-    let mut stage = Stage::healthy(true);
-    assert_eq!(stage.verdict(), Some((Verdict::Healthy, "healthy".into())));
-    assert_eq!(stage.published(), [("redis-1".to_owned(), 1)]);
-    assert_eq!(stage.wakes_in_us(), 25_000);
-    stage.after(25_000).on(Event::Tick);
-    assert_eq!(stage.probed().len(), 3);
+fn a_healthy_group_is_published_once_and_probed_again_after_the_interval() {
+    let mut harness = Harness::healthy(true);
+    assert_eq!(harness.verdict(), Some((Verdict::Healthy, "healthy".into())));
+    assert_eq!(harness.published(), [("redis-1".to_owned(), 1)]);
+    assert_eq!(harness.wakes_in_us(), 25_000);
+    harness.after(25_000).on(Event::Tick);
+    assert_eq!(harness.probed().len(), 3);
     for id in ["redis-3", "redis-1", "redis-2"] {
-        stage.answer(id);
+        harness.answer(id);
     }
-    assert_eq!((stage.published(), stage.orders().len()), (vec![], 0));
+    assert_eq!((harness.published(), harness.orders().len()), (vec![], 0));
 }
 
 #[test]
-fn a_quiet_look_decides_nothing_until_the_policys_time_and_a_change_at_once() {
-    let mut stage = Stage::healthy(true);
-    let look = |stage: &mut Stage| {
-        stage.after(25_000).on(Event::Tick);
+fn an_unchanged_round_decides_nothing_until_the_policys_time_and_a_change_decides_at_once() {
+    let mut harness = Harness::healthy(true);
+    let round = |harness: &mut Harness| {
+        harness.after(25_000).on(Event::Tick);
         for id in ["redis-1", "redis-2", "redis-3"] {
-            stage.answer(id);
+            harness.answer(id);
         }
-        stage.verdict().map(|(_, reason)| reason)
+        harness.verdict().map(|(_, reason)| reason)
     };
     for server in ["redis-1", "redis-2", "redis-3"] {
-        stage.world.at(server).offset += 500;
+        harness.world.at(server).offset += 500;
     }
-    assert_eq!(look(&mut stage), None, "offsets move all the time");
-    stage.after(1_000_000);
-    assert_eq!(look(&mut stage), Some("healthy".into()));
-    stage.world.at("redis-3").link_down(0);
-    assert_eq!(look(&mut stage), Some("replica-syncing".into()));
-    assert_eq!(look(&mut stage), Some("replica-syncing".into()), "what is not well is decided at every look");
+    assert_eq!(round(&mut harness), None, "offsets change all the time");
+    harness.after(1_000_000);
+    assert_eq!(round(&mut harness), Some("healthy".into()));
+    harness.world.at("redis-3").link_down(0);
+    assert_eq!(round(&mut harness), Some("replica-syncing".into()));
+    assert_eq!(
+        round(&mut harness),
+        Some("replica-syncing".into()),
+        "an unhealthy group is decided on in every round"
+    );
 }
 
 #[test]
-fn a_killed_master_is_replaced_on_the_connection_that_reported_and_published_beside_it() {
-    let mut stage = Stage::healthy(true);
-    stage.kill_master();
-    stage.answer("redis-2");
-    assert!(stage.orders().is_empty(), "redis-3 is still being asked");
-    stage.answer("redis-3");
-    stage.refuse("redis-1");
-    let orders = stage.orders();
+fn a_promotion_is_sent_on_the_connection_that_reported_and_published_beside_it() {
+    let mut harness = Harness::healthy(true);
+    harness.kill_master();
+    harness.answer("redis-2");
+    assert!(harness.orders().is_empty(), "the probe of redis-3 is in flight");
+    harness.answer("redis-3");
+    harness.refuse("redis-1");
+    let orders = harness.orders();
     assert_eq!(orders.iter().map(promoted).collect::<Vec<_>>(), ["redis-2"]);
     assert_eq!(orders[0].links, [("redis-2".to_owned(), link("redis-2"))]);
-    assert_eq!(stage.published(), [("redis-2".to_owned(), 2)]);
+    assert_eq!(harness.published(), [("redis-2".to_owned(), 2)]);
 }
 
 #[test]
 fn without_authority_it_decides_and_neither_acts_nor_publishes() {
-    let mut stage = Stage::healthy(false);
-    assert!(stage.published().is_empty());
-    stage.kill_master();
-    stage.survivors_answer();
-    stage.refuse("redis-1");
-    assert_eq!(stage.verdict(), Some((Verdict::Act, "master-dead".into())));
-    assert_eq!((stage.orders().len(), stage.published()), (0, vec![]));
-    stage.on(Event::Authority { may_act: true, silent_groups_permille: 0 });
-    assert_eq!(stage.probed().len(), 3, "authority is a reason to look, not to act on what was seen before");
+    let mut harness = Harness::healthy(false);
+    assert!(harness.published().is_empty());
+    harness.kill_master();
+    harness.survivors_answer();
+    harness.refuse("redis-1");
+    assert_eq!(harness.verdict(), Some((Verdict::Act, "master-dead".into())));
+    assert_eq!((harness.orders().len(), harness.published()), (0, vec![]));
+    harness.on(Event::Authority { may_act: true, silent_groups_permille: 0 });
+    assert_eq!(harness.probed().len(), 3, "authority starts a round; earlier replies lead to no action");
 }
 
 #[test]
-fn an_answer_from_before_the_round_is_asked_for_again() {
-    let mut stage = Stage::healthy(true);
-    stage.world.kill("redis-1");
-    stage.after(25_000).on(Event::Tick);
-    let asked = stage.now;
-    stage.after(10).on(Event::Closed { member: "redis-1".into(), link: link("redis-1") });
-    stage.refuse("redis-1");
-    stage.after(10).answer_asked_at("redis-2", asked);
-    assert_eq!(stage.probed(), ["redis-2"]);
-    assert_eq!(stage.verdict(), None);
+fn an_answer_to_a_probe_from_before_the_round_is_probed_again() {
+    let mut harness = Harness::healthy(true);
+    harness.world.kill("redis-1");
+    harness.after(25_000).on(Event::Tick);
+    let asked = harness.now;
+    harness.after(10).on(Event::Closed { member: "redis-1".into(), link: link("redis-1") });
+    harness.refuse("redis-1");
+    harness.after(10).answer_probe_of("redis-2", asked);
+    assert_eq!(harness.probed(), ["redis-2"]);
+    assert_eq!(harness.verdict(), None);
 }
 
 #[test]
-fn a_hung_member_costs_its_own_patience_and_no_later_round() {
-    let mut stage = Stage::healthy(true);
-    stage.world.at("redis-2").link_down(0);
-    stage.after(25_000).on(Event::Tick);
-    stage.answer("redis-1");
-    stage.answer("redis-2");
-    assert_eq!(stage.verdict(), None, "redis-3 has its time");
-    let left = stage.wakes_in_us();
+fn a_hung_member_delays_one_round_and_no_later_one() {
+    let mut harness = Harness::healthy(true);
+    harness.world.at("redis-2").link_down(0);
+    harness.after(25_000).on(Event::Tick);
+    harness.answer("redis-1");
+    harness.answer("redis-2");
+    assert_eq!(harness.verdict(), None, "redis-3 is waited for");
+    let left = harness.wakes_in_us();
     assert!(left <= 10_000, "{left}");
-    stage.after(left).on(Event::Tick);
-    assert!(stage.verdict().is_some());
-    let next = stage.wakes_in_us();
-    stage.after(next).on(Event::Tick);
-    stage.answer("redis-1");
-    stage.answer("redis-2");
-    assert!(stage.verdict().is_some(), "a later round does not wait for it");
+    harness.after(left).on(Event::Tick);
+    assert!(harness.verdict().is_some());
+    let next = harness.wakes_in_us();
+    harness.after(next).on(Event::Tick);
+    harness.answer("redis-1");
+    harness.answer("redis-2");
+    assert!(harness.verdict().is_some(), "a later round does not wait for it");
 }
 
 #[test]
@@ -273,21 +277,22 @@ fn the_first_sign_of_life_of_a_replaced_master_fences_it() {
     let server = stage.world.at("redis-2");
     server.role = redis_model::Role::Master;
     server.grown("b", 1000, "a", 1000);
-    stage.after(300).on(Event::Finished {
+    harness.after(300).on(Event::Finished {
         order: number,
         outcome: Outcome::Done { note: String::new(), pause_us: None },
     });
-    stage.survivors_answer();
-    stage.refuse("redis-1");
-    let follows: Vec<Action> = stage.orders().into_iter().map(|order| order.action).collect();
+    harness.survivors_answer();
+    harness.refuse("redis-1");
+    let follows: Vec<Action> = harness.orders().into_iter().map(|order| order.action).collect();
     assert!(
-        matches!(&follows[..], [Action::Follow(follow)] if follow.id == "redis-3" && follow.master == "redis-2"),
+        matches!(&follows[..], [Action::Follow(follow)]
+            if follow.id == "redis-3" && follow.master == "redis-2"),
         "{follows:?}"
     );
-    let number = stage.orders()[0].number;
-    stage.world.at("redis-3").follow("10.0.0.2", 6379);
-    stage.world.at("redis-3").grown("b", 1000, "a", 1000);
-    stage.after(300).on(Event::Finished {
+    let number = harness.orders()[0].number;
+    harness.world.at("redis-3").follow("10.0.0.2", 6379);
+    harness.world.at("redis-3").grown("b", 1000, "a", 1000);
+    harness.after(300).on(Event::Finished {
         order: number,
         outcome: Outcome::Done { note: String::new(), pause_us: None },
     });
@@ -300,106 +305,119 @@ fn the_first_sign_of_life_of_a_replaced_master_fences_it() {
     old.seen.failure = None;
     old.seen.age_us = Some(400);
     old.offset = 1040;
-    stage.answer_asked_at("redis-1", last_words);
-    let follows: Vec<Action> = stage.orders().into_iter().map(|order| order.action).collect();
+    harness.answer_probe_of("redis-1", last_reply);
+    let follows: Vec<Action> = harness.orders().into_iter().map(|order| order.action).collect();
     assert!(
-        matches!(&follows[..], [Action::Follow(follow)] if follow.id == "redis-1" && follow.discards_bytes == Some(40)),
+        matches!(&follows[..], [Action::Follow(follow)]
+            if follow.id == "redis-1" && follow.discards_bytes == Some(40)),
         "{follows:?}"
     );
 }
 
 #[test]
-fn an_action_without_an_answer_is_in_doubt_until_its_target_is_seen_again() {
-    let mut stage = Stage::healthy(true);
-    stage.kill_master();
-    stage.survivors_answer();
-    stage.refuse("redis-1");
-    let number = stage.orders()[0].number;
-    assert_eq!(stage.group.observation(stage.now).in_doubt.len(), 1, "on its way is in doubt, too");
-    stage
+fn an_action_without_an_answer_is_in_doubt_until_its_target_answers_a_later_probe() {
+    let mut harness = Harness::healthy(true);
+    harness.kill_master();
+    harness.survivors_answer();
+    harness.refuse("redis-1");
+    let number = harness.orders()[0].number;
+    assert_eq!(
+        harness.group.observation(harness.now).in_doubt.len(),
+        1,
+        "an action in flight is in doubt too"
+    );
+    harness
         .after(1_000)
         .on(Event::Finished { order: number, outcome: Outcome::InDoubt("no answer in time".into()) });
-    assert_eq!(stage.group.observation(stage.now).in_doubt.len(), 1);
-    stage.answer("redis-3");
-    assert_eq!(stage.group.observation(stage.now).in_doubt.len(), 1, "another member tells nothing of it");
-    stage.answer("redis-2");
-    assert!(stage.group.observation(stage.now).in_doubt.is_empty());
+    assert_eq!(harness.group.observation(harness.now).in_doubt.len(), 1);
+    harness.answer("redis-3");
+    assert_eq!(
+        harness.group.observation(harness.now).in_doubt.len(),
+        1,
+        "the answer of another member settles nothing"
+    );
+    harness.answer("redis-2");
+    assert!(harness.group.observation(harness.now).in_doubt.is_empty());
 }
 
 #[test]
-fn a_stage_under_way_is_not_planned_again() {
-    let mut stage = Stage::healthy(true);
-    stage.kill_master();
-    stage.survivors_answer();
-    stage.refuse("redis-1");
-    assert_eq!(stage.orders().len(), 1);
-    stage.after(10_000).on(Event::Tick);
-    stage.answer("redis-3");
-    assert_eq!((stage.orders().len(), stage.verdict()), (0, None));
+fn a_stage_in_flight_is_not_sent_again() {
+    let mut harness = Harness::healthy(true);
+    harness.kill_master();
+    harness.survivors_answer();
+    harness.refuse("redis-1");
+    assert_eq!(harness.orders().len(), 1);
+    harness.after(10_000).on(Event::Tick);
+    harness.answer("redis-3");
+    assert_eq!((harness.orders().len(), harness.verdict()), (0, None));
 }
 
 #[test]
-fn a_switchover_is_handed_over_on_both_connections_and_asked_for_once() {
-    let mut stage = Stage::healthy(true);
-    stage.on(Event::Request(Request::Switchover(Some("redis-3".into()))));
+fn a_switchover_is_sent_once_on_the_connections_of_source_and_target() {
+    let mut harness = Harness::healthy(true);
+    harness.on(Event::Request(Request::Switchover(Some("redis-3".into()))));
     for id in ["redis-1", "redis-2", "redis-3"] {
-        stage.answer(id);
+        harness.answer(id);
     }
-    let orders = stage.orders();
+    let orders = harness.orders();
     assert!(
-        matches!(&orders[0].action, Action::Handover(handover) if handover.source == "redis-1" && handover.target == "redis-3"),
+        matches!(&orders[0].action, Action::Handover(handover)
+            if handover.source == "redis-1" && handover.target == "redis-3"),
         "{orders:?}"
     );
     assert_eq!(
         orders[0].links,
         [("redis-1".to_owned(), link("redis-1")), ("redis-3".to_owned(), link("redis-3"))]
     );
-    assert!(stage.published().is_empty(), "a handover may be undone, so it is made known when it is done");
-    stage.after(3_000).on(Event::Finished {
+    assert!(harness.published().is_empty(), "a handover may be undone, so it is published when it is done");
+    harness.after(3_000).on(Event::Finished {
         order: orders[0].number,
         outcome: Outcome::Done { note: String::new(), pause_us: Some(2_000) },
     });
-    assert_eq!(stage.published(), [("redis-3".to_owned(), 2)]);
-    assert_eq!(stage.group.observation(stage.now).switchover, None);
+    assert_eq!(harness.published(), [("redis-3".to_owned(), 2)]);
+    assert_eq!(harness.group.observation(harness.now).switchover, None);
 }
 
 #[test]
 fn a_switchover_that_cannot_be_done_is_refused_once_and_dropped() {
-    let mut stage = Stage::healthy(true);
-    stage.on(Event::Request(Request::Switchover(Some("redis-9".into()))));
+    let mut harness = Harness::healthy(true);
+    harness.on(Event::Request(Request::Switchover(Some("redis-9".into()))));
     for id in ["redis-1", "redis-2", "redis-3"] {
-        stage.answer(id);
+        harness.answer(id);
     }
-    assert_eq!(stage.verdict(), Some((Verdict::Refuse, "switchover-refused".into())));
-    assert_eq!(stage.group.observation(stage.now).switchover, None);
+    assert_eq!(harness.verdict(), Some((Verdict::Refuse, "switchover-refused".into())));
+    assert_eq!(harness.group.observation(harness.now).switchover, None);
 }
 
 #[test]
-fn a_group_that_nothing_is_written_to_is_looked_at_less_often() {
-    let mut stage = Stage::healthy(true);
-    let mut look = |written: u64| {
+fn a_group_without_writes_is_probed_less_often() {
+    let mut harness = Harness::healthy(true);
+    let mut round = |written: u64| {
         for server in ["redis-1", "redis-2", "redis-3"] {
-            stage.world.at(server).offset += written;
+            harness.world.at(server).offset += written;
         }
-        let rest_us = stage.wakes_in_us();
-        stage.after(rest_us).on(Event::Tick);
+        let rest_us = harness.wakes_in_us();
+        harness.after(rest_us).on(Event::Tick);
         for id in ["redis-1", "redis-2", "redis-3"] {
-            stage.answer(id);
+            harness.answer(id);
         }
-        stage.wakes_in_us()
+        harness.wakes_in_us()
     };
-    assert_eq!([look(0), look(0), look(9), look(9), look(0)], [100_000, 100_000, 25_000, 25_000, 100_000]);
+    assert_eq!(
+        [round(0), round(0), round(9), round(9), round(0)],
+        [100_000, 100_000, 25_000, 25_000, 100_000]
+    );
 }
 
 #[test]
-fn a_master_that_abdicates_is_replaced_when_every_look_of_a_while_says_so() {
-    let mut stage = Stage::healthy(true);
-    let look = |stage: &mut Stage| {
-        stage.after(25_000).on(Event::Tick);
+fn an_abdicated_master_is_replaced_after_100_ms_without_a_master() {
+    let mut harness = Harness::healthy(true);
+    let round = |harness: &mut Harness| {
+        harness.after(25_000).on(Event::Tick);
         for id in ["redis-1", "redis-2", "redis-3"] {
-            stage.answer(id);
+            harness.answer(id);
         }
-        stage.verdict().expect("a decision").1
+        harness.verdict().expect("a decision").1
     };
     // Somebody else's handover, seen in its middle.
     stage.world.at("redis-1").follow_itself();
@@ -409,11 +427,11 @@ fn a_master_that_abdicates_is_replaced_when_every_look_of_a_while_says_so() {
     // For good: the wait begins anew.
     stage.world.at("redis-1").follow_itself();
     for _ in 0..4 {
-        assert_eq!((look(&mut stage), stage.orders().len()), ("confirming-abdication".into(), 0));
+        assert_eq!((round(&mut harness), harness.orders().len()), ("confirming-abdication".into(), 0));
     }
-    assert_eq!(look(&mut stage), "master-abdicated");
+    assert_eq!(round(&mut harness), "master-abdicated");
     assert_eq!(
-        stage.orders().iter().map(promoted).collect::<Vec<_>>(),
+        harness.orders().iter().map(promoted).collect::<Vec<_>>(),
         ["redis-1"],
         "the best heir of its own role"
     );
@@ -421,23 +439,23 @@ fn a_master_that_abdicates_is_replaced_when_every_look_of_a_while_says_so() {
 
 #[test]
 fn a_paused_group_is_explained_and_left_alone() {
-    let mut stage = Stage::healthy(true);
-    let wanted = Box::new(Wanted { paused: true, ..stage.group.observation(stage.now).group });
-    stage.on(Event::Wanted { wanted, parameters: "{}".into() });
+    let mut harness = Harness::healthy(true);
+    let wanted = Box::new(Wanted { paused: true, ..harness.group.observation(harness.now).group });
+    harness.on(Event::Wanted { wanted, parameters: "{}".into() });
     for id in ["redis-1", "redis-2", "redis-3"] {
-        stage.answer(id);
+        harness.answer(id);
     }
-    stage.kill_master();
-    stage.survivors_answer();
-    stage.refuse("redis-1");
-    assert_eq!((stage.verdict(), stage.orders().len()), (Some((Verdict::Act, "master-dead".into())), 0));
+    harness.kill_master();
+    harness.survivors_answer();
+    harness.refuse("redis-1");
+    assert_eq!((harness.verdict(), harness.orders().len()), (Some((Verdict::Act, "master-dead".into())), 0));
 }
 
 #[test]
-fn how_long_an_offset_has_stood_still_is_kept_and_forgotten_when_it_moves() {
-    let mut stage = Stage::healthy(true);
-    let earlier = |stage: &Stage| {
-        let seen = stage.group.observation(stage.now);
+fn the_first_reply_of_an_unchanged_offset_is_kept_until_the_offset_moves() {
+    let mut harness = Harness::healthy(true);
+    let earlier = |harness: &Harness| {
+        let seen = harness.group.observation(harness.now);
         let reply = seen.instances[1]
             .replies
             .iter()
@@ -446,13 +464,13 @@ fn how_long_an_offset_has_stood_still_is_kept_and_forgotten_when_it_moves() {
             .clone();
         reply.earlier.map(|sample| (sample.age_us, matches!(sample.value, Value::Text(_))))
     };
-    assert_eq!(earlier(&stage), None);
-    let first = stage.now;
-    stage.after(200_000).answer("redis-2");
-    stage.after(200_000).answer("redis-2");
-    let (age, is_text) = earlier(&stage).expect("it stands still");
-    assert!(is_text && age >= first.age_us(stage.now), "{age}");
-    stage.world.at("redis-2").offset = 1001;
-    stage.answer("redis-2");
-    assert_eq!(earlier(&stage), None);
+    assert_eq!(earlier(&harness), None);
+    let first = harness.now;
+    harness.after(200_000).answer("redis-2");
+    harness.after(200_000).answer("redis-2");
+    let (age, is_text) = earlier(&harness).expect("it stands still");
+    assert!(is_text && age >= first.age_us(harness.now), "{age}");
+    harness.world.at("redis-2").offset = 1001;
+    harness.answer("redis-2");
+    assert_eq!(earlier(&harness), None);
 }

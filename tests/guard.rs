@@ -50,7 +50,7 @@ fn the_engine_keeps_every_invariant_on_seeded_observations() {
 }
 
 #[test]
-fn the_guard_judges_any_decision_on_any_observation_and_the_order_of_instances_does_not_matter() {
+fn the_guard_never_panics_and_its_breaches_do_not_depend_on_the_order_of_instances() {
     let (mut promotions, mut follows) = (0, 0);
     for seed in 0..20_000 {
         let mut dice = Dice::new(seed);
@@ -113,7 +113,7 @@ fn facts_of_mutated_replies_never_panic_and_stay_within_bounds() {
     }
 }
 
-/// What must hold of the facts of any text whatever.
+/// Properties of the facts of any text.
 fn within_bounds(text: &str, seed: u64) {
     let facts = ReplicationFacts::parse(text);
     assert_eq!(facts, ReplicationFacts::parse(text), "seed {seed}");
@@ -152,7 +152,7 @@ fn text_of(reply: &Reply) -> Option<String> {
     }
 }
 
-/// Mostly what a policy could say, partly what none should.
+/// Mostly a plausible decision, sometimes an invalid one.
 fn any_decision(dice: &mut Dice, observation: &Observation) -> Decision {
     let mut members: Vec<Member> =
         observation.instances.iter().map(|instance| member(&instance.id)).collect();
@@ -255,7 +255,7 @@ fn any_id(dice: &mut Dice, observation: &Observation) -> String {
     if dice.chance(30) {
         "ghost".into()
     } else {
-        dice.pick(&observation.instances).map_or("nobody".into(), |instance| instance.id.clone())
+        dice.pick(&observation.instances).map_or("unknown".into(), |instance| instance.id.clone())
     }
 }
 
@@ -332,7 +332,7 @@ impl RealRedis {
 
 impl Drop for RealRedis {
     fn drop(&mut self) {
-        // It may be gone already; there is nothing else to do about it then.
+        // It may have ended already.
         _ = self.process.kill();
         _ = self.process.wait();
     }

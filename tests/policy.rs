@@ -1,5 +1,5 @@
-//! Policies in their sandbox: what is refused before it runs, what a misbehaving one is stopped by, and what
-//! survives it.
+//! Policies in their sandbox: refusals before a policy runs, limits that stop one, and the sandbox after a
+//! fault.
 
 #![allow(clippy::unwrap_used, reason = "tests, with the steps that they share")]
 
@@ -48,7 +48,6 @@ fn exporting(name: &str) -> Vec<u8> {
 }
 
 // ---- What is refused
-// -------------------------------------------------------------------------------------------------------------
 
 #[test]
 fn the_embedded_policy_loads_and_decides() {
@@ -59,7 +58,7 @@ fn the_embedded_policy_loads_and_decides() {
 }
 
 #[test]
-fn what_is_no_component_is_refused_with_the_way_out() {
+fn a_file_that_is_no_component_is_refused_with_the_way_out() {
     assert!(matches!(refusal_of(b""), LoadError::NotWasm));
     assert!(matches!(refusal_of(b"(component)"), LoadError::NotWasm));
     assert!(matches!(refusal_of(&[0x5a; 4096]), LoadError::NotWasm));
@@ -178,7 +177,6 @@ fn only_a_core_module_is_wrapped() {
 }
 
 // ---- What stops a misbehaving one
-// ------------------------------------------------------------------------------------------------
 
 #[test]
 fn each_misbehaviour_is_a_fault_of_its_own_name() {
@@ -193,7 +191,7 @@ fn each_misbehaviour_is_a_fault_of_its_own_name() {
 }
 
 #[test]
-fn after_a_fault_others_go_on_deciding_in_the_same_sandbox() {
+fn after_a_fault_other_policies_decide_in_the_same_sandbox() {
     let sandbox = sandbox();
     let good = Component::load(&sandbox, &hostile("")).unwrap();
     for behaviour in ["traps", "hogs", "recurses", "answers-too-much"] {
@@ -229,10 +227,9 @@ fn more_threads_than_slots_all_get_their_answer() {
 }
 
 // ---- The cache
-// -------------------------------------------------------------------------------------------------------------------
 
 #[test]
-fn compiled_code_is_kept_and_a_damaged_entry_is_compiled_anew() {
+fn compiled_code_is_kept_and_a_damaged_entry_is_compiled_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("policies");
     let load = || {
@@ -275,10 +272,9 @@ fn a_directory_that_others_may_enter_is_no_cache() {
 }
 
 // ---- Swapping
-// --------------------------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_watched_file_goes_live_when_proven_and_a_broken_one_changes_nothing() {
+fn a_watched_file_goes_live_after_its_checks_and_a_broken_one_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("policy.wasm");
     let sandbox = sandbox();
@@ -301,7 +297,7 @@ fn a_watched_file_goes_live_when_proven_and_a_broken_one_changes_nothing() {
     std::fs::write(&path, "garbage").unwrap();
     assert!(matches!(next(), Change::Refused(_)));
     std::fs::write(&path, hostile("traps")).unwrap();
-    assert!(matches!(next(), Change::Refused(_)), "it loads and is not proven");
+    assert!(matches!(next(), Change::Refused(_)), "it loads, but fails its checks");
     assert_eq!(titles(), alone);
 
     std::fs::write(&path, hostile("")).unwrap();

@@ -16,7 +16,7 @@ fn seeds(count: u64) -> impl Iterator<Item = u64> {
     one.map_or(0..count * times, |one| one..one + 1)
 }
 
-/// What every answer keeps.
+/// Properties of every decision.
 fn check(observation: &Observation, decision: &Decision) -> Result<(), String> {
     let ensure = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
     let reason = reasons().find(|reason| reason.name == decision.reason).ok_or("the reason is not on the list")?;
@@ -97,7 +97,7 @@ impl Run {
         Err("it never ends".into())
     }
 
-    /// Nobody who may take over has more of the old master's data, and what is lost is what is said.
+    /// No eligible member has more of the old master's data, and the loss is the reported one.
     fn chosen_well(
         &self,
         decision: &Decision,
@@ -212,7 +212,7 @@ fn every_plan_ends_in_rest_and_loses_nothing_that_it_could_keep() {
                 );
             }
         }
-        // Whoever stood still wakes up, whoever died comes back as what it was: nobody is promoted for it.
+        // Hung servers wake up, dead ones come back in their former role: no promotion follows.
         let had_master = master(&end).map(str::to_owned);
         run.promoted.clear();
         for node in &mut run.model.nodes {

@@ -170,7 +170,7 @@ async fn bad_input_is_one_line_with_the_way_out_and_leaves_no_file() {
     assert!(!Path::new(&output).exists());
 }
 
-/// A registry as the large ones are: it wants a token, which somebody else gives, and keeps its blobs
+/// A registry as the large ones are: it requires a token, which another server issues, and keeps its blobs
 /// elsewhere. Returns its address.
 fn token_registry() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -197,7 +197,7 @@ fn token_registry() -> String {
                 "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
                 body.len()
             );
-            // Who has read enough hangs up.
+            // A client that has read enough hangs up.
             drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)));
         }
     };
@@ -221,7 +221,7 @@ fn answer(head: &str, own: &str, port: &str) -> (&'static str, String, Vec<u8>) 
             ("401 Unauthorized", String::new(), vec![])
         };
     }
-    // Who we are at the registry is nothing to whoever keeps its blobs.
+    // The registry's login must not be sent to the server of its blobs.
     if is_for("/elsewhere") {
         return if head.to_ascii_lowercase().contains("authorization") {
             ("400 Bad Request", String::new(), vec![])
@@ -231,7 +231,8 @@ fn answer(head: &str, own: &str, port: &str) -> (&'static str, String, Vec<u8>) 
     }
     if !says("Bearer T") {
         let challenge = format!(
-            "WWW-Authenticate: Bearer realm=\"http://{own}/token\",service=\"here\",scope=\"repository:mine:pull\"\r\n"
+            "WWW-Authenticate: Bearer realm=\"http://{own}/token\",service=\"here\",\
+             scope=\"repository:mine:pull\"\r\n"
         );
         return ("401 Unauthorized", challenge, vec![]);
     }
@@ -267,7 +268,7 @@ async fn a_token_is_fetched_with_the_login_and_goes_nowhere_else() {
         Err(FetchError::Unauthorized { .. })
     ));
     assert!(matches!(remote(PASSWORD, 1000).pull(&image, true).await, Err(FetchError::NoComponent(_))));
-    // Over TLS nobody is sent to a place without it, and nobody who is not trusted is asked.
+    // A redirect from TLS to plain HTTP is refused, and so is a server without a trusted certificate.
     assert!(matches!(
         remote(PASSWORD, 1 << 20).pull(&image, false).await,
         Err(FetchError::Unreachable { .. })

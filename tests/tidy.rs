@@ -1,5 +1,5 @@
-//! House rules that no compiler checks: who may use what, how long a file may be, and where which word may
-//! stand.
+//! House rules that no compiler checks: which room may use which, the length of files, and where certain
+//! words may appear.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 530;
 
 /// A folder of the house, and the paths that its code must not name (ARCHITECTURE.md). Rooms keep apart: what
-/// decides does no I/O, what does I/O decides nothing, and the guard shares no line with what it guards
-/// against.
+/// decides does no I/O, what does I/O decides nothing, and the guard shares no code with the engine.
 const WALLS: &[(&str, &[&str])] = &[
     (
         "core/src",
@@ -297,5 +296,5 @@ fn every_file_opens_with_what_it_owns() {
         })
         .map(|(name, _)| name)
         .collect();
-    assert!(found.is_empty(), "these do not say what they own: {found:?}");
+    assert!(found.is_empty(), "these files do not open with what they own: {found:?}");
 }

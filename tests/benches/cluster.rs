@@ -86,13 +86,13 @@ async fn repair(cluster: &Cluster) -> Duration {
     deleted.elapsed()
 }
 
-/// Writes to whom the Service names, as soon as it names another than the dead.
+/// Writes to the address of the Service, as soon as it is another than the dead master's.
 async fn first_write_elsewhere(seen: &Seen, old: &str) -> Instant {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let shown = {
-            let told = seen.0.lock().unwrap();
-            [told.bridge.clone(), told.slice.clone()]
+            let watched = seen.0.lock().unwrap();
+            [watched.bridge.clone(), watched.slice.clone()]
         };
         for (address, _) in shown.into_iter().flatten().filter(|(address, _)| address != old) {
             if set(&address).await.is_some() {
@@ -114,12 +114,12 @@ async fn set(address: &str) -> Option<String> {
     redis::cmd("SET").arg("lol").arg("woot").query_async(&mut connection).await.ok()
 }
 
-/// What the watches of a client have told last, and when.
+/// The last values of a client's watches, and their times.
 #[derive(Clone)]
-struct Seen(Arc<Mutex<Told>>);
+struct Seen(Arc<Mutex<Watched>>);
 
 #[derive(Default)]
-struct Told {
+struct Watched {
     /// The address of the Pod with the label of a master.
     label: Option<(String, Instant)>,
     /// The address in the EndpointSlice of the master Service that the operator makes for the time being.
@@ -161,8 +161,8 @@ impl Seen {
             let addresses: Vec<String> =
                 slice.endpoints.into_iter().flat_map(|endpoint| endpoint.addresses).collect();
             if let [address] = &addresses[..] {
-                let mut told = slices.0.lock().unwrap();
-                note(if is_ours { &mut told.bridge } else { &mut told.slice }, address.clone());
+                let mut watched = slices.0.lock().unwrap();
+                note(if is_ours { &mut watched.bridge } else { &mut watched.slice }, address.clone());
             }
         }));
         seen
@@ -170,9 +170,9 @@ impl Seen {
 
     /// When label and slices came to name another.
     fn of(&self, old: &str) -> Option<(Instant, Instant, Instant)> {
-        let told = self.0.lock().unwrap();
+        let watched = self.0.lock().unwrap();
         let ((label, labelled), (bridge, bridged), (slice, shown)) =
-            (told.label.clone()?, told.bridge.clone()?, told.slice.clone()?);
+            (watched.label.clone()?, watched.bridge.clone()?, watched.slice.clone()?);
         (label == slice && label == bridge && label != old).then_some((labelled, bridged, shown))
     }
 }

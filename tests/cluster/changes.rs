@@ -54,8 +54,8 @@ pub async fn a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled
     .await;
     all_have(cluster, namespace, "maxclients", "400").await;
     all_have(cluster, namespace, "maxmemory-policy", "allkeys-lru").await;
-    assert_eq!(lives(cluster, namespace).await, before, "nobody was restarted");
-    // What is taken away, and what is read at the start only, makes other Pods.
+    assert_eq!(lives(cluster, namespace).await, before, "no Pod was restarted");
+    // A removed directive, and one that is read only at the start, replaces the Pods.
     patch(cluster, namespace, r#"{"spec": {"config": {"databases": "3", "maxmemory-policy": null}}}"#).await;
     until("other Pods", async || {
         let now = lives(cluster, namespace).await;
@@ -71,7 +71,10 @@ pub async fn a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled
     assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
 }
 
-pub async fn a_directive_that_redis_refuses_is_told_and_restarts_nobody(cluster: &Cluster, namespace: &str) {
+pub async fn a_directive_that_redis_refuses_is_in_the_condition_and_restarts_no_pod(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     settled(cluster, namespace, 3).await;
@@ -115,9 +118,9 @@ pub async fn a_password_is_changed_live_without_restart_or_loss(cluster: &Cluste
         Some(())
     })
     .await;
-    assert_eq!(lives(cluster, namespace).await, before, "nobody was restarted");
+    assert_eq!(lives(cluster, namespace).await, before, "no Pod was restarted");
     customer.go_on(100).await;
-    assert_eq!(customer.failures(), 0, "who is logged in stays so");
+    assert_eq!(customer.failures(), 0, "existing connections stay logged in");
     let user = redis(cluster, namespace).await.unwrap().status.unwrap().replication_user.unwrap();
     for pod in all {
         let login = async |password: &str| {
@@ -154,7 +157,7 @@ pub async fn scaling_down_to_one_and_up_again_moves_the_master_first_and_loses_n
     .await;
     assert_eq!(settled(cluster, namespace, 4).await, "redis-example-3");
     let mut master = String::new();
-    // One that is alone takes writes as well: there is nobody whom it could have lost.
+    // A lone master accepts writes too: it has no replica to lose.
     for size in [2, 1, 3] {
         cluster
             .kubectl(&["scale", "redis", "example", "--replicas", &size.to_string(), "-n", namespace])
@@ -193,7 +196,7 @@ pub async fn an_image_of_a_newer_redis_is_rolled_out_under_load_and_loses_nothin
     assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
 }
 
-pub async fn a_version_that_cannot_copy_from_the_master_stops_the_rollout_at_one_until_it_is_taken_back(
+pub async fn a_version_that_cannot_copy_from_the_master_stops_the_rollout_at_one_until_it_is_reverted(
     cluster: &Cluster,
     namespace: &str,
 ) {

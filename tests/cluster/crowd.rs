@@ -55,7 +55,7 @@ async fn masters(cluster: &Cluster, namespace: &str, epoch: i64) -> BTreeMap<Str
     .await
 }
 
-/// Nobody here waits for readiness, and a hundred Pods are asked for it by a hundred processes: later than
+/// No test waits for readiness here, and a hundred Pods are asked for it by a hundred processes: later than
 /// this lasts.
 fn manifest(namespace: &str, number: usize) -> String {
     let (api_version, kind) = (Redis::api_version(&()), Redis::kind(&()));

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 const HOME: &str = "redis-operator";
 
 /// Granted for what cannot be seen here: a check of the API server's own, which another test provokes, and an
-/// event that is told of again.
+/// event that is reported again.
 const UNSEEN: &[&str] = &["update k8s.amaiz.com/redis/finalizers", "patch events.k8s.io/events"];
 
 fn of_the_clone(path: &str) -> PathBuf {
@@ -26,7 +26,7 @@ fn of_the_clone(path: &str) -> PathBuf {
 
 /// As `kubectl apply -k deploy` does, unless it was done before. Returns when all replicas are ready.
 async fn deploy(cluster: &Cluster) {
-    // Those of other tests are nobody's any more.
+    // Objects of other tests have no operator any more.
     let others = "get redis -A -o jsonpath={.items[*].metadata.namespace}".split(' ').collect::<Vec<_>>();
     for namespace in cluster
         .kubectl(&others)
@@ -78,7 +78,7 @@ fn is_running(pod: &Pod) -> bool {
     pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"))
 }
 
-/// Which Pod acts. None: nobody.
+/// The Pod with authority. None: no Pod.
 async fn leader(cluster: &Cluster) -> Option<String> {
     let lease = Api::<Lease>::namespaced(cluster.client(), HOME).get_opt("redis-operator").await.unwrap();
     lease?.spec?.holder_identity.filter(|holder| !holder.is_empty())
@@ -149,7 +149,7 @@ fn used(cluster: &Cluster) -> (BTreeSet<String>, BTreeSet<String>) {
     (used, refused)
 }
 
-/// What a person does who reads the README of the predecessor.
+/// The steps of the predecessor's README.
 async fn walk_through(cluster: &Cluster, namespace: &str) {
     let exec = async |words: &[&str]| {
         let master = redis(cluster, namespace).await.unwrap().status.unwrap().master.unwrap();
@@ -250,7 +250,7 @@ pub async fn what_is_deployed_does_the_walk_through_and_its_rights_are_enough_an
         events["items"].as_array().unwrap().iter().filter(|event| event["involvedObject"]["kind"] == "Redis");
     let tellers: BTreeSet<_> =
         of_groups.map(|event| event["reportingInstance"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(tellers, BTreeSet::from([leader(cluster).await.unwrap()]), "one acts, and one tells");
+    assert_eq!(tellers, BTreeSet::from([leader(cluster).await.unwrap()]), "only the leader writes Events");
 
     let (used, refused) = used(cluster);
     assert!(refused.is_empty(), "{refused:?}");

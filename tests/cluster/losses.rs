@@ -161,7 +161,7 @@ pub async fn all_are_lost_at_once_with_their_memory_and_are_a_group_again(
     store(cluster, namespace, &master, "lol").await;
     kill_all(cluster, namespace).await;
     let master = settled(cluster, namespace, 3).await;
-    assert!(!has(cluster, namespace, &master, "lol").await, "nobody had it");
+    assert!(!has(cluster, namespace, &master, "lol").await, "no server had it");
     store(cluster, namespace, &master, "again").await;
 }
 
@@ -195,7 +195,7 @@ pub async fn a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself(
             }
         })
         .await;
-        // It is seen, and alive: nobody takes its place.
+        // It answers and is alive: it is not replaced.
         assert_eq!(redis(cluster, namespace).await.unwrap().status.unwrap().master.as_ref(), Some(&master));
         running.heal();
         customer.go_on(10).await;
@@ -204,7 +204,7 @@ pub async fn a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself(
     assert_eq!(customer.lost(cluster, namespace, &master).await, (0, 0));
 }
 
-pub async fn a_master_that_the_operator_cannot_reach_is_left_alone_while_its_replicas_hear_it(
+pub async fn a_master_that_the_operator_cannot_reach_is_not_replaced_while_its_replicas_report_link_up(
     cluster: &Cluster,
     namespace: &str,
 ) {
@@ -244,9 +244,9 @@ pub async fn another_group_at_the_former_address_of_a_master_is_not_copied(
     cluster.apply(&example(namespace, 2, "").replace("name: example,", "name: other,")).await;
     let master = settled(cluster, namespace, 3).await;
     store(cluster, namespace, &master, "ours").await;
-    let stranger = until("both groups let nobody else replicate", async || {
+    let stranger = until("both groups refuse replicas of other groups", async || {
         redis(cluster, namespace).await?.status?.replication_user?;
-        let told = [
+        let command = [
             "get",
             "redis",
             "other",
@@ -255,8 +255,9 @@ pub async fn another_group_at_the_former_address_of_a_master_is_not_copied(
             "-n",
             namespace,
         ];
-        let told = cluster.kubectl(&told).await.ok()?;
-        told.strip_prefix("group-")?
+        let status = cluster.kubectl(&command).await.ok()?;
+        status
+            .strip_prefix("group-")?
             .split_once(' ')
             .map(|(_, master)| master.to_owned())
             .filter(|master| !master.is_empty())
@@ -264,7 +265,7 @@ pub async fn another_group_at_the_former_address_of_a_master_is_not_copied(
     .await;
     say(cluster, namespace, &stranger, &["SET", "theirs", "x"]).await.unwrap();
     operator.kill().await;
-    // As they do when they start, or look for their master again, and its address is somebody else's by now.
+    // As replicas do after a restart, when the address of their master belongs to another server.
     let address = cluster.running(namespace, &stranger).address().to_string();
     for pod in ALL {
         say(cluster, namespace, pod, &["REPLICAOF", &address, "6379"]).await.unwrap();
@@ -340,7 +341,7 @@ pub async fn a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is
     settled(cluster, namespace, 3).await;
 }
 
-pub async fn what_others_edit_is_made_right_and_harms_nobody(cluster: &Cluster, namespace: &str) {
+pub async fn edits_by_others_are_reverted_without_harm(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 3, "")).await;
     settled(cluster, namespace, 3).await;

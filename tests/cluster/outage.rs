@@ -1,5 +1,5 @@
-//! The API server away, the operator killed, two operators: who may act, and what follows when the others are
-//! back.
+//! The API server away, the operator killed, two operators: which one may act, and what follows when the
+//! others are back.
 
 use super::rig::{Customer, Operator, another_master, example, pods, say, settled, write_through};
 use std::time::Instant;
@@ -21,7 +21,7 @@ pub async fn a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_pu
         .collect();
     cluster.stop_api_server().await;
     cluster.running(namespace, &master).signal("redis", Signal::Kill);
-    let next = until("a master while nobody can be told", async || {
+    let next = until("a master while the API server is away", async || {
         for name in &names {
             if say(cluster, namespace, name, &["SET", "while", "away"]).await.is_some() {
                 return Some(name.clone());
@@ -132,13 +132,13 @@ pub async fn a_stolen_lease_stops_the_first_and_the_second_goes_on(cluster: &Clu
     another_master(cluster, namespace, &master).await;
     let next = settled(cluster, namespace, 3).await;
     let later = robbed.log().split_once("authority lost").map(|(_, later)| later.contains(" sent ")).unwrap();
-    assert!(!later, "it has nothing more to say to anybody");
+    assert!(!later, "it sends no more actions");
     customer.go_on(100).await;
     assert_eq!(customer.lost(cluster, namespace, &next).await.1, 0);
     robber.stop().await;
 }
 
-pub async fn a_master_that_comes_back_empty_while_no_operator_runs_wipes_nobody(
+pub async fn a_master_that_comes_back_empty_while_no_operator_runs_deletes_no_data(
     cluster: &Cluster,
     namespace: &str,
 ) {

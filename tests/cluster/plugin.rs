@@ -15,7 +15,7 @@ use tokio::process::Command;
 
 use super::rig::{example, redis as resource, say, settled};
 
-/// kubectl with the plugin beside it, for one who has a kubeconfig.
+/// kubectl with the plugin beside it, and a kubeconfig.
 struct Kubectl {
     program: PathBuf,
     path: String,

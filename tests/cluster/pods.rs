@@ -16,9 +16,9 @@ pub async fn a_stateful_set_of_three_becomes_ready_and_each_answers_at_its_addre
     cluster.apply(&redis(namespace, 3)).await;
     for name in ["redis-0", "redis-1", "redis-2"] {
         let pod = cluster.pod_is_ready(namespace, name).await;
-        let told = pod.status.unwrap().pod_ip.unwrap();
+        let published = pod.status.unwrap().pod_ip.unwrap();
         let address = cluster.running(namespace, name).address();
-        assert_eq!(told, address.to_string());
+        assert_eq!(published, address.to_string());
         assert!(answers(address).await, "{name} at {address}");
     }
     let slices = async || {
@@ -118,7 +118,7 @@ pub async fn a_deleted_pod_ends_within_its_grace_and_is_made_again(cluster: &Clu
     assert!(hook.is_some() && hook < farewell, "preStop, then SIGTERM: {log}");
 }
 
-pub async fn a_pod_that_does_not_hear_is_killed_when_its_grace_is_over(cluster: &Cluster, namespace: &str) {
+pub async fn a_pod_that_ignores_sigterm_is_killed_after_its_grace(cluster: &Cluster, namespace: &str) {
     let containers = r#"
   terminationGracePeriodSeconds: 2
   containers: [{name: main, image: "busybox:1", command: ["/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]}]"#;
@@ -165,17 +165,17 @@ pub async fn a_claim_keeps_what_a_pod_wrote(cluster: &Cluster, namespace: &str) 
     cluster.apply(&set).await;
     let old = cluster.pod_is_ready(namespace, "redis-0").await;
     assert_eq!(
-        tell(cluster.running(namespace, "redis-0").address(), "SET kept yes").await.unwrap(),
+        send(cluster.running(namespace, "redis-0").address(), "SET kept yes").await.unwrap(),
         "+OK\r\n"
     );
-    assert_eq!(tell(cluster.running(namespace, "redis-0").address(), "SAVE").await.unwrap(), "+OK\r\n");
+    assert_eq!(send(cluster.running(namespace, "redis-0").address(), "SAVE").await.unwrap(), "+OK\r\n");
     Api::<Pod>::namespaced(cluster.client(), namespace)
         .delete("redis-0", &DeleteParams::default())
         .await
         .unwrap();
     cluster.pod_is(namespace, "redis-0", "made again", |pod| pod.uid() != old.uid() && is_ready(pod)).await;
     assert_eq!(
-        tell(cluster.running(namespace, "redis-0").address(), "GET kept").await.unwrap(),
+        send(cluster.running(namespace, "redis-0").address(), "GET kept").await.unwrap(),
         "$3\r\nyes\r\n"
     );
 }
@@ -267,12 +267,12 @@ fn pod(namespace: &str, name: &str, spec: &str) -> String {
 
 /// Whether a Redis answers at that address, within a time that only a lost packet takes.
 pub async fn answers(address: Ipv4Addr) -> bool {
-    tokio::time::timeout(Duration::from_millis(500), tell(address, "PING"))
+    tokio::time::timeout(Duration::from_millis(500), send(address, "PING"))
         .await
         .is_ok_and(|answer| answer.is_ok_and(|answer| answer == "+PONG\r\n"))
 }
 
-async fn tell(address: Ipv4Addr, command: &str) -> std::io::Result<String> {
+async fn send(address: Ipv4Addr, command: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect((address, 6379)).await?;
     stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).await?;
     let mut answer = String::new();

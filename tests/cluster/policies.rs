@@ -15,7 +15,7 @@ use tests::policies::{CLASSIC, noted};
 use tests::real::build_program;
 use tests::registry::Registry;
 
-/// Three servers for whom `policy` is said in the spec.
+/// Three servers, with `policy` in the spec.
 fn group(namespace: &str, policy: &str) -> String {
     example(
         namespace,
@@ -29,7 +29,9 @@ fn group(namespace: &str, policy: &str) -> String {
 
 fn policy(name: &str, spec: &Value) -> FailoverPolicy {
     let metadata = json!({ "name": name });
-    serde_json::from_value(json!({ "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "FailoverPolicy", "metadata": metadata, "spec": spec })).unwrap()
+    serde_json::from_value(json!({ "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "FailoverPolicy",
+        "metadata": metadata, "spec": spec }))
+    .unwrap()
 }
 
 async fn create(
@@ -49,7 +51,8 @@ async fn fill(cluster: &Cluster, namespace: &str, component: &[u8]) {
         binary_data: Some([("mine.wasm".to_owned(), ByteString(component.to_vec()))].into()),
         ..ConfigMap::default()
     };
-    let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": map.metadata, "binaryData": map.binary_data });
+    let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": map.metadata,
+        "binaryData": map.binary_data });
     let api: Api<ConfigMap> = Api::namespaced(cluster.client(), namespace);
     api.patch("policies", &PatchParams::apply("tests").force(), &Patch::Apply(&map)).await.unwrap();
 }
@@ -112,14 +115,15 @@ pub async fn a_bad_policy_is_refused_by_the_api_with_the_way_out(cluster: &Clust
     }
     let group = serde_json::from_value(json!({
         "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis", "metadata": { "name": "bad" },
-        "spec": { "replicas": 1, "redis": { "image": "redis:7" }, "policy": { "name": "same", "shadow": "same" } }
+        "spec": { "replicas": 1, "redis": { "image": "redis:7" }, "policy": { "name": "same",
+            "shadow": "same" } }
     }));
     let api: Api<redis_operator::kubernetes::crd::Redis> = Api::namespaced(cluster.client(), namespace);
     let refused = api.create(&PostParams::default(), &group.unwrap()).await.unwrap_err().to_string();
     assert!(refused.contains("name another, or leave shadow out"), "{refused}");
 }
 
-pub async fn a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no_replicated_write_is_lost(
+pub async fn a_policy_in_a_config_map_is_swapped_while_a_master_dies_and_no_write_is_lost(
     cluster: &Cluster,
     namespace: &str,
 ) {
@@ -143,17 +147,14 @@ pub async fn a_policy_of_a_config_map_is_swapped_live_while_a_master_dies_and_no
     is_active(cluster, namespace, "mine", &noted(2)).await;
     decided_by(cluster, namespace, &noted(2)).await;
     settled(cluster, namespace, 3).await;
-    // Once more, with nobody but the new one to decide.
+    // Once more, with only the new policy to decide.
     let last = kill_master(cluster, namespace, &next).await;
     assert_eq!(settled(cluster, namespace, 3).await, last);
     customer.go_on(50).await;
     assert_eq!(customer.lost(cluster, namespace, &last).await.1, 0, "writes that a replica had");
 }
 
-pub async fn a_broken_policy_changes_nothing_and_a_deleted_one_hurts_nobody(
-    cluster: &Cluster,
-    namespace: &str,
-) {
+pub async fn a_broken_policy_and_a_deleted_one_change_no_group(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     // Before there is any: the operator's own decides.
     cluster.apply(&group(namespace, "{name: mine}")).await;

@@ -102,7 +102,7 @@ pub async fn patch(cluster: &Cluster, namespace: &str, patch: &str) {
         .unwrap();
 }
 
-/// Waits until somebody is master, all Pods are ready, and the Pods' labels say the same. Returns the
+/// Waits until there is a master, all Pods are ready, and the Pods' labels agree. Returns the
 /// master's name.
 pub async fn settled(cluster: &Cluster, namespace: &str, count: usize) -> String {
     until("a master and its replicas, all ready", async || {
@@ -192,7 +192,7 @@ pub struct Customer {
 #[derive(Default)]
 struct State {
     password: Option<String>,
-    /// What was acknowledged, when, by whom, and whether a replica had it before the next was sent.
+    /// What was acknowledged, when, by which server, and whether a replica had it before the next was sent.
     acknowledged: Vec<Write>,
     failures: usize,
 }

@@ -17,7 +17,7 @@ struct Certified {
 impl Certified {
     fn new(namespace: &str) -> Self {
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        // Other than the certificate's, or it would be taken for one that signed itself.
+        // Another name than the certificate's, or it would count as self-signed.
         authority.distinguished_name.push(DnType::CommonName, "an authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_key = KeyPair::generate().unwrap();
@@ -76,7 +76,7 @@ async fn cli(cluster: &Cluster, namespace: &str, pod: &str, command: &str) -> bo
     cluster.running(namespace, pod).exec("redis", &["sh".into(), "-c".into(), script]).await
 }
 
-pub async fn with_tls_a_killed_master_is_replaced_and_a_new_authority_is_taken_without_restart(
+pub async fn with_tls_a_killed_master_is_replaced_and_a_new_authority_is_loaded_without_restart(
     cluster: &Cluster,
     namespace: &str,
 ) {

@@ -1,4 +1,4 @@
-//! What a user got wrong, and what Kubernetes cannot do: told in conditions, with the way out, and nothing
+//! Errors of the user, and limits of Kubernetes: shown in conditions, with the way out, and nothing
 //! else suffers.
 
 use super::rig::{Operator, condition, example, patch, redis, say, settled};
@@ -7,7 +7,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use tests::cluster::{Cluster, until};
 
-pub async fn a_missing_secret_is_told_and_starts_nobody_without_a_password(
+pub async fn a_missing_secret_is_in_the_condition_and_no_pod_starts_without_a_password(
     cluster: &Cluster,
     namespace: &str,
 ) {
@@ -23,7 +23,7 @@ pub async fn a_missing_secret_is_told_and_starts_nobody_without_a_password(
     cluster.apply(&secret).await;
     let master = settled(cluster, namespace, 3).await;
     assert_eq!(say(cluster, namespace, &master, &["PING"]).await, None);
-    // Nobody is locked out by one that is gone.
+    // A deleted Secret locks no client out.
     Api::<Secret>::namespaced(cluster.client(), namespace)
         .delete("login", &DeleteParams::default())
         .await
@@ -32,7 +32,7 @@ pub async fn a_missing_secret_is_told_and_starts_nobody_without_a_password(
     assert_eq!(settled(cluster, namespace, 3).await, master);
 }
 
-pub async fn an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one(
+pub async fn an_image_that_cannot_be_pulled_is_in_the_condition_and_stops_the_rollout_at_one(
     cluster: &Cluster,
     namespace: &str,
 ) {
@@ -40,7 +40,7 @@ pub async fn an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one
     cluster.apply(&example(namespace, 3, "")).await;
     let master = settled(cluster, namespace, 3).await;
     patch(cluster, namespace, r#"{"spec": {"redis": {"image": "redis:nowhere"}}}"#).await;
-    until("the image is told", async || {
+    until("the image is in the condition", async || {
         let conditions = redis(cluster, namespace).await?.status?.conditions;
         conditions
             .into_iter()
@@ -56,7 +56,10 @@ pub async fn an_image_that_cannot_be_pulled_is_told_and_stops_the_rollout_at_one
     assert_eq!(settled(cluster, namespace, 3).await, master);
 }
 
-pub async fn pods_that_cannot_start_or_be_made_are_told_with_the_reason(cluster: &Cluster, namespace: &str) {
+pub async fn pods_that_cannot_start_or_be_created_are_in_the_condition_with_the_reason(
+    cluster: &Cluster,
+    namespace: &str,
+) {
     let _operator = Operator::start(cluster, namespace);
     cluster.apply(&example(namespace, 2, "  config: {no-such: \"1\"}\n")).await;
     let message = condition(cluster, namespace, "Degraded", "CrashLoopBackOff").await;
@@ -70,16 +73,16 @@ pub async fn pods_that_cannot_start_or_be_made_are_told_with_the_reason(cluster:
     );
     // What is written for people must be what they find.
     until("the StatefulSet says it", async || {
-        let told =
+        let message =
             cluster.kubectl(&["describe", "statefulset", "redis-example", "-n", namespace]).await.ok()?;
-        told.contains("no PriorityClass with name nowhere").then_some(())
+        message.contains("no PriorityClass with name nowhere").then_some(())
     })
     .await;
     patch(cluster, namespace, r#"{"spec": {"priorityClassName": null}}"#).await;
     settled(cluster, namespace, 2).await;
 }
 
-pub async fn what_is_somebody_elses_is_left_alone_and_told(cluster: &Cluster, namespace: &str) {
+pub async fn foreign_objects_are_not_changed_and_named_in_the_condition(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
     let theirs = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: redis-example, namespace: {namespace}}}\ndata: \
@@ -129,8 +132,8 @@ pub async fn what_is_somebody_elses_is_left_alone_and_told(cluster: &Cluster, na
     // Its Service would be our master Service.
     let other = example(namespace, 1, "").replace("name: example,", "name: example-master,");
     cluster.apply(&other).await;
-    until("the second of one name is told", async || {
-        let told = cluster
+    until("the name conflict is in the condition", async || {
+        let message = cluster
             .kubectl(&[
                 "get",
                 "redis",

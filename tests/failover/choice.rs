@@ -1,12 +1,12 @@
-//! Who gets the role: data decides who bridges, priority who ends as master, and a person's word is a
-//! request.
+//! The choice of the new master: data decides which replica bridges, priority which one ends as master; a
+//! user's switchover is a request.
 
 use redis_operator::local::Signal;
 use std::time::Duration;
 use tests::real::{Acknowledged, Operator, Servers, Terms, Writers};
 
 async fn priority(servers: &Servers, place: usize, priority: &str) {
-    // Before the operator comes, so that it knows it from its first look.
+    // Before the operator starts, so that its first round shows it.
     servers.say(place, &["CONFIG", "SET", "replica-priority", priority]).await;
 }
 
@@ -18,7 +18,7 @@ async fn the_better_priority_ends_as_master_and_the_most_advanced_bridges() {
     servers.in_sync(0).await;
     let operator = Operator::start(&servers, Terms::default()).await;
     operator.healthy(&servers.id(0)).await;
-    // The preferred one hears nothing of the last writes.
+    // The preferred replica does not receive the last writes.
     servers.signal(2, Signal::Stop);
     servers.fill_until(0, "late", 100, 50, 1).await;
     servers.end(0).await;
@@ -92,7 +92,7 @@ async fn a_switchover_to_priority_zero_is_refused_and_nothing_changes() {
 }
 
 #[tokio::test]
-async fn a_replica_promoted_by_hand_is_taken_back() {
+async fn a_replica_promoted_by_hand_becomes_a_replica_again() {
     let servers = Servers::group(3, &[]).await;
     servers.fill(0, "k", 500, 50).await;
     servers.in_sync(0).await;

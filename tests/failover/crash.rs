@@ -1,4 +1,4 @@
-//! Operators that die between two effects, and operators that are two.
+//! Operators that die between two effects, and two operators of one group.
 
 use redis_operator::contract::Action;
 use redis_operator::group::{Outcome, Report};
@@ -32,13 +32,13 @@ async fn killed_under_a_dying_operator(dies_at: fn(&Report) -> bool) {
 }
 
 #[tokio::test]
-async fn a_crash_before_the_promotion_is_made_good() {
+async fn a_crash_before_the_promotion_is_repaired() {
     killed_under_a_dying_operator(|report| matches!(report, Report::Sent { action: Action::Promote(_), .. }))
         .await;
 }
 
 #[tokio::test]
-async fn a_crash_between_promotion_and_follow_is_made_good() {
+async fn a_crash_between_promotion_and_follow_is_repaired() {
     killed_under_a_dying_operator(|report| {
         matches!(report, Report::Finished { action: Action::Promote(_), outcome: Outcome::Done { .. }, .. })
     })
@@ -46,13 +46,13 @@ async fn a_crash_between_promotion_and_follow_is_made_good() {
 }
 
 #[tokio::test]
-async fn a_crash_before_the_follow_is_made_good() {
+async fn a_crash_before_the_follow_is_repaired() {
     killed_under_a_dying_operator(|report| matches!(report, Report::Sent { action: Action::Follow(_), .. }))
         .await;
 }
 
 #[tokio::test]
-async fn a_crash_after_the_follow_is_made_good() {
+async fn a_crash_after_the_follow_is_repaired() {
     killed_under_a_dying_operator(|report| {
         matches!(report, Report::Finished { action: Action::Follow(_), .. })
     })
@@ -60,7 +60,7 @@ async fn a_crash_after_the_follow_is_made_good() {
 }
 
 #[tokio::test]
-async fn a_crash_while_an_empty_second_master_is_taken_in_is_made_good() {
+async fn a_crash_while_an_empty_second_master_becomes_a_replica_is_repaired() {
     let mut servers = Servers::group(3, &[]).await;
     servers.fill(0, "k", 1000, 50).await;
     servers.in_sync(0).await;
@@ -80,7 +80,7 @@ async fn a_crash_while_an_empty_second_master_is_taken_in_is_made_good() {
 }
 
 #[tokio::test]
-async fn a_crash_at_any_moment_of_a_handover_is_made_good() {
+async fn a_crash_at_any_moment_of_a_handover_is_repaired() {
     let servers = Servers::group(3, &[]).await;
     let writers = Writers::start(&servers);
     writers.go_on(50).await;
@@ -91,7 +91,7 @@ async fn a_crash_at_any_moment_of_a_handover_is_made_good() {
         operator.healthy(&servers.id(master)).await;
         operator.handle.switch_over(Some(servers.id((master + 1) % 3)));
         operator
-            .told("the handover is on its way", |report| {
+            .until_report("the handover is in flight", |report| {
                 matches!(report, Report::Sent { action: Action::Handover(_), .. })
             })
             .await;
@@ -112,13 +112,13 @@ async fn what_a_handover_leaves_after_its_demotion_gets_a_master_again() {
     let servers = Servers::group(3, &[]).await;
     servers.fill(0, "k", 1000, 50).await;
     servers.in_sync(0).await;
-    // Between demotion and promotion: the former master follows nobody.
+    // Between demotion and promotion: the former master follows an address without a server.
     servers.say(0, &["REPLICAOF", "127.0.0.1", "1"]).await;
     let operator = Operator::start(&servers, Terms::default()).await;
     let master = servers.settled().await;
     operator.healthy(&servers.id(master)).await;
     operator.kill();
-    // A ring, as a handover of another kind leaves it: all links up, nobody is master.
+    // A ring, as another kind of handover leaves it: all links up, no master.
     let other = (master + 1) % 3;
     servers.follow(master, other).await;
     until("a ring", async || servers.masters().await.is_empty().then_some(())).await;
@@ -132,7 +132,7 @@ async fn what_a_handover_leaves_after_its_demotion_gets_a_master_again() {
 }
 
 #[tokio::test]
-async fn two_operators_by_mistake_end_in_one_master_and_harm_nothing() {
+async fn two_operators_by_mistake_end_with_one_master_and_no_loss() {
     let mut servers = Servers::group(3, &[]).await;
     let one = Operator::start(&servers, Terms::default()).await;
     let other = Operator::start(&servers, Terms::default()).await;

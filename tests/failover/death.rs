@@ -1,11 +1,11 @@
-//! A master's process is gone: who takes over, what is kept, and what happens when it comes back.
+//! A master's process ends: the new master, the kept data, and the return of the old master.
 
 use redis_operator::contract::{Action, LinkState};
 use redis_operator::group::Report;
 use std::time::Duration;
 use tests::real::{AS_MASTER, Acknowledged, Operator, Servers, Terms, Writers, until};
 
-/// Whether any server needed a full copy: then somebody had bytes that the new master had not.
+/// Number of full copies: one means that a server had bytes that the new master had not.
 async fn full_copies(servers: &Servers, place: usize) -> u64 {
     servers.info(place, "stats").await.unwrap().number("sync_full")
 }
@@ -41,7 +41,7 @@ async fn a_killed_master_is_replaced_and_what_a_replica_had_is_kept() {
 }
 
 #[tokio::test]
-async fn a_master_that_comes_back_as_an_empty_master_becomes_a_replica_and_wipes_nobody() {
+async fn a_master_that_comes_back_empty_becomes_a_replica_and_deletes_no_data() {
     let mut servers = Servers::group(3, &[]).await;
     servers.fill(0, "k", 1000, 50).await;
     servers.in_sync(0).await;
@@ -61,7 +61,7 @@ async fn a_master_that_comes_back_as_an_empty_master_becomes_a_replica_and_wipes
 }
 
 #[tokio::test]
-async fn a_master_that_restarts_empty_at_once_is_replaced_before_anybody_reloads_from_it() {
+async fn a_master_that_restarts_empty_at_once_is_replaced_before_a_replica_copies_it() {
     for arguments in [&[][..], &AS_MASTER] {
         let mut servers = Servers::group(3, &[]).await;
         servers.fill(0, "k", 5000, 50).await;
@@ -82,7 +82,7 @@ async fn a_master_that_restarts_empty_at_once_is_replaced_before_anybody_reloads
 }
 
 #[tokio::test]
-async fn an_empty_restart_that_nobody_watched_wipes_nobody_when_the_operator_comes() {
+async fn an_empty_restart_without_an_operator_deletes_no_data_when_one_starts() {
     let mut servers = Servers::group(3, &[]).await;
     servers.fill(0, "k", 1000, 50).await;
     servers.in_sync(0).await;
@@ -145,7 +145,9 @@ async fn a_replica_that_never_had_a_copy_is_not_promoted() {
     operator.decided("a first look at both", |decided| decided.decision.master().is_some()).await;
     servers.end(0).await;
     operator
-        .told("its end is seen", |report| matches!(report, Report::Link { state: LinkState::Refused, .. }))
+        .until_report("its end is reported", |report| {
+            matches!(report, Report::Link { state: LinkState::Refused, .. })
+        })
         .await;
     operator.sent_within(Duration::from_millis(1000)).await;
     assert_eq!(servers.masters().await, [] as [usize; 0], "{}", operator.last());
@@ -177,7 +179,7 @@ async fn a_replica_of_another_history_is_not_promoted_for_its_greater_offset() {
     let offset = async |place| servers.info(place, "replication").await.unwrap().number("master_repl_offset");
     assert!(offset(2).await > offset(0).await);
     drop(stranger);
-    // Told to follow, and still waiting for its copy.
+    // It follows, but has not received its copy yet.
     servers.say(0, &["CONFIG", "SET", "repl-diskless-sync-delay", "600"]).await;
     servers.follow(2, 0).await;
     until("it waits for its copy", async || {

@@ -16,7 +16,7 @@ async fn static_replaces_a_killed_master() {
 }
 
 #[tokio::test]
-async fn one_pass_tells_by_its_exit_code_what_it_found() {
+async fn one_pass_exits_with_a_code_for_its_verdict() {
     let servers = Servers::group(3, &[]).await;
     let list = servers.list();
     let once = async |further: &[&str]| {
@@ -43,8 +43,8 @@ async fn switchover_hands_over_and_prints_the_pause() {
     servers.in_sync(2).await;
     let again = Program::run(&["switchover", "--redis", &list, "--to", &to]).await;
     assert!(again.code == Some(0) && again.out.contains("already"), "{again:?}");
-    let nobody = Program::run(&["switchover", "--redis", &list, "--to", "127.0.0.1:1"]).await;
-    assert!(nobody.is_bad_input(&["127.0.0.1:1", "--to"]), "{nobody:?}");
+    let nowhere = Program::run(&["switchover", "--redis", &list, "--to", "127.0.0.1:1"]).await;
+    assert!(nowhere.is_bad_input(&["127.0.0.1:1", "--to"]), "{nowhere:?}");
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn the_documented_acl_user_is_enough_for_a_failover() {
 }
 
 #[tokio::test]
-async fn who_is_no_redis_of_a_group_is_bad_input() {
+async fn a_server_that_is_no_redis_of_a_group_is_bad_input() {
     // An HTTP server.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -101,7 +101,7 @@ async fn who_is_no_redis_of_a_group_is_bad_input() {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
                 let mut question = [0; 4096];
-                // Whoever asks may be gone.
+                // The client may be gone.
                 let _ = stream.read(&mut question).await;
                 let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
             });
@@ -112,14 +112,14 @@ async fn who_is_no_redis_of_a_group_is_bad_input() {
     serve.abort();
     // Redis in cluster mode.
     let mut servers = Servers::planned(2, &["--cluster-enabled", "yes"]);
-    // Its bus would take port + 10000, where somebody's outgoing connection may be.
+    // Its bus would take port + 10000, where an outgoing connection may be.
     let bus = servers.endpoint(1).port.to_string();
     servers.start(0, &[&["--cluster-port", &bus][..], &AS_MASTER].concat()).await;
     let ended = Program::run(&["static", "--once", "--redis", &servers.id(0)]).await;
     assert!(ended.is_bad_input(&[&servers.id(0), "cluster"]), "{ended:?}");
-    // Nobody.
-    let nobody = Servers::planned(2, &[]).list();
-    let ended = Program::run(&["static", "--once", "--redis", &nobody]).await;
+    // No server.
+    let nowhere = Servers::planned(2, &[]).list();
+    let ended = Program::run(&["static", "--once", "--redis", &nowhere]).await;
     assert!(ended.is_bad_input(&["--redis"]), "{ended:?}");
     // The same server twice, under two names.
     let ended = Program::run(&["static", "--once", "--redis", "127.0.0.1:6379,localhost:6379"]).await;
@@ -188,8 +188,7 @@ async fn a_policy_is_swapped_while_it_runs_and_a_broken_file_changes_nothing() {
     };
     let good = redis_operator::policy::EMBEDDED.to_vec();
     put(&good);
-    // Proving takes long in a build without optimisation; what is swapped and what is refused is not the
-    // proof's affair.
+    // The checks take long in a build without optimisation, and do not matter for what is swapped or refused.
     let program =
         Program::look_after(&servers.list(), &["--policy", file.to_str().unwrap(), "--unproven-policy"]);
     program.logged("healthy").await;

@@ -1,4 +1,4 @@
-//! All members start: for the first time, or after all were gone.
+//! All members start: for the first time, or after all had ended.
 
 use redis_operator::contract::Verdict;
 use redis_operator::group::Report;
@@ -12,7 +12,7 @@ async fn all_hold(servers: &Servers, count: usize) {
     }
 }
 
-/// Waits until everybody's AOF is whole: after a full copy a replica writes it anew.
+/// Waits until the AOF of each server is whole: after a full copy a replica rewrites it.
 async fn on_disk(servers: &Servers) {
     for place in 0..servers.count() {
         until("the AOF is whole", async || {
@@ -80,7 +80,7 @@ async fn all_restart(persist: &[&str], arguments: &[&str], keeps_record: bool, m
         servers.start(1, &[]).await;
         servers.start(2, &[]).await;
         let operator = Operator::start(&servers, terms(&servers)).await;
-        operator.told("a first decision", |report| matches!(report, Report::Decided(_))).await;
+        operator.until_report("a first decision", |report| matches!(report, Report::Decided(_))).await;
         servers.start(0, &[]).await;
         operator
     } else {
@@ -116,7 +116,7 @@ async fn a_group_that_restarts_from_aof_under_a_living_operator_keeps_all_its_da
 }
 
 #[tokio::test]
-async fn without_any_record_a_group_that_restarted_from_aof_is_left_to_a_person() {
+async fn without_any_record_a_group_that_restarted_from_aof_is_left_to_the_user() {
     let mut servers = Servers::group(3, AOF).await;
     on_disk(&servers).await;
     servers.fill(0, "k", 1000, 50).await;
@@ -146,7 +146,7 @@ async fn a_group_that_restarts_from_rdb_keeps_all_its_data_with_a_record_and_its
 }
 
 #[tokio::test]
-async fn a_group_that_lost_everything_starts_anew() {
+async fn a_group_that_lost_all_data_gets_a_first_master() {
     let mut servers = Servers::group(3, &[]).await;
     let operator = Operator::start(&servers, recorded(&servers)).await;
     operator.healthy(&servers.id(0)).await;

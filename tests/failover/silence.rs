@@ -1,4 +1,4 @@
-//! A server that hangs, loads, is busy or holds its writes is not dead.
+//! A server that hangs, loads, is busy or pauses its writes is not dead.
 
 use redis_operator::contract::Preference;
 use redis_operator::local::Signal;
@@ -22,7 +22,7 @@ async fn a_hung_master_is_replaced_after_the_limit_and_fenced_when_it_wakes() {
     let took = first.at - stopped;
     // The limit counts from the last question that was answered, which was sent up to an interval before the
     // signal.
-    assert!(took >= Duration::from_millis(450), "a hang is none before its limit: {took:?}");
+    assert!(took >= Duration::from_millis(450), "replaced before the hang limit: {took:?}");
     // The bench measures how soon after; here a busy machine is allowed for.
     assert!(took < Duration::from_millis(1500), "{took:?}");
     // The other follows at once: no cool-down holds it, although its link to the stopped one is still up.
@@ -73,7 +73,7 @@ async fn a_hang_shorter_than_the_limit_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_hung_replica_is_nobody_elses_affair() {
+async fn a_hung_replica_changes_no_other_member() {
     let servers = Servers::group(3, &[]).await;
     let operator = Operator::start(&servers, limit(200)).await;
     operator.healthy(&servers.id(0)).await;
@@ -151,8 +151,8 @@ async fn a_master_that_loads_its_data_is_waited_for() {
     operator.healthy(&servers.id(0)).await;
     servers.say(0, &["SAVE"]).await;
     servers.end(0).await;
-    // Whoever is promoted meanwhile keeps all, so the question is only whether the loading one harms or is
-    // harmed.
+    // A replica that is promoted in the meantime has all data: the test is whether the loading server deletes
+    // or loses some.
     servers.start(0, &["--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024"]).await;
     let master = servers.settled().await;
     for place in 0..3 {

@@ -1,16 +1,15 @@
-//! What a group remembers of its shard, and hands to the policy and to the record: each field of the
-//! observation's shard is filled by the running loop.
+//! The memory of a shard, as the Observation and the record have it: the running loop fills each field.
 
-use super::Stage;
+use super::Harness;
 use redis_operator::contract::{Action, Generation, Position, Refused, Shard};
 use redis_operator::group::{Effect, Event, Outcome, Record};
 
-impl Stage {
+impl Harness {
     fn shard(&self) -> Shard {
         self.group.observation(self.now).shards.remove(0)
     }
 
-    fn look(&mut self) {
+    fn round(&mut self) {
         self.after(25_000).on(Event::Tick);
         for id in ["redis-1", "redis-2", "redis-3"] {
             self.answer(id);
@@ -31,32 +30,33 @@ fn generations(lineage: &[Generation]) -> Vec<(&str, Option<u64>)> {
 
 #[test]
 fn a_position_is_published_with_the_replicas_that_reach_it_within_a_second() {
-    let mut stage = Stage::healthy(true);
-    assert_eq!(stage.shard().position, None);
-    stage.look();
-    let reached =
-        |stage: &Stage| stage.shard().position.map(|position| (position.offset, position.acknowledged_by));
+    let mut harness = Harness::healthy(true);
+    assert_eq!(harness.shard().position, None);
+    harness.round();
+    let reached = |harness: &Harness| {
+        harness.shard().position.map(|position| (position.offset, position.acknowledged_by))
+    };
     let both = || vec!["redis-2".to_owned(), "redis-3".to_owned()];
-    assert_eq!(reached(&stage), Some((1_000, both())), "all have it at once");
-    // redis-3 falls behind, and stays so.
+    assert_eq!(reached(&harness), Some((1_000, both())), "all reach it at once");
+    // redis-3 falls behind and stays behind.
     for id in ["redis-1", "redis-2"] {
-        stage.world.at(id).offset += 500;
+        harness.world.at(id).offset += 500;
     }
-    let begun = stage.now;
-    while reached(&stage) == Some((1_000, both())) {
-        stage.look();
+    let begun = harness.now;
+    while reached(&harness) == Some((1_000, both())) {
+        harness.round();
     }
-    assert_eq!(reached(&stage), Some((1_500, vec!["redis-2".to_owned()])));
+    assert_eq!(reached(&harness), Some((1_500, vec!["redis-2".to_owned()])));
     assert!(
-        (5_900_000..6_100_000).contains(&begun.age_us(stage.now)),
+        (5_900_000..6_100_000).contains(&begun.age_us(harness.now)),
         "after five seconds, and one for replicas"
     );
-    let Position { age_us, .. } = stage.shard().position.expect("just seen");
+    let Position { age_us, .. } = harness.shard().position.expect("just seen");
     assert!((1_000_000..1_100_000).contains(&age_us), "{age_us}");
     // Without writes there is no newer position.
     for _ in 0..300 {
-        stage.look();
-        assert_eq!(stage.records(), []);
+        harness.round();
+        assert_eq!(harness.records(), []);
     }
 }
 
@@ -76,12 +76,12 @@ fn a_promotion_begins_a_generation_and_says_where_the_one_before_ended() {
     server.role = redis_model::Role::Master;
     (server.former, server.replid) = (Some((former.clone(), 1_000)), "b".repeat(40));
     let outcome = Outcome::Done { note: String::new(), pause_us: None };
-    stage.after(300).on(Event::Finished { order: order.number, outcome });
+    harness.after(300).on(Event::Finished { order: order.number, outcome });
     for _ in 0..3 {
-        stage.survivors_answer();
-        stage.after(25_000).on(Event::Tick);
+        harness.survivors_answer();
+        harness.after(25_000).on(Event::Tick);
     }
-    let shard = stage.shard();
+    let shard = harness.shard();
     assert_eq!(generations(&shard.lineage), [("redis-2", None), ("redis-1", Some(1_000))]);
     assert_eq!((&shard.lineage[0].replid, &shard.lineage[1].replid), (&"b".repeat(40), &former));
     assert_eq!(shard.last_failover.map(|failover| failover.target), Some("redis-2".into()));
@@ -102,18 +102,18 @@ fn how_long_no_decision_has_named_a_master_counts_from_the_first_of_them() {
 }
 
 #[test]
-fn a_refused_action_is_a_fact_of_the_next_observations_for_a_minute() {
-    let mut stage = Stage::healthy(true);
-    stage.kill_master();
-    stage.survivors_answer();
-    stage.refuse("redis-1");
-    let order = stage.orders().remove(0);
+fn a_refused_action_is_in_the_observations_of_the_next_minute() {
+    let mut harness = Harness::healthy(true);
+    harness.kill_master();
+    harness.survivors_answer();
+    harness.refuse("redis-1");
+    let order = harness.orders().remove(0);
     let outcome = Outcome::Failed("promote: refused: NOPERM".into());
-    stage.after(300).on(Event::Finished { order: order.number, outcome });
-    let refused = |stage: &Stage| stage.group.observation(stage.now).refused;
-    let Refused { action, text, age_us } = refused(&stage).remove(0);
+    harness.after(300).on(Event::Finished { order: order.number, outcome });
+    let refused = |harness: &Harness| harness.group.observation(harness.now).refused;
+    let Refused { action, text, age_us } = refused(&harness).remove(0);
     assert!(matches!(action, Action::Promote(promote) if promote.id == "redis-2"));
     assert_eq!((text.as_str(), age_us), ("promote: refused: NOPERM", 0));
-    stage.after(60_000_000);
-    assert_eq!(refused(&stage), []);
+    harness.after(60_000_000);
+    assert_eq!(refused(&harness), []);
 }

@@ -235,7 +235,8 @@ async fn a_missing_right_to_kill_clients_never_stops_a_demotion() {
     let (_probed, connection) = least(no_role.endpoint()).await;
     let refused = act::promote(&connection, soon()).await.unwrap_err();
     assert!(
-        matches!(&refused, ActFailure::Refused { reply, .. } if reply.contains("NOPERM") && reply.contains("replicaof")),
+        matches!(&refused, ActFailure::Refused { reply, .. }
+            if reply.contains("NOPERM") && reply.contains("replicaof")),
         "{refused:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! Handover on real servers: nothing lost, and nothing changed when it cannot succeed.
+//! Handover on real servers: no write is lost, and nothing changes if it cannot succeed.
 
 use super::proxy::{Gate, Proxy};
 use super::rig::{Probed, Rig, client, has_write_pause, soon};
@@ -102,7 +102,7 @@ async fn under_load_nothing_is_lost_and_the_pause_is_short() {
     at_old.until("INFO replication", "master_link_status:up").await;
     println!("attached after {:?}", began.elapsed());
     let again = act::handover(&source, &target, &terms(new.endpoint())).await.unwrap();
-    assert_eq!(again.pause_us, 0, "the role has passed");
+    assert_eq!(again.pause_us, 0, "the handover was done before");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
-async fn a_probe_brings_the_standard_replies_and_the_wanted_ones() {
+async fn a_probe_returns_the_standard_replies_and_the_wanted_ones() {
     let rig = Rig::new();
     let server = rig.idle(&[]).await;
     let want = |command: &str| Want {
@@ -26,14 +26,13 @@ async fn a_probe_brings_the_standard_replies_and_the_wanted_ones() {
     let standard = standard_commands(InstanceKind::Redis);
     assert_eq!(asked, [standard, &["CONFIG GET min-replicas-*", "NONSENSE"]].concat());
     assert!(replies.text("INFO server").contains("run_id:"));
-    assert!(replies.text("INFO replication").contains("role:slave"), "it booted as a replica of itself");
-    assert!(
-        matches!(&replies.0[4].1, Ok(redis_operator::contract::Value::Nested(nested)) if nested.resp.starts_with("*4\r\n"))
-    );
+    assert!(replies.text("INFO replication").contains("role:slave"), "it started as a replica of itself");
+    assert!(matches!(&replies.0[4].1, Ok(redis_operator::contract::Value::Nested(nested))
+            if nested.resp.starts_with("*4\r\n")));
     assert_eq!(replies.0[5].1.as_ref().unwrap_err().kind, FailureKind::ErrorReply);
     it.link.set_probe(probe(&[]));
     let (second, replies) = it.answer().await;
-    assert_eq!((first, replies.0.len()), (second, 4), "the connection is kept, the wants are not");
+    assert_eq!((first, replies.0.len()), (second, 4), "the connection is kept, the wanted commands are not");
 }
 
 #[tokio::test]
@@ -56,7 +55,7 @@ async fn the_death_of_a_server_is_seen_at_once_and_then_it_refuses() {
 }
 
 #[tokio::test]
-async fn the_outstanding_probe_of_a_hung_server_is_its_first_sign_of_life() {
+async fn the_answer_to_the_probe_in_flight_is_the_first_sign_of_life_of_a_hung_server() {
     let rig = Rig::new();
     let server = rig.idle(&[]).await;
     let mut it = Probed::new(server.endpoint());
@@ -75,7 +74,7 @@ async fn the_outstanding_probe_of_a_hung_server_is_its_first_sign_of_life() {
         LinkEvent::Answered { link, sent, .. } => {
             let took = resumed.elapsed();
             println!("first sign of life after {took:?}");
-            assert!(link == number && sent <= asked, "it is the old question, on the old connection");
+            assert!(link == number && sent <= asked, "the answer is to the old probe, on the old connection");
             assert!(took < Duration::from_millis(50), "{took:?}; under 1 ms on a quiet machine");
         }
         other => panic!("{other:?}"),
@@ -84,7 +83,7 @@ async fn the_outstanding_probe_of_a_hung_server_is_its_first_sign_of_life() {
 }
 
 #[tokio::test]
-async fn a_hung_server_is_dialled_anew_and_its_accepted_connection_proves_nothing() {
+async fn a_second_connection_to_a_hung_server_is_accepted_and_proves_nothing() {
     let rig = Rig::new();
     let server = rig.idle(&[]).await;
     let short = Duration::from_millis(20);
@@ -102,11 +101,12 @@ async fn a_hung_server_is_dialled_anew_and_its_accepted_connection_proves_nothin
         it.link.probe();
         match tokio::time::timeout(Duration::from_millis(5), it.next()).await {
             Ok(Some(event)) => break event,
-            Ok(None) | Err(_) => assert!(Instant::now() < deadline, "never dialled anew"),
+            Ok(None) | Err(_) => assert!(Instant::now() < deadline, "never dialled again"),
         }
     };
     assert!(
-        matches!(&failure, LinkEvent::Failed { kind: FailureKind::TimedOut, text, .. } if text.contains("no reply within 20 ms")),
+        matches!(&failure, LinkEvent::Failed { kind: FailureKind::TimedOut, text, .. }
+            if text.contains("no reply within 20 ms")),
         "{failure:?}"
     );
     assert!(it.link.connection(number).is_some(), "the old connection stays open");
@@ -121,7 +121,7 @@ async fn a_hung_server_is_dialled_anew_and_its_accepted_connection_proves_nothin
 }
 
 #[tokio::test]
-async fn a_connection_that_died_without_a_sound_gives_way_to_a_new_one() {
+async fn a_connection_that_died_without_a_sign_is_replaced_by_a_new_one() {
     let rig = Rig::new();
     let server = rig.idle(&[]).await;
     // A proxy that stops forwarding what it holds, and forwards what is new: a rebooted firewall.
@@ -140,7 +140,7 @@ async fn a_connection_that_died_without_a_sound_gives_way_to_a_new_one() {
         match tokio::time::timeout(Duration::from_millis(5), it.next()).await {
             Ok(Some(LinkEvent::Answered { link, .. })) => break link,
             Ok(other) => panic!("{other:?}"),
-            Err(_) => assert!(Instant::now() < deadline, "never dialled anew"),
+            Err(_) => assert!(Instant::now() < deadline, "never dialled again"),
         }
     };
     assert!(new > old && it.link.connection(old).is_none() && it.link.connection(new).is_some());
@@ -155,7 +155,7 @@ async fn passwords_and_users_are_checked_with_the_first_probe() {
     Probed::logged_in(at, Some("op"), "pass", None).answer().await;
     for (mut wrong, words) in [
         (Probed::logged_in(at, None, "wrong", None), "check user and password"),
-        (Probed::logged_in(at, Some("nobody"), "pass", None), "check user and password"),
+        (Probed::logged_in(at, Some("unknown"), "pass", None), "check user and password"),
         (Probed::new(at), "give a password"),
     ] {
         let (kind, text) = wrong.failure().await;
@@ -163,7 +163,7 @@ async fn passwords_and_users_are_checked_with_the_first_probe() {
             kind == FailureKind::Unauthorized && text.contains(words) && !text.contains("wrong"),
             "{text}"
         );
-        assert_eq!(wrong.failure().await.0, FailureKind::Unauthorized, "a further probe tries anew");
+        assert_eq!(wrong.failure().await.0, FailureKind::Unauthorized, "a further probe tries again");
     }
     let open = rig.idle(&[]).await;
     let (kind, text) = Probed::logged_in(open.endpoint(), None, "any", None).failure().await;
@@ -171,7 +171,7 @@ async fn passwords_and_users_are_checked_with_the_first_probe() {
 }
 
 #[tokio::test]
-async fn tls_wants_the_right_ca_name_and_client() {
+async fn tls_needs_the_right_authority_name_and_client_certificate() {
     let rig = Rig::new();
     let pem = |name: &str, text: String| {
         let path = rig.path(name);
@@ -219,8 +219,8 @@ async fn tls_wants_the_right_ca_name_and_client() {
     with(Tls::new(&ca_file, client, None).unwrap()).answer().await;
     with(Tls::new(&ca_file, client, Some("redis.test")).unwrap()).answer().await;
     for (tls, words) in [
-        (Tls::new(&other_ca, client, None), "give the CA that signed it"),
-        (Tls::new(&ca_file, client, Some("other.test")), "the server name that it is made out to"),
+        (Tls::new(&other_ca, client, None), "configure the CA that signed it"),
+        (Tls::new(&ca_file, client, Some("other.test")), "the server name that it is issued for"),
         (Tls::new(&ca_file, None, None), "client certificate"),
     ] {
         let (kind, text) = with(tls.unwrap()).failure().await;
@@ -229,7 +229,7 @@ async fn tls_wants_the_right_ca_name_and_client() {
     let (kind, text) = Probed::new(server.endpoint()).failure().await;
     assert!(
         matches!(kind, FailureKind::ProtocolError | FailureKind::Reset) && text.contains("TLS"),
-        "in the clear: {kind:?} {text}"
+        "without TLS: {kind:?} {text}"
     );
     let plain = rig.idle(&[]).await;
     let settings = LinkSettings {
@@ -269,11 +269,11 @@ async fn a_server_of_ipv6_is_dialled_and_a_name_that_does_not_resolve_is_named()
 }
 
 #[tokio::test]
-async fn a_server_that_is_full_says_so() {
+async fn a_server_with_too_many_clients_is_reported_as_such() {
     let rig = Rig::new();
-    // Following nobody, because a server that follows itself is its own client.
-    let nobody = Endpoint { host: "127.0.0.1".into(), port: free_port() };
-    let server = rig.start(rig.settings(Some(&nobody), &["--maxclients", "1"])).await;
+    // It follows an address without a server, because a server that follows itself is its own client.
+    let nowhere = Endpoint { host: "127.0.0.1".into(), port: free_port() };
+    let server = rig.start(rig.settings(Some(&nowhere), &["--maxclients", "1"])).await;
     let deadline = Instant::now() + SOON;
     // The server frees the place of the readiness check a moment after that is gone.
     let mut first = Probed::new(server.endpoint());

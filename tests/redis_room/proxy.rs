@@ -1,4 +1,4 @@
-//! Proxies in front of one server: one that goes silent, one that holds a certain word back.
+//! Proxies in front of one server: one that stops forwarding, one that holds a certain command back.
 
 use super::strangers::stranger;
 use redis_operator::redis::Endpoint;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// Forwards; told to forget, it goes on holding its connections without forwarding another byte.
+/// Forwards. After `forget` it keeps its connections open and forwards no more bytes on them.
 pub struct Proxy {
     pub endpoint: Endpoint,
     is_over: Arc<Mutex<watch::Sender<bool>>>,
@@ -34,7 +34,7 @@ impl Proxy {
         Self { endpoint, is_over }
     }
 
-    /// Connections of before are dead without a sound; later ones work.
+    /// Existing connections are dead without a sign; later ones work.
     pub fn forget(&self) {
         std::mem::take(&mut *self.is_over.lock().unwrap()).send_replace(true);
     }
@@ -88,7 +88,7 @@ impl Gate {
         let mut state = self.state.subscribe();
         tokio::time::timeout(super::rig::SOON, state.wait_for(|state| *state == State::Reached))
             .await
-            .expect("nobody said the word")
+            .expect("the word was never sent")
             .unwrap();
     }
 

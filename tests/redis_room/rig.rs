@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// Longer than anything here takes, even on a busy machine; no test waits for it to pass.
+/// Longer than any step takes, even on a busy machine; no test waits until it is over.
 pub const SOON: Duration = Duration::from_secs(10);
 
 pub fn soon() -> Instant {
@@ -21,8 +21,8 @@ pub fn soon() -> Instant {
 }
 
 pub fn free_port() -> u16 {
-    static TAKEN: AtomicU64 = AtomicU64::new(0);
-    let seed = u64::from(std::process::id()) * 4096 + TAKEN.fetch_add(1, Ordering::Relaxed);
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let seed = u64::from(std::process::id()) * 4096 + NEXT.fetch_add(1, Ordering::Relaxed);
     free_ports(seed, 1).unwrap()[0]
 }
 
@@ -72,7 +72,7 @@ impl Rig {
         (server, probed)
     }
 
-    /// A replica of `master` whose stream flows, and a link to it that has answered.
+    /// A replica of `master` that receives its stream, and a link to it that has answered.
     pub async fn replica(&self, master: &Endpoint) -> (Server, Probed) {
         let server = self.start(self.settings(Some(master), &[])).await;
         let mut probed = Probed::new(server.endpoint());

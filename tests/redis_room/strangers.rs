@@ -1,4 +1,4 @@
-//! What a link makes of those who are no Redis, or a hostile one.
+//! A link to a server that is no Redis, or a hostile one.
 
 use super::rig::Probed;
 use redis_operator::contract::FailureKind;
@@ -50,7 +50,7 @@ async fn garbage_and_broken_resp_are_protocol_errors() {
     {
         let (kind, text) = Probed::new(&saying(words).await).failure().await;
         assert!(
-            kind == FailureKind::ProtocolError && text.contains("not the Redis protocol"),
+            kind == FailureKind::ProtocolError && text.contains("does not speak the Redis protocol"),
             "{words:?}: {kind:?} {text}"
         );
     }
@@ -61,7 +61,7 @@ async fn a_connection_closed_before_any_reply_proves_nothing() {
     let (kind, _) = Probed::new(&saying(b"").await).failure().await;
     assert_eq!(kind, FailureKind::Reset);
     let (kind, _) = Probed::new(&saying(b"$5\r\nhel").await).failure().await;
-    assert_eq!(kind, FailureKind::Reset, "half a reply is none");
+    assert_eq!(kind, FailureKind::Reset, "half a reply is not an answer");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ pub struct Registry {
     _dir: tempfile::TempDir,
 }
 
-/// Who may use a registry that is not for everybody.
+/// The user of a registry with a login.
 pub const USER: &str = "supervisor";
 /// And by what.
 pub const PASSWORD: &str = "sesame";
@@ -33,7 +33,7 @@ impl Registry {
         Path::new(PROGRAM).exists()
     }
 
-    /// One for everybody.
+    /// One without a login.
     pub async fn start() -> Self {
         Self::with("").await
     }

@@ -1,5 +1,5 @@
-//! Carries out one order on the connections that it names, and sends what came of it. Never retries: a
-//! failure leads to a new look, and the policy chooses anew.
+//! Carries out one order on the connections that it lists, and sends the outcome as an event. Must not retry:
+//! after a failure the next round leads to a new decision.
 
 use super::GroupHandle;
 use super::links::Links;
@@ -13,11 +13,11 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What an orchestrator does when a policy wants an instance restarted: ends this very incarnation, and starts the
-/// next one by itself.
+/// Restarts an instance through its orchestrator: ends the given incarnation; the orchestrator starts the
+/// next one.
 pub type Restarter = Arc<dyn Fn(Restart) -> BoxFuture<'static, Outcome> + Send + Sync>;
 
-/// Starts it.
+/// Starts an order. Its outcome is one [`Event::Finished`].
 pub fn carry_out(links: &Links, order: Order, restarter: Option<&Restarter>, handle: GroupHandle) {
     let Order { number, action, links: numbers, place } = order;
     if let Action::Restart(restart) = action {
@@ -56,22 +56,22 @@ async fn run(
     place: Option<Endpoint>,
 ) -> Result<Note, ActFailure> {
     let deadline = Instant::now() + ACTION_DEADLINE;
-    let missing = |step| ActFailure::Precondition { step, why: "it names no other member".into() };
+    let missing = |step| ActFailure::Precondition { step, why: "the action needs a second member".into() };
     match action {
         Action::Promote(_) => promote(connection, deadline).await.map(|promoted| {
-            Note::new(format!("it was {} and is master at offset {}", promoted.was, promoted.offset))
+            Note::new(format!("was {}, now master at offset {}", promoted.was, promoted.offset))
         }),
         Action::Follow(_) => {
             let master = place.ok_or_else(|| missing("follow"))?;
             let followed = follow(connection, &master, deadline).await?;
             let kicked = match followed.kicked {
                 Some(Ok(kicked)) => {
-                    format!("; {} clients were told to look again", kicked.normal + kicked.pubsub)
+                    format!("; {} clients disconnected", kicked.normal + kicked.pubsub)
                 }
-                Some(Err(error)) => format!("; its clients keep their connections: {error}"),
+                Some(Err(error)) => format!("; its clients stay connected: {error}"),
                 None => String::new(),
             };
-            Ok(Note::new(format!("it was {} and follows {master}{kicked}", followed.was)))
+            Ok(Note::new(format!("was {}, now follows {master}{kicked}", followed.was)))
         }
         Action::Handover(terms) => {
             let (target, place) = target.zip(place).ok_or_else(|| missing("handover"))?;
@@ -84,7 +84,7 @@ async fn run(
             .await?;
             Ok(Note {
                 text: format!(
-                    "writes paused for {:.1} ms, nothing lost at offset {}",
+                    "writes paused for {:.1} ms, no bytes lost, handed over at offset {}",
                     report.pause_us as f64 / 1000.0,
                     report.offset
                 ),
@@ -93,25 +93,25 @@ async fn run(
         }
         Action::Fence(terms) => fence(connection, Duration::from_millis(terms.max_ms.into()), deadline)
             .await
-            .map(|was| Note::new(format!("it is {was} and holds its writes"))),
+            .map(|role| Note::new(format!("{role}, writes paused"))),
         Action::Unfence(_) => {
-            unfence(connection, deadline).await.map(|()| Note::new("it takes writes".into()))
+            unfence(connection, deadline).await.map(|()| Note::new("writes resumed".into()))
         }
-        Action::KickClients(_) => kick_clients(connection, deadline).await.map(|kicked| {
-            Note::new(format!("{} clients were told to look again", kicked.normal + kicked.pubsub))
-        }),
+        Action::KickClients(_) => kick_clients(connection, deadline)
+            .await
+            .map(|kicked| Note::new(format!("{} clients disconnected", kicked.normal + kicked.pubsub))),
         Action::Configure(terms) => configure(connection, &terms.directive, &terms.to, deadline)
             .await
-            .map(|()| Note::new(format!("{} is {}", terms.directive, terms.to))),
-        // The guard lets through none of these: no topology is served that has them.
+            .map(|()| Note::new(format!("{} set to {}", terms.directive, terms.to))),
+        // The guard refuses these: no served topology has them.
         Action::Sentinel(_) | Action::Cluster(_) => Err(ActFailure::Precondition {
             step: action.name(),
-            why: "no topology here is served with it".into(),
+            why: "the action belongs to a topology that is not served".into(),
         }),
-        // `carry_out` has sent it to the orchestrator.
+        // `carry_out` sends it to the orchestrator.
         Action::Restart(_) => Err(ActFailure::Precondition {
             step: action.name(),
-            why: "an instance does not restart itself".into(),
+            why: "a restart goes to the orchestrator, not to the instance".into(),
         }),
     }
 }
@@ -142,7 +142,8 @@ fn outcome(result: Result<Note, ActFailure>) -> Outcome {
     }
 }
 
-/// No server that lives takes longer for REPLICAOF; one that does is in doubt from then on.
+/// A live server answers REPLICAOF sooner; after this the action is in doubt. `kubernetes/lease.rs` relies on
+/// it.
 const ACTION_DEADLINE: Duration = Duration::from_millis(1000);
-/// For the orchestrator's API, which may be asked again later.
+/// For a request to the orchestrator's API.
 const RESTART_DEADLINE: Duration = Duration::from_secs(10);

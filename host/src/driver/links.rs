@@ -1,4 +1,5 @@
-//! The links of one group, by member: dials them, and turns what happens on them into the group's events.
+//! The links of one group, by member: connects them, and turns their events into the group's events. Must not
+//! judge a reply.
 
 use crate::contract::{Address, InstanceKind, Topology, Want};
 use crate::group::{Answer, Event, Failed, Member, Moment, Reply};
@@ -9,18 +10,19 @@ use crate::topology;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How all members of a group are reached.
+/// How to connect to the members of a group.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// Who we are to them.
+    /// The logins to try.
     pub logins: Logins,
-    /// None: in the clear.
+    /// None: plain TCP.
     pub tls: Option<Tls>,
-    /// The hang limit: the deadline of a dial, and when a hung connection is dialled beside.
+    /// The hang limit: the deadline of a dial, and the time until a second connection is dialled beside a
+    /// hung one.
     pub hang_limit: Duration,
 }
 
-/// The links.
+/// The links of one group.
 pub struct Links {
     access: Access,
     topology: Topology,
@@ -35,7 +37,7 @@ struct MemberLink {
     link: Link,
 }
 
-/// What instances are asked, one for all of a kind.
+/// The probe of each kind of instance.
 struct Probes {
     redis: Arc<Probe>,
     sentinel: Arc<Probe>,
@@ -56,12 +58,12 @@ impl Probes {
 }
 
 impl Links {
-    /// Without members; each will be asked the standard commands of its kind.
+    /// No members yet. The probes have the standard commands.
     pub fn new(access: Access, topology: Topology, listener: Listener) -> Self {
         Self { access, topology, probes: Probes::new(topology, &[]), listener, links: Vec::new() }
     }
 
-    /// Keeps the links of those that stay where they are, drops the others, makes new ones.
+    /// Keeps the links of members with an unchanged address, drops the others, adds new ones.
     pub fn set_members(&mut self, members: &[Member]) {
         let mut before = std::mem::take(&mut self.links);
         let link = |member: &Member| {
@@ -90,7 +92,8 @@ impl Links {
         MemberLink { kind: member.kind, link }
     }
 
-    /// The read-only commands that policies want beyond the standard ones, each of the instances of its kind.
+    /// Sets the read-only commands that policies want beyond the standard ones, each for instances of its
+    /// kind.
     pub fn set_extra_commands(&mut self, wants: &[Want]) {
         self.probes = Probes::new(self.topology, wants);
         for MemberLink { kind, link } in &self.links {
@@ -98,7 +101,7 @@ impl Links {
         }
     }
 
-    /// They have another password or certificate, or are about to.
+    /// Sets logins and certificates, for members that change them now or soon.
     pub fn log_in_as(&mut self, logins: Logins, tls: Option<Tls>) {
         for MemberLink { link, .. } in &self.links {
             link.log_in_as(logins.clone(), tls.clone());
@@ -106,14 +109,14 @@ impl Links {
         (self.access.logins, self.access.tls) = (logins, tls);
     }
 
-    /// Asks a member.
+    /// Probes a member.
     pub fn probe(&self, id: &str) {
         if let Some(place) = place(&self.links, id) {
             self.links[place].link.probe();
         }
     }
 
-    /// The very connection of that number.
+    /// The connection with that number, if it is still open.
     pub fn connection(&self, id: &str, number: u64) -> Option<Connection> {
         self.links[place(&self.links, id)?].link.connection(number)
     }
@@ -123,7 +126,7 @@ fn place(links: &[MemberLink], id: &str) -> Option<usize> {
     links.binary_search_by(|known| known.link.member().cmp(id)).ok()
 }
 
-/// What happened on a link, in the group's messages.
+/// The group's event for an event of a link.
 pub(super) fn event(event: LinkEvent, moment: impl Fn(Instant) -> Moment) -> Event {
     match event {
         LinkEvent::Answered { member, link, sent, replies } => {
@@ -145,10 +148,10 @@ pub(super) fn event(event: LinkEvent, moment: impl Fn(Instant) -> Moment) -> Eve
     }
 }
 
-/// A member that is known by its address only, with the addresses that its name resolves to.
+/// A member that is known only by its address, with the addresses that its name resolves to as aliases.
 ///
 /// # Errors
-/// When the name does not resolve: one sentence.
+/// One sentence, if the name does not resolve.
 pub async fn member(endpoint: &Endpoint) -> Result<Member, String> {
     let Endpoint { host, port } = endpoint;
     let resolved = tokio::net::lookup_host((host.as_str(), *port))

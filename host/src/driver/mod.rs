@@ -1,9 +1,9 @@
-//! Owns groups and their drivers: turns a group's effects into sockets and files, and their results into its
-//! events. Chooses nothing.
+//! Drives one group on real time: turns its effects into sockets and files, and their results into events.
+//! Must not choose an action. The driver's duties are listed in `group/mod.rs`.
 //!
-//! One task a group. Everything that happens to the group comes through one queue, in order; everything that
-//! it wants done is done beside it, so nothing that hangs can hold it up. Queues of groups are of the
-//! `futures` crate: an empty one of tokio's takes 0.8 KiB, and groups are many.
+//! One task per group. All events arrive through one queue, in order; all effects run beside the loop, so a
+//! hung server cannot delay it. The queues are those of the `futures` crate: an empty one of tokio takes 0.8
+//! KiB, and a host runs thousands of groups.
 
 mod act;
 mod links;
@@ -31,9 +31,10 @@ use std::time::Instant;
 use thread_load::OnThread;
 use tokio::sync::oneshot;
 
-/// Where a group's truth is made known beside its plan.
+/// Stores a group's records, beside its plan.
 pub trait Publish {
-    /// Level-triggered: the newest record is what counts, and the callee sees to it that it gets through.
+    /// Takes the newest record. Level-triggered: only the newest one counts, and the callee retries until it
+    /// is stored.
     fn publish(&mut self, now: Moment, record: Record);
 }
 
@@ -47,7 +48,7 @@ impl<F: FnMut(Moment, Record)> Publish for F {
 pub struct Driver<P> {
     group: Group,
     links: Links,
-    line: Arc<PolicyChain>,
+    policies: Arc<PolicyChain>,
     topology: Topology,
     publish: P,
     reports: Reporting,
@@ -59,68 +60,68 @@ pub struct Driver<P> {
     restarter: Option<Restarter>,
 }
 
-/// What a driver is told.
+/// A message to a driver.
 enum Message {
     Event(Event),
     Access(Logins, Option<Tls>),
-    PolicyChain(Arc<PolicyChain>),
-    Look(oneshot::Sender<Observation>),
+    Policies(Arc<PolicyChain>),
+    Observe(oneshot::Sender<Observation>),
 }
 
-/// Tells a driven group from elsewhere: members, requests, authority, another policy, another password.
+/// Sends messages to a driven group: members, requests, authority, policies, logins.
 #[derive(Clone)]
 pub struct GroupHandle(UnboundedSender<Message>);
 
 impl GroupHandle {
-    /// Sends one. Nothing happens if the group has ended.
+    /// Sends an event. No effect if the group has ended.
     pub fn send(&self, event: Event) {
         drop(self.0.unbounded_send(Message::Event(event)));
     }
 
-    /// How to log in and to encrypt from the next connection on.
+    /// Sets how to log in and to encrypt, from the next connection on.
     pub fn log_in_as(&self, logins: Logins, tls: Option<Tls>) {
         drop(self.0.unbounded_send(Message::Access(logins, tls)));
     }
 
-    /// What would be handed to the policy now, for people.
-    pub fn look(&self, asking: oneshot::Sender<Observation>) {
-        drop(self.0.unbounded_send(Message::Look(asking)));
+    /// Requests the present Observation, for display.
+    pub fn look(&self, reply: oneshot::Sender<Observation>) {
+        drop(self.0.unbounded_send(Message::Observe(reply)));
     }
 
-    /// Who decides from now on: another line, or the same with another policy in front.
-    pub fn set_policies(&self, line: Arc<PolicyChain>) {
-        drop(self.0.unbounded_send(Message::PolicyChain(line)));
+    /// Sets the policies that decide from now on: another chain, or the same one after a swap.
+    pub fn set_policies(&self, policies: Arc<PolicyChain>) {
+        drop(self.0.unbounded_send(Message::Policies(policies)));
     }
 
-    /// Asks for a planned change of master.
+    /// Requests a planned change of master. None: to the best replica.
     pub fn switch_over(&self, target: Option<String>) {
         self.send(Event::Request(Request::Switchover(target)));
     }
 }
 
 impl<P: Publish> Driver<P> {
-    /// A group on its start, and the reports that it will make. `start` is the zero of all its moments.
+    /// A new group, and the receiver of its reports. `start` is the zero of all its moments.
     pub fn new(
         settings: Settings,
         access: Access,
-        line: Arc<PolicyChain>,
+        policies: Arc<PolicyChain>,
         publish: P,
         start: Instant,
     ) -> (Self, Reports) {
         let (messages, queue) = unbounded();
         let handle = GroupHandle(messages);
-        let told = handle.clone();
-        let listener = Arc::new(move |event| told.send(links::event(event, |at| moment(start, at))));
+        let events = handle.clone();
+        let listener = Arc::new(move |event| events.send(links::event(event, |at| moment(start, at))));
         let (reporting, reports) = reports::reports();
         let topology = settings.wanted.topology;
         let mut links = Links::new(access, topology, listener);
-        links.set_extra_commands(&line.wants(topology));
+        links.set_extra_commands(&policies.wants(topology));
         let group = Group::new(settings, moment(start, Instant::now()));
         (
             Self {
                 group,
                 links,
-                line,
+                policies,
                 topology,
                 publish,
                 reports: reporting,
@@ -135,22 +136,22 @@ impl<P: Publish> Driver<P> {
         )
     }
 
-    /// Counts it among those that share a thread: many of them look less often.
+    /// Counts the group among those of a thread: with many groups, each probes less often.
     pub fn among(self, thread_load: &ThreadLoad) -> Self {
         Self { thread_load: Some(OnThread::new(thread_load)), ..self }
     }
 
-    /// Gives its signs of life there, whoever reads its reports, and when.
+    /// Beats this heartbeat on every event, independently of the reader of the reports.
     pub fn with_heartbeat(self, heartbeat: Heartbeat) -> Self {
         Self { heartbeat: Some(heartbeat), ..self }
     }
 
-    /// Restarts instances there, when the policy wants it. Without, each restart is refused.
+    /// Restarts instances with this orchestrator. Without one, each restart is refused.
     pub fn with_restarter(self, restarter: Restarter) -> Self {
         Self { restarter: Some(restarter), ..self }
     }
 
-    /// The way in.
+    /// A handle for messages to the group.
     pub fn handle(&self) -> GroupHandle {
         self.handle.clone()
     }
@@ -158,7 +159,7 @@ impl<P: Publish> Driver<P> {
     /// Runs until dropped.
     #[expect(
         clippy::manual_async_fn,
-        reason = "an async function has room for its argument twice, and groups are many"
+        reason = "an async function stores its argument twice, and a host runs thousands of groups"
     )]
     pub fn run(mut self) -> impl Future<Output = ()> {
         async move {
@@ -168,19 +169,19 @@ impl<P: Publish> Driver<P> {
             loop {
                 let event = tokio::select! {
                     biased;
-                    Some(word) = self.queue.next() => match word {
+                    Some(message) = self.queue.next() => match message {
                         Message::Event(event) => event,
                         Message::Access(logins, tls) => {
                             self.links.log_in_as(logins, tls);
                             continue;
                         }
-                        Message::Look(asking) => {
-                            // Whoever asked may have gone.
-                            drop(asking.send(self.group.observation(moment(self.start, Instant::now()))));
+                        Message::Observe(reply) => {
+                            // The receiver may be gone.
+                            drop(reply.send(self.group.observation(moment(self.start, Instant::now()))));
                             continue;
                         }
-                        Message::PolicyChain(line) => {
-                            self.line = line;
+                        Message::Policies(policies) => {
+                            self.policies = policies;
                             Event::Policy
                         }
                     },
@@ -188,7 +189,7 @@ impl<P: Publish> Driver<P> {
                 };
                 match &event {
                     Event::Members(members) => self.links.set_members(members),
-                    Event::Policy => self.links.set_extra_commands(&self.line.wants(self.topology)),
+                    Event::Policy => self.links.set_extra_commands(&self.policies.wants(self.topology)),
                     Event::Tick
                     | Event::Reply(_)
                     | Event::Closed { .. }
@@ -204,7 +205,7 @@ impl<P: Publish> Driver<P> {
                 if let Some(heartbeat) = &self.heartbeat {
                     heartbeat.beat(now);
                 }
-                for effect in self.group.on(now, event, &self.line) {
+                for effect in self.group.on(now, event, &self.policies) {
                     match effect {
                         Effect::Probe { member } => self.links.probe(&member),
                         Effect::Act(order) => {
@@ -220,7 +221,7 @@ impl<P: Publish> Driver<P> {
                         }
                     }
                 }
-                // Anew: a timer that is put off wakes at its old time all the same.
+                // A new timer, because a reset to a later time still wakes the task at the old one.
                 timer.set(tokio::time::sleep_until(
                     (self.start + std::time::Duration::from_micros(wake.0)).into(),
                 ));
@@ -229,7 +230,7 @@ impl<P: Publish> Driver<P> {
     }
 }
 
-/// A moment of all that share a start.
+/// The moment of `at`, relative to `start`.
 pub fn moment(start: Instant, at: Instant) -> Moment {
     Moment(u64::try_from(at.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX))
 }

@@ -63,15 +63,15 @@ impl Reporting {
 }
 
 impl Reports {
-    /// The next one. None: the group has ended.
+    /// The next report. None: the group has ended.
     pub async fn recv(&mut self) -> Option<(Moment, Report)> {
         self.queue.next().await
     }
 
-    /// The next one, if there is one already.
+    /// The next report, without waiting.
     ///
     /// # Errors
-    /// There is none, yet or for ever.
+    /// The queue is empty, or the group has ended.
     pub fn try_recv(&mut self) -> Result<(Moment, Report), TryRecvError> {
         self.queue.try_recv()
     }
@@ -83,7 +83,7 @@ impl Reports {
     }
 }
 
-/// Some seconds of them, and 40 MB at most.
+/// Reports of some seconds; 40 MB at most.
 const REPORTS_MAX: usize = 4096;
 
 #[cfg(test)]

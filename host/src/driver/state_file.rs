@@ -1,5 +1,6 @@
-//! The state file: what Kubernetes would store. Written beside the plan, on a thread of its own, because a
-//! disk may take its time; and by rename, so that a crash leaves the old or the new.
+//! The state file: the record that Kubernetes would store. Written beside the plan on its own thread, because
+//! a disk may be slow; and by rename, so that after a crash the old or the new content is whole. Must not
+//! delay the loop.
 
 use super::Publish;
 use crate::contract::{Evidence, Generation, Position, Published};
@@ -10,19 +11,19 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A state file, or memory only. Dropping it waits until the newest record is written.
+/// A state file, or none. Dropping it waits until the newest record is written.
 #[derive(Debug)]
 pub struct StateFile(Option<Writer>);
 
 #[derive(Debug)]
 struct Writer {
-    /// None only while it is dropped.
+    /// None only during the drop.
     newest: Option<Sender<Stored>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the file says. Unix milliseconds, because no other clock survives a restart; they only ever become
-/// ages.
+/// The content of the file. Unix milliseconds, because no other clock survives a restart; they are only used
+/// to compute ages.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
@@ -54,24 +55,24 @@ pub enum StateFileError {
     Io {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// It is not one of ours.
+    /// Its content is not a state file.
     #[error("state file {}: {source}; move it away to start without a record", path.display())]
     Form {
         /// The path.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// The error and its position.
         source: serde_json::Error,
     },
 }
 
 impl StateFile {
-    /// Opens the file, and reads what a predecessor made known. `now` is the group's moment zero.
+    /// Opens the file, and reads the record of an earlier operator.
     ///
     /// # Errors
-    /// [`StateFileError`]; a file that does not exist yet is none, but its folder must take one.
+    /// [`StateFileError`]. A file that does not exist is no error, but its folder must be writable.
     pub fn open(path: Option<PathBuf>) -> Result<(Self, Option<Record>), StateFileError> {
         let Some(path) = path else { return Ok((Self(None), None)) };
         let record = match std::fs::read(&path) {
@@ -124,18 +125,18 @@ impl Drop for Writer {
     }
 }
 
-/// Writes what comes, and of several that wait only the newest.
+/// Writes each record; of several that wait, only the newest.
 fn write_all(path: &Path, records: &Receiver<Stored>) {
     while let Ok(record) = records.recv() {
         let record = records.try_iter().last().unwrap_or(record);
         let written = serde_json::to_vec_pretty(&record).map_err(std::io::Error::from).and_then(|json| {
-            // A rename on one file system is atomic. Not synced: a machine that crashes takes its Redis
-            // servers with it.
+            // A rename within one file system is atomic. Not synced: a crash of the machine also ends its
+            // Redis servers.
             std::fs::write(beside(path), json)?;
             std::fs::rename(beside(path), path)
         });
         if let Err(error) = written {
-            tracing::warn!(path = %path.display(), %error, "state file not written");
+            tracing::warn!(path = %path.display(), %error, "state file not written until the next record");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How many groups share a thread. Counts; what follows from it is the group's own affair.
+//! Counts the groups that share a thread. Must not decide what follows from it: `group/pace.rs` does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Debug, Default)]
 pub struct ThreadLoad(Arc<AtomicU64>);
 
-/// One of them, until dropped.
+/// Counts one group of the thread, until dropped.
 pub(super) struct OnThread(ThreadLoad);
 
 impl OnThread {
@@ -16,7 +16,7 @@ impl OnThread {
         Self(thread_load.clone())
     }
 
-    /// All that there are, this one included.
+    /// Number of groups, this one included.
     pub(super) fn groups(&self) -> u64 {
         self.0.0.load(Ordering::Relaxed)
     }

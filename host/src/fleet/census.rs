@@ -1,5 +1,5 @@
-//! How many groups are silent, healthy, in failover or in rollout. Groups enter their state; every group reads the
-//! sums. Many groups that fall silent together say more about the operator's own network than about their masters.
+//! Counts the groups that are silent, healthy, in failover or in rollout. Each group enters its state and
+//! reads the sums. If many groups fall silent together, the operator's own network is the likelier cause.
 
 use crate::group::Moment;
 use std::collections::BTreeMap;
@@ -9,10 +9,10 @@ use tokio::sync::watch::{Receiver, Sender};
 /// The state of one group, as its own controller knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupState {
-    /// Since when its published master has given no reply, and its hang limit in microseconds. None: the master
-    /// replies, or is known to be dead.
+    /// The moment since which its published master has not replied, and its hang limit in microseconds. None:
+    /// the master replies, or is known to be dead.
     pub silent: Option<(Moment, u64)>,
-    /// The last decision found nothing to do.
+    /// The last verdict was healthy.
     pub is_healthy: bool,
     /// A change of master is under way.
     pub is_failing_over: bool,
@@ -25,8 +25,8 @@ pub struct GroupState {
 pub struct Counts {
     /// All groups.
     pub groups: u64,
-    /// Groups whose master fell silent within the last [`RECENT_HANG_LIMITS`] of their hang limits and has not replied
-    /// since.
+    /// Groups with a master that fell silent within the last [`RECENT_HANG_LIMITS`] hang limits and has not
+    /// replied since.
     pub silent: u64,
     /// See [`GroupState`].
     pub healthy: u64,
@@ -54,8 +54,8 @@ impl Counts {
     }
 
     /// The share of silent groups, 0 to 1000: `observation.silent-groups-permille`. 0 while fewer than
-    /// [`SILENT_GROUPS_MIN`] are silent: one hung master of three groups says nothing about the operator. In steps, so
-    /// that a fleet of thousands is not woken for each of them.
+    /// [`SILENT_GROUPS_MIN`] are silent: one hung master of three groups is no evidence about the operator.
+    /// In steps, so that thousands of groups are not woken for each change.
     pub fn silent_permille(&self) -> u16 {
         if self.silent < SILENT_GROUPS_MIN {
             return 0;
@@ -85,7 +85,7 @@ impl Default for Census {
 }
 
 impl Census {
-    /// Enters a group, until the entry is dropped.
+    /// Adds a group, until the entry is dropped.
     pub fn enter(self: &Arc<Self>) -> CensusEntry {
         let mut entries = self.entries();
         let number = entries.next;
@@ -99,7 +99,7 @@ impl Census {
         self.silent_permille.subscribe()
     }
 
-    /// Counts anew: silence grows old without an event.
+    /// Counts again: without an event, silence stops being recent.
     pub fn refresh(&self, now: Moment) -> Counts {
         let counts = Counts::of(self.entries().states.values(), now);
         self.silent_permille.send_if_modified(|permille| {
@@ -110,7 +110,7 @@ impl Census {
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        // No code that holds it panics halfway through a change.
+        // No code that holds the lock panics halfway through a change.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -144,8 +144,8 @@ impl Drop for CensusEntry {
     }
 }
 
-/// As long as doubt can hold a failover (guard and default policy: ten hang limits). Silence that is older is a
-/// fault of its own.
+/// As long as fleet doubt can hold a failover (guard and default policy: ten hang limits). Longer silence is
+/// a fault of the group itself.
 const RECENT_HANG_LIMITS: u64 = 10;
 const SILENT_GROUPS_MIN: u64 = 3;
 const STEP_PERMILLE: u64 = 50;
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_that_outlasts_every_doubt_counts_no_more() {
+    fn silence_of_more_than_ten_hang_limits_counts_no_more() {
         assert_eq!([10_999_999, 11_000_000, 11_000_001].map(|now| permille(3, 4, now)), [750, 750, 0]);
     }
 

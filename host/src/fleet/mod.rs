@@ -1,5 +1,5 @@
-//! What sees all groups at once: the census that each group's self-doubt, and later the rollout gate, rests on. Pure
-//! planners over counts; must not speak with Redis or Kubernetes.
+//! State of all groups together: the census, which each group's self-doubt uses, and later the rollout gate.
+//! Pure functions over counts; must not do I/O.
 
 mod census;
 

@@ -210,7 +210,7 @@ impl Group {
             Event::Closed { member, link } => {
                 if let Some(state) = self.members.get_mut(&member) {
                     state.close(now, link);
-                    // Dialled at once: a refusal starts a round, whose replies are later than the death.
+                    // Dialled at once: a refusal starts a round with replies that are later than the death.
                     effects.push(Effect::Probe { member });
                     self.round.start_soon(now);
                 }

@@ -34,7 +34,7 @@ pub trait Policy: Send + Sync {
     /// SHA-256 of the component file, lower-case hex. Names the policy in every plan, event and metric.
     fn digest(&self) -> &str;
 
-    /// The commands whose replies it wants in groups of that topology, beyond the standard ones.
+    /// The commands that it wants replies to in groups of that topology, beyond the standard ones.
     fn wants(&self, topology: Topology) -> Vec<Want>;
 
     /// Decides, in a fresh instance.

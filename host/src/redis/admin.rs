@@ -1,5 +1,5 @@
-//! A short connection of its own, for what is no part of a failover: a server's directives and its password,
-//! set while it runs.
+//! A separate short connection that sets a server's directives, users and passwords while it runs. Must not
+//! be used for a failover.
 
 use super::connection::{Connection, Question};
 use super::dial::dial;
@@ -10,30 +10,30 @@ use redis::Value;
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
-/// Logged in to one server. Ends when dropped.
+/// A connection that is logged in to one server. Ends when dropped.
 pub struct Session {
     connection: Connection,
     carrier: AbortHandle,
     deadline: Instant,
 }
 
-/// What a server says of a directive that it was to be given.
+/// The result of setting a directive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Set {
-    /// It holds now.
+    /// It has the value now.
     Done,
-    /// It is read at the start only, and what it was started with is another value.
+    /// It is read only at the start, and the server started with another value.
     AtStart,
-    /// The error's own words.
+    /// The error reply.
     Refused(String),
 }
 
 impl Session {
-    /// Connects, and tries the ways to encrypt and the logins in their order. All that follows has to be done
-    /// within `limit`, too.
+    /// Connects, and tries the ways to encrypt and the logins in their order. Later calls must end within
+    /// `limit` too.
     ///
     /// # Errors
-    /// Why there is no session: one sentence that names the server.
+    /// One sentence that names the server and the cause.
     pub async fn open(
         endpoint: &Endpoint,
         logins: &Logins,
@@ -81,18 +81,17 @@ impl Session {
         Err(format!("{endpoint}: {refusal}"))
     }
 
-    /// Takes this password as well as those that it takes already, so that nobody is locked out while others
-    /// still use them.
+    /// Adds a password to the default user; existing passwords stay valid. A server without ACLs (before
+    /// Redis 6) has only one password: nothing happens, without an error.
     ///
     /// # Errors
-    /// The server's words, or those of a connection that ended. A server from before ACLs knows one password
-    /// only: no error.
+    /// The error reply, or why the connection ended.
     pub async fn add_password(&self, password: &str) -> Result<(), String> {
         self.allow_user("default", password, &[]).await.map(drop)
     }
 
-    /// Lets a user in who may do that (rules of an ACL), with this password as well as those that it takes
-    /// already. Empty: with any. False: this server is from before ACLs.
+    /// Enables a user with these ACL rules and adds a password; existing passwords stay valid. Empty: any
+    /// password is valid. False: the server has no ACLs (before Redis 6).
     ///
     /// # Errors
     /// As [`Session::add_password`].
@@ -104,13 +103,12 @@ impl Session {
         }
     }
 
-    /// Logs in to its master with this password from now on, as this user where there is one. Empty: with
-    /// none.
+    /// Sets the user and the password with which the server logs in to its master. Empty password: no login.
     ///
     /// # Errors
     /// As [`Session::add_password`].
     pub async fn set_master_auth(&self, user: Option<&str>, password: &str) -> Result<(), String> {
-        // Nobody is asked for a name without a password: any will do then.
+        // Redis sends a user name only with a password. The user has `nopass` then, so any password is valid.
         let password = user.filter(|_| password.is_empty()).unwrap_or(password);
         match self.ask(&["CONFIG", "SET", "masteruser", user.unwrap_or_default()]).await? {
             Some(error) if user.is_some() => return Err(error),
@@ -119,7 +117,7 @@ impl Session {
         self.ask(&["CONFIG", "SET", "masterauth", password]).await?.map_or(Ok(()), Err)
     }
 
-    /// Lets that user in with this password only. Empty: with any.
+    /// Makes this the only password of that user. Empty: any password is valid.
     ///
     /// # Errors
     /// As [`Session::add_password`].
@@ -127,7 +125,8 @@ impl Session {
         self.ask(&["ACL", "SETUSER", user, "resetpass", &secret(password)]).await?.map_or(Ok(()), Err)
     }
 
-    /// Takes no other password than this from now on. Empty: takes any, and none. Who is logged in stays so.
+    /// Makes this the only password of the default user. Empty: no password is needed. Existing connections
+    /// stay logged in.
     ///
     /// # Errors
     /// As [`Session::add_password`].
@@ -135,10 +134,10 @@ impl Session {
         self.ask(&["CONFIG", "SET", "requirepass", password]).await?.map_or(Ok(()), Err)
     }
 
-    /// Gives it a directive as redis.conf would.
+    /// Sets a directive, as redis.conf would. An error reply is [`Set::Refused`].
     ///
     /// # Errors
-    /// When the connection ended. What the server says is [`Set`].
+    /// Why the connection ended.
     pub async fn set(&self, directive: &str, value: &str) -> Result<Set, String> {
         let Some(error) = self.ask(&["CONFIG", "SET", directive, value]).await? else { return Ok(Set::Done) };
         if !error.contains("immutable") {
@@ -149,12 +148,16 @@ impl Session {
             .ask(&Question::new(&[["CONFIG", "GET", directive]]), self.deadline)
             .await
             .map_err(|why| why.to_string())?;
-        let is_so = matches!(replies.first(), Some(Value::Array(pair)) if matches!(pair.get(1), Some(Value::BulkString(is)) if is == value.as_bytes()));
-        Ok(if is_so { Set::Done } else { Set::AtStart })
+        let present = match replies.first() {
+            Some(Value::Array(pair)) => pair.get(1),
+            Some(_) | None => None,
+        };
+        let is_set = matches!(present, Some(Value::BulkString(present)) if present == value.as_bytes());
+        Ok(if is_set { Set::Done } else { Set::AtStart })
     }
 
-    /// Reads its certificate, key and authorities anew: naming one of the files does it for all, even by the
-    /// name that it had. Who is connected stays so.
+    /// Reloads certificate, key and authorities: setting one of the file names reloads all, even with the
+    /// same name. Existing connections stay open.
     ///
     /// # Errors
     /// As [`Session::add_password`].
@@ -162,7 +165,7 @@ impl Session {
         self.ask(&["CONFIG", "SET", "tls-ca-cert-file", authorities]).await?.map_or(Ok(()), Err)
     }
 
-    /// The error that it answers, if it does.
+    /// The error reply, if it is one.
     async fn ask(&self, words: &[&str]) -> Result<Option<String>, String> {
         let replies = self
             .connection
@@ -179,7 +182,7 @@ impl Drop for Session {
     }
 }
 
-/// How an ACL rule says that a password is taken.
+/// The ACL rule that adds a password.
 fn secret(password: &str) -> String {
     if password.is_empty() { "nopass".to_owned() } else { format!(">{password}") }
 }

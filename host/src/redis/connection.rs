@@ -1,8 +1,8 @@
-//! One established connection: questions and answers. Its identity is the only atomic check of a run id that
-//! Redis offers, because a process that restarts takes its connections with it.
+//! One established connection: pipelines and their replies. Its identity is the only atomic check of a run id
+//! that Redis offers, because the connections of a process end with it.
 //!
-//! A thousand groups have three thousand of them, so one at rest keeps nothing but its socket: what arrives
-//! is read into a buffer on the stack and kept only while an answer is not whole.
+//! A thousand groups have three thousand connections, so an idle one has no buffers: bytes are read into a
+//! buffer on the stack, and kept only until an answer is complete.
 
 use super::meter::{End, Meter, Metered};
 use super::wire::{Scan, replies};
@@ -16,26 +16,25 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-/// A connection to one server process. Clones share it; questions of several clones queue up in order and
-/// never mix.
+/// A connection to one server process. Clones share it; their pipelines are sent one after the other.
 #[derive(Clone)]
 pub struct Connection(Arc<Shared>);
 
-/// Why a question has no answer.
+/// Why a pipeline has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskFailure {
     /// The connection had already ended: nothing was sent.
     #[error("the connection had already ended")]
     Gone,
-    /// It ended after the question was sent, which may or may not have arrived.
-    #[error("the connection ended before the answer came")]
+    /// It ended after the commands were sent; they may or may not have arrived.
+    #[error("the connection ended before the answer arrived")]
     Ended,
-    /// No answer in time. The question is not taken back.
+    /// No answer in time. The commands are not cancelled.
     #[error("no answer in time")]
     Late,
 }
 
-/// Commands that travel together and are answered together.
+/// A pipeline: commands that are sent together, with replies that are returned together.
 #[derive(Debug)]
 pub(super) struct Question {
     packed: Vec<u8>,
@@ -43,7 +42,7 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Each command as its words.
+    /// A pipeline of these commands, each as its words.
     pub(super) fn new<'a>(commands: &[impl AsRef<[&'a str]>]) -> Self {
         let packed = commands
             .iter()
@@ -52,7 +51,7 @@ impl Question {
         Self { packed, replies: commands.len() }
     }
 
-    /// The same after another command.
+    /// The same pipeline after another command.
     pub(super) fn after(&self, first: &[&str]) -> Self {
         let Self { mut packed, replies } = Self::new(&[first]);
         packed.extend_from_slice(&self.packed);
@@ -67,7 +66,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Nobody carries it any more.
+    /// The carrier has ended.
     is_over: bool,
     outgoing: Vec<u8>,
     /// In the order of their answers.
@@ -81,7 +80,7 @@ struct Asked {
 }
 
 impl Connection {
-    /// A connection, and what carries it: it moves only while that is polled, and ends when the socket does.
+    /// A connection, and its carrier: data moves only while the carrier is polled; it ends with the socket.
     pub(super) fn new<S>(stream: Metered<S>, meter: Meter) -> (Self, Carrier<S>) {
         let shared = Arc::new(Shared { meter, state: Mutex::default() });
         let carrier = Carrier {
@@ -95,7 +94,7 @@ impl Connection {
         (Self(shared), carrier)
     }
 
-    /// Whether the socket is still open, as far as this end knows.
+    /// True if the socket is open, as far as this side knows.
     pub fn is_open(&self) -> bool {
         self.0.meter.end().is_none()
     }
@@ -104,7 +103,7 @@ impl Connection {
     /// replies.
     pub(super) async fn ask(&self, question: &Question, deadline: Instant) -> Result<Vec<Value>, AskFailure> {
         let (answered, answer) = oneshot::channel();
-        // Whoever asked may have stopped waiting.
+        // The caller may have stopped waiting.
         self.send(question, move |replies| drop(answered.send(replies)))?;
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(answer) => answer.map_err(|_| AskFailure::Ended),
@@ -112,8 +111,8 @@ impl Connection {
         }
     }
 
-    /// Sends the commands; `take` gets the replies when all have come, and is dropped if the connection ends
-    /// before.
+    /// Sends the commands. `take` is called with the replies when all have arrived, and dropped if the
+    /// connection ends before.
     pub(super) fn send(
         &self,
         question: &Question,
@@ -139,7 +138,7 @@ impl Connection {
         self.0.meter.end()
     }
 
-    /// The first line that the server ever said, for people.
+    /// The first line that the server sent, printable.
     pub(super) fn opening(&self) -> String {
         self.0.meter.opening()
     }
@@ -157,18 +156,18 @@ impl std::fmt::Debug for Connection {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics while holding it: moves only")
+        self.state.lock().expect("no holder panics: it only moves")
     }
 }
 
-/// Carries a connection to its end.
+/// Moves the data of a connection until it ends.
 pub(super) struct Carrier<S> {
     stream: Metered<S>,
     shared: Arc<Shared>,
-    /// Of it, `sent` bytes are gone.
+    /// Bytes to send; the first `sent` of them are sent.
     outgoing: Vec<u8>,
     sent: usize,
-    /// The beginning of an answer, and how far it was looked at.
+    /// The beginning of an answer, and the scan of it so far.
     incoming: Vec<u8>,
     scan: Option<Scan>,
 }
@@ -188,7 +187,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Carrier<S> {
             match Pin::new(&mut this.stream).poll_read(context, &mut buffer) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() && this.take(buffer.filled()) => {}
-                // The meter knows how it ended; what is no RESP, nobody goes on with.
+                // The meter has the cause of the end. After bytes that are no RESP, the connection is
+                // unusable.
                 Poll::Ready(Ok(()) | Err(_)) => return Poll::Ready(()),
             }
         }
@@ -206,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
         }
     }
 
-    /// Sends until all is sent, or the socket is full: then it wakes us.
+    /// Sends until all is sent, or the socket is full; then the socket wakes the task.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Result<(), std::io::Error> {
         while !self.outgoing.is_empty() {
             match Pin::new(&mut self.stream).poll_write(context, &self.outgoing[self.sent..]) {
@@ -218,14 +218,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
                 self.outgoing = std::mem::take(&mut self.shared.state().outgoing);
             }
         }
-        // TLS holds back what it was given; in the clear it does nothing.
+        // TLS buffers; for plain TCP this does nothing.
         match Pin::new(&mut self.stream).poll_flush(context) {
             Poll::Ready(flushed) => flushed,
             Poll::Pending => Ok(()),
         }
     }
 
-    /// Hands out the answers that are whole. False: this is no answer to anything.
+    /// Hands out complete answers. False: the bytes answer no command.
     fn take(&mut self, bytes: &[u8]) -> bool {
         let kept = if self.incoming.is_empty() { None } else { Some(std::mem::take(&mut self.incoming)) };
         let joined = kept.map(|mut kept| {
@@ -238,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
                 return false;
             };
             let mut scan = self.scan.take().unwrap_or_else(|| Scan::new(wanted));
-            let Ok(length) = scan.go_on(rest) else { return false };
+            let Ok(length) = scan.resume(rest) else { return false };
             let Some(length) = length else {
                 self.scan = Some(scan);
                 break;
@@ -251,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
             }
         }
         self.incoming = match joined {
-            // Only its beginning is gone.
+            // Nothing of it was handed out: the buffer is kept as it is.
             Some(joined) if rest.len() == joined.len() => joined,
             Some(_) | None => rest.to_vec(),
         };
@@ -271,5 +271,5 @@ impl<S> Drop for Carrier<S> {
     }
 }
 
-/// A probe's answer is 2 KB, with hundreds of replicas in it 60.
+/// The answer to a probe has 2 KB; 60 KB with hundreds of replicas.
 const READ_BYTES: usize = 16 * 1024;

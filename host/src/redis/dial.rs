@@ -1,4 +1,4 @@
-//! One attempt to connect: resolve, TCP, TLS. Bounded by its caller; never tries again.
+//! One attempt to connect: resolve, TCP, TLS. Must end within its caller's deadline, and must not retry.
 
 use super::connection::Connection;
 use super::endpoint::Endpoint;
@@ -12,21 +12,21 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// Carries a connection: it moves only while this is polled, and ends when the socket does.
+/// The carrier of a connection: data moves only while it is polled; it ends with the socket.
 pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct DialFailure {
-    /// For the observation.
+    /// The kind of failure, for the Observation.
     pub kind: FailureKind,
-    /// For people, with the way out where we know one.
+    /// The failure in words, with the way out if it is known.
     pub text: String,
 }
 
-/// Connects within `deadline`; with TLS in the way whose turn it is. Nothing was asked yet, so nothing is
-/// proven yet: a hung server's kernel accepts too.
+/// Connects within `deadline`, with TLS in the way number `turn`. A connection alone proves nothing: the
+/// kernel of a hung server accepts it too.
 pub(super) async fn dial(
     endpoint: &Endpoint,
     tls: Option<&Tls>,
@@ -41,11 +41,11 @@ pub(super) async fn dial(
     Ok(carried(secure(stream, endpoint, tls, turn, deadline, until).await?, meter))
 }
 
-/// Whether a new connection to a server is shown the newest of our own certificates, as by servers that share
-/// it with us.
+/// True if the server of a new connection presents the operator's newest certificate, which servers of the
+/// group share.
 ///
 /// # Errors
-/// Why there is no such connection: one sentence that names the server.
+/// Why there is no connection: one sentence that names the server.
 pub async fn shows_ours(endpoint: &Endpoint, tls: &Tls, limit: Duration) -> Result<bool, String> {
     let until = tokio::time::Instant::now() + limit;
     let shown = async {
@@ -77,19 +77,19 @@ async fn secure(
     let (connector, name) = tls.for_endpoint(endpoint, turn).ok_or_else(|| DialFailure {
         kind: FailureKind::Unauthorized,
         text: format!(
-            "{endpoint}: no certificate can be made out to this host: give the server name to \
-             expect"
+            "{endpoint}: no certificate can be issued for this host: configure the server name to expect"
         ),
     })?;
     let handshake = tokio::time::timeout_at(until, connector.connect(name, stream)).await;
-    // Redis takes our first words for a command that goes on, and waits for the rest of it.
+    // A plain Redis port reads the ClientHello as the begin of a command, and waits for the rest.
     let secured = handshake
-        .map_err(|_| late(endpoint, "connected, and no TLS handshake (is it a plain port?)", limit))?;
+        .map_err(|_| late(endpoint, "connected, but no TLS handshake (is it a plain port?)", limit))?;
     secured.map_err(|error| handshake_failure(endpoint, &error))
 }
 
-/// The first address that takes the connection, in the resolver's order. A refusal says more than a missing
-/// route, as with a name for both IPv4 and IPv6 on a host that has only one of them.
+/// Connects to the first address that accepts, in the resolver's order. Of several errors a refusal is
+/// reported: it says more than a missing route, which is normal for a name with IPv4 and IPv6 on a host that
+/// has only one.
 async fn connect(endpoint: &Endpoint) -> Result<TcpStream, DialFailure> {
     let unresolved = |why: String| DialFailure {
         kind: FailureKind::Unreachable,
@@ -101,8 +101,8 @@ async fn connect(endpoint: &Endpoint) -> Result<TcpStream, DialFailure> {
     let mut failure = None;
     for address in addresses {
         let error = match TcpStream::connect(address).await {
-            // A dial to a free port of the ephemeral range can meet itself: TCP's simultaneous open. Nobody
-            // listens there.
+            // A connect to a free port of the ephemeral range can reach itself (TCP simultaneous open): no
+            // process listens there.
             Ok(stream) if stream.local_addr().ok() == Some(address) => ErrorKind::ConnectionRefused.into(),
             Ok(stream) => match stream.set_nodelay(true) {
                 Ok(()) => return Ok(stream),
@@ -114,7 +114,7 @@ async fn connect(endpoint: &Endpoint) -> Result<TcpStream, DialFailure> {
             failure = Some(error);
         }
     }
-    let error = failure.ok_or_else(|| unresolved("it has no address".into()))?;
+    let error = failure.ok_or_else(|| unresolved("the name has no address".into()))?;
     Err(DialFailure { kind: kind(error.kind()), text: format!("{endpoint}: {error}") })
 }
 
@@ -122,8 +122,8 @@ fn carried<S>(stream: S, meter: Meter) -> (Connection, Driver)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // RESP2, which every version speaks without a word. AUTH travels with the first probe: one round trip
-    // less, and its error text is ours to show.
+    // RESP2, which every version uses without HELLO. AUTH is sent with the first probe: one round trip less,
+    // and its error reply can be shown.
     let (connection, carrier) = Connection::new(Metered::new(stream, meter.clone()), meter);
     (connection, Box::pin(carrier))
 }
@@ -145,19 +145,19 @@ fn handshake_failure(endpoint: &Endpoint, error: &std::io::Error) -> DialFailure
     let (kind, text) = match cause {
         Some(rustls::Error::InvalidMessage(_)) => (
             FailureKind::ProtocolError,
-            "it does not answer in TLS: use its tls-port, or leave TLS out".into(),
+            "the server does not answer in TLS: use its tls-port, or switch TLS off".into(),
         ),
         Some(rustls::Error::InvalidCertificate(why)) => (
             FailureKind::Unauthorized,
             format!(
-                "its certificate is not trusted: {why}; give the CA that signed it, or the \
-                 server name that it is made out to"
+                "the server's certificate is not trusted: {why}; configure the CA that signed it, or the \
+                 server name that it is issued for"
             ),
         ),
         Some(other) => (FailureKind::Unauthorized, format!("TLS: {other}")),
         None => match kind(error.kind()) {
             FailureKind::Reset => {
-                (FailureKind::Reset, format!("connection ended within the TLS handshake: {error}"))
+                (FailureKind::Reset, format!("the connection ended during the TLS handshake: {error}"))
             }
             other => (other, format!("TLS: {error}")),
         },

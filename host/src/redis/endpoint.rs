@@ -1,4 +1,4 @@
-//! Where a server is, and who we are to it. Parses and resolves; never connects.
+//! The address of a server, and the logins for it. Parses and resolves; must not connect.
 
 use crate::contract::Address;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -13,11 +13,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The addresses behind it, sorted: other names under which its peers may know it. An IP address is its
-    /// own answer.
+    /// The addresses that it resolves to, sorted: its peers may know it by each of them. An IP address
+    /// resolves to itself.
     ///
     /// # Errors
-    /// The resolver's own, for a name that it does not know.
+    /// The resolver's error for an unknown name.
     pub async fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
         let mut addresses: Vec<_> = tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect();
         addresses.sort_unstable();
@@ -48,7 +48,7 @@ impl From<&Endpoint> for Address {
     }
 }
 
-/// Why a text is no endpoint. Each names the text and the way out.
+/// Why a text is no endpoint. Each error names the text and the way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// `redis://…`
@@ -64,7 +64,7 @@ pub enum EndpointError {
     #[error("{0:?} has no host: write HOST:PORT, for instance 127.0.0.1{0}")]
     NoHost(String),
     /// `host:0`, `host:http`
-    #[error("the port of {0:?} is no number from 1 to 65535")]
+    #[error("the port of {0:?} is not a number from 1 to 65535")]
     BadPort(String),
     /// `::1:6379`
     #[error("{0:?} is ambiguous: write an IPv6 address in brackets, as in [::1]:6379")]
@@ -73,7 +73,7 @@ pub enum EndpointError {
     #[error("{0:?} has no IPv6 address between its brackets: write it as [::1]:6379")]
     BadBrackets(String),
     /// `a b:6379`
-    #[error("the host of {0:?} contains a character that no host name has")]
+    #[error("the host of {0:?} contains a character that a host name cannot have")]
     BadHost(String),
 }
 
@@ -119,7 +119,7 @@ impl std::str::FromStr for Endpoint {
     }
 }
 
-/// Who we are to the servers. Never shown: `Debug` hides the password, and there is no `Display`.
+/// User and password for the servers. Never shown: `Debug` hides the password, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     username: Option<String>,
@@ -127,10 +127,10 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// The password as read from a file or a variable: one line end behind it is no part of it.
+    /// From the content of a file or a variable: one line end after the password is removed.
     ///
     /// # Errors
-    /// When nothing is left, which is a forgotten mount far more often than a password.
+    /// If the password is empty, which is a forgotten mount far more often than a password.
     pub fn new(username: Option<String>, password: &str) -> Result<Self, CredentialsError> {
         let password =
             password.strip_suffix('\n').map_or(password, |line| line.strip_suffix('\r').unwrap_or(line));
@@ -147,13 +147,13 @@ impl Credentials {
     }
 }
 
-/// Who we may be to a server, in the order in which it is tried. More than one while a password is being
+/// The logins for a server, in the order in which they are tried. More than one while a password is being
 /// changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logins(Vec<Option<Credentials>>);
 
 impl Logins {
-    /// Any of these; None is no login at all. Without any: no login.
+    /// Any of these; None is no login. An empty list: no login.
     pub fn any(mut logins: Vec<Option<Credentials>>) -> Self {
         if logins.is_empty() {
             logins.push(None);
@@ -161,12 +161,12 @@ impl Logins {
         Self(logins)
     }
 
-    /// The one whose turn it is, after so many were refused.
+    /// The login to try after this number of refusals.
     pub(super) fn turn(&self, refused: usize) -> Option<&Credentials> {
         self.0[refused % self.0.len()].as_ref()
     }
 
-    /// How many there are.
+    /// Number of logins.
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }

@@ -1,34 +1,34 @@
-//! What came over one connection: how much since the last question, its first words, and how it ended.
+//! The bytes of one connection: their number since the last pipeline, the first line, and the cause of the
+//! end.
 //!
-//! The redis crate grows its buffer for as long as a reply lasts and says of every end only "closed". So the
-//! stream is wrapped: a reply without an end ends the connection, and whoever asks later can be told what
-//! really happened.
+//! A reply without an end would fill the memory, and a closed connection shows no cause. So the stream is
+//! wrapped: too long an answer ends the connection, and the cause of the end is kept.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// All replies to one pipeline together; a real probe brings about 6 KB, of a master with 500 replicas 60 KB.
+/// For all replies to one pipeline. A real probe has about 6 KB, with 500 replicas 60 KB.
 pub(super) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Enough of the first line to recognise who is speaking.
+/// Enough of the first line to recognise the protocol.
 const OPENING_BYTES_MAX: usize = 160;
 
-/// How a connection ended, as the socket saw it.
+/// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// The peer closed it.
     Eof,
     /// The socket's error.
     Error(String),
-    /// TLS' own: an alert, or what is no TLS.
+    /// An error of TLS: an alert, or bytes that are no TLS.
     Tls(String),
-    /// More than [`ANSWER_BYTES_MAX`] came without an end.
+    /// More than [`ANSWER_BYTES_MAX`] arrived without an end.
     TooLong,
 }
 
-/// Shared by the stream and those who ask about it.
+/// Shared by the stream and its connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Meter(Arc<Mutex<Reading>>);
 
@@ -41,33 +41,33 @@ struct Reading {
 }
 
 impl Meter {
-    /// A question goes out: the limit counts anew.
+    /// A pipeline is sent: the limit counts anew.
     pub(super) fn note_question(&self) {
         self.reading().bytes_since_question = 0;
     }
 
-    /// How the socket ended. None: it did not, or not by itself.
+    /// How the socket ended. None: it is open, or this side closed it.
     pub(super) fn end(&self) -> Option<End> {
         self.reading().end.clone()
     }
 
-    /// The first line that came, cut short and made printable. Empty: nothing came.
+    /// The first line, cut and printable. Empty: nothing was received.
     pub(super) fn opening(&self) -> String {
         let reading = self.reading();
         let line = reading.opening.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
         String::from_utf8_lossy(line).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
     }
 
-    /// The very first byte. None: nothing came.
+    /// The first byte. None: nothing was received.
     pub(super) fn first_byte(&self) -> Option<u8> {
         self.reading().opening.first().copied()
     }
 
     fn reading(&self) -> MutexGuard<'_, Reading> {
-        self.0.lock().expect("nobody panics while holding it: all it guards is arithmetic and copies")
+        self.0.lock().expect("no holder panics: it only counts and copies")
     }
 
-    /// Counts what was read. Returns whether it is still within the limit.
+    /// Counts received bytes. True: still within the limit.
     fn note_read(&self, bytes: &[u8]) -> bool {
         let mut reading = self.reading();
         if !reading.opening.ends_with(b"\n") {

@@ -1,23 +1,23 @@
-//! What a probe asks, and how replies become values of the contract. Cuts and classifies; never interprets.
+//! From RESP replies to values of the contract. Cuts and classifies; must not interpret.
 
 use crate::contract::{FailureKind, Integer, Nested, Nil, Text, Value};
 use std::fmt::Write;
 
-/// The host's limit for one reply: longer ones are cut there and marked. INFO replication of 500 replicas is
-/// 45 KB.
+/// The host's limit for one reply: longer ones are cut and marked. INFO replication with 500 replicas has 45
+/// KB.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// A command without a good reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct CommandFailure {
-    /// What went wrong.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// The error's own words.
+    /// The error reply.
     pub text: String,
 }
 
-/// A reply as the contract has it, or the error reply in its class.
+/// A reply as a value of the contract, or an error reply with its kind.
 pub(super) fn reply(value: redis::Value) -> Result<Value, CommandFailure> {
     if let Some(text) = error_text(&value) {
         return Err(CommandFailure { kind: error_kind(&text), text });
@@ -34,7 +34,7 @@ pub(super) fn reply(value: redis::Value) -> Result<Value, CommandFailure> {
         }
         scalar => {
             let mut text = match scalar {
-                // INFO, in the bytes that it came in.
+                // INFO, without a copy.
                 redis::Value::BulkString(bytes) => String::from_utf8(bytes)
                     .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into()),
                 other => words(&other),
@@ -45,7 +45,7 @@ pub(super) fn reply(value: redis::Value) -> Result<Value, CommandFailure> {
     })
 }
 
-/// An error reply's own words. None: it is none.
+/// The text of an error reply. None: not an error.
 pub(super) fn error_text(value: &redis::Value) -> Option<String> {
     let redis::Value::ServerError(error) = value else { return None };
     let mut text = format!("{} {}", error.code(), error.details().unwrap_or_default()).trim_end().to_owned();
@@ -53,12 +53,12 @@ pub(super) fn error_text(value: &redis::Value) -> Option<String> {
     Some(text)
 }
 
-/// The class of an error reply, by its first word.
+/// The kind of an error reply, by its first word.
 pub(super) fn error_kind(text: &str) -> FailureKind {
     match text.split(' ').next() {
         Some("LOADING") => FailureKind::Loading,
         Some("BUSY") => FailureKind::Busy,
-        // DENIED is protected mode, which ends with a password.
+        // DENIED is protected mode, which a password switches off.
         Some("NOAUTH" | "WRONGPASS" | "DENIED") => FailureKind::Unauthorized,
         _ => FailureKind::ErrorReply,
     }
@@ -69,7 +69,7 @@ fn is_nested(value: &redis::Value) -> bool {
     matches!(value, Array(_) | Map(_) | Set(_) | Push { .. } | Attribute { .. })
 }
 
-/// What is neither nested nor a number: its text.
+/// The text of a value that is neither nested nor a number.
 fn words(value: &redis::Value) -> String {
     match value {
         redis::Value::BulkString(bytes) | redis::Value::BigNumber(bytes) => {
@@ -78,13 +78,13 @@ fn words(value: &redis::Value) -> String {
         redis::Value::SimpleString(text) | redis::Value::VerbatimString { text, .. } => text.clone(),
         redis::Value::Okay => "OK".into(),
         redis::Value::Double(number) => number.to_string(),
-        // The crate's enum may grow; whatever it is, people can read its name.
+        // The crate's enum may grow; the name of the variant is readable.
         other => format!("{other:?}"),
     }
 }
 
-/// RESP2 text. Lengths are those of the text as written, after the replacement of what is no UTF-8, so that
-/// it parses. Stops soon after the limit: the rest would be cut anyway. The parser bounds the depth (100).
+/// Writes RESP2 text. Lengths count the written text, after the replacement of invalid UTF-8, so that it
+/// parses. Stops soon after the limit, since the rest would be cut. The parser bounds the depth.
 fn write_resp(value: &redis::Value, out: &mut String) {
     if out.len() > TEXT_BYTES_MAX {
         return;
@@ -117,11 +117,11 @@ fn write_resp(value: &redis::Value, out: &mut String) {
 }
 
 fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
-    // Strings take everything.
+    // Writing to a String cannot fail.
     let _ = out.write_fmt(text);
 }
 
-/// Cuts at the limit, between characters. Returns whether it did.
+/// Cuts at the limit, between characters. True: it was too long.
 fn cut(text: &mut String) -> bool {
     let is_too_long = text.len() > TEXT_BYTES_MAX;
     if is_too_long {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_come_back_as_the_resp_that_they_were() {
+    fn arrays_are_returned_as_the_resp_that_was_received() {
         let resp = "*3\r\n$5\r\nslave\r\n*2\r\n:1\r\n$-1\r\n-ERR no\r\n";
         assert_eq!(
             parsed(resp.as_bytes()),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn long_replies_are_cut_between_characters_and_say_so() {
+    fn long_replies_are_cut_between_characters_and_marked() {
         let long = "é".repeat(TEXT_BYTES_MAX);
         let Ok(Value::Text(text)) = reply(redis::Value::BulkString(format!("a{long}").into_bytes())) else {
             panic!("no text")
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_told_apart_by_their_first_word() {
+    fn errors_are_classified_by_their_first_word() {
         for (resp, kind) in [
             ("-LOADING Redis is loading the dataset in memory\r\n", FailureKind::Loading),
             ("-BUSY Redis is busy running a script.\r\n", FailureKind::Busy),

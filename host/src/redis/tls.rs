@@ -1,5 +1,5 @@
-//! How an encrypted connection is made: whom we trust, who we are; and how it was made before, for servers
-//! that do not know the new way yet. Reads its files once; never dials.
+//! TLS configurations: trusted authorities and the operator's own certificate; the newest first, then earlier
+//! ones, for servers that have not loaded the new certificates yet. Reads its files once; must not dial.
 
 use super::endpoint::Endpoint;
 use rustls::pki_types::pem::PemObject;
@@ -16,7 +16,7 @@ pub struct Tls {
     server_name: Option<ServerName<'static>>,
 }
 
-/// Whom we trust, and who we are.
+/// Trusted authorities, and the operator's own certificate.
 #[derive(Clone)]
 struct Way {
     connector: TlsConnector,
@@ -24,9 +24,9 @@ struct Way {
 }
 
 impl Tls {
-    /// Trusts the certificates of `ca` and nobody else. `client` is our own certificate chain and key, for
-    /// servers with `tls-auth-clients yes`. The server's certificate must be made out to `server_name`,
-    /// else to the host that is dialled.
+    /// Trusts only the certificates of `ca`. `client` is the operator's certificate chain and key, for
+    /// servers with `tls-auth-clients yes`. The server's certificate must be issued for `server_name`, or
+    /// without it for the dialled host.
     ///
     /// # Errors
     /// [`TlsError`] names the file and what is wrong with it.
@@ -49,10 +49,10 @@ impl Tls {
         Ok(Self { ways: vec![way], server_name })
     }
 
-    /// The same from PEM text that is not in files: authorities, our own chain, our own key.
+    /// The same from PEM text: authorities, the operator's chain, its key.
     ///
     /// # Errors
-    /// One sentence that names the part, as a Secret of Kubernetes does, and what is wrong with it.
+    /// One sentence with the key of the Secret (`ca.crt`, `tls.crt`, `tls.key`) and the cause.
     pub fn from_pem(ca: &[u8], chain: &[u8], key: &[u8], server_name: &str) -> Result<Self, String> {
         let certificates = |what: &str, pem: &[u8]| {
             let found = CertificateDer::pem_slice_iter(pem)
@@ -66,11 +66,11 @@ impl Tls {
             format!("{}: {error}", if part == Part::Own { "tls.crt" } else { "ca.crt" })
         })?;
         let server_name = named(server_name)
-            .ok_or_else(|| format!("{server_name:?} is no name that a certificate can have"))?;
+            .ok_or_else(|| format!("{server_name:?} is not a name that a certificate can have"))?;
         Ok(Self { ways: vec![way], server_name: Some(server_name) })
     }
 
-    /// The same, and the ways of `earlier` after its own.
+    /// This configuration, then those of `earlier`.
     #[must_use]
     pub fn or(mut self, earlier: &Self) -> Self {
         self.ways.extend(earlier.ways.iter().cloned());
@@ -78,13 +78,13 @@ impl Tls {
         self
     }
 
-    /// How many ways there are to try.
+    /// Number of configurations to try.
     pub(super) fn ways(&self) -> usize {
         self.ways.len()
     }
 
-    /// What a handshake needs, of the way whose turn it is. None when the host is no name that a certificate
-    /// could have.
+    /// Connector and server name of configuration number `turn`. None: the host is not a name that a
+    /// certificate can have.
     pub(super) fn for_endpoint(
         &self,
         endpoint: &Endpoint,
@@ -94,14 +94,14 @@ impl Tls {
         self.server_name.clone().or_else(|| named(&endpoint.host)).map(|name| (&way.connector, name))
     }
 
-    /// Whether a server that shows this certificate has the newest of our own, as servers have that share it
-    /// with us.
+    /// True if a server with this certificate has the operator's newest one, which the servers of a group
+    /// share.
     pub(super) fn is_ours(&self, shown: Option<&CertificateDer<'_>>) -> bool {
         shown.is_some() && self.ways.first().and_then(|way| way.own.as_ref()) == shown
     }
 }
 
-/// A server that did not follow so many changes is not coming along.
+/// A server that has missed this number of changes will not load an earlier one either.
 const WAYS_MAX: usize = 3;
 
 impl std::fmt::Debug for Tls {
@@ -110,7 +110,7 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-/// Why there is no TLS to be had from these files.
+/// Why these files give no TLS configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// Missing, or not PEM.
@@ -118,26 +118,26 @@ pub enum TlsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the reader said.
+        /// The reader's error.
         source: rustls::pki_types::pem::Error,
     },
     /// PEM without a certificate in it.
     #[error("{}: contains no certificate", .0.display())]
     Empty(PathBuf),
-    /// A certificate or key that does not serve.
+    /// A certificate or key that rustls refuses.
     #[error("{}: {source}", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What rustls said.
+        /// The error of rustls.
         source: rustls::Error,
     },
     /// The override is no host name and no address.
-    #[error("{0:?} is no name that a certificate can have")]
+    #[error("{0:?} is not a name that a certificate can have")]
     BadName(String),
 }
 
-/// What of it does not serve.
+/// The part that rustls refuses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Authorities,

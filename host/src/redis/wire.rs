@@ -1,19 +1,19 @@
-//! Replies of RESP2 out of bytes. Knows where an answer ends and what it says; reads nothing.
+//! Parses RESP2 replies. Finds the end of an answer and its values; must not do I/O.
 //!
-//! The end is found first, in steps that go on where the last one stopped: an answer that comes in a thousand
-//! pieces is looked at once.
+//! The end is found first, in steps that resume where the last one stopped: each byte of an answer in a
+//! thousand pieces is scanned once.
 
 use redis::Value;
 
-/// How far the answer to one question was looked at.
+/// The scan of one answer so far.
 #[derive(Clone, Debug)]
 pub(super) struct Scan {
-    /// Replies and parts of replies that are still to come.
+    /// Number of replies and array elements that are still missing.
     open: usize,
     /// Where the next one begins.
     at: usize,
     /// No line ends between `at` and here.
-    looked: usize,
+    scanned: usize,
 }
 
 /// The bytes are no RESP2.
@@ -21,19 +21,18 @@ pub(super) struct Scan {
 pub(super) struct NoReply;
 
 impl Scan {
-    /// Of an answer with so many replies.
+    /// The scan of an answer with this number of replies.
     pub(super) fn new(replies: usize) -> Self {
-        Self { open: replies, at: 0, looked: 0 }
+        Self { open: replies, at: 0, scanned: 0 }
     }
 
-    /// The length of the answer, of which `bytes` are the beginning and maybe more. None: it is not all there
-    /// yet.
-    pub(super) fn go_on(&mut self, bytes: &[u8]) -> Result<Option<usize>, NoReply> {
+    /// The length of the answer; `bytes` starts with it and may be longer. None: incomplete.
+    pub(super) fn resume(&mut self, bytes: &[u8]) -> Result<Option<usize>, NoReply> {
         while self.open > 0 {
-            let from = self.looked.max(self.at);
+            let from = self.scanned.max(self.at);
             let Some(end) = bytes[from..].iter().position(|byte| *byte == b'\n').map(|place| from + place)
             else {
-                self.looked = bytes.len();
+                self.scanned = bytes.len();
                 return Ok(None);
             };
             let (mark, line) = head(&bytes[self.at..=end])?;
@@ -54,7 +53,7 @@ impl Scan {
     }
 }
 
-/// All replies of a whole answer.
+/// All replies of a complete answer.
 pub(super) fn replies(mut bytes: &[u8]) -> Result<Vec<Value>, NoReply> {
     let mut replies = Vec::new();
     while !bytes.is_empty() {
@@ -97,7 +96,7 @@ fn error(line: &[u8]) -> Result<Value, NoReply> {
     }
 }
 
-/// The first byte of a line, and what stands between it and the line's end.
+/// The first byte of a line, and the rest without its line end.
 fn head(line: &[u8]) -> Result<(u8, &[u8]), NoReply> {
     let line = line.strip_suffix(b"\r\n").ok_or(NoReply)?;
     line.split_first().map(|(mark, line)| (*mark, line)).ok_or(NoReply)
@@ -117,10 +116,10 @@ fn number(line: &[u8]) -> Result<i64, NoReply> {
     std::str::from_utf8(line).ok().and_then(|text| text.parse().ok()).ok_or(NoReply)
 }
 
-/// Redis nests no deeper in what we ask for; the stack ends somewhere.
+/// Deeper than any reply to the host's commands; bounds the stack.
 const DEPTH_MAX: usize = 32;
 
-/// Far beyond what an answer may have; it keeps sums small.
+/// Far beyond the limit of an answer; keeps sums from overflowing.
 const LENGTH_MAX: usize = 1 << 31;
 
 #[cfg(test)]
@@ -153,18 +152,18 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_an_answer_is_found_however_it_comes() {
+    fn the_end_of_an_answer_is_found_in_any_pieces() {
         let more = [ANSWER, b"+next"].concat();
-        assert_eq!(Scan::new(6).go_on(&more), Ok(Some(ANSWER.len())));
+        assert_eq!(Scan::new(6).resume(&more), Ok(Some(ANSWER.len())));
         let mut scan = Scan::new(6);
         for cut in 0..ANSWER.len() {
-            assert_eq!(scan.go_on(&ANSWER[..cut]), Ok(None), "{cut}");
+            assert_eq!(scan.resume(&ANSWER[..cut]), Ok(None), "{cut}");
         }
-        assert_eq!(scan.go_on(&more), Ok(Some(ANSWER.len())));
+        assert_eq!(scan.resume(&more), Ok(Some(ANSWER.len())));
     }
 
     #[test]
-    fn what_is_no_reply_is_refused() {
+    fn bytes_that_are_no_reply_are_refused() {
         for bytes in [
             "HTTP/1.1 400 Bad Request\r\n",
             "\r\n",
@@ -174,7 +173,7 @@ mod tests {
             "*9999999999\r\n",
             "%1\r\n",
         ] {
-            let scanned = Scan::new(1).go_on(bytes.as_bytes());
+            let scanned = Scan::new(1).resume(bytes.as_bytes());
             assert!(scanned == Err(NoReply) || replies(bytes.as_bytes()) == Err(NoReply), "{bytes}");
         }
         assert_eq!(replies("*1\r\n".repeat(100).as_bytes()), Err(NoReply));

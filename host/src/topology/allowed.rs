@@ -1,20 +1,20 @@
-//! What the host sends for a policy: read-only commands whose replies it may want, and directives that it may set.
-//! The one list of each, used by the check of descriptions, the guard and the executor. Observations are logged and
-//! pasted into issues, so no wanted command may return a secret, a key, a value or a client's command (never ACL,
-//! SLOWLOG, MONITOR, `CONFIG GET *`).
+//! What a policy may make the host send: read-only commands and directives to set. The one list of each, used
+//! by the check of descriptions, the guard and the executor. Observations are logged and pasted into issues,
+//! so no listed command may return a secret, a key, a value or a client's command (never ACL, SLOWLOG,
+//! MONITOR, `CONFIG GET *`).
 
 use crate::contract::{InstanceKind, Topology, Want};
 
-/// A directive that `configure` may set. Nothing secret, nothing that touches data or disk.
+/// A directive that `configure` may set. No secrets, no directive that touches data or disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Directive {
-    /// `min-replicas-max-lag`, of the self-fence.
+    /// `min-replicas-max-lag`: part of the self-fence.
     MinReplicasMaxLag,
-    /// `min-replicas-to-write`, of the self-fence.
+    /// `min-replicas-to-write`: part of the self-fence.
     MinReplicasToWrite,
     /// `repl-ping-replica-period`: the heartbeat of a master's links.
     ReplPingReplicaPeriod,
-    /// `replica-priority`: the order of succession.
+    /// `replica-priority`: preference in an election.
     ReplicaPriority,
 }
 
@@ -27,14 +27,14 @@ impl Directive {
         Self::ReplicaPriority,
     ];
 
-    /// The directive of that name, as `CONFIG SET` has it since Redis 5.
+    /// The directive with that name of `CONFIG SET`, since Redis 5.
     ///
     /// # Errors
-    /// One sentence that names it and those that may be set.
+    /// One sentence with the name and the list of directives that may be set.
     pub fn parse(name: &str) -> Result<Self, String> {
         let names = || Self::ALL.map(Self::name).join(", ");
         let found = Self::ALL.into_iter().find(|directive| directive.name() == name);
-        found.ok_or_else(|| format!("directive {name:?} may not be set; those that may are {}", names()))
+        found.ok_or_else(|| format!("directive {name:?} may not be set; allowed are {}", names()))
     }
 
     /// Its name.
@@ -47,22 +47,22 @@ impl Directive {
         }
     }
 
-    /// Checks the value: each takes a plain number of 32 bits.
+    /// Checks the value: each directive needs a plain 32-bit number.
     ///
     /// # Errors
-    /// One sentence that names the directive and the value.
+    /// One sentence with the directive and the value.
     pub fn check(self, value: &str) -> Result<(), String> {
         let is_number = value.parse::<u32>().is_ok_and(|number| number.to_string() == value);
         if is_number {
             Ok(())
         } else {
-            Err(format!("directive {} takes a number, not {value:?}", self.name()))
+            Err(format!("directive {} needs a number, not {value:?}", self.name()))
         }
     }
 }
 
-/// Whether the host will run it. Words count as written: commands in capitals, sections and directives in
-/// small letters, so that one command has one name in every observation.
+/// True if the host will send it. Case counts: commands in upper case, sections and directives in lower case,
+/// so that one command has one name in every Observation.
 pub fn is_allowed(want: &Want) -> bool {
     let words: Vec<&str> = want.arguments.iter().map(String::as_str).collect();
     match (want.kind, words.as_slice()) {
@@ -80,8 +80,8 @@ pub fn is_allowed(want: &Want) -> bool {
     }
 }
 
-/// All that are small and about the server itself. Not `commandstats`, `modules` or `everything`: long, and
-/// of no use here.
+/// The short sections about the server itself. Not `commandstats`, `modules` or `everything`: long and not
+/// needed.
 const INFO_SECTIONS: [&str; 10] = [
     "clients",
     "cluster",
@@ -95,7 +95,8 @@ const INFO_SECTIONS: [&str; 10] = [
     "stats",
 ];
 
-/// What a failover may hang on. The two patterns match nothing else in Redis 5 to 8 and Valkey.
+/// Directives that matter for a failover. The two patterns match no other directive in Redis 5 to 8 and
+/// Valkey.
 const READABLE: [&str; 20] = [
     "appendonly",
     "cluster-node-timeout",
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directive_of_the_list_takes_a_number_and_no_other_is_set() {
+    fn a_listed_directive_needs_a_number_and_no_other_is_set() {
         for directive in Directive::ALL {
             assert_eq!(Directive::parse(directive.name()), Ok(directive));
             assert_eq!(directive.check("10"), Ok(()));
@@ -147,13 +148,13 @@ mod tests {
 
     #[test]
     fn harmless_commands_are_allowed_where_they_have_a_meaning() {
-        use InstanceKind::{Redis, Sentinel as Watcher};
+        use InstanceKind::{Redis, Sentinel};
         for (topology, kind, command) in [
             (Topology::Replication, Redis, "ROLE"),
             (Topology::Replication, Redis, "INFO stats"),
             (Topology::Replication, Redis, "CONFIG GET min-replicas-*"),
             (Topology::Cluster, Redis, "CLUSTER NODES"),
-            (Topology::Sentinel, Watcher, "SENTINEL MASTERS"),
+            (Topology::Sentinel, Sentinel, "SENTINEL MASTERS"),
         ] {
             assert!(is_allowed(&want(topology, kind, command)), "{command}");
         }

@@ -1,5 +1,5 @@
-//! The few facts about topologies that the host itself needs: the replies that it always asks for, what a decision
-//! may turn on in a reply, and what may be sent at all. A topology is a file here. Must not choose or judge.
+//! The facts about topologies that the host needs: the standard commands, the fingerprint of a reply, and the
+//! allowed commands and directives. One file per topology. Must not choose or judge.
 
 pub mod allowed;
 mod replication;
@@ -7,8 +7,8 @@ mod replication;
 use crate::contract::{InstanceKind, Topology, Value, Want};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The commands of every probe of an instance, as words: the standard ones first, then those that policies want
-/// of its kind.
+/// The commands of every probe of an instance, as words: the standard ones, then those that policies want for
+/// its kind.
 pub fn commands(topology: Topology, kind: InstanceKind, wants: &[Want]) -> Vec<Vec<String>> {
     let words = |command: &&str| command.split(' ').map(str::to_owned).collect();
     let mut commands: Vec<Vec<String>> = standard_commands(kind).iter().map(words).collect();
@@ -20,7 +20,7 @@ pub fn commands(topology: Topology, kind: InstanceKind, wants: &[Want]) -> Vec<V
     commands
 }
 
-/// What every probe asks, in the words of the observation: what guard and host themselves rest on.
+/// The commands of every probe, as the Observation writes them. Guard and host need their replies.
 pub fn standard_commands(kind: InstanceKind) -> &'static [&'static str] {
     match kind {
         InstanceKind::Redis => &replication::COMMANDS,
@@ -28,17 +28,17 @@ pub fn standard_commands(kind: InstanceKind) -> &'static [&'static str] {
     }
 }
 
-/// What a reply shows beside its text.
+/// Facts about a reply that the host needs besides its text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// Everything in it that a decision may turn on but for offsets, lags and ages, which move all the time in a
-    /// healthy group: one number. A reply that the host does not know counts whole.
+    /// A hash of everything that a decision may turn on, except offsets, lags and ages: those change all the
+    /// time in a healthy group. The whole text of a reply that the host does not know.
     pub fingerprint: u64,
-    /// The place in the replication stream, if the reply shows one.
+    /// The replication offset, if the reply shows one.
     pub offset: Option<u64>,
 }
 
-/// Reads a reply once, when it comes.
+/// Parses a reply.
 pub fn shown(command: &str, value: &Value) -> Shown {
     let mut hasher = DefaultHasher::new();
     let offset = match value {

@@ -1,4 +1,5 @@
-//! What the host knows of Redis instances in a replication group: the standard replies, and what counts in them.
+//! Redis instances in a replication group: the standard commands, and the fingerprint of their replies. Must
+//! not judge.
 
 use failover_core::facts::{
     INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER, PersistenceFacts, ReplicationFacts,
@@ -6,10 +7,11 @@ use failover_core::facts::{
 };
 use std::hash::Hash;
 
-/// In the order in which they are sent: what a failover hangs on comes first.
+/// In the order in which they are sent: the one that a failover needs most comes first.
 pub(super) const COMMANDS: [&str; 4] = [INFO_REPLICATION, INFO_SERVER, INFO_PERSISTENCE, INFO_KEYSPACE];
 
-/// Hashes what a decision may turn on, and returns the place in the stream. None: not one of [`COMMANDS`].
+/// Hashes what a decision may turn on, and returns the replication offset. Outer None: not one of
+/// [`COMMANDS`].
 pub(super) fn read(command: &str, text: &str, hasher: &mut impl std::hash::Hasher) -> Option<Option<u64>> {
     match command {
         INFO_REPLICATION => {

@@ -31,7 +31,7 @@ pub fn run() {
             .push((busy(groups.child.id()) - before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0);
         sizes_kib.push((row_mib(groups.child.id(), "VmRSS") - base_mib) * 1024.0 / f64::from(GROUPS));
     }
-    assert_eq!(members.told("told"), Told::default(), "nothing was done to anybody");
+    assert_eq!(members.told("told"), Told::default(), "no member was changed");
     for _ in 0..ROUNDS {
         members.say(&format!("kill {PERCENT}"));
         let told = members.until("a promotion in each", |told| told.promoted_us.len() == told.killed);

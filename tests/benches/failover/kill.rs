@@ -74,7 +74,7 @@ async fn once(controller: Controller, outcome: &mut Outcome) {
         }
         Controller::Sentinel => Box::new(Sentinels::start(&servers).await),
     };
-    // Half of the clients' writes ask whether a replica has them: those must survive, whoever takes over.
+    // Half of the clients' writes ask whether a replica has them: those must survive any failover.
     let (writers, asking) = (Writers::start(&servers), Writers::waiting(&servers));
     tokio::time::sleep(WARM_UP).await;
     let killed = servers.kill(0);

@@ -1,4 +1,4 @@
-//! Who is measured beside the operator: an ideal controller, and three real Redis Sentinels.
+//! The controllers that are measured beside the operator: an ideal one, and three real Redis Sentinels.
 
 use redis_operator::local::free_ports;
 use std::io::{Read, Write};
@@ -65,12 +65,12 @@ fn take_over(mut master: TcpStream, address: &str, mut replicas: Vec<Talk>) {
     while TcpStream::connect(address).is_ok() {}
     let offsets: Vec<u64> = loop {
         replicas.iter_mut().for_each(|replica| replica.say("INFO replication"));
-        let told: Vec<String> = replicas.iter_mut().map(Talk::bulk).collect();
-        if told.iter().all(|text| text.contains("master_link_status:down")) {
+        let replies: Vec<String> = replicas.iter_mut().map(Talk::bulk).collect();
+        if replies.iter().all(|text| text.contains("master_link_status:down")) {
             let offset = |text: &String| {
                 text.lines().find_map(|line| line.strip_prefix("slave_repl_offset:")?.parse().ok())
             };
-            break told.iter().map(|text| offset(text).unwrap()).collect();
+            break replies.iter().map(|text| offset(text).unwrap()).collect();
         }
     };
     let best = (0..replicas.len()).max_by_key(|place| offsets[*place]).unwrap();
@@ -111,7 +111,7 @@ impl Sentinels {
         let sentinels = Self(started.collect());
         for port in ports {
             let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
-            until("the Sentinels know everybody", async || {
+            until("the Sentinels know all servers", async || {
                 let mut client = client.get_multiplexed_async_connection().await.ok()?;
                 let rows: Vec<String> =
                     redis::cmd("SENTINEL").arg("MASTER").arg("m").query_async(&mut client).await.ok()?;
@@ -121,14 +121,14 @@ impl Sentinels {
                 let replicas_known = row("num-slaves")? == replicas
                     && row("num-other-sentinels")? == "2"
                     && row("flags")? == "master";
-                let told: Vec<Vec<String>> =
+                let replies: Vec<Vec<String>> =
                     redis::cmd("SENTINEL").arg("REPLICAS").arg("m").query_async(&mut client).await.ok()?;
                 let has_offset = |rows: &Vec<String>| {
                     rows.iter()
                         .position(|word| word == "slave-repl-offset")
                         .is_some_and(|at| rows[at + 1] != "0")
                 };
-                (replicas_known && told.iter().all(has_offset)).then_some(())
+                (replicas_known && replies.iter().all(has_offset)).then_some(())
             })
             .await;
         }

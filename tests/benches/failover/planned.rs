@@ -1,4 +1,5 @@
-//! A planned change of master under load: how long nobody takes writes. Ours beside Redis' own FAILOVER.
+//! A planned change of master under load: how long no server accepts writes. The operator's handover beside
+//! Redis' own FAILOVER.
 
 use crate::Plan;
 use crate::sample::{Sample, verdict};

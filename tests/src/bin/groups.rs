@@ -1,5 +1,5 @@
 //! What `run` makes of each Redis resource but for its objects, for so many groups of simulated members:
-//! driver, links, line, reporter, on the threads that `run` has. Told on its input when to start; says how
+//! driver, links, policies, reporter, on the threads that `run` has. A line of input starts it; prints how
 //! many groups are healthy. For measuring from outside.
 
 use anyhow::{Context, Result, bail};
@@ -118,7 +118,7 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
             let (now, report) = tokio::select! {
                 biased;
                 Some(_) = records.next() => continue,
-                Some(told) = reports.recv() => told,
+                Some(report) = reports.recv() => report,
                 else => return,
             };
             // What became of a change is for the charge's events.

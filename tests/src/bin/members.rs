@@ -1,4 +1,4 @@
-//! Simulated Redis servers for load: groups of three in one process, told on its input what to do. Not Redis:
+//! Simulated Redis servers for load: groups of three in one process, with commands on its input. Not Redis:
 //! no data, no replication stream; see `tests::members`.
 
 use anyhow::{Context, Result, bail};

@@ -121,7 +121,7 @@ async fn follow_pods(shared: Arc<Shared>, nodes: Vec<Arc<Node>>) {
             Ok(Event::Delete(pod)) => {
                 pod.uid().and_then(|uid| lines.remove(&uid)).into_iter().for_each(leave)
             }
-            // The API is away: the watch is taken up again by itself.
+            // The API is away: the watch reconnects by itself.
             Err(_) => {}
         }
     }
@@ -142,7 +142,8 @@ async fn follow_claims(shared: Arc<Shared>) {
             continue;
         }
         let name = format!("folder-{uid}");
-        let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": {
+        let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+            "spec": {
             "capacity": spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()),
             "accessModes": spec.access_modes,
             "storageClassName": spec.storage_class_name.as_deref().unwrap_or_default(),

@@ -63,7 +63,7 @@ impl Config {
         Self { maps: follow!(ConfigMap), secrets: follow!(Secret), changes, _watching: watching }
     }
 
-    /// Tells of every change from now on.
+    /// Notifies of every change from now on.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         let mut changes = self.changes.clone();
         changes.mark_unchanged();

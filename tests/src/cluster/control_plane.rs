@@ -115,7 +115,7 @@ impl ControlPlane {
         Ok(process.kill().await?)
     }
 
-    /// Starts the controllers. They have no Leases, since nobody is beside them.
+    /// Starts the controllers. They have no Leases, since they run once.
     pub(super) async fn start_controllers(&self) -> Result<()> {
         let kubeconfig = format!("--kubeconfig={}", self.dir.join(ADMIN).display());
         let mut alone = vec![
@@ -167,7 +167,7 @@ pub(super) fn write_kubeconfig(path: &Path, kubeconfig: &Kubeconfig) -> Result<(
     Ok(std::fs::write(path, serde_json::to_vec_pretty(kubeconfig)?)?)
 }
 
-/// Someone who speaks with the API.
+/// A client of the API.
 pub(super) async fn client_of(kubeconfig: Kubeconfig) -> Result<Client> {
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     // Else kube tries again by itself what was refused with 429, for minutes: an eviction that a budget

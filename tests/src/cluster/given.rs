@@ -1,4 +1,4 @@
-//! A cluster that somebody gives us: what must hold there before anything is tested in it.
+//! A cluster of the user's: what must hold in it before a test runs there.
 
 use super::control_plane::client_of;
 use super::kubectl::Kubectl;

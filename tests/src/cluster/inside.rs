@@ -54,7 +54,7 @@ pub fn listener() -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// A process of the outside whose network is ours, as the outside counts. None: its number is not known.
+/// The pid, outside, of a process in this network. None: unknown.
 pub fn outside_pid() -> Option<u32> {
     std::env::var(MARK).ok()?.parse().ok().filter(|pid| *pid > 0)
 }
@@ -87,7 +87,7 @@ const PASSED_ON: &[&str] = &[
     "RUSTUP_HOME",
 ];
 
-/// Whose powers are used, in this order of preference: our own, those of a user namespace, those of root.
+/// The powers to use, in this order: those of this process, of a user namespace, of root.
 const WAYS: &[&[&str]] = &[&["env"], &["unshare", "--map-root-user"], &["sudo", "-n"]];
 
 const UNSHARE: &[&str] = &[
@@ -103,7 +103,7 @@ const UNSHARE: &[&str] = &[
 ];
 
 /// The first process inside: a shell that waits for us, and for every orphan, as an init does. An orphan that
-/// nobody waits for would hold up the end of its container for ever.
+/// is never waited for would hold up the end of its container for ever.
 const FIRST: &[&str] = &["sh", "-c", "\"$@\"; exit $?", "sh"];
 
 fn is_open(way: &[&str]) -> bool {

@@ -1,4 +1,4 @@
-//! kubectl, as somebody who may do anything in the cluster.
+//! kubectl, with all rights in the cluster.
 
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// Where it is, and for whom it asks.
+/// Its path, and its kubeconfig.
 #[derive(Clone, Debug)]
 pub(super) struct Kubectl {
     pub(super) program: PathBuf,

@@ -61,7 +61,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        // The first that is meant is taken.
+        // The first that matches.
         let images = Image::redis_8()
             .into_iter()
             .chain([Image::redis(), Image::redis_exporter(), Image::busybox()])
@@ -75,7 +75,7 @@ impl Default for Settings {
 pub struct Cluster {
     client: Client,
     kubectl: Kubectl,
-    /// None: it is somebody else's, and there are no faults.
+    /// None: a cluster that was given, which has no faults.
     own: Option<Own>,
 }
 
@@ -112,12 +112,12 @@ impl Cluster {
         })
     }
 
-    /// Someone who may do anything.
+    /// A client with all rights.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// What kubectl prints, as someone who may do anything.
+    /// The output of kubectl, with all rights.
     ///
     /// # Errors
     /// With what kubectl complains of.
@@ -166,7 +166,7 @@ impl Cluster {
         self.kubectl.kubeconfig.clone()
     }
 
-    /// A kubeconfig of an admin, for who reaches the API at another address.
+    /// An admin's kubeconfig for another address of the API.
     pub fn kubeconfig_at(&self, at: SocketAddr) -> PathBuf {
         let path = self.own().dir.join("kubeconfig");
         write_kubeconfig(&path, &self.own().plane.pki.admin(&format!("https://{at}")).unwrap()).unwrap();
@@ -205,7 +205,7 @@ impl Cluster {
         pod::token_of(&accounts, account, None, None).await.unwrap()
     }
 
-    /// The Pod of that name as the API has it. None: there is none.
+    /// The Pod of that name in the API. None: it does not exist.
     pub async fn pod(&self, namespace: &str, name: &str) -> Option<Pod> {
         Api::namespaced(self.client(), namespace).get_opt(name).await.unwrap()
     }
@@ -259,7 +259,7 @@ impl Cluster {
         self.own().plane.start_controllers().await.unwrap();
     }
 
-    /// Cuts a node off: its Pods run on unreached, and it is not heard of any more.
+    /// Cuts a node off: its Pods keep running unreached, and its Lease is not renewed.
     pub fn lose_node(&self, name: &str) {
         self.set_found(name, false);
     }

@@ -31,7 +31,7 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// With everybody, both ways.
+    /// With all addresses, both ways.
     pub const fn all() -> Self {
         Self { peer: None, is_inbound: true, is_outbound: true, loss_percent: 100 }
     }
@@ -75,7 +75,7 @@ impl Cut {
     }
 }
 
-/// The bridge, and which Pod addresses are taken.
+/// The bridge, and the Pod addresses in use.
 pub(super) struct Bridge(Mutex<(u8, BTreeSet<u8>)>);
 
 impl Bridge {
@@ -91,15 +91,14 @@ impl Bridge {
         Ok(Arc::new(Self(Mutex::new((PODS_FROM, BTreeSet::new())))))
     }
 
-    /// A namespace and an address for a Pod. An address that was given back is taken again as late as can be.
+    /// A namespace and an address for a Pod. A freed address is used again as late as possible.
     pub(super) fn attach(self: &Arc<Self>) -> Result<PodNetwork> {
         let number = {
-            let mut taken = self.0.lock().expect("nobody panics holding it");
-            let after =
-                (taken.0..=PODS_TO).chain(PODS_FROM..taken.0).find(|number| !taken.1.contains(number));
-            let number = after.context("all addresses are taken")?;
-            taken.0 = if number == PODS_TO { PODS_FROM } else { number + 1 };
-            taken.1.insert(number);
+            let mut used = self.0.lock().expect("no holder panics");
+            let after = (used.0..=PODS_TO).chain(PODS_FROM..used.0).find(|number| !used.1.contains(number));
+            let number = after.context("all addresses are in use")?;
+            used.0 = if number == PODS_TO { PODS_FROM } else { number + 1 };
+            used.1.insert(number);
             number
         };
         let network = PodNetwork { number, bridge: Arc::clone(self) };
@@ -167,7 +166,7 @@ impl Drop for PodNetwork {
         // made.
         let _ = run("ip", &["link", "del", &format!("v{}", self.number)]);
         let _ = run("ip", &["netns", "del", &self.name()]);
-        self.bridge.0.lock().expect("nobody panics holding it").1.remove(&self.number);
+        self.bridge.0.lock().expect("no holder panics").1.remove(&self.number);
     }
 }
 

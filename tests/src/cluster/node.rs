@@ -33,7 +33,7 @@ impl Node {
         }
     }
 
-    /// From now on it speaks with nobody, or does again.
+    /// Cuts the node off from the API server, or connects it again.
     pub(super) fn set_found(&self, found: bool) {
         self.found.send_replace(found);
     }
@@ -55,14 +55,16 @@ impl Node {
         self.tell_status(client).await
     }
 
-    /// Tells that it is alive, for ever, while it is not lost. What is not heard is told again at the next
-    /// beat.
+    /// Renews Lease and status for ever, except while the node is lost. A failed renewal is retried with the
+    /// next one.
     pub(super) async fn beat(&self, client: &Client) {
         let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
         loop {
             self.is_found().await;
-            let spec = json!({"holderIdentity": self.name, "leaseDurationSeconds": 40, "renewTime": format!("{:.6}", Timestamp::now())});
-            let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self.name}, "spec": spec});
+            let spec = json!({"holderIdentity": self.name, "leaseDurationSeconds": 40,
+                "renewTime": format!("{:.6}", Timestamp::now())});
+            let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": self.name}, "spec": spec});
             let _ = leases.patch(&self.name, &applied(), &Patch::Apply(&lease)).await;
             let _ = self.tell_status(client).await;
             tokio::time::sleep(BEAT).await;
@@ -71,10 +73,14 @@ impl Node {
 
     async fn tell_status(&self, client: &Client) -> Result<()> {
         let now = Time(Timestamp::now());
-        let condition = |type_: &str, status: &str, reason: &str| json!({"type": type_, "status": status, "reason": reason, "lastHeartbeatTime": now});
+        let condition = |type_: &str, status: &str, reason: &str| {
+            json!({"type": type_, "status": status,
+            "reason": reason, "lastHeartbeatTime": now})
+        };
         let room = json!({"cpu": "64", "memory": "256Gi", "pods": "250", "ephemeral-storage": "256Gi"});
         let status = json!({"status": {
-            "addresses": [{"type": "InternalIP", "address": self.address}, {"type": "Hostname", "address": self.name}],
+            "addresses": [{"type": "InternalIP", "address": self.address}, {"type": "Hostname",
+                "address": self.name}],
             "capacity": room,
             "allocatable": room,
             "conditions": [
@@ -84,8 +90,10 @@ impl Node {
                 condition("PIDPressure", "False", "KubeletHasSufficientPID"),
             ],
             "nodeInfo": {
-                "architecture": "", "bootID": "", "containerRuntimeVersion": "process://1", "kernelVersion": "", "kubeProxyVersion": "",
-                "kubeletVersion": "v1.36.3", "machineID": "", "operatingSystem": "linux", "osImage": "processes of one machine", "systemUUID": "",
+                "architecture": "", "bootID": "", "containerRuntimeVersion": "process://1",
+                    "kernelVersion": "", "kubeProxyVersion": "",
+                "kubeletVersion": "v1.36.3", "machineID": "", "operatingSystem": "linux",
+                    "osImage": "processes of one machine", "systemUUID": "",
             },
         }});
         Api::<core::Node>::all(client.clone())

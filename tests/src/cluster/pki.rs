@@ -1,4 +1,4 @@
-//! The cluster's certificates and keys, made anew for each, and the kubeconfigs that use them. Knows no
+//! The cluster's certificates and keys, new for each cluster, and the kubeconfigs that use them. Knows no
 //! process.
 
 use anyhow::Result;
@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Everything that proves who is who.
+/// All certificates and keys.
 pub(super) struct Pki {
     dir: PathBuf,
     authority_pem: String,
@@ -62,10 +62,14 @@ impl Pki {
 
     /// May do anything, at this address of the API.
     pub(super) fn admin(&self, server: &str) -> Result<Kubeconfig> {
-        self.kubeconfig(server, &json!({"client-certificate-data": base64(&self.admin_cert_pem), "client-key-data": base64(&self.admin_key_pem)}))
+        self.kubeconfig(
+            server,
+            &json!({"client-certificate-data": base64(&self.admin_cert_pem),
+            "client-key-data": base64(&self.admin_key_pem)}),
+        )
     }
 
-    /// Whoever has this token.
+    /// The user of this token.
     pub(super) fn bearer(&self, server: &str, token: &str) -> Result<Kubeconfig> {
         self.kubeconfig(server, &json!({ "token": token }))
     }
@@ -74,7 +78,8 @@ impl Pki {
         Ok(serde_json::from_value(json!({
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "tests", "cluster": {"server": server, "certificate-authority-data": base64(&self.authority_pem)}}],
+            "clusters": [{"name": "tests", "cluster": {"server": server,
+                "certificate-authority-data": base64(&self.authority_pem)}}],
             "users": [{"name": "user", "user": user}],
             "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "user"}}],
             "current-context": "tests",

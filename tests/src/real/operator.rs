@@ -49,7 +49,7 @@ impl Default for Terms {
 pub struct Operator {
     /// The way in.
     pub handle: GroupHandle,
-    /// Who decides.
+    /// The policy that decides.
     pub line: Arc<PolicyChain>,
     reports: Arc<Mutex<Vec<(Instant, Report)>>>,
     stop: Option<oneshot::Sender<()>>,
@@ -87,7 +87,7 @@ impl Operator {
             Settings { records: record.into_iter().collect(), ..settings(servers.count(), &terms) };
         let line = Arc::new(PolicyChain::new(policy()));
         let start = Instant::now();
-        let (driver, mut told) = Driver::new(settings, access, Arc::clone(&line), record_file, start);
+        let (driver, mut incoming) = Driver::new(settings, access, Arc::clone(&line), record_file, start);
         let handle = driver.handle();
         let mut members = Vec::new();
         for place in 0..servers.count() {
@@ -106,7 +106,7 @@ impl Operator {
                 tokio::select! {
                     biased;
                     _ = &mut stopped => return,
-                    Some((at, report)) = told.recv() => {
+                    Some((at, report)) = incoming.recv() => {
                         let is_last = dies_at.is_some_and(|dies| dies(&report));
                         kept.lock().unwrap().push((moment(start, at), report));
                         if is_last {
@@ -133,7 +133,7 @@ impl Operator {
             let _ = stop.send(());
         }
         if let Some(thread) = self.thread.take() {
-            // A panic in it is told by its last report.
+            // The last report shows a panic in it.
             let _ = thread.join();
         }
     }
@@ -143,13 +143,13 @@ impl Operator {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Everything that it told so far.
+    /// All reports so far.
     pub fn reports(&self) -> Vec<(Instant, Report)> {
         self.reports.lock().unwrap().clone()
     }
 
     /// Waits for a report, also among the earlier ones, and returns its moment.
-    pub async fn told(&self, what: &str, is_it: impl Fn(&Report) -> bool) -> Instant {
+    pub async fn until_report(&self, what: &str, is_it: impl Fn(&Report) -> bool) -> Instant {
         until(what, async || {
             self.reports.lock().unwrap().iter().find(|(_, report)| is_it(report)).map(|(at, _)| *at)
         })
@@ -158,7 +158,7 @@ impl Operator {
 
     /// Waits for a decision, also among the earlier ones.
     pub async fn decided(&self, what: &str, is_it: impl Fn(&Decided) -> bool) -> Instant {
-        self.told(what, |report| matches!(report, Report::Decided(decided) if is_it(decided))).await
+        self.until_report(what, |report| matches!(report, Report::Decided(decided) if is_it(decided))).await
     }
 
     /// Waits until it calls the group healthy with that master, from now on.
@@ -235,18 +235,20 @@ impl Drop for Operator {
             let file = std::env::temp_dir().join(format!("{name}.jsonl"));
             // What was seen, a line each, for `policy decide`. A full disk must not hide the failure itself.
             let _ = std::fs::write(&file, self.observations());
-            eprintln!("the operator told:\n{}\nand saw {}", kept.join("\n"), file.display());
+            eprintln!("the reports of the operator:\n{}\nand saw {}", kept.join("\n"), file.display());
         }
         self.end();
     }
 }
 
 fn is_healthy(report: &Report, master: &str) -> bool {
-    matches!(report, Report::Decided(decided) if decided.decision.verdict == Verdict::Healthy && decided.decision.master() == Some(master))
+    matches!(report, Report::Decided(decided)
+        if decided.decision.verdict == Verdict::Healthy && decided.decision.master() == Some(master))
 }
 
 fn misses_only_others(report: &Report, master: &str) -> bool {
-    matches!(report, Report::Decided(decided) if decided.decision.reason == "replica-missing" && decided.decision.master() == Some(master))
+    matches!(report, Report::Decided(decided)
+        if decided.decision.reason == "replica-missing" && decided.decision.master() == Some(master))
 }
 
 /// One report, for the reader of a failed test.

@@ -47,7 +47,7 @@ pub fn build_program() -> &'static Path {
             "redis-operator",
         ];
         let mut cargo = Command::new(env!("CARGO"));
-        // Dependencies are built anew when what cargo tells a program of its package is not what they were
+        // Dependencies are rebuilt when the variables that cargo sets for a package are not what they were
         // built with.
         let of_a_package = |name: &str| {
             name == "OUT_DIR" || name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_")

@@ -1,5 +1,4 @@
-//! The servers of one group. Starts, signals, restarts and reads them; changes nothing in them unless told
-//! to.
+//! The servers of one group. Starts, signals, restarts and reads them; changes them only by explicit calls.
 
 use super::{SOON, until};
 use redis_operator::local::{Boot, Server, ServerSettings, Signal, free_ports};
@@ -50,9 +49,9 @@ impl Servers {
 
     /// Servers that do not run yet.
     pub fn planned(count: usize, arguments: &[&str]) -> Self {
-        static TAKEN: AtomicU64 = AtomicU64::new(1);
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         let dir = tempfile::tempdir().unwrap();
-        let seed = (u64::from(std::process::id()) << 12) + TAKEN.fetch_add(1, Ordering::Relaxed);
+        let seed = (u64::from(std::process::id()) << 12) + NEXT.fetch_add(1, Ordering::Relaxed);
         let settings = |port: u16| ServerSettings {
             program: std::env::var_os("REDIS_SERVER").unwrap_or("redis-server".into()).into(),
             endpoint: Endpoint { host: "127.0.0.1".into(), port },
@@ -168,12 +167,12 @@ impl Servers {
         redis::cmd(words[0]).arg(&words[1..]).query_async(&mut client).await
     }
 
-    /// One command that must be taken.
+    /// One command that must succeed.
     pub async fn say(&self, place: usize, words: &[&str]) {
         self.ask::<redis::Value>(place, words).await.unwrap();
     }
 
-    /// Tells one to follow another.
+    /// Makes one server follow another.
     pub async fn follow(&self, place: usize, master: usize) {
         let Endpoint { host, port } = self.endpoint(master);
         self.say(place, &["REPLICAOF", host, &port.to_string()]).await;
@@ -190,7 +189,7 @@ impl Servers {
         ))
     }
 
-    /// Who says that it is master.
+    /// The servers that report role master.
     pub async fn masters(&self) -> Vec<usize> {
         let mut masters = Vec::new();
         for place in 0..self.count() {
@@ -203,7 +202,7 @@ impl Servers {
         masters
     }
 
-    /// Waits until `master` is master, and everybody else who runs is its replica in sync.
+    /// Waits until `master` is master, and every other running server is its replica in sync.
     pub async fn in_sync(&self, master: usize) {
         until(&format!("{} is the master of all", self.id(master)), async || {
             self.is_in_sync(master).await.then_some(())
@@ -211,7 +210,7 @@ impl Servers {
         .await;
     }
 
-    /// Waits until somebody is master and everybody else who runs is in sync with it. Returns who.
+    /// Waits until there is a master and every other running server is in sync with it. Returns the master.
     pub async fn settled(&self) -> usize {
         until("one master and all others in sync", async || match self.masters().await.as_slice() {
             [master] => self.is_in_sync(*master).await.then_some(*master),

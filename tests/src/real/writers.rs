@@ -1,6 +1,6 @@
-//! Clients that write to every server of a group all the time, and remember what was acknowledged, by whom
-//! and when: the only witness of what may not be lost. A thread each, so that nothing that the test does
-//! holds them up.
+//! Clients that write to every server of a group all the time, and keep what was acknowledged, by which
+//! server and when: the evidence of what must not be lost. A thread each, so that the test does not delay
+//! them.
 
 use super::Servers;
 use redis_operator::redis::Endpoint;
@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 /// One write that a server said OK to.
 #[derive(Clone, Debug)]
 pub struct Acknowledged {
-    /// Which server, by its place.
+    /// Index of the server.
     pub place: usize,
     /// What was set.
     pub key: String,
     /// When the OK arrived.
     pub at: Instant,
-    /// WAIT said that a replica has it: it must never be lost by replacing a dead master.
+    /// WAIT reported that a replica has it: replacing a dead master must not lose it.
     pub is_replicated: bool,
 }
 
@@ -31,7 +31,7 @@ pub struct Writers {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What every client does.
+/// The settings of all clients.
 #[derive(Clone, Copy)]
 struct Habit {
     /// Unique in this process, so that no two write the same key.
@@ -46,7 +46,7 @@ impl Writers {
         Self::with(servers, false)
     }
 
-    /// The same, and every write asks whether a replica has it.
+    /// The same, and every write waits for a replica (WAIT).
     pub fn waiting(servers: &Servers) -> Self {
         Self::with(servers, true)
     }
@@ -70,7 +70,7 @@ impl Writers {
         self.acknowledged.lock().unwrap().clone()
     }
 
-    /// The first write that anybody but `old` acknowledged after `since`.
+    /// The first write that a server other than `old` acknowledged after `since`.
     pub async fn first_elsewhere(&self, old: usize, since: Instant) -> Acknowledged {
         super::until("a write on another server", async || {
             self.find(|write| write.place != old && write.at >= since)
@@ -91,7 +91,7 @@ impl Writers {
         self.acknowledged.lock().unwrap().iter().find(|write| is_it(write)).cloned()
     }
 
-    /// Ends the clients and returns what they were told.
+    /// Ends the clients and returns the acknowledged writes.
     pub fn stop(mut self) -> Vec<Acknowledged> {
         self.end();
         self.so_far()
@@ -126,7 +126,7 @@ impl Acknowledged {
     }
 }
 
-/// One client's life: a connection after the other, a write after the other.
+/// The loop of one client: one connection after the other, one write after the other.
 fn write_on(
     place: usize,
     endpoint: &Endpoint,
@@ -179,7 +179,7 @@ impl Client {
     fn connect(address: &SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect_timeout(address, Duration::from_millis(100)).ok()?;
         stream.set_nodelay(true).ok()?;
-        // So that a client of a hung server notices that it shall end.
+        // So that a client of a hung server notices that the test is over.
         stream.set_read_timeout(Some(Duration::from_millis(50))).ok()?;
         Some(Self(BufReader::new(stream)))
     }

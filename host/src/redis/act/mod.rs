@@ -8,11 +8,11 @@
 //!
 //! | action | sent | confirmed by |
 //! |--|--|--|
-//! | promote | `MULTI` `ROLE` `REPLICAOF NO ONE` `ROLE` `EXEC` | second ROLE: master; the first is the former role |
-//! | follow | `MULTI` `ROLE` `REPLICAOF host port` `ROLE` `EXEC` | second ROLE: the new master; first: was it one |
+//! | promote | `MULTI` `ROLE` `REPLICAOF NO ONE` `ROLE` `EXEC` | second ROLE: master; first: former role |
+//! | follow | `MULTI` `ROLE` `REPLICAOF host port` `ROLE` `EXEC` | second ROLE: its master; first: former role |
 //! | handover | see `handover` | a ROLE in each transaction, offsets compared in between |
 //! | fence, unfence | `ROLE` `CLIENT PAUSE ms WRITE`, `CLIENT UNPAUSE` | OK; the pause ends by itself |
-//! | kick clients | `CLIENT KILL TYPE normal`, `… pubsub` | number of killed clients; outside of transactions |
+//! | kick clients | `CLIENT KILL TYPE normal`, `… pubsub` | number of killed clients; in no transaction |
 //! | configure | `CONFIG SET` `CONFIG GET` | the value read back |
 //!
 //! No other command may be in those transactions: one command that an ACL denies aborts all of them

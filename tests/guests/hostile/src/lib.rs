@@ -1,6 +1,5 @@
 //! A policy that misbehaves in every way that a test asks for. One build serves all: the test writes the
-//! behaviour into the component's own bytes, behind `behaviour=`, because `describe` takes no argument and so
-//! could not be told.
+//! behaviour into the component's bytes, after `behaviour=`, because `describe` has no argument.
 
 #![allow(
     missing_docs,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// When what still runs is killed. None: nobody asked it to end.
+/// When running processes are killed. None: the Pod is not ending.
 pub(super) type Deadline = watch::Receiver<Option<Instant>>;
 
 /// Keeps a container running as the Pod's restart policy wants, until it is done or the Pod ends. Returns its
@@ -117,7 +117,7 @@ fn mounts_of(
     container: &Container,
     environment: &Variables,
 ) -> Result<Vec<(String, PathBuf, bool)>> {
-    let folders = seat.folders.lock().expect("nobody panics holding it").clone();
+    let folders = seat.folders.lock().expect("no holder panics").clone();
     let mut mounts = BTreeMap::new();
     for mount in container.volume_mounts.iter().flatten() {
         let folder =

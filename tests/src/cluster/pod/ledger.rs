@@ -1,5 +1,4 @@
-//! What is to be told of a Pod's containers: their states, as a kubelet words them. Remembers; starts and
-//! asks nothing.
+//! The states of a Pod's containers, as a kubelet publishes them. Stores; starts nothing.
 
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
@@ -41,19 +40,19 @@ impl Ledger {
         Self { entries: Mutex::new(containers.map(entry).collect()), changed: watch::Sender::new(0) }
     }
 
-    /// Tells of every change from now on.
+    /// Notifies of every change from now on.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
     /// What to publish of one container.
     pub(super) fn status(&self, name: &str) -> Option<ContainerStatus> {
-        self.entries.lock().expect("nobody panics holding it").get(name).map(|entry| entry.status.clone())
+        self.entries.lock().expect("no holder panics").get(name).map(|entry| entry.status.clone())
     }
 
     /// The first process of a running container.
     pub(super) fn pid(&self, name: &str) -> Option<i32> {
-        self.entries.lock().expect("nobody panics holding it").get(name).and_then(|entry| entry.pid)
+        self.entries.lock().expect("no holder panics").get(name).and_then(|entry| entry.pid)
     }
 
     /// It is not running, for this reason.
@@ -110,7 +109,7 @@ impl Ledger {
     }
 
     fn change(&self, name: &str, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = self.entries.lock().expect("nobody panics holding it").get_mut(name) {
+        if let Some(entry) = self.entries.lock().expect("no holder panics").get_mut(name) {
             let before = entry.clone();
             change(entry);
             if entry.status == before.status {

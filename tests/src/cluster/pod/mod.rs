@@ -89,11 +89,7 @@ pub(super) async fn live(
 ) {
     node.is_found().await;
     let Ok(seat) = sit_down(&shared, &node, pod) else { return };
-    shared
-        .seats
-        .lock()
-        .expect("nobody panics holding it")
-        .insert(shared.key(&seat.pod.borrow()), Arc::clone(&seat));
+    shared.seats.lock().expect("no holder panics").insert(shared.key(&seat.pod.borrow()), Arc::clone(&seat));
     let is_gone = async {
         let _ = gone.wait_for(|gone| *gone).await;
         node.is_found().await;
@@ -103,7 +99,7 @@ pub(super) async fn live(
         () = is_gone => {}
     }
     let key = shared.key(&seat.pod.borrow());
-    let mut seats = shared.seats.lock().expect("nobody panics holding it");
+    let mut seats = shared.seats.lock().expect("no holder panics");
     if seats.get(&key).is_some_and(|present| Arc::ptr_eq(present, &seat)) {
         seats.remove(&key);
     }
@@ -158,7 +154,7 @@ async fn run(seat: &Seat) {
                 () = refresh(seat, &mut volumes) => {}
             }
         }
-        // Done by itself: the record stays until somebody deletes it.
+        // Done by itself: the object stays until it is deleted.
         asked(&mut asked_now).await;
     };
     tokio::select! {
@@ -189,7 +185,7 @@ async fn work(seat: &Seat, ending: &container::Deadline) {
 async fn prepare(seat: &Seat, volumes: &mut Volumes) {
     let mut changes = seat.shared.config.changes();
     while !update(seat, volumes).await {
-        // A claim is bound, a token had, without our being told.
+        // A claim is bound, or a token issued, without an event.
         let _ = tokio::time::timeout(PACE, changes.changed()).await;
     }
 }
@@ -211,7 +207,7 @@ async fn update(seat: &Seat, volumes: &mut Volumes) -> bool {
     let pod = seat.pod.borrow().clone();
     let refreshed = volumes.refresh(&pod, &seat.network.address().to_string(), &seat.shared.config).await;
     if let Ok(folders) = refreshed {
-        *seat.folders.lock().expect("nobody panics holding it") = folders;
+        *seat.folders.lock().expect("no holder panics") = folders;
         return true;
     }
     false
@@ -222,11 +218,11 @@ async fn await_deletion(seat: &Seat, end: &watch::Sender<Option<Instant>>) {
     let mut pod = seat.pod.clone();
     let mut last = None;
     loop {
-        let told = pod.borrow_and_update().metadata.deletion_timestamp.clone();
-        if told.is_some() && told != last {
+        let deleted_at = pod.borrow_and_update().metadata.deletion_timestamp.clone();
+        if deleted_at.is_some() && deleted_at != last {
             seat.node.is_found().await;
             let _ = end.send(Some(Instant::now() + seat.grace()));
-            last = told;
+            last = deleted_at;
         }
         if pod.changed().await.is_err() {
             return std::future::pending().await;
@@ -251,5 +247,5 @@ async fn delete(seat: &Seat) {
     }
 }
 
-/// Of trying again what nobody tells of.
+/// Between two attempts, where no event announces the change.
 const PACE: Duration = Duration::from_millis(100);

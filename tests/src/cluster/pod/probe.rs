@@ -17,7 +17,7 @@ pub(super) struct Target<'a> {
     pub(super) pid: i32,
     pub(super) environment: &'a Variables,
     pub(super) address: Ipv4Addr,
-    /// Who asks.
+    /// The node that probes.
     pub(super) node: Ipv4Addr,
 }
 

@@ -154,7 +154,8 @@ pub(super) async fn exec(
     if let Ok(status) = tokio::time::timeout(limit, child.wait()).await {
         return Ok(status?.success());
     }
-    // SAFETY: kill takes no pointers. A group that we made for this command, whose leader we have not reaped.
+    // SAFETY: kill takes no pointers. The process group was made for this command, and its leader is not
+    // reaped.
     unsafe { libc::kill(-group, libc::SIGKILL) };
     child.wait().await?;
     Ok(false)

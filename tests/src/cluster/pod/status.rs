@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Publishes every change, and what somebody else has made of it, until the Pod is not there any more.
+/// Publishes every change, and restores the status if it was changed, until the Pod is gone.
 pub(super) async fn publish(seat: &Seat) {
     let (mut changes, mut pod) = (seat.ledger.changes(), seat.pod.clone());
     while publish_once(seat).await {
@@ -19,7 +19,11 @@ pub(super) async fn publish(seat: &Seat) {
             tokio::select! {
                 Ok(()) = changes.changed() => break,
                 // The controllers call the Pods of a lost node unready; a gate is opened.
-                Ok(()) = pod.changed() => if holds(&pod.borrow_and_update(), "Ready") != is_ready(seat) { break },
+                Ok(()) = pod.changed() => {
+                    if holds(&pod.borrow_and_update(), "Ready") != is_ready(seat) {
+                        break;
+                    }
+                }
                 else => return,
             }
         }
@@ -56,7 +60,7 @@ fn status_of(seat: &Seat) -> Value {
     let first = statuses(spec.init_containers.iter().flatten().map(|container| &container.name).collect());
     let is_initialized = first.iter().all(has_succeeded);
     let are_ready = main.iter().all(|status| status.ready);
-    let mut since = seat.since.lock().expect("nobody panics holding it");
+    let mut since = seat.since.lock().expect("no holder panics");
     let mut condition = |type_: &'static str, holds: bool, reason: &str| {
         let entry = since.entry(type_).or_insert_with(|| (holds, now()));
         if entry.0 != holds {
@@ -77,7 +81,11 @@ fn status_of(seat: &Seat) -> Value {
             condition("PodScheduled", true, ""),
             condition("Initialized", is_initialized, "ContainersNotInitialized"),
             condition("ContainersReady", are_ready, "ContainersNotReady"),
-            condition("Ready", is_ready(seat), if are_ready { "ReadinessGatesNotReady" } else { "ContainersNotReady" }),
+            condition(
+                "Ready",
+                is_ready(seat),
+                if are_ready { "ReadinessGatesNotReady" } else { "ContainersNotReady" },
+            ),
         ],
         "initContainerStatuses": first,
         "containerStatuses": main,
