@@ -6,13 +6,13 @@ mod crowd;
 #[path = "group/memory.rs"]
 mod memory;
 
-use redis_model::World;
 use redis_operator::contract::{Action, FailureKind, Group as Wanted, Instance, Observation, Value, Verdict};
 use redis_operator::group::{
     Answer, Effect, Event, Failed, Group, Member, Moment, Order, Outcome, Reply, Report, Request, Settings,
 };
 use redis_operator::policy::{PolicyChain, Sandbox, embedded};
 use std::sync::{Arc, OnceLock};
+use redis_model::World;
 
 /// A group, its servers, and the time.
 struct Harness {
@@ -267,14 +267,14 @@ fn a_hung_member_delays_one_round_and_no_later_one() {
 }
 
 #[test]
-fn the_first_sign_of_life_of_a_replaced_master_fences_it() {
-    let mut stage = Stage::healthy(true);
-    let last_words = stage.now;
-    stage.kill_master();
-    stage.survivors_answer();
-    stage.refuse("redis-1");
-    let number = stage.orders()[0].number;
-    let server = stage.world.at("redis-2");
+fn the_first_answer_of_a_replaced_master_starts_a_round_and_makes_it_a_replica() {
+    let mut harness = Harness::healthy(true);
+    let last_reply = harness.now;
+    harness.kill_master();
+    harness.survivors_answer();
+    harness.refuse("redis-1");
+    let number = harness.orders()[0].number;
+    let server = harness.world.at("redis-2");
     server.role = redis_model::Role::Master;
     server.grown("b", 1000, "a", 1000);
     harness.after(300).on(Event::Finished {
@@ -296,11 +296,12 @@ fn the_first_sign_of_life_of_a_replaced_master_fences_it() {
         order: number,
         outcome: Outcome::Done { note: String::new(), pause_us: None },
     });
-    stage.survivors_answer();
-    stage.refuse("redis-1");
-    assert_eq!(stage.verdict().map(|(_, reason)| reason), Some("replica-missing".into()));
-    // The old one was only stopped: it answers the question that it already has, with 40 bytes of its own.
-    let old = stage.world.at("redis-1");
+    harness.survivors_answer();
+    harness.refuse("redis-1");
+    assert_eq!(harness.verdict().map(|(_, reason)| reason), Some("replica-missing".into()));
+    // The old master was only stopped: it answers the probe that it has received, with 40 bytes that only it
+    // has.
+    let old = harness.world.at("redis-1");
     old.seen.link.state = failover_core::contract::LinkState::Answering;
     old.seen.failure = None;
     old.seen.age_us = Some(400);
@@ -419,13 +420,13 @@ fn an_abdicated_master_is_replaced_after_100_ms_without_a_master() {
         }
         harness.verdict().expect("a decision").1
     };
-    // Somebody else's handover, seen in its middle.
-    stage.world.at("redis-1").follow_itself();
-    assert_eq!((look(&mut stage), stage.orders().len()), ("confirming-abdication".into(), 0));
-    stage.world.at("redis-1").role = redis_model::Role::Master;
-    assert_eq!(look(&mut stage), "healthy");
-    // For good: the wait begins anew.
-    stage.world.at("redis-1").follow_itself();
+    // Another operator's handover, between its demotion and its promotion.
+    harness.world.at("redis-1").follow_itself();
+    assert_eq!((round(&mut harness), harness.orders().len()), ("confirming-abdication".into(), 0));
+    harness.world.at("redis-1").role = redis_model::Role::Master;
+    assert_eq!(round(&mut harness), "healthy");
+    // It abdicates for good: the time starts again.
+    harness.world.at("redis-1").follow_itself();
     for _ in 0..4 {
         assert_eq!((round(&mut harness), harness.orders().len()), ("confirming-abdication".into(), 0));
     }

@@ -19,7 +19,8 @@ fn seeds(count: u64) -> impl Iterator<Item = u64> {
 /// Properties of every decision.
 fn check(observation: &Observation, decision: &Decision) -> Result<(), String> {
     let ensure = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
-    let reason = reasons().find(|reason| reason.name == decision.reason).ok_or("the reason is not on the list")?;
+    let reason =
+        reasons().find(|reason| reason.name == decision.reason).ok_or("the reason is not on the list")?;
     let verdict = match decision.verdict {
         Verdict::Healthy => "healthy",
         Verdict::Act => "act",

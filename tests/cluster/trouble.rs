@@ -145,7 +145,7 @@ pub async fn foreign_objects_are_not_changed_and_named_in_the_condition(cluster:
             ])
             .await
             .ok()?;
-        told.contains("Service redis-example-master exists").then_some(())
+        message.contains("Service redis-example-master exists").then_some(())
     })
     .await;
     let selector = cluster

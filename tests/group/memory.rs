@@ -61,18 +61,18 @@ fn a_position_is_published_with_the_replicas_that_reach_it_within_a_second() {
 }
 
 #[test]
-fn a_promotion_begins_a_generation_and_says_where_the_one_before_ended() {
-    let mut stage = Stage::healthy(true);
-    assert_eq!(generations(&stage.shard().lineage), [("redis-1", None)]);
-    stage.kill_master();
-    stage.survivors_answer();
-    stage.refuse("redis-1");
-    let order = stage.orders().remove(0);
-    // The record goes out beside the promotion; the replica still shows the old replication id.
-    assert_eq!(generations(&stage.records()[0].lineage), [("redis-1", None)]);
-    assert_eq!(stage.records()[0].published.master, "redis-2");
-    let former = stage.world.at("redis-2").replid.clone();
-    let server = stage.world.at("redis-2");
+fn a_promotion_begins_a_generation_and_ends_the_former_one() {
+    let mut harness = Harness::healthy(true);
+    assert_eq!(generations(&harness.shard().lineage), [("redis-1", None)]);
+    harness.kill_master();
+    harness.survivors_answer();
+    harness.refuse("redis-1");
+    let order = harness.orders().remove(0);
+    // The record is published beside the promotion; the replica still shows the old replication id.
+    assert_eq!(generations(&harness.records()[0].lineage), [("redis-1", None)]);
+    assert_eq!(harness.records()[0].published.master, "redis-2");
+    let former = harness.world.at("redis-2").replid.clone();
+    let server = harness.world.at("redis-2");
     server.role = redis_model::Role::Master;
     (server.former, server.replid) = (Some((former.clone(), 1_000)), "b".repeat(40));
     let outcome = Outcome::Done { note: String::new(), pause_us: None };
@@ -88,17 +88,17 @@ fn a_promotion_begins_a_generation_and_says_where_the_one_before_ended() {
 }
 
 #[test]
-fn how_long_no_decision_has_named_a_master_counts_from_the_first_of_them() {
-    let mut stage = Stage::healthy(true);
-    assert_eq!(stage.shard().no_master_age_us, 0);
-    stage.world.at("redis-1").follow_itself();
-    stage.look();
-    let begun = stage.now;
-    stage.look();
-    assert_eq!(stage.shard().no_master_age_us, begun.age_us(stage.now));
-    stage.world.at("redis-1").role = redis_model::Role::Master;
-    stage.look();
-    assert_eq!(stage.shard().no_master_age_us, 0);
+fn the_time_without_a_master_counts_from_the_first_decision_without_one() {
+    let mut harness = Harness::healthy(true);
+    assert_eq!(harness.shard().no_master_age_us, 0);
+    harness.world.at("redis-1").follow_itself();
+    harness.round();
+    let begun = harness.now;
+    harness.round();
+    assert_eq!(harness.shard().no_master_age_us, begun.age_us(harness.now));
+    harness.world.at("redis-1").role = redis_model::Role::Master;
+    harness.round();
+    assert_eq!(harness.shard().no_master_age_us, 0);
 }
 
 #[test]

@@ -145,7 +145,7 @@ mod tests {
             .map(|reason| reason.name)
             .collect();
         let documented: Vec<_> =
-            crate::topology::replication::reasons::ALL.iter().map(|reason| reason.name).collect();
+            reasons::ALL.iter().map(|reason| reason.name).collect();
         assert_eq!(given, documented);
     }
 }
