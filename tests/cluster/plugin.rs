@@ -168,7 +168,8 @@ pub async fn a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back
     let (code, why) =
         kubectl.complains(&format!("redis switchover example --to redis-example-7 {here}")).await;
     assert!(
-        code == Some(2) && why.contains("redis-example-7 is no instance of example, which has redis-example-0"),
+        code == Some(2)
+            && why.contains("redis-example-7 is no instance of example, which has redis-example-0"),
         "{why}"
     );
     let said = kubectl.says(&format!("redis switchover example --to {master} {here}")).await;
