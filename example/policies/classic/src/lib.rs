@@ -44,7 +44,8 @@ impl Guest for Classic {
     }
 
     fn decide(observation: Observation) -> Decision {
-        // The original reads the pods in random order, and its answer depends on it. Here they are sorted by id.
+        // The original reads the pods in random order, and its answer depends on it. Here they are sorted by
+        // id.
         let mut instances: Vec<&Instance> = observation.instances.iter().collect();
         instances.sort_by(|a, b| a.id.cmp(&b.id));
         let seen: Vec<Parsed> = instances.iter().filter_map(|instance| Parsed::of(instance)).collect();

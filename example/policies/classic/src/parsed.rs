@@ -14,7 +14,8 @@ pub struct Parsed<'a> {
 }
 
 impl<'a> Parsed<'a> {
-    /// None unless it is a Redis that answers now and that the orchestrator, if there is one, reports as ready.
+    /// None unless it is a Redis that answers now and that the orchestrator, if there is one, reports as
+    /// ready.
     pub fn of(instance: &'a Instance) -> Option<Self> {
         let ready = instance.pod.as_ref().is_none_or(|pod| pod.running && pod.ready);
         if instance.kind != InstanceKind::Redis || instance.link.state != LinkState::Answering || !ready {
