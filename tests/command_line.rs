@@ -70,7 +70,7 @@ fn bad_observations_are_named_with_the_way_out() {
     for (content, why) in [
         ("{\"group\": ".to_owned(), "it is not one JSON value: EOF"),
         (String::new(), "it is empty"),
-        ("[]".into(), "it is no observation"),
+        ("[]".into(), "it is not an observation"),
         (misspelt.to_string(), "unknown field group.pausd"),
     ] {
         let path = file(dir.path(), "observation.json", &content);

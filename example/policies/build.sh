@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds policies as components into target/policies/: as default.wasm the very file that the operator carries, and each policy
-# of this folder under its own name.
+# Builds policies as components into target/policies/: default.wasm is the embedded policy, byte for byte, and each policy of
+# this folder has its own name.
 #
-#   build.sh [NAME…]      without names: all
+#   build.sh [NAME…]      all without a name
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

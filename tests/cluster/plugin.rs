@@ -94,7 +94,7 @@ pub async fn a_group_is_shown_explained_and_observed_through_the_operator(
     let cells: Vec<&str> = row.split_whitespace().collect();
     assert_eq!((cells[2], cells[6]), ("InSync", "yes"), "{screen}");
     assert!(cells[5].parse::<u64>().is_ok() && cells[7].starts_with("node-"), "{screen}");
-    assert!(screen.contains("As operator saw it ") && !screen.contains('\x1b'), "{screen}");
+    assert!(screen.contains("From operator, ") && !screen.contains('\x1b'), "{screen}");
     let json: Value =
         serde_json::from_str(&kubectl.says(&format!("redis status example -o json {here}")).await).unwrap();
     assert_eq!(
@@ -168,11 +168,12 @@ pub async fn a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back
     let (code, why) =
         kubectl.complains(&format!("redis switchover example --to redis-example-7 {here}")).await;
     assert!(
-        code == Some(2) && why.contains("redis-example-7 is no instance of example; it has redis-example-0"),
+        code == Some(2)
+            && why.contains("redis-example-7 is no instance of example, which has redis-example-0"),
         "{why}"
     );
     let said = kubectl.says(&format!("redis switchover example --to {master} {here}")).await;
-    assert_eq!(said, format!("{master} is master already\n"));
+    assert_eq!(said, format!("{master} is already master\n"));
 
     let writer = Writer::start(cluster, namespace, [&master, other]).await;
     writer.goes_on().await;

@@ -196,7 +196,7 @@ async fn a_policy_is_swapped_while_it_runs_and_a_broken_file_changes_nothing() {
     program.logged("policy refused").await;
     // The same policy in another file: a custom section of one name and no content at its end.
     put(&[&good[..], &[0x00, 0x02, 0x01, b'x']].concat());
-    program.logged("policy live").await;
+    program.logged("policy activated").await;
     servers.end(0).await;
     let master = servers.settled().await;
     servers.start(0, &[]).await;

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-// Asks a failover policy, from JavaScript: what would it do, and why?
+// Runs a failover policy from JavaScript: what would it do, and why?
 //
 //   host.mjs COMPONENT.wasm SCENARIO.json…     runs scenarios in full; exit code 1 if a decision differs from the expected one
 //   host.mjs COMPONENT.wasm <OBSERVATION.json  prints the Decision
 //
-// Owns loading and comparing; types.mjs turns JSON into component values and back. The host runs nothing of the plan.
+// Owns loading and comparing; types.mjs turns JSON into component values and back. The host carries out no plan.
 
 import { readFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ const INTERFACE = 'redis-failover:policy/policy@0.2.';
 /** Compiles a component file once. Returns the function from Observation to Decision, both as JSON values. */
 async function loadPolicy(path) {
   const { files, imports, exports } = await transpileBytes(readFileSync(path), { name: 'policy', instantiation: 'sync' });
-  if (imports.length > 0) throw new Error(`a policy may import nothing; this one wants ${imports.join(', ')}`);
+  if (imports.length > 0) throw new Error(`a policy must not import anything; this one imports ${imports.join(', ')}`);
   const name = exports.map(([name]) => name).find((name) => name.startsWith(INTERFACE));
   if (!name) throw new Error(`exports ${exports.map(([name]) => name).join(', ') || 'nothing'}, not ${INTERFACE}…`);
 
@@ -29,13 +29,13 @@ async function loadPolicy(path) {
   const modules = new Map(Object.keys(files).filter((file) => file.endsWith('.wasm')).map((file) => [file, new WebAssembly.Module(files[file])]));
   const { instantiate } = await importText(text('policy.js'));
   return (observation) => {
-    // A fresh instance every time: one that trapped is dead for good.
+    // A fresh instance every time: an instance that trapped is unusable.
     const instance = instantiate((file) => modules.get(file), {});
     return lift(types, 'Decision', instance[name].decide(lower(types, 'Observation', observation, 'observation')));
   };
 }
 
-/** Runs generated JavaScript; Node imports only what has an address. */
+/** Runs generated JavaScript; Node imports only modules with a URL. */
 async function importText(source) {
   const folder = mkdtempSync(join(tmpdir(), 'policy-'));
   try {
@@ -49,7 +49,7 @@ async function importText(source) {
 /** JSON whose integers are all BigInt: a JavaScript number would round offsets beyond 2^53. */
 const parseExactly = (text) => parse(text, undefined, (digits) => (/^-?\d+$/.test(digits) ? BigInt(digits) : Number(digits)));
 
-/** Prints what differs, then the closing line. Returns how many failed. */
+/** Prints the differences, then a summary. Returns the number of failures. */
 function runScenarios(decide, paths) {
   let failed = 0;
   for (const path of paths) {

@@ -1,5 +1,5 @@
-// JSON to component values and back. Knows no field of the contract: jco writes the component's own types as TypeScript
-// declarations, and this reads them.
+// JSON to component values and back. Independent of the fields of the contract: jco writes the component's types as
+// TypeScript declarations, which are parsed here.
 //
 //   JSON                     component value
 //   snake_case fields        camelCase fields
@@ -29,7 +29,7 @@ function caseOf({ fields: [tag, val] }) {
   return [unquoted(tag.type), val.type];
 }
 
-/** JSON to a component value of the named type; `where` is its path, for people. */
+/** JSON to a component value of the named type; `where` is its path for error messages. */
 export function lower(types, type, value, where) {
   const item = listItem(type);
   if (item) return expect(Array.isArray(value), 'a list', value, where).map((one, n) => lower(types, item, one, `${where}[${n}]`));
@@ -40,7 +40,7 @@ export function lower(types, type, value, where) {
     case 'bigint':
       return expect(typeof value === 'bigint' && value >= -(2n ** 63n) && value < 2n ** 64n, 'a 64-bit integer', value, where);
     case 'number':
-      // The declarations do not tell u16 from u32, so jco cuts a u16 that is too large. The contract has no small signed ones.
+      // The declarations do not distinguish u16 from u32, so jco truncates a u16 that is too large. The contract has no small signed integers.
       return Number(expect(typeof value === 'bigint' && value >= 0n && value < 2n ** 32n, 'a 32-bit integer', value, where));
   }
   const { fields, names, cases } = types.get(type);

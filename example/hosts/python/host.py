@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Asks a failover policy, from Python: what would it do, and why?
+"""Runs a failover policy from Python: what would it do, and why?
 
     host.py COMPONENT.wasm SCENARIO.json…     runs scenarios in full; exit code 1 if a decision differs from the expected one
     host.py COMPONENT.wasm <OBSERVATION.json  prints the Decision
 
-Knows no field of the contract: the component itself says what its types are. JSON has the form that the operator logs:
-snake_case fields, PascalCase cases, absent as null. The host runs nothing of the plan.
+Independent of the fields of the contract: the types come from the component. JSON has the form of the operator's log: snake_case
+fields, PascalCase cases, null for absent. The host carries out no plan.
 """
 
 import difflib
@@ -30,7 +30,7 @@ class Policy:
             raise ValueError(f"exports {', '.join(exports) or 'nothing'}, not {INTERFACE}…")
 
     def decide(self, observation):
-        """The Decision on an Observation, both as JSON values. A fresh instance every time, and nothing to import."""
+        """The Decision on an Observation, both as JSON values. Each call gets a fresh instance, without imports."""
         store = Store(self.engine)
         store.set_fuel(FUEL)
         store.set_limits(memory_size=MEMORY_BYTES)
@@ -43,7 +43,7 @@ class Policy:
 
 
 def lower(ty, value, where):
-    """JSON to a component value. wasmtime checks no ranges and would cut a number to fit, so this does."""
+    """JSON to a component value. Checks ranges, because wasmtime would truncate a number."""
     match ty:
         case wasm.Bool():
             return expect(value, bool, where)
@@ -84,9 +84,9 @@ def lift(ty, value):
         case wasm.RecordType():
             return {name.replace("-", "_"): lift(field, getattr(value, name)) for name, field in ty.fields}
         case wasm.VariantType():
-            # wasmtime leaves the tag out where no two cases have a payload of one Python class. Ours are all records.
+            # wasmtime omits the tag if no two cases have payloads of one Python class. Here all are records.
             if not isinstance(value, wasm.Variant):
-                raise TypeError("a variant came without its tag")
+                raise TypeError("variant without a tag")
             return {pascal(value.tag): lift(dict(ty.cases)[value.tag], value.payload)}
         case _:
             return value
@@ -99,9 +99,9 @@ def integers(ty):
 
 
 def expect(value, kind, where):
-    """The value, if JSON gave that kind. True is no integer."""
+    """The value, if it has that type. True is not an integer."""
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{where}: {json.dumps(value)[:80]} is no {kind.__name__}")
+        raise ValueError(f"{where}: {json.dumps(value)[:80]} is not a {kind.__name__}")
     return value
 
 
@@ -121,7 +121,7 @@ def pascal(name):
 
 
 def run_scenarios(policy, paths):
-    """Prints what differs, then the closing line. Returns how many failed."""
+    """Prints the differences, then a summary. Returns the number of failures."""
     failed = 0
     for path in paths:
         with open(path, encoding="utf-8") as file:
@@ -140,7 +140,7 @@ def run_scenarios(policy, paths):
 
 
 INTERFACE = "redis-failover:policy/policy@0.2."
-# Hundreds of times what a decision on 500 members takes: it ends what would never end.
+# Hundreds of times the fuel of a decision on 500 members: ends an endless loop.
 FUEL = 10_000_000_000
 MEMORY_BYTES = 64 << 20
 

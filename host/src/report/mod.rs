@@ -90,7 +90,7 @@ impl Reporter {
     }
 }
 
-/// Tells news from repeats: a group that cannot act reports the same many times a second.
+/// Separates news from repeats: a group that cannot act reports the same many times a second.
 #[derive(Default)]
 struct News {
     /// Digest and kind of the last fault.

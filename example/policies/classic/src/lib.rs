@@ -1,13 +1,13 @@
 //! The failover algorithm of amaizfinance/redis-operator, literally, as a component: the template for a
-//! policy of your own. Owns the algorithm; reading INFO text is `seen.rs`. Must never trap: any observation
+//! policy of your own. Owns the algorithm; reading INFO text is `parsed.rs`. Must never trap: any observation
 //! gets an answer.
 //!
-//! A master is an instance with at least one connected replica. If there is one, who is not its replica is
-//! made so, all at once. If there is none, the replica with the lowest priority, then the highest offset, is
-//! promoted; if nobody can be promoted, the first instance is the master. With fewer than two instances
-//! nothing happens.
+//! A master is an instance with at least one connected replica. If there is one, every
+//! other instance is made its replica, all at once. If there is none, the replica with the lowest priority,
+//! then the highest offset, is promoted; if no replica can be promoted, the first instance is the master.
+//! With fewer than two instances nothing happens.
 //!
-//! What it gets wrong, and why this is an example and not the default, stands at each step.
+//! Comments at each step name its mistakes, which are why this is an example and not the default.
 
 /// The types of the contract and, on WebAssembly, its exports; documented in `wit/failover.wit`.
 pub mod contract {
@@ -20,12 +20,12 @@ pub mod contract {
     #[cfg(target_arch = "wasm32")]
     export!(Classic with_types_in self);
 }
-mod seen;
+mod parsed;
 
 use contract::*;
-use seen::Seen;
+use parsed::Parsed;
 
-/// The policy. It has no state: a host may throw the instance away after every call.
+/// The policy. It has no state: a host may drop the instance after every call.
 pub struct Classic;
 
 impl Guest for Classic {
@@ -38,17 +38,17 @@ impl Guest for Classic {
                 .into(),
             parameters_schema: "{}".into(),
             topologies: vec![Topology::Replication],
-            // INFO replication and server always come; this algorithm reads nothing else.
+            // INFO replication and server are always there; this algorithm reads nothing else.
             wants: vec![],
         }
     }
 
     fn decide(observation: Observation) -> Decision {
-        // The original takes the pods in random order, and its answer depends on it. Here the order is that
-        // of the ids.
+        // The original reads the pods in random order, and its answer depends on it. Here they are sorted by
+        // id.
         let mut instances: Vec<&Instance> = observation.instances.iter().collect();
         instances.sort_by(|a, b| a.id.cmp(&b.id));
-        let seen: Vec<Seen> = instances.iter().filter_map(|instance| Seen::of(instance)).collect();
+        let seen: Vec<Parsed> = instances.iter().filter_map(|instance| Parsed::of(instance)).collect();
 
         // A group of one master has one shard.
         let shard = observation.shards.first();
@@ -59,8 +59,8 @@ impl Guest for Classic {
 
         let verdict_of = |shard: &Shard| ShardVerdict {
             index: shard.index,
-            master: master.map(Seen::id),
-            master_goal: goal.map(Seen::id),
+            master: master.map(Parsed::id),
+            master_goal: goal.map(Parsed::id),
             // It never compares what the old master had with what the new one has.
             loss: master.is_none().then_some(Loss { bytes: None }),
         };
@@ -77,7 +77,7 @@ impl Guest for Classic {
                 .iter()
                 .map(|instance| member(instance, &seen, &candidates, (master, goal)))
                 .collect(),
-            // The original knows no planned change of master.
+            // The original has no planned change of master.
             request: observation.switchover.as_ref().map(|_| RequestAnswer {
                 state: RequestState::Refused,
                 reason: "switchover-not-served".into(),
@@ -97,8 +97,7 @@ impl Guest for Classic {
                 vec![],
             );
         }
-        // Wrong: counts who answers, never who should be there. The freshest member may be the one that is
-        // starting.
+        // Wrong: counts the answering instances only. The most advanced member may be one that is starting.
         if seen.len() < size_min {
             return answer(
                 Verdict::Wait,
@@ -132,8 +131,8 @@ impl Guest for Classic {
                 actions: vec![Action::Promote(promote)],
             });
         }
-        // Wrong: whoever is not in the master's rows loses its data to it, two masters and strangers
-        // included, unasked.
+        // Wrong: any instance outside the master's rows is overwritten, even another master or a foreign
+        // server.
         let strays: Vec<Action> = seen
             .iter()
             .filter(|other| other.id() != goal.id() && !goal.lists(other))
@@ -141,7 +140,7 @@ impl Guest for Classic {
                 Action::Follow(Follow {
                     id: other.id(),
                     master: goal.id(),
-                    // Unknown: it never asks.
+                    // Unknown: the original never compares.
                     discards_bytes: None,
                     expect: other.expectation(),
                 })
@@ -176,16 +175,16 @@ impl Guest for Classic {
     }
 }
 
-/// Who is master; none if one is to be promoted.
-fn select_master<'a>(seen: &'a [Seen], last: Option<&Failover>) -> Option<&'a Seen<'a>> {
-    // Wrong: any replication client counts as a replica, a backup too; of two masters the first wins,
-    // whatever they hold.
+/// The master; None if a replica is to be promoted.
+fn select_master<'a>(seen: &'a [Parsed], last: Option<&Failover>) -> Option<&'a Parsed<'a>> {
+    // Wrong: any replication client counts as a replica, even a backup; of two masters the first wins,
+    // whatever their data.
     if let Some(master) = seen.iter().find(|one| !one.is_replica && one.connected_replicas > 0) {
         return Some(master);
     }
     // The original promotes, waits up to five seconds for the role, and re-points the others in the same
-    // pass. This host looks again in between, so its record of a failover that young stands for that
-    // pass. Wrong: nobody attached in time, and the new master is lost in its turn: the next replica is
+    // pass. This host decides again in between, so its record of such a recent failover stands for that
+    // pass. Wrong: if no replica attaches in time, the new master counts as lost and the next replica is
     // promoted.
     let this_pass = last.filter(|last| last.age_us < PASS_US);
     if let Some(promoted) =
@@ -193,9 +192,8 @@ fn select_master<'a>(seen: &'a [Seen], last: Option<&Failover>) -> Option<&'a Se
     {
         return Some(promoted);
     }
-    // Wrong: a living master with no replica attached is passed over for a replica of it, even for an empty
-    // one.
-    if seen.iter().any(Seen::is_promotable) {
+    // Wrong: a live master without attached replicas is replaced by one of them, even by an empty one.
+    if seen.iter().any(Parsed::is_promotable) {
         return None;
     }
     // All are masters: the initial state. Wrong: one may hold data. And with only replicas of priority 0 the
@@ -205,19 +203,19 @@ fn select_master<'a>(seen: &'a [Seen], last: Option<&Failover>) -> Option<&'a Se
 
 /// The line of succession. Wrong: offsets of different histories are compared; a replica that never synced is
 /// in the line.
-fn candidates<'a>(seen: &'a [Seen]) -> Vec<&'a Seen<'a>> {
-    let mut line: Vec<&Seen> = seen.iter().filter(|one| one.is_promotable()).collect();
+fn candidates<'a>(seen: &'a [Parsed]) -> Vec<&'a Parsed<'a>> {
+    let mut line: Vec<&Parsed> = seen.iter().filter(|one| one.is_promotable()).collect();
     // Stable, so a tie goes to the first id; the original leaves a tie to chance.
     line.sort_by_key(|one| (one.priority, std::cmp::Reverse(one.offset)));
     line
 }
 
-/// The verdict on one instance: as much as this algorithm can say, which is little.
+/// The verdict on one instance, as far as this algorithm has one.
 fn member(
     instance: &Instance,
-    seen: &[Seen],
-    candidates: &[&Seen],
-    (master, goal): (Option<&Seen>, Option<&Seen>),
+    seen: &[Parsed],
+    candidates: &[&Parsed],
+    (master, goal): (Option<&Parsed>, Option<&Parsed>),
 ) -> Member {
     let found = seen.iter().find(|one| one.instance.id == instance.id);
     let place = candidates.iter().position(|one| one.instance.id == instance.id);
@@ -230,7 +228,7 @@ fn member(
     };
     Member {
         id: instance.id.clone(),
-        role: found.map_or(Role::Unknown, Seen::role),
+        role: found.map_or(Role::Unknown, Parsed::role),
         assigned: goal.map(|goal| assignment(instance, goal)),
         health: if found.is_some() { Health::Alive } else { Health::Suspect },
         proof: if found.is_some() {
@@ -245,8 +243,8 @@ fn member(
     }
 }
 
-/// One is to be master, and everybody else its replica.
-fn assignment(instance: &Instance, goal: &Seen) -> Assignment {
+/// One instance is to be master, and all others its replicas.
+fn assignment(instance: &Instance, goal: &Parsed) -> Assignment {
     let is_master = goal.instance.id == instance.id;
     let role = if is_master { Role::Master } else { Role::Replica };
     Assignment { shard: 0, role, master: (!is_master).then(|| goal.id()) }

@@ -1,4 +1,4 @@
-//! The original's tables, as facts, and what its users paid for.
+//! The original's tables, and its known faults, as facts.
 
 use super::*;
 
@@ -116,7 +116,7 @@ fn assert_plan(instances: Vec<Instance>, reason: &str, stages: &[&[&str]]) {
 }
 
 #[test]
-fn a_master_that_lists_everybody_is_healthy() {
+fn a_master_that_lists_all_others_is_healthy() {
     assert_plan(
         vec![master("a", &["b", "c"]), replica("b", 100, 7), replica("c", 100, 7)],
         "Verdict::Healthy healthy",
@@ -125,7 +125,7 @@ fn a_master_that_lists_everybody_is_healthy() {
 }
 
 #[test]
-fn whoever_the_master_does_not_list_follows_it_all_at_once() {
+fn instances_that_the_master_does_not_list_follow_it_all_at_once() {
     let instances = vec![master("a", &["b"]), replica("b", 100, 7), replica("c", 100, 7), master("d", &[])];
     assert_plan(instances, "Verdict::Act replicas-stray", &[&["c follows a", "d follows a"]]);
 }
@@ -204,7 +204,7 @@ fn the_promoted_one_is_master_until_its_pass_is_over() {
     };
     after.shards[0].last_failover = Some(last);
     assert_eq!(plan(after.clone()).1, [["b follows a"]]);
-    // Its known fault: nobody attached in time, so the new master is passed over.
+    // Its known fault: no replica attached in time, so the new master is replaced.
     after.shards[0].last_failover.as_mut().expect("set above").age_us = 5_000_000;
     assert_eq!(plan(after).1, [["promote b"], ["a follows b"]]);
 }

@@ -191,8 +191,8 @@ pub fn config(redis: &Redis) -> String {
             "tls-replication yes".to_owned(),
         ]),
     }
-    // The heartbeat that tells a silent master from a cut-off operator while the group is idle, and the wait
-    // for further replicas before a full synchronization starts.
+    // The heartbeat that distinguishes a silent master from a cut-off operator while the group is idle, and
+    // the wait for further replicas before a full synchronization starts.
     for (name, value) in [("repl-ping-replica-period", "1"), ("repl-diskless-sync-delay", "1")] {
         if !spec.config.contains_key(name) {
             lines.push(format!("{name} {value}"));

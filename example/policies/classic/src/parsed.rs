@@ -1,9 +1,9 @@
-//! One instance as the algorithm sees it: a few fields of INFO. Owns reading the replies; never decides.
+//! One instance, parsed: the few fields of INFO that the algorithm uses. Never decides.
 
 use super::{Address, Expectation, Instance, InstanceKind, LinkState, Role, Value};
 
 /// An instance that answers.
-pub struct Seen<'a> {
+pub struct Parsed<'a> {
     pub instance: &'a Instance,
     run_id: &'a str,
     replication: &'a str,
@@ -13,8 +13,9 @@ pub struct Seen<'a> {
     pub offset: u64,
 }
 
-impl<'a> Seen<'a> {
-    /// None unless it is a Redis that answers now and that the orchestrator, if there is one, calls ready.
+impl<'a> Parsed<'a> {
+    /// None unless it is a Redis that answers now and that the orchestrator, if there is one, reports as
+    /// ready.
     pub fn of(instance: &'a Instance) -> Option<Self> {
         let ready = instance.pod.as_ref().is_none_or(|pod| pod.running && pod.ready);
         if instance.kind != InstanceKind::Redis || instance.link.state != LinkState::Answering || !ready {
@@ -53,15 +54,14 @@ impl<'a> Seen<'a> {
         if self.is_replica { Role::Replica } else { Role::Master }
     }
 
-    /// What must still hold when an action arrives: that it is this very process, in this role.
+    /// The precondition of an action: the same process, in the same role.
     pub fn expectation(&self) -> Expectation {
         Expectation { run_id: self.run_id.into(), role: self.role(), replid: None, node: None }
     }
 
-    /// Whether `other` stands in this master's `slaveN:ip=…,port=…,…` rows, under any name it is known by.
-    /// Spelling counts: an IPv6 address written otherwise, or the address behind a NAT, is not
-    /// recognised.
-    pub fn lists(&self, other: &Seen) -> bool {
+    /// Whether this master's `slaveN:ip=…,port=…,…` rows list `other`, under any of its addresses. Texts are
+    /// compared: another spelling of an IPv6 address, or an address behind NAT, does not match.
+    pub fn lists(&self, other: &Parsed) -> bool {
         let is_other = |row: &str| {
             let part = |name| row.split(',').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
             let at = |address: &Address| {
