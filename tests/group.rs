@@ -6,13 +6,13 @@ mod crowd;
 #[path = "group/memory.rs"]
 mod memory;
 
+use redis_model::World;
 use redis_operator::contract::{Action, FailureKind, Group as Wanted, Instance, Observation, Value, Verdict};
 use redis_operator::group::{
     Answer, Effect, Event, Failed, Group, Member, Moment, Order, Outcome, Reply, Report, Request, Settings,
 };
 use redis_operator::policy::{PolicyChain, Sandbox, embedded};
 use std::sync::{Arc, OnceLock};
-use redis_model::World;
 
 /// A group, its servers, and the time.
 struct Harness {
