@@ -144,7 +144,7 @@ mod tests {
             .chain(RULES.otherwise_gives)
             .map(|reason| reason.name)
             .collect();
-        let documented: Vec<_> = super::super::reasons::ALL.iter().map(|reason| reason.name).collect();
+        let documented: Vec<_> = ALL.iter().map(|reason| reason.name).collect();
         assert_eq!(given, documented);
     }
 }
