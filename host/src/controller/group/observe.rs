@@ -311,7 +311,8 @@ mod tests {
             redis
         };
         let before = redis(|_| ());
-        let rows: [(&str, fn(&mut Redis), bool); 5] = [
+        type Row = (&'static str, fn(&mut Redis), bool);
+        let rows: [Row; 5] = [
             ("its status", |redis| redis.status = Some(RedisStatus::default()), true),
             ("its version", |redis| redis.metadata.resource_version = Some("7".into()), true),
             ("its spec", |redis| redis.metadata.generation = Some(2), false),
