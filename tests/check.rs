@@ -69,15 +69,15 @@ fn the_classic_policy_breaks_the_rules_that_it_is_known_to_break() {
 /// Rule by rule, in the order of the report, and what in the algorithm breaks it.
 const CLASSIC_BREAKS: &[(&str, &str)] = &[
     (
-        "star",
-        "with replicas of priority 0 only, the first is called master as it is, and the others follow a \
-         replica",
-    ),
-    (
         "expectation",
         "whoever does not say that it is a master counts as a replica, one of unreadable role too",
     ),
     ("freshness", "the last good reply counts for as long as nothing newer came, whatever failed since"),
+    (
+        "star",
+        "with replicas of priority 0 only, the first is called master as it is, and the others follow a \
+         replica",
+    ),
     ("evidence", "a master out of sight is taken for dead, without proof"),
     ("final-offsets", "offsets are compared while the replicas may still be receiving"),
     (

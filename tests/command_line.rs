@@ -98,16 +98,16 @@ fn bad_policies_are_named_with_the_way_out_by_every_command() {
     let importing =
         [&elsewhere[..], &[7, 5, 1, 0x40, 0, 1, 0], &[10, 8], b"\x01\x00\x03now\x01\x00"].concat();
     let files = [
-        (file(dir.path(), "text.wasm", "(component)"), "it is no WebAssembly component"),
+        (file(dir.path(), "text.wasm", "(component)"), "it is not a WebAssembly component"),
         (file(dir.path(), "core.wasm", b"\0asm\x01\0\0\0"), "redis-operator policy wrap"),
         (
             file(dir.path(), "elsewhere.wasm", &elsewhere),
             "it exports nothing, and a policy exports redis-failover:policy/policy@0.2.0",
         ),
         (file(dir.path(), "importing.wasm", importing), "it imports now, and a policy imports nothing"),
-        (file(dir.path(), "cut.wasm", &EMBEDDED[..EMBEDDED.len() / 2]), "it is no valid component"),
+        (file(dir.path(), "cut.wasm", &EMBEDDED[..EMBEDDED.len() / 2]), "it is not a valid component"),
         (dir.path().join("missing.wasm"), "No such file"),
-        (dir.path().to_owned(), "it is no regular file"),
+        (dir.path().to_owned(), "it is not a regular file"),
     ];
     for (path, why) in files {
         let path = path.to_str().unwrap();

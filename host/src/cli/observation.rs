@@ -45,7 +45,7 @@ fn parse(text: &str) -> Result<Observation, String> {
         let scenario = Scenario::parse("it", text).map_err(|error| error.to_string())?;
         return Ok(scenario.observation);
     }
-    let no_observation = |error: serde_json::Error| format!("it is no observation: {error}; {WAY_OUT}");
+    let no_observation = |error: serde_json::Error| format!("it is not an observation: {error}; {WAY_OUT}");
     let inner = [&whole, &whole["fields"]].into_iter().find_map(|object| object.get("observation"));
     // Parsed from the text where possible, since only then the error names a line.
     let (observation, given) = match inner {

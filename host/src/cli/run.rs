@@ -85,6 +85,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         watches,
         policies: of_groups,
         shadows,
+        census: Arc::default(),
         groups: groups_of,
         thread_load,
         turns: Semaphore::new(APPLIED_AT_ONCE),

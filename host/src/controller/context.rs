@@ -2,6 +2,7 @@
 
 use super::policy::{Policies, Shadows};
 use crate::driver::ThreadLoad;
+use crate::fleet::Census;
 use crate::kubernetes::events::EventWriter;
 use crate::report::{GroupInspector, Health, Metrics};
 use kube::Client;
@@ -24,6 +25,8 @@ pub struct Context {
     pub groups: Handle,
     /// How many they are.
     pub thread_load: ThreadLoad,
+    /// Counts them by state.
+    pub census: Arc<Census>,
     /// Whoever applies an object takes its turn: a thousand resources at once must not keep the API server
     /// from what is urgent.
     pub turns: Semaphore,

@@ -21,7 +21,7 @@ use group::{Observed, reconcile};
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch::Receiver;
 
 /// Everything that is known of the cluster, by resource.
@@ -54,8 +54,15 @@ pub async fn run(context: Context, namespace: Option<&str>, authority: Receiver<
         .collect();
     let mut controller =
         Controller { context: Arc::new(context), authority, reconcilers, pods, revisions, nodes, lists };
-    while let Some(happening) = happenings.next().await {
-        controller.take(happening);
+    let mut count = tokio::time::interval(COUNT_EVERY);
+    loop {
+        tokio::select! {
+            happening = happenings.next() => match happening {
+                Some(happening) => controller.take(happening),
+                None => return,
+            },
+            _ = count.tick() => controller.count(),
+        }
     }
 }
 
@@ -103,6 +110,12 @@ impl Controller {
             WatchEvent::Listed(kind) => self.lists_of(kind, Dependency::answered),
             WatchEvent::Refused(kind) => self.lists_of(kind, Dependency::refused),
         }
+    }
+
+    /// Counts the groups by state. Without an event, silence stops being recent.
+    fn count(&self) {
+        let counts = self.context.census.refresh(moment(self.context.start, Instant::now()));
+        self.context.metrics.count_groups(counts.by_state());
     }
 
     fn lists_of(&self, kind: &'static str, say: impl Fn(&Dependency, Moment)) {
@@ -170,3 +183,5 @@ impl Controller {
         }
     }
 }
+
+const COUNT_EVERY: Duration = Duration::from_secs(1);

@@ -53,6 +53,16 @@ impl Counts {
         states.into_iter().fold(Self::default(), count)
     }
 
+    /// Each count, by the name of its state.
+    pub fn by_state(&self) -> [(&'static str, u64); 4] {
+        [
+            ("silent", self.silent),
+            ("healthy", self.healthy),
+            ("failing-over", self.failing_over),
+            ("rolling-out", self.rolling_out),
+        ]
+    }
+
     /// The share of silent groups, 0 to 1000: `observation.silent-groups-permille`. 0 while fewer than
     /// [`SILENT_GROUPS_MIN`] are silent: one hung master of three groups is no evidence about the operator.
     /// In steps, so that thousands of groups are not woken for each change.

@@ -44,7 +44,7 @@ pub enum LoadError {
     )]
     Precompiled,
     /// Not WebAssembly.
-    #[error("it is no WebAssembly component; build one for {POLICY} (see `redis-operator policy --help`)")]
+    #[error("it is not a WebAssembly component; build one for {POLICY} (see `redis-operator policy --help`)")]
     NotWasm,
     /// A core module.
     #[error(
@@ -53,7 +53,7 @@ pub enum LoadError {
     )]
     CoreModule,
     /// It has the header of a component, but is invalid.
-    #[error("it is no valid component: {0}")]
+    #[error("it is not a valid component: {0}")]
     Invalid(String),
     /// It uses a proposal that no compiler for Rust, C or JavaScript needs.
     #[error(

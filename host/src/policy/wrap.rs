@@ -12,7 +12,7 @@ use wit_component::ComponentEncoder;
 /// One line, if it is no core module, has no WIT section, or its exports differ from its WIT section.
 pub fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
     if module.get(..8) != Some(b"\0asm\x01\0\0\0") {
-        return Err("it is no WebAssembly core module".into());
+        return Err("it is not a WebAssembly core module".into());
     }
     let encode = || ComponentEncoder::default().module(module)?.validate(true).encode();
     encode().map_err(|error| format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" "))

@@ -31,6 +31,7 @@ pub struct Metrics {
     lags: Family<Labels, Gauge>,
     policies: Family<Labels, Gauge>,
     authority: Family<NoLabels, Gauge>,
+    groups: Family<[(&'static str, &'static str); 1], Gauge>,
     pub(super) stale_roles: Family<Labels, Gauge>,
     pub(super) role_staleness: Family<Labels, Histogram>,
     reasons: Mutex<BTreeSet<String>>,
@@ -83,6 +84,7 @@ impl Metrics {
             lags: Family::default(),
             policies: Family::default(),
             authority: Family::default(),
+            groups: Family::default(),
             stale_roles: Family::default(),
             role_staleness: histogram(),
             reasons: Mutex::default(),
@@ -136,6 +138,11 @@ impl Metrics {
             self.authority.clone(),
         );
         all.register(
+            "groups",
+            "Groups by state: silent, healthy, failing-over, rolling-out",
+            self.groups.clone(),
+        );
+        all.register(
             "roles_stale",
             "1 while the role labels of the Pods do not show the master",
             self.stale_roles.clone(),
@@ -148,6 +155,13 @@ impl Metrics {
     /// series does not exist.
     pub fn may_act(&self, may_act: bool) {
         self.authority.get_or_create(&[]).set(i64::from(may_act));
+    }
+
+    /// How many groups are in each state. Set only where one operator has many groups.
+    pub fn count_groups(&self, counts: impl IntoIterator<Item = (&'static str, u64)>) {
+        for (state, count) in counts {
+            self.groups.get_or_create(&[("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// All metrics as OpenMetrics text.

@@ -14,13 +14,19 @@ impl Reconciler {
         }
         let mut assignment = self.context.policies.assignment(&self.snapshot.redis);
         self.snapshot.problems.insert(POLICY, assignment.problem.take().into_iter().collect());
+        self.count_rollout();
         let running = match &mut self.running {
             Some(running) => running,
             None => {
                 self.running.insert(RunningGroup::start(&self.context, &self.snapshot, &secrets, &assignment))
             }
         };
-        running.tell(&self.snapshot, &secrets, &assignment.parameters);
+        running.tell(
+            &self.snapshot,
+            &secrets,
+            &assignment.parameters,
+            *self.context.census.silent_permille().borrow(),
+        );
         running.serve(&self.context, assignment);
         self.snapshot.shadow = running.shadow_status();
         self.snapshot.handle = Some(running.handle.clone());

@@ -13,6 +13,7 @@
 //! are one loop that never waits for a call, so a slow API server delays no failover; steps 3, and 4 with 5,
 //! are tasks beside it, since clients wait for 3 and for nothing after it.
 
+mod count;
 mod drive;
 mod failover_slice;
 mod handover;
@@ -20,6 +21,7 @@ mod live_config;
 mod objects;
 mod observe;
 mod publish;
+mod restart;
 mod role_labels;
 mod rollout;
 mod running;
@@ -30,6 +32,7 @@ mod step;
 pub use observe::Observed;
 
 use super::Context;
+use crate::fleet::CensusEntry;
 use crate::kubernetes::crd::Redis;
 use crate::kubernetes::status::Problem;
 use crate::report::PublishedView;
@@ -57,6 +60,8 @@ struct Reconciler {
     running: Option<RunningGroup>,
     /// Where `kubectl redis` sees the newest decision.
     view: PublishedView,
+    /// Where its state is counted among those of all groups.
+    census: CensusEntry,
     secrets: SecretReader,
 }
 
@@ -68,7 +73,7 @@ pub async fn reconcile(
     authority: watch::Receiver<bool>,
 ) {
     let (findings, found) = unbounded();
-    let mut inputs = Inputs::new(observed, found, authority, context.policies.changes());
+    let mut inputs = Inputs::new(observed, found, authority, &context);
     let mut reconciler = Reconciler::new(Arc::clone(&context), redis, findings.clone());
     let (to_publish, newest) = watch::channel(reconciler.snapshot.clone());
     let (to_maintain, newest_to_maintain) = watch::channel(reconciler.snapshot.clone());

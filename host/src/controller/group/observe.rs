@@ -4,7 +4,7 @@
 use super::running::{GroupOutput, RunningGroup};
 use super::secrets::{self, Read};
 use super::snapshot::Snapshot;
-use super::{Context, Reconciler};
+use super::{Context, Reconciler, count};
 use crate::driver::NewestDecision;
 use crate::group::{Moment, Report};
 use crate::kubernetes::crd::Redis;
@@ -65,6 +65,8 @@ pub enum Input {
     Policies,
     /// It is time to see how the shadow answered: no event says so.
     Shadow,
+    /// The share of silent groups changed.
+    SilentGroups,
 }
 
 /// What an input changes. Positions of the replication stream are published all the time, and each write of the
@@ -91,6 +93,7 @@ pub struct Inputs {
     found: UnboundedReceiver<Finding>,
     authority: watch::Receiver<bool>,
     policies: watch::Receiver<u64>,
+    silent_groups: watch::Receiver<u16>,
     shadow: Interval,
 }
 
@@ -99,9 +102,16 @@ impl Inputs {
         observed: UnboundedReceiver<Observed>,
         found: UnboundedReceiver<Finding>,
         authority: watch::Receiver<bool>,
-        policies: watch::Receiver<u64>,
+        context: &Context,
     ) -> Self {
-        Self { observed, found, authority, policies, shadow: tokio::time::interval(SHADOW_EVERY) }
+        Self {
+            observed,
+            found,
+            authority,
+            policies: context.policies.changes(),
+            silent_groups: context.census.silent_permille(),
+            shadow: tokio::time::interval(SHADOW_EVERY),
+        }
     }
 
     /// The next one. None: the controller dropped this reconciler, or ends itself.
@@ -116,6 +126,7 @@ impl Inputs {
             observed = self.observed.next() => observed.map(Input::Observed),
             changed = self.authority.changed() => changed.ok().map(|()| Input::Authority),
             changed = self.policies.changed() => changed.ok().map(|()| Input::Policies),
+            changed = self.silent_groups.changed() => changed.ok().map(|()| Input::SilentGroups),
             _ = self.shadow.tick() => Some(Input::Shadow),
             output = group => Some(Input::Group(output)),
             Some(finding) = self.found.next() => Some(Input::Finding(finding)),
@@ -160,7 +171,8 @@ impl Reconciler {
         let view = context.inspector.open(&snapshot.namespace(), &snapshot.redis.name_any());
         let mut secrets = SecretReader::new(found);
         secrets.read(&context, &snapshot.redis);
-        Self { context, snapshot, running: None, view, secrets }
+        let census = context.census.enter();
+        Self { context, snapshot, running: None, view, census, secrets }
     }
 
     /// Takes an input into the snapshot.
@@ -168,6 +180,9 @@ impl Reconciler {
         match input {
             Input::Observed(observed) => self.observe_change(observed),
             Input::Group(GroupOutput::Record(record)) => {
+                if self.snapshot.master() != Some(&record.published.master) {
+                    self.count_new_master();
+                }
                 self.snapshot.observe_record(record, Timestamp::now())
             }
             Input::Group(GroupOutput::Report(now, report)) => News::if_so(self.observe_report(now, report)),
@@ -176,6 +191,8 @@ impl Reconciler {
                 self.observe_finding(finding);
                 News::Everything
             }
+            // The group alone has to know.
+            Input::SilentGroups => News::Status,
             Input::Authority | Input::Policies => News::Everything,
         }
     }
@@ -255,6 +272,9 @@ impl Reconciler {
     }
 
     fn observe_report(&mut self, now: Moment, report: Report) -> bool {
+        if let Report::Link { member, state } = &report {
+            self.count_link(now, member, *state);
+        }
         let Some(running) = &mut self.running else { return false };
         let change = running.reporter.take(now, &report);
         let events =
@@ -272,6 +292,7 @@ impl Reconciler {
         }
         if let Some(NewestDecision { at, decision, digest, is_switching }) = running.newest_decision() {
             let ruling = Arc::new(DecisionRef { decision, digest });
+            self.census.update(at, |state| count::decision(state, &ruling.decision));
             let title = || running.title(&ruling.digest);
             self.view.show(at, Arc::clone(&ruling), running.look());
             is_news |= self.snapshot.observe_decision(&ruling, is_switching, title, Timestamp::now());

@@ -2,6 +2,7 @@
 
 use super::super::Context;
 use super::super::policy::{Assignment, Shadow};
+use super::restart::restarter;
 use super::secrets::Secrets;
 use super::snapshot::Snapshot;
 use crate::contract::Group as Wanted;
@@ -36,7 +37,8 @@ pub struct RunningGroup {
     /// None: in the clear.
     certificate: Option<String>,
     members: Vec<(String, Standing)>,
-    may_act: bool,
+    /// Whether the operator may act, and the share of silent groups.
+    authority: (bool, u16),
     task: AbortHandle,
 }
 
@@ -85,7 +87,8 @@ impl RunningGroup {
         let pulse = context
             .health
             .group(format!("{}/{}", names.namespace, names.name), moment(context.start, Instant::now()));
-        let driver = driver.with_heartbeat(pulse);
+        let restarter = restarter(context.client.clone(), names.namespace.clone());
+        let driver = driver.with_heartbeat(pulse).with_restarter(restarter);
         let reporter = Reporter::new(names.clone(), Arc::clone(&context.metrics), None);
         let handle = driver.handle();
         let task = context.groups.spawn(driver.among(&context.thread_load).run()).abort_handle();
@@ -104,7 +107,7 @@ impl RunningGroup {
             logins,
             certificate,
             members,
-            may_act: false,
+            authority: (false, 0),
             task,
         }
     }
@@ -157,7 +160,13 @@ impl RunningGroup {
     }
 
     /// Sends what has changed since it was sent last.
-    pub fn tell(&mut self, snapshot: &Snapshot, secrets: &Secrets, parameters: &str) {
+    pub fn tell(
+        &mut self,
+        snapshot: &Snapshot,
+        secrets: &Secrets,
+        parameters: &str,
+        silent_groups_permille: u16,
+    ) {
         let wanted = (settings::settings(&snapshot.redis, Timestamp::now()).wanted, parameters.to_owned());
         if self.wanted != wanted {
             self.handle
@@ -186,9 +195,10 @@ impl RunningGroup {
             ));
             self.members = members;
         }
-        if self.may_act != snapshot.may_act {
-            self.handle.send(Event::Authority { may_act: snapshot.may_act, silent_groups_permille: 0 });
-            self.may_act = snapshot.may_act;
+        let authority = (snapshot.may_act, silent_groups_permille);
+        if self.authority != authority {
+            self.handle.send(Event::Authority { may_act: snapshot.may_act, silent_groups_permille });
+            self.authority = authority;
         }
     }
 

@@ -113,6 +113,10 @@ mod component {
                 stages: vec![],
                 next_look_us: 1_000_000,
             };
+            // The others have a fault of another kind only.
+            if !matches!(behaviour.as_str(), "" | "forgets-a-member") {
+                decision.members.sort_by(|one, other| one.id.cmp(&other.id));
+            }
             match behaviour.as_str() {
                 "answers-too-much" => decision.explanation = "x".repeat(16 << 20),
                 "answers-no-text" => {
