@@ -112,6 +112,7 @@ cases![
     Here outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
     Here outage::an_operator_that_is_killed_after_any_step_leaves_nothing_half_done,
     Here losses::a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes,
+    Here losses::masters_that_hang_together_are_replaced_after_the_operator_doubted_itself,
     Anywhere losses::a_deleted_master_hands_over_before_it_goes,
     Anywhere losses::all_are_deleted_at_once_and_no_write_is_lost,
     Alone losses::a_drained_node_loses_no_write,

@@ -147,7 +147,7 @@ async fn bad_input_is_one_line_with_the_way_out_and_leaves_no_file() {
     let digest = format!("{}/mine@sha256:{}", registry.address, "0".repeat(64));
     let (none, mine, output) = (path("none.wasm"), path("mine.wasm"), path("output.wasm"));
     for (arguments, words) in [
-        (["policy", "push", &none, &tag, "--plain-http", "--log-format=text"], "no WebAssembly component"),
+        (["policy", "push", &none, &tag, "--plain-http", "--log-format=text"], "not a WebAssembly component"),
         (
             ["policy", "push", "/nowhere.wasm", &tag, "--plain-http", "--log-format=text"],
             "/nowhere.wasm: No such file",
@@ -214,8 +214,8 @@ fn answer(head: &str, own: &str, port: &str) -> (&'static str, String, Vec<u8>) 
     };
     let digest = format!("sha256:{}", digest_of(EMBEDDED));
     if is_for("/token?service=here&scope=repository:mine:pull") {
-        // keeper:sesame
-        return if says("Basic a2VlcGVyOnNlc2FtZQ==") {
+        // user:sesame
+        return if says("Basic dXNlcjpzZXNhbWU=") {
             ("200 OK", String::new(), br#"{"token": "T"}"#.to_vec())
         } else {
             ("401 Unauthorized", String::new(), vec![])

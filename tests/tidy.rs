@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 const LINES_MAX: usize = 530;
+const COLUMNS_MAX: usize = 110;
 
 /// A folder of the house, and the paths that its code must not name (ARCHITECTURE.md). Rooms keep apart: what
 /// decides does no I/O, what does I/O decides nothing, and the guard shares no code with the engine.
@@ -297,4 +298,17 @@ fn every_file_opens_with_what_it_owns() {
         .map(|(name, _)| name)
         .collect();
     assert!(found.is_empty(), "these files do not open with what they own: {found:?}");
+}
+
+/// Rustfmt breaks no line for the sake of a literal, and YAML or JSON in a test is read better unbroken.
+#[test]
+fn no_line_is_wider_than_a_page() {
+    let files: Vec<_> = ["core", "host", "tests", "example"].into_iter().flat_map(rust_files).collect();
+    let is_wide = |line: &str| line.chars().count() > COLUMNS_MAX && !line.contains('"');
+    let wide = files.iter().flat_map(|(name, text)| {
+        let lines = text.lines().enumerate().filter(|(_, line)| is_wide(line));
+        lines.map(move |(number, _)| format!("{name}:{}", number + 1))
+    });
+    let wide: Vec<_> = wide.collect();
+    assert!(wide.is_empty(), "{} lines: {}", wide.len(), wide.join(" "));
 }

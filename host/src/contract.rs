@@ -16,7 +16,8 @@ wasmtime::component::bindgen!({
 
 pub use exports::redis_failover::policy::policy::*;
 
-/// The same record in the other family of generated types: the engine's or the host's. Both have one JSON form.
+/// The same record in the other family of generated types: the engine's or the host's. Both have one JSON
+/// form.
 pub fn same<T: serde::Serialize, U: serde::de::DeserializeOwned>(record: &T) -> U {
     serde_json::to_value(record)
         .and_then(serde_json::from_value)

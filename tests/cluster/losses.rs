@@ -4,6 +4,7 @@ use super::rig::{Customer, Operator, another_master, example, pods, redis, say, 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::DeleteParams;
+use redis_operator::kubernetes::crd::Redis;
 use std::time::Instant;
 use tests::cluster::{Cluster, Cut, HOME, Signal, until};
 
@@ -40,6 +41,37 @@ pub async fn a_hung_master_is_replaced_and_joins_as_a_replica_when_it_wakes(
     cluster.running(namespace, &master).signal("redis", Signal::Continue);
     assert_eq!(settled(cluster, namespace, 3).await, next);
     assert_eq!(customer.lost(cluster, namespace, &next).await.1, 0);
+}
+
+/// Three of three masters hang: the operator doubts its own network first, and says so. After ten hang limits
+/// each group is judged by itself.
+pub async fn masters_that_hang_together_are_replaced_after_the_operator_doubted_itself(
+    cluster: &Cluster,
+    namespace: &str,
+) {
+    let _operator = Operator::start(cluster, namespace);
+    let api = Api::<Redis>::namespaced(cluster.client(), namespace);
+    let status = async |name: &str| api.get_opt(name).await.ok().flatten()?.status;
+    let names = ["example", "second", "third"];
+    for name in names {
+        let named = format!("name: {name},");
+        cluster.apply(&example(namespace, 2, "").replace("name: example,", &named)).await;
+    }
+    let mut masters = Vec::new();
+    for name in names {
+        let is_healthy = async || status(name).await.filter(|status| status.reason == "healthy")?.master;
+        masters.push(until("a healthy group", is_healthy).await);
+    }
+    for master in &masters {
+        cluster.running(namespace, master).signal("redis", Signal::Stop);
+    }
+    for name in names {
+        let is_in_doubt = async || status(name).await.filter(|status| status.reason == "fleet-doubt");
+        until("the operator doubts its own network", is_in_doubt).await;
+    }
+    for (name, master) in names.into_iter().zip(&masters) {
+        until("another master", async || status(name).await?.master.filter(|next| next != master)).await;
+    }
 }
 
 pub async fn a_deleted_master_hands_over_before_it_goes(cluster: &Cluster, namespace: &str) {

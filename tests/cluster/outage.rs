@@ -1,7 +1,7 @@
 //! The API server away, the operator killed, two operators: which one may act, and what follows when the
 //! others are back.
 
-use super::rig::{Customer, Operator, another_master, example, pods, say, settled, write_through};
+use super::rig::{Customer, Operator, another_master, example, pods, redis, say, settled, write_through};
 use std::time::Instant;
 use tests::cluster::{Cluster, Signal, until};
 
@@ -121,6 +121,8 @@ pub async fn a_stolen_lease_stops_the_first_and_the_second_goes_on(cluster: &Clu
         .unwrap();
     let (robbed, robber, thief) =
         if holder == "first" { (first, second, "second") } else { (second, first, "first") };
+    let epoch = async || Some(redis(cluster, namespace).await?.status?.published?.epoch);
+    let epoch_before = until("a published master", &epoch).await;
     let theft = format!(r#"{{"spec": {{"holderIdentity": "{thief}"}}}}"#);
     cluster
         .kubectl(&["patch", "lease", "redis-operator", "--type", "merge", "-p", &theft, "-n", namespace])
@@ -133,6 +135,8 @@ pub async fn a_stolen_lease_stops_the_first_and_the_second_goes_on(cluster: &Clu
     let next = settled(cluster, namespace, 3).await;
     let later = robbed.log().split_once("authority lost").map(|(_, later)| later.contains(" sent ")).unwrap();
     assert!(!later, "it sends no more actions");
+    let epoch_now = epoch().await.unwrap();
+    assert!(epoch_now > epoch_before, "the record of the first goes on: {epoch_before}, then {epoch_now}");
     customer.go_on(100).await;
     assert_eq!(customer.lost(cluster, namespace, &next).await.1, 0);
     robber.stop().await;

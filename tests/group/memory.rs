@@ -117,3 +117,35 @@ fn a_refused_action_is_in_the_observations_of_the_next_minute() {
     harness.after(60_000_000);
     assert_eq!(refused(&harness), []);
 }
+
+/// Two operators: the one that waits has read the record at its start, the other one has changed the master
+/// since.
+#[test]
+fn an_operator_without_authority_adopts_what_the_other_one_published() {
+    let mut leader = Harness::healthy(true);
+    let first = leader.records().remove(0);
+    leader.kill_master();
+    leader.survivors_answer();
+    leader.refuse("redis-1");
+    let second = leader.records().remove(0);
+    let (first_epoch, second_epoch) = (first.published.epoch, second.published.epoch);
+    assert!(first_epoch < second_epoch);
+
+    let mut standby = Harness::healthy(false);
+    standby.on(Event::Records(vec![first.clone()]));
+    assert_eq!(standby.shard().published.map(|published| published.master), Some("redis-1".into()));
+    standby.on(Event::Records(vec![second.clone()]));
+    let shard = standby.shard();
+    assert_eq!(shard.published.map(|published| published.master), Some("redis-2".into()));
+    assert_eq!(generations(&shard.lineage), generations(&second.lineage));
+    // A watch that is late brings an older one.
+    standby.on(Event::Records(vec![first.clone()]));
+    assert_eq!(standby.shard().published.map(|published| published.epoch), Some(second_epoch));
+
+    // With authority, what it published itself stands.
+    let position = leader.shard().position;
+    let without = Record { position: None, ..second };
+    leader.on(Event::Records(vec![first, without]));
+    assert_eq!(leader.shard().published.map(|published| published.epoch), Some(second_epoch));
+    assert_eq!(leader.shard().position.map(|of| of.offset), position.map(|of| of.offset));
+}

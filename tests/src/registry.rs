@@ -21,10 +21,10 @@ pub struct Registry {
 }
 
 /// The user of a registry with a login.
-pub const USER: &str = "supervisor";
-/// And by what.
+pub const USER: &str = "user";
+/// Its password.
 pub const PASSWORD: &str = "sesame";
-/// Of the password, by bcrypt with five rounds.
+/// Hash of the password, by bcrypt with five rounds.
 const HASH: &str = "$2b$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O";
 
 impl Registry {

@@ -195,6 +195,7 @@ impl<P: Publish> Driver<P> {
                     | Event::Closed { .. }
                     | Event::Finished { .. }
                     | Event::Authority { .. }
+                    | Event::Records(_)
                     | Event::Request(_)
                     | Event::Wanted { .. } => {}
                 }

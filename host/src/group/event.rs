@@ -54,6 +54,9 @@ pub enum Event {
         /// Share of all groups that fell silent together, in thousandths.
         silent_groups_permille: u16,
     },
+    /// Records that another operator published since [`Settings::records`](super::Settings::records). Before
+    /// the [`Event::Authority`] that lets this operator act.
+    Records(Vec<Record>),
     /// A user's request.
     Request(Request),
     /// The desired state changed. Facts and actions in flight are kept.

@@ -220,6 +220,7 @@ impl Group {
                 (self.may_act, self.silent_groups_permille) = (may_act, silent_groups_permille);
                 self.start_round_now(now);
             }
+            Event::Records(records) => self.adopt_records(now, records),
             Event::Request(Request::Switchover(target)) => {
                 self.switchover = Some((target, now));
                 self.start_round_now(now);
@@ -227,6 +228,22 @@ impl Group {
             Event::Wanted { wanted, parameters } => {
                 (self.settings.wanted, self.settings.parameters) = (*wanted, parameters);
                 self.start_round_now(now);
+            }
+        }
+    }
+
+    /// Takes what another operator published. Its records count while this one may not act, and later only if
+    /// they are of a later change of master: the epoch grows with each one.
+    fn adopt_records(&mut self, now: Moment, records: Vec<Record>) {
+        for record in records {
+            let memory = self.shards.iter_mut().find(|memory| memory.index() == record.shard);
+            let Some(memory) = memory else { continue };
+            let is_later = memory.epoch() < Some(record.published.epoch);
+            if is_later || (!self.may_act && memory.epoch() == Some(record.published.epoch)) {
+                memory.adopt(now, record);
+            }
+            if is_later {
+                self.unchanged_until = now;
             }
         }
     }

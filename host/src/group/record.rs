@@ -49,6 +49,16 @@ impl ShardMemory {
         }
     }
 
+    /// Takes a record in place of what it remembers.
+    pub fn adopt(&mut self, now: Moment, record: Record) {
+        *self = Self { no_master: self.no_master, ..Self::new(self.index, Some(record), now) };
+    }
+
+    /// Epoch of the published master.
+    pub fn epoch(&self) -> Option<u64> {
+        self.published.as_ref().map(|(published, _)| published.epoch)
+    }
+
     pub fn index(&self) -> u16 {
         self.index
     }

@@ -1,5 +1,5 @@
-//! What exists of one kind, kept by kube's reflector store, which swaps a new list in as a whole. So an object
-//! that was deleted while the watch was interrupted ends like any other: as [`Change::Gone`].
+//! What exists of one kind, kept by kube's reflector store, which swaps a new list in as a whole. So an
+//! object that was deleted while the watch was interrupted ends like any other: as [`Change::Gone`].
 //!
 //! The store holds names only. Whole objects go to their readers as soon as they are listed, and not when the
 //! list is complete: a Pod's new address is worth more than the end of a list of thousands.

@@ -46,7 +46,8 @@ pub enum WatchEvent {
     Secret(Key),
     /// A node was created or changed.
     Node(String, Place),
-    /// A list is complete: everything of the kind that exists was an event, and so was the end of what does not.
+    /// A list is complete: everything of the kind that exists was an event, and so was the end of what does
+    /// not.
     Listed(&'static str),
     /// The right to list or watch a kind is missing. Sent again with each retry.
     Refused(&'static str),

@@ -44,8 +44,8 @@ impl Server {
         self.keys = self.keys.saturating_add(bytes);
     }
 
-    /// A new process without data: new run id, up for this long, a history of its own at offset 0. Its role is
-    /// what its configuration says, and stays.
+    /// A new process without data: new run id, up for this long, a history of its own at offset 0. Its role
+    /// is what its configuration says, and stays.
     pub fn restart(&mut self, uptime_s: u64) -> &mut Self {
         (self.run_id, self.uptime_s) = (id40(&format!("{}+", self.id)), uptime_s);
         (self.replid, self.offset, self.former, self.keys) = (id40(&format!("own {}+", self.id)), 0, None, 0);

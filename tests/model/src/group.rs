@@ -10,7 +10,7 @@
 //! assert_eq!(failover_core::decide(&world.observe()).reason, "master-dead");
 //! ```
 
-use crate::has::{Role, Row, Server};
+use crate::has::{MasterLink, Role, Row, Server};
 use failover_core::contract::{
     Action, Evidence, Failover, Group, InDoubt, Instance, Observation, Preference, Published, Shard,
     Switchover, Topology,
@@ -69,9 +69,10 @@ impl World {
     /// Its replicas, by their own word.
     pub fn replicas_of(&mut self, id: &str) -> impl Iterator<Item = &mut Server> {
         let (host, port) = (self.at(id).host.clone(), self.at(id).port);
-        self.servers.iter_mut().filter(
-            move |server| matches!(&server.role, Role::Replica(link) if link.host == host && link.port == port),
-        )
+        let is_there = move |link: &MasterLink| link.host == host && link.port == port;
+        self.servers
+            .iter_mut()
+            .filter(move |server| matches!(&server.role, Role::Replica(link) if is_there(link)))
     }
 
     /// The record names it, as it is now. The epoch grows.

@@ -13,8 +13,9 @@
 //! | [`random`] | seeded observations, for the check of a policy |
 //! | [`scenario`] | files of situations and of what is to be decided |
 //!
-//! Pure but for the reading of scenario files: no I/O, no clock, no threads. Time is a number in the state, so that the same model answers under a
-//! real clock and under a virtual one. It never judges and never decides.
+//! Pure but for the reading of scenario files: no I/O, no clock, no threads. Time is a number in the state,
+//! so that the same model answers under a real clock and under a virtual one. It never judges and never
+//! decides.
 
 pub mod dice;
 pub mod does;

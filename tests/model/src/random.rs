@@ -10,7 +10,7 @@ pub use noise::mutated;
 
 use crate::dice::Dice;
 use crate::group::World;
-use crate::has::{Dialect, Role, Row, Server};
+use crate::has::{Dialect, MasterLink, Role, Row, Server};
 use failover_core::contract::{
     Action, Evidence, Expectation, Failover, Handover, InDoubt, Link, LinkState, Observation, Pod,
     Preference, Promote, Promotion, Published, Refusals, Role as ReportedRole, Switchover,
@@ -210,7 +210,8 @@ impl Past {
         }
         let since_us = if fate == 5 { master.seen.link.state_age_us } else { since_us };
         let (host, port) = self.place(self.master);
-        let follows = |server: &Server| matches!(&server.role, Role::Replica(link) if (&link.host, link.port) == (&host, port));
+        let is_there = |link: &MasterLink| (&link.host, link.port) == (&host, port);
+        let follows = |server: &Server| matches!(&server.role, Role::Replica(link) if is_there(link));
         for replica in self.servers.iter_mut().filter(|server| follows(server)) {
             if dice.chance(900) {
                 replica.link_down(since_us / 1_000_000 + dice.below(2));

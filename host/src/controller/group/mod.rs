@@ -1,5 +1,5 @@
-//! Reconciles one Redis resource: what is observed updates a snapshot, and the newest snapshot is made true in
-//! five steps.
+//! Reconciles one Redis resource: what is observed updates a snapshot, and the newest snapshot is made true
+//! in five steps.
 //!
 //! | step | does | calls |
 //! |--|--|--|

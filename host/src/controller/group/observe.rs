@@ -1,5 +1,5 @@
-//! Step 1 of the reconciler: what is observed goes into the snapshot. Calls no API: Secrets are read by a task
-//! beside, whose findings come in like everything else.
+//! Step 1 of the reconciler: what is observed goes into the snapshot. Calls no API: Secrets are read by a
+//! task beside, whose findings come in like everything else.
 
 use super::running::{GroupOutput, RunningGroup};
 use super::secrets::{self, Read};
@@ -69,8 +69,8 @@ pub enum Input {
     SilentGroups,
 }
 
-/// What an input changes. Positions of the replication stream are published all the time, and each write of the
-/// status is observed as well: neither gives objects or rollouts any work.
+/// What an input changes. Positions of the replication stream are published all the time, and each write of
+/// the status is observed as well: neither gives objects or rollouts any work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum News {
     /// The snapshot is as it was.

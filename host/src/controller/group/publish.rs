@@ -66,8 +66,8 @@ fn has_status(written: Option<&(RedisStatus, u64)>, redis: &Redis, status: &Redi
     }
 }
 
-/// The status that a snapshot should have. `before` is the one before it, which keeps the moments of its changes:
-/// as written last, or without one as a predecessor left it.
+/// The status that a snapshot should have. `before` is the one before it, which keeps the moments of its
+/// changes: as written last, or without one as a predecessor left it.
 fn plan_status(
     before: Option<RedisStatus>,
     snapshot: &Snapshot,

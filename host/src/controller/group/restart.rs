@@ -1,5 +1,5 @@
-//! Restarts an instance: deletes the Pod of one incarnation, and its StatefulSet starts the next one. Must not
-//! delete a Pod that is another incarnation.
+//! Restarts an instance: deletes the Pod of one incarnation, and its StatefulSet starts the next one. Must
+//! not delete a Pod that is another incarnation.
 
 use crate::contract::Restart;
 use crate::driver::Restarter;

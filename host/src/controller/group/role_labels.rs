@@ -110,7 +110,8 @@ async fn apply(
 }
 
 /// What is written after an attempt, and whether labels followed a published epoch for the first time: labels
-/// that are mended later are no part of the change. `published` is the newest epoch and when it was published.
+/// that are mended later are no part of the change. `published` is the newest epoch and when it was
+/// published.
 fn after(
     before: &Written,
     applied: &Result<bool, Unlabelled>,

@@ -36,6 +36,8 @@ pub struct RunningGroup {
     logins: Logins,
     /// None: in the clear.
     certificate: Option<String>,
+    /// The version of the resource with the newest record that the group got.
+    version: Option<String>,
     members: Vec<(String, Standing)>,
     /// Whether the operator may act, and the share of silent groups.
     authority: (bool, u16),
@@ -106,6 +108,7 @@ impl RunningGroup {
             wanted,
             logins,
             certificate,
+            version: snapshot.redis.metadata.resource_version.clone(),
             members,
             authority: (false, 0),
             task,
@@ -167,7 +170,8 @@ impl RunningGroup {
         parameters: &str,
         silent_groups_permille: u16,
     ) {
-        let wanted = (settings::settings(&snapshot.redis, Timestamp::now()).wanted, parameters.to_owned());
+        let settings = settings::settings(&snapshot.redis, Timestamp::now());
+        let wanted = (settings.wanted, parameters.to_owned());
         if self.wanted != wanted {
             self.handle
                 .send(Event::Wanted { wanted: Box::new(wanted.0.clone()), parameters: wanted.1.clone() });
@@ -194,6 +198,10 @@ impl RunningGroup {
                     .collect(),
             ));
             self.members = members;
+        }
+        if !self.authority.0 && self.version != snapshot.redis.metadata.resource_version {
+            self.handle.send(Event::Records(settings.records));
+            self.version.clone_from(&snapshot.redis.metadata.resource_version);
         }
         let authority = (snapshot.may_act, silent_groups_permille);
         if self.authority != authority {

@@ -95,7 +95,8 @@ pub struct Identity {
     pub digest: String,
 }
 
-/// What came of reading: nothing, if no instance may start without what is missing; and what the user has to do.
+/// What came of reading: nothing, if no instance may start without what is missing; and what the user has to
+/// do.
 pub type Read = (Option<Secrets>, Option<Problem>);
 
 /// Reads them, as often as it takes. Passes on what came of it, and what the API server refuses.

@@ -1,5 +1,5 @@
-//! What is known of one resource at one moment. Each step gets the newest snapshot and makes it true; the ones
-//! in between do not matter.
+//! What is known of one resource at one moment. Each step gets the newest snapshot and makes it true; the
+//! ones in between do not matter.
 
 use super::observe::News;
 use super::secrets::Secrets;
@@ -36,7 +36,8 @@ pub struct Snapshot {
     pub missing: BTreeSet<ObjectKey>,
     /// The record that the group published, and when. None: none since the status was read.
     pub record: Option<(Record, Timestamp)>,
-    /// The newest decision that the status shows otherwise than the one before; which policy made it, and when.
+    /// The newest decision that the status shows otherwise than the one before; which policy made it, and
+    /// when.
     pub decided: Option<(Arc<DecisionRef>, String, Timestamp)>,
     /// A switchover was requested, and has not ended.
     pub is_switching: bool,
@@ -103,8 +104,8 @@ impl Snapshot {
             .or(known.map(|published| published.name.as_str()))
     }
 
-    /// The ACL user by which an instance that starts logs in to its master. None: as any client would, until all
-    /// instances let that user in.
+    /// The ACL user by which an instance that starts logs in to its master. None: as any client would, until
+    /// all instances let that user in.
     pub fn replication_user(&self) -> Option<&str> {
         let wanted = replication_user(&self.redis);
         self.replication_user.as_deref().filter(|known| wanted.as_deref() == Some(known))
@@ -125,8 +126,8 @@ impl Snapshot {
         if is_same { News::Status } else { News::Everything }
     }
 
-    /// Takes the newest decision in. True: the status shows it otherwise than the one before. Looks at a group
-    /// that does not change are many, so whatever copies the snapshot asks this first.
+    /// Takes the newest decision in. True: the status shows it otherwise than the one before. Looks at a
+    /// group that does not change are many, so whatever copies the snapshot asks this first.
     pub fn observe_decision(
         &mut self,
         ruling: &Arc<DecisionRef>,

@@ -220,7 +220,11 @@ mod tests {
 
     fn redis(parameters: &Value) -> Redis {
         let spec = json!({ "replicas": 3, "redis": { "image": "redis:7" }, "policyParameters": parameters });
-        parse(json!({ "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis", "metadata": { "name": "example" }, "spec": spec })).unwrap()
+        let metadata = json!({ "name": "example" });
+        let api_version = "k8s.amaiz.com/v1alpha1";
+        let kind = "Redis";
+        let resource = json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec });
+        parse(resource).unwrap()
     }
 
     #[test]

@@ -27,8 +27,8 @@ pub fn instances(before: &[InstanceStatus], decision: &Decision, at: Timestamp) 
 }
 
 /// Whether the status shows the other decision otherwise: its verdict, reason, masters, plan or answer to a
-/// request differ, or the role or health of an instance. Ages and offsets make every sentence new, so sentences
-/// are not compared.
+/// request differ, or the role or health of an instance. Ages and offsets make every sentence new, so
+/// sentences are not compared.
 pub fn differs(one: &Decision, other: &Decision) -> bool {
     let counts = |decision: &Decision| {
         (decision.stages.len(), decision.shards.len(), decision.members.len(), decision.request.is_some())

@@ -226,9 +226,10 @@ pub async fn refuse(client: Client, (namespace, name): (String, String), error: 
             observed_generation: None,
         }
     };
-    // Merged, not applied: an apply would take away all that it does not name, and the record of the published
-    // master is the most precious of it.
-    let patch = serde_json::json!({ "status": { "conditions": [condition("Ready", "False"), condition("Degraded", "True")] } });
+    // Merged, not applied: an apply would take away all that it does not name, and the record of the
+    // published master is the most precious of it.
+    let conditions = [condition("Ready", "False"), condition("Degraded", "True")];
+    let patch = serde_json::json!({ "status": { "conditions": conditions } });
     let resource = ApiResource::erase::<Redis>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource);
     if let Err(error) = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {

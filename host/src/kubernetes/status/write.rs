@@ -3,12 +3,13 @@
 //!
 //! **Upgrades.** Operators before this one wrote by merge patch, so the API server keeps their fields under
 //! another manager. Apply with `force` takes the value of every field that it names; but a field that it does
-//! not name stays for as long as another manager has it, so a former `switchoverRefused` would stand for ever.
-//! The answer to an apply says which manager has which field: those of others that this status lacks are
-//! removed by a second patch ([`plan_removal`]). (client-go's `csaupgrade` hands the fields over by editing
-//! `metadata.managedFields`; the API server ignores that in a patch of the status, and a patch of the resource
-//! itself is a right that the operator has no other use for.) The status is the operator's alone, so an edit of
-//! it by a person is made right in the same way.
+//! not name stays for as long as another manager has it, so a former `switchoverRefused` would stand for
+//! ever. The answer to an apply says which manager has which field: those of others that this status lacks
+//! are removed by a second patch ([`plan_removal`]). (client-go's `csaupgrade` hands the fields over by
+//! editing
+//! `metadata.managedFields`; the API server ignores that in a patch of the status, and a patch of the
+//! resource itself is a right that the operator has no other use for.) The status is the operator's alone, so
+//! an edit of it by a person is made right in the same way.
 
 use crate::kubernetes::apply::{FIELD_MANAGER, version};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
@@ -70,7 +71,8 @@ where
     }
 }
 
-/// A merge patch that removes the fields which other managers have and the status lacks. None: there are none.
+/// A merge patch that removes the fields which other managers have and the status lacks. None: there are
+/// none.
 fn plan_removal(managed_fields: &[ManagedFieldsEntry], status: &Value) -> Option<Value> {
     let is_ours = |entry: &ManagedFieldsEntry| {
         entry.operation.as_deref() == Some("Apply") && entry.manager.as_deref() == Some(FIELD_MANAGER)
@@ -105,8 +107,8 @@ fn collect_lacking(fields: &Value, object: &Value, removal: &mut Map<String, Val
     }
 }
 
-/// The API server's words for an apply of a field that the definition lacks, which a merge patch may have: so the
-/// record of the published master is kept although the definitions were not upgraded first.
+/// The API server's words for an apply of a field that the definition lacks, which a merge patch may have: so
+/// the record of the published master is kept although the definitions were not upgraded first.
 const UNDECLARED: &str = "field not declared in schema";
 
 #[cfg(test)]

@@ -27,7 +27,8 @@ pub enum Word {
     Reloading,
     /// It answers INFO, and loads its data: `loading:1`.
     Loading,
-    /// No connection to it was ever made; two were refused, 6 ms and 0.9 ms ago. Its replicas' links are down.
+    /// No connection to it was ever made; two were refused, 6 ms and 0.9 ms ago. Its replicas' links are
+    /// down.
     NeverSeen,
     /// No instance of the observation: its Pod does not exist. Its replicas' links are down.
     Gone,

@@ -4,7 +4,7 @@
 //!
 //! | fields | form |
 //! |--|--|
-//! | `why`, `base`, `expect`, and what differs | the short one, which people write: `tests/scenarios/README.md` |
+//! | `why`, `base`, `expect`, differences | the short one, which people write: `tests/scenarios/README.md` |
 //! | `why`, `observation`, `decision` | the full one: a recorded incident, what other hosts read |
 //! | the same, in the JSON of contract 0.1 | recorded incidents of that time |
 //!

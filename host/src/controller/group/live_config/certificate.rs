@@ -1,4 +1,5 @@
-//! A changed certificate, read by running instances without a restart, once the kubelet has brought its files.
+//! A changed certificate, read by running instances without a restart, once the kubelet has brought its
+//! files.
 
 use super::super::secrets::Identity;
 use crate::kubernetes::objects::AUTHORITIES_FILE;
@@ -30,9 +31,9 @@ pub async fn reload(
     plan(shown, identity.since.elapsed(), identity.is_another)
 }
 
-/// `shown`: whether the instance shows the wanted certificate, or the refusal. `age`: since the certificate was
-/// seen first. `is_another`: an older one was seen before it. Then a match proves nothing until the kubelet's
-/// time is over, since other authorities under the same certificate look like the old ones.
+/// `shown`: whether the instance shows the wanted certificate, or the refusal. `age`: since the certificate
+/// was seen first. `is_another`: an older one was seen before it. Then a match proves nothing until the
+/// kubelet's time is over, since other authorities under the same certificate look like the old ones.
 fn plan(shown: Result<bool, String>, age: Duration, is_another: bool) -> CertificateStep {
     let is_overdue = age >= KUBELET_TIME_MAX;
     match shown {

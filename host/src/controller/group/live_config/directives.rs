@@ -1,5 +1,5 @@
-//! Directives of running instances, and the annotation by which a Pod remembers the names of those that it was
-//! given: one that leaves the spec later needs a restart.
+//! Directives of running instances, and the annotation by which a Pod remembers the names of those that it
+//! was given: one that leaves the spec later needs a restart.
 
 use super::super::snapshot::Snapshot;
 use crate::controller::Context;

@@ -1,5 +1,5 @@
-//! The login of running instances, changed without locking out a client or a replica: the password of clients,
-//! and the ACL user by which instances log in to their master. [`next`] plans, [`change`] sends.
+//! The login of running instances, changed without locking out a client or a replica: the password of
+//! clients, and the ACL user by which instances log in to their master. [`next`] plans, [`change`] sends.
 
 use super::super::secrets::Passwords;
 use crate::kubernetes::objects::REPLICATES;

@@ -1,5 +1,5 @@
-//! Directives, logins and certificates of running instances, changed without a restart. Each start of each Pod
-//! is configured once; a directive that Redis reads at its start only is left to the rollout.
+//! Directives, logins and certificates of running instances, changed without a restart. Each start of each
+//! Pod is configured once; a directive that Redis reads at its start only is left to the rollout.
 //!
 //! | file | decides |
 //! |--|--|

@@ -66,9 +66,9 @@ pub fn plan_due(pods: &[PodStart], known: &BTreeMap<String, Known>, wanted: &Wan
         .collect()
 }
 
-/// The user to log in to the master as, for the Pods that are configured now. A master refuses a replica whose
-/// user it does not know, so no replica uses it before every instance has let it in once: either all Pods are
-/// reached now, or all were given it before.
+/// The user to log in to the master as, for the Pods that are configured now. A master refuses a replica
+/// whose user it does not know, so no replica uses it before every instance has let it in once: either all
+/// Pods are reached now, or all were given it before.
 pub fn plan_user(wanted: Option<String>, are_all_reached: bool, is_in_use: bool) -> Option<String> {
     wanted.filter(|_| are_all_reached || is_in_use)
 }
