@@ -9,8 +9,8 @@ use tokio::sync::watch::{Receiver, Sender};
 /// The state of one group, as its own controller knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupState {
-    /// The moment since which its published master has not replied, and its hang limit in microseconds. None:
-    /// the master replies, or is known to be dead.
+    /// The moment since which its published master is silent or suspected, and its hang limit in
+    /// microseconds. None: the master replies, or is known to be dead.
     pub silent: Option<(Moment, u64)>,
     /// The last verdict was healthy.
     pub is_healthy: bool,

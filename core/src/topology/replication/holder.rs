@@ -78,7 +78,7 @@ fn loss_kind(view: &View, index: usize) -> LossKind {
     let member = &view.members[index];
     match amnesia_witness(view, index) {
         Some(witness) if member.is_master() => LossKind::Amnesic { witness },
-        Some(_) | None if member.is_master() && came_back_empty(view, index) => LossKind::CameBackEmpty,
+        Some(_) | None if member.answers && came_back_empty(view, index) => LossKind::CameBackEmpty,
         Some(_) | None if member.answers => LossKind::Abdicated,
         Some(_) | None => LossKind::OutOfSight,
     }

@@ -4,7 +4,7 @@
 use super::running::{GroupOutput, RunningGroup};
 use super::secrets::{self, Read};
 use super::snapshot::Snapshot;
-use super::{Context, Reconciler, count};
+use super::{Context, Reconciler};
 use crate::driver::NewestDecision;
 use crate::group::{Moment, Report};
 use crate::kubernetes::crd::Redis;
@@ -180,9 +180,6 @@ impl Reconciler {
         match input {
             Input::Observed(observed) => self.observe_change(observed),
             Input::Group(GroupOutput::Record(record)) => {
-                if self.snapshot.master() != Some(&record.published.master) {
-                    self.count_new_master();
-                }
                 self.snapshot.observe_record(record, Timestamp::now())
             }
             Input::Group(GroupOutput::Report(now, report)) => News::if_so(self.observe_report(now, report)),
@@ -272,9 +269,6 @@ impl Reconciler {
     }
 
     fn observe_report(&mut self, now: Moment, report: Report) -> bool {
-        if let Report::Link { member, state } = &report {
-            self.count_link(now, member, *state);
-        }
         let Some(running) = &mut self.running else { return false };
         let change = running.reporter.take(now, &report);
         let events =
@@ -292,10 +286,10 @@ impl Reconciler {
         }
         if let Some(NewestDecision { at, decision, digest, is_switching }) = running.newest_decision() {
             let ruling = Arc::new(DecisionRef { decision, digest });
-            self.census.update(at, |state| count::decision(state, &ruling.decision));
             let title = || running.title(&ruling.digest);
             self.view.show(at, Arc::clone(&ruling), running.look());
             is_news |= self.snapshot.observe_decision(&ruling, is_switching, title, Timestamp::now());
+            self.count_decision(at, &ruling.decision);
         }
         is_news
     }

@@ -29,7 +29,10 @@ pub fn reference<'a>(view: &View<'a>, lost: &Lost) -> Option<History<'a>> {
             .or_else(|| longest_with_data(view, lost)),
         // That one witness has what the master lost does not mean that all are of its history.
         LossKind::Abdicated | LossKind::Vanished | LossKind::Amnesic { .. } | LossKind::CameBackEmpty => {
-            recorded.filter(is_shared).or_else(|| longest_with_data(view, lost))
+            match recorded {
+                Some(recorded) => Some(recorded).filter(is_shared),
+                None => longest_with_data(view, lost),
+            }
         }
     }
 }
