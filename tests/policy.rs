@@ -278,18 +278,18 @@ fn a_watched_file_goes_live_after_its_checks_and_a_broken_one_changes_nothing() 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("policy.wasm");
     let sandbox = sandbox();
-    let line = Arc::new(PolicyChain::new(Arc::new(embedded(&sandbox).unwrap())));
+    let chain = Arc::new(PolicyChain::new(Arc::new(embedded(&sandbox).unwrap())));
     let prove = |component: &Component| {
         component.decide(&healthy_group(3)).map(drop).map_err(|fault| fault.to_string())
     };
-    let watch = Watch { path: path.clone(), sandbox, line: Arc::clone(&line), prove: Arc::new(prove) };
+    let watch = Watch { path: path.clone(), sandbox, chain: Arc::clone(&chain), prove: Arc::new(prove) };
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(watch.run(move |change| drop(sender.send(change))));
     });
     let next = || receiver.recv_timeout(Duration::from_secs(60)).unwrap();
-    let titles = || line.line().iter().map(|policy| policy.title().to_owned()).collect::<Vec<_>>();
+    let titles = || chain.policies().iter().map(|policy| policy.title().to_owned()).collect::<Vec<_>>();
     let alone = titles();
 
     // It is not there yet.

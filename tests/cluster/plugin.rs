@@ -191,7 +191,7 @@ pub async fn a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back
     assert!(held >= acknowledged, "{acknowledged} were acknowledged, and {held} are there");
     let screen = kubectl.says(&format!("redis status example {here}")).await;
     assert!(
-        screen.contains(&format!("  {master} handed the role over to {other}, which was asked for\n")),
+        screen.contains(&format!("  {master} handed the role over to {other}, on request\n")),
         "{screen}"
     );
     for phase in ["promote", "re-point", "publish", "pause"] {

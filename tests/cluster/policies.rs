@@ -104,7 +104,7 @@ pub async fn a_bad_policy_is_refused_by_the_api_with_the_way_out(cluster: &Clust
         (json!({ "source": { "embedded": {}, "file": { "path": "/policy.wasm" } } }), "exactly one of"),
         (
             json!({ "source": { "url": { "address": "https://example.com/policy.wasm" } } }),
-            "add that of the file",
+            "add the digest of the file",
         ),
         (json!({ "source": { "oci": { "image": "ghcr.io/mine:1" } } }), "name the image with @sha256:"),
         (json!({ "source": { "file": { "path": "policy.wasm" } } }), "should match '^/'"),
@@ -156,13 +156,13 @@ pub async fn a_policy_in_a_config_map_is_swapped_while_a_master_dies_and_no_writ
 
 pub async fn a_broken_policy_and_a_deleted_one_change_no_group(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
-    // Before there is any: the operator's own decides.
+    // The FailoverPolicy does not exist yet: the default policy decides.
     cluster.apply(&group(namespace, "{name: mine}")).await;
     let master = settled(cluster, namespace, 3).await;
     decided_by(cluster, namespace, EMBEDDED).await;
     let message = condition(cluster, namespace, "Degraded", "PolicyNotFound").await;
     assert!(
-        message.contains("FailoverPolicy mine is not there") && message.contains("create it"),
+        message.contains("FailoverPolicy mine does not exist") && message.contains("create it"),
         "{message}"
     );
     fill(cluster, namespace, &noted(1)).await;

@@ -1,7 +1,7 @@
 //! `run`: operates the Redis resources of a Kubernetes cluster.
 
 use super::{Environment, Exit, PolicyChoice};
-use crate::controller::policy::{Chosen, Policies, Shadows};
+use crate::controller::policy::{DefaultPolicies, Policies, Shadows};
 use crate::controller::{self, Context};
 use crate::driver::{ThreadLoad, moment};
 use crate::kubernetes::events::EventWriter;
@@ -75,8 +75,8 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let groups = Groups::start()?;
     let lease = health.dependency(format!("the Lease {}/{}", args.namespace, args.lease), LEASE_US);
     let answered = move || lease.answered(moment(start, Instant::now()));
-    let chosen = Chosen { embedded, own };
-    let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, chosen, remote));
+    let defaults = DefaultPolicies { embedded, own };
+    let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, defaults, remote));
     let namespace = args.watch_namespace.as_deref().filter(|name| !name.is_empty());
     let (groups_of, thread_load, of_groups, shown) =
         (groups.handle.clone(), ThreadLoad::default(), Arc::clone(&policies), Arc::clone(&metrics));
@@ -100,7 +100,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     tokio::select! {
         () = campaign(client.clone(), candidate.clone(), authority, answered) => {}
-        () = policies.look_after(namespace, may_act.clone()) => {}
+        () = policies.run(namespace, may_act.clone()) => {}
         () = controller::run(context, namespace, may_act.clone()) => {}
         () = show_authority(shown, may_act) => {}
         _ = interrupted.recv() => {}

@@ -112,7 +112,7 @@ impl Telemetry {
 
 /// Watches the policy file, and makes each new version live once it is proven.
 fn watch(session: &Session, choice: &PolicyChoice) -> impl Future<Output = ()> + use<> {
-    let (line, sandbox, handle, path) = (
+    let (chain, sandbox, handle, path) = (
         Arc::clone(&session.policies),
         Arc::clone(&session.sandbox),
         session.handle.clone(),
@@ -122,7 +122,7 @@ fn watch(session: &Session, choice: &PolicyChoice) -> impl Future<Output = ()> +
     async move {
         let Some(path) = path else { return std::future::pending().await };
         let prove: Arc<Prove> = if unproven { Arc::new(|_: &Component| Ok(())) } else { Arc::new(prove) };
-        let watch = Watch { path: path.clone(), sandbox, line, prove }.run(|change| match change {
+        let watch = Watch { path: path.clone(), sandbox, chain, prove }.run(|change| match change {
             Change::Live { title, digest } => {
                 tracing::info!(policy = title, digest, path = %path.display(), "policy activated");
                 handle.send(Event::Policy);

@@ -27,7 +27,7 @@ pub fn judge(
     effects: &mut Vec<Effect>,
 ) -> Option<Decided> {
     let observation = Arc::new(observation);
-    for policy in chain.line() {
+    for policy in chain.policies() {
         let answer =
             policy.decide(&observation).and_then(|decision| match guard::judge(&observation, &decision) {
                 Ok(()) => Ok(decision),

@@ -1,8 +1,8 @@
 //! Checks that need no judgement of an instance's state: verdict, names, expectations, allow-lists, bounds.
 //! They cover every stage. Must not read offsets or evidence.
 
-use super::{Case, ensure};
-use crate::contract::{Action, Promotion, Role, RoleChange, Stage, Topology, Verdict};
+use super::{Case, Rule, ensure};
+use crate::contract::{Action, Promotion, Role, RoleChange, Stage, Verdict};
 use crate::topology::allowed::Directive;
 use failover_core::facts::ReportedRole;
 use std::collections::BTreeMap;
@@ -149,7 +149,7 @@ pub(super) fn freshness(case: &Case<'_>) -> Result<(), String> {
 
 pub(super) fn allow_list(case: &Case<'_>) -> Result<(), String> {
     let topology = case.scene.observation.group.topology;
-    ensure(topology == Topology::Replication || case.decision.stages.is_empty(), || {
+    ensure(!Rule::of(topology).is_empty() || case.decision.stages.is_empty(), || {
         format!("topology {topology:?} is not served, so it may have no plan")
     })?;
     for action in actions(&case.decision.stages) {

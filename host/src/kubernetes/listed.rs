@@ -135,7 +135,7 @@ mod tests {
         (*of != "none of ours").then(|| Identity { of: ("shop".into(), (*of).into()), name: (*name).into() })
     }
 
-    fn told(listed: &mut Listed, events: impl IntoIterator<Item = Event<Object>>) -> Vec<String> {
+    fn observe_all(listed: &mut Listed, events: impl IntoIterator<Item = Event<Object>>) -> Vec<String> {
         let changes = events.into_iter().flat_map(|event| listed.on(event, identity));
         let words = |change| match change {
             Change::Seen(Identity { of, name }, _) => format!("seen {name} of {}", of.1),
@@ -150,24 +150,31 @@ mod tests {
         let mut listed = Listed::default();
         let (a, b, c) = (("cart", "a"), ("cart", "b"), ("till", "c"));
         let first = [Event::Init, Event::InitApply(a), Event::InitApply(b), Event::InitDone];
-        assert_eq!(told(&mut listed, first), ["seen a of cart", "seen b of cart", "complete"]);
-        assert_eq!(told(&mut listed, [Event::Apply(c)]), ["seen c of till"]);
+        assert_eq!(observe_all(&mut listed, first), ["seen a of cart", "seen b of cart", "complete"]);
+        assert_eq!(observe_all(&mut listed, [Event::Apply(c)]), ["seen c of till"]);
         let begun = [Event::Init, Event::InitApply(b)];
-        assert_eq!(told(&mut listed, begun), ["seen b of cart"], "nothing is gone yet");
-        assert_eq!(told(&mut listed, [Event::InitDone]), ["gone a of cart", "gone c of till", "complete"]);
+        assert_eq!(observe_all(&mut listed, begun), ["seen b of cart"], "nothing is gone yet");
+        assert_eq!(
+            observe_all(&mut listed, [Event::InitDone]),
+            ["gone a of cart", "gone c of till", "complete"]
+        );
         let again = [Event::Init, Event::InitApply(b), Event::InitDone];
-        assert_eq!(told(&mut listed, again), ["seen b of cart", "complete"], "told once");
+        assert_eq!(
+            observe_all(&mut listed, again),
+            ["seen b of cart", "complete"],
+            "an object that is gone is reported once"
+        );
     }
 
     #[test]
     fn a_list_that_was_interrupted_and_begins_anew_counts_from_its_beginning() {
         let mut listed = Listed::default();
         let (a, b) = (("cart", "a"), ("cart", "b"));
-        told(&mut listed, [Event::Init, Event::InitApply(a), Event::InitApply(b), Event::InitDone]);
+        observe_all(&mut listed, [Event::Init, Event::InitApply(a), Event::InitApply(b), Event::InitDone]);
         let interrupted =
             [Event::Init, Event::InitApply(a), Event::Init, Event::InitApply(b), Event::InitDone];
         assert_eq!(
-            told(&mut listed, interrupted),
+            observe_all(&mut listed, interrupted),
             ["seen a of cart", "seen b of cart", "gone a of cart", "complete"]
         );
     }
@@ -175,10 +182,10 @@ mod tests {
     #[test]
     fn an_object_ends_by_deletion_or_by_becoming_another_s() {
         let mut listed = Listed::default();
-        assert_eq!(told(&mut listed, [Event::Apply(("none of ours", "x"))]), Vec::<String>::new());
+        assert_eq!(observe_all(&mut listed, [Event::Apply(("none of ours", "x"))]), Vec::<String>::new());
         let events = [Event::Apply(("cart", "a")), Event::Apply(("till", "a")), Event::Delete(("till", "a"))];
         assert_eq!(
-            told(&mut listed, events),
+            observe_all(&mut listed, events),
             ["seen a of cart", "gone a of cart", "seen a of till", "gone a of till"]
         );
     }

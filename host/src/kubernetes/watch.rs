@@ -6,6 +6,7 @@ use super::listed::{Change, Identity, Listed};
 use super::nodes::{Place, place};
 use super::objects::{GROUP_LABEL, name_for};
 use super::pods::owner;
+use backon::ExponentialBuilder;
 use futures_util::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
@@ -13,9 +14,8 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::watcher;
 use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::{ExponentialBackoff, watcher};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -64,7 +64,7 @@ pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Wat
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    let redis = watcher(redis, watcher::Config::default()).backoff(Pace::default()).boxed();
+    let redis = watcher(redis, watcher::Config::default()).backoff(pace()).boxed();
     select_all([
         changes("Redis", redis, itself, |change| vec![of_redis(change)]),
         changes("Pod", ours::<Pod>(client, namespace), of_pod_owner, |change| vec![of_pod(change)]),
@@ -149,9 +149,7 @@ where
         + Send
         + 'static,
 {
-    watcher(all(client, namespace), watcher::Config::default().labels(GROUP_LABEL))
-        .backoff(Pace::default())
-        .boxed()
+    watcher(all(client, namespace), watcher::Config::default().labels(GROUP_LABEL)).backoff(pace()).boxed()
 }
 
 fn all<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -174,7 +172,7 @@ where
         all::<PartialObjectMeta<K>>(client, namespace),
         watcher::Config::default().labels(GROUP_LABEL),
     );
-    let watched = watched.backoff(Pace::default()).boxed();
+    let watched = watched.backoff(pace()).boxed();
     changes(kind, watched, labelled, move |change| vec![object(kind, change)])
 }
 
@@ -182,7 +180,7 @@ where
 /// content.
 fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
     let watched = watcher(all::<PartialObjectMeta<Secret>>(client, namespace), watcher::Config::default())
-        .backoff(Pace::default());
+        .backoff(pace());
     let mut listed = Listed::default();
     let events = watched.flat_map(move |event| {
         let any = match &event {
@@ -216,31 +214,18 @@ fn nodes(client: &Client) -> BoxStream<'static, WatchEvent> {
     events.boxed()
 }
 
-/// The delay before a failed watch is retried. All watches fail together when the API server restarts, so
-/// the retries are spread; a failover may wait for them, so the delay stays short.
-#[derive(Default)]
-struct Pace(u32);
-
-impl Iterator for Pace {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        self.0 = (self.0 + 1).min(PACE_DOUBLINGS_MAX);
-        // Spread by process and watch.
-        let spread_ms =
-            u64::from(std::process::id() % 100) + std::ptr::from_ref(self).addr() as u64 / 64 % 100;
-        Some(Duration::from_millis((100 << self.0) + spread_ms))
-    }
+/// The delays before a failed watch is retried: 100 ms, doubled up to 1.6 s, and up to as much again by
+/// chance. All watches fail together when the API server restarts, so the retries are spread; a failover may
+/// wait for them, so the delay stays short.
+fn pace() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_millis(1600))
+        .with_factor(2.0)
+        .without_max_times()
+        .with_jitter()
+        .into()
 }
-
-impl Backoff for Pace {
-    fn reset(&mut self) {
-        self.0 = 0;
-    }
-}
-
-/// 100 ms, doubled up to 1.6 s.
-const PACE_DOUBLINGS_MAX: u32 = 4;
 
 fn problem(kind: &'static str, error: &watcher::Error) -> Option<WatchEvent> {
     tracing::warn!(kind, %error, "watch interrupted, will retry");

@@ -50,7 +50,7 @@ impl PolicyChain {
     }
 
     /// The policies to ask, in order. Never empty: the embedded policy is always the last.
-    pub fn line(&self) -> Vec<Arc<dyn Policy>> {
+    pub fn policies(&self) -> Vec<Arc<dyn Policy>> {
         let state = self.state();
         let mut policies: Vec<Arc<dyn Policy>> = Vec::with_capacity(3);
         for policy in
@@ -70,7 +70,7 @@ impl PolicyChain {
     /// The commands that any of them wants in groups of that topology.
     pub fn wants(&self, topology: Topology) -> Vec<Want> {
         let mut wants: Vec<Want> = Vec::new();
-        for want in self.line().iter().flat_map(|policy| policy.wants(topology)) {
+        for want in self.policies().iter().flat_map(|policy| policy.wants(topology)) {
             if !wants.contains(&want) {
                 wants.push(want);
             }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn names(chain: &PolicyChain) -> Vec<String> {
-        chain.line().iter().map(|policy| policy.title().to_owned()).collect()
+        chain.policies().iter().map(|policy| policy.title().to_owned()).collect()
     }
 
     fn swapped(names: &[&'static str]) -> PolicyChain {

@@ -23,7 +23,7 @@ pub struct Watch {
     /// The sandbox that compiles it.
     pub sandbox: Arc<Sandbox>,
     /// The chain that it becomes the live policy of.
-    pub line: Arc<PolicyChain>,
+    pub chain: Arc<PolicyChain>,
     /// The checks that it must pass.
     pub prove: Arc<Prove>,
 }
@@ -127,12 +127,12 @@ impl Watch {
 
     fn swap(&self) -> Result<Option<Change>, SwapError> {
         let component = load_file(&self.sandbox, &self.path)?;
-        if component.digest() == self.line.live().digest() {
+        if component.digest() == self.chain.live().digest() {
             return Ok(None);
         }
         (self.prove)(&component).map_err(|why| SwapError::Unproven { path: self.path.clone(), why })?;
         let change = Change::Live { title: component.title().into(), digest: component.digest().into() };
-        self.line.swap(Arc::new(component))?;
+        self.chain.swap(Arc::new(component))?;
         Ok(Some(change))
     }
 }

@@ -96,13 +96,13 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
         topology: wanted.topology,
     };
     let policy: Arc<dyn Policy> = common.policy.clone();
-    let line = Arc::new(PolicyChain::new(policy));
+    let chain = Arc::new(PolicyChain::new(policy));
     let access =
         Access { logins: None.into(), tls: None, hang_limit: Duration::from_millis(HANG_LIMIT_MS.into()) };
     let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, records: vec![] };
     let (records_in, mut records) = unbounded();
     let publish = move |_, record: Record| drop(records_in.unbounded_send(record));
-    let (driver, mut reports) = Driver::new(settings, access, line, publish, common.start);
+    let (driver, mut reports) = Driver::new(settings, access, chain, publish, common.start);
     let mut reporter = Reporter::new(names.clone(), Arc::clone(&common.metrics), None);
     let handle = driver.handle();
     let pulse = common

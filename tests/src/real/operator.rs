@@ -50,7 +50,7 @@ pub struct Operator {
     /// The way in.
     pub handle: GroupHandle,
     /// The policy that decides.
-    pub line: Arc<PolicyChain>,
+    pub chain: Arc<PolicyChain>,
     reports: Arc<Mutex<Vec<(Instant, Report)>>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -85,9 +85,9 @@ impl Operator {
         let (record_file, record) = StateFile::open(terms.state.clone()).unwrap();
         let settings =
             Settings { records: record.into_iter().collect(), ..settings(servers.count(), &terms) };
-        let line = Arc::new(PolicyChain::new(policy()));
+        let chain = Arc::new(PolicyChain::new(policy()));
         let start = Instant::now();
-        let (driver, mut incoming) = Driver::new(settings, access, Arc::clone(&line), record_file, start);
+        let (driver, mut incoming) = Driver::new(settings, access, Arc::clone(&chain), record_file, start);
         let handle = driver.handle();
         let mut members = Vec::new();
         for place in 0..servers.count() {
@@ -119,7 +119,7 @@ impl Operator {
         };
         // With the runtime go its sockets and whatever was under way.
         let thread = std::thread::spawn(move || runtime.block_on(live));
-        Self { handle, line, reports, stop: Some(stop), thread: Some(thread) }
+        Self { handle, chain, reports, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Ends as by SIGKILL: sockets close, nothing is finished.

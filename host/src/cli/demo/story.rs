@@ -94,7 +94,7 @@ impl Story {
         let watch = Watch {
             path: file.path().to_owned(),
             sandbox: Arc::clone(&group.session.sandbox),
-            line: Arc::clone(&group.session.policies),
+            chain: Arc::clone(&group.session.policies),
             prove: Arc::new(prove),
         };
         let handle = group.session.handle.clone();

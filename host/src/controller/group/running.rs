@@ -27,7 +27,7 @@ pub struct RunningGroup {
     reports: Reports,
     records: UnboundedReceiver<Record>,
     pub reporter: Reporter,
-    line: Arc<PolicyChain>,
+    chain: Arc<PolicyChain>,
     /// The digest of the policy in front.
     in_front: String,
     shadow: Option<Shadow>,
@@ -68,8 +68,8 @@ impl RunningGroup {
             settings.records = vec![record.clone()];
         }
         settings.parameters.clone_from(&assignment.parameters);
-        let line = Arc::clone(&assignment.line);
-        let in_front = line.live().digest().to_owned();
+        let chain = Arc::clone(&assignment.chain);
+        let in_front = chain.live().digest().to_owned();
         let wanted = (settings.wanted.clone(), settings.parameters.clone());
         let hang_limit = Duration::from_millis(u64::from(wanted.0.hang_limit_ms));
         let access = Access {
@@ -85,7 +85,7 @@ impl RunningGroup {
             name: wanted.0.name.clone(),
             topology: wanted.0.topology,
         };
-        let (driver, reports) = Driver::new(settings, access, Arc::clone(&line), publish, context.start);
+        let (driver, reports) = Driver::new(settings, access, Arc::clone(&chain), publish, context.start);
         let pulse = context
             .health
             .group(format!("{}/{}", names.namespace, names.name), moment(context.start, Instant::now()));
@@ -101,7 +101,7 @@ impl RunningGroup {
             reports,
             records,
             reporter,
-            line,
+            chain,
             in_front,
             shadow,
             names,
@@ -117,8 +117,8 @@ impl RunningGroup {
 
     /// Name and digest of the policy that decided, for people.
     pub fn title(&self, digest: &str) -> String {
-        let line = self.line.line();
-        let title = line.iter().find(|policy| policy.digest() == digest).map(|policy| policy.title());
+        let policies = self.chain.policies();
+        let title = policies.iter().find(|policy| policy.digest() == digest).map(|policy| policy.title());
         format!("{} {digest:.12}", title.unwrap_or("policy"))
     }
 
@@ -142,10 +142,10 @@ impl RunningGroup {
 
     /// Sends the policies that decide, and starts the shadow that the assignment names.
     pub fn serve(&mut self, context: &Context, assignment: Assignment) {
-        let in_front = assignment.line.live().digest().to_owned();
-        if !Arc::ptr_eq(&self.line, &assignment.line) || self.in_front != in_front {
-            (self.line, self.in_front) = (assignment.line, in_front);
-            self.handle.set_policies(Arc::clone(&self.line));
+        let in_front = assignment.chain.live().digest().to_owned();
+        if !Arc::ptr_eq(&self.chain, &assignment.chain) || self.in_front != in_front {
+            (self.chain, self.in_front) = (assignment.chain, in_front);
+            self.handle.set_policies(Arc::clone(&self.chain));
         }
         if self.shadow.as_ref().map(|shadow| shadow.target().name())
             != assignment.shadow.as_ref().map(|target| target.name())

@@ -1,6 +1,6 @@
-//! One book of policies, by FailoverPolicy resource: loads what each names, has it proven, and only then puts
-//! it in front of the line of every group that names it. Whatever happens to a policy, its groups go on with
-//! what they had.
+//! The FailoverPolicy resources and their policy chains: fetches the component of each resource, proves it,
+//! and only then makes it the live policy of every group that names the resource. A policy that is deleted or
+//! refused changes no group: its chain keeps the former policy.
 
 mod prover;
 mod reconciler;
@@ -20,83 +20,84 @@ use crate::registry::Remote;
 use futures_util::StreamExt;
 use kube::{Client, ResourceExt};
 use prover::Prover;
-use reconciler::keep;
+use reconciler::reconcile;
 use serde_json::{Map, Value};
 use slot::PolicySlot;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch::{self, Receiver, Sender};
 
-/// The book.
+/// All FailoverPolicy resources that this operator serves.
 pub struct Policies {
     client: Client,
     watches: Client,
     remote: Remote,
     prover: Prover,
-    chosen: Chosen,
-    /// Of groups that name no policy.
+    defaults: DefaultPolicies,
+    /// The policy chain of the groups that name no policy.
     own: Arc<PolicyChain>,
     slots: Mutex<BTreeMap<Key, Arc<PolicySlot>>>,
-    /// Counts changes of what any group should have.
+    /// The number of changes of any assignment so far.
     changes: Sender<u64>,
 }
 
-/// Who decides without any resource.
-pub struct Chosen {
-    /// The one that every operator carries, when all others fail.
+/// The policies that decide without a FailoverPolicy resource.
+pub struct DefaultPolicies {
+    /// The embedded policy: the last of every policy chain.
     pub embedded: Arc<Component>,
-    /// For whoever names none. It may be the same.
+    /// The policy for groups that name none. It may be the embedded policy.
     pub own: Arc<Component>,
 }
 
-/// What a Redis resource gets by what it names.
+/// The policies and parameters of one Redis resource.
 pub struct Assignment {
-    /// Who decides. Shared with all others that name the same.
-    pub line: Arc<PolicyChain>,
-    /// What it is told: the policy's defaults, and what the resource says before them.
+    /// The policy chain that decides. Groups that name the same policy share it.
+    pub chain: Arc<PolicyChain>,
+    /// JSON: the policy's defaults, overridden by the resource's `spec.policyParameters`.
     pub parameters: String,
-    /// Why somebody else than who is named decides.
+    /// Why another policy than the named one decides. None: the named policy decides, or is being proven.
     pub problem: Option<Problem>,
-    /// Who is asked beside.
+    /// The shadow. None: the resource names none.
     pub shadow: Option<ShadowTarget>,
 }
 
 impl Policies {
-    /// A book without policies. `client` is for calls, `watches` for watches.
+    /// Without any FailoverPolicy yet. `client` is for calls, `watches` for watches.
     pub fn new(
         client: Client,
         watches: Client,
         sandbox: Arc<Sandbox>,
-        chosen: Chosen,
+        defaults: DefaultPolicies,
         remote: Remote,
     ) -> Self {
-        let Chosen { embedded, own } = &chosen;
-        let line = if own.digest() == embedded.digest() {
+        let DefaultPolicies { embedded, own } = &defaults;
+        let chain = if own.digest() == embedded.digest() {
             PolicyChain::new(Arc::clone(own) as Arc<dyn Policy>)
         } else {
-            chosen.standing_in(false)
+            defaults.fallback_chain(false)
         };
-        // A fresh line has nobody in quarantine.
-        drop(line.swap(Arc::clone(own) as Arc<dyn Policy>));
+        // A new chain has no policy in quarantine.
+        drop(chain.swap(Arc::clone(own) as Arc<dyn Policy>));
         let prover = Prover::new(sandbox, Arc::clone(embedded));
         Self {
             client,
             watches,
             remote,
             prover,
-            chosen,
-            own: Arc::new(line),
+            defaults,
+            own: Arc::new(chain),
             slots: Mutex::default(),
             changes: Sender::new(0),
         }
     }
 
-    /// Tells of changes of what any group should have.
+    /// Changes whenever an assignment may have changed.
     pub fn changes(&self) -> Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// What a resource gets. Whatever it names, there is somebody who decides.
+    /// The assignment of a resource. Its policy chain is never empty, even if the named policy does not
+    /// exist.
     pub fn assignment(&self, redis: &Redis) -> Assignment {
         let choice = redis.spec.policy.clone().unwrap_or_default();
         let slot = |name: String| self.slot(&(redis.namespace().unwrap_or_default(), name));
@@ -105,27 +106,27 @@ impl Policies {
             merged(slot.map(|slot| slot.parameters()).unwrap_or_default(), redis)
         };
         Assignment {
-            line: named.as_ref().map_or_else(|| Arc::clone(&self.own), |slot| Arc::clone(&slot.line)),
+            chain: named.as_ref().map_or_else(|| Arc::clone(&self.own), |slot| Arc::clone(&slot.chain)),
             parameters: parameters(named.as_ref()),
             problem: named.as_ref().and_then(|slot| slot.problem()),
             shadow: choice.shadow.map(slot).map(|slot| ShadowTarget::new(parameters(Some(&slot)), slot)),
         }
     }
 
-    /// Looks after the policies of one namespace, or of all, until dropped. Only who has authority tells of
-    /// them.
-    pub async fn look_after(self: Arc<Self>, namespace: Option<&str>, authority: Receiver<bool>) {
-        let mut happenings = watch_policies(&self.watches, namespace);
+    /// Reconciles the policies of one namespace, or of all, until dropped. Only an operator with authority
+    /// writes their status.
+    pub async fn run(self: Arc<Self>, namespace: Option<&str>, authority: Receiver<bool>) {
+        let mut events = watch_policies(&self.watches, namespace);
         let mut reconcilers: BTreeMap<Key, Sender<Arc<FailoverPolicy>>> = BTreeMap::new();
-        while let Some(happening) = happenings.next().await {
-            match happening {
+        while let Some(event) = events.next().await {
+            match event {
                 PolicyWatchEvent::Wanted(key, policy) => match *policy {
                     Ok(policy) => self.want(&mut reconcilers, key, Arc::new(policy), &authority),
                     Err(error) => tracing::warn!(
                         namespace = key.0,
                         name = key.1,
                         error,
-                        "policy not understood, its last version still decides"
+                        "could not parse the policy, kept its last version"
                     ),
                 },
                 PolicyWatchEvent::Unwanted(key) => self.forget(&mut reconcilers, &key),
@@ -144,29 +145,29 @@ impl Policies {
             Some(reconciler) => drop(reconciler.send_replace(policy)),
             None => {
                 let slot = self.slot(&key);
-                slot.found();
+                slot.created();
                 self.changed();
                 let (reconciler, wanted) = watch::channel(policy);
-                // It ends with its sender.
-                tokio::spawn(keep(Arc::clone(self), slot, wanted, authority.clone()));
+                // The task ends when its sender is dropped.
+                tokio::spawn(reconcile(Arc::clone(self), slot, wanted, authority.clone()));
                 reconcilers.insert(key, reconciler);
             }
         }
     }
 
-    /// What it had put in front stays there, for those who name it.
+    /// The chain keeps the policy's last version, for the groups that still name it.
     fn forget(&self, reconcilers: &mut BTreeMap<Key, Sender<Arc<FailoverPolicy>>>, key: &Key) {
         reconcilers.remove(key);
         let mut slots = self.slots();
         if let Some(slot) = slots.get(key) {
-            slot.lost();
+            slot.deleted();
             tracing::info!(
                 namespace = key.0,
                 name = key.1,
-                "policy is gone; who names it goes on with its last version"
+                "policy deleted, kept its last version for the groups that name it"
             );
-            // Only this book has it, and a reconciler that is about to end.
-            if Arc::strong_count(&slot.line) == 1 && Arc::strong_count(slot) <= 2 {
+            // No group uses it: the references left are this map's and that of the ending reconciler.
+            if Arc::strong_count(&slot.chain) == 1 && Arc::strong_count(slot) <= 2 {
                 slots.remove(key);
             }
         }
@@ -175,7 +176,7 @@ impl Policies {
     }
 
     fn slot(&self, key: &Key) -> Arc<PolicySlot> {
-        let new = || Arc::new(PolicySlot::new(key.clone(), || self.chosen.standing_in(true)));
+        let new = || Arc::new(PolicySlot::new(key.clone(), || self.defaults.fallback_chain(true)));
         Arc::clone(self.slots().entry(key.clone()).or_insert_with(new))
     }
 
@@ -184,28 +185,28 @@ impl Policies {
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<PolicySlot>>> {
-        // Nothing in here panics halfway through a change.
+        // No code that holds the lock panics halfway through a change.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Chosen {
-    /// A line of those who stand in for somebody else.
-    fn standing_in(&self, with_own: bool) -> PolicyChain {
-        let line = PolicyChain::new(Arc::new(FallbackPolicy::new(Arc::clone(&self.embedded))));
+impl DefaultPolicies {
+    /// A policy chain for a FailoverPolicy without a proven version: the default policies as fallbacks.
+    fn fallback_chain(&self, with_own: bool) -> PolicyChain {
+        let chain = PolicyChain::new(Arc::new(FallbackPolicy::new(Arc::clone(&self.embedded))));
         if with_own && self.own.digest() != self.embedded.digest() {
-            // A fresh line has nobody in quarantine.
-            drop(line.swap(Arc::new(FallbackPolicy::new(Arc::clone(&self.own)))));
+            // A new chain has no policy in quarantine.
+            drop(chain.swap(Arc::new(FallbackPolicy::new(Arc::clone(&self.own)))));
         }
-        line
+        chain
     }
 }
 
-/// A policy's defaults, and what a resource says before them, name by name.
+/// A policy's default parameters, each overridden by the resource's parameter of the same name.
 fn merged(mut parameters: Map<String, Value>, redis: &Redis) -> String {
     match &redis.spec.policy_parameters {
         Some(Value::Object(own)) => parameters.extend(own.clone()),
-        // The schema lets nothing else through; the policy will say so.
+        // The schema admits only objects; the policy rejects anything else.
         Some(other) if parameters.is_empty() => return other.to_string(),
         Some(_) | None => {}
     }
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_resource_says_comes_before_its_policy_s_defaults_name_by_name() {
+    fn parameters_of_the_resource_override_those_of_the_policy_by_name() {
         let defaults = || json!({ "order": "data-first", "discard": ["a"] }).as_object().unwrap().clone();
         assert_eq!(
             merged(defaults(), &redis(&json!({ "discard": [] }))),

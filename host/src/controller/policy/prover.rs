@@ -1,4 +1,4 @@
-//! Whether a component may decide: loaded and proven on a thread of its own, one at a time, each once.
+//! Loads and proves components, on a blocking thread, one at a time, each digest once.
 
 use super::slot::Refusal;
 use crate::conformance::prove;
@@ -10,17 +10,17 @@ use tokio::sync::Mutex;
 /// Proves components.
 pub struct Prover {
     sandbox: Arc<Sandbox>,
-    /// The newest last. Held while one is being proven.
+    /// Proven components, the newest last. Locked while a component is being proven.
     proven: Mutex<Vec<Arc<Component>>>,
 }
 
 impl Prover {
-    /// One to whom the embedded policy is known: it was proven when it was built.
+    /// Starts with the embedded policy as proven: the build has proven it.
     pub fn new(sandbox: Arc<Sandbox>, embedded: Arc<Component>) -> Self {
         Self { sandbox, proven: Mutex::new(vec![embedded]) }
     }
 
-    /// The component of these bytes, if it may decide.
+    /// Loads and proves the component in `bytes`.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -31,7 +31,7 @@ impl Prover {
             return Ok(Arc::clone(known));
         }
         let sandbox = Arc::clone(&self.sandbox);
-        // A check that panics was made to by what it checks.
+        // A panic in a check counts as a failed proof of the component.
         let verdict = tokio::task::spawn_blocking(move || load(&sandbox, &bytes))
             .await
             .unwrap_or_else(|error| Err(("Unproven", error.to_string())));
@@ -57,12 +57,12 @@ fn load(sandbox: &Arc<Sandbox>, bytes: &[u8]) -> Result<Component, (&'static str
         ));
     }
     prove(&component).map_err(|why| {
-        ("Unproven", format!("it fails its proof: {why}; redis-operator policy check shows all"))
+        ("Unproven", format!("the policy failed its proof: {why}; redis-operator policy check shows all"))
     })?;
     Ok(component)
 }
 
-/// The compiled code of each stays in memory.
+/// The compiled code of each proven component stays in memory.
 const PROVEN_MAX: usize = 16;
 
 #[cfg(test)]
@@ -71,7 +71,7 @@ mod tests {
     use crate::policy::{EMBEDDED, embedded};
 
     #[tokio::test]
-    async fn what_is_no_policy_is_refused_with_its_digest_and_the_embedded_one_is_known() {
+    async fn bytes_that_are_no_policy_are_refused_with_their_digest_and_the_embedded_policy_is_known() {
         let sandbox = Arc::new(Sandbox::new(None).unwrap());
         let embedded = Arc::new(embedded(&sandbox).unwrap());
         let prover = Prover::new(sandbox, Arc::clone(&embedded));

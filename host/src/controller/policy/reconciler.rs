@@ -1,5 +1,5 @@
-//! One FailoverPolicy: what its source has is proven and put in front, and what became of
-//! it is told.
+//! Reconciles one FailoverPolicy: fetches its component, has it proven, makes it live, and writes the
+//! resource's status. Must not change a chain for a component that was not proven.
 
 use super::slot::{PolicySlot, Refusal};
 use super::source::{Fetched, fetches};
@@ -20,19 +20,19 @@ struct PolicyReconciler {
     slot: Arc<PolicySlot>,
     wanted: Receiver<Arc<FailoverPolicy>>,
     authority: Receiver<bool>,
-    /// As last written, or as a predecessor left it.
+    /// The status as last written, by this operator or an earlier one.
     written: FailoverPolicyStatus,
 }
 
-/// Keeps one policy until nobody wants it any more.
-pub async fn keep(
+/// Reconciles one policy until the sender of `wanted` is dropped.
+pub async fn reconcile(
     policies: Arc<Policies>,
     slot: Arc<PolicySlot>,
     wanted: Receiver<Arc<FailoverPolicy>>,
     authority: Receiver<bool>,
 ) {
     let written = wanted.borrow().status.clone().unwrap_or_default();
-    let known = written.active.clone();
+    let published = written.active.clone();
     let mut reconciler = PolicyReconciler { policies, slot, wanted, authority, written };
     let mut from: Option<(PolicySource, Option<String>)> = None;
     let mut fetched: BoxStream<'static, Fetched> = stream::pending().boxed();
@@ -42,27 +42,33 @@ pub async fn keep(
         if from.as_ref() != Some(&now) {
             fetched = fetches(&reconciler.policies, &reconciler.slot.key.0, &policy.spec);
             from = Some(now);
-        } else if reconciler.slot.live_config(&parameters(&policy.spec)) {
+        } else if reconciler.slot.set_parameters(&parameters(&policy.spec)) {
             reconciler.policies.changed();
         }
-        reconciler.tell(&policy).await;
+        reconciler.write_status(&policy).await;
         tokio::select! {
             changed = reconciler.wanted.changed() => if changed.is_err() { return },
             changed = reconciler.authority.changed() => if changed.is_err() { return },
-            Some(fetched) = fetched.next() => reconciler.take(fetched, &policy, known.as_ref()).await,
-            () = tokio::time::sleep(TELL_EVERY) => {}
+            Some(fetched) = fetched.next() => reconciler.activate(fetched, &policy, published.as_ref()).await,
+            () = tokio::time::sleep(STATUS_INTERVAL) => {}
         }
     }
 }
 
 impl PolicyReconciler {
-    async fn take(&mut self, fetched: Fetched, policy: &FailoverPolicy, known: Option<&ActivePolicy>) {
+    /// Proves a fetched component and makes it the live policy, or records why it is refused.
+    async fn activate(
+        &mut self,
+        fetched: Fetched,
+        policy: &FailoverPolicy,
+        published: Option<&ActivePolicy>,
+    ) {
         let verdict = match fetched {
             Ok(bytes) => {
-                if !self.slot.fetched(&digest_of(&bytes)) {
+                if !self.slot.propose(&digest_of(&bytes)) {
                     return;
                 }
-                self.tell(policy).await;
+                self.write_status(policy).await;
                 self.policies.prover.prove(bytes).await
             }
             Err(refusal) => Err(refusal),
@@ -75,12 +81,12 @@ impl PolicyReconciler {
                 reason: "Quarantined",
                 message: error.to_string(),
             };
-            let is_other =
-                self.slot.activate(component, parameters(&policy.spec), known).map_err(quarantined)?;
-            Ok((is_other, title, digest))
+            let has_changed =
+                self.slot.activate(component, parameters(&policy.spec), published).map_err(quarantined)?;
+            Ok((has_changed, title, digest))
         });
         match verdict {
-            Ok((true, policy, digest)) => tracing::info!(namespace, name, policy, digest, "policy live"),
+            Ok((true, policy, digest)) => tracing::info!(namespace, name, policy, digest, "activated policy"),
             Ok((false, ..)) => return,
             Err(refusal) => {
                 let Refusal { digest, reason, message } = refusal.clone();
@@ -93,33 +99,34 @@ impl PolicyReconciler {
                     digest,
                     reason,
                     error = message,
-                    "policy refused; the one before it goes on"
+                    "refused policy, kept the former one"
                 );
             }
         }
         self.policies.changed();
     }
 
-    /// Writes the status, if it is another one and we may. What cannot be written now is tried again.
-    async fn tell(&mut self, policy: &FailoverPolicy) {
+    /// Writes the status if it changed and this operator has authority. A failed write is retried after
+    /// [`STATUS_INTERVAL`] at the latest.
+    async fn write_status(&mut self, policy: &FailoverPolicy) {
         let status = self.slot.status(&self.written.conditions, policy.metadata.generation);
         if !*self.authority.borrow_and_update() || status == self.written {
             return;
         }
         let (namespace, name) = &self.slot.key;
         let write = apply_status(&self.policies.client, policy, &status);
-        match tokio::time::timeout(WRITE_MAX, write).await {
+        match tokio::time::timeout(WRITE_TIMEOUT, write).await {
             Ok(Ok(Some(_))) => self.written = status,
-            // It was deleted.
+            // The resource was deleted.
             Ok(Ok(None)) => {}
             Ok(Err(error)) => {
-                tracing::warn!(namespace, name, %error, "status of the policy not written, will retry")
+                tracing::warn!(namespace, name, %error, "could not write the policy status, will retry")
             }
             Err(_) => tracing::warn!(
                 namespace,
                 name,
-                error = "the API server gave no answer",
-                "status of the policy not written, will retry"
+                error = "the API server did not answer in time",
+                "could not write the policy status, will retry"
             ),
         }
     }
@@ -129,7 +136,7 @@ fn parameters(spec: &FailoverPolicySpec) -> Map<String, Value> {
     spec.parameters.as_ref().and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
-/// For what changes by itself: counts, quarantine.
-const TELL_EVERY: Duration = Duration::from_secs(5);
-/// A policy goes live although nobody can be told.
-const WRITE_MAX: Duration = Duration::from_secs(5);
+/// Shadow counts and quarantine change without an event.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+/// A policy is activated even if its status cannot be written.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,5 +1,5 @@
-//! Shadows: policies that are asked the same as those that decide, on one thread of their own, later. Nothing
-//! waits for them, and nothing comes of what they say but counts and log lines.
+//! Shadows: policies that get the same observations as the policies that decide, on one separate thread,
+//! after the decision. No decision waits for a shadow, and its answers change only counts and log lines.
 
 use super::shadow_stats::ShadowStats;
 use super::slot::PolicySlot;
@@ -13,11 +13,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// The way to the thread.
+/// Sends observations to the shadow thread.
 #[derive(Clone)]
 pub struct Shadows(SyncSender<Question>);
 
-/// Who is asked beside whoever decides for a group, and with what parameters.
+/// The policy that is the shadow of a group, and its parameters.
 pub struct ShadowTarget {
     parameters: String,
     slot: Arc<PolicySlot>,
@@ -27,27 +27,27 @@ pub struct ShadowTarget {
 pub struct Shadow {
     shadows: Shadows,
     target: Arc<ShadowTarget>,
-    told: Arc<Told>,
+    reporters: Arc<ShadowReporters>,
 }
 
-/// What came of the shadow of one group.
-struct Told {
+/// The log, metrics and counts of the shadow of one group.
+struct ShadowReporters {
     reporter: Mutex<ShadowReporter>,
     shadow_stats: ShadowStats,
 }
 
 struct Question {
     target: Arc<ShadowTarget>,
-    told: Arc<Told>,
+    reporters: Arc<ShadowReporters>,
     observation: Arc<Observation>,
     decision: Arc<Decision>,
 }
 
 impl Shadows {
-    /// Starts the thread. It ends with the last way to it.
+    /// Starts the thread. It ends when the last clone is dropped.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn start() -> std::io::Result<Self> {
         let (ask, asked) = sync_channel(QUESTIONS_MAX);
         std::thread::Builder::new().name("shadows".into()).spawn(move || answer_all(&asked))?;
@@ -56,56 +56,57 @@ impl Shadows {
 }
 
 impl ShadowTarget {
-    /// `parameters` are those that it would have if it decided.
+    /// `parameters`: as the policy would get them if it decided.
     pub(super) fn new(parameters: String, slot: Arc<PolicySlot>) -> Self {
         Self { parameters, slot }
     }
 
-    /// Tells two of them apart.
+    /// The policy's name and its parameters: equal targets have equal names.
     pub fn name(&self) -> (&str, &str) {
         (&self.slot.key.1, &self.parameters)
     }
 }
 
 impl Shadow {
-    /// Of a group that has not decided anything yet.
+    /// For a group without a decision yet.
     pub fn new(shadows: &Shadows, target: ShadowTarget, names: GroupNames, metrics: Arc<Metrics>) -> Self {
         let policy = target.slot.key.1.clone();
-        let told = Told {
+        let reporters = ShadowReporters {
             reporter: Mutex::new(ShadowReporter::new(names, policy.clone(), metrics)),
             shadow_stats: ShadowStats::new(policy),
         };
-        Self { shadows: shadows.clone(), target: Arc::new(target), told: Arc::new(told) }
+        Self { shadows: shadows.clone(), target: Arc::new(target), reporters: Arc::new(reporters) }
     }
 
-    /// Whom it asks.
+    /// The policy that it asks.
     pub fn target(&self) -> &ShadowTarget {
         &self.target
     }
 
-    /// Has the same asked, if there is room. Never waits.
+    /// Sends the observation of a decision to the shadow; counts it as dropped if the queue is full. Never
+    /// waits.
     pub fn follow(&self, decided: &Decided) {
-        let (target, told) = (Arc::clone(&self.target), Arc::clone(&self.told));
+        let (target, reporters) = (Arc::clone(&self.target), Arc::clone(&self.reporters));
         let question = Question {
             target,
-            told,
+            reporters,
             observation: Arc::clone(&decided.observation),
             decision: Arc::clone(&decided.decision),
         };
         if self.shadows.0.try_send(question).is_err() {
-            self.told.tell(&self.target.slot, |reporter| reporter.dropped());
+            self.reporters.report(&self.target.slot, |reporter| reporter.dropped());
         }
     }
 
-    /// How it has answered. None: it was not asked yet.
+    /// The counts of its answers. None: no answer yet.
     pub fn shown(&self) -> Option<ShadowStatus> {
-        self.told.shadow_stats.shown()
+        self.reporters.shadow_stats.shown()
     }
 }
 
-impl Told {
-    fn tell(&self, slot: &PolicySlot, tell: impl FnOnce(&mut ShadowReporter) -> ShadowOutcome) {
-        let outcome = tell(&mut self.reporter.lock().unwrap_or_else(PoisonError::into_inner));
+impl ShadowReporters {
+    fn report(&self, slot: &PolicySlot, report: impl FnOnce(&mut ShadowReporter) -> ShadowOutcome) {
+        let outcome = report(&mut self.reporter.lock().unwrap_or_else(PoisonError::into_inner));
         self.shadow_stats.count(&outcome);
         slot.shadow_stats.count(&outcome);
     }
@@ -113,10 +114,10 @@ impl Told {
 
 fn answer_all(asked: &Receiver<Question>) {
     let start = Instant::now();
-    while let Ok(Question { target, told, observation, decision }) = asked.recv() {
+    while let Ok(Question { target, reporters, observation, decision }) = asked.recv() {
         let slot = &target.slot;
         let Some(policy) = slot.candidate() else { continue };
-        // As it would be asked if it decided.
+        // The shadow gets its own parameters, as if it decided.
         let observation =
             Observation { parameters: target.parameters.clone(), ..Observation::clone(&observation) };
         let answer =
@@ -127,10 +128,9 @@ fn answer_all(asked: &Receiver<Question>) {
         if let Err(fault) = &answer {
             slot.shadow_fault(start.elapsed(), policy.digest(), fault);
         }
-        told.tell(slot, |reporter| reporter.answered(&decision, policy.digest(), &answer));
+        reporters.report(slot, |reporter| reporter.answered(&decision, policy.digest(), &answer));
     }
 }
 
-/// An answer takes a tenth of a millisecond, so this is a burst of all groups of a large fleet, and 20 MB at
-/// most.
+/// An answer takes about 0.1 ms, so the queue holds a burst of all groups of a large fleet; at most 20 MB.
 const QUESTIONS_MAX: usize = 1024;

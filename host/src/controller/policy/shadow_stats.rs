@@ -1,12 +1,12 @@
-//! How a policy answered beside the one that decides, counted, and shown no more often than somebody would
-//! look.
+//! Counts the answers of a shadow, and limits how often the counts in a status change. Must not write a
+//! status.
 
 use crate::kubernetes::crd::ShadowStatus;
 use crate::report::ShadowOutcome;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The counts of one policy, or of one group.
+/// The shadow counts of one policy, or of one group.
 pub struct ShadowStats(Mutex<State>);
 
 struct State {
@@ -15,7 +15,7 @@ struct State {
 }
 
 impl ShadowStats {
-    /// Of nothing yet. `policy` is who is asked.
+    /// All counts 0. `policy`: the name of the shadow's FailoverPolicy.
     pub fn new(policy: String) -> Self {
         Self(Mutex::new(State { now: ShadowStatus { policy, ..ShadowStatus::default() }, shown: None }))
     }
@@ -33,20 +33,20 @@ impl ShadowStats {
         });
     }
 
-    /// What to show. What is shown stays a while, unless something is counted for the first time. None:
-    /// nothing was counted.
+    /// The counts for the status. They are refreshed after [`SHOWN_FOR`], or as soon as a count rises above
+    /// 0. None: all counts are 0.
     pub fn shown(&self) -> Option<ShadowStatus> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |status: &ShadowStatus| [status.agreed, status.differed, status.faults, status.dropped];
         let now = of(&state.now);
-        let is_first = match &state.shown {
+        let is_due = match &state.shown {
             None => now.iter().any(|count| *count > 0),
             Some((shown, since)) => {
                 since.elapsed() >= SHOWN_FOR
                     || now.iter().zip(of(shown)).any(|(now, shown)| *now > 0 && shown == 0)
             }
         };
-        if is_first {
+        if is_due {
             state.shown = Some((state.now.clone(), Instant::now()));
         }
         state.shown.as_ref().map(|(shown, _)| shown.clone())
@@ -57,7 +57,7 @@ impl ShadowStats {
     }
 }
 
-/// A status that changes is a write to the API server each time.
+/// Every change of a status costs one write to the API server.
 const SHOWN_FOR: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_of_each_kind_is_shown_at_once_and_repeats_later() {
+    fn the_first_of_each_kind_is_shown_at_once_and_later_counts_after_a_while() {
         let shadow_stats = ShadowStats::new("mine".into());
         assert_eq!(shadow_stats.shown(), None);
         shadow_stats.count(&ShadowOutcome::Agreed);

@@ -1,5 +1,6 @@
-//! The place of one FailoverPolicy in the book: who decides for those that name it, and what has become of
-//! its newest version. It outlives the resource, for those that still name it.
+//! The state of one FailoverPolicy: its policy chain, and whether its newest version is active, being proven
+//! or refused. It outlives the resource, for the groups that still name it. Must not load or prove a
+//! component.
 
 use super::shadow_stats::ShadowStats;
 use crate::kubernetes::crd::{ActivePolicy, CandidatePolicy, Condition, FailoverPolicyStatus, RefusedPolicy};
@@ -10,61 +11,62 @@ use crate::policy::{Component, Policy, PolicyChain, Quarantined};
 use serde_json::{Map, Value};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The place.
+/// The state of one FailoverPolicy.
 pub struct PolicySlot {
-    /// Whose it is.
+    /// Namespace and name of the FailoverPolicy.
     pub key: Key,
-    /// Of those who name it. Who stands in is in it from the beginning.
-    pub line: Arc<PolicyChain>,
-    /// Of those who have it asked beside another: its faults there must not touch those for whom it decides.
+    /// The policy chain of the groups that name it. The default policies are in it from the beginning.
+    pub chain: Arc<PolicyChain>,
+    /// The policy chain of the groups that have it as shadow: its faults as a shadow must not quarantine it
+    /// where it decides.
     shadow: PolicyChain,
-    /// How it answered there.
+    /// The counts of its answers as a shadow.
     pub shadow_stats: ShadowStats,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    is_there: bool,
+    exists: bool,
     active: Option<ActivePolicy>,
-    /// Those that the active one is asked with.
+    /// The parameters of the active version.
     parameters: Map<String, Value>,
     candidate: Option<CandidatePolicy>,
     refused: Option<RefusedPolicy>,
 }
 
-/// Why a version of a policy does not decide.
+/// Why a version of a policy was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// SHA-256 of its file. None: there is none.
+    /// SHA-256 of the component file. None: the file could not be fetched.
     pub digest: Option<String>,
-    /// One word.
+    /// One word, as in the status.
     pub reason: &'static str,
     /// One sentence.
     pub message: String,
 }
 
 impl PolicySlot {
-    /// Of a policy that nobody has seen yet.
-    pub fn new(key: Key, line: impl Fn() -> PolicyChain) -> Self {
+    /// For a FailoverPolicy that was not seen yet. `chain` makes a new policy chain of the default policies.
+    pub fn new(key: Key, chain: impl Fn() -> PolicyChain) -> Self {
         let shadow_stats = ShadowStats::new(key.1.clone());
-        Self { key, line: Arc::new(line()), shadow: line(), shadow_stats, state: Mutex::default() }
+        Self { key, chain: Arc::new(chain()), shadow: chain(), shadow_stats, state: Mutex::default() }
     }
 
-    /// The resource is there.
-    pub fn found(&self) {
-        self.state().is_there = true;
+    /// The resource exists.
+    pub fn created(&self) {
+        self.state().exists = true;
     }
 
-    /// The resource is not there any more.
-    pub fn lost(&self) {
-        self.state().is_there = false;
+    /// The resource was deleted.
+    pub fn deleted(&self) {
+        self.state().exists = false;
     }
 
-    /// A version is being looked at. False: it was refused before, and is the same still.
-    pub fn fetched(&self, digest: &str) -> bool {
+    /// Records that a fetched version is to be proven. False: the same digest was refused before.
+    pub fn propose(&self, digest: &str) -> bool {
         let mut state = self.state();
-        // One of another digest than was asked for was not looked at.
+        // A version that was refused for its digest alone was never proven.
         let was_refused = |refused: &RefusedPolicy| {
             refused.digest.as_deref() == Some(digest) && refused.reason != DIGEST_MISMATCH
         };
@@ -77,42 +79,45 @@ impl PolicySlot {
         true
     }
 
-    /// A version is proven: it decides from now on. True: another one did before.
+    /// Makes a proven version the live policy of the chain. `published`: the active version in the resource's
+    /// status. True: the digest or the parameters changed.
     ///
     /// # Errors
-    /// [`Quarantined`]; nothing has changed.
+    /// [`Quarantined`]; the slot is unchanged.
     pub fn activate(
         &self,
         policy: Arc<Component>,
         parameters: Map<String, Value>,
-        known: Option<&ActivePolicy>,
+        published: Option<&ActivePolicy>,
     ) -> Result<bool, Quarantined> {
         let (title, digest) = (policy.title().to_owned(), policy.digest().to_owned());
-        self.line.swap(Arc::clone(&policy) as Arc<dyn Policy>)?;
-        // In quarantine there, it goes on to be asked by nobody.
+        self.chain.swap(Arc::clone(&policy) as Arc<dyn Policy>)?;
+        // A policy in quarantine as a shadow stays there: it is not asked.
         drop(self.shadow.swap(policy));
         let mut state = self.state();
         (state.candidate, state.refused) = (None, None);
         let is_new = state.active.as_ref().is_none_or(|active| active.digest != digest);
-        let is_other = is_new || state.parameters != parameters;
+        let has_changed = is_new || state.parameters != parameters;
         if is_new {
-            // A restart of the operator is no change.
-            let since =
-                known.filter(|known| known.digest == digest).map_or_else(now, |known| known.since.clone());
+            // A restart of the operator does not change `since`.
+            let since = published
+                .filter(|active| active.digest == digest)
+                .map_or_else(now, |active| active.since.clone());
             state.active = Some(ActivePolicy { title, digest, since });
         }
         state.parameters = parameters;
-        Ok(is_other)
+        Ok(has_changed)
     }
 
-    /// Other parameters for who decides. True: they are other ones, and what the resource wants does decide.
-    pub fn live_config(&self, parameters: &Map<String, Value>) -> bool {
+    /// Sets the parameters of the active version, unless another version is being proven or was refused.
+    /// True: they changed.
+    pub fn set_parameters(&self, parameters: &Map<String, Value>) -> bool {
         let mut state = self.state();
         let is_settled = state.active.is_some() && state.candidate.is_none() && state.refused.is_none();
         is_settled && std::mem::replace(&mut state.parameters, parameters.clone()) != *parameters
     }
 
-    /// A version is none, or there is none. True: it is news.
+    /// Records a refusal. True: it differs from the last one.
     pub fn refuse(&self, Refusal { digest, reason, message }: Refusal) -> bool {
         let mut state = self.state();
         state.candidate = None;
@@ -126,45 +131,46 @@ impl PolicySlot {
         true
     }
 
-    /// The parameters that come with who decides.
+    /// The parameters of the active version.
     pub fn parameters(&self) -> Map<String, Value> {
         self.state().parameters.clone()
     }
 
-    /// Why not this policy decides for those who name it.
+    /// Why another policy decides for the groups that name this one. None: this policy decides, or is being
+    /// proven.
     pub fn problem(&self) -> Option<Problem> {
         let state = self.state();
         let name = &self.key.1;
-        let who = self.line.line().first().map(|policy| policy.title().to_owned()).unwrap_or_default();
+        let deciding = self.deciding();
         let (reason, why) = match (&state.active, &state.refused) {
-            (Some(_), _) if !state.is_there => (
+            (Some(_), _) if !state.exists => (
                 "PolicyGone",
                 format!(
-                    "FailoverPolicy {name} is gone, and its last version {who} goes on until the operator \
-                     restarts"
+                    "FailoverPolicy {name} was deleted, and its last version {deciding} decides until the \
+                     operator restarts"
                 ),
             ),
-            (None, _) if !state.is_there => (
+            (None, _) if !state.exists => (
                 "PolicyNotFound",
                 format!(
-                    "FailoverPolicy {name} is not there, and the operator's own {who} decides: create it, \
-                     or change spec.policy.name"
+                    "FailoverPolicy {name} does not exist, and the default policy {deciding} decides: create \
+                     it, or change spec.policy.name"
                 ),
             ),
             (None, Some(refused)) => (
                 "PolicyRefused",
                 format!(
-                    "FailoverPolicy {name} is refused, and the operator's own {who} decides: {}",
+                    "FailoverPolicy {name} was refused, and the default policy {deciding} decides: {}",
                     refused.message
                 ),
             ),
-            // It is being proven: a moment.
+            // It is being proven, which is no problem.
             (None, None) => return None,
-            (Some(active), _) if self.is_out(active) => (
+            (Some(active), _) if self.is_quarantined(active) => (
                 "PolicyQuarantined",
                 format!(
-                    "FailoverPolicy {name} failed too often, and {who} decides: mend it, or change \
-                     spec.policy.name"
+                    "FailoverPolicy {name} is in quarantine, and {deciding} decides: deploy a fixed \
+                     version, or change spec.policy.name"
                 ),
             ),
             (Some(_), _) => return None,
@@ -172,39 +178,41 @@ impl PolicySlot {
         Some(Problem { reason, message: why })
     }
 
-    /// Who is to be asked beside another. None: nobody was proven, or it has failed too often.
+    /// The policy to ask as a shadow. None: no version is proven, or the policy is in quarantine as a shadow.
     pub fn candidate(&self) -> Option<Arc<dyn Policy>> {
         let digest = self.state().active.as_ref()?.digest.clone();
-        self.shadow.line().into_iter().next().filter(|first| first.digest() == digest)
+        self.shadow.policies().into_iter().next().filter(|first| first.digest() == digest)
     }
 
-    /// Notes a fault of the one that was asked beside another.
+    /// Counts a fault of the policy as a shadow.
     pub fn shadow_fault(&self, now: std::time::Duration, digest: &str, fault: &crate::policy::PolicyFault) {
         self.shadow.fault(now, digest, fault);
     }
 
-    /// Everything as its status has it.
+    /// The status of the FailoverPolicy. `before`: its conditions until now.
     pub fn status(&self, before: &[Condition], generation: Option<i64>) -> FailoverPolicyStatus {
         let state = self.state();
-        let who = self.line.line().first().map(|policy| policy.title().to_owned()).unwrap_or_default();
+        let deciding = self.deciding();
         let ready = match (&state.active, &state.candidate, &state.refused) {
             (_, _, Some(refused)) => {
-                (false, refused.reason.as_str(), format!("{who} goes on: {}", refused.message))
+                (false, refused.reason.as_str(), format!("{deciding} decides: {}", refused.message))
             }
             (_, Some(candidate), None) => {
-                (false, "Proving", format!("{who} goes on until {:.12} is proven", candidate.digest))
+                (false, "Proving", format!("{deciding} decides until {:.12} is proven", candidate.digest))
             }
-            (Some(active), None, None) if self.is_out(active) => {
-                (false, "Quarantined", format!("{} failed too often, and {who} decides", active.title))
+            (Some(active), None, None) if self.is_quarantined(active) => {
+                (false, "Quarantined", format!("{} is in quarantine, and {deciding} decides", active.title))
             }
             (Some(active), None, None) => {
-                (true, "Proven", format!("{} decides for those who name it", active.title))
+                (true, "Proven", format!("{} decides for the groups that name it", active.title))
             }
-            (None, None, None) => (false, "Loading", format!("{who} decides until the policy is there")),
+            (None, None, None) => {
+                (false, "Loading", format!("{deciding} decides until the policy is fetched"))
+            }
         };
         let refused = match &state.refused {
             Some(refused) => (true, refused.reason.as_str(), refused.message.clone()),
-            None => (false, "NotRefused", "no version is refused".to_owned()),
+            None => (false, "NotRefused", "no version was refused".to_owned()),
         };
         FailoverPolicyStatus {
             observed_generation: generation,
@@ -219,17 +227,23 @@ impl PolicySlot {
         }
     }
 
-    fn is_out(&self, active: &ActivePolicy) -> bool {
-        self.line.line().first().is_none_or(|first| first.digest() != active.digest)
+    /// The title of the policy that decides for the groups that name this one.
+    fn deciding(&self) -> String {
+        self.chain.policies().first().map(|policy| policy.title().to_owned()).unwrap_or_default()
+    }
+
+    /// An active version is always the first of its chain, unless it is in quarantine.
+    fn is_quarantined(&self, active: &ActivePolicy) -> bool {
+        self.chain.policies().first().is_none_or(|first| first.digest() != active.digest)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics halfway through a change.
+        // No code that holds the lock panics halfway through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The file is another one than the resource names.
+/// The fetched file has another digest than `spec.sha256`.
 pub const DIGEST_MISMATCH: &str = "DigestMismatch";
 
 #[cfg(test)]
@@ -238,7 +252,7 @@ mod tests {
     use crate::policy::{EMBEDDED, FallbackPolicy, PolicyFault, Sandbox, embedded};
     use std::time::Duration;
 
-    /// A slot with the embedded policy to stand in, and another version of it that could decide.
+    /// A slot with the embedded policy as fallback, and another version of it to activate.
     fn slot() -> (PolicySlot, Arc<Component>) {
         let sandbox = Arc::new(Sandbox::new(None).unwrap());
         let own = Arc::new(embedded(&sandbox).unwrap());
@@ -266,42 +280,42 @@ mod tests {
     }
 
     #[test]
-    fn who_names_what_is_not_there_is_told_and_somebody_decides() {
+    fn a_missing_resource_is_a_problem_and_the_fallback_decides() {
         let (slot, _) = slot();
-        assert_eq!((reason(&slot), slot.line.line().len()), (Some("PolicyNotFound"), 1));
-        slot.found();
+        assert_eq!((reason(&slot), slot.chain.policies().len()), (Some("PolicyNotFound"), 1));
+        slot.created();
         assert_eq!((reason(&slot), ready(&slot)), (None, (false, "Loading".into())));
         assert!(slot.candidate().is_none());
     }
 
     #[test]
-    fn a_proven_version_decides_and_goes_on_when_a_later_one_is_refused_or_all_is_gone() {
+    fn a_proven_version_still_decides_after_a_later_one_is_refused_or_the_resource_is_deleted() {
         let (slot, other) = slot();
-        slot.found();
-        assert!(slot.fetched(other.digest()));
+        slot.created();
+        assert!(slot.propose(other.digest()));
         assert_eq!(ready(&slot), (false, "Proving".into()));
         assert!(slot.activate(Arc::clone(&other), Map::new(), None).unwrap());
         assert_eq!((reason(&slot), ready(&slot)), (None, (true, "Proven".into())));
         assert_eq!(slot.candidate().unwrap().digest(), other.digest());
-        assert!(slot.fetched("bad") && slot.refuse(refusal("bad")) && !slot.refuse(refusal("bad")));
-        assert!(!slot.fetched("bad"), "the same bytes are not proven twice");
+        assert!(slot.propose("bad") && slot.refuse(refusal("bad")) && !slot.refuse(refusal("bad")));
+        assert!(!slot.propose("bad"), "the same bytes are not proven twice");
         let status = slot.status(&[], Some(2));
         assert_eq!(
             (status.active.unwrap().digest.as_str(), status.refused.unwrap().digest.unwrap().as_str()),
             (other.digest(), "bad")
         );
         assert_eq!(
-            (ready(&slot), slot.line.line()[0].digest(), reason(&slot)),
+            (ready(&slot), slot.chain.policies()[0].digest(), reason(&slot)),
             ((false, "Unproven".into()), other.digest(), None)
         );
-        slot.lost();
-        assert_eq!((reason(&slot), slot.line.line()[0].digest()), (Some("PolicyGone"), other.digest()));
+        slot.deleted();
+        assert_eq!((reason(&slot), slot.chain.policies()[0].digest()), (Some("PolicyGone"), other.digest()));
     }
 
     #[test]
-    fn faults_beside_another_silence_the_shadow_and_not_the_one_that_decides() {
+    fn faults_as_a_shadow_quarantine_only_the_shadow() {
         let (slot, other) = slot();
-        slot.found();
+        slot.created();
         slot.activate(Arc::clone(&other), Map::new(), None).unwrap();
         (0..3).for_each(|at| {
             slot.shadow_fault(
@@ -311,16 +325,16 @@ mod tests {
             )
         });
         assert!(slot.candidate().is_none());
-        assert_eq!((reason(&slot), slot.line.line()[0].digest()), (None, other.digest()));
+        assert_eq!((reason(&slot), slot.chain.policies()[0].digest()), (None, other.digest()));
     }
 
     #[test]
-    fn one_that_fails_too_often_is_told_of_and_another_stands_in() {
+    fn a_policy_in_quarantine_is_a_problem_and_the_fallback_decides() {
         let (slot, other) = slot();
-        slot.found();
+        slot.created();
         slot.activate(Arc::clone(&other), Map::new(), None).unwrap();
         for at in 0..3 {
-            slot.line.fault(
+            slot.chain.fault(
                 Duration::from_secs(at),
                 other.digest(),
                 &PolicyFault::Trap("unreachable".into()),

@@ -1,5 +1,5 @@
-//! Where a policy's bytes come from, as a stream of what is there: told again when it changes, tried again
-//! when it is not to be had.
+//! Fetches the component file of a policy from its source, as a stream: a new item after every change of a
+//! ConfigMap or file; a download is retried until it succeeds. Must not load or prove the component.
 
 use super::Policies;
 use super::slot::{DIGEST_MISMATCH, Refusal};
@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a source has now.
+/// The component file, or why it could not be fetched.
 pub type Fetched = Result<Vec<u8>, Refusal>;
 
-/// What the source has, now and later. Never ends.
+/// The source's file now and after each change. The stream never ends.
 pub fn fetches(
     policies: &Arc<Policies>,
     namespace: &str,
@@ -22,14 +22,14 @@ pub fn fetches(
 ) -> BoxStream<'static, Fetched> {
     let source = spec.source.clone();
     let sha256 = spec.sha256.clone();
-    let found = if let Some(map) = source.config_map {
-        let found = watch_config_map(&policies.watches, namespace, map);
-        found.map(|found| found.map_err(|message| refusal("SourceMissing", message))).boxed()
+    let fetched = if let Some(map) = source.config_map {
+        let changes = watch_config_map(&policies.watches, namespace, map);
+        changes.map(|bytes| bytes.map_err(|message| refusal("SourceMissing", message))).boxed()
     } else if let Some(file) = source.file {
-        file_offers(file.path.into())
+        file_changes(file.path.into())
     } else if source.oci.is_some() || source.url.is_some() {
         let policies = Arc::clone(policies);
-        // The digest is part of what must be got: a tag may be moved back.
+        // A download with another digest is retried as well: the tag may be moved back.
         let wanted = sha256.clone();
         let ask =
             async move |(policies, spec, wait): (Arc<Policies>, FailoverPolicySpec, Option<Duration>)| {
@@ -51,7 +51,7 @@ pub fn fetches(
     } else {
         stream::once(async { Ok(EMBEDDED.to_vec()) }).boxed()
     };
-    found
+    fetched
         .map(move |fetched| fetched.and_then(|bytes| pinned(sha256.as_deref(), bytes)))
         .chain(stream::pending())
         .boxed()
@@ -67,10 +67,10 @@ async fn fetch(policies: &Policies, spec: &FailoverPolicySpec) -> Fetched {
     policies.remote.download(&address).await.map_err(|error| failed(&error))
 }
 
-fn file_offers(path: PathBuf) -> BoxStream<'static, Fetched> {
+fn file_changes(path: PathBuf) -> BoxStream<'static, Fetched> {
     stream::unfold((path, FileStamps::default()), async |(path, mut stamps)| {
         while !stamps.is_due_at(&path) {
-            tokio::time::sleep(FILE_EVERY).await;
+            tokio::time::sleep(FILE_INTERVAL).await;
         }
         let name = path.clone();
         let read = tokio::task::spawn_blocking(move || read_file(&name))
@@ -86,7 +86,7 @@ fn pinned(wanted: Option<&str>, bytes: Vec<u8>) -> Fetched {
     let digest = digest_of(&bytes);
     match wanted {
         Some(wanted) if wanted != digest => {
-            let message = format!("the file's sha256 is {digest}, and spec.sha256 says {wanted}");
+            let message = format!("the file's sha256 is {digest}, but spec.sha256 is {wanted}");
             Err(Refusal { digest: Some(digest), reason: DIGEST_MISMATCH, message })
         }
         Some(_) | None => Ok(bytes),
@@ -97,9 +97,9 @@ fn refusal(reason: &'static str, message: String) -> Refusal {
     Refusal { digest: None, reason, message }
 }
 
-/// A stat is about 1 µs; a file that was seen twice alike is read.
-const FILE_EVERY: Duration = Duration::from_millis(500);
-/// After a fetch that failed, doubled each time.
+/// A stat takes about 1 µs. A file is read once two stats in a row are equal.
+const FILE_INTERVAL: Duration = Duration::from_millis(500);
+/// The delay after a failed download, doubled each time up to [`RETRY_LAST`].
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 const RETRY_LAST: Duration = Duration::from_secs(300);
 
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_file_than_the_one_that_was_named_is_refused_with_both_digests() {
+    fn a_file_with_another_digest_is_refused_with_both_digests() {
         let digest = digest_of(b"policy");
         assert_eq!(pinned(Some(&digest), b"policy".to_vec()), Ok(b"policy".to_vec()));
         assert_eq!(pinned(None, b"policy".to_vec()), Ok(b"policy".to_vec()));
@@ -118,10 +118,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_offered_when_it_is_there_and_missed_when_it_is_gone() {
+    async fn a_file_is_fetched_once_it_exists_and_is_missing_after_its_deletion() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("policy.wasm");
-        let mut fetches = file_offers(path.clone());
+        let mut fetches = file_changes(path.clone());
         assert_eq!(fetches.next().await.unwrap().unwrap_err().reason, "SourceMissing");
         std::fs::write(&path, "policy").unwrap();
         assert_eq!(fetches.next().await.unwrap(), Ok(b"policy".to_vec()));

@@ -204,7 +204,7 @@ fn dead() -> Play {
     Play::new(vec![master, one, two], Verdict::Act, stages)
 }
 
-/// The master hangs: nobody has heard of it for 1.2 s.
+/// The master hangs: its last valid reply is 1.2 s old, and its replicas' streams stand still.
 fn silent() -> Play {
     let mut play = dead();
     play.servers[0].seen.link = Link {
@@ -239,7 +239,7 @@ fn amnesic() -> Play {
     play
 }
 
-/// Three new servers, nobody's replicas; the first has data.
+/// Three new servers, replicas of no master; the second has data.
 fn bootstrap() -> Play {
     let mut servers: Vec<_> = (0..3).map(server).collect();
     for server in &mut servers {

@@ -32,7 +32,7 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         ),
         (
             Rule::OnePromotion,
-            "promoted, then told to follow",
+            "promoted, then sent a follow",
             with(dead(), |play| {
                 play.decision.stages[1].actions = vec![promote("redis-2", Evidence::Dead)];
                 let stage = Stage {
@@ -177,7 +177,7 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         ),
         (
             Rule::FinalOffsets,
-            "nobody names it, and a stranger is heard",
+            "no replica names the old master, and all follow a stranger",
             with(dead(), |play| {
                 for replica in &mut play.servers[1..] {
                     replica.follow("192.0.2.7", 6379);
@@ -372,7 +372,7 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         }),
         (
             Rule::HandoverInSync,
-            "nobody asked",
+            "no switchover was requested",
             with(handover(), |play| {
                 (play.observation.switchover, play.decision.request) = (None, None);
             }),

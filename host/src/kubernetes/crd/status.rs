@@ -120,7 +120,7 @@ pub struct LastFailover {
     /// before it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
-    /// From the confirmed promotion until the Pods' labels told of it.
+    /// From the confirmed promotion until the Pods' labels show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish_microseconds: Option<i64>,
 }
@@ -130,7 +130,7 @@ pub struct LastFailover {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Timeline {
-    /// From the fault to its first sign. None: nobody knows when the fault was.
+    /// From the fault to its first sign. None: the time of the fault is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detect_microseconds: Option<i64>,
     /// From there to the order to promote.

@@ -1,5 +1,6 @@
 //! The status of a Redis resource, made from decisions and records.
 
+mod conditions;
 pub mod failover;
 pub mod instances;
 pub mod write;
@@ -7,14 +8,15 @@ pub mod write;
 use super::crd::{
     Condition, GenerationStatus, LastFailover, PositionStatus, PublishedMaster, Redis, RedisStatus,
 };
-use super::objects::{self, GROUP_LABEL};
-use crate::contract::{Decision, Health, Progress};
+use super::objects::GROUP_LABEL;
+use crate::contract::{Decision, Health};
 use crate::group::Record;
 use instances::instances;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt};
+
+pub use conditions::{State, pod_problems, with_conditions};
 
 /// An obstacle to the desired state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,18 +25,6 @@ pub struct Problem {
     pub reason: &'static str,
     /// One sentence that names the object and the way out.
     pub message: String,
-}
-
-/// The input of the conditions.
-pub struct State<'a> {
-    /// The resource.
-    pub redis: &'a Redis,
-    /// The last decision. None: there was none yet.
-    pub decision: Option<&'a Decision>,
-    /// A switchover was requested and is not done.
-    pub is_switching: bool,
-    /// Obstacles to the desired state.
-    pub problems: Vec<Problem>,
 }
 
 /// The status after a decision made at that time.
@@ -108,110 +98,6 @@ pub fn with_record(before: RedisStatus, record: &Record, now: Timestamp) -> Redi
     RedisStatus { published: Some(master), lineage: lineage.collect(), position, last_failover, ..before }
 }
 
-/// The status with its conditions. `now` is the transition time of those that change.
-pub fn with_conditions(before: RedisStatus, state: &State<'_>, now: Timestamp) -> RedisStatus {
-    let generation = state.redis.metadata.generation;
-    let conditions = conditions(&before.conditions, state, now);
-    RedisStatus { observed_generation: generation, conditions, ..before }
-}
-
-fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Condition> {
-    let decision = state.decision;
-    let is = |progress: Progress| decision.is_some_and(|decision| decision.progress == progress);
-    let has_master = decision.is_some_and(|decision| decision.master().is_some());
-    let (is_progressing, is_degraded) = (is(Progress::Changing), is(Progress::Hindered));
-    let why = match decision {
-        Some(decision) => (camel(&decision.reason), decision.explanation.clone()),
-        None => ("Starting".into(), "no decision yet: no instance has been observed".into()),
-    };
-    // First what the user can solve.
-    let hindrance = state.problems.first().map(|first| {
-        let all: Vec<&str> = state.problems.iter().map(|problem| problem.message.as_str()).collect();
-        (first.reason.to_owned(), shortened(&all.join("; "), MESSAGE_BYTES_MAX))
-    });
-    let not_ready = if has_master { why.clone() } else { hindrance.clone().unwrap_or(why.clone()) };
-    let all = [
-        ("Ready", has_master, not_ready),
-        ("Progressing", is_progressing, why.clone()),
-        ("Degraded", is_degraded || hindrance.is_some(), hindrance.unwrap_or(why.clone())),
-        ("Paused", state.redis.spec.paused, why.clone()),
-        ("SwitchoverInProgress", state.is_switching, why),
-    ];
-    all.into_iter()
-        .map(|(type_, holds, (reason, message))| {
-            let status = if holds { "True" } else { "False" };
-            let unchanged =
-                before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
-            Condition {
-                type_: type_.into(),
-                status: status.into(),
-                reason,
-                message,
-                last_transition_time: unchanged
-                    .map_or_else(|| text(now), |condition| condition.last_transition_time.clone()),
-                observed_generation: state.redis.metadata.generation,
-            }
-        })
-        .collect()
-}
-
-/// Problems that the Pods report, and missing Pods.
-pub fn pod_problems<'a>(redis: &Redis, pods: impl Iterator<Item = &'a Pod> + Clone) -> Vec<Problem> {
-    let (count, desired) = (pods.clone().count(), usize::try_from(redis.spec.replicas).unwrap_or_default());
-    let is_terminating = pods.clone().any(|pod| pod.metadata.deletion_timestamp.is_some());
-    let missing = (count < desired && !is_terminating).then(|| Problem {
-        reason: "PodsMissing",
-        message: format!(
-            "{count} of {desired} Pods exist: kubectl describe statefulset {} shows why the others are \
-             missing",
-            objects::name(redis)
-        ),
-    });
-    pods.filter_map(pod_problem).chain(missing).collect()
-}
-
-fn pod_problem(pod: &Pod) -> Option<Problem> {
-    let problem = |what: &str, message: &str| {
-        let reason = WAITING.iter().find(|reason| **reason == what)?;
-        Some(Problem {
-            reason,
-            message: format!("{}: {}", pod.name_any(), if message.is_empty() { what } else { message }),
-        })
-    };
-    let status = pod.status.as_ref()?;
-    let containers =
-        status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
-    let mut waiting =
-        containers.filter_map(|container| Some((container, container.state.as_ref()?.waiting.as_ref()?)));
-    let unschedulable = status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|condition| condition.reason.as_deref() == Some("Unschedulable"));
-    waiting
-        .find_map(|(container, waiting)| {
-            let reason = waiting.reason.as_deref()?;
-            let message = waiting.message.as_deref().unwrap_or_default();
-            match last_words(container).filter(|_| reason == "CrashLoopBackOff") {
-                Some(words) => problem(reason, &format!("{message}: {words}")),
-                None => problem(reason, message),
-            }
-        })
-        .or_else(|| problem("Unschedulable", unschedulable?.message.as_deref().unwrap_or_default()))
-}
-
-/// Why a container ended: the last lines of Redis' log.
-fn last_words(container: &ContainerStatus) -> Option<String> {
-    let ended = container.last_state.as_ref()?.terminated.as_ref()?;
-    if ended.reason.as_deref() == Some("OOMKilled") {
-        return Some("OOMKilled: raise the memory limit of its resources, or set maxmemory below it".into());
-    }
-    let lines: Vec<&str> =
-        ended.message.as_deref()?.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let words = lines[lines.len().saturating_sub(LAST_LINES)..].join(" ");
-    (!words.is_empty()).then(|| shortened(&words, LAST_WORDS_BYTES_MAX))
-}
-
 /// Writes the conditions of a resource that does not fit the schema and that no reconciler runs for. Tried
 /// once, and again when the resource changes.
 pub async fn refuse(client: Client, (namespace, name): (String, String), error: String) {
@@ -246,22 +132,6 @@ pub(super) fn shortened(text: &str, bytes_max: usize) -> String {
     format!("{}…", &text[..end])
 }
 
-/// Reasons of the kubelet and the scheduler that do not pass by themselves, or not soon.
-const WAITING: &[&str] = &[
-    "CrashLoopBackOff",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "ErrImageNeverPull",
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "Unschedulable",
-];
-const LAST_LINES: usize = 3;
-const LAST_WORDS_BYTES_MAX: usize = 300;
-/// Kubernetes allows 32 KiB, far more than is readable.
-const MESSAGE_BYTES_MAX: usize = 2048;
-
 /// A reason as conditions and events write it: `master-dead` is `MasterDead`.
 pub fn camel(reason: &str) -> String {
     let capital = |word: &str| {
@@ -283,9 +153,12 @@ fn word(case: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Evidence, Generation, Member, Position, Published, Role, ShardVerdict, Verdict};
+    use crate::contract::{
+        Evidence, Generation, Member, Position, Progress, Published, Role, ShardVerdict, Verdict,
+    };
     use crate::group::{Changed, Moment};
     use crate::kubernetes::crd::parse;
+    use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
 
     fn redis() -> Redis {
