@@ -367,7 +367,7 @@ pub async fn a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_n
     log_says("secrets is forbidden").await;
     let page =
         async |path: &str| page(SocketAddr::from((cluster.running(HOME, &new).address(), 8080)), path).await;
-    let why = "the list of Secret objects: refused; the log says which right is missing";
+    let why = "the list of Secret objects: access refused; the log names the missing right";
     let answer = until("an answer that names the list", async || {
         page("/readyz").await.filter(|page| page.contains(why))
     })
