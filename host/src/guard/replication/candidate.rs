@@ -136,6 +136,12 @@ pub(in crate::guard) fn lineage(case: &Case<'_>) -> Result<(), String> {
                 candidate.id, heir.id
             ));
         }
+        if let Some(copy) = recent_copy(scene, candidate) {
+            return Err(format!(
+                "{} is empty, and {}, which replied a moment ago, has the history on record",
+                candidate.id, copy.id
+            ));
+        }
         // All histories are new, as after a restart from an append-only file: then the number of keys
         // decides. The rule `bootstrap` applies the same to a first master.
         if promote.evidence != Evidence::Bootstrap {
@@ -143,6 +149,22 @@ pub(in crate::guard) fn lineage(case: &Case<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A copy of the history on record that does not answer just now, while the candidate has no data:
+///
+/// 1. The recorded master restarts empty, and is a replica of itself, as every Pod starts.
+/// 2. It answers before its copy does, whose reply is late.
+/// 3. Promoted for its name, it empties the copy, which follows it.
+fn recent_copy<'s>(scene: &'s Scene<'_>, candidate: &Instance<'_>) -> Option<&'s Instance<'s>> {
+    let record = scene.observation.published()?;
+    scene.instances.iter().filter(|_| !candidate.has_keys()).find(|instance| {
+        instance.id != candidate.id
+            && !instance.answers
+            && process_end(instance).is_none()
+            && instance.age_us.is_some_and(|age_us| age_us < RECENT_COPY_US)
+            && instance.history().is_some_and(|history| history.knows(&record.replid))
+    })
 }
 
 pub(in crate::guard) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
@@ -246,3 +268,6 @@ fn holds_most(scene: &Scene<'_>, candidate: &Instance<'_>) -> Result<(), String>
 fn candidates<'c, 'a>(case: &'c Case<'a>) -> impl Iterator<Item = (&'a Promote, &'c Instance<'a>)> {
     case.promotes().filter_map(|promote| Some((promote, case.scene.instance(&promote.id)?)))
 }
+
+/// Several times what a busy host delays a reply by, and less than the default policy waits for the copies.
+const RECENT_COPY_US: u64 = 5_000_000;

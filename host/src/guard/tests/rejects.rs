@@ -347,6 +347,24 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
                 |play| play.observation.shards[0].published = None,
             ),
         ),
+        (Rule::Lineage, "the master on record, back empty before its copies answer", {
+            with(ring(), |play| {
+                let old = &mut play.servers[0];
+                (old.run_id, old.replid, old.offset, old.keys) = ("again".into(), "new".into(), 1, 0);
+                old.follow_itself();
+                *play.promote() = Promote {
+                    id: "redis-0".into(),
+                    source: None,
+                    meant_for: "redis-0".into(),
+                    ..play.promote().clone()
+                };
+                play.decision.stages.truncate(1);
+                play.observation.group.members_min = Some(1);
+                for copy in &mut play.servers[1..] {
+                    (copy.seen.link.state, copy.seen.age_us) = (LinkState::TimedOut, Some(1_900_000));
+                }
+            })
+        }),
         (Rule::Lineage, "the master on record, back with no more than its heirs", {
             with(ring(), |play| {
                 let old = &mut play.servers[0];
