@@ -120,7 +120,7 @@ pub async fn a_bad_policy_is_refused_by_the_api_with_the_way_out(cluster: &Clust
     }));
     let api: Api<redis_operator::kubernetes::crd::Redis> = Api::namespaced(cluster.client(), namespace);
     let refused = api.create(&PostParams::default(), &group.unwrap()).await.unwrap_err().to_string();
-    assert!(refused.contains("name another, or leave shadow out"), "{refused}");
+    assert!(refused.contains("name another policy, or leave shadow out"), "{refused}");
 }
 
 pub async fn a_policy_in_a_config_map_is_swapped_while_a_master_dies_and_no_write_is_lost(

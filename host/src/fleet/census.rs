@@ -25,7 +25,7 @@ pub struct GroupState {
 pub struct Counts {
     /// All groups.
     pub groups: u64,
-    /// Groups with a master that fell silent within the last [`RECENT_HANG_LIMITS`] hang limits and has not
+    /// Groups with a master that fell silent within the last `RECENT_HANG_LIMITS` hang limits and has not
     /// replied since.
     pub silent: u64,
     /// See [`GroupState`].
@@ -64,7 +64,7 @@ impl Counts {
     }
 
     /// The share of silent groups, 0 to 1000: `observation.silent-groups-permille`. 0 while fewer than
-    /// [`SILENT_GROUPS_MIN`] are silent: one hung master of three groups is no evidence about the operator.
+    /// `SILENT_GROUPS_MIN` are silent: one hung master of three groups is no evidence about the operator.
     /// In steps, so that thousands of groups are not woken for each change.
     pub fn silent_permille(&self) -> u16 {
         if self.silent < SILENT_GROUPS_MIN {

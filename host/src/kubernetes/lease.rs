@@ -2,13 +2,13 @@
 //!
 //! # Flow
 //!
-//! 1. Every operator requests the Lease every [`RENEW_EVERY`] (2 s), each request with a timeout of the same
+//! 1. Every operator requests the Lease every `RENEW_EVERY` (2 s), each request with a timeout of the same
 //!    length.
 //! 2. If the Lease is free or its own, it writes itself as holder. The resource version in the request makes
 //!    the write conditional: of two writers one gets a conflict.
 //! 3. If another operator holds it, it notes by its own clock how long the same resource version has been
-//!    seen, and writes itself as holder after [`TAKEOVER_AFTER`].
-//! 4. After a successful write it has authority until [`AUTHORITY_FOR`] after the moment before the request.
+//!    seen, and writes itself as holder after `TAKEOVER_AFTER`.
+//! 4. After a successful write it has authority until `AUTHORITY_FOR` after the moment before the request.
 //! 5. A clean shutdown ends all groups, then clears the holder ([`release`]), so the next operator need not
 //!    wait.
 //!
@@ -18,10 +18,10 @@
 //!
 //! > `(A + D) · r < T`, with 10 s + 1 s < 15 s
 //!
-//! - `A` = [`AUTHORITY_FOR`], by the holder's clock, counted from before the request. The API server stored
+//! - `A` = `AUTHORITY_FOR`, by the holder's clock, counted from before the request. The API server stored
 //!   the renewal later than that, and the other operator first saw it later still.
 //! - `D` = 1 s: the deadline of an action (`driver/act.rs`), counted from its start, which is within `A`.
-//! - `T` = [`TAKEOVER_AFTER`], by the other operator's clock, counted from when it first saw the renewal.
+//! - `T` = `TAKEOVER_AFTER`, by the other operator's clock, counted from when it first saw the renewal.
 //! - `r`: rate of the other operator's clock, relative to the holder's. The inequality holds up to `r` =
 //!   15/11, 1.36.
 //!

@@ -5,7 +5,7 @@
 //! another manager. Apply with `force` takes the value of every field that it names; but a field that it does
 //! not name stays for as long as another manager has it, so a former `switchoverRefused` would stand for
 //! ever. The answer to an apply says which manager has which field: those of others that this status lacks
-//! are removed by a second patch ([`plan_removal`]). (client-go's `csaupgrade` hands the fields over by
+//! are removed by a second patch (`plan_removal`). (client-go's `csaupgrade` hands the fields over by
 //! editing
 //! `metadata.managedFields`; the API server ignores that in a patch of the status, and a patch of the
 //! resource itself is a right that the operator has no other use for.) The status is the operator's alone, so
