@@ -110,7 +110,46 @@ pub enum RoleChange<'a> {
     },
 }
 
+/// The change of master that an action makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Succession<'a> {
+    /// The former master. None: there was none.
+    pub source: Option<&'a String>,
+    /// The new one.
+    pub target: &'a String,
+    /// The master in the end.
+    pub meant_for: &'a String,
+    /// Why.
+    pub evidence: Evidence,
+}
+
 impl Action {
+    /// The change of master that the action makes. None: it makes no master.
+    pub fn succession(&self) -> Option<Succession<'_>> {
+        match self {
+            Self::Promote(action) => Some(Succession {
+                source: action.source.as_ref(),
+                target: &action.id,
+                meant_for: &action.meant_for,
+                evidence: action.evidence,
+            }),
+            Self::Handover(action) => Some(Succession {
+                source: Some(&action.source),
+                target: &action.target,
+                meant_for: &action.meant_for,
+                evidence: Evidence::Requested,
+            }),
+            Self::Follow(_)
+            | Self::Fence(_)
+            | Self::Unfence(_)
+            | Self::KickClients(_)
+            | Self::Configure(_)
+            | Self::Restart(_)
+            | Self::Sentinel(_)
+            | Self::Cluster(_) => None,
+        }
+    }
+
     /// The instance that the action changes: a reply of it settles an action in doubt.
     pub fn target(&self) -> &str {
         match self {

@@ -22,7 +22,8 @@
 use super::event::{Changed, Decided, Effect, Moment, Order, Outcome, Report};
 use super::{Group, REFUSED_MAX};
 use crate::contract::{
-    Action, Decision, Evidence, Expectation, InDoubt, RequestState, RoleChange, ShardVerdict, Verdict,
+    Action, Decision, Evidence, Expectation, InDoubt, RequestState, RoleChange, ShardVerdict, Succession,
+    Verdict,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -187,27 +188,12 @@ impl Group {
     }
 
     fn record_change(&mut self, now: Moment, action: &Action, effects: &mut Vec<Effect>) {
-        let (source, target, meant_for, evidence) = match action {
-            Action::Promote(promote) => {
-                (promote.source.clone(), &promote.id, &promote.meant_for, promote.evidence)
-            }
-            Action::Handover(handover) => {
-                (Some(handover.source.clone()), &handover.target, &handover.meant_for, Evidence::Requested)
-            }
-            Action::Follow(_)
-            | Action::Fence(_)
-            | Action::Unfence(_)
-            | Action::KickClients(_)
-            | Action::Configure(_)
-            | Action::Restart(_)
-            | Action::Sentinel(_)
-            | Action::Cluster(_) => return,
-        };
+        let Some(Succession { source, target, meant_for, evidence }) = action.succession() else { return };
         let shard = self.shard_of(target);
         let changed = Changed {
             at: now,
             age_us: 0,
-            source,
+            source: source.cloned(),
             target: target.clone(),
             meant_for: meant_for.clone(),
             evidence,

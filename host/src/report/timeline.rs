@@ -9,7 +9,7 @@
 //! A change begins when its promotion is sent and ends with the first decision after it that wants no further
 //! action.
 
-use crate::contract::{Action, Evidence, Instance, LinkState, Verdict};
+use crate::contract::{Action, Evidence, Instance, LinkState, Succession, Verdict};
 use crate::group::{Decided, Moment, Outcome, Report};
 use std::collections::BTreeMap;
 
@@ -142,26 +142,8 @@ impl Timeline {
 
     /// The start of another change ends the one before.
     fn sent(&mut self, now: Moment, action: &Action) -> Option<MasterChange> {
-        let (source, target, meant_for, evidence, is_handover) = match action {
-            Action::Promote(promote) => {
-                (promote.source.clone(), &promote.id, &promote.meant_for, promote.evidence, false)
-            }
-            Action::Handover(handover) => (
-                Some(handover.source.clone()),
-                &handover.target,
-                &handover.meant_for,
-                Evidence::Requested,
-                true,
-            ),
-            Action::Follow(_)
-            | Action::Fence(_)
-            | Action::Unfence(_)
-            | Action::KickClients(_)
-            | Action::Configure(_)
-            | Action::Restart(_)
-            | Action::Sentinel(_)
-            | Action::Cluster(_) => return None,
-        };
+        let Succession { source, target, meant_for, evidence } = action.succession()?;
+        let (source, is_handover) = (source.cloned(), matches!(action, Action::Handover(_)));
         let is_same = |open: &Open| {
             open.promoted.is_some() && open.change.target == *target && open.change.source == source
         };
