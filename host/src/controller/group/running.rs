@@ -199,7 +199,10 @@ impl RunningGroup {
             ));
             self.members = members;
         }
-        if !self.authority.0 && self.version != snapshot.redis.metadata.resource_version {
+        // With authority, too: a late watch may bring the last change of the operator before this one.
+        let own = snapshot.record.as_ref().map(|(record, _)| record.published.epoch);
+        let is_ahead = settings.records.iter().any(|record| own < Some(record.published.epoch));
+        if (!self.authority.0 || is_ahead) && self.version != snapshot.redis.metadata.resource_version {
             self.handle.send(Event::Records(settings.records));
             self.version.clone_from(&snapshot.redis.metadata.resource_version);
         }
