@@ -91,6 +91,7 @@ pub struct Probed {
 
 pub fn link_settings(endpoint: &Endpoint) -> LinkSettings {
     LinkSettings {
+        network: None,
         endpoint: endpoint.clone(),
         logins: None.into(),
         tls: None,

@@ -86,7 +86,7 @@ impl LocalServers {
         for endpoint in &endpoints {
             members.push(member(endpoint).await.map_err(Exit::Failed)?);
         }
-        let access = Access { logins: None.into(), tls: None, hang_limit: group.down_after };
+        let access = Access { logins: None.into(), tls: None, network: None, hang_limit: group.down_after };
         // First, because an invalid policy must end this before any server starts.
         let session = Session::open(settings, members, access, policy, publish, environment)?;
         let servers = endpoints.iter().map(|endpoint| ServerSettings {

@@ -8,10 +8,10 @@ use crate::group::{Event, Order, Outcome};
 use crate::redis::act::{
     ActFailure, HandoverTerms, configure, fence, follow, handover, kick_clients, promote, unfence,
 };
-use crate::redis::{Connection, Endpoint};
+use crate::redis::{Connection, Endpoint, now};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Restarts an instance through its orchestrator: ends the given incarnation; the orchestrator starts the
 /// next one.
@@ -55,7 +55,7 @@ async fn run(
     target: Option<&Connection>,
     place: Option<Endpoint>,
 ) -> Result<Note, ActFailure> {
-    let deadline = Instant::now() + ACTION_DEADLINE;
+    let deadline = now() + ACTION_DEADLINE;
     let missing = |step| ActFailure::Precondition { step, why: "the action needs a second member".into() };
     match action {
         Action::Promote(_) => promote(connection, deadline).await.map(|promoted| {
@@ -79,7 +79,7 @@ async fn run(
             let report = handover(
                 connection,
                 target,
-                &HandoverTerms { target: place, pause_max, deadline: Instant::now() + pause_max },
+                &HandoverTerms { target: place, pause_max, deadline: now() + pause_max },
             )
             .await?;
             Ok(Note {

@@ -4,7 +4,7 @@
 use crate::contract::{Address, InstanceKind, Topology, Want};
 use crate::group::{Answer, Event, Failed, Member, Moment, Reply};
 use crate::redis::{
-    CommandFailure, Connection, Endpoint, Link, LinkEvent, LinkSettings, Listener, Logins, Probe, Tls,
+    CommandFailure, Connection, Dial, Endpoint, Link, LinkEvent, LinkSettings, Listener, Logins, Probe, Tls,
 };
 use crate::topology;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub struct Access {
     /// The hang limit: the deadline of a dial, and the time until a second connection is dialled beside a
     /// hung one.
     pub hang_limit: Duration,
+    /// The network to dial on. None: the machine's.
+    pub network: Option<Arc<dyn Dial>>,
 }
 
 /// The links of one group.
@@ -79,11 +81,12 @@ impl Links {
     }
 
     fn link(&self, member: &Member, endpoint: Endpoint) -> MemberLink {
-        let Access { logins, tls, hang_limit } = &self.access;
+        let Access { logins, tls, hang_limit, network } = &self.access;
         let settings = LinkSettings {
             endpoint,
             logins: logins.clone(),
             tls: tls.clone(),
+            network: network.clone(),
             dial_deadline: *hang_limit,
             redial_after: *hang_limit,
             probe: self.probes.of(member.kind),

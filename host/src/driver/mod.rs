@@ -20,7 +20,7 @@ pub use thread_load::ThreadLoad;
 use crate::contract::{Observation, Topology};
 use crate::group::{Effect, Event, Group, Moment, Record, Request, Settings};
 use crate::policy::PolicyChain;
-use crate::redis::{Logins, Tls};
+use crate::redis::{Logins, Tls, now};
 use crate::report::Heartbeat;
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures_util::StreamExt;
@@ -116,7 +116,7 @@ impl<P: Publish> Driver<P> {
         let topology = settings.wanted.topology;
         let mut links = Links::new(access, topology, listener);
         links.set_extra_commands(&policies.wants(topology));
-        let group = Group::new(settings, moment(start, Instant::now()));
+        let group = Group::new(settings, moment(start, now()));
         (
             Self {
                 group,
@@ -177,7 +177,7 @@ impl<P: Publish> Driver<P> {
                         }
                         Message::Observe(reply) => {
                             // The receiver may be gone.
-                            drop(reply.send(self.group.observation(moment(self.start, Instant::now()))));
+                            drop(reply.send(self.group.observation(moment(self.start, now()))));
                             continue;
                         }
                         Message::Policies(policies) => {
@@ -199,7 +199,7 @@ impl<P: Publish> Driver<P> {
                     | Event::Request(_)
                     | Event::Wanted { .. } => {}
                 }
-                let now = moment(self.start, Instant::now());
+                let now = moment(self.start, now());
                 if let Some(thread_load) = &self.thread_load {
                     self.group.set_groups_on_thread(thread_load.groups());
                 }

@@ -1,6 +1,7 @@
 //! A separate short connection that sets a server's directives, users and passwords while it runs. Must not
 //! be used for a failover.
 
+use super::clock::now;
 use super::connection::{Connection, Question};
 use super::dial::dial;
 use super::endpoint::{Credentials, Endpoint, Logins};
@@ -62,7 +63,7 @@ impl Session {
         let session = Self {
             connection,
             carrier: tokio::spawn(driver).abort_handle(),
-            deadline: Instant::now() + limit,
+            deadline: now() + limit,
         };
         let mut refusal = String::new();
         for turn in 0..logins.count() {

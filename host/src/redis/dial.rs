@@ -5,6 +5,7 @@ use super::endpoint::Endpoint;
 use super::meter::{Meter, Metered};
 use super::tls::Tls;
 use crate::contract::FailureKind;
+use futures_util::future::BoxFuture;
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::time::Duration;
@@ -23,6 +24,30 @@ pub struct DialFailure {
     pub kind: FailureKind,
     /// The failure in words, with the way out if it is known.
     pub text: String,
+}
+
+/// A network other than the machine's: that of a simulation, in one process and without sockets.
+pub trait Dial: Send + Sync + std::fmt::Debug {
+    /// Opens a byte stream to the server.
+    fn connect<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, std::io::Result<Box<dyn Stream>>>;
+}
+
+/// A byte stream to a server.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Connects on another network than the machine's, in the clear, within `deadline`.
+pub(super) async fn dial_on(
+    network: &dyn Dial,
+    endpoint: &Endpoint,
+    deadline: Duration,
+) -> Result<(Connection, Driver), DialFailure> {
+    let dialled = tokio::time::timeout(deadline, network.connect(endpoint)).await;
+    match dialled.map_err(|_| late(endpoint, "not connected", deadline))? {
+        Ok(stream) => Ok(carried(stream, Meter::default())),
+        Err(error) => Err(failure(endpoint, &error)),
+    }
 }
 
 /// Connects within `deadline`, with TLS in the way number `turn`. A connection alone proves nothing: the
@@ -115,7 +140,11 @@ async fn connect(endpoint: &Endpoint) -> Result<TcpStream, DialFailure> {
         }
     }
     let error = failure.ok_or_else(|| unresolved("the name has no address".into()))?;
-    Err(DialFailure { kind: kind(error.kind()), text: format!("{endpoint}: {error}") })
+    Err(self::failure(endpoint, &error))
+}
+
+fn failure(endpoint: &Endpoint, error: &std::io::Error) -> DialFailure {
+    DialFailure { kind: kind(error.kind()), text: format!("{endpoint}: {error}") }
 }
 
 fn carried<S>(stream: S, meter: Meter) -> (Connection, Driver)

@@ -8,8 +8,9 @@
 //! A connection counts once it has answered: the kernel of a hung server accepts connections too, and a
 //! connection that is accepted and closed without a reply proves nothing.
 
+use super::clock::{now, since};
 use super::connection::{Connection, Question};
-use super::dial::{Driver, dial};
+use super::dial::{Dial, Driver, dial, dial_on};
 use super::endpoint::{Credentials, Endpoint, Logins};
 use super::meter::{ANSWER_BYTES_MAX, End};
 use super::probe::{CommandFailure, error_kind, error_text, reply};
@@ -67,6 +68,8 @@ pub struct LinkSettings {
     pub logins: Logins,
     /// How to encrypt. None: plain TCP.
     pub tls: Option<Tls>,
+    /// The network to dial on. None: the machine's.
+    pub network: Option<Arc<dyn Dial>>,
     /// For connecting, and again for the first answer.
     pub dial_deadline: Duration,
     /// The hang limit: after it, a probe in flight no longer prevents a second connection.
@@ -81,7 +84,7 @@ pub struct Link(Arc<Shared>);
 impl Link {
     /// A link without a connection: the first probe dials.
     pub fn new(member: Arc<str>, settings: LinkSettings, listener: Listener) -> Self {
-        let LinkSettings { endpoint, logins, tls, dial_deadline, redial_after, probe } = settings;
+        let LinkSettings { endpoint, logins, tls, network, dial_deadline, redial_after, probe } = settings;
         let state = State {
             probe,
             logins,
@@ -94,6 +97,7 @@ impl Link {
         Self(Arc::new(Shared {
             member,
             endpoint,
+            network,
             dial_deadline,
             redial_after,
             listener,
@@ -129,7 +133,7 @@ impl Link {
             Some(Attempt { connection: None, .. }) => {}
             Some(attempt) => match attempt.probe_sent {
                 None => shared.ask(attempt, &state.probe, state.logins.turn(state.refused)),
-                Some(since) if since.elapsed() < patience => {}
+                Some(sent) if since(sent) < patience => {}
                 Some(_) => {
                     state.silent_challengers += u32::from(has_challenger);
                     state.attempts.truncate(1);
@@ -178,6 +182,7 @@ fn next_number() -> u64 {
 struct Shared {
     member: Arc<str>,
     endpoint: Endpoint,
+    network: Option<Arc<dyn Dial>>,
     dial_deadline: Duration,
     redial_after: Duration,
     listener: Listener,
@@ -232,9 +237,13 @@ impl Shared {
         let carrier = tokio::spawn(async move {
             // Boxed, and freed once connected: the future of a handshake is large, and there are many
             // connections.
-            match Box::pin(async { dial(&shared.endpoint, tls.as_ref(), turn, shared.dial_deadline).await })
-                .await
-            {
+            let dialled = Box::pin(async {
+                match &shared.network {
+                    None => dial(&shared.endpoint, tls.as_ref(), turn, shared.dial_deadline).await,
+                    Some(network) => dial_on(network.as_ref(), &shared.endpoint, shared.dial_deadline).await,
+                }
+            });
+            match dialled.await {
                 Ok((connection, driver)) => shared.carry(id, connection, driver).await,
                 Err(failure) => {
                     shared.state().tls_failed += usize::from(failure.kind == FailureKind::Unauthorized);
@@ -245,7 +254,7 @@ impl Shared {
         let carrier = carrier.abort_handle();
         state.attempts.push(Attempt {
             id,
-            began: Instant::now(),
+            began: now(),
             connection: None,
             number: None,
             probe_sent: None,
@@ -271,7 +280,7 @@ impl Shared {
     /// Sends a probe as one pipeline. The first one of a connection logs in too, in the same round trip.
     fn ask(self: &Arc<Self>, attempt: &mut Attempt, probe: &Arc<Probe>, login: Option<&Credentials>) {
         let Some(connection) = attempt.connection.as_ref() else { return };
-        let (id, is_first, sent) = (attempt.id, attempt.number.is_none(), Instant::now());
+        let (id, is_first, sent) = (attempt.id, attempt.number.is_none(), now());
         let login = login.filter(|_| is_first).map(Credentials::auth);
         let with_login = login.map(|login| probe.question.after(&login));
         let (shared, asked) = (Arc::clone(self), Arc::clone(probe));

@@ -5,6 +5,7 @@
 //! |--|--|
 //! | `endpoint` | a server's address, and the logins for it |
 //! | `tls` | how an encrypted connection is made |
+//! | `clock` | the present moment |
 //! | `dial` | one attempt to connect, and why it failed |
 //! | `meter` | the bytes of a connection: their limit, the first line, the end |
 //! | `wire` | the end of an answer, and the replies in it |
@@ -20,6 +21,7 @@
 
 pub mod act;
 mod admin;
+mod clock;
 mod connection;
 mod dial;
 mod endpoint;
@@ -30,8 +32,9 @@ mod tls;
 mod wire;
 
 pub use admin::{Session, Set};
+pub use clock::now;
 pub use connection::{AskFailure, Connection};
-pub use dial::DialFailure;
+pub use dial::{Dial, DialFailure, Stream};
 pub use dial::shows_ours;
 pub use endpoint::{Credentials, CredentialsError, Endpoint, EndpointError, Logins};
 pub use link::{Link, LinkEvent, LinkSettings, Listener, Probe};

@@ -8,8 +8,10 @@
 //! | [`seen`] | how a host sees a server: its connection, the age of its replies, its Pod |
 //! | [`group`] | several servers, and what their host remembers: an Observation |
 //! | [`dice`] | seeded choices: equal seeds give equal worlds |
+//! | [`live`] | servers that live: processes, links, disks, connections and clients, on a caller's clock |
 //! | [`truth`] | what servers truly have beside what they report; they carry out plans |
 //! | [`faults`] | seeded groups in which something has happened |
+//! | [`wire`] | requests out of bytes |
 //! | [`random`] | seeded observations, for the check of a policy |
 //! | [`scenario`] | files of situations and of what is to be decided |
 //!
@@ -22,11 +24,13 @@ pub mod does;
 pub mod faults;
 pub mod group;
 pub mod has;
+pub mod live;
 pub mod random;
 pub mod says;
 pub mod scenario;
 pub mod seen;
 pub mod truth;
+pub mod wire;
 
 pub use dice::Dice;
 pub use group::World;

@@ -6,12 +6,10 @@
 //! |--|--|
 //! | `group` | one group: who follows whom, and what a command does to that |
 //! | `commands` | the commands that an operator sends, and their replies |
-//! | `resp` | requests out of bytes |
 //! | `serve` | sockets, and what the death of a member does to them |
 
 mod commands;
 mod group;
-mod resp;
 mod serve;
 
 pub use commands::Session;

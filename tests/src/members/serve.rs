@@ -3,7 +3,8 @@
 
 use super::commands::Session;
 use super::group::Group;
-use super::{MEMBERS, resp};
+use super::MEMBERS;
+use redis_model::wire;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -170,7 +171,7 @@ impl Served {
         // Whatever ends it, the other side sees an end.
         while matches!(stream.read_buf(&mut asked).await, Ok(count) if count > 0) {
             let mut taken = 0;
-            while let Ok(Some((words, length))) = resp::request(&asked[taken..]) {
+            while let Ok(Some((words, length))) = wire::request(&asked[taken..]) {
                 taken += length;
                 self.take(member, words, &mut session, &mut reply);
             }

@@ -70,7 +70,7 @@ fn policy() -> Arc<Component> {
 /// How servers without TLS are reached.
 pub fn access_of(terms: &Terms, login: Option<(&str, &str)>) -> Access {
     let credentials = login.map(|(user, password)| Credentials::new(Some(user.into()), password).unwrap());
-    Access { logins: credentials.into(), tls: None, hang_limit: terms.hang_limit }
+    Access { logins: credentials.into(), tls: None, network: None, hang_limit: terms.hang_limit }
 }
 
 impl Operator {

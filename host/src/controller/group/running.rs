@@ -75,6 +75,7 @@ impl RunningGroup {
         let access = Access {
             logins: logins.clone(),
             tls: secrets.tls.as_ref().map(|identity| identity.tls.clone()),
+            network: None,
             hang_limit,
         };
         let (records_in, records) = unbounded();

@@ -36,6 +36,7 @@ use super::promote::promote;
 use super::role::{Role, text};
 use super::write_pause::WritePause;
 use super::{ActFailure, all_good, transact};
+use crate::redis::clock::{now, since};
 use crate::redis::connection::Question;
 use crate::redis::{Connection, Endpoint};
 use failover_core::facts::{Place, ReplicationFacts, ReportedRole};
@@ -89,7 +90,7 @@ pub async fn handover(
     target: &Connection,
     terms: &HandoverTerms,
 ) -> Result<HandoverReport, ActFailure> {
-    let mut watch = Stopwatch { last: Instant::now(), steps: Vec::new() };
+    let mut watch = Stopwatch { last: now(), steps: Vec::new() };
     let start = match look(source, target, terms).await? {
         Start::Done(offset) => {
             return Ok(HandoverReport {
@@ -103,12 +104,12 @@ pub async fn handover(
         Start::Ready(info) => info,
     };
     watch.lap("look");
-    let approach_until = terms.deadline.min(Instant::now() + APPROACH_MAX);
+    let approach_until = terms.deadline.min(now() + APPROACH_MAX);
     let approached = wait_for(target, &start.replid, start.offset, approach_until, APPROACH_PACE).await;
     approached.map_err(|why| ActFailure::Precondition { step: "handover", why })?;
     watch.lap("approach");
 
-    let paused_at = Instant::now();
+    let paused_at = now();
     let catch_up_until = terms.deadline.min(paused_at + terms.pause_max / 2);
     let (pause, info) = WritePause::begin(source, terms.pause_max, catch_up_until).await?;
     watch.lap("pause");
@@ -135,7 +136,7 @@ pub async fn handover(
             target,
             &start.replid,
             offset,
-            terms.deadline.min(Instant::now() + terms.pause_max / 2),
+            terms.deadline.min(now() + terms.pause_max / 2),
             Duration::ZERO,
         )
         .await
@@ -152,7 +153,7 @@ pub async fn handover(
         Err(failure) => return Err(undo(source, terms, failure.to_string()).await),
     }
     watch.lap("promote");
-    let pause_us = micros(paused_at.elapsed());
+    let pause_us = micros(since(paused_at));
     let attached = follow(source, &terms.target, terms.deadline).await.map(|_| ());
     watch.lap("attach");
     let kicked = kick_clients(source, terms.deadline).await;
@@ -206,7 +207,7 @@ enum Start {
 
 /// Checks the preconditions while the source still accepts writes.
 async fn look(source: &Connection, target: &Connection, terms: &HandoverTerms) -> Result<Start, ActFailure> {
-    let until = terms.deadline.min(Instant::now() + terms.pause_max);
+    let until = terms.deadline.min(now() + terms.pause_max);
     let (at_source, at_target) = tokio::join!(read_info(source, until), read_info(target, until));
     let not_ready = |why: String| ActFailure::Precondition { step: "handover", why };
     let from = at_source.map_err(|why| not_ready(format!("the master: {why}")))?;
@@ -278,18 +279,18 @@ async fn wait_for(
         )
     };
     loop {
-        let now = read_info(target, until).await.map_err(|why| short(seen, &why))?;
-        if now.replid != replid || now.role != ReportedRole::Replica {
+        let info = read_info(target, until).await.map_err(|why| short(seen, &why))?;
+        if info.replid != replid || info.role != ReportedRole::Replica {
             return Err("the target changed its role or replication id during the handover".into());
         }
-        if now.offset >= offset {
-            return Ok(now.offset);
+        if info.offset >= offset {
+            return Ok(info.offset);
         }
-        seen = Some(now.offset);
-        if !now.is_linked {
+        seen = Some(info.offset);
+        if !info.is_linked {
             return Err(short(seen, "its link to its master is down"));
         }
-        if Instant::now() >= until {
+        if now() >= until {
             return Err(short(seen, "out of time"));
         }
         if !pace.is_zero() {
@@ -319,7 +320,7 @@ async fn end_pause(
     terms: &HandoverTerms,
     why: String,
 ) -> ActFailure {
-    match pause.end(source, Instant::now() + terms.pause_max).await {
+    match pause.end(source, now() + terms.pause_max).await {
         Ok(()) => ActFailure::Undone { why },
         Err(failure) => failure,
     }
@@ -327,7 +328,7 @@ async fn end_pause(
 
 /// Promotes the source again. Only if the target was certainly not promoted.
 async fn undo(source: &Connection, terms: &HandoverTerms, why: String) -> ActFailure {
-    match promote(source, Instant::now() + terms.pause_max).await {
+    match promote(source, now() + terms.pause_max).await {
         Ok(_) => ActFailure::Undone { why },
         Err(failure) => ActFailure::InDoubt { step: "undo", why: format!("{failure}, after: {why}") },
     }
@@ -340,9 +341,9 @@ struct Stopwatch {
 
 impl Stopwatch {
     fn lap(&mut self, step: &'static str) {
-        let now = Instant::now();
-        self.steps.push(StepTime { step, took_us: micros(now - self.last) });
-        self.last = now;
+        let lap = now();
+        self.steps.push(StepTime { step, took_us: micros(lap - self.last) });
+        self.last = lap;
     }
 }
 

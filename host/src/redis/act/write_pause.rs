@@ -5,6 +5,7 @@ use super::role::text;
 use super::{ActFailure, all_good, ask};
 use crate::contract::FailureKind;
 use crate::redis::Connection;
+use crate::redis::clock::now;
 use crate::redis::probe::{error_kind, error_text};
 use redis::Value;
 use std::time::{Duration, Instant};
@@ -56,17 +57,17 @@ impl WritePause {
         deadline: Instant,
     ) -> Result<(Self, Value), ActFailure> {
         const STEP: &str = "pause writes by min-replicas-to-write";
-        let now = ask(
+        let directives = ask(
             source,
             STEP,
             &[&["CONFIG", "GET", "min-replicas-to-write"], &["CONFIG", "GET", "min-replicas-max-lag"]],
             deadline,
         )
         .await?;
-        all_good(STEP, &now)?;
+        all_good(STEP, &directives)?;
         let value =
             |reply: &Value| if let Value::Array(pair) = reply { pair.get(1).and_then(text) } else { None };
-        let (Some(former), Some(lag)) = (value(&now[0]), value(&now[1])) else {
+        let (Some(former), Some(lag)) = (value(&directives[0]), value(&directives[1])) else {
             return Err(ActFailure::Precondition {
                 step: STEP,
                 why: "the server has no directive min-replicas-to-write".into(),
@@ -88,7 +89,7 @@ impl WritePause {
         {
             Ok(mut replies) => Ok((pause, replies.swap_remove(2))),
             Err(failure) => {
-                pause.end(source, Instant::now() + at_most).await?;
+                pause.end(source, now() + at_most).await?;
                 Err(failure)
             }
         }

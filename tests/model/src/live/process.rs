@@ -1,0 +1,425 @@
+//! One server over its processes: what runs, what its disk has, how it starts and ends.
+
+use super::data::{Place, Streams};
+use super::network::Peer;
+use super::replication::{Attached, Upstream};
+use super::{Cluster, Event, Happened};
+use crate::has::{Role, Row, Server, id40};
+use std::collections::BTreeMap;
+
+/// A server, running or not.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// What it says; offsets of others, links and times are made by [`Cluster::view`].
+    pub(super) server: Server,
+    /// Numbers its processes.
+    pub(super) run: u64,
+    pub(super) life: Life,
+    pub(super) started_us: u64,
+    /// The stream that its replication id stands for.
+    pub(super) stream: usize,
+    /// Offset of the first byte that it can still send again.
+    pub(super) backlog_first: u64,
+    /// It reads a data set until then.
+    pub(super) loading_until_us: Option<u64>,
+    pub(super) paused_until_us: u64,
+    pub(super) config: BTreeMap<String, String>,
+    pub(super) upstream: Option<Upstream>,
+    /// By the index of the replica.
+    pub(super) attached: BTreeMap<usize, Attached>,
+    pub(super) disk: Disk,
+    /// Commands that it refuses, in upper case.
+    pub(super) refused: Vec<String>,
+    /// A full copy that is being read has replaced its data.
+    pub(super) is_emptied: bool,
+    /// What arrived while it stood still.
+    pub(super) unread: Vec<Event>,
+    cron_is_due: bool,
+}
+
+/// Whether a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It runs.
+    Up,
+    /// It stands still: SIGSTOP, a paused machine, a slow disk.
+    Stopped,
+    /// There is no process.
+    Down,
+}
+
+/// Which files a server writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// None.
+    None,
+    /// A snapshot now and then.
+    Rdb,
+    /// Every write, on the disk within a second.
+    Aof,
+}
+
+/// What the disk of a server has.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// Which files are written.
+    pub files: Files,
+    /// The last snapshot: stream, replication id, offset.
+    pub(super) snapshot: Option<(usize, String, u64, Place, u64)>,
+    /// The data and keys of the append-only file, as of the last write and as of the last second.
+    pub(super) appended: (Place, u64),
+    pub(super) synced: (Place, u64),
+}
+
+/// How a server starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// As a replica of itself.
+    Itself,
+    /// As a master.
+    Master,
+    /// As a replica of that server.
+    Following(usize),
+}
+
+impl Process {
+    /// What it has and says.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Whether it runs.
+    pub fn life(&self) -> Life {
+        self.life
+    }
+
+    /// It runs, and reads no file.
+    pub fn is_serving(&self) -> bool {
+        self.life == Life::Up && self.loading_until_us.is_none()
+    }
+
+    /// Its link to its master.
+    pub fn upstream(&self) -> Option<&Upstream> {
+        self.upstream.as_ref()
+    }
+
+    /// A directive's value.
+    pub fn directive(&self, name: &str) -> Option<&str> {
+        self.config.get(name).map(String::as_str)
+    }
+
+    pub(super) fn data(&self, streams: &Streams) -> (Place, u64) {
+        if self.is_emptied {
+            return (Place::default(), 0);
+        }
+        streams.data(self.stream, self.server.offset)
+    }
+
+    pub(super) fn stored(&self) -> Option<Place> {
+        match self.disk.files {
+            Files::None => None,
+            Files::Rdb => self.disk.snapshot.as_ref().map(|(.., place, _)| *place),
+            Files::Aof => Some(self.disk.appended.0),
+        }
+    }
+
+    pub(super) fn number(&self, name: &str) -> u64 {
+        self.config.get(name).and_then(|value| value.parse().ok()).unwrap_or(0)
+    }
+}
+
+impl Cluster {
+    /// Adds a server that is not started yet.
+    pub fn add(&mut self, server: Server, files: Files, config: &[(&str, &str)]) -> usize {
+        let stream = self.streams.begin(Place::default(), 0);
+        let config = DIRECTIVES.iter().chain(config).map(|(name, value)| ((*name).into(), (*value).into()));
+        let config: BTreeMap<String, String> = config.collect();
+        let empty = (Place::default(), 0);
+        let disk = Disk { files, snapshot: None, appended: empty, synced: empty };
+        self.processes.push(Process {
+            server,
+            run: 0,
+            life: Life::Down,
+            started_us: 0,
+            stream,
+            backlog_first: 1,
+            loading_until_us: None,
+            paused_until_us: 0,
+            config,
+            upstream: None,
+            attached: BTreeMap::new(),
+            disk,
+            refused: vec![],
+            is_emptied: false,
+            unread: vec![],
+            cron_is_due: false,
+        });
+        self.processes.len() - 1
+    }
+
+    /// `CONFIG SET`, by a person.
+    pub fn configure(&mut self, server: usize, name: &str, value: &str) {
+        self.processes[server].config.insert(name.into(), value.into());
+    }
+
+    /// Makes a server refuse these commands.
+    pub fn refuse_commands(&mut self, server: usize, commands: &[&str]) {
+        self.processes[server].refused = commands.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// Starts a process from the server's files. No effect if one runs.
+    pub fn start(&mut self, server: usize, boot: Boot) {
+        if self.processes[server].life != Life::Down {
+            return;
+        }
+        let before = self.data(server);
+        let fresh = format!("run {server} {}", self.number());
+        let following = match boot {
+            Boot::Master => None,
+            Boot::Itself => Some(server),
+            Boot::Following(master) => Some(master),
+        };
+        let address = following.map(|master| {
+            let master = &self.processes[master].server;
+            (master.host.clone(), master.port)
+        });
+        let (now_us, load_us) = (self.now_us, self.timing.load_us);
+        let streams = &mut self.streams;
+        let process = &mut self.processes[server];
+        process.server.run_id = id40(&format!("{:x}", hash(&fresh)));
+        (process.server.replid, process.server.former) = (id40(&format!("{:x}", hash(&fresh) >> 7)), None);
+        process.server.offset = 0;
+        let has_data = match (process.disk.files, process.disk.snapshot.clone()) {
+            (Files::Aof, _) => {
+                // A new history at offset 1, with all the data.
+                let (place, keys) = process.disk.appended;
+                process.stream = streams.begin(place, keys);
+                process.server.offset = 1;
+                keys > 0
+            }
+            (Files::Rdb, Some((stream, replid, offset, ..))) => {
+                process.server.offset = offset;
+                if following.is_some() {
+                    (process.stream, process.server.replid) = (stream, replid);
+                } else {
+                    // Since 7.0 a master continues, under a new id, the history of its file.
+                    process.stream = streams.grow(stream, offset);
+                    process.server.former = Some((replid, offset));
+                }
+                true
+            }
+            (Files::Rdb, None) | (Files::None, _) => {
+                process.stream = streams.begin(Place::default(), 0);
+                false
+            }
+        };
+        process.backlog_first = process.server.offset + 1;
+        match address {
+            Some((host, port)) => {
+                process.server.replicate(&host, port);
+            }
+            None => process.server.role = Role::Master,
+        }
+        process.run += 1;
+        process.life = Life::Up;
+        process.started_us = now_us;
+        (process.paused_until_us, process.is_emptied) = (0, false);
+        process.upstream = address_upstream(following, now_us);
+        process.attached.clear();
+        process.unread.clear();
+        process.loading_until_us = has_data.then_some(now_us + load_us);
+        let (run, after) = (process.run, process.data(&self.streams).0);
+        self.note(Happened::Booted { server, before, after });
+        if has_data {
+            self.at(now_us + load_us, Event::Loaded { server, run });
+        } else {
+            self.reconnect(server);
+        }
+        self.at(now_us + SECOND_US, Event::Cron { server, run });
+    }
+
+    /// Ends a process, as SIGKILL does. Its files keep what was written to them; if the power fails, what was
+    /// on the disk.
+    pub fn kill(&mut self, server: usize, power_fails: bool) {
+        let process = &mut self.processes[server];
+        if process.life == Life::Down {
+            return;
+        }
+        if power_fails {
+            process.disk.appended = process.disk.synced;
+        }
+        process.life = Life::Down;
+        process.loading_until_us = None;
+        process.unread.clear();
+        self.end_links(server);
+        self.end_connections(server);
+        self.end_client_connections(server);
+    }
+
+    /// Stops a process, as SIGSTOP does.
+    pub fn stop(&mut self, server: usize) {
+        if self.processes[server].life == Life::Up {
+            self.processes[server].life = Life::Stopped;
+        }
+    }
+
+    /// Lets a stopped process run again: what has arrived in the meantime happens now, in its order.
+    pub fn resume(&mut self, server: usize) {
+        if self.processes[server].life != Life::Stopped {
+            return;
+        }
+        self.processes[server].life = Life::Up;
+        let unread = std::mem::take(&mut self.processes[server].unread);
+        for event in unread {
+            match event {
+                Event::Link(event) => self.on_link(event),
+                Event::Network(event) => self.on_network(event),
+                Event::Client(event) => self.on_client(event),
+                Event::Loaded { server, run } => self.on_loaded(server, run),
+                Event::PauseOver { server, run } => self.on_pause_over(server, run),
+                Event::Cron { .. } => {}
+            }
+        }
+        if std::mem::take(&mut self.processes[server].cron_is_due) {
+            let run = self.processes[server].run;
+            self.on_cron(server, run);
+        }
+    }
+
+    /// Writes a snapshot, as BGSAVE does.
+    pub fn save(&mut self, server: usize) {
+        let (place, keys) = self.processes[server].data(&self.streams);
+        let process = &mut self.processes[server];
+        if process.is_serving() && process.disk.files == Files::Rdb {
+            process.disk.snapshot =
+                Some((process.stream, process.server.replid.clone(), process.server.offset, place, keys));
+        }
+    }
+
+    /// The volume of a server that does not run is replaced by an empty one.
+    pub fn empty_disk(&mut self, server: usize) {
+        let disk = &mut self.processes[server].disk;
+        disk.snapshot = None;
+        (disk.appended, disk.synced) = ((Place::default(), 0), (Place::default(), 0));
+    }
+
+    /// What the server would say at this moment.
+    pub fn view(&self, server: usize) -> Server {
+        let process = &self.processes[server];
+        let mut view = process.server.clone();
+        view.uptime_s = (self.now_us - process.started_us) / SECOND_US;
+        view.loading = process.loading_until_us.is_some();
+        view.keys = if view.loading { 0 } else { process.data(&self.streams).1 };
+        view.aof = process.disk.files == Files::Aof;
+        view.priority = process.number("replica-priority");
+        for (replica, attached) in &process.attached {
+            let at = &self.processes[*replica].server;
+            view.attached.push(Row {
+                host: at.host.clone(),
+                port: at.port,
+                state: attached.state().into(),
+                offset: attached.acked,
+                lag_s: (self.now_us - attached.acked_us) / SECOND_US,
+            });
+        }
+        if process.number("min-replicas-to-write") > 0 {
+            view.good_replicas = Some(self.good_replicas(server));
+        }
+        self.show_link(server, &mut view);
+        view
+    }
+
+    /// Whether a client's write would be carried out now.
+    pub fn is_writable(&self, server: usize) -> bool {
+        let process = &self.processes[server];
+        process.is_serving()
+            && process.server.role == Role::Master
+            && process.paused_until_us <= self.now_us
+            && process.number("min-replicas-to-write") <= self.good_replicas(server)
+    }
+
+    pub(super) fn good_replicas(&self, server: usize) -> u64 {
+        let process = &self.processes[server];
+        let lag_us = process.number("min-replicas-max-lag") * SECOND_US;
+        let is_good = |attached: &&Attached| attached.is_online && self.now_us - attached.acked_us <= lag_us;
+        process.attached.values().filter(is_good).count() as u64
+    }
+
+    /// Whether this run of the server can take an event now. Keeps it for later, if it stands still.
+    pub(super) fn takes(&mut self, server: usize, run: u64, event: impl FnOnce() -> Event) -> bool {
+        let process = &mut self.processes[server];
+        match process.life {
+            Life::Up => process.run == run,
+            Life::Stopped if process.run == run => {
+                process.unread.push(event());
+                false
+            }
+            Life::Stopped | Life::Down => false,
+        }
+    }
+
+    pub(super) fn on_loaded(&mut self, server: usize, run: u64) {
+        if !self.takes(server, run, || Event::Loaded { server, run }) {
+            return;
+        }
+        self.processes[server].loading_until_us = None;
+        if !self.finish_copy(server) {
+            self.reconnect(server);
+        }
+    }
+
+    pub(super) fn on_cron(&mut self, server: usize, run: u64) {
+        let process = &mut self.processes[server];
+        if process.run != run || process.life == Life::Down {
+            return;
+        }
+        self.at(self.now_us + SECOND_US, Event::Cron { server, run });
+        let process = &mut self.processes[server];
+        if process.life == Life::Stopped {
+            process.cron_is_due = true;
+            return;
+        }
+        process.disk.synced = process.disk.appended;
+        self.replication_cron(server);
+    }
+
+    pub(super) fn on_pause_over(&mut self, server: usize, run: u64) {
+        if self.takes(server, run, || Event::PauseOver { server, run })
+            && self.processes[server].paused_until_us <= self.now_us
+        {
+            self.run_paused(server);
+        }
+    }
+
+    /// The data of a server changed: its append-only file follows.
+    pub(super) fn append(&mut self, server: usize) {
+        let data = self.processes[server].data(&self.streams);
+        self.processes[server].disk.appended = data;
+    }
+
+    pub(super) fn peer(&self, server: usize) -> Peer {
+        Peer::Server(server)
+    }
+}
+
+fn address_upstream(following: Option<usize>, now_us: u64) -> Option<Upstream> {
+    following.map(|master| Upstream::new(Some(master), now_us))
+}
+
+/// FNV-1a: any spread of names over ids is a good one.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+pub(super) const SECOND_US: u64 = 1_000_000;
+
+/// The directives that an operator reads or sets, as Redis starts with them.
+const DIRECTIVES: [(&str, &str); 5] = [
+    ("min-replicas-max-lag", "10"),
+    ("min-replicas-to-write", "0"),
+    ("repl-ping-replica-period", "1"),
+    ("repl-timeout", "60"),
+    ("replica-priority", "100"),
+];

@@ -1,0 +1,504 @@
+//! Links between servers, as Redis has them since PSYNC2: the handshake, partial and full copies, the stream and
+//! its acknowledgements.
+
+use super::data::Place;
+use super::process::{Life, SECOND_US};
+use super::{Cluster, Event, Happened};
+use crate::has::{Role, Server};
+
+/// A replica's link to its master.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Numbers the attempts: what belongs to another one is ignored.
+    link: u64,
+    /// The server at the address that it names. None: there is none.
+    pub(super) master: Option<usize>,
+    phase: LinkPhase,
+    /// When the link went down. None: it was never up.
+    down_since_us: Option<u64>,
+    last_io_us: u64,
+    /// The copy that is being read.
+    copy: Option<Copy>,
+}
+
+/// How far a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkPhase {
+    /// There is no connection.
+    Down,
+    /// A handshake was begun.
+    Connecting,
+    /// A full copy was promised.
+    Copying,
+    /// The stream flows.
+    Up,
+}
+
+/// A replica, as its master has it.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    link: u64,
+    /// The stream is sent to it.
+    pub(super) is_online: bool,
+    is_sent: bool,
+    pub(super) acked: u64,
+    pub(super) acked_us: u64,
+}
+
+/// What a full copy brings.
+#[derive(Clone, Debug)]
+pub(super) struct Copy {
+    master: usize,
+    stream: usize,
+    replid: String,
+    offset: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum LinkEvent {
+    /// A replica asks for the stream.
+    Asked { replica: usize, link: u64, master: usize, replid: String, offset: u64 },
+    /// It is refused.
+    Refused { replica: usize, link: u64 },
+    /// It continues.
+    Continues { replica: usize, link: u64, stream: usize, replid: String, offset: u64 },
+    /// It is to wait for a full copy.
+    Promised { replica: usize, link: u64 },
+    /// The master takes the snapshot.
+    Snapshot { master: usize, run: u64, replica: usize, link: u64 },
+    /// The whole copy has arrived.
+    Copied { replica: usize, link: u64, copy: Copy },
+    /// The stream up to this offset, and whether an acknowledgement is asked for.
+    Stream { replica: usize, link: u64, offset: u64, asks: bool },
+    /// The master's side has ended.
+    Ended { replica: usize, link: u64 },
+    /// An acknowledgement.
+    Acked { master: usize, replica: usize, link: u64, offset: u64 },
+    /// The replica's side has ended.
+    Detached { master: usize, replica: usize, link: u64 },
+}
+
+impl Upstream {
+    pub(super) fn new(master: Option<usize>, now_us: u64) -> Self {
+        Self {
+            link: 0,
+            master,
+            phase: LinkPhase::Down,
+            down_since_us: None,
+            last_io_us: now_us,
+            copy: None,
+        }
+    }
+
+    /// How far it is.
+    pub fn phase(&self) -> LinkPhase {
+        self.phase
+    }
+}
+
+impl Attached {
+    pub(super) fn state(&self) -> &'static str {
+        match (self.is_online, self.is_sent) {
+            (true, _) => "online",
+            (false, true) => "send_bulk",
+            (false, false) => "wait_bgsave",
+        }
+    }
+}
+
+impl Cluster {
+    /// `REPLICAOF`. False: it follows this server already.
+    pub fn follow(&mut self, server: usize, host: &str, port: u16) -> bool {
+        let is_same = |role: &Role| matches!(role, Role::Replica(link) if link.host == host && link.port == port);
+        if is_same(&self.processes[server].server.role) {
+            return false;
+        }
+        let was_master = self.processes[server].server.role == Role::Master;
+        self.leave_master(server);
+        let master = self.find(host, port);
+        let now_us = self.now_us;
+        let process = &mut self.processes[server];
+        process.server.replicate(host, port);
+        process.upstream = Some(Upstream::new(master, now_us));
+        self.detach_all(server);
+        if was_master {
+            // Writes that waited for the end of a pause get READONLY.
+            self.run_paused(server);
+        }
+        self.reconnect(server);
+        true
+    }
+
+    pub(super) fn show_link(&self, server: usize, view: &mut Server) {
+        let Some(upstream) = &self.processes[server].upstream else { return };
+        let Some(link) = view.master_link() else { return };
+        link.up = upstream.phase == LinkPhase::Up;
+        link.syncing = upstream.phase == LinkPhase::Copying;
+        link.last_io_s = link.up.then(|| (self.now_us - upstream.last_io_us) / SECOND_US);
+        link.down_s = upstream.down_since_us.map(|since_us| (self.now_us - since_us) / SECOND_US);
+    }
+
+    /// Begins a handshake with the master that it names.
+    pub(super) fn reconnect(&mut self, replica: usize) {
+        let link = self.number();
+        let process = &mut self.processes[replica];
+        let (replid, offset) = (process.server.replid.clone(), process.server.offset);
+        let Some(upstream) = &mut process.upstream else { return };
+        let Some(master) = upstream.master.filter(|master| *master != replica) else { return };
+        (upstream.link, upstream.phase, upstream.last_io_us) = (link, LinkPhase::Connecting, self.now_us);
+        let asked = LinkEvent::Asked { replica, link, master, replid, offset };
+        self.send(self.peer(replica), self.peer(master), Event::Link(asked));
+    }
+
+    /// The second of a server that runs: acknowledges, pings, reconnects, gives up silent peers.
+    pub(super) fn replication_cron(&mut self, server: usize) {
+        if self.processes[server].loading_until_us.is_some() {
+            return;
+        }
+        if let Some(upstream) = self.processes[server].upstream.clone() {
+            let is_late = self.now_us - upstream.last_io_us > self.timing.repl_timeout_us;
+            match upstream.phase {
+                LinkPhase::Up if is_late => {
+                    self.tell_detached(server);
+                    self.link_down(server);
+                    self.reconnect(server);
+                }
+                LinkPhase::Up => self.acknowledge(server),
+                LinkPhase::Connecting | LinkPhase::Copying if is_late => {
+                    self.tell_detached(server);
+                    self.link_down(server);
+                    self.reconnect(server);
+                }
+                LinkPhase::Connecting | LinkPhase::Copying => {}
+                LinkPhase::Down => self.reconnect(server),
+            }
+        }
+        let (now_us, timeout_us) = (self.now_us, self.timing.repl_timeout_us);
+        let process = &mut self.processes[server];
+        process.attached.retain(|_, attached| now_us - attached.acked_us <= timeout_us || !attached.is_online);
+        let is_ping = (now_us / SECOND_US).is_multiple_of((self.timing.ping_us / SECOND_US).max(1));
+        if process.server.role == Role::Master && !process.attached.is_empty() && is_ping {
+            process.server.offset += PING_BYTES;
+            self.feed(server, false);
+        }
+    }
+
+    /// A master carries out a write: its stream grows. Returns where the write stands.
+    pub(super) fn append_write(&mut self, server: usize, bytes: u64, new_keys: u64) -> super::WriteAt {
+        let (place, keys) = self.processes[server].data(&self.streams);
+        let (place, at) = self.tree.write(place);
+        let process = &mut self.processes[server];
+        process.server.offset += bytes;
+        self.streams.write(process.stream, process.server.offset, place, keys + new_keys);
+        let kept = process.server.offset.saturating_sub(self.timing.backlog_bytes) + 1;
+        process.backlog_first = process.backlog_first.max(kept);
+        self.append(server);
+        self.feed(server, false);
+        at
+    }
+
+    /// Sends the stream, as far as it is, to the replicas that get it.
+    pub(super) fn feed(&mut self, server: usize, asks: bool) {
+        let process = &self.processes[server];
+        let offset = process.server.offset;
+        let online = process.attached.iter().filter(|(_, attached)| attached.is_online);
+        let online: Vec<(usize, u64)> = online.map(|(replica, attached)| (*replica, attached.link)).collect();
+        for (replica, link) in online {
+            let stream = LinkEvent::Stream { replica, link, offset, asks };
+            self.send(self.peer(server), self.peer(replica), Event::Link(stream));
+        }
+    }
+
+    /// How many replicas have acknowledged an offset.
+    pub(super) fn acknowledged(&self, server: usize, offset: u64) -> usize {
+        let is_there = |attached: &&Attached| attached.is_online && attached.acked >= offset;
+        self.processes[server].attached.values().filter(is_there).count()
+    }
+
+    pub(super) fn on_link(&mut self, event: LinkEvent) {
+        let receiver = match &event {
+            LinkEvent::Asked { master, .. }
+            | LinkEvent::Snapshot { master, .. }
+            | LinkEvent::Acked { master, .. }
+            | LinkEvent::Detached { master, .. } => *master,
+            LinkEvent::Refused { replica, .. }
+            | LinkEvent::Continues { replica, .. }
+            | LinkEvent::Promised { replica, .. }
+            | LinkEvent::Copied { replica, .. }
+            | LinkEvent::Stream { replica, .. }
+            | LinkEvent::Ended { replica, .. } => *replica,
+        };
+        if self.processes[receiver].life == Life::Down {
+            if let LinkEvent::Asked { replica, link, master, .. } = event {
+                let refused = Event::Link(LinkEvent::Refused { replica, link });
+                self.send(self.peer(master), self.peer(replica), refused);
+            }
+            return;
+        }
+        let run = self.processes[receiver].run;
+        if !self.takes(receiver, run, || Event::Link(event.clone())) {
+            return;
+        }
+        match event {
+            LinkEvent::Asked { replica, link, master, replid, offset } => {
+                self.on_psync(replica, link, master, &replid, offset);
+            }
+            LinkEvent::Snapshot { master, run, replica, link } => self.on_snapshot(master, run, replica, link),
+            LinkEvent::Acked { master, replica, link, offset } => self.on_ack(master, replica, link, offset),
+            LinkEvent::Detached { master, replica, link } => {
+                self.processes[master]
+                    .attached
+                    .retain(|known, attached| *known != replica || attached.link != link);
+            }
+            LinkEvent::Refused { replica, link } | LinkEvent::Ended { replica, link } => {
+                if self.is_link(replica, link) {
+                    let was_up = self.phase(replica) == Some(LinkPhase::Up);
+                    self.link_down(replica);
+                    if was_up {
+                        self.reconnect(replica);
+                    }
+                }
+            }
+            LinkEvent::Continues { replica, link, stream, replid, offset } => {
+                self.on_continue(replica, link, stream, replid, offset);
+            }
+            LinkEvent::Promised { replica, link } => {
+                if self.is_link(replica, link)
+                    && let Some(upstream) = &mut self.processes[replica].upstream
+                {
+                    (upstream.phase, upstream.last_io_us) = (LinkPhase::Copying, self.now_us);
+                }
+            }
+            LinkEvent::Copied { replica, link, copy } => self.on_copied(replica, link, copy),
+            LinkEvent::Stream { replica, link, offset, asks } => self.on_stream(replica, link, offset, asks),
+        }
+    }
+
+    /// `masterTryPartialResynchronization`, and the full copy where it does not apply.
+    fn on_psync(&mut self, replica: usize, link: u64, master: usize, replid: &str, offset: u64) {
+        let at = &self.processes[master];
+        let is_serving = at.loading_until_us.is_none()
+            && (at.server.role == Role::Master || self.phase(master) == Some(LinkPhase::Up));
+        if !is_serving {
+            let refused = Event::Link(LinkEvent::Refused { replica, link });
+            return self.send(self.peer(master), self.peer(replica), refused);
+        }
+        let is_kept = offset + 1 >= at.backlog_first && offset <= at.server.offset;
+        let is_former = at.server.former.as_ref().is_some_and(|(id, end)| id == replid && offset <= *end);
+        let continues = is_kept && (at.server.replid == replid || is_former);
+        let attached =
+            Attached { link, is_online: continues, is_sent: continues, acked: 0, acked_us: self.now_us };
+        if at.attached.is_empty() && !continues {
+            let first = at.server.offset + 1;
+            let backlog = &mut self.processes[master].backlog_first;
+            *backlog = (*backlog).min(first);
+        }
+        let at = &mut self.processes[master];
+        at.attached.insert(replica, attached);
+        if continues {
+            let (stream, replid, offset) = (at.stream, at.server.replid.clone(), at.server.offset);
+            let continues = LinkEvent::Continues { replica, link, stream, replid, offset };
+            self.send(self.peer(master), self.peer(replica), Event::Link(continues));
+        } else {
+            let run = at.run;
+            self.send(self.peer(master), self.peer(replica), Event::Link(LinkEvent::Promised { replica, link }));
+            let snapshot = Event::Link(LinkEvent::Snapshot { master, run, replica, link });
+            self.at(self.now_us + self.timing.copy_delay_us, snapshot);
+        }
+    }
+
+    fn on_snapshot(&mut self, master: usize, run: u64, replica: usize, link: u64) {
+        let at = &mut self.processes[master];
+        let Some(attached) = at.attached.get_mut(&replica).filter(|attached| attached.link == link) else {
+            return;
+        };
+        if at.run != run {
+            return;
+        }
+        attached.is_sent = true;
+        let copy = Copy {
+            master,
+            stream: at.stream,
+            replid: at.server.replid.clone(),
+            offset: at.server.offset,
+        };
+        // The transfer takes its time and then the way of any byte.
+        let copied = Event::Link(LinkEvent::Copied { replica, link, copy });
+        if self.is_cut((self.peer(master), self.peer(replica))) {
+            self.send(self.peer(master), self.peer(replica), copied);
+        } else {
+            self.at(self.now_us + self.timing.transfer_us, copied);
+        }
+    }
+
+    /// The replica drops its data and reads the copy.
+    fn on_copied(&mut self, replica: usize, link: u64, copy: Copy) {
+        if !self.is_link(replica, link) || self.phase(replica) != Some(LinkPhase::Copying) {
+            return;
+        }
+        let (before, after) = (self.data(replica), self.streams.data(copy.stream, copy.offset));
+        let (master, until_us) = (copy.master, self.now_us + self.timing.load_us);
+        let process = &mut self.processes[replica];
+        process.loading_until_us = Some(until_us);
+        process.is_emptied = true;
+        let run = process.run;
+        if process.disk.files == super::Files::Rdb {
+            process.disk.snapshot = Some((copy.stream, copy.replid.clone(), copy.offset, after.0, after.1));
+        }
+        if let Some(upstream) = &mut process.upstream {
+            upstream.copy = Some(copy);
+        }
+        self.detach_all(replica);
+        self.note(Happened::Overwritten { server: replica, master, before, after: after.0 });
+        self.at(until_us, Event::Loaded { server: replica, run });
+    }
+
+    /// A copy was read: the replica has the master's history. False: none was.
+    pub(super) fn finish_copy(&mut self, replica: usize) -> bool {
+        let process = &mut self.processes[replica];
+        let Some(upstream) = &mut process.upstream else { return false };
+        let Some(copy) = upstream.copy.take() else { return false };
+        (process.is_emptied, process.stream) = (false, copy.stream);
+        (process.server.replid, process.server.offset, process.server.former) =
+            (copy.replid, copy.offset, None);
+        process.backlog_first = copy.offset + 1;
+        if upstream.phase == LinkPhase::Copying {
+            (upstream.phase, upstream.last_io_us, upstream.down_since_us) =
+                (LinkPhase::Up, self.now_us, None);
+        }
+        self.append(replica);
+        self.processes[replica].disk.synced = self.processes[replica].disk.appended;
+        if self.phase(replica) == Some(LinkPhase::Down) {
+            self.reconnect(replica);
+        }
+        true
+    }
+
+    fn on_continue(&mut self, replica: usize, link: u64, stream: usize, replid: String, offset: u64) {
+        if !self.is_link(replica, link) {
+            return;
+        }
+        let process = &mut self.processes[replica];
+        let is_other = process.server.replid != replid;
+        if is_other {
+            process.server.former =
+                Some((std::mem::replace(&mut process.server.replid, replid), process.server.offset));
+        }
+        (process.stream, process.server.offset) = (stream, offset);
+        if let Some(upstream) = &mut process.upstream {
+            (upstream.phase, upstream.last_io_us, upstream.down_since_us) =
+                (LinkPhase::Up, self.now_us, None);
+        }
+        if is_other {
+            self.detach_all(replica);
+        } else {
+            self.feed(replica, false);
+        }
+        self.append(replica);
+        self.acknowledge(replica);
+    }
+
+    fn on_stream(&mut self, replica: usize, link: u64, offset: u64, asks: bool) {
+        if !self.is_link(replica, link) || self.phase(replica) != Some(LinkPhase::Up) {
+            return;
+        }
+        let (now_us, backlog_bytes) = (self.now_us, self.timing.backlog_bytes);
+        let process = &mut self.processes[replica];
+        process.server.offset = process.server.offset.max(offset);
+        let kept = process.server.offset.saturating_sub(backlog_bytes) + 1;
+        process.backlog_first = process.backlog_first.max(kept);
+        if let Some(upstream) = &mut process.upstream {
+            upstream.last_io_us = now_us;
+        }
+        self.append(replica);
+        self.feed(replica, asks);
+        if asks {
+            self.acknowledge(replica);
+        }
+    }
+
+    fn on_ack(&mut self, master: usize, replica: usize, link: u64, offset: u64) {
+        let now_us = self.now_us;
+        let at = &mut self.processes[master];
+        let Some(attached) = at.attached.get_mut(&replica).filter(|attached| attached.link == link) else {
+            return;
+        };
+        (attached.acked, attached.acked_us) = (offset, now_us);
+        if attached.is_sent && !attached.is_online {
+            // The stream behind a full copy begins with the replica's first acknowledgement.
+            attached.is_online = true;
+            let offset = at.server.offset;
+            let stream = LinkEvent::Stream { replica, link, offset, asks: false };
+            self.send(self.peer(master), self.peer(replica), Event::Link(stream));
+        }
+        self.on_acknowledged(master);
+    }
+
+    fn acknowledge(&mut self, replica: usize) {
+        let process = &self.processes[replica];
+        let Some(upstream) = process.upstream.as_ref() else { return };
+        let Some(master) = upstream.master else { return };
+        let (link, offset) = (upstream.link, process.server.offset);
+        let acked = LinkEvent::Acked { master, replica, link, offset };
+        self.send(self.peer(replica), self.peer(master), Event::Link(acked));
+    }
+
+    fn is_link(&self, replica: usize, link: u64) -> bool {
+        self.processes[replica].upstream.as_ref().is_some_and(|upstream| upstream.link == link)
+    }
+
+    fn phase(&self, replica: usize) -> Option<LinkPhase> {
+        self.processes[replica].upstream.as_ref().map(|upstream| upstream.phase)
+    }
+
+    fn link_down(&mut self, replica: usize) {
+        let now_us = self.now_us;
+        if let Some(upstream) = &mut self.processes[replica].upstream {
+            if upstream.phase == LinkPhase::Up || upstream.phase == LinkPhase::Copying {
+                upstream.down_since_us = Some(now_us);
+            }
+            upstream.phase = LinkPhase::Down;
+        }
+    }
+
+    /// The replica's side of its link ends.
+    pub(super) fn leave_master(&mut self, replica: usize) {
+        self.tell_detached(replica);
+        self.link_down(replica);
+        if let Some(upstream) = &mut self.processes[replica].upstream {
+            upstream.copy = None;
+        }
+    }
+
+    fn tell_detached(&mut self, replica: usize) {
+        let Some(upstream) = self.processes[replica].upstream.as_ref() else { return };
+        let Some(master) = upstream.master.filter(|master| *master != replica) else { return };
+        let detached = LinkEvent::Detached { master, replica, link: upstream.link };
+        self.send(self.peer(replica), self.peer(master), Event::Link(detached));
+    }
+
+    /// The master's side of all its links ends.
+    pub(super) fn detach_all(&mut self, server: usize) {
+        let attached = std::mem::take(&mut self.processes[server].attached);
+        for (replica, attached) in attached {
+            let ended = LinkEvent::Ended { replica, link: attached.link };
+            self.send(self.peer(server), self.peer(replica), Event::Link(ended));
+        }
+    }
+
+    pub(super) fn end_links(&mut self, server: usize) {
+        self.tell_detached(server);
+        self.detach_all(server);
+    }
+
+    /// The data of a server that is certainly there: in memory while it runs, else what its files have.
+    pub fn kept(&self, server: usize) -> Option<Place> {
+        match self.processes[server].life {
+            Life::Down => self.stored(server),
+            Life::Up | Life::Stopped => Some(self.data(server)),
+        }
+    }
+}
+
+/// `*1\r\n$4\r\nPING\r\n`.
+const PING_BYTES: u64 = 14;

@@ -1,0 +1,247 @@
+//! What must always hold, judged by the truth of the model. Each breach has a name, a moment and a sentence.
+
+use crate::operator::index;
+use redis_model::live::{Cluster, Edge, Happened, Life, Peer, Place, Wait};
+use redis_operator::contract::{Action, Loss};
+use redis_operator::group::Report;
+use std::collections::BTreeMap;
+
+/// Something that must not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// The invariant.
+    pub name: &'static str,
+    /// When.
+    pub at_us: u64,
+    /// What.
+    pub text: String,
+}
+
+/// What one run is judged by.
+#[derive(Debug, Default)]
+pub struct Checks {
+    /// All breaches, in order.
+    pub breaches: Vec<Breach>,
+    hang_limit_us: u64,
+    interval_us: u64,
+    /// Since when several servers take writes although the leader reaches them.
+    several_since_us: Option<u64>,
+    /// By server: since when the leader reaches it without a gap, and when it last did while it was a master.
+    reached_since_us: BTreeMap<usize, u64>,
+    master_seen_us: BTreeMap<usize, u64>,
+    /// By server: what the last follow said to give up.
+    given_up: BTreeMap<usize, Option<u64>>,
+    /// Losses that were reported, with their moments. None: unknown.
+    reported: Vec<(u64, Option<u64>)>,
+    /// The loss of the decision that was read last.
+    loss: Option<Loss>,
+}
+
+impl Checks {
+    /// For a group with this hang limit and pace of rounds.
+    pub fn new(hang_limit_us: u64, interval_us: u64) -> Self {
+        Self { hang_limit_us, interval_us, ..Self::default() }
+    }
+
+    fn breach(&mut self, name: &'static str, at_us: u64, text: String) {
+        self.breaches.push(Breach { name, at_us, text });
+    }
+
+    /// Takes in what the leader reports.
+    pub fn on_report(&mut self, at_us: u64, report: &Report) {
+        match report {
+            Report::Decided(decided) => {
+                self.loss = decided.decision.shards.first().and_then(|shard| shard.loss.clone());
+            }
+            Report::Sent { action, .. } => match action {
+                Action::Promote(_) => {
+                    let loss = self.loss.as_ref().map(|loss| loss.bytes);
+                    if let Some(bytes) = loss.filter(|bytes| *bytes != Some(0)) {
+                        self.reported.push((at_us, bytes));
+                    }
+                }
+                Action::Follow(follow) => {
+                    if let Some(server) = index(&follow.id) {
+                        self.given_up.insert(server, follow.discards_bytes);
+                    }
+                    if follow.discards_bytes != Some(0) {
+                        self.reported.push((at_us, follow.discards_bytes));
+                    }
+                }
+                Action::Handover(_)
+                | Action::Fence(_)
+                | Action::Unfence(_)
+                | Action::KickClients(_)
+                | Action::Configure(_)
+                | Action::Restart(_)
+                | Action::Sentinel(_)
+                | Action::Cluster(_) => {}
+            },
+            Report::Fault { title, fault, .. } => {
+                self.breach("fault", at_us, format!("{title}: {fault}"));
+            }
+            Report::Link { .. } | Report::Held | Report::Withheld { .. } | Report::Finished { .. } => {}
+        }
+    }
+
+    /// Looks at the servers as they are.
+    pub fn look(&mut self, cluster: &Cluster, leader: Option<usize>) {
+        let now_us = cluster.now_us();
+        let mut writable = vec![];
+        for (server, process) in cluster.processes().iter().enumerate() {
+            let is_reached = process.life() == Life::Up
+                && leader.is_some_and(|leader| {
+                    let (operator, server) = (Peer::Operator(leader), Peer::Server(server));
+                    let edges: [Edge; 2] = [(operator, server), (server, operator)];
+                    edges.iter().all(|edge| !cluster.is_cut(*edge))
+                });
+            if is_reached {
+                self.reached_since_us.entry(server).or_insert(now_us);
+                if process.server().role == redis_model::Role::Master {
+                    self.master_seen_us.insert(server, now_us);
+                }
+            } else {
+                self.reached_since_us.remove(&server);
+            }
+            if cluster.is_writable(server) {
+                writable.push((server, is_reached));
+            }
+        }
+        if writable.len() < 2 || writable.iter().any(|(_, is_reached)| !is_reached) {
+            self.several_since_us = None;
+            return;
+        }
+        let since_us = *self.several_since_us.get_or_insert(now_us);
+        if now_us - since_us > 2 * self.hang_limit_us + SEVERAL_US && since_us > 0 {
+            self.several_since_us = Some(u64::MAX.min(now_us));
+            let servers: Vec<usize> = writable.iter().map(|(server, _)| server + 1).collect();
+            self.breach("several-masters", now_us, format!("servers {servers:?} take writes since {since_us}"));
+        }
+    }
+
+    /// Judges what happened.
+    pub fn on_happened(&mut self, cluster: &Cluster, at_us: u64, happened: &Happened) {
+        match happened {
+            Happened::Overwritten { server, master, before, .. } => {
+                self.on_overwritten(cluster, at_us, *server, *master, *before);
+            }
+            Happened::Promoted { server, data } => self.on_promoted(cluster, at_us, *server, *data),
+            Happened::Booted { server, .. } => _ = self.given_up.remove(server),
+            Happened::Commanded { .. } => {}
+        }
+    }
+
+    /// No data is overwritten unless it is contained elsewhere or was reported.
+    fn on_overwritten(&mut self, cluster: &Cluster, at_us: u64, server: usize, master: usize, before: Place) {
+        let others: Vec<Place> = (0..cluster.processes().len())
+            .filter(|other| *other != server)
+            .filter_map(|other| cluster.kept(other))
+            .collect();
+        let is_last = |write: &&redis_model::live::Write| {
+            write.acknowledged.is_some()
+                && cluster.tree().has(before, write.at)
+                && !others.iter().any(|other| cluster.tree().has(*other, write.at))
+        };
+        let count = cluster.writes().iter().filter(is_last).count();
+        if count == 0 {
+            return;
+        }
+        let (id, to) = (server + 1, master + 1);
+        match self.given_up.get(&server) {
+            None => {
+                let text = format!("redis-{id} copied redis-{to} on its own: the only copy of {count} writes");
+                self.breach("unguarded-overwrite", at_us, text);
+            }
+            Some(Some(0)) => {
+                let text = format!("redis-{id} copied redis-{to}: the only copy of {count} writes, reported 0");
+                self.breach("silent-overwrite", at_us, text);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// The promoted server has all that any other one that is reached has, of what replicas acknowledged.
+    fn on_promoted(&mut self, cluster: &Cluster, at_us: u64, server: usize, data: Place) {
+        if self.loss.as_ref().is_some_and(|loss| loss.bytes != Some(0)) {
+            return;
+        }
+        for (other, process) in cluster.processes().iter().enumerate() {
+            let is_steady = self
+                .reached_since_us
+                .get(&other)
+                .is_some_and(|since_us| at_us.saturating_sub(*since_us) > 2 * self.hang_limit_us);
+            if other == server || !process.is_serving() || !is_steady {
+                continue;
+            }
+            let is_missed = |write: &&redis_model::live::Write| {
+                write.acknowledged.is_some_and(|(known_us, replicas)| known_us < at_us && replicas > 0)
+                    && cluster.tree().has(cluster.data(other), write.at)
+                    && !cluster.tree().has(data, write.at)
+            };
+            let count = cluster.writes().iter().filter(is_missed).count();
+            if count > 0 && process.directive("replica-priority") != Some("0") {
+                let text = format!(
+                    "redis-{} was promoted, redis-{} has {count} acknowledged writes more",
+                    server + 1,
+                    other + 1
+                );
+                self.breach("better-copy-passed-over", at_us, text);
+            }
+        }
+    }
+
+    /// At the end: each write that is lost was reported, if the operator could know of it.
+    pub fn at_end(&mut self, cluster: &Cluster, master: usize, account: &mut Account) {
+        let (data, margin_us) = (cluster.data(master), (4 * self.interval_us).max(MARGIN_US));
+        let mut silent = 0;
+        let mut replicated = 0;
+        for write in cluster.writes() {
+            let Some((_, replicas)) = write.acknowledged else { continue };
+            let class = account.classes.entry((write.wait, replicas)).or_default();
+            class.acknowledged += 1;
+            if cluster.tree().has(data, write.at) {
+                continue;
+            }
+            class.lost += 1;
+            let is_reported = self.reported.iter().any(|(at_us, _)| *at_us >= write.done_us);
+            class.reported += u64::from(is_reported);
+            let seen_us = self.master_seen_us.get(&write.server).copied().unwrap_or(0);
+            if !is_reported && (replicas > 0 || write.done_us + margin_us < seen_us) {
+                silent += 1;
+                replicated += usize::from(replicas > 0);
+            }
+        }
+        if silent > 0 {
+            let text = format!("{silent} acknowledged writes are lost, {replicated} of them replicated");
+            self.breach("silent-loss", cluster.now_us(), text);
+        }
+    }
+
+    /// A breach of what is to come about in time.
+    pub fn never(&mut self, name: &'static str, at_us: u64, text: String) {
+        self.breach(name, at_us, text);
+    }
+}
+
+/// Writes by what their clients waited for and how many replicas had acknowledged them.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// By class.
+    pub classes: BTreeMap<(Wait, usize), Class>,
+}
+
+/// The writes of one class.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Class {
+    /// Clients know of them.
+    pub acknowledged: u64,
+    /// The master has them no more.
+    pub lost: u64,
+    /// A loss was reported since.
+    pub reported: u64,
+}
+
+/// Several masters are fenced within this, beside twice the hang limit.
+const SEVERAL_US: u64 = 1_500_000;
+/// A master's offset is known with this delay.
+const MARGIN_US: u64 = 400_000;

@@ -1,0 +1,36 @@
+//! `simulate SEEDS [FROM]`: runs so many schedules. `simulate seed N [NAME]`: one of them, with its timeline,
+//! shrunk to what breaks the invariant of that name.
+
+use anyhow::{Context, Result};
+use simulator::report::Summary;
+use simulator::{Schedule, embedded_policy, shrink, simulate};
+use std::time::Instant;
+
+const USAGE: &str = "usage: simulate SEEDS [FROM] | simulate seed N [BREACH]";
+
+fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |place: usize| words.get(place).map(|word| word.parse::<u64>().context(USAGE)).transpose();
+    if words.first().is_some_and(|word| word == "seed") {
+        let mut schedule = Schedule::of(number(1)?.context(USAGE)?);
+        let policies = embedded_policy()?;
+        if let Some(name) = words.get(2) {
+            schedule = shrink::shrink(&schedule, name, &policies);
+        }
+        println!("{schedule:#?}");
+        let outcome = simulate(&schedule, &policies, true);
+        outcome.timeline.iter().for_each(|line| println!("{line}"));
+        outcome.breaches.iter().for_each(|breach| println!("BREACH {breach:?}"));
+        return Ok(());
+    }
+    let (count, from) = (number(0)?.context(USAGE)?, number(1)?.unwrap_or(0));
+    let policies = embedded_policy()?;
+    let mut summary = Summary::default();
+    let begin = Instant::now();
+    for seed in from..from + count {
+        summary.add(seed, simulate(&Schedule::of(seed), &policies, false));
+    }
+    summary.took = begin.elapsed();
+    println!("{summary}");
+    Ok(())
+}

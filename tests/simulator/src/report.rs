@@ -1,0 +1,109 @@
+//! Many runs as a table.
+
+use crate::checks::Class;
+use crate::run::Outcome;
+use redis_model::live::Wait;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Formatter, Result};
+use std::time::Duration;
+
+/// The sum of many runs.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Runs.
+    pub schedules: u64,
+    /// Real time.
+    pub took: Duration,
+    faults: u64,
+    promotions: u64,
+    decisions: u64,
+    virtual_us: u64,
+    classes: BTreeMap<(Wait, usize), Class>,
+    reasons: BTreeMap<String, u64>,
+    refused: BTreeMap<String, Vec<u64>>,
+    /// Seeds by breach.
+    pub breaches: BTreeMap<&'static str, Vec<u64>>,
+}
+
+impl Summary {
+    /// Adds a run.
+    pub fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.schedules += 1;
+        self.faults += outcome.faults;
+        self.promotions += outcome.promotions;
+        self.decisions += outcome.decisions;
+        self.virtual_us += outcome.took_us;
+        for (class, more) in outcome.account.classes {
+            let sum = self.classes.entry(class).or_default();
+            sum.acknowledged += more.acknowledged;
+            sum.lost += more.lost;
+            sum.reported += more.reported;
+        }
+        for (reason, count) in outcome.reasons {
+            *self.reasons.entry(reason).or_default() += count;
+        }
+        if let Some(reason) = outcome.refused {
+            self.refused.entry(reason).or_default().push(seed);
+        }
+        let mut names: Vec<&'static str> = outcome.breaches.iter().map(|breach| breach.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.into_iter().for_each(|name| self.breaches.entry(name).or_default().push(seed));
+    }
+
+    /// Adds another sum.
+    pub fn merge(&mut self, other: Self) {
+        self.schedules += other.schedules;
+        self.faults += other.faults;
+        self.promotions += other.promotions;
+        self.decisions += other.decisions;
+        self.virtual_us += other.virtual_us;
+        for (class, more) in other.classes {
+            let sum = self.classes.entry(class).or_default();
+            sum.acknowledged += more.acknowledged;
+            sum.lost += more.lost;
+            sum.reported += more.reported;
+        }
+        other.reasons.into_iter().for_each(|(reason, count)| *self.reasons.entry(reason).or_default() += count);
+        for (reason, seeds) in other.refused {
+            self.refused.entry(reason).or_default().extend(seeds);
+        }
+        for (name, seeds) in other.breaches {
+            self.breaches.entry(name).or_default().extend(seeds);
+        }
+    }
+}
+
+impl Display for Summary {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let seconds = self.took.as_secs_f64().max(f64::MIN_POSITIVE);
+        writeln!(
+            f,
+            "{} schedules in {seconds:.1} s: {:.0} a second; {} faults, {} promotions, {} decisions, {:.0} s of virtual time",
+            self.schedules,
+            self.schedules as f64 / seconds,
+            self.faults,
+            self.promotions,
+            self.decisions,
+            self.virtual_us as f64 / 1e6,
+        )?;
+        writeln!(f, "\n| client waits for | replicas that acknowledged | acknowledged | lost | after a report |\n|--|--|--|--|--|")?;
+        for ((wait, replicas), class) in &self.classes {
+            let wait = match wait {
+                Wait::Master => "the master".to_owned(),
+                Wait::Replicas(count) => format!("WAIT {count}"),
+            };
+            let Class { acknowledged, lost, reported } = class;
+            writeln!(f, "| {wait} | {replicas} | {acknowledged} | {lost} | {reported} |")?;
+        }
+        writeln!(f, "\nreasons:")?;
+        self.reasons.iter().try_for_each(|(reason, count)| writeln!(f, "  {reason} {count}"))?;
+        for (reason, seeds) in &self.refused {
+            writeln!(f, "refused at the end: {reason} {} {:?}", seeds.len(), &seeds[..seeds.len().min(8)])?;
+        }
+        for (name, seeds) in &self.breaches {
+            writeln!(f, "BREACH {name}: {} schedules {:?}", seeds.len(), &seeds[..seeds.len().min(12)])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,501 @@
+//! One run: the model, the operators, the schedule and the checks, on one virtual clock.
+
+use crate::checks::{Account, Breach, Checks};
+use crate::network::World;
+use crate::operator::{Operator, Sent, Stored, index, name};
+use crate::schedule::{Fault, Schedule, Target};
+use redis_model::live::{Boot, Cluster, Edge, Happened, LinkPhase, Peer};
+use redis_model::{Role, Server};
+use redis_operator::contract::Verdict;
+use redis_operator::group::Report;
+use redis_operator::policy::PolicyChain;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What must not have happened.
+    pub breaches: Vec<Breach>,
+    /// Its writes.
+    pub account: Account,
+    /// How often each reason was given.
+    pub reasons: BTreeMap<String, u64>,
+    /// Promotions that servers carried out.
+    pub promotions: u64,
+    /// Steps of the schedule.
+    pub faults: u64,
+    /// Decisions.
+    pub decisions: u64,
+    /// Virtual time, in microseconds.
+    pub took_us: u64,
+    /// The group refused to decide at the end.
+    pub refused: Option<String>,
+    /// What happened, for people. Empty unless asked for.
+    pub timeline: Vec<String>,
+}
+
+/// Something that is still to happen.
+#[derive(Clone, Debug)]
+enum Later {
+    Step(Fault),
+    Start(usize),
+    Resume(usize),
+    Mend(Vec<Edge>),
+    StartOperator,
+    Unlead(usize),
+    Store(Stored),
+    Publish(usize),
+}
+
+/// A run in progress.
+struct Run<'a> {
+    schedule: &'a Schedule,
+    policies: &'a Arc<PolicyChain>,
+    world: World,
+    operators: Vec<Operator>,
+    numbers: usize,
+    sent: Sent,
+    stored: Option<Stored>,
+    record_delay_us: u64,
+    later: Vec<(u64, Later)>,
+    checks: Checks,
+    outcome: Outcome,
+    is_told: bool,
+    /// The verdict and reason of the leader's last decision, and when it last changed.
+    last: Option<(Verdict, String)>,
+}
+
+/// Runs a schedule. Must be called on a runtime whose clock is paused.
+pub async fn run(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool) -> Outcome {
+    let mut cluster = Cluster::new(schedule.timing);
+    for (server, plan) in schedule.servers.iter().enumerate() {
+        let priority = plan.priority.to_string();
+        cluster.add(Server::new(server + 1), plan.files, &[("replica-priority", &priority)]);
+    }
+    cluster.start(0, Boot::Master);
+    for server in 1..schedule.servers.len() {
+        cluster.start(server, Boot::Following(0));
+    }
+    let hang_limit_us = u64::from(schedule.hang_limit_ms) * 1000;
+    let mut run = Run {
+        schedule,
+        policies,
+        world: World::new(cluster),
+        operators: vec![],
+        numbers: 0,
+        sent: Sent::default(),
+        stored: None,
+        record_delay_us: RECORD_US,
+        later: vec![],
+        checks: Checks::new(hang_limit_us, schedule.interval_us),
+        outcome: Outcome::default(),
+        is_told,
+        last: None,
+    };
+    run.whole().await;
+    run.outcome.breaches = run.checks.breaches;
+    run.outcome
+}
+
+impl Run<'_> {
+    async fn whole(&mut self) {
+        // All copies are made, all replicas are in sync, nothing was written.
+        let settled_us = SETTLE_US + 2 * self.schedule.timing.copy_delay_us + self.schedule.timing.transfer_us;
+        self.until(settled_us, |_| false).await;
+        self.start_operator();
+        let is_published = self.until(settled_us + 10 * SECOND_US, |run| run.stored.is_some()).await;
+        if !is_published {
+            return self.checks.never("never-published", self.world.now_us(), "no record within 10 s".into());
+        }
+        for (pace_us, wait) in &self.schedule.clients {
+            self.world.cluster().add_client(*pace_us, *wait);
+        }
+        let begin_us = self.world.now_us();
+        for step in &self.schedule.steps {
+            self.later.push((begin_us + step.at_us, Later::Step(step.fault.clone())));
+        }
+        let last_us = self.schedule.steps.last().map_or(0, |step| step.at_us);
+        self.until(begin_us + last_us + FAULTS_US, |run| run.later.is_empty()).await;
+        self.heal();
+        self.converge().await;
+        self.outcome.took_us = self.world.now_us() - begin_us;
+    }
+
+    /// Everything works again: what is down starts, what stands still goes on, what is cut is mended.
+    fn heal(&mut self) {
+        self.later.retain(|(_, later)| matches!(later, Later::Store(_) | Later::Publish(_)));
+        self.record_delay_us = RECORD_US;
+        self.world.cluster().mend_all();
+        for server in 0..self.schedule.servers.len() {
+            self.world.cluster().resume(server);
+            self.start_server(server);
+        }
+        while self.operators.len() > 1 {
+            let former = self.operators.remove(0);
+            former.kill(&self.world);
+        }
+        if self.operators.is_empty() {
+            self.start_operator();
+        }
+        self.tell(|| "everything works again".into());
+    }
+
+    /// Waits until the group is whole and at rest.
+    async fn converge(&mut self) {
+        let (mut begin_us, until_us) = (self.world.now_us(), self.world.now_us() + CONVERGE_US);
+        while self.world.now_us() < until_us {
+            let now_us = self.world.now_us();
+            self.until(now_us + REST_US / 4, |_| false).await;
+            if !self.is_whole() {
+                begin_us = self.world.now_us();
+            }
+            if self.world.now_us() - begin_us >= REST_US {
+                break;
+            }
+        }
+        let now_us = self.world.now_us();
+        let cluster = self.world.cluster();
+        let masters: Vec<usize> =
+            (0..cluster.processes().len()).filter(|server| cluster.is_writable(*server)).collect();
+        if let [master] = masters[..] {
+            self.checks.at_end(&cluster, master, &mut self.outcome.account);
+        }
+        drop(cluster);
+        if !self.is_whole() {
+            let state = self.state();
+            match &self.last {
+                Some((Verdict::Refuse, reason)) => {
+                    self.outcome.refused = Some(reason.clone());
+                    if masters.len() != 1 {
+                        self.checks.never("refused-without-master", now_us, format!("{reason}: {state}"));
+                    }
+                }
+                last => {
+                    let text = format!("{last:?} {} s after the last fault: {state}", CONVERGE_US / SECOND_US);
+                    self.checks.never("never-settled", now_us, text);
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> String {
+        let cluster = self.world.cluster();
+        let show = |server: usize| {
+            let view = cluster.view(server);
+            let role = match &view.role {
+                Role::Master => "master".to_owned(),
+                Role::Replica(link) => {
+                    format!("replica of {} {}", link.host, if link.up { "up" } else { "down" })
+                }
+                Role::Unsaid => "?".into(),
+            };
+            let (id, offset, keys, loading) = (name(server), view.offset, view.keys, view.loading);
+            format!("{id} {role} at {offset} keys {keys} {:.6} loading {loading}", &view.replid[..6])
+        };
+        let all: Vec<String> = (0..cluster.processes().len()).map(show).collect();
+        all.join("; ")
+    }
+
+    /// One master takes writes, all others follow it, and the leader calls that healthy.
+    fn is_whole(&self) -> bool {
+        let cluster = self.world.cluster();
+        let servers = 0..cluster.processes().len();
+        let masters: Vec<usize> = servers.clone().filter(|server| cluster.is_writable(*server)).collect();
+        let [master] = masters[..] else { return false };
+        let at = cluster.processes()[master].server();
+        let follows = |server: usize| {
+            let process = &cluster.processes()[server];
+            server == master
+                || process.is_serving()
+                    && process.upstream().is_some_and(|upstream| upstream.phase() == LinkPhase::Up)
+                    && matches!(&process.server().role, Role::Replica(link) if at.is_at(&link.host, link.port))
+        };
+        servers.into_iter().all(follows) && matches!(self.last, Some((Verdict::Healthy, _)))
+    }
+
+    /// Lets time pass. True: it stopped because `is_over`.
+    async fn until(&mut self, until_us: u64, is_over: impl Fn(&Self) -> bool) -> bool {
+        loop {
+            self.step();
+            let now_us = self.world.now_us();
+            if is_over(self) {
+                return true;
+            }
+            if now_us >= until_us {
+                return false;
+            }
+            let due_us = self.later.iter().map(|(at_us, _)| *at_us).min();
+            let next_us = [self.world.cluster().next_us(), due_us].into_iter().flatten().min();
+            let next = self.world.at(next_us.unwrap_or(until_us).min(until_us).max(now_us));
+            tokio::select! {
+                biased;
+                () = self.world.news.notified() => {}
+                () = tokio::time::sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Everything that is due now.
+    fn step(&mut self) {
+        let now_us = self.world.now_us();
+        self.read_reports(now_us);
+        self.read_records();
+        self.judge();
+        loop {
+            let due = self.later.iter().enumerate().filter(|(_, (at_us, _))| *at_us <= now_us);
+            let Some((place, _)) = due.min_by_key(|(place, (at_us, _))| (*at_us, *place)) else { break };
+            let (_, later) = self.later.remove(place);
+            self.take(now_us, later);
+            self.judge();
+        }
+    }
+
+    fn judge(&mut self) {
+        let (happened, leader) = (self.world.cluster().take_happened(), self.leader());
+        let cluster = self.world.cluster();
+        for (at_us, happened) in happened {
+            self.outcome.promotions += u64::from(matches!(happened, Happened::Promoted { .. }));
+            self.checks.on_happened(&cluster, at_us, &happened);
+            if self.is_told {
+                self.outcome.timeline.push(format!("{:>10.3} ms  {happened:?}", at_us as f64 / 1000.0));
+            }
+        }
+        self.checks.look(&cluster, leader);
+    }
+
+    fn leader(&self) -> Option<usize> {
+        self.operators.iter().rfind(|operator| operator.may_act).map(|operator| operator.number)
+    }
+
+    fn read_reports(&mut self, now_us: u64) {
+        let leader = self.leader();
+        let mut reports = vec![];
+        for operator in &mut self.operators {
+            while let Ok((at, report)) = operator.reports.try_recv() {
+                reports.push((operator.number, at, report));
+            }
+        }
+        for (number, at, report) in reports {
+            self.checks.on_report(at.0, &report);
+            if let Report::Decided(decided) = &report {
+                self.outcome.decisions += 1;
+                *self.outcome.reasons.entry(decided.decision.reason.clone()).or_default() += 1;
+                if Some(number) == leader {
+                    self.last = Some((decided.decision.verdict, decided.decision.reason.clone()));
+                }
+            }
+            if self.is_told {
+                let text = match &report {
+                    Report::Decided(decided) if decided.is_news => {
+                        let decision = &decided.decision;
+                        Some(format!("{:?} {}: {}", decision.verdict, decision.reason, decision.explanation))
+                    }
+                    Report::Decided(_) | Report::Link { .. } => None,
+                    Report::Fault { fault, .. } => Some(format!("fault {fault}")),
+                    other => Some(format!("{other:?}")),
+                };
+                if let Some(text) = text {
+                    let line = format!("{:>10.3} ms  operator {number}: {text}", at.0 as f64 / 1000.0);
+                    self.outcome.timeline.push(line);
+                }
+            }
+        }
+        let _ = now_us;
+    }
+
+    /// Records reach the storage after a while, in their order.
+    fn read_records(&mut self) {
+        let sent = std::mem::take(&mut *self.sent.lock().unwrap_or_else(PoisonError::into_inner));
+        for (number, made_us, record) in sent {
+            if self.operators.iter().any(|operator| operator.number == number) {
+                let stored = Stored { record, made_us };
+                self.later.push((made_us + self.record_delay_us, Later::Store(stored)));
+            }
+        }
+    }
+
+    fn tell(&mut self, text: impl FnOnce() -> String) {
+        if self.is_told {
+            let now_ms = self.world.now_us() as f64 / 1000.0;
+            self.outcome.timeline.push(format!("{now_ms:>10.3} ms  {}", text()));
+        }
+    }
+
+    fn start_operator(&mut self) {
+        let stored = self.stored.clone();
+        let mut operator = Operator::start(
+            self.numbers,
+            &self.world,
+            self.schedule,
+            self.policies,
+            stored.as_ref(),
+            &self.sent,
+        );
+        operator.lead(true, stored.as_ref(), self.world.now_us());
+        self.numbers += 1;
+        self.operators.push(operator);
+    }
+
+    fn recorded(&self) -> Option<usize> {
+        self.stored.as_ref().and_then(|stored| index(&stored.record.published.master))
+    }
+
+    fn target(&self, target: Target) -> usize {
+        let (count, master) = (self.schedule.servers.len(), self.recorded().unwrap_or(0));
+        match target {
+            Target::Master => master,
+            Target::Replica(place) => (master + 1 + place % (count - 1).max(1)) % count,
+        }
+    }
+
+    fn start_server(&mut self, server: usize) {
+        let boot = self.schedule.boot.boot(server, self.recorded());
+        self.world.cluster().start(server, boot);
+        self.world.news.notify_one();
+    }
+
+    fn take(&mut self, now_us: u64, later: Later) {
+        match later {
+            Later::Step(fault) => {
+                self.outcome.faults += 1;
+                self.tell(|| format!("--- {fault:?}"));
+                self.inject(now_us, fault);
+            }
+            Later::Start(server) => self.start_server(server),
+            Later::Resume(server) => self.world.cluster().resume(server),
+            Later::Mend(edges) => {
+                let mut cluster = self.world.cluster();
+                edges.into_iter().for_each(|edge| cluster.mend(edge));
+            }
+            Later::StartOperator => self.start_operator(),
+            Later::Unlead(number) => {
+                let stored = self.stored.clone();
+                for operator in self.operators.iter_mut().filter(|operator| operator.number == number) {
+                    operator.lead(false, stored.as_ref(), now_us);
+                }
+            }
+            Later::Store(stored) => {
+                // The product's storage keeps the newer change of master, too.
+                let epoch = |stored: &Stored| stored.record.published.epoch;
+                if self.stored.as_ref().is_none_or(|known| epoch(known) <= epoch(&stored)) {
+                    let master = index(&stored.record.published.master);
+                    self.later.extend(master.map(|master| (now_us + SERVICE_US, Later::Publish(master))));
+                    self.stored = Some(stored);
+                }
+            }
+            Later::Publish(master) => self.world.cluster().set_service(Some(master)),
+        }
+        self.world.news.notify_one();
+    }
+
+    fn edges(&self, one: Peer, others: impl Iterator<Item = Peer>) -> Vec<Edge> {
+        others.filter(|other| *other != one).flat_map(|other| [(one, other), (other, one)]).collect()
+    }
+
+    fn cut(&mut self, now_us: u64, edges: Vec<Edge>, for_us: u64) {
+        let mut cluster = self.world.cluster();
+        edges.iter().for_each(|edge| cluster.cut(*edge));
+        drop(cluster);
+        self.later.push((now_us + for_us, Later::Mend(edges)));
+    }
+
+    fn inject(&mut self, now_us: u64, fault: Fault) {
+        let count = self.schedule.servers.len();
+        match fault {
+            Fault::Kill { target, back_us, empty, power } => {
+                let server = self.target(target);
+                let mut cluster = self.world.cluster();
+                cluster.kill(server, power);
+                if empty {
+                    cluster.empty_disk(server);
+                }
+                drop(cluster);
+                self.later.extend(back_us.map(|us| (now_us + us, Later::Start(server))));
+            }
+            Fault::Stop { target, for_us } => {
+                let server = self.target(target);
+                self.world.cluster().stop(server);
+                self.later.push((now_us + for_us, Later::Resume(server)));
+            }
+            Fault::KillAll { back_us, power } => {
+                for (server, us) in back_us.into_iter().enumerate().take(count) {
+                    self.world.cluster().kill(server, power);
+                    self.later.push((now_us + us, Later::Start(server)));
+                }
+            }
+            Fault::CutOperator { target, for_us, one_way } => {
+                let server = Peer::Server(self.target(target));
+                let Some(leader) = self.leader() else { return };
+                let mut edges = self.edges(server, [Peer::Operator(leader)].into_iter());
+                if one_way {
+                    edges.retain(|(from, _)| *from == server);
+                }
+                self.cut(now_us, edges, for_us);
+            }
+            Fault::CutPeers { one, other, for_us } => {
+                let (one, other) = (Peer::Server(self.target(one)), Peer::Server(self.target(other)));
+                let edges = self.edges(one, [other].into_iter());
+                self.cut(now_us, edges, for_us);
+            }
+            Fault::Isolate { target, for_us } => {
+                let server = Peer::Server(self.target(target));
+                let servers = (0..count).map(Peer::Server);
+                let operators = (0..self.numbers + 2).map(Peer::Operator);
+                let edges = self.edges(server, servers.chain(operators));
+                self.cut(now_us, edges, for_us);
+            }
+            Fault::LoseReply { target } => {
+                let server = self.target(target);
+                self.world.cluster().lose_reply(server);
+            }
+            Fault::KillOperator { back_us } => {
+                if let Some(operator) = self.operators.pop() {
+                    operator.kill(&self.world);
+                    self.later.push((now_us + back_us, Later::StartOperator));
+                }
+            }
+            Fault::StealLead { late_us } => {
+                if let Some(number) = self.leader() {
+                    self.later.push((now_us + late_us, Later::Unlead(number)));
+                    self.start_operator();
+                }
+            }
+            Fault::SwitchOver { target } => {
+                let target = target.map(|target| self.target(target));
+                if let Some(operator) = self.operators.last() {
+                    operator.switch_over(target);
+                }
+            }
+            Fault::Save { target } => {
+                let server = self.target(target);
+                self.world.cluster().save(server);
+            }
+            Fault::Priority { target, priority } => {
+                let server = self.target(target);
+                self.world.cluster().configure(server, "replica-priority", &priority.to_string());
+            }
+            Fault::SlowRecords { delay_us } => self.record_delay_us = delay_us.max(RECORD_US),
+        }
+    }
+}
+
+/// Used by the shrinker: the names of the breaches.
+pub fn names(outcome: &Outcome) -> BTreeSet<&'static str> {
+    outcome.breaches.iter().map(|breach| breach.name).collect()
+}
+
+const SECOND_US: u64 = 1_000_000;
+/// Until the replicas of a new group are in sync.
+const SETTLE_US: u64 = 5 * SECOND_US;
+/// At most so long after the last fault, everything works again.
+const FAULTS_US: u64 = 8 * SECOND_US;
+/// A group in which everything works comes to rest within this.
+const CONVERGE_US: u64 = 120 * SECOND_US;
+/// It is at rest after so long.
+const REST_US: u64 = 2 * SECOND_US;
+/// A record is stored within this.
+const RECORD_US: u64 = 8_000;
+/// New connections of clients reach the published master within this.
+const SERVICE_US: u64 = 4_000;
+

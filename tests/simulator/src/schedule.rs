@@ -1,0 +1,245 @@
+//! What a seed stands for: a group, its clients, and a list of faults. Equal seeds give equal schedules.
+
+use redis_model::Dice;
+use redis_model::live::{Boot, Files, Timing, Wait};
+
+/// A group, its clients, and what happens to them.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Its number.
+    pub seed: u64,
+    /// The servers, by index.
+    pub servers: Vec<ServerPlan>,
+    /// `hang-limit-ms`.
+    pub hang_limit_ms: u32,
+    /// `prefer: Consistency`.
+    pub is_consistent: bool,
+    /// Between two rounds of probes.
+    pub interval_us: u64,
+    /// The clients.
+    pub clients: Vec<(u64, Wait)>,
+    /// How long things take.
+    pub timing: Timing,
+    /// How a server that was started again begins.
+    pub boot: BootRule,
+    /// What happens, in the order of its time.
+    pub steps: Vec<Step>,
+}
+
+/// One server.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerPlan {
+    /// Its files.
+    pub files: Files,
+    /// Its `replica-priority`.
+    pub priority: u64,
+}
+
+/// How a server is configured to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootRule {
+    /// As a replica of itself.
+    Itself,
+    /// As a replica of the master on record.
+    Recorded,
+    /// As a master.
+    Master,
+}
+
+impl BootRule {
+    /// How a server starts, with that master on record.
+    pub fn boot(self, server: usize, recorded: Option<usize>) -> Boot {
+        match (self, recorded) {
+            (Self::Recorded, Some(master)) if master != server => Boot::Following(master),
+            (Self::Master, _) => Boot::Master,
+            (Self::Itself | Self::Recorded, _) => Boot::Itself,
+        }
+    }
+}
+
+/// Something that happens, this long after the first write.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// When.
+    pub at_us: u64,
+    /// What.
+    pub fault: Fault,
+}
+
+/// A server, chosen when the step happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The master on record.
+    Master,
+    /// One that is not, by its place after it.
+    Replica(usize),
+}
+
+/// A fault, or something that people and programs do.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// A process ends, and starts again after a while. `None`: at the end of all faults.
+    Kill {
+        /// The server.
+        target: Target,
+        /// Until it starts again.
+        back_us: Option<u64>,
+        /// Its volume is lost, too.
+        empty: bool,
+        /// What was not on the disk yet is lost.
+        power: bool,
+    },
+    /// A process stands still.
+    Stop {
+        /// The server.
+        target: Target,
+        /// For so long.
+        for_us: u64,
+    },
+    /// All processes end at once, and start again one by one.
+    KillAll {
+        /// Until each of them starts again.
+        back_us: Vec<u64>,
+        /// What was not on the disk yet is lost.
+        power: bool,
+    },
+    /// The leading operator and a server do not reach each other.
+    CutOperator {
+        /// The server.
+        target: Target,
+        /// For so long.
+        for_us: u64,
+        /// Replies are lost, commands arrive.
+        one_way: bool,
+    },
+    /// Two servers do not reach each other.
+    CutPeers {
+        /// One server.
+        one: Target,
+        /// The other.
+        other: Target,
+        /// For so long.
+        for_us: u64,
+    },
+    /// A server is cut off from the operators and from all servers; clients that are connected to it are not.
+    Isolate {
+        /// The server.
+        target: Target,
+        /// For so long.
+        for_us: u64,
+    },
+    /// The next command that changes the server is carried out, and its reply is lost.
+    LoseReply {
+        /// The server.
+        target: Target,
+    },
+    /// The leading operator ends, and another one starts after a while.
+    KillOperator {
+        /// Until then.
+        back_us: u64,
+    },
+    /// Another operator takes the lead; the former one learns of it later.
+    StealLead {
+        /// Until the former one learns of it.
+        late_us: u64,
+    },
+    /// A person asks for another master.
+    SwitchOver {
+        /// To this one. None: the best.
+        target: Option<Target>,
+    },
+    /// A server writes a snapshot.
+    Save {
+        /// The server.
+        target: Target,
+    },
+    /// A server's `replica-priority` is changed.
+    Priority {
+        /// The server.
+        target: Target,
+        /// To this.
+        priority: u64,
+    },
+    /// The records of the operators are stored this much later from now on.
+    SlowRecords {
+        /// In microseconds.
+        delay_us: u64,
+    },
+}
+
+impl Schedule {
+    /// The schedule of a seed.
+    pub fn of(seed: u64) -> Self {
+        let dice = &mut Dice::new(seed);
+        let count = dice.one_of([2, 3, 3, 3, 3, 4, 5]);
+        let files = dice.one_of([Files::None, Files::Rdb, Files::Aof, Files::Aof]);
+        let server = |dice: &mut Dice| ServerPlan {
+            files,
+            priority: if dice.chance(850) { 100 } else { dice.one_of([10, 0, 200]) },
+        };
+        let servers: Vec<ServerPlan> = (0..count).map(|_| server(dice)).collect();
+        let waits = [Wait::Master, Wait::Replicas(1), Wait::Replicas(count / 2), Wait::Replicas(count - 1)];
+        let clients = (0..1 + dice.index(3)).map(|_| (dice.one_of([8_000, 25_000, 90_000]), dice.one_of(waits)));
+        let clients = clients.collect();
+        let timing = Timing {
+            latency_us: dice.one_of([500, 1_000, 1_000, 3_000]),
+            copy_delay_us: dice.one_of([2_000, 200_000, 1_000_000]),
+            transfer_us: dice.one_of([2_000, 50_000, 800_000]),
+            load_us: dice.one_of([1_000, 30_000, 700_000, 3_000_000]),
+            repl_timeout_us: dice.one_of([5_000_000, 10_000_000]),
+            ping_us: 1_000_000,
+            backlog_bytes: dice.one_of([1_000, 20_000, 1_048_576]),
+        };
+        let mut at_us = 1_000_000;
+        let mut steps = vec![];
+        for _ in 0..1 + dice.index(6) {
+            at_us += dice.one_of([0, 1_000, 3_000, 30_000, 200_000, 700_000, 1_500_000, 3_000_000]);
+            steps.push(Step { at_us, fault: fault(dice, count) });
+        }
+        Self {
+            seed,
+            servers,
+            hang_limit_ms: dice.one_of([300, 1000]),
+            is_consistent: dice.chance(250),
+            interval_us: dice.one_of([25_000, 100_000, 250_000]),
+            clients,
+            timing,
+            boot: dice.one_of([BootRule::Itself, BootRule::Itself, BootRule::Recorded]),
+            steps,
+        }
+    }
+}
+
+fn fault(dice: &mut Dice, count: usize) -> Fault {
+    let target = |dice: &mut Dice| {
+        if dice.chance(550) { Target::Master } else { Target::Replica(dice.index(count.max(2) - 1)) }
+    };
+    let time = |dice: &mut Dice| dice.one_of([5_000, 40_000, 150_000, 400_000, 1_200_000, 2_500_000, 6_000_000]);
+    match dice.index(20) {
+        0..=3 => Fault::Kill {
+            target: target(dice),
+            back_us: dice.chance(800).then(|| time(dice)),
+            empty: dice.chance(250),
+            power: dice.chance(400),
+        },
+        4 | 5 => Fault::Stop { target: target(dice), for_us: time(dice) },
+        6 | 7 => {
+            let mut back_us: Vec<u64> = (0..count).map(|_| 100_000 + time(dice)).collect();
+            dice.shuffle(&mut back_us);
+            Fault::KillAll { back_us, power: dice.chance(500) }
+        }
+        8 => Fault::CutOperator { target: target(dice), for_us: time(dice), one_way: dice.chance(500) },
+        9 => Fault::CutPeers { one: target(dice), other: target(dice), for_us: time(dice) },
+        10 | 11 => Fault::Isolate { target: target(dice), for_us: time(dice) },
+        12 => Fault::LoseReply { target: target(dice) },
+        13 => Fault::KillOperator { back_us: time(dice) },
+        14 => Fault::StealLead { late_us: time(dice) },
+        15 => {
+            let target = dice.chance(600).then(|| target(dice));
+            Fault::SwitchOver { target }
+        }
+        16 | 17 => Fault::Save { target: target(dice) },
+        18 => Fault::Priority { target: target(dice), priority: dice.one_of([0, 10, 100, 200]) },
+        _ => Fault::SlowRecords { delay_us: time(dice) },
+    }
+}
