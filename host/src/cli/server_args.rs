@@ -64,7 +64,15 @@ impl Servers {
             }
             members.push(member);
         }
-        Ok((members, Access { logins: self.credentials(environment)?.into(), tls: self.tls()?, network: None, hang_limit }))
+        Ok((
+            members,
+            Access {
+                logins: self.credentials(environment)?.into(),
+                tls: self.tls()?,
+                network: None,
+                hang_limit,
+            },
+        ))
     }
 
     fn credentials(&self, environment: &Environment) -> Result<Option<Credentials>, Exit> {

@@ -60,11 +60,8 @@ impl Session {
     ) -> Result<Self, String> {
         let (connection, driver) =
             dial(endpoint, tls, turn, limit).await.map_err(|failure| failure.to_string())?;
-        let session = Self {
-            connection,
-            carrier: tokio::spawn(driver).abort_handle(),
-            deadline: now() + limit,
-        };
+        let session =
+            Self { connection, carrier: tokio::spawn(driver).abort_handle(), deadline: now() + limit };
         let mut refusal = String::new();
         for turn in 0..logins.count() {
             let login = logins.turn(turn).map(Credentials::auth);

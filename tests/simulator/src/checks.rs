@@ -115,7 +115,11 @@ impl Checks {
         if now_us - since_us > 2 * self.hang_limit_us + SEVERAL_US && since_us > 0 {
             self.several_since_us = Some(u64::MAX.min(now_us));
             let servers: Vec<usize> = writable.iter().map(|(server, _)| server + 1).collect();
-            self.breach("several-masters", now_us, format!("servers {servers:?} take writes since {since_us}"));
+            self.breach(
+                "several-masters",
+                now_us,
+                format!("servers {servers:?} take writes since {since_us}"),
+            );
         }
     }
 
@@ -149,11 +153,13 @@ impl Checks {
         let (id, to) = (server + 1, master + 1);
         match self.given_up.get(&server) {
             None => {
-                let text = format!("redis-{id} copied redis-{to} on its own: the only copy of {count} writes");
+                let text =
+                    format!("redis-{id} copied redis-{to} on its own: the only copy of {count} writes");
                 self.breach("unguarded-overwrite", at_us, text);
             }
             Some(Some(0)) => {
-                let text = format!("redis-{id} copied redis-{to}: the only copy of {count} writes, reported 0");
+                let text =
+                    format!("redis-{id} copied redis-{to}: the only copy of {count} writes, reported 0");
                 self.breach("silent-overwrite", at_us, text);
             }
             Some(_) => {}

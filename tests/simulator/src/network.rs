@@ -119,4 +119,3 @@ impl Drop for Connected {
         self.world.news.notify_one();
     }
 }
-

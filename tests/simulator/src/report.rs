@@ -64,7 +64,10 @@ impl Summary {
             sum.lost += more.lost;
             sum.reported += more.reported;
         }
-        other.reasons.into_iter().for_each(|(reason, count)| *self.reasons.entry(reason).or_default() += count);
+        other
+            .reasons
+            .into_iter()
+            .for_each(|(reason, count)| *self.reasons.entry(reason).or_default() += count);
         for (reason, seeds) in other.refused {
             self.refused.entry(reason).or_default().extend(seeds);
         }
@@ -87,7 +90,10 @@ impl Display for Summary {
             self.decisions,
             self.virtual_us as f64 / 1e6,
         )?;
-        writeln!(f, "\n| client waits for | replicas that acknowledged | acknowledged | lost | after a report |\n|--|--|--|--|--|")?;
+        writeln!(
+            f,
+            "\n| client waits for | replicas that acknowledged | acknowledged | lost | after a report |\n|--|--|--|--|--|"
+        )?;
         for ((wait, replicas), class) in &self.classes {
             let wait = match wait {
                 Wait::Master => "the master".to_owned(),

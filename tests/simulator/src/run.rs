@@ -101,7 +101,8 @@ pub async fn run(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool
 impl Run<'_> {
     async fn whole(&mut self) {
         // All copies are made, all replicas are in sync, nothing was written.
-        let settled_us = SETTLE_US + 2 * self.schedule.timing.copy_delay_us + self.schedule.timing.transfer_us;
+        let settled_us =
+            SETTLE_US + 2 * self.schedule.timing.copy_delay_us + self.schedule.timing.transfer_us;
         self.until(settled_us, |_| false).await;
         self.start_operator();
         let is_published = self.until(settled_us + 10 * SECOND_US, |run| run.stored.is_some()).await;
@@ -172,7 +173,8 @@ impl Run<'_> {
                     }
                 }
                 last => {
-                    let text = format!("{last:?} {} s after the last fault: {state}", CONVERGE_US / SECOND_US);
+                    let text =
+                        format!("{last:?} {} s after the last fault: {state}", CONVERGE_US / SECOND_US);
                     self.checks.never("never-settled", now_us, text);
                 }
             }
@@ -493,9 +495,8 @@ const FAULTS_US: u64 = 8 * SECOND_US;
 /// A group in which everything works comes to rest within this.
 const CONVERGE_US: u64 = 120 * SECOND_US;
 /// It is at rest after so long.
-const REST_US: u64 = 2 * SECOND_US;
+const REST_US: u64 = SECOND_US;
 /// A record is stored within this.
 const RECORD_US: u64 = 8_000;
 /// New connections of clients reach the published master within this.
 const SERVICE_US: u64 = 4_000;
-

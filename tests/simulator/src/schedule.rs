@@ -179,7 +179,8 @@ impl Schedule {
         };
         let servers: Vec<ServerPlan> = (0..count).map(|_| server(dice)).collect();
         let waits = [Wait::Master, Wait::Replicas(1), Wait::Replicas(count / 2), Wait::Replicas(count - 1)];
-        let clients = (0..1 + dice.index(3)).map(|_| (dice.one_of([8_000, 25_000, 90_000]), dice.one_of(waits)));
+        let clients =
+            (0..1 + dice.index(3)).map(|_| (dice.one_of([8_000, 25_000, 90_000]), dice.one_of(waits)));
         let clients = clients.collect();
         let timing = Timing {
             latency_us: dice.one_of([500, 1_000, 1_000, 3_000]),
@@ -190,7 +191,7 @@ impl Schedule {
             ping_us: 1_000_000,
             backlog_bytes: dice.one_of([1_000, 20_000, 1_048_576]),
         };
-        let mut at_us = 1_000_000;
+        let mut at_us = 500_000;
         let mut steps = vec![];
         for _ in 0..1 + dice.index(6) {
             at_us += dice.one_of([0, 1_000, 3_000, 30_000, 200_000, 700_000, 1_500_000, 3_000_000]);
@@ -201,10 +202,10 @@ impl Schedule {
             servers,
             hang_limit_ms: dice.one_of([300, 1000]),
             is_consistent: dice.chance(250),
-            interval_us: dice.one_of([25_000, 100_000, 250_000]),
+            interval_us: if dice.chance(50) { 25_000 } else { dice.one_of([100_000, 250_000, 500_000]) },
             clients,
             timing,
-            boot: dice.one_of([BootRule::Itself, BootRule::Itself, BootRule::Recorded]),
+            boot: if dice.chance(900) { BootRule::Itself } else { BootRule::Master },
             steps,
         }
     }
@@ -214,7 +215,8 @@ fn fault(dice: &mut Dice, count: usize) -> Fault {
     let target = |dice: &mut Dice| {
         if dice.chance(550) { Target::Master } else { Target::Replica(dice.index(count.max(2) - 1)) }
     };
-    let time = |dice: &mut Dice| dice.one_of([5_000, 40_000, 150_000, 400_000, 1_200_000, 2_500_000, 6_000_000]);
+    let time =
+        |dice: &mut Dice| dice.one_of([5_000, 40_000, 150_000, 400_000, 1_200_000, 2_500_000, 6_000_000]);
     match dice.index(20) {
         0..=3 => Fault::Kill {
             target: target(dice),

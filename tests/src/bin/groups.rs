@@ -97,8 +97,12 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
     };
     let policy: Arc<dyn Policy> = common.policy.clone();
     let chain = Arc::new(PolicyChain::new(policy));
-    let access =
-        Access { logins: None.into(), tls: None, network: None, hang_limit: Duration::from_millis(HANG_LIMIT_MS.into()) };
+    let access = Access {
+        logins: None.into(),
+        tls: None,
+        network: None,
+        hang_limit: Duration::from_millis(HANG_LIMIT_MS.into()),
+    };
     let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, records: vec![] };
     let (records_in, mut records) = unbounded();
     let publish = move |_, record: Record| drop(records_in.unbounded_send(record));

@@ -1,9 +1,9 @@
 //! The sockets of simulated members: one listener each, on loopback addresses of their own. A member that
 //! dies closes its connections and refuses new ones. Everything runs on the thread that calls.
 
+use super::MEMBERS;
 use super::commands::Session;
 use super::group::Group;
-use super::MEMBERS;
 use redis_model::wire;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;

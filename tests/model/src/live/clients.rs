@@ -89,7 +89,9 @@ impl Cluster {
     pub(super) fn on_client(&mut self, event: ClientEvent) {
         match event {
             ClientEvent::Turn { client } => self.on_turn(client),
-            ClientEvent::Asked { client, attempt, server, run } => self.on_write(client, attempt, server, run),
+            ClientEvent::Asked { client, attempt, server, run } => {
+                self.on_write(client, attempt, server, run)
+            }
             ClientEvent::Answered { client, attempt, write } => {
                 if self.clients[client].pending != Some(attempt) {
                     return;

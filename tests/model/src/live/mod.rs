@@ -115,11 +115,20 @@ pub enum Happened {
 #[derive(Clone, Debug)]
 enum Event {
     /// The second of a server's own clock.
-    Cron { server: usize, run: u64 },
+    Cron {
+        server: usize,
+        run: u64,
+    },
     /// A file was read.
-    Loaded { server: usize, run: u64 },
+    Loaded {
+        server: usize,
+        run: u64,
+    },
     /// The end of a write pause.
-    PauseOver { server: usize, run: u64 },
+    PauseOver {
+        server: usize,
+        run: u64,
+    },
     Link(replication::LinkEvent),
     Network(network::NetworkEvent),
     Client(clients::ClientEvent),

@@ -248,7 +248,8 @@ impl Cluster {
         if !state.is_open || self.processes[server].run != run {
             return self.end(connection);
         }
-        if !self.takes(server, run, || Event::Network(NetworkEvent::Asked { connection, bytes: bytes.clone() }))
+        if !self
+            .takes(server, run, || Event::Network(NetworkEvent::Asked { connection, bytes: bytes.clone() }))
         {
             return;
         }

@@ -408,9 +408,8 @@ fn address_upstream(following: Option<usize>, now_us: u64) -> Option<Upstream> {
 
 /// FNV-1a: any spread of names over ids is a good one.
 fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 pub(super) const SECOND_US: u64 = 1_000_000;

@@ -80,14 +80,7 @@ pub(super) enum LinkEvent {
 
 impl Upstream {
     pub(super) fn new(master: Option<usize>, now_us: u64) -> Self {
-        Self {
-            link: 0,
-            master,
-            phase: LinkPhase::Down,
-            down_since_us: None,
-            last_io_us: now_us,
-            copy: None,
-        }
+        Self { link: 0, master, phase: LinkPhase::Down, down_since_us: None, last_io_us: now_us, copy: None }
     }
 
     /// How far it is.
@@ -109,7 +102,8 @@ impl Attached {
 impl Cluster {
     /// `REPLICAOF`. False: it follows this server already.
     pub fn follow(&mut self, server: usize, host: &str, port: u16) -> bool {
-        let is_same = |role: &Role| matches!(role, Role::Replica(link) if link.host == host && link.port == port);
+        let is_same =
+            |role: &Role| matches!(role, Role::Replica(link) if link.host == host && link.port == port);
         if is_same(&self.processes[server].server.role) {
             return false;
         }
@@ -175,7 +169,9 @@ impl Cluster {
         }
         let (now_us, timeout_us) = (self.now_us, self.timing.repl_timeout_us);
         let process = &mut self.processes[server];
-        process.attached.retain(|_, attached| now_us - attached.acked_us <= timeout_us || !attached.is_online);
+        process
+            .attached
+            .retain(|_, attached| now_us - attached.acked_us <= timeout_us || !attached.is_online);
         let is_ping = (now_us / SECOND_US).is_multiple_of((self.timing.ping_us / SECOND_US).max(1));
         if process.server.role == Role::Master && !process.attached.is_empty() && is_ping {
             process.server.offset += PING_BYTES;
@@ -243,7 +239,9 @@ impl Cluster {
             LinkEvent::Asked { replica, link, master, replid, offset } => {
                 self.on_psync(replica, link, master, &replid, offset);
             }
-            LinkEvent::Snapshot { master, run, replica, link } => self.on_snapshot(master, run, replica, link),
+            LinkEvent::Snapshot { master, run, replica, link } => {
+                self.on_snapshot(master, run, replica, link)
+            }
             LinkEvent::Acked { master, replica, link, offset } => self.on_ack(master, replica, link, offset),
             LinkEvent::Detached { master, replica, link } => {
                 self.processes[master]
@@ -301,7 +299,11 @@ impl Cluster {
             self.send(self.peer(master), self.peer(replica), Event::Link(continues));
         } else {
             let run = at.run;
-            self.send(self.peer(master), self.peer(replica), Event::Link(LinkEvent::Promised { replica, link }));
+            self.send(
+                self.peer(master),
+                self.peer(replica),
+                Event::Link(LinkEvent::Promised { replica, link }),
+            );
             let snapshot = Event::Link(LinkEvent::Snapshot { master, run, replica, link });
             self.at(self.now_us + self.timing.copy_delay_us, snapshot);
         }
@@ -316,12 +318,8 @@ impl Cluster {
             return;
         }
         attached.is_sent = true;
-        let copy = Copy {
-            master,
-            stream: at.stream,
-            replid: at.server.replid.clone(),
-            offset: at.server.offset,
-        };
+        let copy =
+            Copy { master, stream: at.stream, replid: at.server.replid.clone(), offset: at.server.offset };
         // The transfer takes its time and then the way of any byte.
         let copied = Event::Link(LinkEvent::Copied { replica, link, copy });
         if self.is_cut((self.peer(master), self.peer(replica))) {
