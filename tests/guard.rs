@@ -228,6 +228,7 @@ fn any_action(dice: &mut Dice, observation: &Observation) -> Action {
             expect_source: expect,
             expect_target: of_other,
         }),
+        11 if dice.chance(300) => Action::Demote(Demote { id, expect }),
         11 => Action::Fence(Fence { id, max_ms: 1_000 << dice.below(9), expect }),
         12 => Action::Unfence(Unfence { id, expect }),
         13 => Action::KickClients(KickClients { id, expect }),

@@ -186,6 +186,7 @@ fn expectations(action: &Action) -> Vec<(&str, &failover_core::contract::Expecta
     match action {
         Action::Promote(action) => vec![(&action.id, &action.expect)],
         Action::Follow(action) => vec![(&action.id, &action.expect)],
+        Action::Demote(action) => vec![(&action.id, &action.expect)],
         Action::Handover(action) => {
             vec![(&action.source, &action.expect_source), (&action.target, &action.expect_target)]
         }

@@ -101,6 +101,11 @@ pub enum RoleChange<'a> {
         /// Its master.
         master: &'a str,
     },
+    /// `id` becomes a replica without a master.
+    Demote {
+        /// The former master.
+        id: &'a str,
+    },
     /// `source` becomes a replica, and `target` its master.
     Handover {
         /// The former master.
@@ -140,6 +145,7 @@ impl Action {
                 evidence: Evidence::Requested,
             }),
             Self::Follow(_)
+            | Self::Demote(_)
             | Self::Fence(_)
             | Self::Unfence(_)
             | Self::KickClients(_)
@@ -155,6 +161,7 @@ impl Action {
         match self {
             Self::Promote(action) => &action.id,
             Self::Follow(action) => &action.id,
+            Self::Demote(action) => &action.id,
             Self::Handover(action) => &action.target,
             Self::Fence(action) => &action.id,
             Self::Unfence(action) => &action.id,
@@ -172,6 +179,7 @@ impl Action {
         match self {
             Self::Promote(action) => vec![(&action.id, &action.expect)],
             Self::Follow(action) => vec![(&action.id, &action.expect)],
+            Self::Demote(action) => vec![(&action.id, &action.expect)],
             Self::Handover(action) => {
                 vec![(&action.source, &action.expect_source), (&action.target, &action.expect_target)]
             }
@@ -190,6 +198,7 @@ impl Action {
         match self {
             Self::Promote(action) => Some(RoleChange::Promote { id: &action.id }),
             Self::Follow(action) => Some(RoleChange::Follow { id: &action.id, master: &action.master }),
+            Self::Demote(action) => Some(RoleChange::Demote { id: &action.id }),
             Self::Handover(action) => {
                 Some(RoleChange::Handover { source: &action.source, target: &action.target })
             }
@@ -208,7 +217,7 @@ impl Action {
         match self.role_change()? {
             RoleChange::Promote { id } => Some(id),
             RoleChange::Handover { target, .. } => Some(target),
-            RoleChange::Follow { .. } => None,
+            RoleChange::Follow { .. } | RoleChange::Demote { .. } => None,
         }
     }
 
@@ -217,6 +226,7 @@ impl Action {
         match self {
             Self::Promote(_) => "promote",
             Self::Follow(_) => "follow",
+            Self::Demote(_) => "demote",
             Self::Handover(_) => "handover",
             Self::Fence(_) => "fence",
             Self::Unfence(_) => "unfence",

@@ -6,7 +6,7 @@ use super::links::Links;
 use crate::contract::{Action, Restart};
 use crate::group::{Event, Order, Outcome};
 use crate::redis::act::{
-    ActFailure, HandoverTerms, configure, fence, follow, handover, kick_clients, promote, unfence,
+    ActFailure, HandoverTerms, configure, demote, fence, follow, handover, kick_clients, promote, unfence,
 };
 use crate::redis::{Connection, Endpoint, now};
 use futures_util::future::BoxFuture;
@@ -72,6 +72,10 @@ async fn run(
                 None => String::new(),
             };
             Ok(Note::new(format!("was {}, now follows {master}{kicked}", followed.was)))
+        }
+        Action::Demote(_) => {
+            let followed = demote(connection, deadline).await?;
+            Ok(Note::new(format!("was {}, now takes no writes and keeps its data", followed.was)))
         }
         Action::Handover(terms) => {
             let (target, place) = target.zip(place).ok_or_else(|| missing("handover"))?;

@@ -138,7 +138,7 @@ impl Group {
         let place = match action.role_change() {
             Some(RoleChange::Follow { master, .. }) => Some(place(master)?),
             Some(RoleChange::Handover { target, .. }) => Some(place(target)?),
-            Some(RoleChange::Promote { .. }) | None => None,
+            Some(RoleChange::Promote { .. } | RoleChange::Demote { .. }) | None => None,
         };
         Ok(Order { number, action: action.clone(), links, place })
     }
@@ -255,6 +255,7 @@ fn patience_us(action: &Action) -> u64 {
         Action::Handover(handover) => u64::from(handover.pause_max_ms) * 2000,
         Action::Promote(_)
         | Action::Follow(_)
+        | Action::Demote(_)
         | Action::Fence(_)
         | Action::Unfence(_)
         | Action::KickClients(_)

@@ -17,7 +17,7 @@ mod structure;
 #[cfg(test)]
 mod tests;
 
-use crate::contract::{Action, Decision, Follow, Handover, Observation, Promote, Topology};
+use crate::contract::{Action, Decision, Demote, Follow, Handover, Observation, Promote, Topology};
 use scene::Scene;
 
 /// Whether the decision keeps every invariant.
@@ -116,6 +116,9 @@ rules! {
         Lineage = "lineage", replication::candidate::lineage;
         /// No other eligible instance has all data of the promoted one and more.
         MostAdvanced = "most-advanced", replication::candidate::most_advanced;
+        /// A copy that restarted from its files is promoted only after the members that may have newer data
+        /// had their time.
+        Restart = "restart", replication::restart::restart;
         /// With fewer answering members than the minimum size, no promotion and no follow that replaces data.
         Quorum = "quorum", replication::candidate::quorum;
         /// While a promotion of another instance is in doubt, that instance may be a master.
@@ -127,6 +130,8 @@ rules! {
         Amnesia = "amnesia", replication::follow::amnesia;
         /// Of two masters the recorded one stays, unless the other has all of its data.
         TwoMasters = "two-masters", replication::follow::two_masters;
+        /// A master is demoted without a successor only while another one answers that the record knows.
+        Demotion = "demotion", replication::demotion::demotion;
         /// An instance with data is restarted only while another complete copy serves.
         SafeRestart = "safe-restart", replication::follow::safe_restart;
         /// A handover goes from an answering master to its attached replica, for a reason in the observation.
@@ -178,6 +183,11 @@ impl<'a> Case<'a> {
     fn follows(&self) -> impl Iterator<Item = &'a Follow> {
         self.first()
             .filter_map(|action| if let Action::Follow(follow) = action { Some(follow) } else { None })
+    }
+
+    fn demotes(&self) -> impl Iterator<Item = &'a Demote> {
+        self.first()
+            .filter_map(|action| if let Action::Demote(demote) = action { Some(demote) } else { None })
     }
 
     fn handovers(&self) -> impl Iterator<Item = &'a Handover> {

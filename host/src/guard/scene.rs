@@ -34,6 +34,8 @@ pub(super) struct Instance<'a> {
     pub run_id: Option<&'a str>,
     pub uptime_s: Option<u64>,
     pub is_loading: bool,
+    /// It writes an append-only file.
+    pub has_aof: bool,
     /// Number of keys. None unless the reply is as fresh as `answers` demands.
     pub keys: Option<u64>,
     /// True if its newest reply is not older than the hang limit (or a second, if that is longer).
@@ -177,6 +179,7 @@ impl<'a> Instance<'a> {
             Some((history.replid, history.offset, sample.age_us))
         });
         let server = newest(INFO_SERVER).map(ServerFacts::parse).unwrap_or_default();
+        let persistence = newest(INFO_PERSISTENCE).map(PersistenceFacts::parse).unwrap_or_default();
         let names = match &facts.master {
             None => Named::Nothing,
             Some(place) => match places.get(place) {
@@ -196,8 +199,8 @@ impl<'a> Instance<'a> {
             earlier,
             run_id: server.run_id,
             uptime_s: server.uptime_s,
-            is_loading: newest(INFO_PERSISTENCE)
-                .is_some_and(|text| PersistenceFacts::parse(text).loading == Some(true)),
+            is_loading: persistence.loading == Some(true),
+            has_aof: persistence.aof_enabled == Some(true),
             keys: if is_fresh(INFO_KEYSPACE) { newest(INFO_KEYSPACE).and_then(keys) } else { None },
             answers: instance.link.state == LinkState::Answering && is_fresh(INFO_REPLICATION),
             names,

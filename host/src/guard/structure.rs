@@ -71,7 +71,8 @@ pub(super) fn known_ids(case: &Case<'_>) -> Result<(), String> {
             }
             Action::Follow(follow) => vec![&follow.master],
             Action::Handover(handover) => vec![&handover.source, &handover.meant_for],
-            Action::Fence(_)
+            Action::Demote(_)
+            | Action::Fence(_)
             | Action::Unfence(_)
             | Action::KickClients(_)
             | Action::Configure(_)
@@ -117,7 +118,9 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
         for change in stage.actions.iter().filter_map(Action::role_change) {
             match change {
                 RoleChange::Promote { id } => _ = made.insert(id, Role::Master),
-                RoleChange::Follow { id, .. } => _ = made.insert(id, Role::Replica),
+                RoleChange::Follow { id, .. } | RoleChange::Demote { id } => {
+                    _ = made.insert(id, Role::Replica);
+                }
                 RoleChange::Handover { source, target } => {
                     _ = (made.insert(source, Role::Replica), made.insert(target, Role::Master))
                 }
@@ -172,6 +175,7 @@ pub(super) fn allow_list(case: &Case<'_>) -> Result<(), String> {
             }
             Action::Follow(_)
             | Action::Handover(_)
+            | Action::Demote(_)
             | Action::Fence(_)
             | Action::Unfence(_)
             | Action::KickClients(_)
@@ -188,6 +192,7 @@ pub(super) fn bounded_pause(case: &Case<'_>) -> Result<(), String> {
             Action::Handover(handover) => handover.pause_max_ms,
             Action::Promote(_)
             | Action::Follow(_)
+            | Action::Demote(_)
             | Action::Unfence(_)
             | Action::KickClients(_)
             | Action::Configure(_)

@@ -200,6 +200,7 @@ impl Timeline {
             Action::Promote(_)
             | Action::Handover(_)
             | Action::Follow(_)
+            | Action::Demote(_)
             | Action::Fence(_)
             | Action::Unfence(_)
             | Action::KickClients(_)

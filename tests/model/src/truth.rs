@@ -257,6 +257,10 @@ impl Model {
                     );
                     self.world.rest.switchover = None;
                 }
+                Action::Demote(demote) => {
+                    let Some(index) = self.ready(&demote.id, &demote.expect) else { continue };
+                    self.nodes[index].server.follow_itself();
+                }
                 Action::Configure(configure) => {
                     let Some(index) = self.ready(&configure.id, &configure.expect) else { continue };
                     let fence = self.nodes[index].server.fence.get_or_insert((0, 10));

@@ -69,6 +69,7 @@ impl Checks {
                     }
                 }
                 Action::Handover(_)
+                | Action::Demote(_)
                 | Action::Fence(_)
                 | Action::Unfence(_)
                 | Action::KickClients(_)
@@ -112,8 +113,8 @@ impl Checks {
             return;
         }
         let since_us = *self.several_since_us.get_or_insert(now_us);
-        if now_us - since_us > 2 * self.hang_limit_us + SEVERAL_US && since_us > 0 {
-            self.several_since_us = Some(u64::MAX.min(now_us));
+        if now_us.saturating_sub(since_us) > 2 * self.hang_limit_us + SEVERAL_US && since_us > 0 {
+            self.several_since_us = Some(u64::MAX);
             let servers: Vec<usize> = writable.iter().map(|(server, _)| server + 1).collect();
             self.breach(
                 "several-masters",

@@ -108,6 +108,8 @@ impl Display for Summary {
             writeln!(f, "refused at the end: {reason} {} {:?}", seeds.len(), &seeds[..seeds.len().min(8)])?;
         }
         for (name, seeds) in &self.breaches {
+            let mut seeds = seeds.clone();
+            seeds.sort_unstable();
             writeln!(f, "BREACH {name}: {} schedules {:?}", seeds.len(), &seeds[..seeds.len().min(12)])?;
         }
         Ok(())

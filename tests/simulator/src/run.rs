@@ -168,7 +168,8 @@ impl Run<'_> {
             match &self.last {
                 Some((Verdict::Refuse, reason)) => {
                     self.outcome.refused = Some(reason.clone());
-                    if masters.len() != 1 {
+                    // No server with data may be master: that is what its user set.
+                    if masters.len() != 1 && !(reason == "nobody-eligible" && self.all_are_excluded()) {
                         self.checks.never("refused-without-master", now_us, format!("{reason}: {state}"));
                     }
                 }
@@ -179,6 +180,15 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// Each server that has data has the priority that excludes it.
+    fn all_are_excluded(&self) -> bool {
+        let cluster = self.world.cluster();
+        (0..cluster.processes().len()).all(|server| {
+            let view = cluster.view(server);
+            view.keys == 0 || view.priority == 0
+        })
     }
 
     fn state(&self) -> String {

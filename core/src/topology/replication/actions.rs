@@ -4,7 +4,7 @@ use super::discard::{Discard, discarded_by_following};
 use super::role::Elected;
 use super::view::{Member, View};
 use crate::contract::{
-    Action, Configure, Evidence, Expectation, Follow, Handover, Promote, Promotion, Role, Stage,
+    Action, Configure, Demote, Evidence, Expectation, Follow, Handover, Promote, Promotion, Role, Stage,
 };
 use crate::facts::ReportedRole;
 use crate::rules::stage;
@@ -66,13 +66,23 @@ pub fn takeover(view: &View, elected: Elected, source: Option<String>, evidence:
 pub fn follow(view: &View, follower: usize, master: usize) -> Result<Action, String> {
     match discarded_by_following(view, follower, master) {
         Discard::Unproven(why) => Err(why),
-        Discard::Proven(discards_bytes) => Ok(Action::Follow(Follow {
-            id: view.id(follower).to_owned(),
-            master: view.id(master).to_owned(),
-            discards_bytes: Some(discards_bytes),
-            expect: expect(&view.members[follower]),
-        })),
+        Discard::Proven(bytes) => Ok(repoint(view, follower, master, Some(bytes))),
+        Discard::Unknown => Ok(repoint(view, follower, master, None)),
     }
+}
+
+fn repoint(view: &View, follower: usize, master: usize, discards_bytes: Option<u64>) -> Action {
+    Action::Follow(Follow {
+        id: view.id(follower).to_owned(),
+        master: view.id(master).to_owned(),
+        discards_bytes,
+        expect: expect(&view.members[follower]),
+    })
+}
+
+/// The end of a second master's role: it takes no more writes, and keeps its data.
+pub fn demote(view: &View, index: usize) -> Action {
+    Action::Demote(Demote { id: view.id(index).to_owned(), expect: expect(&view.members[index]) })
 }
 
 /// The lossless exchange of roles.

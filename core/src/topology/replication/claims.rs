@@ -1,6 +1,7 @@
 //! Whether the claim of an answering master is valid: it has not lost what its group has, and it belongs to
 //! the group.
 
+use super::recorded::{has_waited_for_restart, is_from_file};
 use super::view::{Follows, Member, View};
 use crate::facts::Relation;
 use crate::health::Life;
@@ -48,10 +49,15 @@ enum ShownLoss {
     Tail,
 }
 
-fn shown_loss(copy: &Member, master: &Member) -> ShownLoss {
+fn shown_loss(view: &View, witness: usize, master: &Member) -> ShownLoss {
+    let copy = &view.members[witness];
     let is_loss = match copy.relation(master) {
         _ if !copy.has_data() => false,
-        Relation::Unrelated if master.keys.is_some() && master.keys < copy.keys => return ShownLoss::Keys,
+        // Keys of a copy that restarted, too, prove nothing: it counts what has expired since.
+        Relation::Unrelated if master.keys.is_some() && master.keys < copy.keys => {
+            let is_hint = is_from_file(view, witness) && master.has_data();
+            return if is_hint { ShownLoss::Nothing } else { ShownLoss::Keys };
+        }
         // Within one replication id a larger offset is only the younger sample.
         Relation::Ahead(_) => copy.history().map(|at| at.replid) != master.history().map(|at| at.replid),
         // What the master received since must not be less than what it lost.
@@ -81,7 +87,7 @@ fn testifies(view: &View, witness: usize, master: usize) -> bool {
     let history_answers = view.answering().any(|(other, _)| knows_recorded_history(view, other));
     let knows = |index: usize| knows_recorded_history(view, index);
     let follows_it = copy.follows == Follows::Member(master);
-    match (shown_loss(copy, claimant), history_answers, is_recorded_name(view, master)) {
+    match (shown_loss(view, witness, claimant), history_answers, is_recorded_name(view, master)) {
         (ShownLoss::Nothing, _, _) => false,
         (ShownLoss::Keys | ShownLoss::Tail, true, true) => knows(witness),
         (ShownLoss::Keys, true, false) => knows(witness) && !knows(master) && !is_copied(),
@@ -112,7 +118,7 @@ pub fn came_back_empty(view: &View, index: usize) -> bool {
         && !member.is_loading()
         && !view.answering().any(|(other, _)| knows_recorded_history(view, other))
         && member.keys.is_some_and(|keys| keys == 0 || has_less())
-        && !view.has_waited_for_members()
+        && !has_waited_for_restart(view)
 }
 
 /// A former master: a member belongs to a later generation of the same history and follows another one, and
@@ -140,7 +146,7 @@ fn is_outdated(view: &View, index: usize) -> bool {
 /// last words of silent ones included), and one of:
 /// (a) the master on record is only out of sight, or it is dead and the stray has no data to offer;
 /// (b) a replica holds data and follows another server, and there is a record, or another member shares that
-///     replica's history: then the group is there, and this is not it.
+///     replica's history, or the stray has no data: then the group is there, and this is not it.
 fn is_stray(view: &View, index: usize) -> bool {
     let master = &view.members[index];
     if master.history().is_none() || !is_unknown(view, index) {
@@ -155,7 +161,7 @@ fn is_stray(view: &View, index: usize) -> bool {
         member.has_data()
             && member.is_replica()
             && member.follows != Follows::NoMaster
-            && (view.published().is_some() || shares_history(view, index, member))
+            && (view.published().is_some() || shares_history(view, index, member) || master.keys == Some(0))
     };
     recorded.is_some_and(|recorded| !master.has_data() || !matches!(view.life(recorded), Life::Gone(_)))
         || view.answering().any(|(other, member)| other != index && is_group(member))

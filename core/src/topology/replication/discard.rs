@@ -1,8 +1,9 @@
 //! What following a master would cost a member: a replica drops whatever its master does not have. A member
 //! is pointed to a master only if that loses nothing, or a surplus that is proven to be one.
 
+use super::recorded::surplus_to_lineage;
 use super::view::{Follows, Member, View};
-use crate::contract::Evidence;
+use crate::contract::{Evidence, Preference};
 use crate::facts::Relation;
 
 /// The cost of `follower` following `master`.
@@ -10,6 +11,8 @@ use crate::facts::Relation;
 pub enum Discard {
     /// Nothing, or this many bytes that are provably a surplus of the follower's own.
     Proven(u64),
+    /// Data that was given up, or is a copy as far as can be known; how much of it is lost, is not known.
+    Unknown,
     /// Data that may be the only copy; one sentence.
     Unproven(String),
 }
@@ -25,8 +28,12 @@ pub enum Discard {
 ///    sampled later, which costs nothing; ahead of a replica that is to be promoted it loses f - m, and the
 ///    promotion is the fork;
 /// 4. f > s, and the fork is provable ([`is_provable_fork`]): the other branch is the one that lives on;
-/// 5. the histories are unrelated, and the follower lost the role by a recorded failover, or is a copy that
-///    restarted with AOF and has no more than the master.
+/// 5. the follower's history is an earlier generation of the lineage on record: what it has beyond the place
+///    where the next generation grew out of it was given up by that change of master.
+///
+/// It may be dropped too, but how much of it is lost cannot be computed, where the histories are unrelated,
+/// and the follower lost the role by a recorded failover, or is a copy that restarted with AOF. With `prefer`
+/// = consistency a person is asked first.
 ///
 /// Everything else may be the only copy. A former master that is ahead in the same history (3, but no
 /// replica) has writes that it alone accepted: a person must decide about them.
@@ -35,12 +42,19 @@ pub fn discarded_by_following(view: &View, follower: usize, master: usize) -> Di
     if member.keys == Some(0) {
         return Discard::Proven(0);
     }
-    let own_bytes = member.history().map_or(0, |history| history.offset);
+    let (Some(history), Some(right_history)) = (member.history(), right.history()) else {
+        if view.is_discarded(follower) {
+            return Discard::Unknown;
+        }
+        let index = if right.history().is_none() { master } else { follower };
+        return Discard::Unproven(format!("the history of {} is not known", view.id(index)));
+    };
     if view.is_discarded(follower) {
-        return Discard::Proven(own_bytes);
-    }
-    if right.history().is_none() {
-        return Discard::Unproven(format!("the history of {} is not known", view.id(master)));
+        return match member.relation(right) {
+            Relation::Unrelated => Discard::Unknown,
+            Relation::Equal | Relation::Behind(_) => Discard::Proven(0),
+            Relation::Ahead(own) | Relation::Forked { own, .. } => Discard::Proven(own),
+        };
     }
     match member.relation(right) {
         Relation::Equal | Relation::Behind(_) => Discard::Proven(0),
@@ -61,12 +75,15 @@ pub fn discarded_by_following(view: &View, follower: usize, master: usize) -> Di
             view.id(master)
         )),
         Relation::Ahead(own) | Relation::Forked { own, .. } => Discard::Proven(own),
-        Relation::Unrelated
-            if had_the_role(view, follower, master) || is_restarted_copy(view, follower, master) =>
-        {
-            Discard::Proven(own_bytes)
-        }
         Relation::Unrelated => {
+            if let Some(surplus) = surplus_to_lineage(view, history, right_history) {
+                return Discard::Proven(surplus);
+            }
+            let is_given_up =
+                had_the_role(view, follower, master) || is_restarted_copy(view, follower, master);
+            if is_given_up && view.group().prefer == Preference::Availability {
+                return Discard::Unknown;
+            }
             let keys = member.keys.map_or_else(|| "an unknown number of".into(), |keys| keys.to_string());
             Discard::Unproven(format!(
                 "{} holds {keys} keys of a history that {} does not know",
@@ -93,27 +110,31 @@ fn is_same_stream(view: &View, one: usize, other: usize) -> bool {
 }
 
 /// The record says that it lost the role: what it has of its own was given up by that failover, or lost in
-/// its restart. Not so if it has more than the master all the same and was not dead then: it restarted with a
-/// file that the failover did not count on.
+/// its restart. A name is not the thing: another application's server may have got that address. So it must
+/// be of the group by its Pod, or look like a copy of it: a restart with AOF makes a new history, one with a
+/// snapshot keeps the old one, and a copy has no more than the master.
 fn had_the_role(view: &View, index: usize, master: usize) -> bool {
     let (member, right) = (&view.members[index], &view.members[master]);
     let has_no_more = member.keys.is_some() && member.keys <= right.keys;
-    let lost_the_role = view.last_failover().is_some_and(|failover| {
-        failover.source.as_deref() == Some(view.id(index))
-            && failover.target != view.id(index)
-            && (has_no_more || failover.evidence != Evidence::Abdicated)
-    });
+    let is_of_the_group =
+        member.instance.pod.is_some() || has_no_more && member.persistence.aof_enabled == Some(true);
+    let lost_the_role = is_of_the_group
+        && view.last_failover().is_some_and(|failover| {
+            failover.source.as_deref() == Some(view.id(index))
+                && failover.target != view.id(index)
+                && (has_no_more || failover.evidence != Evidence::Abdicated)
+        });
     let restarted = view.published().is_some_and(|published| {
         published.master == view.id(index)
             && member.server.run_id.is_some_and(|run_id| run_id != published.run_id)
     });
-    lost_the_role || restarted && has_no_more
+    lost_the_role || restarted && has_no_more && is_of_the_group
 }
 
 /// After a restart with AOF a copy has a history of its own. What sets it apart from a stranger: it is a
 /// replica whose link is down, and of no server outside of the group, or it is a Pod that started since the
-/// record was made; it received nothing since, or its master is the one on record; and it has no more data
-/// than the master, so it is not the only complete copy.
+/// record was made; it received nothing since, or its master is the one on record; it writes an append-only
+/// file, since a snapshot would have kept its history; and it has no more keys than the master.
 fn is_restarted_copy(view: &View, follower: usize, master: usize) -> bool {
     let member = &view.members[follower];
     let started_since =
@@ -125,6 +146,7 @@ fn is_restarted_copy(view: &View, follower: usize, master: usize) -> bool {
         && view.published().is_some_and(|published| started_since(published.age_us));
     let is_on_record = view.published().is_some_and(|published| published.master == view.id(master));
     (is_orphan || is_restarted_pod)
+        && member.persistence.aof_enabled == Some(true)
         && member.history().is_some_and(|history| is_on_record || history.offset <= 1)
         && member.keys.is_some()
         && member.keys <= view.members[master].keys

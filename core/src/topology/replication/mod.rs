@@ -8,6 +8,7 @@
 //! heard.rs       what a replica heard of its master
 //! in_sync.rs     whether a replica is in sync
 //! discard.rs     what following a master would cost a member
+//! recorded.rs    what the record tells of a member's data
 //! role.rs        the state of the role of master: types
 //! claims.rs      whether the claim of an answering master is valid
 //! holder.rs      which member had a role that is lost
@@ -35,6 +36,7 @@ mod mastership;
 mod parameters;
 mod proof;
 pub mod reasons;
+mod recorded;
 mod role;
 mod rules;
 mod scene;

@@ -51,6 +51,8 @@ parameters! {
     bootstrap_wait_s: u64 = 10, Bound::Whole { min: 0, max: u64::MAX },
         "seconds, of the youngest member's uptime, that a group without a record waits for its \
          desired members";
+    restart_wait_s: u64 = 60, Bound::Whole { min: 0, max: u64::MAX },
+        "seconds, of the oldest member's uptime, that members which restarted from their files          wait for members that may have newer data";
     lag_max_bytes: u64 = 10 << 20, Bound::Whole { min: 0, max: u64::MAX },
         "a replica further behind than this is not in sync";
     pause_max_ms: u32 = 1000, Bound::Whole { min: 1, max: 60_000 },

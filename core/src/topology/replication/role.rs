@@ -94,6 +94,8 @@ pub enum Election {
     Elected(Elected),
     /// The one to choose is known only when all members answered, or had their time.
     TooEarly,
+    /// The best of those that answer restarted from its files, and others may have newer data.
+    Recovering(usize),
     /// Only this member has the history that was lost, and it is still reading its data.
     Awaited(usize),
     /// Unrelated histories with data, and no record that tells which is the group's.

@@ -3,7 +3,8 @@
 
 use super::parameters::Parameters;
 use crate::contract::{
-    Failover, Group, Instance, InstanceKind, LinkState, Observation, Published, Reply, Shard,
+    Failover, Generation, Group, Instance, InstanceKind, LinkState, Observation, Position, Published, Reply,
+    Shard,
 };
 use crate::facts::{
     self, History, PersistenceFacts, Place, Relation, ReplicationFacts, ReportedRole, ServerFacts,
@@ -103,6 +104,16 @@ impl<'a> View<'a> {
         self.shard()?.last_failover.as_ref()
     }
 
+    /// The generations of the group's data, newest first.
+    pub fn lineage(&self) -> &'a [Generation] {
+        self.shard().map_or(&[], |shard| &shard.lineage)
+    }
+
+    /// The last position of the stream that replicas were seen to reach.
+    pub fn position(&self) -> Option<&'a Position> {
+        self.shard()?.position.as_ref()
+    }
+
     /// For how long the decisions have named no master.
     pub fn no_master_age_us(&self) -> u64 {
         self.shard().map_or(0, |shard| shard.no_master_age_us)
@@ -168,12 +179,17 @@ impl<'a> View<'a> {
         })
     }
 
+    /// A member is reading its data, which ends by itself.
+    pub fn is_any_loading(&self) -> bool {
+        self.members.iter().any(|member| {
+            member.instance.link.state == LinkState::Loading || member.answers && member.is_loading()
+        })
+    }
+
     /// Members that may have more data had their time: none is reading its data, which ends by itself; and
     /// all desired members answer, or the youngest process that answers has been up for the bootstrap wait.
     pub fn has_waited_for_members(&self) -> bool {
-        if self.members.iter().any(|member| {
-            member.instance.link.state == LinkState::Loading || member.answers && member.is_loading()
-        }) {
+        if self.is_any_loading() {
             return false;
         }
         let youngest = self.answering().filter_map(|(_, member)| member.server.uptime_s).min();

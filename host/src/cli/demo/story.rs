@@ -430,6 +430,7 @@ fn report_line(report: &Report) -> Option<(Tone, &'static str, String)> {
             let word = match action {
                 Action::Promote(_) => "promoted",
                 Action::Follow(_) => "re-pointed",
+                Action::Demote(_) => "demoted",
                 Action::Handover(_) => "handed over",
                 Action::Fence(_)
                 | Action::Unfence(_)

@@ -83,7 +83,12 @@ pub(in crate::guard) fn bootstrap(case: &Case<'_>) -> Result<(), String> {
 pub(in crate::guard) fn fit(case: &Case<'_>) -> Result<(), String> {
     for (promote, candidate) in candidates(case) {
         let bootstraps = promote.evidence == Evidence::Bootstrap && candidate.answers_as_master();
-        if let Some(why) = unfit(candidate).filter(|_| !bootstraps) {
+        // A copy of a master without data is promised and not read yet: the promotion saves the data.
+        let is_saved = candidate.facts.is_syncing
+            && !candidate.is_loading
+            && candidate.has_keys()
+            && case.scene.named_by(candidate).any(|master| case.scene.is_amnesic(master));
+        if let Some(why) = unfit(candidate, is_saved).filter(|_| !bootstraps) {
             return Err(format!("{} {why}", candidate.id));
         }
     }
@@ -123,7 +128,7 @@ pub(in crate::guard) fn lineage(case: &Case<'_>) -> Result<(), String> {
         // of its former history; than an unfit copy, at least as many.
         let has_less = |heir: &Instance<'_>| {
             let keys = heir.keys.zip(candidate.keys);
-            keys.is_some_and(|(theirs, own)| theirs < own || theirs == own && unfit(heir).is_some())
+            keys.is_some_and(|(theirs, own)| theirs < own || theirs == own && unfit(heir, false).is_some())
         };
         let is_restarted_master =
             record.is_some_and(|record| record.master == candidate.id) && !scene.is_published(candidate);
@@ -172,7 +177,8 @@ pub(in crate::guard) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
         return Ok(());
     }
     for (_, candidate) in candidates(case) {
-        for other in case.scene.answering().filter(|other| other.id != candidate.id && unfit(other).is_none())
+        for other in
+            case.scene.answering().filter(|other| other.id != candidate.id && unfit(other, false).is_none())
         {
             if let Some(Relation::Ahead(bytes)) = other.relation(candidate) {
                 return Err(format!(
@@ -180,6 +186,13 @@ pub(in crate::guard) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
                     other.id, candidate.id
                 ));
             }
+            let is_same = matches!(other.relation(candidate), Some(Relation::Equal));
+            ensure(!is_same || candidate.keys != Some(0) || !other.has_keys(), || {
+                format!(
+                    "{} has no keys, and {}, which is as far in the same history, has",
+                    candidate.id, other.id
+                )
+            })?;
         }
     }
     Ok(())
@@ -231,13 +244,13 @@ fn is_settled(scene: &Scene<'_>, instance: &Instance<'_>, doubt: &InDoubt) -> bo
 /// Why the instance cannot take the role. None: it can.
 ///
 /// Its version does not count: a complete replica of an older Redis is better than no master.
-fn unfit(instance: &Instance<'_>) -> Option<&'static str> {
+fn unfit(instance: &Instance<'_>, may_sync: bool) -> Option<&'static str> {
     let facts = &instance.facts;
     let conditions = [
         (instance.answers_as_replica(), "does not answer as a replica"),
         (facts.priority.is_some_and(|priority| priority > 0), "has priority 0, or an unknown one"),
         (!instance.is_loading, "is loading"),
-        (!facts.is_syncing, "is in the middle of a full sync"),
+        (!facts.is_syncing || may_sync, "is in the middle of a full sync"),
         (facts.is_announced, "is not announced (replica-announced no)"),
         (!facts.in_failover, "takes part in a FAILOVER"),
         (instance.run_id.is_some(), "has no known run id"),
@@ -245,10 +258,14 @@ fn unfit(instance: &Instance<'_>) -> Option<&'static str> {
     conditions.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
 }
 
-/// Where histories cannot decide: the recorded master if it has data, else the instance with the most keys.
-/// Members of one history are compared by offset, not by keys.
+/// Where histories cannot decide: the recorded master if it has data, else a member that the record saw reach
+/// the last position of the stream, else the instance with the most keys. Members of one history are compared
+/// by offset, not by keys.
 fn holds_most(scene: &Scene<'_>, candidate: &Instance<'_>) -> Result<(), String> {
-    let is_recorded = scene.observation.published().is_some_and(|record| record.master == candidate.id);
+    let shard = scene.observation.shard();
+    let position = shard.and_then(|shard| shard.position.as_ref());
+    let is_recorded = scene.observation.published().is_some_and(|record| record.master == candidate.id)
+        || position.is_some_and(|position| position.acknowledged_by.iter().any(|id| id == candidate.id));
     let own = candidate.keys.unwrap_or(0);
     let is_richer = |other: &&Instance<'_>| {
         let is_foreign = matches!(other.relation(candidate), Some(Relation::Unrelated) | None);

@@ -2,10 +2,10 @@
 //! operator, so every unknown fact forbids it. Must not judge promotions.
 
 use super::evidence::{is_silent, process_end};
-use crate::contract::{Action, Follow};
+use crate::contract::{Action, Follow, Preference};
 use crate::guard::scene::{Instance, Named};
 use crate::guard::{Case, ensure};
-use failover_core::facts::Relation;
+use failover_core::facts::{History, Relation};
 
 pub(in crate::guard) fn no_destructive_follow(case: &Case<'_>) -> Result<(), String> {
     for (follow, instance, master) in pairs(case) {
@@ -113,11 +113,7 @@ fn loses_nothing(
         |what: String| Err(format!("{} would follow {} and lose {what}", instance.id, master.id));
     // During loading, INFO keyspace counts only the keys that are loaded so far.
     let is_empty = instance.keys == Some(0) && !instance.is_loading;
-    if is_empty
-        || is_attached_to(case, instance, master)
-        || is_discarded(case, instance, master)
-        || is_restarted_copy(case, instance, master)
-    {
+    if is_empty || is_attached_to(case, instance, master) || case.scene.may_be_discarded(instance) {
         return Ok(());
     }
     let (Some(own), Some(theirs)) = (instance.history(), master.history()) else {
@@ -144,8 +140,29 @@ fn loses_nothing(
             reports_surplus(follow, surplus)
         }
         Relation::Ahead(surplus) => would_lose(format!("{surplus} bytes that are no proven fork")),
-        Relation::Unrelated => would_lose("data of an unrelated history".into()),
+        Relation::Unrelated => {
+            if let Some(surplus) = surplus_to_lineage(case, own.replid, own.offset, &theirs) {
+                return reports_surplus(follow, surplus);
+            }
+            let is_given_up =
+                is_discarded(case, instance, master) || is_restarted_copy(case, instance, master);
+            ensure(is_given_up && case.scene.observation.group.prefer == Preference::Availability, || {
+                format!("{} would follow {} and lose data of an unrelated history", instance.id, master.id)
+            })?;
+            ensure(follow.discards_bytes.is_none(), || {
+                format!("what {} would lose cannot be computed, but the plan gives a number", instance.id)
+            })
+        }
     }
+}
+
+/// What a history has beyond an earlier generation of the recorded lineage, which the instance to follow is of.
+/// The record keeps, per generation, the offset at which the next one grew out of it.
+fn surplus_to_lineage(case: &Case<'_>, replid: &str, offset: u64, master: &History<'_>) -> Option<u64> {
+    let lineage = &case.scene.observation.shard()?.lineage;
+    let newest = lineage.iter().position(|generation| master.knows(&generation.replid))?;
+    let left = lineage.get(newest + 1..)?.iter().find(|generation| generation.replid == replid)?;
+    left.end_offset.map(|end| offset.saturating_sub(end))
 }
 
 /// Ok if the action reports at least the loss that the facts show.
@@ -167,20 +184,21 @@ fn is_attached_to(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_
     names_only_it && (is_related || master.has_keys())
 }
 
-/// True if its data is known to be given up: the last failover replaced it, or it is the recorded master,
-/// came back under another run id and has no more keys than the new master, or the user lists it in
-/// `discard`.
+/// True if its data is known to be given up: the last failover replaced it, or it is the recorded master and
+/// came back under another run id. Since an address may have got another server: only of a Pod of the group, or
+/// of a server that writes an append-only file, as a restart with a new history needs, and has no more keys.
 fn is_discarded(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>) -> bool {
     let observation = case.scene.observation;
+    let has_no_more = instance.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs);
     let was_replaced = observation
         .last_failover()
         .is_some_and(|last| last.source.as_deref() == Some(instance.id) && last.target != instance.id);
     let came_back_as_less = observation.published().is_some_and(|record| {
         record.master == instance.id
             && instance.run_id.is_some_and(|run_id| run_id != record.run_id)
-            && instance.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs)
+            && has_no_more
     });
-    was_replaced || came_back_as_less || case.scene.may_be_discarded(instance)
+    (was_replaced || came_back_as_less) && (instance.pod.is_some() || has_no_more && instance.has_aof)
 }
 
 /// True for a copy of this group that restarted from an append-only file: it has all its data back under a
@@ -189,7 +207,8 @@ fn is_discarded(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>)
 /// 1. It is a replica with its link down that names no outsider; or its Pod started after the record was
 ///    made.
 /// 2. It has received no write since (offset 0 or 1), or the instance to follow is the recorded master.
-/// 3. It has no more keys than the instance to follow, which is a complete copy then, as far as keys can
+/// 3. It writes an append-only file.
+/// 4. It has no more keys than the instance to follow, which is a complete copy then, as far as keys can
 ///    show.
 fn is_restarted_copy(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>) -> bool {
     let is_orphan =
@@ -203,6 +222,7 @@ fn is_restarted_copy(case: &Case<'_>, instance: &Instance<'_>, master: &Instance
     let is_recorded = record.is_some_and(|record| record.master == master.id);
     let is_restart = (is_orphan || is_restarted_pod) && (is_untouched || is_recorded);
     is_restart
+        && instance.has_aof
         && instance.relation(master) == Some(Relation::Unrelated)
         && has_no_more
         && !instance.is_loading

@@ -2,8 +2,10 @@
 //! data of the other members. Each file answers one question; none repairs a plan.
 
 pub(super) mod candidate;
+pub(super) mod demotion;
 pub(super) mod evidence;
 pub(super) mod follow;
 pub(super) mod handover;
 pub(super) mod masters;
+pub(super) mod restart;
 pub(super) mod shape;

@@ -20,6 +20,10 @@ pub(in crate::guard) fn one_promotion(case: &Case<'_>) -> Result<(), String> {
                     changes += 1;
                     handed.extend([source, target]);
                 }
+                RoleChange::Demote { id } => {
+                    following.insert(id);
+                    ensure(moved.insert(id), || format!("{id} changes its role twice in one stage"))?;
+                }
                 RoleChange::Follow { id, master: _ } => {
                     following.insert(id);
                     ensure(moved.insert(id), || format!("{id} gets two masters to follow in one stage"))?;
@@ -50,6 +54,7 @@ pub(in crate::guard) fn star(case: &Case<'_>) -> Result<(), String> {
                     leaving.insert(source);
                     masters.insert(target);
                 }
+                RoleChange::Demote { id } => _ = leaving.insert(id),
                 RoleChange::Follow { id, master } => {
                     ensure(id != master, || format!("{id} would follow itself"))?;
                     let center = *center.get_or_insert(master);

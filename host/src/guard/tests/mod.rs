@@ -99,6 +99,7 @@ impl Play {
                     fill(&it.source, &mut it.expect_source);
                     fill(&it.target, &mut it.expect_target);
                 }
+                Action::Demote(it) => fill(&it.id, &mut it.expect),
                 Action::Fence(it) => fill(&it.id, &mut it.expect),
                 Action::Unfence(it) => fill(&it.id, &mut it.expect),
                 Action::KickClients(it) => fill(&it.id, &mut it.expect),

@@ -16,6 +16,17 @@ pub struct Followed {
     pub kicked: Option<Result<Kicked, ActFailure>>,
 }
 
+/// Makes a server a replica without a master: it takes no more writes and keeps its data.
+///
+/// # Errors
+/// [`ActFailure`], as of [`follow`].
+pub async fn demote(connection: &Connection, deadline: Instant) -> Result<Followed, ActFailure> {
+    follow(connection, &Endpoint { host: NOWHERE.0.into(), port: NOWHERE.1 }, deadline).await
+}
+
+/// A loopback port on which no Redis listens: 1 is tcpmux (RFC 1078).
+pub(super) const NOWHERE: (&str, u16) = ("127.0.0.1", 1);
+
 /// Makes a server follow `master`, confirms it, and disconnects its clients if it was a master.
 ///
 /// # Errors

@@ -168,7 +168,7 @@ const APPROACH_PACE: Duration = Duration::from_millis(1);
 /// two.
 const APPROACH_MAX: Duration = Duration::from_secs(2);
 
-/// A loopback port on which no Redis listens: 1 is tcpmux (RFC 1078).
+/// The words for [`NOWHERE`](super::follow::NOWHERE).
 const REPLICAOF_NOWHERE: [&str; 3] = ["REPLICAOF", "127.0.0.1", "1"];
 
 /// The fields of INFO replication that a handover needs.

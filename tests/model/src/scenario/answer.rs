@@ -202,6 +202,7 @@ pub fn action_text(action: &Action) -> String {
             let (source, target, max_ms) = (&action.source, &action.target, action.pause_max_ms);
             format!("{source} hands over to {target}{meant} within {max_ms} ms")
         }
+        Action::Demote(action) => format!("demote {}", action.id),
         Action::Fence(action) => format!("fence {} for {} ms", action.id, action.max_ms),
         Action::Unfence(action) => format!("unfence {}", action.id),
         Action::KickClients(action) => format!("kick clients of {}", action.id),

@@ -2,6 +2,7 @@
 
 use crate::facts::{History, Relation};
 use crate::topology::replication::ineligible::unfit;
+use crate::topology::replication::recorded::had_the_position;
 use crate::topology::replication::role::{Election, LossKind, Lost};
 use crate::topology::replication::view::{Member, View};
 
@@ -89,8 +90,7 @@ pub fn is_amnesic(lost: &Lost, index: usize) -> bool {
 /// `discard`.
 pub fn passed_over(view: &View, lost: &Lost, winner: usize) -> Option<Election> {
     let member = &view.members[winner];
-    let on_record = view.published().is_some_and(|published| published.master == view.id(winner));
-    if is_heir(view, lost, winner) || on_record && member.has_data() {
+    if is_heir(view, lost, winner) || had_the_position(view, winner) && member.has_data() {
         return None;
     }
     let has_more = |other: &Member| {

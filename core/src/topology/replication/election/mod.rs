@@ -7,9 +7,11 @@ mod succession;
 pub use super::role::{Elected, Election};
 pub use succession::succession;
 
-use super::ineligible::unfit;
+use super::ineligible::{Ineligible, unfit};
+use super::recorded::{has_waited_for_restart, is_from_file};
 use super::role::{LossKind, Lost};
-use super::view::View;
+use super::view::{Follows, View};
+use crate::facts::ReportedRole;
 use crate::facts::{History, Relation};
 use lineage::{is_amnesic, is_heir, passed_over, reference};
 use restart::{elect_without_lineage, restarted_with_more};
@@ -32,13 +34,15 @@ use succession::{furthest, reached};
 /// 6. The heirs are sorted by data, then by priority, then by id ([`succession`]); the first leads.
 /// 7. A member of another history holds more than the leader, and neither record nor lineage speaks for the
 ///    leader: the election stops ([`passed_over`]).
-/// 8. The winner is the leader, or the candidate that has all that the leader has, and more.
+/// 8. The winner is the leader, or the candidate that has all that the leader has, and more. If what it has
+///    comes from its files, those that may have newer data are waited for ([`is_from_file`]).
 /// 9. The role is meant for the heir with the best priority that is not about to stop. If that is not the
 ///    winner, the winner only bridges: the other one catches up, and gets the role by handover.
 /// 10. The known loss is what the reference has beyond the winner's place in it. It is unknown where the old
-///     master's last words are of another life than the reference.
+///     master's last words are of another life than the reference, and where the winner restarted from its
+///     files: what it lost itself, no offset shows.
 pub fn elect(view: &View, lost: &Lost) -> Election {
-    let may_stand = |&index: &usize| unfit(&view.members[index]).is_none() && !is_amnesic(lost, index);
+    let may_stand = |&index: &usize| is_fit(view, lost, index) && !is_amnesic(lost, index);
     let fit: Vec<usize> = (0..view.members.len()).filter(may_stand).collect();
     let reference = reference(view, lost);
     let shares_it = |index: &usize| match (&reference, view.members[*index].history()) {
@@ -46,6 +50,9 @@ pub fn elect(view: &View, lost: &Lost) -> Election {
         (None, _) | (_, None) => false,
     };
     let heirs: Vec<usize> = fit.iter().copied().filter(shares_it).collect();
+    let keeps = |index: &usize| !is_emptied(view, lost, reference.as_ref(), &heirs, *index);
+    let heirs: Vec<usize> = heirs.iter().copied().filter(keeps).collect();
+    let fit: Vec<usize> = fit.into_iter().filter(keeps).collect();
     if let Some(richer) = restarted_with_more(view, lost, &fit, &heirs) {
         return Election::Elected(Elected { winner: richer, meant_for: richer, known_loss_bytes: None });
     }
@@ -57,6 +64,9 @@ pub fn elect(view: &View, lost: &Lost) -> Election {
         return stopped;
     }
     let winner = furthest(view, leader, &fit);
+    if is_from_file(view, winner) && !has_waited_for_restart(view) {
+        return Election::Recovering(winner);
+    }
     Election::Elected(Elected {
         winner,
         meant_for: meant_for(view, &heirs, winner),
@@ -71,6 +81,39 @@ pub fn elect_first(view: &View) -> Election {
         return Election::TooEarly;
     }
     elect(view, &Lost { index: None, id: None, kind: LossKind::Abdicated })
+}
+
+/// Step 1. A replica that was promised a full copy of a master without data still has its own, until it reads
+/// that copy: a promotion saves it.
+fn is_fit(view: &View, lost: &Lost, index: usize) -> bool {
+    let member = &view.members[index];
+    match unfit(member) {
+        None => true,
+        Some(Ineligible::Syncing) => {
+            let lost_its_data = matches!(lost.kind, LossKind::Amnesic { .. } | LossKind::CameBackEmpty);
+            lost_its_data
+                && lost.index.is_some_and(|master| member.follows == Follows::Member(master))
+                && member.replication.role == ReportedRole::Replica
+                && !member.is_loading()
+                && member.has_data()
+                && member.history().is_some()
+        }
+        Some(_) => false,
+    }
+}
+
+/// A replica whose data is gone, whatever its offset says: a failed load emptied it, or it was writable and
+/// was flushed. The stream does not carry that, so its history still looks good. What shows it: it has no
+/// keys, and either an heir that is no further has some, or the old master had some and this one has not even
+/// reached that master's last offset.
+fn is_emptied(view: &View, lost: &Lost, reference: Option<&History>, heirs: &[usize], index: usize) -> bool {
+    let member = &view.members[index];
+    let place = reached(member, reference);
+    let has_more =
+        |heir: &usize| view.members[*heir].has_data() && reached(&view.members[*heir], reference) <= place;
+    let had_keys = lost.index.is_some_and(|old| old != index && view.members[old].has_data());
+    let is_short = reference.is_some_and(|reference| place < reference.offset);
+    member.keys == Some(0) && (heirs.iter().any(has_more) || had_keys && is_short)
 }
 
 /// Step 4.
@@ -94,7 +137,7 @@ fn meant_for(view: &View, heirs: &[usize], winner: usize) -> usize {
 
 /// Step 10.
 fn known_loss_bytes(view: &View, lost: &Lost, reference: Option<&History>, winner: usize) -> Option<u64> {
-    let reference = reference?;
+    let reference = reference.filter(|_| !is_from_file(view, winner))?;
     let last_words = lost
         .index
         .filter(|_| lost.kind == LossKind::OutOfSight)

@@ -4,6 +4,7 @@
 use super::lineage::{is_heir, passed_over};
 use super::succession::furthest;
 use crate::facts::{History, Relation};
+use crate::topology::replication::recorded::{had_the_position, has_waited_for_restart};
 use crate::topology::replication::role::{Elected, Election, LossKind, Lost};
 use crate::topology::replication::view::{Follows, View};
 use std::cmp::Reverse;
@@ -32,7 +33,8 @@ pub fn restarted_with_more(view: &View, lost: &Lost, fit: &[usize], heirs: &[usi
 /// 1. Candidates with less data than the old master is known to have had, and strangers, may not stand.
 /// 2. Two of the rest hold unrelated data and there is no record: a person must choose.
 /// 3. Members that may have more get their time to appear.
-/// 4. The member on record wins if it holds data, or if none does; else the one with the most data.
+/// 4. The member on record wins if it holds data, or if none does; else one that the record saw reach the last
+///    position of the stream; of several the one with the most data.
 /// 5. A member that has all that the winner has, and more, wins in its place; one of another history that has
 ///    more stops the election.
 pub fn elect_without_lineage(view: &View, lost: &Lost, fit: &[usize]) -> Election {
@@ -49,7 +51,9 @@ pub fn elect_without_lineage(view: &View, lost: &Lost, fit: &[usize]) -> Electio
     if view.published().is_none() && are_unrelated(view, &holders) {
         return Election::Contested(holders);
     }
-    if !view.has_waited_for_members() {
+    let has_waited =
+        if view.published().is_some() { has_waited_for_restart(view) } else { view.has_waited_for_members() };
+    if !has_waited {
         return Election::TooEarly;
     }
     let Some(winner) = richest(view, &candidates, &holders) else { return Election::NobodyEligible };
@@ -61,11 +65,12 @@ pub fn elect_without_lineage(view: &View, lost: &Lost, fit: &[usize]) -> Electio
     }))
 }
 
-/// As much data as the old master was known to have, where it does not answer.
+/// Some data, where the old master was known to have some and does not answer. How many keys says nothing:
+/// masters expire and evict, and replicas count what has expired.
 fn keys_min(view: &View, lost: &Lost) -> u64 {
     match (lost.kind, lost.index.map(|index| &view.members[index])) {
         (LossKind::OutOfSight, Some(member)) => {
-            member.keys.unwrap_or(u64::from(view.published().is_some() || member.history().is_some()))
+            member.keys.unwrap_or(u64::from(view.published().is_some() || member.history().is_some())).min(1)
         }
         (LossKind::OutOfSight | LossKind::Vanished, _) => u64::from(view.published().is_some()),
         (LossKind::Abdicated | LossKind::Amnesic { .. } | LossKind::CameBackEmpty, _) => 0,
@@ -85,6 +90,7 @@ fn richest(view: &View, candidates: &[usize], holders: &[usize]) -> Option<usize
     let data = |index: usize| {
         let member = &view.members[index];
         (
+            had_the_position(view, index),
             member.keys,
             member.history().map(|history| history.offset),
             Reverse(priority(index)),

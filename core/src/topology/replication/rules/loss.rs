@@ -8,6 +8,7 @@ use crate::topology::replication::actions::takeover;
 use crate::topology::replication::reasons::*;
 use crate::topology::replication::role::{Elected, Election, Mastership, Proof};
 use crate::topology::replication::scene::Scene;
+use crate::topology::replication::view::Member;
 
 pub fn external_master(scene: &Scene) -> Option<Ruling> {
     let Mastership::External { follower, place } = &scene.mastership else { return None };
@@ -25,7 +26,13 @@ pub fn unrelated_masters(scene: &Scene) -> Option<Ruling> {
         (_, Some(Election::Contested(holders))) => holders,
         (
             _,
-            Some(Election::Elected(_) | Election::TooEarly | Election::Awaited(_) | Election::NobodyEligible)
+            Some(
+                Election::Elected(_)
+                | Election::TooEarly
+                | Election::Recovering(_)
+                | Election::Awaited(_)
+                | Election::NobodyEligible,
+            )
             | None,
         ) => return None,
     };
@@ -92,6 +99,7 @@ fn promoted_by(action: &Action) -> Option<&str> {
         Action::Promote(promote) => Some(&promote.id),
         Action::Handover(handover) => Some(&handover.target),
         Action::Follow(_)
+        | Action::Demote(_)
         | Action::Fence(_)
         | Action::Unfence(_)
         | Action::KickClients(_)
@@ -123,6 +131,9 @@ pub fn restart_waiting(scene: &Scene) -> Option<Ruling> {
     let why = match (&scene.proof, &scene.election) {
         (Some(Proof::Unsure { text }), _) => text.clone(),
         (_, Some(Election::TooEarly)) => "no member has the former history".into(),
+        (_, Some(Election::Recovering(best))) => {
+            format!("{} has the most data, but restarted from its files", scene.id(*best))
+        }
         (_, Some(Election::Awaited(heir))) => {
             format!("only {} has the former history, and it is not ready", scene.id(*heir))
         }
@@ -134,14 +145,18 @@ pub fn restart_waiting(scene: &Scene) -> Option<Ruling> {
     Some(Ruling::wait(RESTART_WAITING, waiting_for_members(scene, &why), CHANGING_LOOK_US))
 }
 
-/// The sentence for a member that is still to come and may have the data.
+/// The sentence for members that are still to come and may have the data.
 pub fn waiting_for_members(scene: &Scene, why: &str) -> String {
-    let (answering, desired) = (scene.view.answering_count(), scene.view.group().members_desired);
-    let wait_s = scene.view.parameters.bootstrap_wait_s;
-    format!(
-        "{why}; {answering} of {desired} members answer: waiting up to {wait_s} s for the others, and for \
-         members that load their data"
-    )
+    let view = &scene.view;
+    let (answering, desired) = (view.answering_count(), view.group().members_desired);
+    let parameters = view.parameters;
+    let wait_s =
+        if view.published().is_some() { parameters.restart_wait_s } else { parameters.bootstrap_wait_s };
+    let is_awaited = |member: &&Member| !member.answers || member.is_loading();
+    let awaited: Vec<&str> =
+        view.members.iter().filter(is_awaited).map(|member| member.instance.id.as_str()).collect();
+    let whom = if awaited.is_empty() { "the others".to_owned() } else { awaited.join(", ") };
+    format!("{why}; {answering} of {desired} members answer: waiting up to {wait_s} s for {whom}")
 }
 
 /// The loss is proven, and a member takes over: the reason is the proof.

@@ -6,7 +6,8 @@ use crate::facts::{Relation, config_pairs};
 use crate::observed::nested;
 use crate::reason::Reason;
 use crate::rules::{CHANGING_LOOK_US, Ruling, stage};
-use crate::topology::replication::actions::{configure, follow, takeover};
+use crate::topology::replication::actions::{configure, demote, follow, takeover};
+use crate::topology::replication::claims::is_recorded_name;
 use crate::topology::replication::reasons::*;
 use crate::topology::replication::role::{Election, Mastership};
 use crate::topology::replication::scene::Scene;
@@ -31,7 +32,12 @@ fn is_first_master(scene: &Scene, master: usize) -> bool {
 /// not published.
 pub fn bootstrap_waiting(scene: &Scene) -> Option<Ruling> {
     let waits = match &scene.mastership {
-        Mastership::Vacant => matches!(scene.election, Some(Election::TooEarly | Election::Awaited(_))),
+        Mastership::Vacant => {
+            matches!(
+                scene.election,
+                Some(Election::TooEarly | Election::Recovering(_) | Election::Awaited(_))
+            )
+        }
         Mastership::Held(master) => is_first_master(scene, *master) && !scene.view.has_waited_for_members(),
         Mastership::Contested(_) | Mastership::Lost(_) | Mastership::External { .. } => false,
     };
@@ -64,9 +70,27 @@ pub fn bootstrap(scene: &Scene) -> Option<Ruling> {
     }
 }
 
-/// The loser of two masters is fenced on first contact, whatever else is wrong.
+/// The loser of two masters stops taking writes on first contact, whatever becomes of its data: one that may
+/// not follow the master yet is demoted, and keeps its data.
 pub fn second_master(scene: &Scene) -> Option<Ruling> {
-    repoint(scene, SECOND_MASTER, |member| member.is_master(), "reports role master, too")
+    let master = scene.master()?;
+    let may_not_follow =
+        |index: usize| scene.view.members[index].is_master() && follow(&scene.view, index, master).is_err();
+    let kept: Vec<usize> = misplaced(scene, master).filter(|&index| may_not_follow(index)).collect();
+    if kept.is_empty() || !is_recorded_name(&scene.view, master) {
+        return repoint(scene, SECOND_MASTER, |member| member.is_master(), "reports role master, too");
+    }
+    let names: Vec<&str> = kept.iter().map(|&index| scene.id(index)).collect();
+    let text = format!(
+        "{} is master, and {} reports role master, too, with data of its own: it takes no more writes and \
+         keeps its data",
+        scene.id(master),
+        names.join(", ")
+    );
+    let mut actions: Vec<Action> = kept.iter().map(|&index| demote(&scene.view, index)).collect();
+    actions.extend(repoint_actions(scene, master));
+    stage(format!("stop the writes of {}", names.join(", ")), actions)
+        .map(|stage| Ruling::act(SECOND_MASTER, text, master, vec![stage]))
 }
 
 pub fn replica_elsewhere(scene: &Scene) -> Option<Ruling> {
@@ -84,17 +108,27 @@ fn repoint(scene: &Scene, reason: Reason, which: fn(&Member) -> bool, what: &str
     let (first, _) = scene.view.answering().find(|(index, member)| is_wrong(*index, member))?;
     // All that are wrong are re-pointed at once: there is nothing to gain from an order.
     let actions = repoint_actions(scene, master);
-    let discards = actions.iter().fold(0, |sum: u64, action| {
-        if let Action::Follow(follow) = action {
-            sum.saturating_add(follow.discards_bytes.unwrap_or(0))
-        } else {
-            sum
-        }
-    });
-    let cost = if discards == 0 { String::new() } else { format!("; re-pointing drops {discards} bytes") };
+    let cost = cost(&actions);
     let text = format!("{} is master, and {} {what}{cost}", scene.id(master), scene.id(first));
     stage(format!("re-point to {}", scene.id(master)), actions)
         .map(|stage| Ruling::act(reason, text, master, vec![stage]))
+}
+
+/// What the members give up, in words.
+fn cost(actions: &[Action]) -> String {
+    let follows = || {
+        actions
+            .iter()
+            .filter_map(|action| if let Action::Follow(follow) = action { Some(follow) } else { None })
+    };
+    let unknown: Vec<&str> =
+        follows().filter(|follow| follow.discards_bytes.is_none()).map(|follow| follow.id.as_str()).collect();
+    let bytes = follows().filter_map(|follow| follow.discards_bytes).fold(0, u64::saturating_add);
+    let known = if bytes == 0 { String::new() } else { format!("; re-pointing drops {bytes} bytes") };
+    if unknown.is_empty() {
+        return known;
+    }
+    format!("{known}; what {} loses that the master has not, is unknown", unknown.join(", "))
 }
 
 /// Members that answer, accept commands, and are no replicas of the master.

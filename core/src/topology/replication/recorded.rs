@@ -1,0 +1,61 @@
+//! What the record tells of a member's data: whether it comes from files alone, and where a history left the
+//! lineage of the group.
+
+use super::view::View;
+use crate::contract::Generation;
+use crate::facts::History;
+
+/// Age of the newest word of the record: of the master, or of the position that replicas reached.
+fn record_age_us(view: &View) -> Option<u64> {
+    let published_us = view.published()?.age_us;
+    Some(view.position().map_or(published_us, |position| position.age_us.min(published_us)))
+}
+
+/// Whether what the member has comes from its files alone: its process is younger than the record, and it has
+/// not been in sync with any master since. Such a copy may be older than what it had, by as much as its files
+/// are.
+///
+/// 1. redis-1 is master; redis-2 lacks 500 writes, because its last snapshot is old.
+/// 2. The power fails. Redis-2 is back first, and its history is the one on record.
+/// 3. If it took over at once, redis-1 would come back and drop the 500 writes.
+///
+/// A replica that restarted while its master lived, and was in sync again, is no such copy: what its files
+/// lacked, its master sent.
+pub fn is_from_file(view: &View, index: usize) -> bool {
+    let member = &view.members[index];
+    let is_younger = record_age_us(view)
+        .zip(member.server.uptime_s)
+        .is_some_and(|(age_us, uptime_s)| uptime_s.saturating_mul(1_000_000) <= age_us);
+    let was_linked = member.replication.link_up == Some(true) || member.replication.link_down_s.is_some();
+    is_younger && !was_linked && !view.is_recorded(index)
+}
+
+/// Whether those that may have more than a copy from a file had their time: all desired members answer, none
+/// is reading its data, or the first that answered has been up for `restart_wait_s`. A member that restarts
+/// again and again does not prolong it.
+pub fn has_waited_for_restart(view: &View) -> bool {
+    let oldest_s = view.answering().filter_map(|(_, member)| member.server.uptime_s).max();
+    !view.is_any_loading()
+        && (view.answering_count() >= usize::from(view.group().members_desired)
+            || oldest_s.is_some_and(|uptime_s| uptime_s >= view.parameters.restart_wait_s))
+}
+
+/// Whether the record saw it reach the last position of the stream, or names it: it had what the group had.
+pub fn had_the_position(view: &View, index: usize) -> bool {
+    let id = view.id(index);
+    view.published().is_some_and(|published| published.master == id)
+        || view.position().is_some_and(|position| position.acknowledged_by.iter().any(|known| known == id))
+}
+
+/// Bytes that `history` has beyond the lineage of the group, if `master` is of that lineage.
+///
+/// A server remembers one history before its own; the record remembers all generations. Let g be the
+/// generation whose id the history has, and e the offset at which the next one grew out of it. Up to e both
+/// have the same bytes; what the history has beyond e is its own, and was given up by the change of master.
+pub fn surplus_to_lineage(view: &View, history: &History, master: &History) -> Option<u64> {
+    let lineage = view.lineage();
+    let is_of_it = |generation: &Generation| master.knows(&generation.replid);
+    let newest = lineage.iter().position(is_of_it)?;
+    let left = lineage.iter().skip(newest + 1).find(|generation| generation.replid == history.replid)?;
+    left.end_offset.map(|end| history.offset.saturating_sub(end))
+}
