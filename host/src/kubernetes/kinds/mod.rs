@@ -22,8 +22,9 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-/// All kinds. A resource of any kind has a name of its own in its namespace: labels, objects and metrics are
-/// named after it.
+/// All kinds. Labels, objects, metrics and `/groups/` are named after a resource's namespace and name, so two
+/// resources of one namespace must not have the same name, whatever their kinds. With one kind the API server
+/// sees to that; the second one needs a check.
 pub static KINDS: [Kind; 1] = [Kind::of::<Redis>("Redis")];
 
 /// What the controllers ask of a resource. All functions are pure: equal arguments give equal results.

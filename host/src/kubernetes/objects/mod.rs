@@ -22,7 +22,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The kinds of the objects.
-pub const KINDS: &[&str] = &["Secret", "ConfigMap", "Service", "PodDisruptionBudget", "StatefulSet"];
+pub const OBJECT_KINDS: &[&str] = &["Secret", "ConfigMap", "Service", "PodDisruptionBudget", "StatefulSet"];
 
 /// The port of every Redis.
 pub const PORT: i32 = 6379;

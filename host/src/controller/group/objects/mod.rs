@@ -10,7 +10,7 @@ use super::snapshot::{ObjectKey, Snapshot};
 use super::step::StepResult;
 use crate::kubernetes::apply::{apply as apply_object, delete_secret, is_foreign};
 use crate::kubernetes::kinds::Inputs;
-use crate::kubernetes::objects::{KINDS, name_for};
+use crate::kubernetes::objects::{OBJECT_KINDS, name_for};
 use crate::kubernetes::pods::revision;
 use crate::kubernetes::status::Problem;
 use plan::{ObjectStep, ObjectsView, Replicas, plan, plan_replicas, unclaimed};
@@ -163,7 +163,7 @@ fn wanted(snapshot: &Snapshot, replicas: i32) -> Result<Vec<(ObjectKey, Value)>,
     })?;
     let key = |object: &Value| {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let kind = KINDS.iter().find(|kind| **kind == text("/kind")).copied().unwrap_or_default();
+        let kind = OBJECT_KINDS.iter().find(|kind| **kind == text("/kind")).copied().unwrap_or_default();
         (kind, text("/metadata/name").to_owned())
     };
     Ok(all.into_iter().map(|object| (key(&object), object)).collect())
