@@ -89,6 +89,8 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     ("host/src/kubernetes", &["crate::guard", "crate::policy", "crate::redis", "failover_core::decide"]),
+    // The controllers know no kind of resource: another one is a folder and a line in kinds/mod.rs.
+    ("host/src/controller", &["crd::Redis", "RedisSpec", "RedisStatus", ", Redis}", "kinds::redis"]),
     (
         "host/src/registry",
         &[
@@ -201,6 +203,7 @@ fn a_trespass_is_found() {
     assert_eq!(trespasses("host/src/guard/scene.rs", "use failover_core::decide;\n").len(), 2);
     assert_eq!(trespasses("host/src/redis/link.rs", "use crate::policy::Policy;\n").len(), 1);
     assert_eq!(trespasses("host/src/contract.rs", "use crate::controller::Context;\n").len(), 1);
+    assert_eq!(trespasses("host/src/controller/mod.rs", "use crate::kubernetes::crd::Redis;\n").len(), 1);
     assert!(
         trespasses("host/src/guard/scene.rs", "use failover_core::facts::History;\n// std::time\n")
             .is_empty()

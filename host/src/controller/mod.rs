@@ -1,5 +1,5 @@
-//! Dispatches watch events to reconcilers: one task for each Redis resource, so that one that is stuck delays
-//! no other.
+//! Dispatches watch events to reconcilers: one task for each resource, of whichever kind, so that one that is
+//! stuck delays no other.
 
 pub mod policy;
 
@@ -10,10 +10,10 @@ pub use context::Context;
 
 use crate::driver::moment;
 use crate::group::Moment;
-use crate::kubernetes::crd::Redis;
+use crate::kubernetes::kinds::Resource;
 use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::status::refuse;
-use crate::kubernetes::watch::{KINDS, Key, WatchEvent, watch};
+use crate::kubernetes::watch::{Key, WatchEvent, lists, watch};
 use crate::report::Dependency;
 use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_util::StreamExt;
@@ -48,9 +48,8 @@ pub async fn run(context: Context, namespace: Option<&str>, authority: Receiver<
     let mut happenings = watch(&context.watches, namespace);
     let (reconcilers, pods, revisions, nodes) =
         (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let lists = KINDS
-        .iter()
-        .map(|kind| (*kind, context.health.dependency(format!("the list of {kind} objects"), u64::MAX)))
+    let lists = lists()
+        .map(|kind| (kind, context.health.dependency(format!("the list of {kind} objects"), u64::MAX)))
         .collect();
     let mut controller =
         Controller { context: Arc::new(context), authority, reconcilers, pods, revisions, nodes, lists };
@@ -69,8 +68,8 @@ pub async fn run(context: Context, namespace: Option<&str>, authority: Receiver<
 impl Controller {
     fn take(&mut self, happening: WatchEvent) {
         match happening {
-            WatchEvent::Wanted(key, redis) => self.want(key, redis),
-            WatchEvent::Invalid(key, error) => {
+            WatchEvent::Wanted(key, resource) => self.want(key, resource),
+            WatchEvent::Invalid(key, kind, error) => {
                 tracing::warn!(
                     namespace = key.0,
                     name = key.1,
@@ -80,7 +79,7 @@ impl Controller {
                 if self.reconcilers.contains_key(&key) {
                     self.tell(&key, Observed::Invalid(error));
                 } else if *self.authority.borrow() {
-                    tokio::spawn(refuse(self.context.client.clone(), key, error));
+                    tokio::spawn(refuse(self.context.client.clone(), kind.api(), key, error));
                 }
             }
             WatchEvent::Unwanted(key) => drop(self.reconcilers.remove(&key)),
@@ -123,21 +122,19 @@ impl Controller {
         self.lists.iter().filter(|(of, _)| *of == kind).for_each(|(_, list)| say(list, now));
     }
 
-    fn want(&mut self, key: Key, redis: Arc<Redis>) {
-        if redis.metadata.deletion_timestamp.is_some() {
+    fn want(&mut self, key: Key, resource: Arc<Resource>) {
+        if resource.object.metadata.deletion_timestamp.is_some() {
             // Its objects go with it; until they are gone, they are not repaired.
             self.reconcilers.remove(&key);
             return;
         }
-        let password = redis.spec.password.as_ref().map(|password| password.secret_key_ref.name.clone());
-        let secrets =
-            password.into_iter().chain(redis.spec.tls.as_ref().map(|tls| tls.secret_name.clone())).collect();
+        let secrets = resource.references.secrets().map(str::to_owned).collect();
         if let Some(reconciler) = self.reconcilers.get_mut(&key) {
             reconciler.secrets = secrets;
-            return self.tell(&key, Observed::Redis(redis));
+            return self.tell(&key, Observed::Resource(resource));
         }
         let (observed, inputs) = unbounded();
-        tokio::spawn(reconcile(Arc::clone(&self.context), redis, inputs, self.authority.clone()));
+        tokio::spawn(reconcile(Arc::clone(&self.context), resource, inputs, self.authority.clone()));
         for pod in self.pods.get(&key).into_iter().flat_map(BTreeMap::values) {
             self.observed_with(pod).into_iter().for_each(|word| drop(observed.unbounded_send(word)));
         }

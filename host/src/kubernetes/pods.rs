@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 use std::time::SystemTime;
 
-/// The Redis resource, in the Pod's namespace, that a Pod belongs to. None: no StatefulSet of the operator
+/// The resource, in the Pod's namespace, that a Pod belongs to. None: no StatefulSet of the operator
 /// controls the Pod, whatever its labels are.
 pub fn owner(pod: &Pod) -> Option<&str> {
     let resource = pod.labels().get(GROUP_LABEL)?;

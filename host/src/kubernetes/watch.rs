@@ -1,7 +1,8 @@
-//! Watches Redis resources and their objects: a stream of changes, each with the resource to reconcile.
+//! Watches the resources of all kinds and their objects: a stream of changes, each with the resource to
+//! reconcile.
 
 use super::apply::version;
-use super::crd::{Redis, parse};
+use super::kinds::{KINDS, Kind, Resource};
 use super::listed::{Change, Identity, Listed};
 use super::nodes::{Place, place};
 use super::objects::{GROUP_LABEL, name_for};
@@ -11,12 +12,13 @@ use futures_util::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{Api, ApiResource, DynamicObject};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::watcher::{ExponentialBackoff, watcher};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -28,11 +30,11 @@ pub type Key = (String, String);
 /// A change. Only the newest state of each object counts.
 #[derive(Debug)]
 pub enum WatchEvent {
-    /// A Redis resource was created or changed.
-    Wanted(Key, Arc<Redis>),
-    /// A Redis resource does not fit the schema, with the reason.
-    Invalid(Key, String),
-    /// A Redis resource was deleted, or was missing when the watch started over.
+    /// A resource was created or changed.
+    Wanted(Key, Arc<Resource>),
+    /// A resource of that kind does not fit the schema, with the reason.
+    Invalid(Key, &'static Kind, String),
+    /// A resource was deleted, or was missing when the watch started over.
     Unwanted(Key),
     /// A Pod was created or changed.
     Pod(Key, Arc<Pod>),
@@ -53,20 +55,15 @@ pub enum WatchEvent {
     Refused(&'static str),
 }
 
-/// The kinds that are listed; each ends with [`WatchEvent::Listed`] if the API server permits the list.
-pub const KINDS: [&str; 7] =
-    ["Redis", "Pod", "StatefulSet", "Service", "ConfigMap", "Secret", "PodDisruptionBudget"];
+/// The names of all that is listed; each list ends with [`WatchEvent::Listed`] if the API server permits it.
+pub fn lists() -> impl Iterator<Item = &'static str> {
+    let objects = ["Pod", "StatefulSet", "Service", "ConfigMap", "Secret", "PodDisruptionBudget"];
+    KINDS.iter().map(|kind| kind.name).chain(objects)
+}
 
 /// Watches one namespace, or all. The stream never ends: errors are retried.
 pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
-    let resource = ApiResource::erase::<Redis>(&());
-    let redis: Api<DynamicObject> = match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
-    let redis = watcher(redis, watcher::Config::default()).backoff(pace()).boxed();
-    select_all([
-        changes("Redis", redis, itself, |change| vec![of_redis(change)]),
+    let objects = [
         changes("Pod", ours::<Pod>(client, namespace), of_pod_owner, |change| vec![of_pod(change)]),
         changes("StatefulSet", ours::<StatefulSet>(client, namespace), labelled, of_set),
         objects::<Service>(client, namespace, "Service"),
@@ -74,21 +71,32 @@ pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Wat
         secrets(client, namespace),
         objects::<PodDisruptionBudget>(client, namespace, "PodDisruptionBudget"),
         nodes(client),
-    ])
-    .boxed()
+    ];
+    select_all(KINDS.iter().map(|kind| resources(client, namespace, kind)).chain(objects)).boxed()
 }
 
-/// Parsed by hand, so that a resource that does not fit hides no other.
-fn of_redis(change: Change<DynamicObject>) -> WatchEvent {
+/// The resources of one kind. Parsed by hand, so that a resource that does not fit hides no other.
+fn resources(
+    client: &Client,
+    namespace: Option<&str>,
+    kind: &'static Kind,
+) -> BoxStream<'static, WatchEvent> {
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind.api()),
+        None => Api::all_with(client.clone(), &kind.api()),
+    };
+    let watched = watcher(api, watcher::Config::default()).backoff(pace()).boxed();
+    changes(kind.name, watched, itself, move |change| vec![of_resource(kind, change)])
+}
+
+fn of_resource(kind: &'static Kind, change: Change<DynamicObject>) -> WatchEvent {
     match change {
-        Change::Seen(Identity { of, .. }, object) => {
-            match serde_json::to_value(&object).map_err(|error| error.to_string()).and_then(parse) {
-                Ok(redis) => WatchEvent::Wanted(of, Arc::new(redis)),
-                Err(error) => WatchEvent::Invalid(of, error),
-            }
-        }
+        Change::Seen(Identity { of, .. }, object) => match kind.read(object, Timestamp::now()) {
+            Ok(resource) => WatchEvent::Wanted(of, Arc::new(resource)),
+            Err(error) => WatchEvent::Invalid(of, kind, error),
+        },
         Change::Gone(Identity { of, .. }) => WatchEvent::Unwanted(of),
-        Change::Complete => WatchEvent::Listed("Redis"),
+        Change::Complete => WatchEvent::Listed(kind.name),
     }
 }
 
@@ -112,7 +120,7 @@ fn of_set(change: Change<StatefulSet>) -> Vec<WatchEvent> {
 }
 
 /// An object of ours, whose content is not looked at here.
-fn object<K: Resource>(kind: &'static str, change: Change<K>) -> WatchEvent {
+fn object<K: kube::Resource>(kind: &'static str, change: Change<K>) -> WatchEvent {
     match change {
         Change::Seen(Identity { of, name }, object) => WatchEvent::Object(of, kind, name, version(&object)),
         Change::Gone(Identity { of, name }) => WatchEvent::Object(of, kind, name, None),
@@ -142,7 +150,7 @@ type Stream<K> = BoxStream<'static, Result<Event<K>, watcher::Error>>;
 
 fn ours<K>(client: &Client, namespace: Option<&str>) -> Stream<K>
 where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Clone
         + Debug
         + DeserializeOwned
@@ -154,14 +162,14 @@ where
 
 fn all<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
 {
     namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
 fn objects<K>(client: &Client, namespace: Option<&str>, kind: &'static str) -> BoxStream<'static, WatchEvent>
 where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Clone
         + Debug
         + DeserializeOwned

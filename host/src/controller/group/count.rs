@@ -11,7 +11,7 @@ impl Reconciler {
     /// Takes in a decision. The published master counts as silent from the moment that it is suspected, long
     /// before its group may act on its silence: at that moment the other groups have to be counted already.
     pub fn count_decision(&self, now: Moment, decision: &Decision) {
-        let hang_limit_us = u64::from(self.snapshot.redis.spec.failover.down_after_milliseconds) * 1000;
+        let hang_limit_us = u64::from(self.snapshot.resource.settings.group.hang_limit_ms) * 1000;
         let is_silent = self.snapshot.master().is_some_and(|master| is_silent(decision, master));
         self.census.update(now, |state| {
             state.silent = is_silent.then(|| state.silent.unwrap_or((now, hang_limit_us)));

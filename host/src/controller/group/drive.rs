@@ -9,10 +9,13 @@ impl Reconciler {
     /// Starts the group as soon as its login is known, and sends it what changed.
     pub fn drive(&mut self) {
         let Some(secrets) = self.snapshot.secrets.clone() else { return };
-        if self.running.as_ref().is_some_and(|running| running.is_outdated(&self.snapshot.redis, &secrets)) {
+        if self.running.as_ref().is_some_and(|running| running.is_outdated(&self.snapshot.resource, &secrets))
+        {
             self.running = None;
         }
-        let mut assignment = self.context.policies.assignment(&self.snapshot.redis);
+        let resource = &self.snapshot.resource;
+        let mut assignment =
+            self.context.policies.assignment(&resource.namespace(), &resource.references.policy);
         self.snapshot.problems.insert(POLICY, assignment.problem.take().into_iter().collect());
         self.count_rollout();
         let running = match &mut self.running {

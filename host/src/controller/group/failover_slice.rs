@@ -6,9 +6,8 @@
 use super::super::Context;
 use super::snapshot::Snapshot;
 use crate::kubernetes::error::message;
-use crate::kubernetes::objects::{
-    MASTER, ROLE_LABEL, SERVICE_LABEL, failover_slice, failover_slice_name, lead_to,
-};
+use crate::kubernetes::objects::{MASTER, ROLE_LABEL, SERVICE_LABEL, failover_slice, lead_to};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
@@ -64,28 +63,37 @@ impl FailoverSlice {
 
     /// Creates the slice for a new master, and deletes it when it is not needed any more.
     pub async fn settle(&mut self, context: &Context, snapshot: &Snapshot) {
-        if let Err(error) = self.try_settle(context, snapshot).await {
+        let Some(service) = &snapshot.resource.settings.master_service else {
+            self.stands_until = None;
+            return;
+        };
+        if let Err(error) = self.try_settle(context, snapshot, service).await {
             // Kubernetes leads clients there as well, and later.
             tracing::warn!(
                 namespace = snapshot.namespace(),
-                name = snapshot.redis.name_any(),
+                name = snapshot.resource.name(),
                 error = message(&error),
                 "failover slice not settled, will retry"
             );
         }
     }
 
-    async fn try_settle(&mut self, context: &Context, snapshot: &Snapshot) -> Result<(), kube::Error> {
+    async fn try_settle(
+        &mut self,
+        context: &Context,
+        snapshot: &Snapshot,
+        service: &Service,
+    ) -> Result<(), kube::Error> {
         let api: Api<EndpointSlice> = Api::namespaced(context.client.clone(), &snapshot.namespace());
         let mut view = self.view(snapshot);
         let mut step = plan(&view, Instant::now());
         // Whatever comes of it: Kubernetes is fast enough for a second try.
         self.epoch = view.epoch.or(self.epoch);
         if step == SliceStep::Observe {
-            view.is_led_there = Some(observe(&api, snapshot).await?);
+            view.is_led_there = Some(observe(&api, snapshot, service).await?);
             step = plan(&SliceView { epoch_done: self.epoch, ..view }, Instant::now());
         }
-        self.apply(&api, snapshot, step).await
+        self.apply(&api, snapshot, service, step).await
     }
 
     fn view(&self, snapshot: &Snapshot) -> SliceView {
@@ -107,12 +115,13 @@ impl FailoverSlice {
         &mut self,
         api: &Api<EndpointSlice>,
         snapshot: &Snapshot,
+        service: &Service,
         step: SliceStep,
     ) -> Result<(), kube::Error> {
         match step {
             SliceStep::Create => {
                 let master = snapshot.master().and_then(|master| snapshot.pods.get(master));
-                let Some(slice) = master.and_then(|pod| failover_slice(&snapshot.redis, pod)) else {
+                let Some(slice) = master.and_then(|pod| failover_slice(service, pod)) else {
                     return Ok(());
                 };
                 // Whatever the answer: it may have been lost on its way back.
@@ -120,9 +129,8 @@ impl FailoverSlice {
                 create(api, &slice).await
             }
             SliceStep::Delete => {
-                let (is_gone, result) = outcome(
-                    api.delete(&failover_slice_name(&snapshot.redis), &DeleteParams::default()).await,
-                );
+                let (is_gone, result) =
+                    outcome(api.delete(&service.name_any(), &DeleteParams::default()).await);
                 if is_gone {
                     self.stands_until = None;
                 }
@@ -153,9 +161,13 @@ fn plan(view: &SliceView, now: Instant) -> SliceStep {
     }
 }
 
-/// Whether Kubernetes' own slices lead to the published master alone.
-async fn observe(api: &Api<EndpointSlice>, snapshot: &Snapshot) -> Result<bool, kube::Error> {
-    let name = failover_slice_name(&snapshot.redis);
+/// Whether Kubernetes' own slices of the Service lead to the published master alone.
+async fn observe(
+    api: &Api<EndpointSlice>,
+    snapshot: &Snapshot,
+    service: &Service,
+) -> Result<bool, kube::Error> {
+    let name = service.name_any();
     let slices = api.list(&ListParams::default().labels(&format!("{SERVICE_LABEL}={name}"))).await?;
     let address = snapshot.master().and_then(|master| snapshot.address(master));
     Ok(address.is_some_and(|address| lead_to(&slices.items, &name, &address)))

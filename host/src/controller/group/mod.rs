@@ -1,4 +1,4 @@
-//! Reconciles one Redis resource: what is observed updates a snapshot, and the newest snapshot is made true
+//! Reconciles one resource: what is observed updates a snapshot, and the newest snapshot is made true
 //! in five steps.
 //!
 //! | step | does | calls |
@@ -33,12 +33,11 @@ pub use observe::Observed;
 
 use super::Context;
 use crate::fleet::CensusEntry;
-use crate::kubernetes::crd::Redis;
+use crate::kubernetes::kinds::Resource;
 use crate::kubernetes::status::Problem;
 use crate::report::PublishedView;
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use handover::HandoverRequest;
-use kube::ResourceExt;
 use live_config::LiveConfig;
 use objects::Objects;
 use observe::{Finding, Inputs, News, SecretReader};
@@ -68,13 +67,13 @@ struct Reconciler {
 /// Reconciles one resource until nothing more can be observed.
 pub async fn reconcile(
     context: Arc<Context>,
-    redis: Arc<Redis>,
+    resource: Arc<Resource>,
     observed: UnboundedReceiver<Observed>,
     authority: watch::Receiver<bool>,
 ) {
     let (findings, found) = unbounded();
     let mut inputs = Inputs::new(observed, found, authority, &context);
-    let mut reconciler = Reconciler::new(Arc::clone(&context), redis, findings.clone());
+    let mut reconciler = Reconciler::new(Arc::clone(&context), resource, findings.clone());
     let (to_publish, newest) = watch::channel(reconciler.snapshot.clone());
     let (to_maintain, newest_to_maintain) = watch::channel(reconciler.snapshot.clone());
     let mut tasks = JoinSet::new();
@@ -162,7 +161,7 @@ fn log(snapshot: &Snapshot, problems: &[Problem]) {
     for Problem { reason, message } in problems {
         tracing::warn!(
             namespace = snapshot.namespace(),
-            name = snapshot.redis.name_any(),
+            name = snapshot.resource.name(),
             reason,
             message,
             "resource not as specified"

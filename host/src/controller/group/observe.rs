@@ -7,16 +7,17 @@ use super::snapshot::Snapshot;
 use super::{Context, Reconciler};
 use crate::driver::NewestDecision;
 use crate::group::{Moment, Report};
-use crate::kubernetes::crd::Redis;
 use crate::kubernetes::events;
+use crate::kubernetes::kinds::{References, Resource};
 use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::status::Problem;
 use crate::report::DecisionRef;
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender};
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -27,7 +28,7 @@ use tokio::time::Interval;
 #[derive(Clone, Debug)]
 pub enum Observed {
     /// The resource, as it is now.
-    Redis(Arc<Redis>),
+    Resource(Arc<Resource>),
     /// The resource as it is now is not understood, and why; the one before stands.
     Invalid(String),
     /// A Pod, as it is now.
@@ -155,22 +156,22 @@ impl SecretReader {
         Self { found, reading: JoinSet::new() }
     }
 
-    fn read(&mut self, context: &Context, redis: &Arc<Redis>) {
-        let (client, redis, found) = (context.client.clone(), Arc::clone(redis), self.found.clone());
+    fn read(&mut self, context: &Context, resource: &Arc<Resource>) {
+        let (client, resource, found) = (context.client.clone(), Arc::clone(resource), self.found.clone());
         self.reading.abort_all();
         self.reading.spawn(async move {
-            secrets::read(&client, &redis, |read| drop(found.unbounded_send(Finding::Secrets(read)))).await
+            secrets::read(&client, &resource, |read| drop(found.unbounded_send(Finding::Secrets(read)))).await
         });
     }
 }
 
 impl Reconciler {
     /// Of a resource that was just observed.
-    pub fn new(context: Arc<Context>, redis: Arc<Redis>, found: UnboundedSender<Finding>) -> Self {
-        let snapshot = Snapshot::new(redis);
-        let view = context.inspector.open(&snapshot.namespace(), &snapshot.redis.name_any());
+    pub fn new(context: Arc<Context>, resource: Arc<Resource>, found: UnboundedSender<Finding>) -> Self {
+        let snapshot = Snapshot::new(resource);
+        let view = context.inspector.open(&snapshot.namespace(), &snapshot.resource.name());
         let mut secrets = SecretReader::new(found);
-        secrets.read(&context, &snapshot.redis);
+        secrets.read(&context, &snapshot.resource);
         let census = context.census.enter();
         Self { context, snapshot, running: None, view, census, secrets }
     }
@@ -208,14 +209,13 @@ impl Reconciler {
     pub fn observe_change(&mut self, observed: Observed) -> News {
         let snapshot = &mut self.snapshot;
         match observed {
-            Observed::Redis(redis) => {
-                let names = |redis: &Redis| (redis.spec.password.clone(), redis.spec.tls.clone());
-                let names_others = names(&redis) != names(&snapshot.redis);
-                let is_status_only = differs_by_status_only(&snapshot.redis, &redis);
-                snapshot.redis = redis;
+            Observed::Resource(resource) => {
+                let before = std::mem::replace(&mut snapshot.resource, resource);
+                let after = &snapshot.resource;
+                let is_status_only = differs_by_status_only(&before.object.metadata, &after.object.metadata);
                 let was_invalid = snapshot.problems.remove(SPEC).is_some();
-                if names_others {
-                    self.secrets.read(&self.context, &snapshot.redis);
+                if names_other_secrets(&before.references, &after.references) {
+                    self.secrets.read(&self.context, after);
                 }
                 if is_status_only && !was_invalid {
                     return News::Status;
@@ -248,7 +248,7 @@ impl Reconciler {
                     }
                 }
             }
-            Observed::Secret => self.secrets.read(&self.context, &snapshot.redis),
+            Observed::Secret => self.secrets.read(&self.context, &snapshot.resource),
         }
         News::Everything
     }
@@ -275,7 +275,7 @@ impl Reconciler {
             [events::of_report(&report), change.as_ref().map(events::of_master_change)].into_iter().flatten();
         // Of several operators the one that acts writes events.
         for event in events.filter(|_| self.snapshot.may_act) {
-            self.context.events.emit(self.snapshot.redis.object_ref(&()), event);
+            self.context.events.emit(self.snapshot.resource.object_ref(), event);
         }
         let mut is_news = change.is_some();
         self.snapshot.master_change = change.map(Arc::new).or(self.snapshot.master_change.take());
@@ -296,11 +296,14 @@ impl Reconciler {
 }
 
 /// Whether two versions of a resource have the same spec, labels and annotations.
-fn differs_by_status_only(one: &Redis, other: &Redis) -> bool {
-    let (one, other) = (one.meta(), other.meta());
+fn differs_by_status_only(one: &ObjectMeta, other: &ObjectMeta) -> bool {
     one.generation.is_some()
         && (&one.uid, one.generation, &one.labels, &one.annotations)
             == (&other.uid, other.generation, &other.labels, &other.annotations)
+}
+
+fn names_other_secrets(one: &References, other: &References) -> bool {
+    (&one.password, &one.tls) != (&other.password, &other.tls)
 }
 
 /// The finders of problems.
@@ -312,34 +315,54 @@ const SHADOW_EVERY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
-    use super::super::snapshot::fixture;
     use super::*;
-    use crate::kubernetes::crd::RedisStatus;
-    use serde_json::json;
+    use crate::kubernetes::kinds::TlsReference;
+    use k8s_openapi::api::core::v1::SecretKeySelector;
 
     #[test]
     fn a_write_of_the_status_gives_objects_no_work_and_any_other_change_does() {
-        let redis = |change: fn(&mut Redis)| {
-            let mut redis = fixture::redis(&json!({}));
-            redis.metadata.generation = Some(1);
-            change(&mut redis);
-            redis
+        let metadata = |change: fn(&mut ObjectMeta)| {
+            let uid = Some("u".to_owned());
+            let mut metadata = ObjectMeta { uid, generation: Some(1), ..ObjectMeta::default() };
+            change(&mut metadata);
+            metadata
         };
-        let before = redis(|_| ());
-        type Row = (&'static str, fn(&mut Redis), bool);
-        let rows: [Row; 5] = [
-            ("its status", |redis| redis.status = Some(RedisStatus::default()), true),
-            ("its version", |redis| redis.metadata.resource_version = Some("7".into()), true),
-            ("its spec", |redis| redis.metadata.generation = Some(2), false),
+        let before = metadata(|_| ());
+        type Row = (&'static str, fn(&mut ObjectMeta), bool);
+        let rows: [Row; 4] = [
+            ("its version", |metadata| metadata.resource_version = Some("7".into()), true),
+            ("its spec", |metadata| metadata.generation = Some(2), false),
             (
                 "a label, which its objects get",
-                |redis| drop(redis.labels_mut().insert("a".into(), "b".into())),
+                |metadata| metadata.labels = Some([("a".into(), "b".into())].into()),
                 false,
             ),
-            ("another one of its name", |redis| redis.metadata.uid = Some("v".into()), false),
+            ("another one of its name", |metadata| metadata.uid = Some("v".into()), false),
         ];
         for (fact, change, expected) in rows {
-            assert_eq!(differs_by_status_only(&before, &redis(change)), expected, "{fact}");
+            assert_eq!(differs_by_status_only(&before, &metadata(change)), expected, "{fact}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_read_anew_when_others_are_named_and_not_when_another_policy_is() {
+        type Row = (&'static str, fn(&mut References), bool);
+        let rows: [Row; 4] = [
+            ("nothing changed", |_| (), false),
+            ("a policy", |references| references.policy.name = Some("mine".into()), false),
+            ("a password", |references| references.password = Some(SecretKeySelector::default()), true),
+            (
+                "a certificate",
+                |references| {
+                    references.tls = Some(TlsReference { secret: "s".into(), server_name: "n".into() });
+                },
+                true,
+            ),
+        ];
+        for (fact, change, expected) in rows {
+            let mut references = References::default();
+            change(&mut references);
+            assert_eq!(names_other_secrets(&References::default(), &references), expected, "{fact}");
         }
     }
 }

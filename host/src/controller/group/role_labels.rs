@@ -33,7 +33,7 @@ impl RoleLabels {
     /// Nothing is written yet.
     pub fn new(context: &Context, snapshot: &Snapshot) -> Self {
         let metrics =
-            RoleMetrics::new(snapshot.namespace(), snapshot.redis.name_any(), Arc::clone(&context.metrics));
+            RoleMetrics::new(snapshot.namespace(), snapshot.resource.name(), Arc::clone(&context.metrics));
         Self { written: Written::default(), metrics }
     }
 

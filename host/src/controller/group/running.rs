@@ -7,18 +7,19 @@ use super::secrets::Secrets;
 use super::snapshot::Snapshot;
 use crate::contract::Group as Wanted;
 use crate::driver::{Access, Driver, GroupHandle, NewestDecision, Reports, moment};
-use crate::group::{Decided, Event, Moment, Record, Report};
-use crate::kubernetes::crd::{Redis, ShadowStatus};
+use crate::group::{Decided, Event, Moment, Record, Report, Settings};
+use crate::kubernetes::crd::ShadowStatus;
+use crate::kubernetes::kinds::{ObservedPod, Resource};
 use crate::kubernetes::nodes::Place;
-use crate::kubernetes::{pods, settings};
 use crate::policy::PolicyChain;
 use crate::redis::Logins;
 use crate::report::{GroupNames, ObserveFn, Reporter};
 use futures_channel::mpsc::{UnboundedReceiver, unbounded};
 use futures_util::StreamExt;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
 /// What the group was sent last: it is sent anew when it changes.
@@ -63,11 +64,16 @@ impl RunningGroup {
     /// Starts it, from the record as last published.
     pub fn start(context: &Context, snapshot: &Snapshot, secrets: &Secrets, assignment: &Assignment) -> Self {
         let logins = secrets.passwords.logins();
-        let mut settings = settings::settings(&snapshot.redis, Timestamp::now());
-        if let Some((record, _)) = &snapshot.record {
-            settings.records = vec![record.clone()];
-        }
-        settings.parameters.clone_from(&assignment.parameters);
+        let resource = &snapshot.resource;
+        let settings = Settings {
+            wanted: resource.settings.group.clone(),
+            parameters: assignment.parameters.clone(),
+            interval_us: INTERVAL_US,
+            records: match &snapshot.record {
+                Some((record, _)) => vec![record.clone()],
+                None => resource.records(Timestamp::now()),
+            },
+        };
         let chain = Arc::clone(&assignment.chain);
         let in_front = chain.live().digest().to_owned();
         let wanted = (settings.wanted.clone(), settings.parameters.clone());
@@ -109,7 +115,7 @@ impl RunningGroup {
             wanted,
             logins,
             certificate,
-            version: snapshot.redis.metadata.resource_version.clone(),
+            version: resource.object.metadata.resource_version.clone(),
             members,
             authority: (false, 0),
             task,
@@ -158,8 +164,8 @@ impl RunningGroup {
     }
 
     /// Whether it has to be started anew: its connections would be others.
-    pub fn is_outdated(&self, redis: &Redis, secrets: &Secrets) -> bool {
-        self.wanted.0.hang_limit_ms != redis.spec.failover.down_after_milliseconds
+    pub fn is_outdated(&self, resource: &Resource, secrets: &Secrets) -> bool {
+        self.wanted.0.hang_limit_ms != resource.settings.group.hang_limit_ms
             || self.certificate.is_some() != secrets.tls.is_some()
     }
 
@@ -171,8 +177,8 @@ impl RunningGroup {
         parameters: &str,
         silent_groups_permille: u16,
     ) {
-        let settings = settings::settings(&snapshot.redis, Timestamp::now());
-        let wanted = (settings.wanted, parameters.to_owned());
+        let resource = &snapshot.resource;
+        let wanted = (resource.settings.group.clone(), parameters.to_owned());
         if self.wanted != wanted {
             self.handle
                 .send(Event::Wanted { wanted: Box::new(wanted.0.clone()), parameters: wanted.1.clone() });
@@ -184,28 +190,23 @@ impl RunningGroup {
             self.handle.log_in_as(logins.clone(), secrets.tls.as_ref().map(|identity| identity.tls.clone()));
             (self.logins, self.certificate) = (logins, certificate.cloned());
         }
-        let now = SystemTime::now();
-        let version = |pod: &k8s_openapi::api::core::v1::Pod| pod.metadata.resource_version.clone();
-        let standing = |pod: &k8s_openapi::api::core::v1::Pod| {
-            (version(pod), snapshot.revision.clone(), snapshot.place(pod).cloned())
+        let pods = snapshot.observed_pods();
+        let standing = |ObservedPod { pod, revision, place }: &ObservedPod<'_>| {
+            (pod.metadata.resource_version.clone(), (*revision).to_owned(), place.cloned())
         };
-        let members: Vec<_> = snapshot.pods.iter().map(|(name, pod)| (name.clone(), standing(pod))).collect();
+        let members: Vec<_> = pods.iter().map(|pod| (pod.pod.name_any(), standing(pod))).collect();
         if self.members != members {
-            self.handle.send(Event::Members(
-                snapshot
-                    .pods
-                    .values()
-                    .filter_map(|pod| pods::member(pod, &snapshot.revision, snapshot.place(pod), now))
-                    .collect(),
-            ));
+            self.handle.send(Event::Members(resource.managed.members(&pods, Timestamp::now())));
             self.members = members;
         }
         // With authority, too: a late watch may bring the last change of the operator before this one.
         let own = snapshot.record.as_ref().map(|(record, _)| record.published.epoch);
-        let is_ahead = settings.records.iter().any(|record| own < Some(record.published.epoch));
-        if (!self.authority.0 || is_ahead) && self.version != snapshot.redis.metadata.resource_version {
-            self.handle.send(Event::Records(settings.records));
-            self.version.clone_from(&snapshot.redis.metadata.resource_version);
+        let recorded = &resource.settings.recorded.records;
+        let is_ahead = recorded.iter().any(|record| own < Some(record.published.epoch));
+        let version = &resource.object.metadata.resource_version;
+        if (!self.authority.0 || is_ahead) && self.version != *version {
+            self.handle.send(Event::Records(resource.records(Timestamp::now())));
+            self.version.clone_from(version);
         }
         let authority = (snapshot.may_act, silent_groups_permille);
         if self.authority != authority {
@@ -229,3 +230,6 @@ impl RunningGroup {
         }
     }
 }
+
+/// Time between two rounds of probes while nothing is wrong.
+const INTERVAL_US: u64 = 25_000;

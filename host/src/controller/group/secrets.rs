@@ -1,14 +1,14 @@
 //! What the Secrets of a resource say: the password that is wanted, those that a Redis may still have, and
 //! the certificate.
 
-use crate::kubernetes::crd::{Redis, TlsSettings};
 use crate::kubernetes::error::message;
-use crate::kubernetes::objects::{PASSWORD_KEY, PREVIOUS_KEY, name};
+use crate::kubernetes::kinds::{Resource, TlsReference};
+use crate::kubernetes::objects::{PASSWORD_KEY, PREVIOUS_KEY, name_for};
 use crate::kubernetes::status::Problem;
 use crate::redis::{Credentials, Logins, Tls};
 use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
 use kube::api::Api;
-use kube::{Client, ResourceExt};
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 
@@ -100,12 +100,12 @@ pub struct Identity {
 pub type Read = (Option<Secrets>, Option<Problem>);
 
 /// Reads them, as often as it takes. Passes on what came of it, and what the API server refuses.
-pub async fn read(client: &Client, redis: &Redis, found: impl Fn(Read)) {
+pub async fn read(client: &Client, resource: &Resource, found: impl Fn(Read)) {
     loop {
-        match try_read(client, redis).await {
+        match try_read(client, resource).await {
             Ok(read) => return found(read),
             Err(error) => {
-                tracing::warn!(name = redis.name_any(), %error, "secrets not read, will retry");
+                tracing::warn!(name = resource.name(), %error, "secrets not read, will retry");
                 if matches!(error, kube::Error::Api(_)) {
                     found((None, Some(Problem { reason: "SecretRefused", message: message(&error) })));
                 }
@@ -115,23 +115,22 @@ pub async fn read(client: &Client, redis: &Redis, found: impl Fn(Read)) {
     }
 }
 
-async fn try_read(client: &Client, redis: &Redis) -> Result<Read, kube::Error> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), &redis.namespace().unwrap_or_default());
-    let tls = match &redis.spec.tls {
+async fn try_read(client: &Client, resource: &Resource) -> Result<Read, kube::Error> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), &resource.namespace());
+    let tls = match &resource.references.tls {
         None => None,
-        Some(settings) => match identity(redis, settings, api.get_opt(&settings.secret_name).await?) {
+        Some(reference) => match identity(reference, api.get_opt(&reference.secret).await?) {
             Ok(identity) => Some(identity),
             Err(problem) => return Ok((None, Some(problem))),
         },
     };
-    let ours = api.get_opt(&name(redis)).await?;
+    let ours = api.get_opt(&name_for(&resource.name())).await?;
     let (given, previous) = (text(ours.as_ref(), PASSWORD_KEY), text(ours.as_ref(), PREVIOUS_KEY));
-    let Some(password) = &redis.spec.password else {
+    let Some(password) = &resource.references.password else {
         return Ok((Some(Secrets { passwords: Passwords { wanted: None, given, previous }, tls }), None));
     };
-    let (name, key) = (&password.secret_key_ref.name, &password.secret_key_ref.key);
-    let secret = api.get_opt(name).await?;
-    Ok(match wanted(secret.as_ref(), name, key) {
+    let secret = api.get_opt(&password.name).await?;
+    Ok(match wanted(secret.as_ref(), &password.name, &password.key) {
         Ok(wanted) => {
             (Some(Secrets { passwords: Passwords { wanted: Some(wanted), given, previous }, tls }), None)
         }
@@ -175,8 +174,8 @@ fn wanted(secret: Option<&Secret>, name: &str, key: &str) -> Result<String, Prob
     Ok(text.to_owned())
 }
 
-fn identity(redis: &Redis, settings: &TlsSettings, secret: Option<Secret>) -> Result<Identity, Problem> {
-    let name = &settings.secret_name;
+fn identity(reference: &TlsReference, secret: Option<Secret>) -> Result<Identity, Problem> {
+    let TlsReference { secret: name, server_name } = reference;
     let missing = |message: String| Problem { reason: "SecretMissing", message };
     let secret = secret
         .ok_or_else(|| missing(format!("secret {name} is not there: create it, or take spec.tls out")))?;
@@ -187,10 +186,7 @@ fn identity(redis: &Redis, settings: &TlsSettings, secret: Option<Secret>) -> Re
             .ok_or_else(|| missing(format!("secret {name} has no key {key}: add it")))
     };
     let (ca, certificate, key) = (part("ca.crt")?, part("tls.crt")?, part("tls.key")?);
-    let server_name = settings.server_name.clone().unwrap_or_else(|| {
-        format!("redis-{}-master.{}.svc", redis.name_any(), redis.namespace().unwrap_or_default())
-    });
-    let tls = Tls::from_pem(ca, certificate, key, &server_name);
+    let tls = Tls::from_pem(ca, certificate, key, server_name);
     let tls =
         tls.map_err(|why| Problem { reason: "SecretInvalid", message: format!("secret {name}: {why}") })?;
     let digest = Sha256::new().chain_update(ca).chain_update(certificate).chain_update(key).finalize();

@@ -6,16 +6,15 @@ use super::secrets::Secrets;
 use crate::contract::{Decision, Health, Verdict};
 use crate::driver::GroupHandle;
 use crate::group::Record;
-use crate::kubernetes::crd::{Redis, RedisStatus, ShadowStatus, SwitchoverRequest};
+use crate::kubernetes::crd::{ShadowStatus, SwitchoverRequest};
+use crate::kubernetes::kinds::{ObservedPod, Recorded, Resource};
 use crate::kubernetes::nodes::{Place, node};
-use crate::kubernetes::objects::replication_user;
 use crate::kubernetes::status::Problem;
 use crate::kubernetes::status::failover::refusal;
 use crate::kubernetes::status::instances::differs;
 use crate::report::{DecisionRef, MasterChange};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ pub type ObjectKey = (&'static str, String);
 
 #[derive(Clone)]
 pub struct Snapshot {
-    pub redis: Arc<Redis>,
+    pub resource: Arc<Resource>,
     pub pods: BTreeMap<String, Arc<Pod>>,
     /// The nodes that the Pods run on.
     pub nodes: BTreeMap<String, Place>,
@@ -62,15 +61,11 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Of a resource that was just observed.
-    pub fn new(redis: Arc<Redis>) -> Self {
-        let before = |of: fn(&RedisStatus) -> &Option<String>| {
-            redis.status.as_ref().and_then(|status| of(status).clone())
-        };
-        let (switchover_id, switchover_refused) =
-            (before(|status| &status.switchover_id), before(|status| &status.switchover_refused));
-        let replication_user = before(|status| &status.replication_user);
+    pub fn new(resource: Arc<Resource>) -> Self {
+        let Recorded { switchover_id, switchover_refused, replication_user, .. } =
+            resource.settings.recorded.clone();
         Self {
-            redis,
+            resource,
             pods: BTreeMap::new(),
             nodes: BTreeMap::new(),
             revision: String::new(),
@@ -92,29 +87,26 @@ impl Snapshot {
     }
 
     pub fn namespace(&self) -> String {
-        self.redis.namespace().unwrap_or_default()
+        self.resource.namespace()
     }
 
     /// The master as last published, by this operator or its predecessor.
     pub fn master(&self) -> Option<&str> {
-        let known = self.redis.status.as_ref().and_then(|status: &RedisStatus| status.published.as_ref());
-        self.record
-            .as_ref()
-            .map(|(record, _)| record.published.master.as_str())
-            .or(known.map(|published| published.name.as_str()))
+        let published = self.record.as_ref().map(|(record, _)| record.published.master.as_str());
+        published.or(self.resource.settings.recorded.master.as_deref())
     }
 
     /// The ACL user by which an instance that starts logs in to its master. None: as any client would, until
     /// all instances let that user in.
     pub fn replication_user(&self) -> Option<&str> {
-        let wanted = replication_user(&self.redis);
-        self.replication_user.as_deref().filter(|known| wanted.as_deref() == Some(known))
+        let wanted = self.resource.settings.replication_user.as_deref();
+        self.replication_user.as_deref().filter(|known| wanted == Some(known))
     }
 
     /// The switchover that the resource requests and the group was not asked for yet. None: there is none, or
     /// another operator has the authority.
     pub fn switchover_to_send(&self) -> Option<&SwitchoverRequest> {
-        let request = self.redis.spec.switchover.as_ref();
+        let request = self.resource.settings.switchover.as_ref();
         request.filter(|request| self.may_act && self.switchover_id.as_ref() != Some(&request.id))
     }
 
@@ -156,7 +148,7 @@ impl Snapshot {
 
     /// As many Pods exist as are wanted.
     pub fn is_whole(&self) -> bool {
-        self.pods.len() == usize::try_from(self.redis.spec.replicas).unwrap_or(usize::MAX)
+        self.pods.len() == usize::try_from(self.resource.settings.replicas).unwrap_or(usize::MAX)
     }
 
     /// The same, and the last verdict is healthy.
@@ -176,6 +168,12 @@ impl Snapshot {
         self.nodes.get(node(pod)?)
     }
 
+    /// All Pods, by name, with what was observed beside them.
+    pub fn observed_pods(&self) -> Vec<ObservedPod<'_>> {
+        let observed = |pod| ObservedPod { pod, revision: self.revision.as_str(), place: self.place(pod) };
+        self.pods.values().map(|pod| observed(pod)).collect()
+    }
+
     /// Where a Pod's Redis is dialled. None: nowhere, it does not run.
     pub fn address(&self, pod: &str) -> Option<String> {
         let pod = self.pods.get(pod)?;
@@ -187,27 +185,15 @@ impl Snapshot {
 #[cfg(test)]
 pub mod fixture {
     use super::*;
-    use crate::contract::{Evidence, Published};
-    use crate::group::{Changed, Moment};
-    use crate::kubernetes::crd::parse;
-    use serde_json::{Value, json};
+    use crate::contract::Published;
+    use crate::kubernetes::kinds::sample::sample;
+    use serde_json::json;
 
-    /// Of a Redis called `cart` with three replicas, and Pods that have just been made.
+    /// Of a Sample called `cart` with three servers, and Pods that have just been made.
     pub fn snapshot(pods: &[&str]) -> Snapshot {
-        let mut snapshot = Snapshot::new(Arc::new(redis(&json!({}))));
+        let mut snapshot = Snapshot::new(Arc::new(sample(|_| ())));
         snapshot.pods = pods.iter().map(|name| ((*name).to_owned(), Arc::new(pod(name)))).collect();
         snapshot
-    }
-
-    /// The same Redis, with more in its spec.
-    pub fn redis(more: &Value) -> Redis {
-        let mut spec = json!({ "replicas": 3, "redis": { "image": "redis:7" } });
-        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let metadata = json!({ "name": "cart", "namespace": "shop", "uid": "u" });
-        let kind = json!({ "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis" });
-        let mut all = json!({ "metadata": metadata, "spec": spec });
-        all.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
-        parse(all).unwrap()
     }
 
     pub fn pod(name: &str) -> Pod {
@@ -219,19 +205,6 @@ pub mod fixture {
         let published =
             Published { master: master.into(), run_id, replid, offset: 7, epoch, age_us: 0, node: None };
         Record { shard: 0, published, lineage: Vec::new(), position: None, last_failover: None }
-    }
-
-    /// After a change of master.
-    pub fn changed(source: &str, target: &str, epoch: u64) -> Record {
-        let changed = Changed {
-            at: Moment::default(),
-            age_us: 0,
-            source: Some(source.into()),
-            target: target.into(),
-            meant_for: target.into(),
-            evidence: Evidence::Dead,
-        };
-        Record { last_failover: Some(changed), ..record(target, epoch) }
     }
 }
 
@@ -291,6 +264,24 @@ mod tests {
                 (digest, digest, is_switching)
             );
         }
+    }
+
+    #[test]
+    fn a_pod_is_a_member_with_the_revision_that_it_should_have_and_its_node() {
+        let mut snapshot = fixture::snapshot(&["redis-cart-0"]);
+        let pod = serde_json::from_value(serde_json::json!({
+            "metadata": { "name": "redis-cart-1", "namespace": "shop" },
+            "spec": { "containers": [], "nodeName": "n1" },
+            "status": { "podIP": "10.0.0.7" }
+        }));
+        snapshot.pods.insert("redis-cart-1".into(), Arc::new(pod.unwrap()));
+        snapshot.nodes.insert("n1".into(), Place { is_ready: Some(true), zone: Some("a".into()) });
+        snapshot.revision = "new".into();
+        let members = snapshot.resource.managed.members(&snapshot.observed_pods(), Timestamp::UNIX_EPOCH);
+        assert_eq!(members.len(), 1, "a Pod without address is none");
+        let facts = members[0].pod.as_ref().unwrap();
+        assert_eq!((members[0].id.as_str(), facts.revision_target.as_str()), ("redis-cart-1", "new"));
+        assert_eq!((facts.node_ready, facts.zone.as_deref()), (Some(true), Some("a")));
     }
 
     #[test]

@@ -11,14 +11,15 @@ mod source;
 
 pub use shadow::{Shadow, ShadowTarget, Shadows};
 
-use crate::kubernetes::crd::{FailoverPolicy, Redis};
+use crate::kubernetes::crd::FailoverPolicy;
+use crate::kubernetes::kinds::PolicyReference;
 use crate::kubernetes::policies::{PolicyWatchEvent, watch_policies};
 use crate::kubernetes::status::Problem;
 use crate::kubernetes::watch::Key;
 use crate::policy::{Component, FallbackPolicy, Policy, PolicyChain, Sandbox};
 use crate::registry::Remote;
 use futures_util::StreamExt;
-use kube::{Client, ResourceExt};
+use kube::Client;
 use prover::Prover;
 use reconciler::reconcile;
 use serde_json::{Map, Value};
@@ -49,7 +50,7 @@ pub struct DefaultPolicies {
     pub own: Arc<Component>,
 }
 
-/// The policies and parameters of one Redis resource.
+/// The policies and parameters of one resource.
 pub struct Assignment {
     /// The policy chain that decides. Groups that name the same policy share it.
     pub chain: Arc<PolicyChain>,
@@ -96,20 +97,24 @@ impl Policies {
         self.changes.subscribe()
     }
 
-    /// The assignment of a resource. Its policy chain is never empty, even if the named policy does not
-    /// exist.
-    pub fn assignment(&self, redis: &Redis) -> Assignment {
-        let choice = redis.spec.policy.clone().unwrap_or_default();
-        let slot = |name: String| self.slot(&(redis.namespace().unwrap_or_default(), name));
-        let named = choice.name.map(slot);
+    /// The assignment of a resource of that namespace. Its policy chain is never empty, even if the named
+    /// policy does not exist.
+    pub fn assignment(&self, namespace: &str, reference: &PolicyReference) -> Assignment {
+        let slot = |name: &String| self.slot(&(namespace.to_owned(), name.clone()));
+        let named = reference.name.as_ref().map(slot);
         let parameters = |slot: Option<&Arc<PolicySlot>>| {
-            merged(slot.map(|slot| slot.parameters()).unwrap_or_default(), redis)
+            let defaults = slot.map(|slot| slot.parameters()).unwrap_or_default();
+            merged(defaults, reference.parameters.as_ref())
         };
         Assignment {
             chain: named.as_ref().map_or_else(|| Arc::clone(&self.own), |slot| Arc::clone(&slot.chain)),
             parameters: parameters(named.as_ref()),
             problem: named.as_ref().and_then(|slot| slot.problem()),
-            shadow: choice.shadow.map(slot).map(|slot| ShadowTarget::new(parameters(Some(&slot)), slot)),
+            shadow: reference
+                .shadow
+                .as_ref()
+                .map(slot)
+                .map(|slot| ShadowTarget::new(parameters(Some(&slot)), slot)),
         }
     }
 
@@ -203,8 +208,8 @@ impl DefaultPolicies {
 }
 
 /// A policy's default parameters, each overridden by the resource's parameter of the same name.
-fn merged(mut parameters: Map<String, Value>, redis: &Redis) -> String {
-    match &redis.spec.policy_parameters {
+fn merged(mut parameters: Map<String, Value>, of_the_resource: Option<&Value>) -> String {
+    match of_the_resource {
         Some(Value::Object(own)) => parameters.extend(own.clone()),
         // The schema admits only objects; the policy rejects anything else.
         Some(other) if parameters.is_empty() => return other.to_string(),
@@ -216,26 +221,16 @@ fn merged(mut parameters: Map<String, Value>, redis: &Redis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubernetes::crd::parse;
     use serde_json::json;
-
-    fn redis(parameters: &Value) -> Redis {
-        let spec = json!({ "replicas": 3, "redis": { "image": "redis:7" }, "policyParameters": parameters });
-        let metadata = json!({ "name": "example" });
-        let api_version = "k8s.amaiz.com/v1alpha1";
-        let kind = "Redis";
-        let resource = json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec });
-        parse(resource).unwrap()
-    }
 
     #[test]
     fn parameters_of_the_resource_override_those_of_the_policy_by_name() {
         let defaults = || json!({ "order": "data-first", "discard": ["a"] }).as_object().unwrap().clone();
         assert_eq!(
-            merged(defaults(), &redis(&json!({ "discard": [] }))),
+            merged(defaults(), Some(&json!({ "discard": [] }))),
             r#"{"discard":[],"order":"data-first"}"#
         );
-        assert_eq!(merged(defaults(), &redis(&Value::Null)), r#"{"discard":["a"],"order":"data-first"}"#);
-        assert_eq!(merged(Map::new(), &redis(&Value::Null)), "{}");
+        assert_eq!(merged(defaults(), None), r#"{"discard":["a"],"order":"data-first"}"#);
+        assert_eq!(merged(Map::new(), None), "{}");
     }
 }

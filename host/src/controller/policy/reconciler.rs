@@ -114,7 +114,7 @@ impl PolicyReconciler {
             return;
         }
         let (namespace, name) = &self.slot.key;
-        let write = apply_status(&self.policies.client, policy, &status);
+        let write = apply_status(&self.policies.client, policy, &(), &status);
         match tokio::time::timeout(WRITE_TIMEOUT, write).await {
             Ok(Ok(Some(_))) => self.written = status,
             // The resource was deleted.

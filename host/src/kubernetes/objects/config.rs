@@ -1,7 +1,8 @@
 //! The files that a Redis reads when it starts: its configuration, its master, its password.
 
-use super::{Desired, PORT, metadata};
+use super::{PORT, metadata};
 use crate::kubernetes::crd::{Prefer, Redis};
+use crate::kubernetes::kinds::Inputs;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
@@ -20,29 +21,29 @@ pub const PASSWORD_KEY: &str = "password";
 /// Key of the operator's Secret: the former password.
 pub const PREVIOUS_KEY: &str = "previous";
 
-pub fn config_map(desired: &Desired<'_>) -> ConfigMap {
-    let mut master = desired.master.map(|host| format!("replicaof {host} {PORT}\n")).unwrap_or_default();
-    if desired.password.is_none() {
-        master.extend(desired.replication_user.map(|user| user_directives(user, "")));
+pub fn config_map(redis: &Redis, inputs: &Inputs<'_>) -> ConfigMap {
+    let mut master = inputs.master.map(|host| format!("replicaof {host} {PORT}\n")).unwrap_or_default();
+    if inputs.password.is_none() {
+        master.extend(inputs.replication_user.map(|user| user_directives(user, "")));
     }
     let files = [
-        (CONFIG_FILE, config(desired.redis)),
+        (CONFIG_FILE, config(redis)),
         (MASTER_FILE, master),
-        (REPLICAS_FILE, desired.redis.spec.replicas.to_string()),
+        (REPLICAS_FILE, redis.spec.replicas.to_string()),
     ];
     let files = files.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
-    ConfigMap { metadata: metadata(desired.redis, ""), data: Some(files), ..ConfigMap::default() }
+    ConfigMap { metadata: metadata(redis, ""), data: Some(files), ..ConfigMap::default() }
 }
 
-pub fn secret(desired: &Desired<'_>, password: &str) -> Secret {
+pub fn secret(redis: &Redis, inputs: &Inputs<'_>, password: &str) -> Secret {
     let quoted = quote(password);
     let mut text = format!("requirepass {quoted}\nmasterauth {quoted}\n");
-    text.extend(desired.replication_user.map(|user| user_directives(user, password)));
+    text.extend(inputs.replication_user.map(|user| user_directives(user, password)));
     let mut data =
         BTreeMap::from([(SECRET_FILE.to_owned(), text), (PASSWORD_KEY.to_owned(), password.to_owned())]);
-    data.extend(desired.previous.map(|previous| (PREVIOUS_KEY.to_owned(), previous.to_owned())));
+    data.extend(inputs.previous.map(|previous| (PREVIOUS_KEY.to_owned(), previous.to_owned())));
     Secret {
-        metadata: metadata(desired.redis, ""),
+        metadata: metadata(redis, ""),
         data: Some(data.into_iter().map(|(key, text)| (key, ByteString(text.into_bytes()))).collect()),
         ..Secret::default()
     }

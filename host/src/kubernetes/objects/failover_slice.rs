@@ -1,26 +1,20 @@
 //! An EndpointSlice with the new master, until Kubernetes has updated its own.
 
-use super::{metadata, services};
 use crate::kubernetes::apply::FIELD_MANAGER;
-use crate::kubernetes::crd::Redis;
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 
 /// The label that binds a slice to its Service.
 pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
-/// Name of the slice, equal to the Service's: it sorts before the slices that Kubernetes creates.
-pub fn failover_slice_name(redis: &Redis) -> String {
-    format!("{}-master", super::name(redis))
-}
-
-/// A slice for the master Service with the master alone, beside the slice of Kubernetes. None: the Pod has no
-/// address.
-pub fn failover_slice(redis: &Redis, master: &Pod) -> Option<EndpointSlice> {
+/// A slice for the master Service with the master alone, beside the slice of Kubernetes. Its name is the
+/// Service's, which sorts before the slices that Kubernetes creates. None: the Pod has no address.
+pub fn failover_slice(service: &Service, master: &Pod) -> Option<EndpointSlice> {
     let address = master.status.as_ref()?.pod_ip.clone()?;
-    let mut metadata = metadata(redis, "-master");
-    let ours = [(SERVICE_LABEL, failover_slice_name(redis)), (MANAGED_BY_LABEL, FIELD_MANAGER.into())];
+    let mut metadata = ObjectMeta { annotations: None, ..service.metadata.clone() };
+    let ours = [(SERVICE_LABEL, service.name_any()), (MANAGED_BY_LABEL, FIELD_MANAGER.into())];
     metadata.labels.get_or_insert_default().extend(ours.map(|(label, value)| (label.to_owned(), value)));
     let endpoint = Endpoint {
         conditions: Some(EndpointConditions {
@@ -38,17 +32,19 @@ pub fn failover_slice(redis: &Redis, master: &Pod) -> Option<EndpointSlice> {
         addresses: vec![address.clone()],
         ..Endpoint::default()
     };
-    let port = |(name, port): (&str, i32)| EndpointPort {
-        name: Some(name.into()),
-        port: Some(port),
-        protocol: Some("TCP".into()),
+    // A Service of the operator has the port numbers of its Pods.
+    let port = |port: &ServicePort| EndpointPort {
+        name: port.name.clone(),
+        port: Some(port.port),
+        protocol: port.protocol.clone(),
         ..EndpointPort::default()
     };
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
     Some(EndpointSlice {
         metadata,
         address_type: if address.contains(':') { "IPv6" } else { "IPv4" }.into(),
         endpoints: vec![endpoint],
-        ports: Some(services::ports(redis).map(port).collect()),
+        ports: Some(ports.into_iter().flatten().map(port).collect()),
     })
 }
 

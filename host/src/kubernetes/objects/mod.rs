@@ -11,33 +11,18 @@ mod stateful_set;
 pub use config::{
     AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, REPLICATES, live_directives, replication_user,
 };
-pub use failover_slice::{SERVICE_LABEL, failover_slice, failover_slice_name, lead_to};
+pub use failover_slice::{SERVICE_LABEL, failover_slice, lead_to};
+pub use services::master_service;
 
 use super::crd::Redis;
+use super::kinds::Inputs;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The input of the objects.
-#[derive(Clone, Copy, Debug)]
-pub struct Desired<'a> {
-    /// The resource.
-    pub redis: &'a Redis,
-    /// Instances now. More than the resource asks for while the master is moved before a scale-down.
-    pub replicas: i32,
-    /// Address of the master that a starting Redis follows, if one is known.
-    pub master: Option<&'a str>,
-    /// The password, if there is one.
-    pub password: Option<&'a str>,
-    /// ACL user of the instances for replication. None until every instance has that user.
-    pub replication_user: Option<&'a str>,
-    /// The former password, while an instance may still use it.
-    pub previous: Option<&'a str>,
-}
-
 /// The kinds of the objects.
-pub const KINDS: &[&str] = &["Secret", "ConfigMap", "Service", "PodDisruptionBudget", "StatefulSet"];
+pub const OBJECT_KINDS: &[&str] = &["Secret", "ConfigMap", "Service", "PodDisruptionBudget", "StatefulSet"];
 
 /// The port of every Redis.
 pub const PORT: i32 = 6379;
@@ -54,17 +39,17 @@ pub const REPLICA: &str = "replica";
 ///
 /// # Errors
 /// The serializer's; the operator's own types cause none.
-pub fn objects(desired: &Desired<'_>) -> Result<Vec<Value>, serde_json::Error> {
+pub fn objects(redis: &Redis, inputs: &Inputs<'_>) -> Result<Vec<Value>, serde_json::Error> {
     let mut all = Vec::new();
-    if let Some(password) = desired.password {
-        all.push(serde_json::to_value(config::secret(desired, password))?);
+    if let Some(password) = inputs.password {
+        all.push(serde_json::to_value(config::secret(redis, inputs, password))?);
     }
-    all.push(serde_json::to_value(config::config_map(desired))?);
-    for service in services::services(desired.redis) {
+    all.push(serde_json::to_value(config::config_map(redis, inputs))?);
+    for service in services::services(redis) {
         all.push(serde_json::to_value(service)?);
     }
-    all.push(serde_json::to_value(disruption::budget(desired.redis))?);
-    all.push(serde_json::to_value(stateful_set::stateful_set(desired))?);
+    all.push(serde_json::to_value(disruption::budget(redis))?);
+    all.push(serde_json::to_value(stateful_set::stateful_set(redis, inputs.replicas))?);
     Ok(all)
 }
 

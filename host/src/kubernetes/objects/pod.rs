@@ -2,7 +2,7 @@
 
 use super::config::{CONFIG_FILE, MASTER_FILE, PASSWORD_KEY, REPLICAS_FILE, SECRET_FILE, start_directives};
 use super::services::EXPORTER_PORT;
-use super::{Desired, PORT, label_selector, name, selector};
+use super::{PORT, label_selector, name, selector};
 use crate::kubernetes::crd::{ContainerSettings, PullPolicy, Redis};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
@@ -15,8 +15,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
-pub fn template(desired: &Desired<'_>) -> PodTemplateSpec {
-    let redis = desired.redis;
+pub fn template(redis: &Redis) -> PodTemplateSpec {
     let spec = &redis.spec;
     let mut labels = spec.labels.clone();
     labels.extend(selector(redis));

@@ -18,13 +18,18 @@ pub fn services(redis: &Redis) -> Vec<Service> {
     vec![
         service(redis, "", None),
         headless,
-        service(redis, "-master", Some(MASTER)),
+        master_service(redis),
         service(redis, "-replicas", Some(REPLICA)),
     ]
 }
 
+/// The Service that leads clients to the master.
+pub fn master_service(redis: &Redis) -> Service {
+    service(redis, "-master", Some(MASTER))
+}
+
 /// Names and numbers of the ports of every Service.
-pub fn ports(redis: &Redis) -> impl Iterator<Item = (&'static str, i32)> {
+fn ports(redis: &Redis) -> impl Iterator<Item = (&'static str, i32)> {
     [("redis", PORT)].into_iter().chain(redis.spec.exporter.as_ref().map(|_| ("exporter", EXPORTER_PORT)))
 }
 

@@ -15,15 +15,7 @@ fn redis(spec: Value) -> Redis {
 }
 
 fn made(redis: &Redis, master: Option<&str>, password: Option<&str>) -> Vec<Value> {
-    objects(&Desired {
-        redis,
-        replicas: redis.spec.replicas,
-        master,
-        password,
-        replication_user: None,
-        previous: None,
-    })
-    .unwrap()
+    objects(redis, &Inputs { replicas: redis.spec.replicas, master, password, ..Inputs::default() }).unwrap()
 }
 
 fn minimal() -> Redis {
@@ -84,15 +76,8 @@ fn instances_log_in_as_the_replication_user_once_every_instance_has_it() {
     let redis = minimal();
     let user = replication_user(&redis).unwrap();
     let made = |password| {
-        objects(&Desired {
-            redis: &redis,
-            replicas: 3,
-            master: None,
-            password,
-            replication_user: Some(&user),
-            previous: None,
-        })
-        .unwrap()
+        let replication_user = Some(user.as_str());
+        objects(&redis, &Inputs { replicas: 3, password, replication_user, ..Inputs::default() }).unwrap()
     };
     let text = made(None).remove(0)["data"]["master.conf"].clone();
     assert_eq!(
@@ -199,4 +184,38 @@ fn data_is_in_memory_unless_a_claim_is_requested() {
         mounts.iter().any(|mount| mount["name"] == "data" && mount["mountPath"] == "/data"),
         "{mounts:?}"
     );
+}
+
+#[test]
+fn a_failover_slice_leads_where_the_master_service_does_and_keeps_its_owner() {
+    let spec = json!({
+        "replicas": 3,
+        "redis": { "image": "redis:7" },
+        "exporter": { "image": "exporter:1" },
+        "service": { "annotations": { "a": "b" } }
+    });
+    let service = master_service(&redis(spec));
+    let pod = |status: Value| {
+        serde_json::from_value(json!({ "metadata": { "name": "redis-example-1" }, "status": status }))
+            .unwrap()
+    };
+    assert_eq!(failover_slice(&service, &pod(json!({}))), None);
+    let slice = json!(failover_slice(&service, &pod(json!({ "podIP": "10.0.0.7" }))));
+    let metadata = json!({
+        "name": "redis-example-master",
+        "namespace": "shop",
+        "labels": {
+            "team": "cart",
+            "redis": "example",
+            "kubernetes.io/service-name": "redis-example-master",
+            "endpointslice.kubernetes.io/managed-by": "redis-operator"
+        },
+        "ownerReferences": service.metadata.owner_references
+    });
+    assert_eq!(slice["metadata"], metadata);
+    let ports = json!([
+        { "name": "redis", "port": 6379, "protocol": "TCP" },
+        { "name": "exporter", "port": 9121, "protocol": "TCP" }
+    ]);
+    assert_eq!((&slice["ports"], &slice["endpoints"][0]["addresses"]), (&ports, &json!(["10.0.0.7"])));
 }

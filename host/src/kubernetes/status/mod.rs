@@ -9,6 +9,7 @@ use super::crd::{
     Condition, GenerationStatus, LastFailover, PositionStatus, PublishedMaster, Redis, RedisStatus,
 };
 use super::objects::GROUP_LABEL;
+use super::watch::Key;
 use crate::contract::{Decision, Health};
 use crate::group::Record;
 use instances::instances;
@@ -100,7 +101,7 @@ pub fn with_record(before: RedisStatus, record: &Record, now: Timestamp) -> Redi
 
 /// Writes the conditions of a resource that does not fit the schema and that no reconciler runs for. Tried
 /// once, and again when the resource changes.
-pub async fn refuse(client: Client, (namespace, name): (String, String), error: String) {
+pub async fn refuse(client: Client, kind: ApiResource, (namespace, name): Key, error: String) {
     let condition = |type_: &str, status: &str| {
         let (reason, message) = ("InvalidSpec".into(), error.clone());
         Condition {
@@ -116,8 +117,7 @@ pub async fn refuse(client: Client, (namespace, name): (String, String), error: 
     // published master is the most precious of it.
     let conditions = [condition("Ready", "False"), condition("Degraded", "True")];
     let patch = serde_json::json!({ "status": { "conditions": conditions } });
-    let resource = ApiResource::erase::<Redis>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource);
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &kind);
     if let Err(error) = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
         tracing::warn!(namespace, name, %error, "status not written");
     }
@@ -158,6 +158,7 @@ mod tests {
     };
     use crate::group::{Changed, Moment};
     use crate::kubernetes::crd::parse;
+    use crate::kubernetes::kinds::Managed;
     use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
 
@@ -389,8 +390,7 @@ mod tests {
             last_failover: Some(changed),
         };
         let status = with_record(RedisStatus::default(), &record, at(100));
-        let read = crate::kubernetes::settings::settings(&Redis { status: Some(status), ..redis() }, at(100))
-            .records;
+        let read = Redis { status: Some(status), ..redis() }.settings(at(100)).recorded.records;
         assert_eq!(read, [record]);
     }
 }

@@ -23,21 +23,19 @@ use serde_json::{Map, Value, json};
 ///
 /// # Errors
 /// The API server's words, and those of the way to it.
-pub async fn apply_status<K>(
+pub async fn apply_status<K: Resource>(
     client: &Client,
     resource: &K,
+    kind: &K::DynamicType,
     status: &impl Serialize,
-) -> Result<Option<u64>, kube::Error>
-where
-    K: Resource<DynamicType = ()>,
-{
+) -> Result<Option<u64>, kube::Error> {
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
     let api: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), &namespace, &ApiResource::erase::<K>(&()));
+        Api::namespaced_with(client.clone(), &namespace, &ApiResource::erase::<K>(kind));
     let status = json!(status);
     let whole = json!({
-        "apiVersion": K::api_version(&()),
-        "kind": K::kind(&()),
+        "apiVersion": K::api_version(kind),
+        "kind": K::kind(kind),
         "metadata": { "name": name },
         "status": status,
     });

@@ -41,9 +41,8 @@ pub async fn set(session: &Session, directives: &BTreeMap<String, String>) -> Re
 /// # Errors
 /// The API server's words.
 pub async fn note(context: &Context, snapshot: &Snapshot, pod: &Pod) -> Result<(), String> {
-    let Some(names) = plan_note(noted(pod), snapshot.redis.spec.config.keys().map(String::as_str)) else {
-        return Ok(());
-    };
+    let wanted = snapshot.resource.settings.directive_names.iter().map(String::as_str);
+    let Some(names) = plan_note(noted(pod), wanted) else { return Ok(()) };
     let patch = json!({ "metadata": { "annotations": { NAMES_ANNOTATION: names } } });
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &snapshot.namespace());
     api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&patch))

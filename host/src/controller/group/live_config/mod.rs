@@ -19,7 +19,7 @@ use super::super::Context;
 use super::secrets::Secrets;
 use super::snapshot::Snapshot;
 use super::step::StepResult;
-use crate::kubernetes::objects::{PORT, live_directives, replication_user};
+use crate::kubernetes::objects::PORT;
 use crate::kubernetes::status::Problem;
 use crate::redis::{Endpoint, Session};
 use certificate::{CertificateStep, reload};
@@ -61,7 +61,7 @@ impl LiveConfig {
     }
 
     fn user(&self, snapshot: &Snapshot) -> Option<String> {
-        replication_user(&snapshot.redis).filter(|_| !self.knows_no_users)
+        snapshot.resource.settings.replication_user.clone().filter(|_| !self.knows_no_users)
     }
 
     /// Configures the Pods that are due: the login first, of all at once, then the rest of each.
@@ -69,7 +69,7 @@ impl LiveConfig {
         self.known.retain(|name, _| snapshot.pods.contains_key(name));
         let Some(secrets) = &snapshot.secrets else { return StepResult::done() };
         let wanted = Wanted {
-            directives: live_directives(&snapshot.redis),
+            directives: snapshot.resource.settings.live_directives.clone(),
             passwords: secrets.passwords.clone(),
             user: self.user(snapshot),
             certificate: secrets.certificate(),

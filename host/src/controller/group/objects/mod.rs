@@ -9,10 +9,10 @@ use super::handover::HandoverRequest;
 use super::snapshot::{ObjectKey, Snapshot};
 use super::step::StepResult;
 use crate::kubernetes::apply::{apply as apply_object, delete_secret, is_foreign};
-use crate::kubernetes::objects::{Desired, KINDS, name, objects};
+use crate::kubernetes::kinds::Inputs;
+use crate::kubernetes::objects::{OBJECT_KINDS, name_for};
 use crate::kubernetes::pods::revision;
 use crate::kubernetes::status::Problem;
-use kube::ResourceExt;
 use plan::{ObjectStep, ObjectsView, Replicas, plan, plan_replicas, unclaimed};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ impl Objects {
             return StepResult::done();
         }
         let replicas = plan_replicas(
-            snapshot.redis.spec.replicas,
+            snapshot.resource.settings.replicas,
             snapshot.master(),
             snapshot.pods.keys().map(String::as_str),
         );
@@ -130,18 +130,21 @@ impl<'a> ObjectsView<'a> {
         replicas: Replicas,
         is_handover_due: bool,
     ) -> Self {
-        let spec = &snapshot.redis.spec;
+        let resource = &snapshot.resource;
         let is_password_wanted =
             snapshot.secrets.as_ref().is_none_or(|secrets| secrets.passwords.wanted.is_some());
+        let first = || format!("{}-0", name_for(&resource.name()));
+        let is_paused = resource.settings.group.paused;
         Self {
-            resource: snapshot.redis.name_any(),
+            kind: resource.api.kind.clone(),
+            resource: resource.name(),
             wanted,
             applied,
             seen: &snapshot.seen,
             missing: &snapshot.missing,
             is_foreign: BTreeMap::new(),
-            hands_over_to: replicas.is_master_in_the_way.then(|| format!("{}-0", name(&snapshot.redis))),
-            may_hand_over: is_handover_due && !snapshot.is_switching && !spec.paused,
+            hands_over_to: replicas.is_master_in_the_way.then(first),
+            may_hand_over: is_handover_due && !snapshot.is_switching && !is_paused,
             is_secret_over: !is_password_wanted && snapshot.is_healthy() && is_rolled(snapshot),
         }
     }
@@ -151,8 +154,7 @@ impl<'a> ObjectsView<'a> {
 fn wanted(snapshot: &Snapshot, replicas: i32) -> Result<Vec<(ObjectKey, Value)>, serde_json::Error> {
     let passwords = snapshot.secrets.as_ref().map(|secrets| &secrets.passwords);
     let master = snapshot.master().and_then(|master| snapshot.address(master));
-    let all = objects(&Desired {
-        redis: &snapshot.redis,
+    let all = snapshot.resource.managed.objects(&Inputs {
         replicas,
         master: master.as_deref(),
         password: passwords.and_then(|passwords| passwords.wanted.as_deref()),
@@ -161,7 +163,7 @@ fn wanted(snapshot: &Snapshot, replicas: i32) -> Result<Vec<(ObjectKey, Value)>,
     })?;
     let key = |object: &Value| {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let kind = KINDS.iter().find(|kind| **kind == text("/kind")).copied().unwrap_or_default();
+        let kind = OBJECT_KINDS.iter().find(|kind| **kind == text("/kind")).copied().unwrap_or_default();
         (kind, text("/metadata/name").to_owned())
     };
     Ok(all.into_iter().map(|object| (key(&object), object)).collect())
@@ -174,4 +176,34 @@ fn is_rolled(snapshot: &Snapshot) -> bool {
 
 fn refused((kind, name): &ObjectKey, error: &kube::Error) -> StepResult {
     StepResult::failed("ObjectRefused", &format!("{kind} {name}"), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::secrets::{Passwords, Secrets};
+    use super::super::snapshot::fixture;
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_objects_of_any_kind_are_planned_and_a_taken_name_says_whose_they_should_be() {
+        let mut snapshot = fixture::snapshot(&[]);
+        snapshot.secrets = Some(Arc::new(Secrets { passwords: Passwords::default(), tls: None }));
+        let (applied, replicas) = (BTreeMap::new(), plan_replicas(3, None, [].into_iter()));
+        let wanted = wanted(&snapshot, replicas.count).unwrap();
+        assert_eq!(wanted[1].1["spec"]["replicas"], 3);
+        let keys: Vec<ObjectKey> = wanted.iter().map(|(key, _)| key.clone()).collect();
+        let name = || "redis-cart".to_owned();
+        assert_eq!(keys, [("ConfigMap", name()), ("StatefulSet", name())]);
+        let mut view = ObjectsView::new(&snapshot, wanted, &applied, replicas, true);
+        view.is_foreign = keys.iter().map(|key| (key.clone(), false)).collect();
+        assert!(plan(&view).iter().all(|step| matches!(step, ObjectStep::Apply { .. })));
+        view.is_foreign.insert(keys[0].clone(), true);
+        let steps = plan(&view);
+        assert!(
+            matches!(&steps[..], [ObjectStep::Leave(problem)]
+                if problem.message.contains("not owned by this Sample: delete it, or rename this Sample")),
+            "{steps:?}"
+        );
+    }
 }

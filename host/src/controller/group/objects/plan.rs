@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Plans the steps, in this order:
 ///
 /// 1. Each object that should be otherwise is applied. One that was never seen is created only if its name is
-///    known to be free: to apply over another's object would take it over, and delete it with the Redis.
+///    known to be free: to apply over another's object would take it over, and delete it with the resource.
 /// 2. The StatefulSet is created after all others, and not while one of them is another's: no Pod starts on
 ///    what is not as it should be. One that exists is updated all the same, since its Pods run.
 /// 3. The Secret goes when its password is not wanted and no Pod needs it any more.
@@ -24,7 +24,7 @@ pub fn plan(view: &ObjectsView<'_>) -> Vec<ObjectStep> {
         match is_foreign {
             Some(true) if !is_seen => {
                 are_all_ours = false;
-                steps.push(ObjectStep::Leave(name_taken(&view.resource, key)));
+                steps.push(ObjectStep::Leave(name_taken(view, key)));
             }
             // The call that failed is a problem of its own already.
             None if !is_seen => are_all_ours = false,
@@ -67,7 +67,9 @@ pub fn plan_replicas<'a>(
 
 /// What the steps rest on.
 pub struct ObjectsView<'a> {
-    /// The name of the Redis.
+    /// The kind of the resource.
+    pub kind: String,
+    /// The name of the resource.
     pub resource: String,
     /// All objects, in the order in which they are applied.
     pub wanted: Vec<(ObjectKey, Value)>,
@@ -124,10 +126,13 @@ impl ObjectsView<'_> {
     }
 }
 
-fn name_taken(resource: &str, (kind, name): &ObjectKey) -> Problem {
+fn name_taken(
+    ObjectsView { kind: owner, resource, .. }: &ObjectsView<'_>,
+    (kind, name): &ObjectKey,
+) -> Problem {
     let message = format!(
-        "{kind} {name} exists and is not owned by this Redis: delete it, or rename this Redis; to hand it over \
-         with all that is in it, give it the label {GROUP_LABEL}={resource}"
+        "{kind} {name} exists and is not owned by this {owner}: delete it, or rename this {owner}; to hand it \
+         over with all that is in it, give it the label {GROUP_LABEL}={resource}"
     );
     Problem { reason: "NameTaken", message }
 }
@@ -179,6 +184,7 @@ mod tests {
 
     fn view(facts: &Facts) -> ObjectsView<'_> {
         ObjectsView {
+            kind: "Redis".into(),
             resource: "cart".into(),
             wanted: ["ConfigMap", "StatefulSet"].map(|kind| (key(kind), json!({ "kind": kind }))).into(),
             applied: &facts.applied,

@@ -36,7 +36,7 @@ async fn apply(
     handover: &mut HandoverRequest,
     now: Instant,
 ) -> StepResult {
-    let (namespace, name) = (snapshot.namespace(), snapshot.redis.name_any());
+    let (namespace, name) = (snapshot.namespace(), snapshot.resource.name());
     match step {
         Rollout::Done => StepResult::done(),
         Rollout::Wait(why) => {
@@ -64,10 +64,10 @@ async fn apply(
 
 impl RolloutView {
     fn new(snapshot: &Snapshot, live_config: &LiveConfig, handover: HandoverRequest) -> Self {
-        let spec = &snapshot.redis.spec;
+        let settings = &snapshot.resource.settings;
         let is_old = |pod: &Pod| {
             revision(pod).is_some_and(|revision| revision != snapshot.revision)
-                || directive_names(pod).iter().any(|name| !spec.config.contains_key(*name))
+                || directive_names(pod).iter().any(|name| !settings.directive_names.contains(*name))
                 || live_config.needs_a_start(pod)
         };
         let pods = snapshot.pods.iter().map(|(name, pod)| PodView {
@@ -82,12 +82,40 @@ impl RolloutView {
             pods: pods.collect(),
             master: snapshot.master().map(str::to_owned),
             is_revision_known: !snapshot.revision.is_empty(),
-            is_paused: spec.paused,
+            is_paused: settings.group.paused,
             is_switching: snapshot.is_switching,
             is_whole: snapshot.is_whole(),
             is_healthy: snapshot.is_healthy(),
-            has_volume: spec.data_volume_claim_template.is_some(),
+            has_volume: settings.has_volume,
             handover,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::snapshot::fixture;
+    use super::*;
+    use crate::kubernetes::kinds::sample::sample;
+    use plan::{Replace, Wait};
+    use serde_json::json;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_pods_of_any_kind_are_rolled_out_once_a_master_is_published() {
+        let mut snapshot = fixture::snapshot(&["redis-cart-0", "redis-cart-1", "redis-cart-2"]);
+        snapshot.revision = "new".into();
+        for pod in snapshot.pods.values_mut() {
+            Arc::make_mut(pod).labels_mut().insert("controller-revision-hash".into(), "old".into());
+        }
+        let step = |snapshot: &Snapshot| {
+            let view = RolloutView::new(snapshot, &LiveConfig::default(), HandoverRequest::default());
+            plan(&view, Instant::now())
+        };
+        assert_eq!(step(&snapshot), Rollout::Wait(Wait::NoMaster));
+        let status = json!({ "master": "redis-cart-0", "problems": [] });
+        snapshot.resource = sample(|object| object["status"] = status).into();
+        let replica = Rollout::Replace { pod: "redis-cart-1".into(), uid: None, why: Replace::NotRunning };
+        assert_eq!(step(&snapshot), replica);
     }
 }

@@ -1,19 +1,38 @@
-//! A Redis resource as the settings of a group: the only translation from a resource to a policy's input.
+//! A Redis resource as settings: what its spec asks for, and what its status says. The only translation from
+//! a Redis resource to a policy's input.
 
-use super::crd::{Prefer, PublishedMaster, Redis, RedisStatus};
 use crate::contract::{Evidence, Generation, Group, Position, Preference, Published, Topology};
-use crate::group::{Changed, Moment, Record, Settings};
+use crate::group::{Changed, Moment, Record};
+use crate::kubernetes::crd::{Prefer, PublishedMaster, Redis, RedisStatus};
+use crate::kubernetes::kinds::{Recorded, Settings};
+use crate::kubernetes::objects::{live_directives, master_service, replication_user};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use serde_json::json;
 
-/// The settings of a resource's group, and the record from its status.
+/// Spec and status of a resource as settings.
 pub fn settings(redis: &Redis, now: Timestamp) -> Settings {
+    let spec = &redis.spec;
+    Settings {
+        group: group(redis),
+        replicas: spec.replicas,
+        directive_names: spec.config.keys().cloned().collect(),
+        live_directives: live_directives(redis),
+        replication_user: replication_user(redis),
+        has_volume: spec.data_volume_claim_template.is_some(),
+        switchover: spec.switchover.clone(),
+        master_service: Some(master_service(redis)),
+        recorded: redis.status.as_ref().map(|status| recorded(status, now)).unwrap_or_default(),
+    }
+}
+
+fn group(redis: &Redis) -> Group {
     let (spec, failover) = (&redis.spec, &redis.spec.failover);
     let (prefer, self_fence_lag_s) = match failover.prefer {
         Prefer::Availability => (Preference::Availability, None),
         Prefer::Consistency => (Preference::Consistency, Some(failover.self_fence_lag_seconds)),
     };
-    let wanted = Group {
+    Group {
         namespace: redis.namespace().unwrap_or_default(),
         name: redis.name_any(),
         topology: Topology::Replication,
@@ -25,10 +44,19 @@ pub fn settings(redis: &Redis, now: Timestamp) -> Settings {
         self_fence_lag_s,
         sentinel: None,
         cluster: None,
-    };
-    let parameters = spec.policy_parameters.as_ref().map_or_else(|| "{}".into(), ToString::to_string);
-    let records = redis.status.as_ref().and_then(|status| record(status, now)).into_iter().collect();
-    Settings { wanted, parameters, interval_us: INTERVAL_US, records }
+    }
+}
+
+fn recorded(status: &RedisStatus, now: Timestamp) -> Recorded {
+    Recorded {
+        status: Some(json!(status)),
+        records: record(status, now).into_iter().collect(),
+        // Known even where the rest of the record is not valid.
+        master: status.published.as_ref().map(|published| published.name.clone()),
+        switchover_id: status.switchover_id.clone(),
+        switchover_refused: status.switchover_refused.clone(),
+        replication_user: status.replication_user.clone(),
+    }
 }
 
 /// The record in the status. None: none was written, or it is not valid.
@@ -81,14 +109,11 @@ fn evidence(word: &str) -> Option<Evidence> {
     serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
 }
 
-/// Time between two rounds of probes while nothing is wrong.
-const INTERVAL_US: u64 = 25_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kubernetes::crd::parse;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     fn redis(spec: &Value, status: &Value) -> Redis {
         let mut whole = json!({ "replicas": 3, "redis": { "image": "redis:7" } });
@@ -109,26 +134,21 @@ mod tests {
     fn a_minimal_manifest_gets_the_defaults() {
         let settings = settings(&redis(&json!({}), &json!({})), now());
         let Group { namespace, name, members_desired, members_min, hang_limit_ms, self_fence_lag_s, .. } =
-            settings.wanted;
+            settings.group;
         assert_eq!(
             (namespace.as_str(), name.as_str(), members_desired, members_min),
             ("shop", "example", 3, None)
         );
-        assert_eq!(
-            (hang_limit_ms, self_fence_lag_s, settings.parameters.as_str(), settings.records),
-            (1500, None, "{}", vec![])
-        );
+        assert_eq!((hang_limit_ms, self_fence_lag_s, settings.recorded.records), (1500, None, vec![]));
     }
 
     #[test]
-    fn consistency_sets_the_self_fence_and_parameters_are_passed_on() {
+    fn consistency_sets_the_self_fence() {
         let spec = json!({
-            "failover": { "prefer": "Consistency", "selfFenceLagSeconds": 4, "downAfterMilliseconds": 300 },
-            "policyParameters": { "discard": ["redis-example-2"] }
+            "failover": { "prefer": "Consistency", "selfFenceLagSeconds": 4, "downAfterMilliseconds": 300 }
         });
-        let settings = settings(&redis(&spec, &json!({})), now());
-        assert_eq!((settings.wanted.self_fence_lag_s, settings.wanted.hang_limit_ms), (Some(4), 300));
-        assert_eq!(settings.parameters, r#"{"discard":["redis-example-2"]}"#);
+        let group = settings(&redis(&spec, &json!({})), now()).group;
+        assert_eq!((group.self_fence_lag_s, group.hang_limit_ms), (Some(4), 300));
     }
 
     #[test]
@@ -143,7 +163,7 @@ mod tests {
                 "meantFor": "redis-example-1", "evidence": "Dead"
             }
         });
-        let record = settings(&redis(&json!({}), &status), now()).records.remove(0);
+        let record = settings(&redis(&json!({}), &status), now()).recorded.records.remove(0);
         assert_eq!(
             (record.published.master.as_str(), record.published.epoch, record.published.age_us),
             ("redis-example-1", 2, 60_000_000)
@@ -153,11 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_record_is_ignored() {
+    fn an_invalid_record_is_ignored_and_its_master_is_still_known() {
         let published = json!({
             "name": "redis-example-1", "runId": "r", "replicationId": "i", "offset": -7, "epoch": 2,
             "at": "yesterday"
         });
-        assert_eq!(settings(&redis(&json!({}), &json!({ "published": published })), now()).records, []);
+        let recorded = settings(&redis(&json!({}), &json!({ "published": published })), now()).recorded;
+        assert_eq!((recorded.records, recorded.master.as_deref()), (vec![], Some("redis-example-1")));
     }
 }
