@@ -140,13 +140,16 @@ impl<'a> Scene<'a> {
         (visited.len() > 1).then(|| &self.instances[here])
     }
 
-    /// True if the user lists it in the parameter `discard`: its data may be deleted.
+    /// True if the user lists its replication id or run id in the parameter `discard`, and it is not the
+    /// recorded process: its data may be deleted.
     pub fn may_be_discarded(&self, instance: &Instance<'_>) -> bool {
+        let own = [instance.history().map(|history| history.replid), instance.run_id];
         let listed = self.parameter("discard");
         listed
             .as_ref()
             .and_then(serde_json::Value::as_array)
-            .is_some_and(|ids| ids.iter().any(|id| id == instance.id))
+            .is_some_and(|ids| ids.iter().any(|id| own.contains(&id.as_str()) && id.is_string()))
+            && !self.is_published(instance)
     }
 
     /// A parameter of the policy. None: not set, or the parameters are no JSON object.

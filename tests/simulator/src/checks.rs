@@ -51,15 +51,13 @@ impl Checks {
     pub fn on_report(&mut self, at_us: u64, report: &Report) {
         match report {
             Report::Decided(decided) => {
-                self.loss = decided.decision.shards.first().and_then(|shard| shard.loss.clone());
+                let loss = decided.decision.shards.first().and_then(|shard| shard.loss.clone());
+                if let Some(bytes) = loss.as_ref().map(|loss| loss.bytes).filter(|bytes| *bytes != Some(0)) {
+                    self.reported.push((at_us, bytes));
+                }
+                self.loss = loss;
             }
             Report::Sent { action, .. } => match action {
-                Action::Promote(_) => {
-                    let loss = self.loss.as_ref().map(|loss| loss.bytes);
-                    if let Some(bytes) = loss.filter(|bytes| *bytes != Some(0)) {
-                        self.reported.push((at_us, bytes));
-                    }
-                }
                 Action::Follow(follow) => {
                     if let Some(server) = index(&follow.id) {
                         self.given_up.insert(server, follow.discards_bytes);
@@ -68,7 +66,8 @@ impl Checks {
                         self.reported.push((at_us, follow.discards_bytes));
                     }
                 }
-                Action::Handover(_)
+                Action::Promote(_)
+                | Action::Handover(_)
                 | Action::Demote(_)
                 | Action::Fence(_)
                 | Action::Unfence(_)
@@ -86,7 +85,7 @@ impl Checks {
     }
 
     /// Looks at the servers as they are.
-    pub fn look(&mut self, cluster: &Cluster, leader: Option<usize>) {
+    pub fn look(&mut self, cluster: &Cluster, leader: Option<usize>, recorded: Option<usize>) {
         let now_us = cluster.now_us();
         let mut writable = vec![];
         for (server, process) in cluster.processes().iter().enumerate() {
@@ -108,7 +107,9 @@ impl Checks {
                 writable.push((server, is_reached));
             }
         }
-        if writable.len() < 2 || writable.iter().any(|(_, is_reached)| !is_reached) {
+        // Which of several is the right one, only the record tells.
+        let is_known = writable.iter().any(|(server, _)| recorded == Some(*server));
+        if writable.len() < 2 || !is_known || writable.iter().any(|(_, is_reached)| !is_reached) {
             self.several_since_us = None;
             return;
         }

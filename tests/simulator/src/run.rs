@@ -168,8 +168,10 @@ impl Run<'_> {
             match &self.last {
                 Some((Verdict::Refuse, reason)) => {
                     self.outcome.refused = Some(reason.clone());
-                    // No server with data may be master: that is what its user set.
-                    if masters.len() != 1 && !(reason == "nobody-eligible" && self.all_are_excluded()) {
+                    // No server with data may be master; or a person is asked first: that is what the user set.
+                    let is_wanted = reason == "nobody-eligible" && self.all_are_excluded()
+                        || reason == "unrelated-data" && self.schedule.is_consistent;
+                    if masters.len() != 1 && !is_wanted {
                         self.checks.never("refused-without-master", now_us, format!("{reason}: {state}"));
                     }
                 }
@@ -265,6 +267,7 @@ impl Run<'_> {
 
     fn judge(&mut self) {
         let (happened, leader) = (self.world.cluster().take_happened(), self.leader());
+        let recorded = self.recorded();
         let cluster = self.world.cluster();
         for (at_us, happened) in happened {
             self.outcome.promotions += u64::from(matches!(happened, Happened::Promoted { .. }));
@@ -273,7 +276,7 @@ impl Run<'_> {
                 self.outcome.timeline.push(format!("{:>10.3} ms  {happened:?}", at_us as f64 / 1000.0));
             }
         }
-        self.checks.look(&cluster, leader);
+        self.checks.look(&cluster, leader, recorded);
     }
 
     fn leader(&self) -> Option<usize> {

@@ -33,7 +33,7 @@ pub enum Discard {
 ///
 /// It may be dropped too, but how much of it is lost cannot be computed, where the histories are unrelated,
 /// and the follower lost the role by a recorded failover, or is a copy that restarted with AOF. With `prefer`
-/// = consistency a person is asked first.
+/// = consistency a person is asked first, unless the master has lived on.
 ///
 /// Everything else may be the only copy. A former master that is ahead in the same history (3, but no
 /// replica) has writes that it alone accepted: a person must decide about them.
@@ -81,7 +81,8 @@ pub fn discarded_by_following(view: &View, follower: usize, master: usize) -> Di
             }
             let is_given_up =
                 had_the_role(view, follower, master) || is_restarted_copy(view, follower, master);
-            if is_given_up && view.group().prefer == Preference::Availability {
+            let is_contained = is_copy_of_living(view, follower, master);
+            if is_given_up && (is_contained || view.group().prefer == Preference::Availability) {
                 return Discard::Unknown;
             }
             let keys = member.keys.map_or_else(|| "an unknown number of".into(), |keys| keys.to_string());
@@ -129,6 +130,15 @@ fn had_the_role(view: &View, index: usize, master: usize) -> bool {
             && member.server.run_id.is_some_and(|run_id| run_id != published.run_id)
     });
     lost_the_role || restarted && has_no_more && is_of_the_group
+}
+
+/// The master is the very process on record and older than the follower's: what a copy had, it had from that
+/// master, which has lost nothing since.
+fn is_copy_of_living(view: &View, follower: usize, master: usize) -> bool {
+    let uptime_s = |index: usize| view.members[index].server.uptime_s;
+    view.is_recorded(master)
+        && uptime_s(follower).zip(uptime_s(master)).is_some_and(|(young, old)| young.saturating_add(1) < old)
+        && is_restarted_copy(view, follower, master)
 }
 
 /// After a restart with AOF a copy has a history of its own. What sets it apart from a stranger: it is a

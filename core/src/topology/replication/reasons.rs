@@ -13,8 +13,8 @@ reasons! {
         "A member follows a server outside of the group: add that server to the group, or detach the \
          member.",
     UNRELATED_MASTERS "unrelated-masters" "refuse"
-        "Members hold unrelated data, and no record says which is the group's: empty the others, or list \
-         them in `discard`.",
+        "Members hold unrelated data, and no record says which is the group's: empty the others, or add \
+         their replication ids to `discard`.",
     FAILOVER_IN_PROGRESS "failover-in-progress" "wait" planned
         "A member carries out a FAILOVER command of its own: its TIMEOUT ends it, or FAILOVER ABORT.",
     MASTER_SUSPECT "master-suspect" "wait"
@@ -73,6 +73,9 @@ reasons! {
         "The group has had no master yet; the desired members have bootstrap_wait_s to appear.",
     BOOTSTRAP "bootstrap" "act"
         "The group has had no master yet; one is chosen, and the others follow it.",
+    MASTER_RESTARTED "master-restarted" "wait" planned
+        "The process of the master on record ended, and the next one answers as master: it keeps the role, and \
+         what its files lacked is unknown.",
     SECOND_MASTER "second-master" "act"
         "Another member reports role master, and is pointed to the right one.",
     REPLICA_ELSEWHERE "replica-elsewhere" "act"
@@ -81,12 +84,12 @@ reasons! {
         "A member lacks the fence that consistency needs, and gets it.",
     SWITCHOVER_REFUSED "switchover-refused" "refuse"
         "The requested switchover is not possible; the explanation says why.",
-    SWITCHOVER_WAITING "switchover-waiting" "wait" planned
-        "A switchover was requested and its target is not in sync yet.",
     SWITCHOVER "switchover" "act"
         "A switchover was requested, and the master hands over.",
     MASTER_TERMINATING "master-terminating" "act, wait" planned
         "The master is terminating, and hands over to an in-sync replica while it can.",
+    SWITCHOVER_WAITING "switchover-waiting" "wait" planned
+        "A switchover was requested and its target is not in sync yet.",
     PRIORITY_HANDOVER "priority-handover" "act"
         "The last failover promoted the most advanced replica; the one with the better priority has caught \
          up and gets the role.",

@@ -167,9 +167,14 @@ impl<'a> View<'a> {
         life(member.instance, replies, self.hang_limit_us())
     }
 
-    /// The user gave up its data, whether it is a copy or not.
+    /// The user gave up its data, whether it is a copy or not: by the id of that very history or process, so
+    /// that a line left over from one incident has no effect in the next. Never that of the recorded process.
     pub fn is_discarded(&self, index: usize) -> bool {
-        self.parameters.discard.iter().any(|id| id == self.id(index))
+        let member = &self.members[index];
+        let is_it = |id: &str| {
+            member.history().is_some_and(|history| history.replid == id) || member.server.run_id == Some(id)
+        };
+        !self.is_recorded(index) && self.parameters.discard.iter().any(|id| is_it(id))
     }
 
     /// Whether this very incarnation is the recorded master.

@@ -146,7 +146,9 @@ fn loses_nothing(
             }
             let is_given_up =
                 is_discarded(case, instance, master) || is_restarted_copy(case, instance, master);
-            ensure(is_given_up && case.scene.observation.group.prefer == Preference::Availability, || {
+            let asks = case.scene.observation.group.prefer == Preference::Consistency
+                && !is_copy_of_living(case, instance, master);
+            ensure(is_given_up && !asks, || {
                 format!("{} would follow {} and lose data of an unrelated history", instance.id, master.id)
             })?;
             ensure(follow.discards_bytes.is_none(), || {
@@ -154,6 +156,14 @@ fn loses_nothing(
             })
         }
     }
+}
+
+/// True for a copy of the recorded process that restarted while that one lived on: it had nothing of its own.
+fn is_copy_of_living(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>) -> bool {
+    let is_older = |(young_s, old_s): (u64, u64)| young_s.saturating_add(1) < old_s;
+    case.scene.is_published(master)
+        && instance.uptime_s.zip(master.uptime_s).is_some_and(is_older)
+        && is_restarted_copy(case, instance, master)
 }
 
 /// What a history has beyond an earlier generation of the recorded lineage, which the instance to follow is of.

@@ -5,6 +5,8 @@ use crate::contract::{Action, Evidence};
 use crate::health::{Life, duration};
 use crate::rules::{CHANGING_LOOK_US, Ruling};
 use crate::topology::replication::actions::takeover;
+use crate::topology::replication::claims::is_recorded_name;
+use crate::topology::replication::heard::LOOK_MIN_US;
 use crate::topology::replication::reasons::*;
 use crate::topology::replication::role::{Elected, Election, Mastership, Proof};
 use crate::topology::replication::scene::Scene;
@@ -36,13 +38,15 @@ pub fn unrelated_masters(scene: &Scene) -> Option<Ruling> {
             | None,
         ) => return None,
     };
-    let held: Vec<String> = contested
-        .iter()
-        .map(|&index| format!("{} ({} keys)", scene.id(index), scene.view.members[index].keys.unwrap_or(0)))
-        .collect();
+    let held = |&index: &usize| {
+        let member = &scene.view.members[index];
+        let replid = member.history().map_or("unknown", |history| history.replid);
+        format!("{} ({} keys, replication id {replid})", scene.id(index), member.keys.unwrap_or(0))
+    };
+    let held: Vec<String> = contested.iter().map(held).collect();
     let text = format!(
-        "{} hold unrelated data, and no record says which is the group's: empty the others, or list them \
-         in `discard`",
+        "{} hold unrelated data, and no record says which is the group's: empty the others, or add \
+         their replication ids to `discard`",
         held.join(", ")
     );
     Some(Ruling::refuse(UNRELATED_MASTERS, text))
@@ -157,6 +161,22 @@ pub fn waiting_for_members(scene: &Scene, why: &str) -> String {
         view.members.iter().filter(is_awaited).map(|member| member.instance.id.as_str()).collect();
     let whom = if awaited.is_empty() { "the others".to_owned() } else { awaited.join(", ") };
     format!("{why}; {answering} of {desired} members answer: waiting up to {wait_s} s for {whom}")
+}
+
+/// The recorded master answers as a new process, and keeps the role: as soon as that is on record, the group
+/// is looked at as before. What its restart lost, no reply shows.
+pub fn master_restarted(scene: &Scene) -> Option<Ruling> {
+    let master = scene.master()?;
+    let is_next_run = is_recorded_name(&scene.view, master) && !scene.view.is_recorded(master);
+    (is_next_run && scene.observation().authority && scene.view.members[master].server.run_id.is_some()).then(
+        || {
+            let text = format!(
+                "{} restarted, and is master as before; what its restart lost is unknown",
+                scene.id(master)
+            );
+            Ruling::wait(MASTER_RESTARTED, text, LOOK_MIN_US).losing(None)
+        },
+    )
 }
 
 /// The loss is proven, and a member takes over: the reason is the proof.

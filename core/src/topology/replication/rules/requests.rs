@@ -22,7 +22,19 @@ enum Asked {
     Refused(String),
 }
 
+/// A request that could not be done within [`DEADLINE_US`] is refused: the group is not to wait for it without
+/// an end, and whoever made it may have forgotten it.
 fn asked(scene: &Scene, master: usize, request: &Switchover) -> Asked {
+    let now = asked_now(scene, master, request);
+    let why = match now {
+        Asked::NoneInSync => NONE_IN_SYNC.to_owned(),
+        Asked::Target(target) if !is_ready(scene, target, master) => why_not_ready(scene, target, master),
+        Asked::Target(_) | Asked::IsMaster | Asked::Refused(_) => return now,
+    };
+    if request.age_us < DEADLINE_US { now } else { Asked::Refused(format!("{why} within 60 s")) }
+}
+
+fn asked_now(scene: &Scene, master: usize, request: &Switchover) -> Asked {
     let Some(id) = &request.target else {
         return best_in_sync(scene, master).map_or(Asked::NoneInSync, Asked::Target);
     };
@@ -131,10 +143,10 @@ pub fn switchover_waiting(scene: &Scene) -> Option<Ruling> {
 pub fn switchover(scene: &Scene) -> Option<Ruling> {
     let (master, request) = request(scene)?;
     match asked(scene, master, request) {
-        Asked::Target(target) => {
+        Asked::Target(target) if is_ready(scene, target, master) => {
             Some(hand_over(scene, SWITCHOVER, (master, target), "a switchover was requested"))
         }
-        Asked::NoneInSync | Asked::IsMaster | Asked::Refused(_) => None,
+        Asked::Target(_) | Asked::NoneInSync | Asked::IsMaster | Asked::Refused(_) => None,
     }
 }
 
@@ -177,5 +189,8 @@ fn hand_over(scene: &Scene, reason: Reason, (source, target): (usize, usize), wh
     let text = format!("{why}; {from} hands over to {to} without loss");
     Ruling::act(reason, text, target, stages).losing(Some(0))
 }
+
+/// For a copy of some GiB, and what a person waits for.
+const DEADLINE_US: u64 = 60_000_000;
 
 const NONE_IN_SYNC: &str = "no eligible replica is in sync";

@@ -153,9 +153,11 @@ pub fn has_nothing_to_repoint(scene: &Scene, master: usize) -> bool {
 
 pub fn unrelated_data(scene: &Scene) -> Option<Ruling> {
     let master = scene.master()?;
-    let why = misplaced(scene, master).find_map(|index| follow(&scene.view, index, master).err())?;
+    let (index, why) = misplaced(scene, master)
+        .find_map(|index| Some((index, follow(&scene.view, index, master).err()?)))?;
+    let replid = scene.view.members[index].history().map_or("its run id", |history| history.replid);
     let text = format!(
-        "{why}; following the master would destroy that data: empty the member, or list it in `discard`"
+        "{why}; following the master would destroy that data: empty the member, or add {replid} to `discard`"
     );
     Some(Ruling::refuse(UNRELATED_DATA, text))
 }
