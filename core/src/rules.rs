@@ -92,6 +92,11 @@ impl Ruling {
         }
     }
 
+    /// Now, and no member is to be master by it.
+    pub fn act_without_goal(reason: Reason, explanation: String, stages: Vec<Stage>) -> Self {
+        Self { verdict: Verdict::Act, stages, ..Self::wait(reason, explanation, AFTER_ACTION_LOOK_US) }
+    }
+
     /// With the bytes that are known to be lost by it. None: not known.
     pub fn losing(self, bytes: Option<u64>) -> Self {
         Self { loss: Some(Loss { bytes }), ..self }

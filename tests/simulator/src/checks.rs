@@ -29,6 +29,8 @@ pub struct Checks {
     /// By server: since when the leader reaches it without a gap, and when it last did while it was a master.
     reached_since_us: BTreeMap<usize, u64>,
     master_seen_us: BTreeMap<usize, u64>,
+    /// By server: when an operator last changed its master.
+    commanded_us: BTreeMap<usize, u64>,
     /// By server: what the last follow said to give up.
     given_up: BTreeMap<usize, Option<u64>>,
     /// Losses that were reported, with their moments. None: unknown.
@@ -133,12 +135,19 @@ impl Checks {
             }
             Happened::Promoted { server, data } => self.on_promoted(cluster, at_us, *server, *data),
             Happened::Booted { server, .. } => _ = self.given_up.remove(server),
-            Happened::Commanded { .. } => {}
+            Happened::Commanded { server, command, .. } => {
+                if command.starts_with("REPLICAOF") {
+                    self.commanded_us.insert(*server, at_us);
+                }
+            }
         }
     }
 
     /// No data is overwritten unless it is contained elsewhere or was reported.
     fn on_overwritten(&mut self, cluster: &Cluster, at_us: u64, server: usize, master: usize, before: Place) {
+        // What a second master takes between the last look and its demotion, is not known.
+        let commanded_us = self.commanded_us.get(&server).copied().unwrap_or(u64::MAX);
+        let margin_us = (4 * self.interval_us).max(MARGIN_US);
         let others: Vec<Place> = (0..cluster.processes().len())
             .filter(|other| *other != server)
             .filter_map(|other| cluster.kept(other))
@@ -147,9 +156,14 @@ impl Checks {
             write.acknowledged.is_some()
                 && cluster.tree().has(before, write.at)
                 && !others.iter().any(|other| cluster.tree().has(*other, write.at))
+                && !(write.server == server && write.done_us + margin_us >= commanded_us)
         };
         let count = cluster.writes().iter().filter(is_last).count();
         if count == 0 {
+            return;
+        }
+        let newest_us = cluster.writes().iter().filter(is_last).map(|write| write.done_us).max().unwrap_or(0);
+        if self.reported.iter().any(|(at_us, _)| *at_us >= newest_us) {
             return;
         }
         let (id, to) = (server + 1, master + 1);

@@ -169,7 +169,7 @@ impl Run<'_> {
                 Some((Verdict::Refuse, reason)) => {
                     self.outcome.refused = Some(reason.clone());
                     // No server with data may be master; or a person is asked first: that is what the user set.
-                    let is_wanted = reason == "nobody-eligible" && self.all_are_excluded()
+                    let is_wanted = reason == "nobody-eligible" && self.one_is_excluded()
                         || reason == "unrelated-data" && self.schedule.is_consistent;
                     if masters.len() != 1 && !is_wanted {
                         self.checks.never("refused-without-master", now_us, format!("{reason}: {state}"));
@@ -184,12 +184,12 @@ impl Run<'_> {
         }
     }
 
-    /// Each server that has data has the priority that excludes it.
-    fn all_are_excluded(&self) -> bool {
+    /// A server that has data has the priority that excludes it.
+    fn one_is_excluded(&self) -> bool {
         let cluster = self.world.cluster();
-        (0..cluster.processes().len()).all(|server| {
+        (0..cluster.processes().len()).any(|server| {
             let view = cluster.view(server);
-            view.keys == 0 || view.priority == 0
+            view.keys > 0 && view.priority == 0
         })
     }
 

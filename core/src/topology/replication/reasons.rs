@@ -52,6 +52,9 @@ reasons! {
     ACTION_IN_DOUBT "action-in-doubt" "wait"
         "An action was sent to a member and not answered, so the member may be a master by now. It is \
          observed first, for a hang limit at most.",
+    EMPTY_MASTER "empty-master" "act"
+        "The master restarted without its data and no member can take over yet: it is demoted, so that it takes \
+         no writes and no replica copies it.",
     NOBODY_ELIGIBLE "nobody-eligible" "refuse"
         "The master is lost and no member may take over; the members' verdicts say why: start the old \
          master, or make a member eligible.",
@@ -73,9 +76,9 @@ reasons! {
         "The group has had no master yet; the desired members have bootstrap_wait_s to appear.",
     BOOTSTRAP "bootstrap" "act"
         "The group has had no master yet; one is chosen, and the others follow it.",
-    MASTER_RESTARTED "master-restarted" "wait" planned
-        "The process of the master on record ended, and the next one answers as master: it keeps the role, and \
-         what its files lacked is unknown.",
+    MASTER_CHANGED "master-changed" "wait" planned
+        "Another process than the one on record answers as master and has the role: it restarted, or was made \
+         master by another program. What that lost is unknown.",
     SECOND_MASTER "second-master" "act"
         "Another member reports role master, and is pointed to the right one.",
     REPLICA_ELSEWHERE "replica-elsewhere" "act"

@@ -1,5 +1,5 @@
-//! Whether a master may be demoted without a successor: only a second one, which the record does not know. Its
-//! data stays; what a wrong demotion costs is a group without a master.
+//! Whether a master may be demoted without a successor: one that lost its data, or a second one that the record
+//! does not know. Its data stays; what a wrong demotion costs is a group without a master.
 
 use crate::guard::scene::{Instance, Scene};
 use crate::guard::{Case, ensure};
@@ -12,6 +12,10 @@ pub(in crate::guard) fn demotion(case: &Case<'_>) -> Result<(), String> {
         ensure(instance.answers_as_master(), || {
             format!("{} is to be demoted, and is no master", instance.id)
         })?;
+        // One that lost its data must not take writes, and must not be copied.
+        if scene.is_amnesic(instance) || instance.keys == Some(0) && !scene.is_published(instance) {
+            continue;
+        }
         let is_rightful = |other: &Instance<'_>| other.id != instance.id && is_better(scene, other, instance);
         let is_demoted = |id: &str| case.demotes().any(|demote| demote.id == id);
         let rightful = scene.answering().find(|other| is_rightful(other) && !is_demoted(other.id));

@@ -185,7 +185,9 @@ impl Cluster {
         let (place, at) = self.tree.write(place);
         let process = &mut self.processes[server];
         process.server.offset += bytes;
-        self.streams.write(process.stream, process.server.offset, place, keys + new_keys);
+        // The first write makes a key, whatever the next ones do.
+        let keys = (keys + new_keys).max(1);
+        self.streams.write(process.stream, process.server.offset, place, keys);
         let kept = process.server.offset.saturating_sub(self.timing.backlog_bytes) + 1;
         process.backlog_first = process.backlog_first.max(kept);
         self.append(server);

@@ -3,12 +3,12 @@
 use super::shape::has_nothing_to_repoint;
 use crate::contract::{Action, Evidence};
 use crate::health::{Life, duration};
-use crate::rules::{CHANGING_LOOK_US, Ruling};
-use crate::topology::replication::actions::takeover;
-use crate::topology::replication::claims::is_recorded_name;
+use crate::rules::{CHANGING_LOOK_US, Ruling, stage};
+use crate::topology::replication::actions::{demote, takeover};
+use crate::topology::replication::claims::{is_recorded_name, knows_recorded_history};
 use crate::topology::replication::heard::LOOK_MIN_US;
 use crate::topology::replication::reasons::*;
-use crate::topology::replication::role::{Elected, Election, Mastership, Proof};
+use crate::topology::replication::role::{Elected, Election, LossKind, Mastership, Proof};
 use crate::topology::replication::scene::Scene;
 use crate::topology::replication::view::Member;
 
@@ -163,20 +163,45 @@ pub fn waiting_for_members(scene: &Scene, why: &str) -> String {
     format!("{why}; {answering} of {desired} members answer: waiting up to {wait_s} s for {whom}")
 }
 
-/// The recorded master answers as a new process, and keeps the role: as soon as that is on record, the group
-/// is looked at as before. What its restart lost, no reply shows.
-pub fn master_restarted(scene: &Scene) -> Option<Ruling> {
-    let master = scene.master()?;
-    let is_next_run = is_recorded_name(&scene.view, master) && !scene.view.is_recorded(master);
-    (is_next_run && scene.observation().authority && scene.view.members[master].server.run_id.is_some()).then(
-        || {
-            let text = format!(
-                "{} restarted, and is master as before; what its restart lost is unknown",
-                scene.id(master)
-            );
-            Ruling::wait(MASTER_RESTARTED, text, LOOK_MIN_US).losing(None)
-        },
-    )
+/// Another process than the recorded one has the role: as soon as that is on record, the group is looked at as
+/// before. What was lost with the former process, no reply shows.
+pub fn master_changed(scene: &Scene) -> Option<Ruling> {
+    let (view, master) = (&scene.view, scene.master()?);
+    view.published()?;
+    let id = scene.id(master);
+    let why = if view.is_recorded(master) || view.members[master].server.run_id.is_none() {
+        return None;
+    } else if is_recorded_name(view, master) {
+        format!("{id} restarted, and is master as before; what its restart lost is unknown")
+    } else if !knows_recorded_history(view, master) {
+        format!(
+            "{id} answers as master with a history that the record does not know; what is lost is unknown"
+        )
+    } else {
+        return None;
+    };
+    scene.observation().authority.then(|| Ruling::wait(MASTER_CHANGED, why, LOOK_MIN_US).losing(None))
+}
+
+/// A master that came back without its data takes writes, and its replicas copy it, as long as it is one. Where
+/// no member takes over at once, it is demoted first, and the question of the data comes after that.
+pub fn empty_master(scene: &Scene) -> Option<Ruling> {
+    let lost = scene.lost()?;
+    let is_empty = matches!(lost.kind, LossKind::Amnesic { .. } | LossKind::CameBackEmpty);
+    let index = lost.index.filter(|_| is_empty)?;
+    let member = &scene.view.members[index];
+    if !member.is_master() || !member.accepts_commands() || takes_over(scene) {
+        return None;
+    }
+    let id = scene.id(index);
+    let text = format!("{id} restarted without its data, and no member can take over yet: it is demoted");
+    let stages = stage(format!("demote {id}"), vec![demote(&scene.view, index)]).into_iter().collect();
+    Some(Ruling::act_without_goal(EMPTY_MASTER, text, stages))
+}
+
+fn takes_over(scene: &Scene) -> bool {
+    let is_proven = matches!(scene.proof, Some(Proof::Proven { .. }));
+    is_proven && matches!(scene.election, Some(Election::Elected(_)))
 }
 
 /// The loss is proven, and a member takes over: the reason is the proof.

@@ -41,6 +41,7 @@ pub const RULES: Table<Replication> = Table {
         },
         Rule { gives: &[BELOW_MINIMUM_SIZE], when: loss::below_minimum_size },
         Rule { gives: &[ACTION_IN_DOUBT], when: loss::action_in_doubt },
+        Rule { gives: &[EMPTY_MASTER], when: loss::empty_master },
         Rule { gives: &[NOBODY_ELIGIBLE], when: loss::nobody_eligible },
         Rule { gives: &[RESTART_WAITING], when: loss::restart_waiting },
         Rule {
@@ -49,7 +50,7 @@ pub const RULES: Table<Replication> = Table {
         },
         Rule { gives: &[BOOTSTRAP_WAITING], when: shape::bootstrap_waiting },
         Rule { gives: &[BOOTSTRAP], when: shape::bootstrap },
-        Rule { gives: &[MASTER_RESTARTED], when: loss::master_restarted },
+        Rule { gives: &[MASTER_CHANGED], when: loss::master_changed },
         Rule { gives: &[SECOND_MASTER], when: shape::second_master },
         Rule { gives: &[REPLICA_ELSEWHERE], when: shape::replica_elsewhere },
         Rule { gives: &[SELF_FENCE], when: shape::self_fence },
