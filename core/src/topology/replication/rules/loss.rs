@@ -6,6 +6,7 @@ use crate::health::{Life, duration};
 use crate::rules::{CHANGING_LOOK_US, Ruling};
 use crate::topology::replication::actions::takeover;
 use crate::topology::replication::reasons::*;
+use crate::topology::replication::refused::refused_promotion;
 use crate::topology::replication::role::{Elected, Election, Mastership, Proof};
 use crate::topology::replication::scene::Scene;
 
@@ -118,6 +119,26 @@ pub fn nobody_eligible(scene: &Scene) -> Option<Ruling> {
     })
 }
 
+/// The election passes over members that refused, so its winner has only if every one that may stand has.
+pub fn promotion_refused(scene: &Scene) -> Option<Ruling> {
+    let Election::Elected(elected) = scene.election.as_ref()? else { return None };
+    let refusal = refused_promotion(&scene.view, elected.winner).filter(|refusal| refusal.holds())?;
+    let why = match &scene.proof {
+        Some(Proof::Proven { text, .. }) => text.as_str(),
+        Some(Proof::Pending { .. } | Proof::Blocked { .. } | Proof::Unsure { .. }) | None => {
+            "there is no master"
+        }
+    };
+    let text = format!(
+        "{why}; no member accepts its promotion: {} answered \"{}\" and is asked again in {}: grant the \
+         operator REPLICAOF, undo its renaming, or start the old master",
+        scene.id(elected.winner),
+        refusal.text,
+        duration(refusal.wait_us)
+    );
+    Some(Ruling { next_look_us: refusal.wait_us, ..Ruling::refuse(PROMOTION_REFUSED, text) })
+}
+
 pub fn restart_waiting(scene: &Scene) -> Option<Ruling> {
     scene.lost()?;
     let why = match (&scene.proof, &scene.election) {
@@ -166,7 +187,17 @@ pub fn proven_loss(scene: &Scene) -> Option<Ruling> {
         Some(bytes) => format!(", known loss {bytes} bytes"),
         None => ", loss unknown".into(),
     };
-    let text = format!("{text}; {} takes over{bridge}{loss}", scene.id(winner));
+    let refusing: Vec<&str> = scene
+        .view
+        .answering()
+        .filter(|(index, _)| *index != winner && refused_promotion(&scene.view, *index).is_some())
+        .map(|(index, _)| scene.id(index))
+        .collect();
+    let passed_over = match &refusing[..] {
+        [] => String::new(),
+        ids => format!("; passed over, because of a refused promotion: {}", ids.join(", ")),
+    };
+    let text = format!("{text}; {} takes over{bridge}{loss}{passed_over}", scene.id(winner));
     let plan = takeover(&scene.view, *elected, lost.id.clone(), *evidence);
     Some(Ruling::act(reason, text, meant_for, plan).losing(known_loss_bytes))
 }
