@@ -1,8 +1,9 @@
 //! REPLICAOF another server; a former master's clients are disconnected, so that they look up the new master.
 
+use super::ActFailure;
 use super::clients::{Kicked, kick_clients};
+use super::replicaof::{Changed, replicaof};
 use super::role::Role;
-use super::{ActFailure, all_good, transact};
 use crate::redis::{Connection, Endpoint};
 use std::time::Instant;
 
@@ -27,12 +28,8 @@ pub async fn follow(
 ) -> Result<Followed, ActFailure> {
     const STEP: &str = "follow";
     let port = master.port.to_string();
-    let results =
-        transact(connection, STEP, &[&["ROLE"], &["REPLICAOF", &master.host, &port], &["ROLE"]], deadline)
-            .await?;
-    all_good(STEP, &results)?;
-    match (Role::parse(&results[0]), Role::parse(&results[2])) {
-        (Some(was), Some(Role::Replica { host, port, .. }))
+    match replicaof(connection, STEP, [&master.host, &port], deadline).await? {
+        Changed { was: Some(was), is: Some(Role::Replica { host, port, .. }) }
             if host.eq_ignore_ascii_case(&master.host) && port == master.port =>
         {
             let kicked = if matches!(was, Role::Master { .. }) {
@@ -42,7 +39,7 @@ pub async fn follow(
             };
             Ok(Followed { was, kicked })
         }
-        (_, is) => Err(ActFailure::Unconfirmed {
+        Changed { is, .. } => Err(ActFailure::Unconfirmed {
             step: STEP,
             why: format!(
                 "after REPLICAOF it reports {}",
