@@ -11,6 +11,8 @@ mod crash;
 mod death;
 #[path = "failover/program.rs"]
 mod program;
+#[path = "failover/refusals.rs"]
+mod refusals;
 #[path = "failover/restart.rs"]
 mod restart;
 #[path = "failover/silence.rs"]

@@ -5,6 +5,8 @@
 
 #[path = "redis_room/acting.rs"]
 mod acting;
+#[path = "redis_room/forms.rs"]
+mod forms;
 #[path = "redis_room/handover.rs"]
 mod handover;
 #[path = "redis_room/linking.rs"]

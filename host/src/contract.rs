@@ -221,6 +221,25 @@ impl Action {
         }
     }
 
+    /// The same command to the same instance, and for CONFIG SET the same directive: what a server refused
+    /// once, it refuses again.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let directive = |action: &Self| match action {
+            Self::Configure(action) => Some(action.directive.clone()),
+            Self::Promote(_)
+            | Self::Follow(_)
+            | Self::Demote(_)
+            | Self::Handover(_)
+            | Self::Fence(_)
+            | Self::Unfence(_)
+            | Self::KickClients(_)
+            | Self::Restart(_)
+            | Self::Sentinel(_)
+            | Self::Cluster(_) => None,
+        };
+        (self.name(), self.target()) == (other.name(), other.target()) && directive(self) == directive(other)
+    }
+
     /// The name of the case in kebab-case: log field and metric label.
     pub fn name(&self) -> &'static str {
         match self {

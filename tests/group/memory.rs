@@ -1,7 +1,7 @@
 //! The memory of a shard, as the Observation and the record have it: the running loop fills each field.
 
 use super::Harness;
-use redis_operator::contract::{Action, Generation, Position, Refused, Shard};
+use redis_operator::contract::{Action, Generation, Position, Refused, Shard, Verdict};
 use redis_operator::group::{Effect, Event, Outcome, Record};
 
 impl Harness {
@@ -148,4 +148,34 @@ fn an_operator_without_authority_adopts_what_the_other_one_published() {
     leader.on(Event::Records(vec![first, without]));
     assert_eq!(leader.shard().published.map(|published| published.epoch), Some(second_epoch));
     assert_eq!(leader.shard().position.map(|of| of.offset), position.map(|of| of.offset));
+}
+
+/// Every member refuses; a policy that paces itself is asked as often as events come, and sends little.
+#[test]
+fn where_all_refuse_attempts_grow_apart_and_the_next_in_line_is_asked_first() {
+    let mut harness = Harness::healthy(true);
+    harness.kill_master();
+    harness.survivors_answer();
+    harness.refuse("redis-1");
+    let begun = harness.now;
+    let mut sent = vec![];
+    let mut refuse_orders = |harness: &mut Harness| {
+        for order in harness.orders() {
+            sent.push((order.action.target().to_owned(), begun.age_us(harness.now) / 1_000_000));
+            let outcome = Outcome::Failed("promote: refused: NOPERM".into());
+            harness.after(300).on(Event::Finished { order: order.number, outcome });
+        }
+    };
+    while begun.age_us(harness.now) < 20_000_000 {
+        refuse_orders(&mut harness);
+        harness.after(20_000).on(Event::Tick);
+        for id in ["redis-2", "redis-3"] {
+            refuse_orders(&mut harness);
+            harness.answer(id);
+        }
+    }
+    let first: Vec<&str> = sent.iter().take(3).map(|(id, _)| id.as_str()).collect();
+    assert_eq!(first, ["redis-2", "redis-3", "redis-2"], "{sent:?}");
+    assert!((5..=7).contains(&sent.len()), "{sent:?}");
+    assert_eq!(harness.verdict(), Some((Verdict::Refuse, "promotion-refused".into())));
 }

@@ -1,4 +1,5 @@
-//! `INFO server` and `INFO persistence`: which process this is, and whether its data is there yet.
+//! `INFO server` and `INFO persistence`: which process this is, whether its data is there yet, and whether it
+//! can write its disk.
 
 use super::info::{Initials, flag, info_fields_of, unsigned};
 
@@ -40,18 +41,24 @@ pub struct PersistenceFacts {
     pub loading: Option<bool>,
     /// `aof_enabled`: after a restart its history is new although its data is all there.
     pub aof_enabled: Option<bool>,
+    /// `rdb_last_bgsave_status` is `ok`. Not: its disk is full or gone, and Redis may refuse writes.
+    pub is_rdb_saved: Option<bool>,
+    /// `aof_last_write_status` is `ok`. Not: Redis refuses writes while the append-only file is on.
+    pub is_aof_written: Option<bool>,
 }
 
 impl PersistenceFacts {
     /// Reads the section out of any INFO text.
     pub fn parse(text: &str) -> Self {
         let mut facts = Self::default();
-        for (name, value) in info_fields_of(text, const { Initials::of(b"la") }) {
+        for (name, value) in info_fields_of(text, const { Initials::of(b"lar") }) {
             match name {
                 // Async loading keeps the old data readable while the new is read: `async_loading` is not
                 // `loading`.
                 "loading" => facts.loading = flag(value),
                 "aof_enabled" => facts.aof_enabled = flag(value),
+                "rdb_last_bgsave_status" => facts.is_rdb_saved = Some(value == "ok"),
+                "aof_last_write_status" => facts.is_aof_written = Some(value == "ok"),
                 _ => {}
             }
         }

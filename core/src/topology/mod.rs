@@ -50,6 +50,9 @@ pub trait Topology: Ruled {
 
     /// What becomes of the request that the host sent along, whichever rule decided.
     fn answer(scene: &Self::Scene<'_>, ruling: &Ruling) -> Option<RequestAnswer>;
+
+    /// Whether the first stage only tries again what servers refused a moment ago: no progress yet.
+    fn only_repeats(scene: &Self::Scene<'_>, ruling: &Ruling) -> bool;
 }
 
 /// A topology in the list of those that this policy serves.
@@ -108,7 +111,9 @@ pub fn refuse<T: Topology>(observation: &Observation, reason: Reason, text: Stri
 /// A ruling in the words of the contract. A paused group keeps its verdict, and loses its plan and its goal.
 fn conclude<T: Topology>(observation: &Observation, scene: &T::Scene<'_>, ruling: Ruling) -> Decision {
     let request = T::answer(scene, &ruling);
+    let only_repeats = T::only_repeats(scene, &ruling);
     let (ruling, progress) = if observation.group.paused { paused(ruling) } else { unhindered(ruling) };
+    let progress = if only_repeats { Progress::Hindered } else { progress };
     Decision {
         shards: T::shards(scene, &ruling),
         members: T::members(scene, &ruling),
@@ -215,6 +220,10 @@ mod tests {
 
         fn answer(_: &&Observation, _: &Ruling) -> Option<RequestAnswer> {
             None
+        }
+
+        fn only_repeats(_: &&Observation, _: &Ruling) -> bool {
+            false
         }
     }
 

@@ -106,7 +106,8 @@ impl Pass {
             }
             Report::Finished { outcome, .. } => {
                 self.has_acted |= matches!(outcome, Ended::Done { .. });
-                self.has_failed |= matches!(outcome, Ended::Failed(_) | Ended::InDoubt(_));
+                self.has_failed |=
+                    matches!(outcome, Ended::Failed(_) | Ended::NotSent(_) | Ended::InDoubt(_));
                 false
             }
             Report::Held => waited_us >= self.patience_us,

@@ -100,7 +100,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
             settle(&mut telemetry, &mut session, args).await?;
             Ok(0)
         }
-        Some((_, Ended::Failed(why) | Ended::InDoubt(why))) => Err(Exit::Failed(why)),
+        Some((_, Ended::Failed(why) | Ended::NotSent(why) | Ended::InDoubt(why))) => Err(Exit::Failed(why)),
         None => match refused {
             Some(why) => {
                 print(&format!("refused: {why}\n"))?;

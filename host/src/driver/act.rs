@@ -42,7 +42,7 @@ pub fn carry_out(links: &Links, order: Order, restarter: Option<&Restarter>, han
                 outcome(run(&action, first, rest.first(), place).await)
             }
             Some([]) | None => {
-                Outcome::Failed("not sent: the connection that reported its precondition has ended".into())
+                Outcome::NotSent("not sent: the connection that reported its precondition has ended".into())
             }
         };
         handle.send(Event::Finished { order: number, outcome });
@@ -137,9 +137,9 @@ fn outcome(result: Result<Note, ActFailure>) -> Outcome {
         Err(failure @ (ActFailure::InDoubt { .. } | ActFailure::Unconfirmed { .. })) => {
             Outcome::InDoubt(failure.to_string())
         }
+        Err(failure @ ActFailure::Gone { .. }) => Outcome::NotSent(failure.to_string()),
         Err(
-            failure @ (ActFailure::Gone { .. }
-            | ActFailure::Precondition { .. }
+            failure @ (ActFailure::Precondition { .. }
             | ActFailure::Refused { .. }
             | ActFailure::Undone { .. }),
         ) => Outcome::Failed(failure.to_string()),

@@ -135,6 +135,8 @@ pub enum Outcome {
     },
     /// Not done, and the target is unchanged: a precondition failed, or the server refused the command.
     Failed(String),
+    /// Not sent: the connection that reported its precondition had ended. Nothing was refused.
+    NotSent(String),
     /// Sent and not answered: it may have happened, or may still happen.
     InDoubt(String),
 }
@@ -235,6 +237,8 @@ pub enum Report {
         order: u64,
         /// The action.
         action: Action,
+        /// The same was refused within the last minute.
+        is_repeat: bool,
     },
     /// An action was not sent: its precondition does not hold any more.
     Withheld {
@@ -242,6 +246,8 @@ pub enum Report {
         action: Action,
         /// The precondition that failed.
         why: String,
+        /// For the same reason as the time before.
+        is_repeat: bool,
     },
     /// An action ended.
     Finished {
@@ -251,6 +257,8 @@ pub enum Report {
         outcome: Outcome,
         /// From sending to the outcome, in microseconds.
         elapsed_us: u64,
+        /// The server refused the same in the same words within the last minute.
+        is_repeat: bool,
     },
 }
 
@@ -263,6 +271,20 @@ pub struct Decided {
     pub decision: Arc<Decision>,
     /// SHA-256 of the policy.
     pub digest: String,
-    /// True if verdict, reason, master or plan differ from the last decision.
+    /// True if verdict, reason, master or plan differ from the last decision. Never true of a decision that
+    /// only tries again what servers refused.
     pub is_news: bool,
+}
+
+impl Decided {
+    /// The first stage only tries again what servers refused within the last minute.
+    pub fn only_repeats(&self) -> bool {
+        only_repeats(&self.observation, &self.decision)
+    }
+}
+
+/// See [`Decided::only_repeats`].
+pub(super) fn only_repeats(observation: &Observation, decision: &Decision) -> bool {
+    let is_refused = |action: &Action| observation.refused.iter().any(|it| it.action.is_same_as(action));
+    decision.stages.first().is_some_and(|stage| stage.actions.iter().all(is_refused))
 }

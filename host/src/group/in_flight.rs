@@ -5,7 +5,8 @@
 //! An action is open from its sending to one of three ends:
 //!
 //! 1. `Done`: the server confirmed it. The change of master is recorded and published.
-//! 2. `Failed`: the target is unchanged. The refusal stays in the Observations of the next minute.
+//! 2. `Failed`: the target is unchanged. The refusal stays in the Observations of the next minute. `NotSent`:
+//!    the same, but nothing was refused.
 //! 3. `InDoubt`: it was sent and its answer is lost. It may have been executed, or may still be: the command
 //!    can lie in the receive buffer of a hung server, and run when that server wakes up.
 //!
@@ -19,8 +20,8 @@
 //! after the action. A probe on a second connection, opened beside a hung one, can be answered first; the
 //! round after that shows the late action's effect, and is decided on like any other change.
 
+use super::Group;
 use super::event::{Changed, Decided, Effect, Moment, Order, Outcome, Report};
-use super::{Group, REFUSED_MAX};
 use crate::contract::{
     Action, Decision, Evidence, Expectation, InDoubt, RequestState, RoleChange, ShardVerdict, Succession,
     Verdict,
@@ -87,6 +88,7 @@ impl Group {
     /// Publishes the master that a decision names, reports the decision, and sends its first stage.
     pub(super) fn on_decision(&mut self, now: Moment, decided: Decided, effects: &mut Vec<Effect>) {
         let decision = Arc::clone(&decided.decision);
+        let only_repeats = decided.only_repeats();
         self.round.finish(now, decision.next_look_us.min(self.next_us(now)));
         self.unchanged_until = now.after_us(self.unchanged_us(&decision));
         self.settle_request(&decision);
@@ -99,6 +101,9 @@ impl Group {
                 self.send(now, action, effects);
             }
         }
+        if !only_repeats {
+            self.last_shown = Some(Arc::clone(&decision));
+        }
         self.last = Some(decision);
     }
 
@@ -107,7 +112,12 @@ impl Group {
             return;
         }
         let number = self.in_flight.next;
-        match self.order(number, &action) {
+        let order = if self.refusals.is_too_soon(now, &action) {
+            Err("the same process refused it less than a second ago".into())
+        } else {
+            self.order(number, &action)
+        };
+        match order {
             Ok(order) => {
                 self.in_flight.next += 1;
                 self.in_flight
@@ -118,10 +128,14 @@ impl Group {
                 if let Action::Promote(promote) = &action {
                     self.publish(now, self.shard_of(&promote.id), &promote.id.clone(), effects);
                 }
-                effects.push(Effect::Report(Report::Sent { order: number, action }));
+                let is_repeat = self.refusals.note_sent(now, &action);
+                effects.push(Effect::Report(Report::Sent { order: number, action, is_repeat }));
                 effects.push(Effect::Act(order));
             }
-            Err(why) => effects.push(Effect::Report(Report::Withheld { action, why })),
+            Err(why) => {
+                let is_repeat = self.refusals.note_withheld(&action, &why);
+                effects.push(Effect::Report(Report::Withheld { action, why, is_repeat }));
+            }
         }
     }
 
@@ -165,26 +179,26 @@ impl Group {
         let (action, sent) = (open.action.clone(), open.sent);
         match &outcome {
             Outcome::InDoubt(_) => open.is_lost = true,
-            Outcome::Done { .. } | Outcome::Failed(_) => {
+            Outcome::Done { .. } | Outcome::Failed(_) | Outcome::NotSent(_) => {
                 self.in_flight.open.remove(&order);
             }
         }
-        match &outcome {
-            Outcome::Done { .. } => self.record_change(now, &action, effects),
-            Outcome::Failed(why) => {
-                if self.refused.len() == REFUSED_MAX {
-                    self.refused.pop_front();
-                }
-                self.refused.push_back((action.clone(), why.clone(), now));
+        let is_repeat = match &outcome {
+            Outcome::Done { .. } => {
+                self.refusals.note_done(&action);
+                self.record_change(now, &action, effects);
+                false
             }
-            Outcome::InDoubt(_) => {}
-        }
+            Outcome::Failed(why) => self.refusals.note(now, action.clone(), why.clone()),
+            Outcome::NotSent(_) | Outcome::InDoubt(_) => false,
+        };
         self.start_round_now(now);
         self.round.on_action_ended(now, action.target());
         if let Action::Handover(handover) = &action {
             self.round.on_action_ended(now, &handover.source);
         }
-        effects.push(Effect::Report(Report::Finished { action, outcome, elapsed_us: sent.age_us(now) }));
+        let elapsed_us = sent.age_us(now);
+        effects.push(Effect::Report(Report::Finished { action, outcome, elapsed_us, is_repeat }));
     }
 
     fn record_change(&mut self, now: Moment, action: &Action, effects: &mut Vec<Effect>) {

@@ -10,7 +10,7 @@
 //! So a faulty policy cannot act, and cannot stop failovers while a later policy of the chain decides. All
 //! policies see one Observation: a fallback repeats no I/O and cannot rest on other facts than the guard.
 
-use super::event::{Decided, Effect, Moment, Report};
+use super::event::{Decided, Effect, Moment, Report, only_repeats};
 use crate::contract::{Decision, Observation};
 use crate::guard;
 use crate::policy::{PolicyChain, PolicyFault};
@@ -35,7 +35,8 @@ pub fn judge(
             });
         match answer {
             Ok(decision) => {
-                let is_news = last.is_none_or(|last| differs(last, &decision));
+                let is_news = last.is_none_or(|last| differs(last, &decision))
+                    && !only_repeats(&observation, &decision);
                 return Some(Decided {
                     observation,
                     decision: Arc::new(decision),

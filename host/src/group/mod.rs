@@ -19,7 +19,8 @@
 //! 2. Apply all effects of one call, in their order, before the next call. No effect may block: a probe or an
 //!    action runs beside the loop, and its result is a later event.
 //! 3. Answer each [`Effect::Act`] with exactly one [`Event::Finished`] with the number of its [`Order`], also
-//!    when the connection ends: [`Outcome::Failed`] only if the target is certainly unchanged,
+//!    when the connection ends: [`Outcome::Failed`] or [`Outcome::NotSent`] only if the target is certainly
+//!    unchanged,
 //!    [`Outcome::InDoubt`] if the action was sent and its answer is missing. Never send an order twice.
 //! 4. Send an order only on the connections that it lists. If one of them has ended, the order has failed.
 //! 5. Have at most one probe in flight per connection. [`Effect::Probe`] on a busy connection sends nothing,
@@ -37,6 +38,7 @@ mod judge;
 mod member_state;
 mod pace;
 mod record;
+mod refusals;
 mod round;
 
 pub use event::{
@@ -44,13 +46,14 @@ pub use event::{
     Request,
 };
 
-use crate::contract::{Action, Decision, Group as Wanted, Observation, Refused, Switchover, Verdict};
+use crate::contract::{Decision, Group as Wanted, Observation, Switchover, Verdict};
 use crate::policy::PolicyChain;
 use in_flight::InFlight;
 use member_state::MemberState;
 use record::ShardMemory;
+use refusals::Refusals;
 use round::ProbeRound;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a group starts from.
@@ -79,9 +82,10 @@ pub struct Group {
     switchover: Option<(Option<String>, Moment)>,
     /// Sorted by index; one in a group of one master.
     shards: Vec<ShardMemory>,
-    /// Oldest first.
-    refused: VecDeque<(Action, String, Moment)>,
+    refusals: Refusals,
     last: Option<Arc<Decision>>,
+    /// The last decision that was more than another attempt of what was refused.
+    last_shown: Option<Arc<Decision>>,
     /// How many groups share the thread, and where in the interval this group starts its rounds.
     groups: u64,
     offset_us: u64,
@@ -113,8 +117,9 @@ impl Group {
             silent_groups_permille,
             switchover: None,
             shards,
-            refused: VecDeque::new(),
+            refusals: Refusals::default(),
             last: None,
+            last_shown: None,
             groups: 1,
             offset_us,
             fingerprint: Vec::new(),
@@ -135,7 +140,7 @@ impl Group {
             && !self.is_unchanged(now)
         {
             let observation = self.observation(now);
-            match judge::judge(now, policies, observation, self.last.as_deref(), &mut effects) {
+            match judge::judge(now, policies, observation, self.last_shown.as_deref(), &mut effects) {
                 Some(decided) => self.on_decision(now, decided, &mut effects),
                 None => self.round.finish(now, NO_DECISION_RETRY_US),
             }
@@ -172,23 +177,12 @@ impl Group {
                 age_us: at.age_us(now),
             }),
             in_doubt: self.in_flight.in_doubt(now),
-            refused: self.refused(now),
+            refused: self.refusals.observed(now),
             silent_groups_permille: self.silent_groups_permille,
             authority: self.may_act,
             parameters: self.settings.parameters.clone(),
             extras: Vec::new(),
         }
-    }
-
-    /// Actions that servers refused within the last minute, oldest first.
-    fn refused(&self, now: Moment) -> Vec<Refused> {
-        let recent = self.refused.iter().filter(|(.., at)| at.age_us(now) < REFUSED_US);
-        let refused = |(action, text, at): &(Action, String, Moment)| Refused {
-            action: action.clone(),
-            text: text.clone(),
-            age_us: at.age_us(now),
-        };
-        recent.map(refused).collect()
     }
 
     /// Publishes a replicated position of the stream every few seconds, with the replicas that reached it.
@@ -292,6 +286,3 @@ impl Group {
 
 /// No policy gave a usable decision: ask again soon, with a newer Observation.
 const NO_DECISION_RETRY_US: u64 = 100_000;
-/// How long a refusal stays in the Observation, and how many refusals at most.
-const REFUSED_US: u64 = 60_000_000;
-const REFUSED_MAX: usize = 64;

@@ -114,7 +114,8 @@ rules! {
         Fit = "fit", replication::candidate::fit;
         /// The promoted instance has the replication history of the master that it replaces.
         Lineage = "lineage", replication::candidate::lineage;
-        /// No other eligible instance has all data of the promoted one and more.
+        /// No other eligible instance has all data of the promoted one and more, unless it refused its
+        /// promotion and the difference is reported as lost.
         MostAdvanced = "most-advanced", replication::candidate::most_advanced;
         /// A copy that restarted from its files is promoted only after the members that may have newer data
         /// had their time.

@@ -7,7 +7,8 @@
 use crate::contract::{self, InstanceKind, Link, LinkState, Observation, Pod, Sample, Value};
 use failover_core::facts::{History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
 use failover_core::facts::{
-    PersistenceFacts, Place, Relation, ReplicationFacts, ReportedRole, ServerFacts, keys, whole_rows,
+    PersistenceFacts, Place, Relation, ReplicationFacts, ReportedRole, ServerFacts, config_pairs, keys,
+    whole_rows,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,12 +37,51 @@ pub(super) struct Instance<'a> {
     pub is_loading: bool,
     /// It writes an append-only file.
     pub has_aof: bool,
+    pub disk: Disk,
     /// Number of keys. None unless the reply is as fresh as `answers` demands.
     pub keys: Option<u64>,
     /// True if its newest reply is not older than the hang limit (or a second, if that is longer).
     pub answers: bool,
     pub names: Named,
 }
+
+/// Whether an instance refuses writes because it cannot write its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disk {
+    /// Nothing shows that.
+    Works,
+    /// Its last snapshot failed; whether that stops writes, its directives do not show.
+    MayStopWrites,
+    /// It does.
+    StopsWrites,
+}
+
+impl Disk {
+    /// An append-only file that cannot be written stops writes always; a failed snapshot where `save` is set
+    /// and `stop-writes-on-bgsave-error` is yes.
+    fn read(instance: &contract::Instance, persistence: PersistenceFacts) -> Self {
+        let config =
+            instance.replies.iter().filter(|reply| reply.command.starts_with("CONFIG GET ")).find_map(
+                |reply| match &reply.newest.as_ref()?.value {
+                    Value::Nested(nested) => Some(config_pairs(&nested.resp))
+                        .filter(|pairs| pairs.iter().any(|(name, _)| *name == STOP_WRITES)),
+                    Value::Text(_) | Value::Integer(_) | Value::Nil(_) => None,
+                },
+            );
+        let is =
+            |name: &str, value: &str| config.as_ref().is_some_and(|pairs| pairs.contains(&(name, value)));
+        let is_aof_broken =
+            persistence.aof_enabled == Some(true) && persistence.is_aof_written == Some(false);
+        match persistence.is_rdb_saved {
+            _ if is_aof_broken => Self::StopsWrites,
+            Some(false) if config.is_none() => Self::MayStopWrites,
+            Some(false) if is(STOP_WRITES, "yes") && !is("save", "") => Self::StopsWrites,
+            Some(_) | None => Self::Works,
+        }
+    }
+}
+
+const STOP_WRITES: &str = "stop-writes-on-bgsave-error";
 
 /// The master that an instance names in `master_host` and `master_port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,6 +244,7 @@ impl<'a> Instance<'a> {
             uptime_s: server.uptime_s,
             is_loading: persistence.loading == Some(true),
             has_aof: persistence.aof_enabled == Some(true),
+            disk: Disk::read(instance, persistence),
             keys: if is_fresh(INFO_KEYSPACE) { newest(INFO_KEYSPACE).and_then(keys) } else { None },
             answers: instance.link.state == LinkState::Answering && is_fresh(INFO_REPLICATION),
             names,

@@ -48,9 +48,17 @@ pub fn of_report(report: &Report) -> Option<Event> {
             };
             Some(event(type_, camel(&decided.decision.reason), &decided.decision.explanation, "Decide"))
         }
-        Report::Finished { action, outcome: Outcome::Failed(why) | Outcome::InDoubt(why), .. } => Some(
-            event(EventType::Warning, "ActionFailed".into(), &format!("{}: {why}", words(action)), "Act"),
-        ),
+        Report::Finished {
+            action,
+            outcome: Outcome::Failed(why) | Outcome::NotSent(why) | Outcome::InDoubt(why),
+            is_repeat: false,
+            ..
+        } => Some(event(
+            EventType::Warning,
+            "ActionFailed".into(),
+            &format!("{}: {why}", words(action)),
+            "Act",
+        )),
         Report::Fault { title, fault, .. } => {
             Some(event(EventType::Warning, "PolicyFault".into(), &format!("{title}: {fault}"), "Decide"))
         }

@@ -74,34 +74,30 @@ impl Log {
                     explanation = "the group is left as it is until a policy does"
                 );
             }
-            Report::Sent { order, action } => {
+            Report::Sent { order, action, is_repeat } => {
                 let (action, instance) = words::action(action);
-                event!(
-                    self,
-                    Level::Info,
-                    "action sent",
-                    action = action,
-                    instance = instance,
-                    order = *order
-                );
+                let level = if *is_repeat { Level::Debug } else { Level::Info };
+                event!(self, level, "action sent", action = action, instance = instance, order = *order);
             }
-            Report::Withheld { action, why } => {
+            Report::Withheld { action, why, is_repeat } => {
                 let (action, instance) = words::action(action);
+                let level = if *is_repeat { Level::Debug } else { Level::Info };
                 event!(
                     self,
-                    Level::Info,
+                    level,
                     "action withheld",
                     action = action,
                     instance = instance,
                     error = why.as_str()
                 );
             }
-            Report::Finished { action, outcome, elapsed_us } => {
+            Report::Finished { action, outcome, elapsed_us, is_repeat } => {
                 let (action, instance) = words::action(action);
                 let (level, note, error, pause_us) = match outcome {
                     Outcome::Done { note, pause_us } => (Level::Info, Some(note.as_str()), None, *pause_us),
-                    Outcome::Failed(error) | Outcome::InDoubt(error) => {
-                        (Level::Warn, None, Some(error.as_str()), None)
+                    Outcome::Failed(error) | Outcome::NotSent(error) | Outcome::InDoubt(error) => {
+                        let level = if *is_repeat { Level::Debug } else { Level::Warn };
+                        (level, None, Some(error.as_str()), None)
                     }
                 };
                 let (outcome, elapsed_ms, pause_ms) =
@@ -378,7 +374,11 @@ mod tests {
             (Report::Held, false, "DEBUG"),
             (failed(promote(Evidence::Dead)), true, "WARN"),
             (in_doubt(promote(Evidence::Dead)), true, "WARN"),
-            (Report::Withheld { action: promote(Evidence::Dead), why: "gone".into() }, true, "INFO"),
+            (
+                Report::Withheld { action: promote(Evidence::Dead), why: "gone".into(), is_repeat: false },
+                true,
+                "INFO",
+            ),
         ];
         for (report, is_news, level) in cases {
             let events = logged(|log| log.report(&report, is_news));

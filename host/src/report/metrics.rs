@@ -383,7 +383,7 @@ mod tests {
             fault(),
             Report::Held,
             handed_over(2_500),
-            Report::Withheld { action: follow("cart-0002"), why: "gone".into() },
+            Report::Withheld { action: follow("cart-0002"), why: "gone".into(), is_repeat: false },
         ] {
             metrics.report(&report);
         }

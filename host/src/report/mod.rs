@@ -108,16 +108,20 @@ impl News {
                 }
                 // A plan that is carried out changes the group every time; a plan without authority is news
                 // once.
-                decided.is_news || (decided.decision.verdict == Verdict::Act && decided.observation.authority)
+                let is_carried_out = decided.decision.verdict == Verdict::Act
+                    && decided.observation.authority
+                    && !decided.only_repeats();
+                decided.is_news || is_carried_out
             }
             Report::Fault { digest, fault, .. } => {
                 let before = self.fault.replace((digest.clone(), words::fault(fault)));
                 before != self.fault
             }
             Report::Held => !std::mem::replace(&mut self.is_held, true),
-            Report::Link { .. } | Report::Sent { .. } | Report::Withheld { .. } | Report::Finished { .. } => {
-                true
-            }
+            Report::Sent { is_repeat, .. }
+            | Report::Withheld { is_repeat, .. }
+            | Report::Finished { is_repeat, .. } => !is_repeat,
+            Report::Link { .. } => true,
         }
     }
 }

@@ -24,7 +24,7 @@ fn exposed() -> BTreeSet<String> {
         fault(),
         Report::Held,
         handed_over(2_500),
-        Report::Withheld { action: follow("cart-0002"), why: "gone".into() },
+        Report::Withheld { action: follow("cart-0002"), why: "gone".into(), is_repeat: false },
     ];
     let last = decided(Verdict::Healthy, "healthy", "cart-0001", vec![]);
     let script =

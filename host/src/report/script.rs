@@ -100,7 +100,7 @@ pub fn lost(member: &str) -> Report {
 }
 
 pub fn sent(action: Action) -> Report {
-    Report::Sent { order: 0, action }
+    Report::Sent { order: 0, action, is_repeat: false }
 }
 
 pub fn done(action: Action) -> Report {
@@ -108,20 +108,23 @@ pub fn done(action: Action) -> Report {
         action,
         outcome: Outcome::Done { note: "done".into(), pause_us: None },
         elapsed_us: 300,
+        is_repeat: false,
     }
 }
 
 pub fn failed(action: Action) -> Report {
-    Report::Finished { action, outcome: Outcome::Failed("refused".into()), elapsed_us: 300 }
+    let outcome = Outcome::Failed("refused".into());
+    Report::Finished { action, outcome, elapsed_us: 300, is_repeat: false }
 }
 
 pub fn in_doubt(action: Action) -> Report {
-    Report::Finished { action, outcome: Outcome::InDoubt("no answer".into()), elapsed_us: 300 }
+    let outcome = Outcome::InDoubt("no answer".into());
+    Report::Finished { action, outcome, elapsed_us: 300, is_repeat: false }
 }
 
 pub fn handed_over(pause_us: u64) -> Report {
     let outcome = Outcome::Done { note: "nothing lost".into(), pause_us: Some(pause_us) };
-    Report::Finished { action: handover(), outcome, elapsed_us: 3_000 }
+    Report::Finished { action: handover(), outcome, elapsed_us: 3_000, is_repeat: false }
 }
 
 pub fn fault() -> Report {

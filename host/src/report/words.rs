@@ -95,6 +95,7 @@ pub fn outcome(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Done { .. } => "done",
         Outcome::Failed(_) => "failed",
+        Outcome::NotSent(_) => "not-sent",
         Outcome::InDoubt(_) => "in-doubt",
     }
 }

@@ -95,9 +95,9 @@ const INFO_SECTIONS: [&str; 10] = [
     "stats",
 ];
 
-/// Directives that matter for a failover. The two patterns match no other directive in Redis 5 to 8 and
-/// Valkey.
-const READABLE: [&str; 20] = [
+/// Directives that matter for a failover. The patterns match no other directive in Redis 5 to 8 and Valkey:
+/// `s[at][vo][ep]*` only `save` and `stop-writes-on-bgsave-error`.
+const READABLE: [&str; 21] = [
     "appendonly",
     "cluster-node-timeout",
     "cluster-require-full-coverage",
@@ -115,6 +115,7 @@ const READABLE: [&str; 20] = [
     "replica-priority",
     "replica-read-only",
     "replica-serve-stale-data",
+    "s[at][vo][ep]*",
     "save",
     "tcp-keepalive",
     "timeout",

@@ -27,7 +27,11 @@ pub(super) fn read(command: &str, text: &str, hasher: &mut impl std::hash::Hashe
             return Some(facts.history.map(|history| history.offset));
         }
         INFO_SERVER => ServerFacts::parse(text).run_id.hash(hasher),
-        INFO_PERSISTENCE => PersistenceFacts::parse(text).loading.hash(hasher),
+        INFO_PERSISTENCE => {
+            let PersistenceFacts { loading, aof_enabled, is_rdb_saved, is_aof_written } =
+                PersistenceFacts::parse(text);
+            (loading, aof_enabled, is_rdb_saved, is_aof_written).hash(hasher);
+        }
         INFO_KEYSPACE => keys(text).map(|keys| keys == 0).hash(hasher),
         _ => return None,
     }

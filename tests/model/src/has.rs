@@ -107,6 +107,8 @@ pub struct Server {
     pub aof: bool,
     /// `min-replicas-to-write` and `min-replicas-max-lag`, where the host asked for them.
     pub fence: Option<(u32, u32)>,
+    /// `save` and `stop-writes-on-bgsave-error`, where the host asked for them.
+    pub save: Option<(String, String)>,
     /// INFO rows that it prints otherwise than its state says: other words, or (None) not at all.
     pub rows: BTreeMap<String, Option<String>>,
     /// How its host sees it. The server itself knows nothing of it.
@@ -138,6 +140,7 @@ impl Server {
             loading: false,
             aof: false,
             fence: None,
+            save: None,
             rows: BTreeMap::new(),
             seen: Seen::default(),
         }

@@ -5,6 +5,7 @@
 //! because it must survive those that could not. Must not depend on anything but the dice.
 
 mod noise;
+mod refused;
 
 pub use noise::mutated;
 
@@ -29,6 +30,9 @@ pub fn observation(dice: &mut Dice) -> Observation {
     describe_past(dice, &past, &mut observation);
     if dice.chance(400) {
         noise::corrupt(dice, &mut observation);
+    }
+    if dice.chance(300) {
+        refused::afflict(dice, &mut observation);
     }
     observation
 }

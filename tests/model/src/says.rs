@@ -162,6 +162,13 @@ pub fn fence(server: &Server) -> Option<String> {
     Some(format!("*4\r\n{}", words.map(bulk).concat()))
 }
 
+/// The reply to `CONFIG GET s[at][vo][ep]*`, as RESP. None: the host did not ask.
+pub fn save(server: &Server) -> Option<String> {
+    let (save, stop) = server.save.as_ref()?;
+    let words = ["save", save, "stop-writes-on-bgsave-error", stop];
+    Some(format!("*4\r\n{}", words.map(bulk).concat()))
+}
+
 /// The reply to ROLE, as RESP.
 pub fn role(server: &Server) -> String {
     let offset = server.offset;

@@ -105,8 +105,9 @@ impl Server {
         let mut replication = reply(INFO_REPLICATION, text(says::replication(self)));
         replication.earlier =
             seen.still_us.map(|age_us| Sample { value: text(says::replication(self)), age_us });
-        let fence = says::fence(self)
-            .map(|resp| reply("CONFIG GET min-replicas-*", Value::Nested(Nested { resp, truncated: false })));
+        let nested = |resp: String| Value::Nested(Nested { resp, truncated: false });
+        let fence = says::fence(self).map(|resp| reply("CONFIG GET min-replicas-*", nested(resp)));
+        let save = says::save(self).map(|resp| reply("CONFIG GET s[at][vo][ep]*", nested(resp)));
         let standard = [
             reply(INFO_KEYSPACE, text(says::keyspace(self))),
             reply(INFO_PERSISTENCE, text(says::persistence(self))),
@@ -121,7 +122,7 @@ impl Server {
             address: address((&self.host, self.port)),
             aliases: self.aliases.iter().map(|(host, port)| address((host, *port))).collect(),
             link: seen.link,
-            replies: fence.into_iter().chain(standard).collect(),
+            replies: fence.into_iter().chain(save).chain(standard).collect(),
             pod: seen.pod.clone(),
             extras: vec![],
         }

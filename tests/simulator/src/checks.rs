@@ -37,6 +37,8 @@ pub struct Checks {
     reported: Vec<(u64, Option<u64>)>,
     /// The loss of the decision that was read last.
     loss: Option<Loss>,
+    /// By action and server: when it was sent within the last second.
+    sent: BTreeMap<(&'static str, String), Vec<u64>>,
 }
 
 impl Checks {
@@ -53,36 +55,52 @@ impl Checks {
     pub fn on_report(&mut self, at_us: u64, report: &Report) {
         match report {
             Report::Decided(decided) => {
-                let loss = decided.decision.shards.first().and_then(|shard| shard.loss.clone());
+                let loss = decided.decision.shards.first().and_then(|shard| shard.loss);
                 if let Some(bytes) = loss.as_ref().map(|loss| loss.bytes).filter(|bytes| *bytes != Some(0)) {
                     self.reported.push((at_us, bytes));
                 }
                 self.loss = loss;
             }
-            Report::Sent { action, .. } => match action {
-                Action::Follow(follow) => {
-                    if let Some(server) = index(&follow.id) {
-                        self.given_up.insert(server, follow.discards_bytes);
+            Report::Sent { action, .. } => {
+                self.on_sent(at_us, action);
+                match action {
+                    Action::Follow(follow) => {
+                        if let Some(server) = index(&follow.id) {
+                            self.given_up.insert(server, follow.discards_bytes);
+                        }
+                        if follow.discards_bytes != Some(0) {
+                            self.reported.push((at_us, follow.discards_bytes));
+                        }
                     }
-                    if follow.discards_bytes != Some(0) {
-                        self.reported.push((at_us, follow.discards_bytes));
-                    }
+                    Action::Promote(_)
+                    | Action::Handover(_)
+                    | Action::Demote(_)
+                    | Action::Fence(_)
+                    | Action::Unfence(_)
+                    | Action::KickClients(_)
+                    | Action::Configure(_)
+                    | Action::Restart(_)
+                    | Action::Sentinel(_)
+                    | Action::Cluster(_) => {}
                 }
-                Action::Promote(_)
-                | Action::Handover(_)
-                | Action::Demote(_)
-                | Action::Fence(_)
-                | Action::Unfence(_)
-                | Action::KickClients(_)
-                | Action::Configure(_)
-                | Action::Restart(_)
-                | Action::Sentinel(_)
-                | Action::Cluster(_) => {}
-            },
+            }
             Report::Fault { title, fault, .. } => {
                 self.breach("fault", at_us, format!("{title}: {fault}"));
             }
             Report::Link { .. } | Report::Held | Report::Withheld { .. } | Report::Finished { .. } => {}
+        }
+    }
+
+    /// Nothing is sent to one server again and again: a refusal has a pace.
+    fn on_sent(&mut self, at_us: u64, action: &Action) {
+        let key = (action.name(), action.target().to_owned());
+        let sent = self.sent.entry(key).or_default();
+        sent.retain(|sent_us| at_us - sent_us < 1_000_000);
+        sent.push(at_us);
+        if sent.len() > SENT_A_SECOND_MAX {
+            let text = format!("{} {} times within a second", action.name(), sent.len());
+            sent.clear();
+            self.breach("hammered", at_us, text);
         }
     }
 
@@ -263,6 +281,8 @@ pub struct Class {
     pub reported: u64,
 }
 
+/// A server that flaps needs the same a few times.
+const SENT_A_SECOND_MAX: usize = 20;
 /// Several masters are fenced within this, beside twice the hang limit.
 const SEVERAL_US: u64 = 1_500_000;
 /// A master's offset is known with this delay.

@@ -42,9 +42,10 @@ enum Later {
     Start(usize),
     Resume(usize),
     Mend(Vec<Edge>),
+    Ease(usize),
     StartOperator,
     Unlead(usize),
-    Store(Stored),
+    Store(Box<Stored>),
     Publish(usize),
 }
 
@@ -129,6 +130,7 @@ impl Run<'_> {
         self.record_delay_us = RECORD_US;
         self.world.cluster().mend_all();
         for server in 0..self.schedule.servers.len() {
+            self.world.cluster().ease(server);
             self.world.cluster().resume(server);
             self.start_server(server);
         }
@@ -325,7 +327,7 @@ impl Run<'_> {
         for (number, made_us, record) in sent {
             if self.operators.iter().any(|operator| operator.number == number) {
                 let stored = Stored { record, made_us };
-                self.later.push((made_us + self.record_delay_us, Later::Store(stored)));
+                self.later.push((made_us + self.record_delay_us, Later::Store(Box::new(stored))));
             }
         }
     }
@@ -383,6 +385,7 @@ impl Run<'_> {
                 let mut cluster = self.world.cluster();
                 edges.into_iter().for_each(|edge| cluster.mend(edge));
             }
+            Later::Ease(server) => self.world.cluster().ease(server),
             Later::StartOperator => self.start_operator(),
             Later::Unlead(number) => {
                 let stored = self.stored.clone();
@@ -396,7 +399,7 @@ impl Run<'_> {
                 if self.stored.as_ref().is_none_or(|known| epoch(known) <= epoch(&stored)) {
                     let master = index(&stored.record.published.master);
                     self.later.extend(master.map(|master| (now_us + SERVICE_US, Later::Publish(master))));
-                    self.stored = Some(stored);
+                    self.stored = Some(*stored);
                 }
             }
             Later::Publish(master) => self.world.cluster().set_service(Some(master)),
@@ -489,6 +492,21 @@ impl Run<'_> {
             Fault::Priority { target, priority } => {
                 let server = self.target(target);
                 self.world.cluster().configure(server, "replica-priority", &priority.to_string());
+            }
+            Fault::Refuse { target, commands, for_us } => {
+                let server = self.target(target);
+                self.world.cluster().refuse_commands(server, commands);
+                self.later.push((now_us + for_us, Later::Ease(server)));
+            }
+            Fault::Fill { target, for_us } => {
+                let server = self.target(target);
+                self.world.cluster().fill_memory(server);
+                self.later.push((now_us + for_us, Later::Ease(server)));
+            }
+            Fault::BreakDisk { target, for_us } => {
+                let server = self.target(target);
+                self.world.cluster().break_disk(server);
+                self.later.push((now_us + for_us, Later::Ease(server)));
             }
             Fault::SlowRecords { delay_us } => self.record_delay_us = delay_us.max(RECORD_US),
         }

@@ -160,6 +160,29 @@ pub enum Fault {
         /// To this.
         priority: u64,
     },
+    /// A server refuses these commands: they were renamed, or a right was taken away.
+    Refuse {
+        /// The server.
+        target: Target,
+        /// The commands.
+        commands: &'static [&'static str],
+        /// For so long.
+        for_us: u64,
+    },
+    /// A server is at maxmemory.
+    Fill {
+        /// The server.
+        target: Target,
+        /// For so long.
+        for_us: u64,
+    },
+    /// The files of a server cannot be written.
+    BreakDisk {
+        /// The server.
+        target: Target,
+        /// For so long.
+        for_us: u64,
+    },
     /// The records of the operators are stored this much later from now on.
     SlowRecords {
         /// In microseconds.
@@ -217,7 +240,7 @@ fn fault(dice: &mut Dice, count: usize) -> Fault {
     };
     let time =
         |dice: &mut Dice| dice.one_of([5_000, 40_000, 150_000, 400_000, 1_200_000, 2_500_000, 6_000_000]);
-    match dice.index(20) {
+    match dice.index(24) {
         0..=3 => Fault::Kill {
             target: target(dice),
             back_us: dice.chance(800).then(|| time(dice)),
@@ -241,7 +264,17 @@ fn fault(dice: &mut Dice, count: usize) -> Fault {
             Fault::SwitchOver { target }
         }
         16 | 17 => Fault::Save { target: target(dice) },
+        20 | 21 => {
+            let commands = dice.one_of(REFUSED);
+            Fault::Refuse { target: target(dice), commands, for_us: 4 * time(dice) }
+        }
+        22 => Fault::Fill { target: target(dice), for_us: 2 * time(dice) },
+        23 => Fault::BreakDisk { target: target(dice), for_us: 2 * time(dice) },
         18 => Fault::Priority { target: target(dice), priority: dice.one_of([0, 10, 100, 200]) },
         _ => Fault::SlowRecords { delay_us: time(dice) },
     }
 }
+
+/// What a server may refuse at once.
+const REFUSED: [&[&str]; 6] =
+    [&["REPLICAOF", "SLAVEOF"], &["REPLICAOF"], &["MULTI"], &["EXEC"], &["CLIENT"], &["CONFIG", "CLIENT"]];

@@ -106,3 +106,20 @@ pub fn configure(view: &View, index: usize, directive: &str, to: String) -> Acti
         expect: expect(&view.members[index]),
     })
 }
+
+/// An action for people.
+pub fn words(action: &Action) -> String {
+    match action {
+        Action::Promote(action) => format!("REPLICAOF NO ONE on {}", action.id),
+        Action::Follow(action) => format!("REPLICAOF {} on {}", action.master, action.id),
+        Action::Demote(action) => format!("the demotion of {}", action.id),
+        Action::Handover(action) => format!("the handover from {} to {}", action.source, action.target),
+        Action::Fence(action) => format!("the fence of {}", action.id),
+        Action::Unfence(action) => format!("the end of the fence of {}", action.id),
+        Action::KickClients(action) => format!("to disconnect the clients of {}", action.id),
+        Action::Configure(action) => format!("{} {} on {}", action.directive, action.to, action.id),
+        Action::Restart(action) => format!("the restart of {}", action.id),
+        Action::Sentinel(action) => format!("a change of {}", action.id),
+        Action::Cluster(action) => format!("a change of {}", action.id),
+    }
+}

@@ -84,6 +84,9 @@ ineligible! {
     ForeignHistory "foreign-history" stays
         "Its data is no copy of the group's."
         "It will follow the master, or a person must decide about its data.",
+    PromotionRefused "promotion-refused" stays
+        "It refused its promotion within the last minute; the decision has its words."
+        "Grant the operator REPLICAOF there, or undo its renaming; deploy/acl has the rights.",
     NotRedis "not-redis" stays
         "It is no Redis server." "Only Redis servers can take over.",
 }

@@ -4,7 +4,9 @@
 //! parameters.rs  what a user may set
 //! reasons.rs     the documented list of reasons, in the order of the rules
 //! view.rs        an Observation indexed once
+//! refused.rs     what servers refused, and when the same is tried again
 //! ineligible.rs  the documented list of what keeps a member from becoming master
+//! writes.rs      whether a member takes writes as a master
 //! heard.rs       what a replica heard of its master
 //! in_sync.rs     whether a replica is in sync
 //! discard.rs     what following a master would cost a member
@@ -37,12 +39,14 @@ mod parameters;
 mod proof;
 pub mod reasons;
 mod recorded;
+mod refused;
 mod role;
 mod rules;
 mod scene;
 mod silence;
 mod verdicts;
 mod view;
+mod writes;
 
 pub use ineligible::Ineligible;
 
@@ -70,11 +74,12 @@ impl Topology for Replication {
     const RULES: Table<Self> = rules::RULES;
 
     fn wants() -> Vec<Want> {
-        vec![Want {
+        let want = |command: &str| Want {
             topology: Self::TOPOLOGY,
             kind: InstanceKind::Redis,
-            arguments: rules::FENCE_COMMAND.split(' ').map(str::to_owned).collect(),
-        }]
+            arguments: command.split(' ').map(str::to_owned).collect(),
+        };
+        vec![want(rules::FENCE_COMMAND), want(writes::SAVE_COMMAND)]
     }
 
     fn parameters_schema() -> String {
@@ -117,6 +122,10 @@ impl Topology for Replication {
 
     fn answer(scene: &Scene, ruling: &Ruling) -> Option<RequestAnswer> {
         rules::answer(scene, ruling)
+    }
+
+    fn only_repeats(scene: &Scene, ruling: &Ruling) -> bool {
+        ruling.stages.first().is_some_and(|stage| refused::are_refused(&scene.view, &stage.actions))
     }
 }
 

@@ -178,6 +178,7 @@ fn out_of_sight(view: &View, index: usize) -> Proof {
     let pending = |reason, text| Proof::Pending { reason, text, next_look_us: SUSPECT_LOOK_MAX_US };
     match view.life(index) {
         Life::Answers => pending(reasons::MASTER_SUSPECT, format!("{id} answers, but not as a valid master")),
+        Life::Occupied("BUSY") if busy_us(view, index) >= BUSY_MAX_US => busy(view, index),
         Life::Occupied(word) => pending(reasons::MASTER_OCCUPIED, format!("{id} answers only {word}")),
         Life::Locked => Proof::Blocked {
             reason: reasons::MASTER_LOCKED,
@@ -193,6 +194,31 @@ fn out_of_sight(view: &View, index: usize) -> Proof {
             ),
         }),
     }
+}
+
+/// A script that does not end. It is said, and the master is not replaced:
+///
+/// 1. redis-1 runs a script that has written; SCRIPT KILL is refused (UNKILLABLE).
+/// 2. redis-2 is promoted, and takes writes.
+/// 3. The script ends. redis-1 acknowledges it, and writes of its clients until it is demoted: they are lost.
+///
+/// Silence has the same price and no other way out; a script has: SHUTDOWN NOSAVE gives up what the script
+/// wrote and no acknowledged write, and the death of the process is proven at once.
+fn busy(view: &View, index: usize) -> Proof {
+    Proof::Blocked {
+        reason: reasons::MASTER_BUSY,
+        text: format!(
+            "{} has answered only BUSY for {}: a script keeps it and no client is served; SCRIPT KILL or \
+             FUNCTION KILL ends it, and where they are refused SHUTDOWN NOSAVE, after which a replica takes \
+             over",
+            view.id(index),
+            duration(busy_us(view, index))
+        ),
+    }
+}
+
+fn busy_us(view: &View, index: usize) -> u64 {
+    view.members[index].instance.link.state_age_us
 }
 
 /// Death as this observer saw it, and as every replica of the dead confirms: each was asked after it, and its
@@ -259,6 +285,8 @@ fn failure_text(view: &View, index: usize) -> Option<&'static str> {
     })
 }
 
+/// Twice the time after which a script makes a server answer BUSY at all (`busy-reply-threshold`, 5 s).
+const BUSY_MAX_US: u64 = 10_000_000;
 /// Some thirty times what the demotion and the promotion of a handover take on a loopback.
 const ABDICATION_US: u64 = 100_000;
 /// Each look within that time may see the new master.

@@ -22,6 +22,11 @@ reasons! {
     MASTER_OCCUPIED "master-occupied" "wait"
         "The master answers only LOADING or BUSY, which is life: SCRIPT KILL ends a script, loading ends by \
          itself.",
+    MASTER_BUSY "master-busy" "refuse"
+        "The master has answered only BUSY for ten seconds and more: a script keeps it, and it serves no \
+         client. It is alive and may still acknowledge what the script wrote, so it is not replaced: SCRIPT \
+         KILL or FUNCTION KILL ends a script that has not written; else SHUTDOWN NOSAVE gives up what it \
+         wrote, and a replica takes over.",
     MASTER_LOCKED "master-locked" "refuse"
         "The master does not accept the operator's credentials: correct them.",
     CONFIRMING_DEATH "confirming-death" "wait"
@@ -58,6 +63,10 @@ reasons! {
     NOBODY_ELIGIBLE "nobody-eligible" "refuse"
         "The master is lost and no member may take over; the members' verdicts say why: start the old \
          master, or make a member eligible.",
+    PROMOTION_REFUSED "promotion-refused" "refuse"
+        "Each member that may take over refused its promotion, and the explanation has a server's words. It \
+         is asked again after 1 to 10 s: grant the operator REPLICAOF, undo its renaming, or start the old \
+         master.",
     RESTART_WAITING "restart-waiting" "wait"
         "No member has the former history, as after a restart with AOF, or the master restarted without its \
          data. The desired members have bootstrap_wait_s to appear, and members that load their data have \
@@ -83,8 +92,14 @@ reasons! {
         "Another member reports role master, and is pointed to the right one.",
     REPLICA_ELSEWHERE "replica-elsewhere" "act"
         "A replica follows another server, or a chain, and is pointed to the master.",
+    PAUSE_LEFT "pause-left" "act"
+        "A handover of Redis before 6.2 was interrupted and left min-replicas-to-write 1000000, with which a \
+         master refuses all writes. The group's own value is put back.",
     SELF_FENCE "self-fence" "act"
         "A member lacks the fence that consistency needs, and gets it.",
+    MASTER_CANNOT_WRITE "master-cannot-write" "act"
+        "The master refuses all writes, because its snapshot or its append-only file cannot be written \
+         (MISCONF). It hands over to an in-sync replica whose own disk works.",
     SWITCHOVER_REFUSED "switchover-refused" "refuse"
         "The requested switchover is not possible; the explanation says why.",
     SWITCHOVER "switchover" "act"
@@ -96,6 +111,12 @@ reasons! {
     PRIORITY_HANDOVER "priority-handover" "act"
         "The last failover promoted the most advanced replica; the one with the better priority has caught \
          up and gets the role.",
+    WRITES_STOPPED "writes-stopped" "refuse"
+        "The master refuses all writes, because its snapshot or its append-only file cannot be written \
+         (MISCONF), and no in-sync replica with a working disk can take over: free its disk.",
+    COMMAND_REFUSED "command-refused" "refuse"
+        "A member refused what it has to do, and the explanation has its words. It is asked again after 1 to \
+         10 s: grant the operator the command, or undo its renaming; deploy/acl has the rights.",
     UNRELATED_DATA "unrelated-data" "refuse"
         "A member holds data that is no copy, and following the master would destroy it: empty the member, \
          or list it in `discard`.",
@@ -103,6 +124,10 @@ reasons! {
         "The master works; a desired member does not answer: start it.",
     REPLICA_SYNCING "replica-syncing" "wait" planned
         "The master works; a replica is not in sync yet.",
+    SCRIPTS_UNFENCED "scripts-unfenced" "healthy"
+        "As healthy; and consistency is preferred, while below Redis 7 the writes of scripts and functions \
+         pass the self-fence: what they write to a master that is cut off may be lost. Upgrade, or do not \
+         write by scripts.",
     HEALTHY "healthy" "healthy"
         "One master, and every desired member is its in-sync replica.",
 }

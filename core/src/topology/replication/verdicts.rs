@@ -4,6 +4,7 @@ use super::actions::reported_role;
 use super::election::succession;
 use super::in_sync::{lag_bytes, not_in_sync};
 use super::ineligible::{Ineligible, unfit};
+use super::refused::refused_promotion;
 use super::role::LossKind;
 use super::scene::Scene;
 use super::view::{Member, View};
@@ -15,7 +16,7 @@ use crate::observed::sorted;
 /// One verdict for every instance, sorted by id.
 pub fn verdicts(scene: &Scene, goal: Option<usize>) -> Vec<Verdict> {
     let view = &scene.view;
-    let ineligible = ineligible(scene);
+    let ineligible = ineligible(scene, goal);
     let ranks = ranks(scene, &ineligible);
     let mut verdicts: Vec<Option<Verdict>> = (0..view.members.len())
         .map(|index| {
@@ -57,7 +58,7 @@ fn not_judged(instance: &Instance) -> Verdict {
 }
 
 /// Per member, what keeps it from becoming master.
-fn ineligible(scene: &Scene) -> Vec<Option<Ineligible>> {
+fn ineligible(scene: &Scene, goal: Option<usize>) -> Vec<Option<Ineligible>> {
     let reference = reference(scene);
     let is_foreign = |member: &Member| {
         let is_related = |other: &History| {
@@ -65,9 +66,15 @@ fn ineligible(scene: &Scene) -> Vec<Option<Ineligible>> {
         };
         reference.as_ref().is_some_and(|reference| !is_related(reference))
     };
-    let members = scene.view.members.iter();
+    // The goal of a plan may have refused, and is asked again.
+    let refuses = |index: usize| goal != Some(index) && refused_promotion(&scene.view, index).is_some();
+    let members = scene.view.members.iter().enumerate();
     members
-        .map(|member| unfit(member).or_else(|| is_foreign(member).then_some(Ineligible::ForeignHistory)))
+        .map(|(index, member)| {
+            unfit(member)
+                .or_else(|| is_foreign(member).then_some(Ineligible::ForeignHistory))
+                .or_else(|| refuses(index).then_some(Ineligible::PromotionRefused))
+        })
         .collect()
 }
 

@@ -422,7 +422,7 @@ fn report_line(report: &Report) -> Option<(Tone, &'static str, String)> {
         Report::Decided(_) | Report::Sent { .. } => None,
         Report::Fault { title, fault, .. } => Some((Tone::Harm, "fault", format!("{title}: {fault}"))),
         Report::Held => Some((Tone::Harm, "no policy", "no policy gave a usable answer".into())),
-        Report::Withheld { action, why } => {
+        Report::Withheld { action, why, .. } => {
             Some((Tone::Said, "withheld", format!("{}: {why}", words::action(action).0)))
         }
         Report::Finished { action, outcome: Outcome::Done { note, .. }, .. } => {
@@ -442,7 +442,11 @@ fn report_line(report: &Report) -> Option<(Tone, &'static str, String)> {
             };
             Some((Tone::Done, word, format!("{instance}: {note}")))
         }
-        Report::Finished { action, outcome: Outcome::Failed(why) | Outcome::InDoubt(why), .. } => {
+        Report::Finished {
+            action,
+            outcome: Outcome::Failed(why) | Outcome::NotSent(why) | Outcome::InDoubt(why),
+            ..
+        } => {
             let (name, instance) = words::action(action);
             Some((Tone::Harm, "failed", format!("{name} {instance}: {why}")))
         }

@@ -2,7 +2,7 @@
 //! history, and the number of answering members. Must not judge the old master's end.
 
 use super::evidence::{claimants, is_silent, process_end};
-use crate::contract::{Evidence, InDoubt, Promote};
+use crate::contract::{Action, Evidence, InDoubt, Promote};
 use crate::guard::scene::{Instance, Named, Scene};
 use crate::guard::{Case, ensure};
 use failover_core::facts::{History, Relation};
@@ -181,6 +181,10 @@ pub(in crate::guard) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
             case.scene.answering().filter(|other| other.id != candidate.id && unfit(other, false).is_none())
         {
             if let Some(Relation::Ahead(bytes)) = other.relation(candidate) {
+                if has_refused(case, other) {
+                    reports_loss(case, other, bytes)?;
+                    continue;
+                }
                 return Err(format!(
                     "{} is {bytes} bytes ahead of {} in the same history, and may be promoted",
                     other.id, candidate.id
@@ -196,6 +200,27 @@ pub(in crate::guard) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// True if its present process refused its promotion within the last minute: it may be passed over.
+fn has_refused(case: &Case<'_>, instance: &Instance<'_>) -> bool {
+    case.scene.observation.refused.iter().any(|refused| {
+        matches!(&refused.action, Action::Promote(promote)
+            if promote.id == instance.id && instance.run_id == Some(promote.expect.run_id.as_str()))
+    })
+}
+
+/// What a passed-over copy has beyond the promoted one is lost, and the decision must say at least that.
+fn reports_loss(case: &Case<'_>, passed_over: &Instance<'_>, surplus: u64) -> Result<(), String> {
+    let loss = case.decision.loss();
+    let is_reported = loss.is_some_and(|loss| loss.bytes.is_none_or(|bytes| bytes >= surplus));
+    ensure(is_reported, || {
+        format!(
+            "{} refused its promotion and is {surplus} bytes ahead, but the plan reports a loss of {:?}",
+            passed_over.id,
+            loss.map(|loss| loss.bytes)
+        )
+    })
 }
 
 pub(in crate::guard) fn quorum(case: &Case<'_>) -> Result<(), String> {

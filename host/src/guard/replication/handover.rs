@@ -2,6 +2,7 @@
 //! that the Observation shows. Must not judge an election.
 
 use crate::contract::Handover;
+use crate::guard::scene::Disk;
 use crate::guard::{Case, ensure};
 use failover_core::facts::Relation;
 
@@ -32,8 +33,8 @@ pub(in crate::guard) fn handover_in_sync(case: &Case<'_>) -> Result<(), String> 
             ),
             (
                 has_reason(case, handover),
-                "no switchover is requested, the source is not terminating, and the last failover was not \
-                 meant for the target",
+                "no switchover is requested, the source is not terminating and takes writes, and the last \
+                 failover was not meant for the target",
             ),
         ];
         for (holds, why) in conditions {
@@ -51,7 +52,14 @@ fn has_reason(case: &Case<'_>, handover: &Handover) -> bool {
         .is_some_and(|pod| pod.terminating);
     let was_meant =
         case.scene.observation.last_failover().is_some_and(|last| last.meant_for == handover.target);
-    is_terminating || was_meant || is_requested(case, handover, false)
+    is_terminating || was_meant || is_requested(case, handover, false) || brings_writes(case, handover)
+}
+
+/// True if the source refuses writes because of its disk, and the target, as far as it shows, does not.
+fn brings_writes(case: &Case<'_>, handover: &Handover) -> bool {
+    let disk = |id: &str| case.scene.instance(id).map(|instance| instance.disk);
+    disk(&handover.source).is_some_and(|disk| disk != Disk::Works)
+        && disk(&handover.target).is_some_and(|disk| disk != Disk::StopsWrites)
 }
 
 /// True if a switchover is requested: to this target, or (unless `by_name`) to the best replica.

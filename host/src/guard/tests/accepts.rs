@@ -100,6 +100,22 @@ fn what_a_careful_engine_plans() {
                 play.observation.shards[0].last_failover = last_failover("redis-2", "redis-0", 9_000_000);
             }),
         ),
+        ("a better copy that refused is passed over, and the loss is said", passed_over(7, Some(7))),
+        ("a better copy that refused is passed over, and the loss is unknown", passed_over(7, None)),
+        ("a master that cannot write its disk hands over", disk_full()),
+        (
+            "a pause that an interrupted handover left is put back",
+            with(handover(), |play| {
+                play.observation.switchover = None;
+                play.decision.request = None;
+                play.decision.stages[0].actions = vec![Action::Configure(Configure {
+                    id: "redis-0".into(),
+                    directive: "min-replicas-to-write".into(),
+                    to: "0".into(),
+                    expect: expect(Role::Master),
+                })];
+            }),
+        ),
         (
             "priority first, where that is declared",
             with(dead(), |play| {

@@ -286,6 +286,27 @@ fn handover() -> Play {
     play
 }
 
+/// The better copy refused its promotion; the other one takes over, and the difference is a known loss.
+fn passed_over(surplus: u64, reported: Option<u64>) -> Play {
+    with(dead(), |play| {
+        play.servers[2].offset += surplus;
+        let Action::Promote(mut refused) = promote("redis-2", Evidence::Dead) else { return };
+        refused.expect.run_id.clone_from(&play.servers[2].run_id);
+        let text = "promote: refused: NOPERM".into();
+        play.observation.refused.push(Refused { action: Action::Promote(refused), text, age_us: 900 });
+        play.decision.shards[0].loss = Some(Loss { bytes: reported });
+    })
+}
+
+/// The master cannot write its disk, and its replica can.
+fn disk_full() -> Play {
+    with(handover(), |play| {
+        play.observation.switchover = None;
+        play.decision.request = None;
+        play.servers[0].rows.insert("rdb_last_bgsave_status".into(), Some("err".into()));
+    })
+}
+
 fn last_failover(source: &str, target: &str, age_us: u64) -> Option<Failover> {
     Some(Failover {
         age_us,

@@ -75,6 +75,25 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
                 }))
             })
         }),
+        (Rule::MostAdvanced, "a loss that is smaller than the passed-over surplus", passed_over(7, Some(6))),
+        (
+            Rule::MostAdvanced,
+            "an earlier process refused",
+            with(passed_over(7, Some(7)), |play| play.servers[2].run_id = "again".into()),
+        ),
+        (
+            Rule::HandoverInSync,
+            "a full disk hands over to another one",
+            with(disk_full(), |play| {
+                play.servers[1].aof = true;
+                play.servers[1].rows.insert("aof_last_write_status".into(), Some("err".into()));
+            }),
+        ),
+        (
+            Rule::HandoverInSync,
+            "nothing is wrong with the disk",
+            with(disk_full(), |play| play.servers[0].rows.clear()),
+        ),
         (Rule::AllowList, "a foreign directive", {
             with(dead(), |play| {
                 play.act(Action::Configure(Configure {

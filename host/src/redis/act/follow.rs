@@ -1,8 +1,9 @@
 //! REPLICAOF another server; a former master's clients are disconnected, so that they look up the new master.
 
+use super::ActFailure;
 use super::clients::{Kicked, kick_clients};
+use super::replicaof::{Changed, NOWHERE, replicaof};
 use super::role::Role;
-use super::{ActFailure, all_good, transact};
 use crate::redis::{Connection, Endpoint};
 use std::time::Instant;
 
@@ -21,11 +22,10 @@ pub struct Followed {
 /// # Errors
 /// [`ActFailure`], as of [`follow`].
 pub async fn demote(connection: &Connection, deadline: Instant) -> Result<Followed, ActFailure> {
-    follow(connection, &Endpoint { host: NOWHERE.0.into(), port: NOWHERE.1 }, deadline).await
+    let [host, port] = NOWHERE;
+    let port = port.parse().unwrap_or_default();
+    follow(connection, &Endpoint { host: host.into(), port }, deadline).await
 }
-
-/// A loopback port on which no Redis listens: 1 is tcpmux (RFC 1078).
-pub(super) const NOWHERE: (&str, u16) = ("127.0.0.1", 1);
 
 /// Makes a server follow `master`, confirms it, and disconnects its clients if it was a master.
 ///
@@ -38,12 +38,8 @@ pub async fn follow(
 ) -> Result<Followed, ActFailure> {
     const STEP: &str = "follow";
     let port = master.port.to_string();
-    let results =
-        transact(connection, STEP, &[&["ROLE"], &["REPLICAOF", &master.host, &port], &["ROLE"]], deadline)
-            .await?;
-    all_good(STEP, &results)?;
-    match (Role::parse(&results[0]), Role::parse(&results[2])) {
-        (Some(was), Some(Role::Replica { host, port, .. }))
+    match replicaof(connection, STEP, [&master.host, &port], deadline).await? {
+        Changed { was: Some(was), is: Some(Role::Replica { host, port, .. }) }
             if host.eq_ignore_ascii_case(&master.host) && port == master.port =>
         {
             let kicked = if matches!(was, Role::Master { .. }) {
@@ -53,7 +49,7 @@ pub async fn follow(
             };
             Ok(Followed { was, kicked })
         }
-        (_, is) => Err(ActFailure::Unconfirmed {
+        Changed { is, .. } => Err(ActFailure::Unconfirmed {
             step: STEP,
             why: format!(
                 "after REPLICAOF it reports {}",

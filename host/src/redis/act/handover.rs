@@ -8,16 +8,17 @@
 //! 4. *catch up*: read the target's offset, without delay, until it is at least `P`. Equality is not
 //!    required: the source's heartbeat moves its offset during a pause.
 //! 5. *demote*: on the source, in one transaction: `ROLE`, `REPLICAOF 127.0.0.1 1`, end of the pause, `ROLE`.
-//!    The first `ROLE` gives the final offset `F`.
+//!    The first `ROLE` gives the final offset `F`. On a server that refuses the transaction: `REPLICAOF`
+//!    alone, and `F` is read after it (`replicaof`).
 //! 6. *compare*: wait until the target's offset is at least `F`; else promote the source again (undo).
 //! 7. *promote* the target.
 //! 8. *attach*: the source follows the target.
 //! 9. *kick*: disconnect the source's clients, so that they look up the new master.
 //!
 //! No write is lost: the source accepts writes only until step 5, and no command can run between its first
-//! `ROLE` and its demotion. So every acknowledged write is within `F`, also if the operator stalled and the
-//! pause expired before step 5. The target is promoted only with an offset of at least `F` in the same
-//! history.
+//! `ROLE` and its demotion; or `F` is read when it is a replica already. So every acknowledged write is
+//! within `F`, also if the operator stalled and the pause expired before step 5, and where no pause was
+//! possible. The target is promoted only with an offset of at least `F` in the same history.
 //!
 //! At most one master: the source is a replica from step 5 on, and the target a master from step 7 on. A step
 //! in doubt is never undone: to promote the source while the target may have been promoted would make two
@@ -33,9 +34,10 @@
 use super::clients::{Kicked, kick_clients};
 use super::follow::follow;
 use super::promote::promote;
-use super::role::{Role, text};
+use super::replicaof::demote;
+use super::role::text;
 use super::write_pause::WritePause;
-use super::{ActFailure, all_good, transact};
+use super::{ActFailure, all_good};
 use crate::redis::clock::{now, since};
 use crate::redis::connection::Question;
 use crate::redis::{Connection, Endpoint};
@@ -119,11 +121,8 @@ pub async fn handover(
     };
     watch.lap("catch up");
 
-    let commands = [&["ROLE"][..], &REPLICAOF_NOWHERE, &pause.end_command(), &["ROLE"]];
-    let offset = match transact(source, "demote", &commands, terms.deadline)
-        .await
-        .and_then(|results| last_offset(&results))
-    {
+    let end_command = pause.end_command();
+    let offset = match demote(source, &start.replid, end_command.as_deref(), terms.deadline).await {
         Ok(offset) => offset,
         Err(in_doubt @ (ActFailure::InDoubt { .. } | ActFailure::Unconfirmed { .. })) => {
             return Err(in_doubt);
@@ -167,9 +166,6 @@ const APPROACH_PACE: Duration = Duration::from_millis(1);
 /// A replica sends REPLCONF ACK once a second, and after a full copy its stream starts with that: time for
 /// two.
 const APPROACH_MAX: Duration = Duration::from_secs(2);
-
-/// The words for [`NOWHERE`](super::follow::NOWHERE).
-const REPLICAOF_NOWHERE: [&str; 3] = ["REPLICAOF", "127.0.0.1", "1"];
 
 /// The fields of INFO replication that a handover needs.
 struct ReplicationInfo {
@@ -295,20 +291,6 @@ async fn wait_for(
         }
         if !pace.is_zero() {
             tokio::time::sleep(pace).await;
-        }
-    }
-}
-
-/// The final offset of the source as a master; the second ROLE confirms its demotion.
-fn last_offset(results: &[Value]) -> Result<u64, ActFailure> {
-    const STEP: &str = "demote";
-    match (results.first().and_then(Role::parse), results.last().and_then(Role::parse)) {
-        (Some(Role::Master { offset }), Some(Role::Replica { .. })) => Ok(offset),
-        (was, is) => {
-            if let Some(Role::Master { .. }) = is {
-                all_good(STEP, results)?;
-            }
-            Err(ActFailure::Unconfirmed { step: STEP, why: format!("role before {was:?}, after {is:?}") })
         }
     }
 }

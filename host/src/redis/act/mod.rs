@@ -15,6 +15,9 @@
 //! | kick clients | `CLIENT KILL TYPE normal`, `… pubsub` | number of killed clients; in no transaction |
 //! | configure | `CONFIG SET` `CONFIG GET` | the value read back |
 //!
+//! The second and third form of promote, follow and the demotion of a handover, for a server that refuses
+//! MULTI, ROLE or REPLICAOF: see `replicaof`.
+//!
 //! No other command may be in those transactions: one command that an ACL denies aborts all of them
 //! (EXECABORT), and a missing right to kill clients must never stop a promotion. A target that is in the
 //! wanted state already is a success.
@@ -28,6 +31,7 @@ mod fence;
 mod follow;
 mod handover;
 mod promote;
+mod replicaof;
 mod role;
 mod write_pause;
 
@@ -107,6 +111,11 @@ async fn ask(
     })
 }
 
+/// A bulk or simple string.
+fn text_of(value: &Value) -> Option<String> {
+    role::text(value)
+}
+
 /// Ok if no reply is an error, else the first error.
 fn all_good(step: &'static str, replies: &[Value]) -> Result<(), ActFailure> {
     match replies.iter().find_map(error_text) {
@@ -115,23 +124,47 @@ fn all_good(step: &'static str, replies: &[Value]) -> Result<(), ActFailure> {
     }
 }
 
-/// Sends `commands` within MULTI and EXEC, in one round trip. Returns one result per command.
+/// What became of commands within MULTI and EXEC.
+enum Transaction {
+    /// It was carried out: a result per command.
+    Done(Vec<Value>),
+    /// MULTI was refused, so each command was carried out by itself: a result per command.
+    Plain(Vec<Value>),
+    /// It was refused as a whole, and nothing was carried out.
+    Refused(ActFailure),
+}
+
+/// Sends `commands` within MULTI and EXEC, in one round trip.
 async fn transact(
     connection: &Connection,
     step: &'static str,
     commands: &[&[&str]],
     deadline: Instant,
-) -> Result<Vec<Value>, ActFailure> {
+) -> Result<Transaction, ActFailure> {
     let whole: Vec<&[&str]> =
         [&["MULTI"][..]].into_iter().chain(commands.iter().copied()).chain([&["EXEC"][..]]).collect();
     let mut replies = ask(connection, step, &whole, deadline).await?;
+    if replies.first().is_some_and(|multi| error_text(multi).is_some()) {
+        replies.pop();
+        return Ok(Transaction::Plain(replies.split_off(1)));
+    }
     match replies.pop() {
         // The reply to a queued command has the reason for EXECABORT, which EXEC's own reply does not have:
         // so the first error counts.
-        Some(Value::Array(results)) if results.len() == commands.len() => Ok(results),
+        Some(Value::Array(results)) if results.len() == commands.len() => Ok(Transaction::Done(results)),
         Some(refused @ Value::ServerError(_)) => {
-            all_good(step, &replies)?;
-            Err(ActFailure::Refused { step, reply: error_text(&refused).unwrap_or_default() })
+            let reply = error_text(&refused).unwrap_or_default();
+            if !reply.starts_with("EXECABORT") {
+                // EXEC itself was refused, so the queue stands: without this, every later command on this
+                // connection would join it.
+                let left = ask(connection, step, &[&["DISCARD"]], deadline).await?;
+                if all_good(step, &left).is_err() {
+                    // The end of the connection drops the queue, too.
+                    ask(connection, step, &[&["QUIT"]], deadline).await?;
+                }
+            }
+            let first = all_good(step, &replies).err();
+            Ok(Transaction::Refused(first.unwrap_or(ActFailure::Refused { step, reply })))
         }
         other => Err(ActFailure::InDoubt { step, why: format!("EXEC answered {other:?}") }),
     }

@@ -1,7 +1,8 @@
-//! REPLICAOF NO ONE, confirmed by ROLE in the same transaction.
+//! REPLICAOF NO ONE, confirmed by the role right after it.
 
+use super::ActFailure;
+use super::replicaof::{Changed, replicaof};
 use super::role::Role;
-use super::{ActFailure, all_good, transact};
 use crate::redis::Connection;
 use std::time::Instant;
 
@@ -20,12 +21,9 @@ pub struct Promoted {
 /// [`ActFailure`]; also if the server accepts the command but does not report role master.
 pub async fn promote(connection: &Connection, deadline: Instant) -> Result<Promoted, ActFailure> {
     const STEP: &str = "promote";
-    let results =
-        transact(connection, STEP, &[&["ROLE"], &["REPLICAOF", "NO", "ONE"], &["ROLE"]], deadline).await?;
-    all_good(STEP, &results)?;
-    match (Role::parse(&results[0]), Role::parse(&results[2])) {
-        (Some(was), Some(Role::Master { offset })) => Ok(Promoted { was, offset }),
-        (_, is) => Err(ActFailure::Unconfirmed {
+    match replicaof(connection, STEP, ["NO", "ONE"], deadline).await? {
+        Changed { was: Some(was), is: Some(Role::Master { offset }) } => Ok(Promoted { was, offset }),
+        Changed { is, .. } => Err(ActFailure::Unconfirmed {
             step: STEP,
             why: format!(
                 "after REPLICAOF NO ONE it reports {}",

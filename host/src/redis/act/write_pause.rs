@@ -1,5 +1,7 @@
 //! How a handover pauses the writes of its source: with CLIENT PAUSE … WRITE, which ends by itself; before
-//! Redis 6.2 with min-replicas-to-write, which does not, so the former value is kept and restored.
+//! Redis 6.2, or where CLIENT is renamed or denied, with min-replicas-to-write, which does not, so the former
+//! value is kept and restored. Where CONFIG is refused, too, there is no pause: the handover loses nothing
+//! all the same, because its safety rests on the offset of the demotion; while many write, it is undone.
 
 use super::role::text;
 use super::{ActFailure, all_good, ask};
@@ -14,12 +16,19 @@ use std::time::{Duration, Instant};
 /// 0 is restored.
 const UNREACHABLE_REPLICAS: &str = "1000000";
 
+/// The command is not known, not in this form, or not allowed.
+fn is_refusal(reply: &str) -> bool {
+    error_kind(reply) == FailureKind::ErrorReply && reply.starts_with("ERR ") || reply.starts_with("NOPERM")
+}
+
 /// A pause of a master's writes.
 pub(super) enum WritePause {
     /// CLIENT PAUSE … WRITE: writes wait.
     Pause,
     /// An unreachable min-replicas-to-write: writes get NOREPLICAS. Holds the former value.
     MinReplicas(String),
+    /// The server refuses both. Writes go on until the demotion.
+    Nothing,
 }
 
 impl WritePause {
@@ -43,12 +52,25 @@ impl WritePause {
         .await?;
         match error_text(&replies[0]) {
             None => Ok((Self::Pause, replies.swap_remove(1))),
-            // Before 6.2 the fourth word is a syntax error, and nothing is paused.
-            Some(reply) if error_kind(&reply) == FailureKind::ErrorReply && reply.starts_with("ERR ") => {
-                Self::begin_by_min_replicas(source, at_most, deadline).await
+            // Before 6.2 the fourth word is a syntax error, and nothing is paused; a renamed or denied CLIENT
+            // paused nothing either.
+            Some(reply) if is_refusal(&reply) => {
+                match Self::begin_by_min_replicas(source, at_most, deadline).await {
+                    Err(ActFailure::Refused { reply, .. }) if is_refusal(&reply) => {
+                        Self::begin_without(source, deadline).await
+                    }
+                    begun => begun,
+                }
             }
             Some(reply) => Err(ActFailure::Refused { step: STEP, reply }),
         }
+    }
+
+    async fn begin_without(source: &Connection, deadline: Instant) -> Result<(Self, Value), ActFailure> {
+        const STEP: &str = "read the offset";
+        let mut replies = ask(source, STEP, &[&["INFO", "replication"]], deadline).await?;
+        all_good(STEP, &replies)?;
+        Ok((Self::Nothing, replies.swap_remove(0)))
     }
 
     async fn begin_by_min_replicas(
@@ -83,10 +105,12 @@ impl WritePause {
             &["INFO", "replication"],
         ];
         let pause = Self::MinReplicas(former);
-        match ask(source, STEP, &set, deadline)
-            .await
-            .and_then(|replies| all_good(STEP, &replies).map(|()| replies))
-        {
+        let asked = ask(source, STEP, &set, deadline).await;
+        if let Some(reply) = asked.as_ref().ok().and_then(|replies| error_text(&replies[1])) {
+            // Nothing is paused, so there is nothing to restore.
+            return Err(ActFailure::Refused { step: STEP, reply });
+        }
+        match asked.and_then(|replies| all_good(STEP, &replies).map(|()| replies)) {
             Ok(mut replies) => Ok((pause, replies.swap_remove(2))),
             Err(failure) => {
                 pause.end(source, now() + at_most).await?;
@@ -95,11 +119,12 @@ impl WritePause {
         }
     }
 
-    /// The command that ends the pause.
-    pub(super) fn end_command(&self) -> Vec<&str> {
+    /// The command that ends the pause. None: there is none.
+    pub(super) fn end_command(&self) -> Option<Vec<&str>> {
         match self {
-            Self::Pause => vec!["CLIENT", "UNPAUSE"],
-            Self::MinReplicas(former) => vec!["CONFIG", "SET", "min-replicas-to-write", former],
+            Self::Pause => Some(vec!["CLIENT", "UNPAUSE"]),
+            Self::MinReplicas(former) => Some(vec!["CONFIG", "SET", "min-replicas-to-write", former]),
+            Self::Nothing => None,
         }
     }
 
@@ -109,11 +134,11 @@ impl WritePause {
     /// If min-replicas-to-write could not be restored: the user must do it.
     pub(super) async fn end(&self, source: &Connection, deadline: Instant) -> Result<(), ActFailure> {
         const STEP: &str = "end the write pause";
-        let ended = ask(source, STEP, &[&self.end_command()], deadline)
-            .await
-            .and_then(|replies| all_good(STEP, &replies));
+        let Some(command) = self.end_command() else { return Ok(()) };
+        let ended =
+            ask(source, STEP, &[&command], deadline).await.and_then(|replies| all_good(STEP, &replies));
         match self {
-            Self::Pause => Ok(()),
+            Self::Pause | Self::Nothing => Ok(()),
             Self::MinReplicas(former) => ended.map_err(|failure| ActFailure::InDoubt {
                 step: STEP,
                 why: format!(

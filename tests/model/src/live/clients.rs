@@ -165,7 +165,7 @@ impl Cluster {
         if !self.is_writable(server) {
             return self.answer(client, attempt, server, None);
         }
-        let new_keys = u64::from(attempt % 4 == 0);
+        let new_keys = u64::from(attempt.is_multiple_of(4));
         let at = self.append_write(server, WRITE_BYTES, new_keys);
         let wait = self.clients[client].wait;
         let (done_us, offset) = (self.now_us, self.processes[server].server.offset);

@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Session {
     queued: Option<Vec<Vec<String>>>,
+    /// A command was refused since MULTI: EXEC drops the queue.
+    is_dirty: bool,
 }
 
 impl Cluster {
@@ -25,9 +27,27 @@ impl Cluster {
         reply: &mut String,
     ) -> bool {
         let name = words.first().map(|word| word.to_ascii_uppercase()).unwrap_or_default();
+        let is_denied = self.processes[server].refused.contains(&name);
+        let is_full = self.processes[server].is_full && self.processes[server].paused_until_us <= self.now_us;
         match (&mut session.queued, name.as_str()) {
-            (None, "MULTI") => session.queued = Some(vec![]),
+            (None, "MULTI") if !is_denied => (session.queued, session.is_dirty) = (Some(vec![]), false),
             (None, _) => return self.carry_out(server, from, connection, &words, reply),
+            (Some(_), _) if is_denied => {
+                session.is_dirty = true;
+                line(reply, format_args!("-ERR unknown command '{name}', with args beginning with: "));
+                return false;
+            }
+            // Redis up to 7 at maxmemory, whatever the command; not while writes are paused.
+            (Some(_), _) if is_full && !matches!(name.as_str(), "EXEC" | "DISCARD" | "QUIT") => {
+                session.is_dirty = true;
+                line(reply, format_args!("-OOM command not allowed when used memory > 'maxmemory'."));
+                return false;
+            }
+            (Some(_), "EXEC") if session.is_dirty => {
+                session.queued = None;
+                line(reply, format_args!("-EXECABORT Transaction discarded because of previous errors."));
+                return false;
+            }
             (Some(queued), "EXEC") => {
                 let queued = std::mem::take(queued);
                 session.queued = None;
@@ -80,6 +100,9 @@ impl Cluster {
             ["CONFIG", "GET", _] => {
                 let pattern = words[2].to_ascii_lowercase();
                 let matches = |name: &str| {
+                    if pattern == "s[at][vo][ep]*" {
+                        return matches!(name, "save" | "stop-writes-on-bgsave-error");
+                    }
                     pattern.strip_suffix('*').map_or(name == pattern, |start| name.starts_with(start))
                 };
                 let config = &self.processes[server].config;
@@ -87,7 +110,7 @@ impl Cluster {
                 line(reply, format_args!("*{}", found.len() * 2));
                 found.into_iter().flat_map(|(name, value)| [name, value]).for_each(|word| bulk(reply, word));
             }
-            ["REPLICAOF", ..]
+            ["REPLICAOF" | "SLAVEOF", ..]
             | ["CLIENT", "PAUSE", _, "WRITE"]
             | ["CLIENT", "UNPAUSE"]
             | ["CLIENT", "KILL", "TYPE", ..]
@@ -112,11 +135,11 @@ impl Cluster {
         reply: &mut String,
     ) {
         match upper {
-            ["REPLICAOF", "NO", "ONE"] => {
+            ["REPLICAOF" | "SLAVEOF", "NO", "ONE"] => {
                 self.promote(server);
                 line(reply, format_args!("+OK"));
             }
-            ["REPLICAOF", _, port] => match port.parse() {
+            ["REPLICAOF" | "SLAVEOF", _, port] => match port.parse() {
                 Ok(port) if self.follow(server, &words[1], port) => line(reply, format_args!("+OK")),
                 Ok(_) => line(reply, format_args!("+OK Already connected to specified master")),
                 Err(_) => line(reply, format_args!("-ERR value is not an integer or out of range")),

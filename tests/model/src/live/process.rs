@@ -30,6 +30,10 @@ pub struct Process {
     pub(super) disk: Disk,
     /// Commands that it refuses, in upper case.
     pub(super) refused: Vec<String>,
+    /// It is at maxmemory: it refuses writes, and whatever is queued within MULTI.
+    pub(super) is_full: bool,
+    /// Its files cannot be written: it refuses writes, if it writes files at all.
+    pub(super) has_bad_disk: bool,
     /// A full copy that is being read has replaced its data.
     pub(super) is_emptied: bool,
     /// What arrived while it stood still.
@@ -115,6 +119,15 @@ impl Process {
         streams.data(self.stream, self.server.offset)
     }
 
+    /// The row of INFO persistence that shows a file which cannot be written.
+    fn broken_file(&self) -> Option<&'static str> {
+        match self.disk.files {
+            Files::Rdb if self.has_bad_disk => Some("rdb_last_bgsave_status"),
+            Files::Aof if self.has_bad_disk => Some("aof_last_write_status"),
+            Files::None | Files::Rdb | Files::Aof => None,
+        }
+    }
+
     pub(super) fn stored(&self) -> Option<Place> {
         match self.disk.files {
             Files::None => None,
@@ -150,6 +163,8 @@ impl Cluster {
             attached: BTreeMap::new(),
             disk,
             refused: vec![],
+            is_full: false,
+            has_bad_disk: false,
             is_emptied: false,
             unread: vec![],
             cron_is_due: false,
@@ -165,6 +180,23 @@ impl Cluster {
     /// Makes a server refuse these commands.
     pub fn refuse_commands(&mut self, server: usize, commands: &[&str]) {
         self.processes[server].refused = commands.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// Brings a server to maxmemory.
+    pub fn fill_memory(&mut self, server: usize) {
+        self.processes[server].is_full = true;
+    }
+
+    /// Breaks the disk of a server.
+    pub fn break_disk(&mut self, server: usize) {
+        self.processes[server].has_bad_disk = true;
+    }
+
+    /// The server has memory and a disk again, and refuses no command.
+    pub fn ease(&mut self, server: usize) {
+        let process = &mut self.processes[server];
+        (process.is_full, process.has_bad_disk) = (false, false);
+        process.refused.clear();
     }
 
     /// Starts a process from the server's files. No effect if one runs.
@@ -312,6 +344,9 @@ impl Cluster {
         view.keys = if view.loading { 0 } else { process.data(&self.streams).1 };
         view.aof = process.disk.files == Files::Aof;
         view.priority = process.number("replica-priority");
+        if let Some(row) = process.broken_file() {
+            view.rows.insert(row.into(), Some("err".into()));
+        }
         for (replica, attached) in &process.attached {
             let at = &self.processes[*replica].server;
             view.attached.push(Row {
@@ -335,6 +370,8 @@ impl Cluster {
         process.is_serving()
             && process.server.role == Role::Master
             && process.paused_until_us <= self.now_us
+            && !process.is_full
+            && process.broken_file().is_none()
             && process.number("min-replicas-to-write") <= self.good_replicas(server)
     }
 
@@ -415,10 +452,12 @@ fn hash(text: &str) -> u64 {
 pub(super) const SECOND_US: u64 = 1_000_000;
 
 /// The directives that an operator reads or sets, as Redis starts with them.
-const DIRECTIVES: [(&str, &str); 5] = [
+const DIRECTIVES: [(&str, &str); 7] = [
     ("min-replicas-max-lag", "10"),
     ("min-replicas-to-write", "0"),
     ("repl-ping-replica-period", "1"),
     ("repl-timeout", "60"),
     ("replica-priority", "100"),
+    ("save", "3600 1"),
+    ("stop-writes-on-bgsave-error", "yes"),
 ];

@@ -95,6 +95,8 @@ pub(super) struct Given {
     attached: Option<Vec<String>>,
     /// `min-replicas-to-write` and `min-replicas-max-lag`.
     fence: Option<(u32, u32)>,
+    /// `save` and `stop-writes-on-bgsave-error`.
+    save: Option<(String, String)>,
     /// INFO rows in other words; null leaves one out.
     rows: Option<BTreeMap<String, Option<String>>>,
     /// Age of its newest replies.
@@ -205,6 +207,7 @@ impl Given {
         set(&mut server.rows, self.rows);
         server.good_replicas = self.good_replicas.or(server.good_replicas);
         server.fence = self.fence.or(server.fence);
+        server.save = self.save.or(server.save.take());
         server.seen.age_us = self.age_us.or(server.seen.age_us);
         server.seen.still_us = self.still_us.or(server.seen.still_us);
         if let Some(fields) = self.pod {

@@ -14,6 +14,7 @@ mod answer;
 mod directory;
 mod format;
 mod given;
+mod refusals;
 mod short;
 mod upgrade;
 

@@ -21,6 +21,7 @@ pub(super) const FIELDS: &[&str] = &[
     "no_master_age_us",
     "switchover",
     "in_doubt",
+    "refused",
     "silent_groups_permille",
     "authority",
     "parameters",
@@ -135,6 +136,7 @@ fn describe(world: &mut World, field: &str, value: Value) -> Result<(), String> 
             };
             world.rest.in_doubt.push(InDoubt { action: Action::Promote(promote), age_us: doubt.age_us });
         }
+        "refused" => world.rest.refused = super::refusals::read(world, value)?,
         "silent_groups_permille" => {
             world.rest.silent_groups_permille = u16::deserialize(value).map_err(text)?;
         }

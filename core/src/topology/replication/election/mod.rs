@@ -1,6 +1,7 @@
 //! Which member takes over: the argument stands above [`elect`].
 
 mod lineage;
+mod passing;
 mod restart;
 mod succession;
 
@@ -14,6 +15,7 @@ use super::view::{Follows, View};
 use crate::facts::ReportedRole;
 use crate::facts::{History, Relation};
 use lineage::{is_amnesic, is_heir, passed_over, reference};
+use passing::pass_over_refusals;
 use restart::{elect_without_lineage, restarted_with_more};
 use succession::{furthest, reached};
 
@@ -41,8 +43,15 @@ use succession::{furthest, reached};
 /// 10. The known loss is what the reference has beyond the winner's place in it. It is unknown where the old
 ///     master's last words are of another life than the reference, and where the winner restarted from its
 ///     files: what it lost itself, no offset shows.
+/// 11. The winner refused its promotion a moment ago: the next in line is asked ([`pass_over_refusals`]).
 pub fn elect(view: &View, lost: &Lost) -> Election {
-    let may_stand = |&index: &usize| is_fit(view, lost, index) && !is_amnesic(lost, index);
+    pass_over_refusals(view, &|refusing| elect_without(view, lost, refusing))
+}
+
+/// Steps 1 to 10.
+fn elect_without(view: &View, lost: &Lost, refusing: &[usize]) -> Election {
+    let may_stand =
+        |index: &usize| is_fit(view, lost, *index) && !is_amnesic(lost, *index) && !refusing.contains(index);
     let fit: Vec<usize> = (0..view.members.len()).filter(may_stand).collect();
     let reference = reference(view, lost);
     let shares_it = |index: &usize| match (&reference, view.members[*index].history()) {

@@ -1,5 +1,6 @@
 //! Rules for a role that is lost, contested, or held by a server outside of the group.
 
+use super::refused::due;
 use super::shape::has_nothing_to_repoint;
 use crate::contract::{Action, Evidence};
 use crate::health::{Life, duration};
@@ -8,6 +9,7 @@ use crate::topology::replication::actions::{demote, takeover};
 use crate::topology::replication::claims::{is_recorded_name, knows_recorded_history};
 use crate::topology::replication::heard::LOOK_MIN_US;
 use crate::topology::replication::reasons::*;
+use crate::topology::replication::refused::refused_promotion;
 use crate::topology::replication::role::{Elected, Election, LossKind, Mastership, Proof};
 use crate::topology::replication::scene::Scene;
 use crate::topology::replication::view::Member;
@@ -130,6 +132,26 @@ pub fn nobody_eligible(scene: &Scene) -> Option<Ruling> {
     })
 }
 
+/// The election passes over members that refused, so its winner has only if every one that may stand has.
+pub fn promotion_refused(scene: &Scene) -> Option<Ruling> {
+    let Election::Elected(elected) = scene.election.as_ref()? else { return None };
+    let refusal = refused_promotion(&scene.view, elected.winner).filter(|refusal| refusal.holds())?;
+    let why = match &scene.proof {
+        Some(Proof::Proven { text, .. }) => text.as_str(),
+        Some(Proof::Pending { .. } | Proof::Blocked { .. } | Proof::Unsure { .. }) | None => {
+            "there is no master"
+        }
+    };
+    let text = format!(
+        "{why}; no member accepts its promotion: {} answered \"{}\" and is asked again in {}: grant the \
+         operator REPLICAOF, undo its renaming, or start the old master",
+        scene.id(elected.winner),
+        refusal.text,
+        duration(refusal.wait_us)
+    );
+    Some(Ruling { next_look_us: refusal.wait_us, ..Ruling::refuse(PROMOTION_REFUSED, text) })
+}
+
 pub fn restart_waiting(scene: &Scene) -> Option<Ruling> {
     scene.lost()?;
     let why = match (&scene.proof, &scene.election) {
@@ -195,8 +217,9 @@ pub fn empty_master(scene: &Scene) -> Option<Ruling> {
     }
     let id = scene.id(index);
     let text = format!("{id} restarted without its data, and no member can take over yet: it is demoted");
-    let stages = stage(format!("demote {id}"), vec![demote(&scene.view, index)]).into_iter().collect();
-    Some(Ruling::act_without_goal(EMPTY_MASTER, text, stages))
+    let actions = due(scene, vec![demote(&scene.view, index)]);
+    stage(format!("demote {id}"), actions)
+        .map(|stage| Ruling::act_without_goal(EMPTY_MASTER, text, vec![stage]))
 }
 
 fn takes_over(scene: &Scene) -> bool {
@@ -226,7 +249,17 @@ pub fn proven_loss(scene: &Scene) -> Option<Ruling> {
         Some(bytes) => format!(", known loss {bytes} bytes"),
         None => ", loss unknown".into(),
     };
-    let text = format!("{text}; {} takes over{bridge}{loss}", scene.id(winner));
+    let refusing: Vec<&str> = scene
+        .view
+        .answering()
+        .filter(|(index, _)| *index != winner && refused_promotion(&scene.view, *index).is_some())
+        .map(|(index, _)| scene.id(index))
+        .collect();
+    let passed_over = match &refusing[..] {
+        [] => String::new(),
+        ids => format!("; passed over, because of a refused promotion: {}", ids.join(", ")),
+    };
+    let text = format!("{text}; {} takes over{bridge}{loss}{passed_over}", scene.id(winner));
     let plan = takeover(&scene.view, *elected, lost.id.clone(), *evidence);
     Some(Ruling::act(reason, text, meant_for, plan).losing(known_loss_bytes))
 }

@@ -1,6 +1,7 @@
 //! The rules of replication, read from top to bottom: the first that applies decides.
 
 mod loss;
+mod refused;
 mod requests;
 mod shape;
 
@@ -12,6 +13,8 @@ use super::in_sync::not_in_sync;
 use super::reasons::*;
 use super::role::Mastership;
 use super::scene::Scene;
+use super::writes::scripts_pass_the_fence;
+use crate::contract::Preference;
 use crate::rules::{CHANGING_LOOK_US, Rule, Ruling, STEADY_LOOK_US, Table};
 
 /// First what makes a judgement impossible, then a lost role, then a wrong shape, then what was asked for,
@@ -27,6 +30,7 @@ pub const RULES: Table<Replication> = Table {
             gives: &[
                 MASTER_SUSPECT,
                 MASTER_OCCUPIED,
+                MASTER_BUSY,
                 MASTER_LOCKED,
                 CONFIRMING_DEATH,
                 MASTER_STILL_HEARD,
@@ -43,6 +47,7 @@ pub const RULES: Table<Replication> = Table {
         Rule { gives: &[ACTION_IN_DOUBT], when: loss::action_in_doubt },
         Rule { gives: &[EMPTY_MASTER], when: loss::empty_master },
         Rule { gives: &[NOBODY_ELIGIBLE], when: loss::nobody_eligible },
+        Rule { gives: &[PROMOTION_REFUSED], when: loss::promotion_refused },
         Rule { gives: &[RESTART_WAITING], when: loss::restart_waiting },
         Rule {
             gives: &[MASTER_DEAD, MASTER_ABDICATED, MASTER_AMNESIC, MASTER_SILENT],
@@ -53,18 +58,22 @@ pub const RULES: Table<Replication> = Table {
         Rule { gives: &[MASTER_CHANGED], when: loss::master_changed },
         Rule { gives: &[SECOND_MASTER], when: shape::second_master },
         Rule { gives: &[REPLICA_ELSEWHERE], when: shape::replica_elsewhere },
+        Rule { gives: &[PAUSE_LEFT], when: shape::pause_left },
         Rule { gives: &[SELF_FENCE], when: shape::self_fence },
+        Rule { gives: &[MASTER_CANNOT_WRITE], when: requests::master_cannot_write },
         Rule { gives: &[SWITCHOVER_REFUSED], when: requests::switchover_refused },
         Rule { gives: &[SWITCHOVER], when: requests::switchover },
         Rule { gives: &[MASTER_TERMINATING], when: requests::master_terminating },
         Rule { gives: &[SWITCHOVER_WAITING], when: requests::switchover_waiting },
         Rule { gives: &[PRIORITY_HANDOVER], when: requests::priority_handover },
+        Rule { gives: &[WRITES_STOPPED], when: requests::writes_stopped },
+        Rule { gives: &[COMMAND_REFUSED], when: refused::command_refused },
         Rule { gives: &[UNRELATED_DATA], when: shape::unrelated_data },
         Rule { gives: &[REPLICA_MISSING], when: replica_missing },
         Rule { gives: &[REPLICA_SYNCING], when: replica_syncing },
     ],
     otherwise: settled,
-    otherwise_gives: &[HEALTHY],
+    otherwise_gives: &[SCRIPTS_UNFENCED, HEALTHY],
 };
 
 fn not_replication(scene: &Scene) -> Option<Ruling> {
@@ -124,13 +133,29 @@ fn settled(scene: &Scene) -> Ruling {
             let replicas = scene.view.members.len() - 1;
             let noun = if replicas == 1 { "replica" } else { "replicas" };
             let text = format!("{} is master of {replicas} in-sync {noun}", scene.id(master));
-            Ruling::healthy(HEALTHY, text)
+            match unfenced_scripts(scene) {
+                Some(why) => Ruling::healthy(SCRIPTS_UNFENCED, format!("{text}; {why}")),
+                None => Ruling::healthy(HEALTHY, text),
+            }
         }
         // The rules above decide for each of these; if one did not, nothing would be done.
         Mastership::Contested(_) | Mastership::Lost(_) | Mastership::External { .. } | Mastership::Vacant => {
             Ruling::wait(MASTER_SUSPECT, "the master is not known yet".into(), CHANGING_LOOK_US)
         }
     }
+}
+
+/// What consistency does not cover here, said before it matters.
+fn unfenced_scripts(scene: &Scene) -> Option<String> {
+    let is_fenced = scene.view.group().prefer == Preference::Consistency;
+    let (index, member) =
+        scene.view.answering().find(|(_, member)| is_fenced && scripts_pass_the_fence(member))?;
+    Some(format!(
+        "consistency is preferred, and {} runs {}, where the writes of scripts pass the self-fence: upgrade \
+         it to 7, or do not write by scripts",
+        scene.id(index),
+        member.server.version.unwrap_or("a version below 7")
+    ))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Rules for the shape of a group: a first master, one master, a star around it, its fence.
 
 use super::loss::waiting_for_members;
-use crate::contract::{Action, Evidence, Preference};
+use super::refused::{due, is_due};
+use crate::contract::{Action, Evidence, InDoubt, Preference};
 use crate::facts::{Relation, config_pairs};
 use crate::observed::nested;
 use crate::reason::Reason;
@@ -60,7 +61,7 @@ pub fn bootstrap(scene: &Scene) -> Option<Ruling> {
             let id = scene.id(*master);
             let text =
                 format!("no member follows another; {id} reports role master and becomes the first one");
-            stage(format!("point the others to {id}"), repoint_actions(scene, *master))
+            stage(format!("point the others to {id}"), due(scene, repoint_actions(scene, *master)))
                 .map(|stage| Ruling::act(BOOTSTRAP, text, *master, vec![stage]))
         }
         Mastership::Held(_)
@@ -89,7 +90,7 @@ pub fn second_master(scene: &Scene) -> Option<Ruling> {
     );
     let mut actions: Vec<Action> = kept.iter().map(|&index| demote(&scene.view, index)).collect();
     actions.extend(repoint_actions(scene, master));
-    stage(format!("stop the writes of {}", names.join(", ")), actions)
+    stage(format!("stop the writes of {}", names.join(", ")), due(scene, actions))
         .map(|stage| Ruling::act(SECOND_MASTER, text, master, vec![stage]))
 }
 
@@ -103,11 +104,11 @@ fn repoint(scene: &Scene, reason: Reason, which: fn(&Member) -> bool, what: &str
         index != master
             && which(member)
             && !member.is_replica_of(master)
-            && follow(&scene.view, index, master).is_ok()
+            && follow(&scene.view, index, master).is_ok_and(|action| is_due(scene, &action))
     };
     let (first, _) = scene.view.answering().find(|(index, member)| is_wrong(*index, member))?;
     // All that are wrong are re-pointed at once: there is nothing to gain from an order.
-    let actions = repoint_actions(scene, master);
+    let actions = due(scene, repoint_actions(scene, master));
     let cost = cost(&actions);
     let text = format!("{} is master, and {} {what}{cost}", scene.id(master), scene.id(first));
     stage(format!("re-point to {}", scene.id(master)), actions)
@@ -142,7 +143,7 @@ fn misplaced<'s, 'a>(scene: &'s Scene<'a>, master: usize) -> impl Iterator<Item 
         .map(|(index, _)| index)
 }
 
-fn repoint_actions(scene: &Scene, master: usize) -> Vec<Action> {
+pub fn repoint_actions(scene: &Scene, master: usize) -> Vec<Action> {
     misplaced(scene, master).filter_map(|index| follow(&scene.view, index, master).ok()).collect()
 }
 
@@ -165,10 +166,22 @@ pub fn unrelated_data(scene: &Scene) -> Option<Ruling> {
 /// The fence that `prefer = consistency` rests on, kept on every member, because any of them may be master
 /// next.
 pub fn self_fence(scene: &Scene) -> Option<Ruling> {
-    let group = scene.view.group();
-    let lag_s = group.self_fence_lag_s.filter(|_| group.prefer == Preference::Consistency)?;
     let master = scene.master()?;
-    let wanted = [("min-replicas-max-lag", lag_s.to_string()), ("min-replicas-to-write", "1".to_owned())];
+    let lag_s = scene.view.group().self_fence_lag_s?;
+    let text = format!(
+        "consistency is preferred: every member must refuse writes unless a replica acknowledged \
+         within {lag_s} s"
+    );
+    stage("set the self-fence".into(), due(scene, fence_actions(scene)))
+        .map(|stage| Ruling::act(SELF_FENCE, text, master, vec![stage]))
+}
+
+pub fn fence_actions(scene: &Scene) -> Vec<Action> {
+    let group = scene.view.group();
+    let Some(lag_s) = group.self_fence_lag_s.filter(|_| group.prefer == Preference::Consistency) else {
+        return Vec::new();
+    };
+    let wanted = [("min-replicas-max-lag", lag_s.to_string()), (TO_WRITE, "1".to_owned())];
     let mut actions = Vec::new();
     for (index, member) in scene.view.answering().filter(|(_, member)| member.accepts_commands()) {
         let current = nested(member.instance, FENCE_COMMAND).map(config_pairs).unwrap_or_default();
@@ -179,13 +192,45 @@ pub fn self_fence(scene: &Scene) -> Option<Ruling> {
             }
         }
     }
+    actions
+}
+
+/// What an operator that ended within a handover left on a Redis before 6.2, whose only pause of writes does
+/// not end by itself (`host/src/redis/act/write_pause.rs`). A handover of another operator that is under way
+/// loses nothing by it: its safety rests on the offset of the demotion, and not on the pause.
+pub fn pause_left(scene: &Scene) -> Option<Ruling> {
+    let master = scene.master()?;
+    let actions = due(scene, pause_actions(scene));
+    let Some(Action::Configure(first)) = actions.first() else { return None };
     let text = format!(
-        "consistency is preferred: every member must refuse writes unless a replica acknowledged \
-         within {lag_s} s"
+        "{} has {TO_WRITE} {PAUSE_VALUE}, which an interrupted handover left and with which a master refuses \
+         all writes: {} is put back",
+        first.id, first.to
     );
-    stage("set the self-fence".into(), actions)
-        .map(|stage| Ruling::act(SELF_FENCE, text, master, vec![stage]))
+    stage(format!("put {TO_WRITE} back"), actions)
+        .map(|stage| Ruling::act(PAUSE_LEFT, text, master, vec![stage]))
+}
+
+pub fn pause_actions(scene: &Scene) -> Vec<Action> {
+    let own = if scene.view.group().self_fence_lag_s.is_some() { "1" } else { "0" };
+    let is_handed_over = |id: &str| {
+        let is_its = |doubt: &InDoubt| matches!(&doubt.action, Action::Handover(it) if it.source == id);
+        scene.observation().in_doubt.iter().any(is_its)
+    };
+    let is_left = |member: &Member| {
+        let current = nested(member.instance, FENCE_COMMAND).map(config_pairs).unwrap_or_default();
+        current.contains(&(TO_WRITE, PAUSE_VALUE)) && !is_handed_over(&member.instance.id)
+    };
+    scene
+        .view
+        .answering()
+        .filter(|(_, member)| member.accepts_commands() && is_left(member))
+        .map(|(index, _)| configure(&scene.view, index, TO_WRITE, own.to_owned()))
+        .collect()
 }
 
 /// The wanted command that shows the fence.
 pub const FENCE_COMMAND: &str = "CONFIG GET min-replicas-*";
+const TO_WRITE: &str = "min-replicas-to-write";
+/// `UNREACHABLE_REPLICAS` of the host's handover: more replicas than any group has.
+const PAUSE_VALUE: &str = "1000000";
