@@ -11,6 +11,7 @@ use redis_operator::policy::{
     embedded, healthy_group, wrap,
 };
 use tests::policies::{HOSTILE, hostile};
+use tests::real::build_program;
 
 fn sandbox() -> Arc<Sandbox> {
     Arc::new(Sandbox::new(None).unwrap())
@@ -277,11 +278,10 @@ fn a_directory_that_others_may_enter_is_no_cache() {
 fn a_watched_file_goes_live_after_its_checks_and_a_broken_one_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("policy.wasm");
-    let sandbox = sandbox();
+    let sandbox = Arc::new(Sandbox::new(None).unwrap().with_worker_program(build_program().to_owned()));
     let chain = Arc::new(PolicyChain::new(Arc::new(embedded(&sandbox).unwrap())));
-    let prove = |component: &Component| {
-        component.decide(&healthy_group(3)).map(drop).map_err(|fault| fault.to_string())
-    };
+    let prove =
+        |policy: &dyn Policy| policy.decide(&healthy_group(3)).map(drop).map_err(|fault| fault.to_string());
     let watch = Watch { path: path.clone(), sandbox, chain: Arc::clone(&chain), prove: Arc::new(prove) };
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
