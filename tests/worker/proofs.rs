@@ -3,7 +3,7 @@
 use super::{loaded, sandbox};
 use redis_operator::conformance::prove;
 use redis_operator::policy::{
-    Change, EMBEDDED, Policy, PolicyChain, Stop, StopOnDrop, SwapError, Watch, load,
+    Change, EMBEDDED, Policy, PolicyChain, Stop, StopOnDrop, SwapError, Watch, healthy_group, load,
 };
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -27,27 +27,21 @@ fn a_good_policy_is_proven_in_its_process_and_a_bad_one_is_not() {
 }
 
 #[test]
-fn a_policy_that_uses_nearly_all_its_time_is_refused_for_its_cpu_time() {
-    let policy = loaded(&hostile("is-slow"));
-    let begun = Instant::now();
-    let why = prove(&policy.on_trial(&Stop::default())).unwrap_err();
-    assert!(why.contains("s of CPU time were not enough") || why.contains("ms of CPU time"), "{why}");
-    println!("{:?}: {why}", begun.elapsed());
-}
-
-#[test]
 fn a_proof_that_nobody_waits_for_ends_at_once() {
     let stop = StopOnDrop::default();
     let token = stop.token();
     let proof = std::thread::spawn(move || {
-        let policy = load(&sandbox(), &hostile("is-slow"), &token).unwrap();
-        prove(&policy.on_trial(&token))
+        let policy = load(&sandbox(), &hostile("is-slow"), &token).map_err(|error| error.to_string())?;
+        loop {
+            policy.on_trial(&token).decide(&healthy_group(3)).map_err(|fault| fault.to_string())?;
+        }
     });
     std::thread::sleep(Duration::from_millis(500));
     let begun = Instant::now();
     drop(stop);
-    assert!(proof.join().unwrap().is_err());
-    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    let ended: Result<(), String> = proof.join().unwrap();
+    assert!(ended.unwrap_err().contains("it is wanted no more"));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -55,11 +49,11 @@ fn a_file_put_right_decides_while_the_former_ones_proof_would_still_run() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("policy.wasm");
     let chain = Arc::new(PolicyChain::new(Arc::new(loaded(EMBEDDED))));
-    // Proven for as long as it takes, so that a machine of any speed is still at it.
+    // The bad one's proof has no end of its own.
     let proving = |policy: &dyn Policy| loop {
-        prove(policy)?;
+        policy.decide(&healthy_group(3)).map_err(|fault| fault.to_string())?;
         if policy.title().starts_with("default") {
-            return Ok(());
+            return prove(policy);
         }
     };
     put(&path, &hostile("is-slow"));

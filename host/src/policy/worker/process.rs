@@ -131,21 +131,22 @@ impl Worker {
                 None
             }
             Err(WireError::GaveUp(lost)) => return Err(lost),
-            Err(WireError::Closed) => return Err(Lost::Ended(self.status())),
+            Err(WireError::Closed) => return Err(Lost::Ended(self.status(patience.stall / 10))),
         };
         answer.ok_or(Lost::Garbled)
     }
 
     /// How a process ended whose socket is closed. None: it did not end, or not yet.
-    fn status(&mut self) -> Option<ExitStatus> {
+    fn status(&mut self, wait_max: Duration) -> Option<ExitStatus> {
         let child = self.child.as_mut()?;
-        for _ in 0..LOOKS_MAX {
-            if let Ok(Some(status)) = child.try_wait() {
-                return Some(status);
+        let since = Instant::now();
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) => return Some(status),
+                Ok(None) if since.elapsed() < wait_max => std::thread::sleep(LOOK),
+                Ok(None) | Err(_) => return None,
             }
-            std::thread::sleep(LOOK);
         }
-        None
     }
 }
 
@@ -225,4 +226,3 @@ const NAMES: &[(i32, &str)] = &[
 ];
 /// A process closes its files some time before it can be waited for: half a millisecond mostly.
 const LOOK: Duration = Duration::from_micros(500);
-const LOOKS_MAX: u32 = 10;
