@@ -1,5 +1,5 @@
-//! Compiled foreign policies on disk, so that a machine compiles each of them once. An unusable cache costs time, never
-//! correctness: in every doubtful case the policy is compiled again.
+//! Compiled foreign policies on disk, so that a machine compiles each of them once. An unusable cache costs
+//! time, never correctness: in every doubtful case the policy is compiled again.
 
 use std::fs::{self, DirBuilder};
 use std::io;

@@ -21,8 +21,8 @@ pub struct Component {
 
 impl Component {
     /// Makes a policy from the bytes of a component file, inside this process: for the embedded policy, and
-    /// for tests. A foreign one is [`super::load`]ed into a process of its own. Compiles: never call it on the
-    /// decision path.
+    /// for tests. A foreign one is [`super::load`]ed into a process of its own. Compiles: never call it on
+    /// the decision path.
     ///
     /// # Errors
     /// [`LoadError`], in the order of its variants.
