@@ -6,10 +6,11 @@ use redis_model::World;
 use redis_operator::contract::{Instance, Observation, same};
 use redis_operator::group::{Answer, Decided, Effect, Event, Group, Member, Moment, Reply, Report, Settings};
 use redis_operator::policy::{EMBEDDED, Loaded, Policy, PolicyChain, PolicyFault, healthy_group};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tests::policies::hostile;
+use tests::real::build_program;
 
 fn signal(name: &str, process: u32) {
     assert!(Command::new("kill").args([name, &process.to_string()]).status().unwrap().success());
@@ -187,4 +188,74 @@ fn a_policy_that_is_too_slow_costs_three_bounded_waits_in_all_for_however_many_g
     // The third one quarantines it. On a busy machine its process is ended, and it is passed over meanwhile.
     assert!((1..=3).contains(&faults), "{faults}");
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+/// The processes whose parent that is.
+fn children_of(parent: u32) -> Vec<u32> {
+    let is_child = |process: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // Behind the name in brackets: state, then parent.
+        let parent_of = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        parent_of == Some(parent)
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_child).collect()
+}
+
+#[test]
+fn a_worker_has_no_environment_and_limits_on_everything() {
+    let policy = loaded(&hostile(""));
+    let of_process =
+        |name: &str| std::fs::read(format!("/proc/{}/{name}", policy.process().unwrap())).unwrap();
+    assert_eq!(of_process("environ"), b"");
+    assert!(of_process("cmdline").starts_with(b"redis-operator\0policy-worker\0decide\0"));
+    let limits = String::from_utf8(of_process("limits")).unwrap();
+    for (name, limit) in [
+        ("Max core file size", 0),
+        ("Max file size", 64 << 20),
+        ("Max data size", 192 << 20),
+        ("Max address space", 1 << 30),
+        ("Max open files", 16),
+        ("Max processes", 0),
+        ("Max cpu time", 10),
+    ] {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+        let soft = line[name.len()..].split_whitespace().next().unwrap();
+        assert_eq!(soft, limit.to_string(), "{line}");
+    }
+    assert!(String::from_utf8(of_process("status")).unwrap().contains("NoNewPrivs:\t1"));
+}
+
+#[test]
+fn no_worker_outlives_the_operator_stopped_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.wasm");
+    std::fs::write(&file, hostile("is-slow")).unwrap();
+    for stopped in [false, true] {
+        let mut command = Command::new(build_program());
+        command.args(["policy", "bench", "--for-ms", "600000", "--policy", file.to_str().unwrap()]);
+        let mut operator = command.stdout(Stdio::null()).spawn().unwrap();
+        let begun = Instant::now();
+        let is_deciding = |process: &u32| {
+            let words = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            words.split(|byte| *byte == 0).nth(2) == Some(b"decide")
+        };
+        let worker = loop {
+            if let Some(worker) = children_of(operator.id()).into_iter().find(is_deciding) {
+                break worker;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "no worker was started");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        if stopped {
+            signal("-STOP", worker);
+        }
+        operator.kill().unwrap();
+        operator.wait().unwrap();
+        let begun = Instant::now();
+        while is_deciding(&worker) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "it outlives the operator");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }

@@ -23,7 +23,7 @@ pub(super) fn decide_cpu(members: usize) -> Duration {
 /// For a decision that a group waits for, and with it every other group of its thread.
 pub(super) fn decide(members: usize) -> Patience {
     let cpu = decide_cpu(members);
-    Patience { cpu: cpu + GRACE, stall: cpu, wall: cpu * 4 }
+    Patience { cpu: cpu + GRACE, stall: cpu * 2, wall: cpu * 4 }
 }
 
 /// For a decision of a proof or a command: no group waits, so the machine may be as busy as it likes.
