@@ -104,6 +104,11 @@ fn what_is_refused_in_the_operator_is_refused_by_a_worker_with_the_same_words() 
     assert_eq!(refusal_of(b"\0asm\x0d\0\x01\0"), LoadError::World(vec![]));
     assert!(matches!(refusal_of(&EMBEDDED[..EMBEDDED.len() / 2]), LoadError::Invalid(_)));
     assert!(matches!(refusal_of(&exporting("")), LoadError::Types(_)));
+    // RUSTSEC-2026-0570: in wasmtime 48.0.8 calling it ended the process.
+    let subtypes = "(type $base (sub (func))) (type $derived (sub $base (func))) (table 2 2 funcref) (elem \
+                    (i32.const 0) $f) (func $f (type $derived)) (func (export \"describe\") (call_indirect \
+                    (type $base) (i32.const 0)))";
+    assert_eq!(refusal_of(&exporting(subtypes)), LoadError::Proposal("gc".into()));
 }
 
 #[test]
