@@ -11,6 +11,7 @@ use redis_operator::policy::{
     embedded, healthy_group, wrap,
 };
 use tests::policies::{HOSTILE, hostile};
+use tests::real::build_program;
 
 fn sandbox() -> Arc<Sandbox> {
     Arc::new(Sandbox::new(None).unwrap())
@@ -52,8 +53,8 @@ fn exporting(name: &str) -> Vec<u8> {
 #[test]
 fn the_embedded_policy_loads_and_decides() {
     let policy = embedded(&sandbox()).unwrap();
-    assert_eq!(policy.exports(), [POLICY]);
-    assert_eq!(policy.size_bytes(), EMBEDDED.len());
+    assert_eq!(policy.about().exports, [POLICY]);
+    assert_eq!(policy.about().size_bytes, EMBEDDED.len());
     assert_eq!(policy.decide(&healthy_group(3)).unwrap().members.len(), 3);
 }
 
@@ -117,17 +118,6 @@ fn every_proposal_but_the_listed_ones_is_refused_by_name() {
 }
 
 #[test]
-fn precompiled_code_is_refused_even_our_own() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("policies");
-    embedded(&Arc::new(Sandbox::new(Some(Cache::open(path.clone()).unwrap())).unwrap())).unwrap();
-    let entry = std::fs::read_dir(&path).unwrap().next().unwrap().unwrap().path();
-    // Behind its SHA-256.
-    let code = &std::fs::read(entry).unwrap()[32..];
-    assert!(matches!(refusal_of(code), LoadError::Precompiled));
-}
-
-#[test]
 fn an_import_of_any_kind_is_refused_by_name() {
     let importing = component(&[(7, &[1, 0x40, 0, 1, 0]), (10, b"\x01\x00\x03now\x01\x00")]);
     let LoadError::Imports(names) = refusal_of(&importing) else { panic!("another refusal") };
@@ -156,7 +146,7 @@ fn a_later_patch_of_the_contract_is_served() {
         bytes[at..at + to.len()].copy_from_slice(to);
     }
     assert_eq!(
-        Component::load(&sandbox(), &bytes).unwrap().exports(),
+        Component::load(&sandbox(), &bytes).unwrap().about().exports,
         ["redis-failover:policy/policy@0.2.7"]
     );
 }
@@ -229,34 +219,6 @@ fn more_threads_than_slots_all_get_their_answer() {
 // ---- The cache
 
 #[test]
-fn compiled_code_is_kept_and_a_damaged_entry_is_compiled_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("policies");
-    let load = || {
-        let sandbox = Arc::new(Sandbox::new(Some(Cache::open(path.clone()).unwrap())).unwrap());
-        embedded(&sandbox).unwrap().decide(&healthy_group(3)).unwrap();
-        let entries: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert_eq!(entries.len(), 1);
-        entries[0].clone()
-    };
-    let entry = load();
-    let good = std::fs::read(&entry).unwrap();
-    let inode = |path| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap());
-    let first = inode(&entry);
-    assert_eq!(inode(&load()), first, "read, not written again");
-
-    for damaged in [
-        good[..good.len() / 2].to_vec(),
-        Vec::new(),
-        [&good[..good.len() - 1], &[!good[good.len() - 1]]].concat(),
-    ] {
-        std::fs::write(&entry, damaged).unwrap();
-        assert_eq!(load(), entry);
-        assert_eq!(std::fs::read(&entry).unwrap(), good);
-    }
-}
-
-#[test]
 fn a_directory_that_others_may_enter_is_no_cache() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let dir = tempfile::tempdir().unwrap();
@@ -277,11 +239,10 @@ fn a_directory_that_others_may_enter_is_no_cache() {
 fn a_watched_file_goes_live_after_its_checks_and_a_broken_one_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("policy.wasm");
-    let sandbox = sandbox();
+    let sandbox = Arc::new(Sandbox::new(None).unwrap().with_worker_program(build_program().to_owned()));
     let chain = Arc::new(PolicyChain::new(Arc::new(embedded(&sandbox).unwrap())));
-    let prove = |component: &Component| {
-        component.decide(&healthy_group(3)).map(drop).map_err(|fault| fault.to_string())
-    };
+    let prove =
+        |policy: &dyn Policy| policy.decide(&healthy_group(3)).map(drop).map_err(|fault| fault.to_string());
     let watch = Watch { path: path.clone(), sandbox, chain: Arc::clone(&chain), prove: Arc::new(prove) };
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {

@@ -7,10 +7,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use redis_operator::cli::{self, Environment, Exit, LogFormat};
+use redis_operator::policy::worker_main;
 use redis_operator::registry::{Login, Logins};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    if let Some(code) = worker_main(env::args_os()) {
+        return code;
+    }
     match start() {
         Ok(code) => ExitCode::from(code),
         Err(Exit::Done) => ExitCode::SUCCESS,
@@ -21,6 +26,9 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<u8, Exit> {
+    // Passwords are in this process: no core dump has them, and no process of the same user reads them.
+    // Where the system has no such thing, it goes on without.
+    _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let cli = cli::parse(env::args_os())?;
     log_to_stderr(cli.log_format(), cli.log_level());
     let failed = |error: std::io::Error| Exit::Failed(format!("no runtime: {error}"));

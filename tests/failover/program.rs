@@ -1,5 +1,6 @@
 //! The built binary: what a user types, what it says, and its exit codes.
 
+use tests::policies::noted;
 use tests::real::{AS_MASTER, Program, Servers, until};
 
 #[tokio::test]
@@ -201,6 +202,29 @@ async fn a_policy_is_swapped_while_it_runs_and_a_broken_file_changes_nothing() {
     let master = servers.settled().await;
     servers.start(0, &[]).await;
     servers.in_sync(master).await;
+}
+
+/// The embedded policy decides in place of the file's, whose process hangs at the wrong moment.
+#[tokio::test]
+async fn a_master_and_the_worker_of_the_policy_end_at_once_and_the_failover_costs_one_line_more() {
+    for how in ["-STOP", "-KILL"] {
+        let mut servers = Servers::group(3, &[]).await;
+        let file = servers.dir().join("policy.wasm");
+        std::fs::write(&file, noted(9)).unwrap();
+        let program =
+            Program::look_after(&servers.list(), &["--policy", file.to_str().unwrap(), "--unproven-policy"]);
+        program.logged("healthy").await;
+        let worker = program.children();
+        assert_eq!(worker.len(), 1, "{worker:?}");
+        assert!(std::process::Command::new("kill").args([how, &worker[0]]).status().unwrap().success());
+        servers.end(0).await;
+        servers.settled().await;
+        until("another worker", async || {
+            (program.children().len() == 1 && program.children() != worker).then_some(())
+        })
+        .await;
+        assert_eq!(program.log().matches("policy fault").count(), 1, "{how}: {}", program.log());
+    }
 }
 
 #[tokio::test]

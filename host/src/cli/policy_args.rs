@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Environment, Exit};
 use crate::conformance::prove;
-use crate::policy::{Cache, Component, Sandbox, embedded, load_file};
+use crate::policy::{Cache, Loaded, Sandbox, Stop, embedded, load_file};
 
 /// The policy that decides, and the cache of its compiled form.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,14 +51,16 @@ impl PolicyChoice {
         Sandbox::new(cache).map(Arc::new).map_err(|error| Exit::Failed(error.to_string()))
     }
 
-    /// Loads the chosen policy.
+    /// Loads the chosen policy: the embedded one into this process, a file's into a worker process.
     ///
     /// # Errors
     /// [`Exit::Input`] if the file is no policy.
-    pub fn load(&self, sandbox: &Arc<Sandbox>) -> Result<Component, Exit> {
+    pub fn load(&self, sandbox: &Arc<Sandbox>) -> Result<Loaded, Exit> {
         match &self.policy {
             Some(path) => load_file(sandbox, path).map_err(|error| Exit::Input(error.to_string())),
-            None => embedded(sandbox).map_err(|error| Exit::Failed(format!("embedded policy: {error}"))),
+            None => embedded(sandbox)
+                .map(Loaded::Embedded)
+                .map_err(|error| Exit::Failed(format!("embedded policy: {error}"))),
         }
     }
 
@@ -67,18 +69,19 @@ impl PolicyChoice {
     ///
     /// # Errors
     /// [`Exit::Input`] if the file is no policy, or one that fails the check without `--unproven-policy`.
-    pub fn load_proven(&self, sandbox: &Arc<Sandbox>) -> Result<Component, Exit> {
-        let component = self.load(sandbox)?;
+    pub fn load_proven(&self, sandbox: &Arc<Sandbox>) -> Result<Loaded, Exit> {
+        let policy = self.load(sandbox)?;
         if self.policy.is_some() && !self.unproven_policy {
-            prove(&component).map_err(|why| {
+            prove(&policy.on_trial(&Stop::default())).map_err(|why| {
                 Exit::Input(format!(
                     "policy {}: it fails its check: {why}: `redis-operator policy check` shows all failures, \
                      --unproven-policy uses it nevertheless",
                     self.source()
                 ))
             })?;
+            policy.keep(sandbox);
         }
-        Ok(component)
+        Ok(policy)
     }
 
     /// The file of the policy, or "embedded".

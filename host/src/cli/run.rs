@@ -6,7 +6,7 @@ use crate::controller::{self, Context};
 use crate::driver::{ThreadLoad, moment};
 use crate::kubernetes::events::EventWriter;
 use crate::kubernetes::lease::{Candidate, campaign, release};
-use crate::policy::{COMPONENT_BYTES_MAX, embedded};
+use crate::policy::{COMPONENT_BYTES_MAX, Loaded, embedded};
 use crate::registry::Remote;
 use crate::report::{GroupInspector, Health, Listen, Metrics};
 use kube::{Client, Config};
@@ -45,8 +45,8 @@ pub struct Args {
 
 pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let sandbox = args.policy.sandbox(environment)?;
-    let embedded =
-        Arc::new(embedded(&sandbox).map_err(|error| Exit::Failed(format!("embedded policy: {error}")))?);
+    let embedded = embedded(&sandbox).map_err(|error| Exit::Failed(format!("embedded policy: {error}")))?;
+    let embedded = Arc::new(Loaded::Embedded(embedded));
     let own = Arc::new(args.policy.load_proven(&sandbox)?);
     let remote = Remote::new(environment.logins.clone(), COMPONENT_BYTES_MAX)
         .map_err(|error| Exit::Failed(error.to_string()))?;

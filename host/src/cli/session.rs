@@ -58,7 +58,7 @@ impl Session {
         )));
         let chosen = choice.load_proven(&sandbox)?;
         let topology = settings.wanted.topology;
-        if !chosen.description().topologies.contains(&topology) {
+        if !chosen.about().description.topologies.contains(&topology) {
             return Err(Exit::Input(
                 format!("policy {} does not decide for {topology:?}: choose another", chosen.title())
                     .to_lowercase(),

@@ -5,7 +5,7 @@ use super::{Exit, PolicyChoice, Session};
 use crate::conformance::prove;
 use crate::contract::Topology;
 use crate::group::{Event, Moment, Report};
-use crate::policy::{Change, Component, Prove, Watch};
+use crate::policy::{Change, Policy, Prove, Watch};
 use crate::report::{GroupNames, Health, Heartbeat, Listen, Metrics, Recording, Reporter};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -121,7 +121,7 @@ fn watch(session: &Session, choice: &PolicyChoice) -> impl Future<Output = ()> +
     let unproven = choice.unproven_policy;
     async move {
         let Some(path) = path else { return std::future::pending().await };
-        let prove: Arc<Prove> = if unproven { Arc::new(|_: &Component| Ok(())) } else { Arc::new(prove) };
+        let prove: Arc<Prove> = if unproven { Arc::new(|_: &dyn Policy| Ok(())) } else { Arc::new(prove) };
         let watch = Watch { path: path.clone(), sandbox, chain, prove }.run(|change| match change {
             Change::Live { title, digest } => {
                 tracing::info!(policy = title, digest, path = %path.display(), "policy activated");

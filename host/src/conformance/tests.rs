@@ -159,3 +159,39 @@ fn a_file_that_is_no_scenario_is_named() {
         read_scenarios(std::path::Path::new("/nowhere/at/all")).expect_err("there is no such directory");
     assert!(error.to_string().starts_with("scenarios /nowhere/at/all: "), "{error}");
 }
+
+/// The engine in a process where each decision takes so much CPU time.
+struct Elsewhere {
+    decision_ms: u64,
+    decisions: AtomicU64,
+}
+
+impl Policy for Elsewhere {
+    fn title(&self) -> &str {
+        "elsewhere 1"
+    }
+
+    fn digest(&self) -> &str {
+        "none"
+    }
+
+    fn wants(&self, _: Topology) -> Vec<Want> {
+        Vec::new()
+    }
+
+    fn cpu(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.decision_ms * self.decisions.load(Ordering::Relaxed))
+    }
+
+    fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault> {
+        self.decisions.fetch_add(1, Ordering::Relaxed);
+        Ok(same(&failover_core::decide(&same(observation))))
+    }
+}
+
+#[test]
+fn a_proof_ends_by_the_cpu_time_of_wherever_the_policy_runs() {
+    let proven = |decision_ms| prove(&Elsewhere { decision_ms, decisions: AtomicU64::new(0) });
+    assert_eq!(proven(1), Ok(()));
+    assert!(proven(100).unwrap_err().contains("30 s of CPU time were not enough"));
+}

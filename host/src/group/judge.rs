@@ -1,6 +1,7 @@
 //! Asks the policies in the order of the chain until one gives a decision that passes the guard.
 //!
-//! 1. Ask the first policy of the chain: live, then last good, then embedded.
+//! 1. Ask the first policy of the chain: live, then last good, then embedded. One that is not ready (its
+//!    worker process is being started again) is passed over; the end of that process was its fault.
 //! 2. A trap, a limit, a malformed answer or a breach of the guard is a fault of that policy. Report and
 //!    count it, and ask the next policy about the same Observation.
 //! 3. The first decision without a fault counts, and is carried out at most once.
@@ -27,7 +28,7 @@ pub fn judge(
     effects: &mut Vec<Effect>,
 ) -> Option<Decided> {
     let observation = Arc::new(observation);
-    for policy in chain.policies() {
+    for policy in chain.policies().into_iter().filter(|policy| policy.is_ready()) {
         let answer =
             policy.decide(&observation).and_then(|decision| match guard::judge(&observation, &decision) {
                 Ok(()) => Ok(decision),

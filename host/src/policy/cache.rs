@@ -1,28 +1,24 @@
-//! Compiled policies on disk, so that a machine compiles each policy once. The only file that runs bytes as
-//! native code, and the only `unsafe` of this room: [`Cache`] argues why that is sound. An unusable cache
-//! costs time, never correctness: in every doubtful case the policy is compiled again.
+//! Compiled foreign policies on disk, so that a machine compiles each of them once. An unusable cache costs
+//! time, never correctness: in every doubtful case the policy is compiled again.
 
 use std::fs::{self, DirBuilder};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::Component;
-use wasmtime::{Engine, Result};
 
-/// A directory of compiled components, each named by the digests of its source and of the engine that
-/// compiled it.
+use super::bounds;
+
+/// A directory of compiled components, each named by the digest of its source. Bounded in number and bytes;
+/// only proven policies come in ([`super::Loaded::keep`]).
 ///
-/// Deserialising a file runs its content, so only bytes that this program wrote may be read. That holds
-/// because:
+/// To run compiled code is to trust it, and this code was compiled in a worker process, which the component
+/// may have subverted. So it is bytes to the operator, which hands it to worker processes of that policy and
+/// runs nothing of it. The embedded policy is not kept here: it is compiled at every start, in 0.1 s.
 ///
-/// 1. The directory is a real one, belongs to this user and is closed to all others; checked at every use. So
-///    only this user and root can write there, and both could replace the program itself.
-/// 2. A torn or damaged file does not match its SHA-256.
-/// 3. Another version, configuration or processor gives another file name, and wasmtime refuses such a file
-///    too.
+/// The directory is closed to other users all the same, so that none of them chooses what a policy decides;
+/// a torn or damaged file does not match its SHA-256; and a worker refuses code of another version.
 #[derive(Debug)]
 pub struct Cache {
     dir: PathBuf,
@@ -40,7 +36,7 @@ pub enum CacheError {
         #[source]
         source: io::Error,
     },
-    /// Another user could write native code into it.
+    /// Another user could write code into it.
     #[error(
         "policy cache {}: it must be a directory that belongs to this user, with mode 0700",
         dir.display()
@@ -68,55 +64,78 @@ impl Cache {
         }
     }
 
-    /// The compiled form of `bytes` (SHA-256: `digest`): from disk, or compiled and then stored.
-    pub(super) fn component(&self, engine: &Engine, digest: &str, bytes: &[u8]) -> Result<Component> {
-        let path = self.dir.join(format!("{digest}-{:016x}", compatibility(engine)));
-        if let Some(component) = self.read(engine, &path) {
-            return Ok(component);
+    /// The code of a policy, for a worker process. It may be of another version of this program.
+    pub(super) fn code(&self, digest: &str) -> Option<Vec<u8>> {
+        self.read(&self.entry(digest))
+    }
+
+    /// Stores the code of a proven policy.
+    pub(super) fn keep(&self, digest: &str, code: &[u8]) {
+        let path = self.entry(digest);
+        if self.read(&path).is_some_and(|known| known == code) {
+            return;
         }
-        let code = engine.precompile_component(bytes)?;
-        if let Err(error) = self.write(&path, &code) {
+        if let Err(error) = self.write(&path, code) {
             tracing::warn!(path = %path.display(), %error, "compiled policy not cached");
-        }
-        // SAFETY: `precompile_component` of this very engine has just returned these bytes.
-        #[allow(unsafe_code, reason = "compiled by this engine a moment ago")]
-        unsafe {
-            Component::deserialize(engine, &code)
         }
     }
 
-    fn read(&self, engine: &Engine, path: &Path) -> Option<Component> {
+    fn entry(&self, digest: &str) -> PathBuf {
+        self.dir.join(digest)
+    }
+
+    fn read(&self, path: &Path) -> Option<Vec<u8>> {
         if !is_private(&self.dir).unwrap_or(false) {
             return None;
         }
-        let file = fs::read(path).ok()?;
-        let (sum, code) = file.split_at_checked(SUM_BYTES)?;
-        if sum != Sha256::digest(code).as_slice() {
+        let length = fs::metadata(path).ok()?.len();
+        if length > (bounds::CODE_BYTES_MAX + SUM_BYTES) as u64 {
+            return None;
+        }
+        let mut file = fs::read(path).ok()?;
+        let code = (file.len() >= SUM_BYTES).then(|| file.split_off(SUM_BYTES))?;
+        if file != Sha256::digest(&code).as_slice() {
             tracing::warn!(path = %path.display(), "cached policy damaged, compiled anew");
             return None;
         }
-        // SAFETY: this program wrote these bytes; the type's documentation says why.
-        #[allow(unsafe_code, reason = "the directory is private and the content matches its sum")]
-        unsafe {
-            Component::deserialize(engine, code).ok()
-        }
+        Some(code)
     }
 
     /// Atomic for readers: writes a file of another name, then renames it. Removes the oldest entries beyond
-    /// the limit.
+    /// the limits first, so that they hold at any time.
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
-        let partial = path.with_extension(format!("{}.partial", std::process::id()));
         let content = [Sha256::digest(code).as_slice(), code].concat();
+        self.make_room(path, content.len() as u64)?;
+        let partial = path.with_extension(format!("{}.partial", std::process::id()));
         fs::write(&partial, content)
             .and_then(|()| fs::rename(&partial, path))
-            .inspect_err(|_| drop(fs::remove_file(&partial)))?;
+            .inspect_err(|_| drop(fs::remove_file(&partial)))
+    }
+
+    /// Removes the oldest entries until one of `bytes` more fits.
+    fn make_room(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        if bytes > BYTES_MAX {
+            return Err(io::Error::other(format!("it has more than {BYTES_MAX} bytes")));
+        }
         let mut entries: Vec<_> = fs::read_dir(&self.dir)?
             .flatten()
-            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .filter_map(|entry| {
+                let metadata = entry.metadata().ok()?;
+                Some((metadata.modified().ok()?, entry.path(), metadata.len()))
+            })
+            .filter(|(_, other, _)| other != path)
             .collect();
         entries.sort();
-        let surplus = entries.len().saturating_sub(ENTRIES_MAX);
-        entries.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+        let mut total = bytes + entries.iter().map(|(_, _, bytes)| bytes).sum::<u64>();
+        let mut count = entries.len() + 1;
+        for (_, path, bytes) in entries {
+            if total <= BYTES_MAX && count <= ENTRIES_MAX {
+                break;
+            }
+            fs::remove_file(path)?;
+            (total, count) = (total - bytes, count - 1);
+        }
+        Ok(())
     }
 }
 
@@ -129,13 +148,9 @@ fn is_private(dir: &Path) -> io::Result<bool> {
     Ok(metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0)
 }
 
-/// A hash of the engine's version, configuration and target. Wasmtime checks them again itself.
-fn compatibility(engine: &Engine) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    hasher.finish()
-}
-
 const SUM_BYTES: usize = 32;
 /// A few policies in the versions of the last upgrades.
 const ENTRIES_MAX: usize = 16;
+/// Half of the volume that `deploy/operator/deployment.yaml` gives it. A policy in Rust takes 1 MiB, an
+/// interpreter some dozens.
+const BYTES_MAX: u64 = 64 << 20;

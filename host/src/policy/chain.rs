@@ -80,6 +80,11 @@ impl PolicyChain {
         wants
     }
 
+    /// Whether a policy had too many faults. It is asked no more.
+    pub fn is_quarantined(&self, digest: &str) -> bool {
+        self.state().is_quarantined(digest)
+    }
+
     /// The policy that was swapped in last, in quarantine or not.
     pub fn live(&self) -> Arc<dyn Policy> {
         Arc::clone(&self.state().live)

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::component::{Component, LoadError};
+use super::component::Component;
 use super::engine::Sandbox;
+use super::load_error::LoadError;
 
 /// The component file, as `build.rs` made it from `core/`.
 pub const EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core.component.wasm"));

@@ -1,17 +1,23 @@
 //! The one WebAssembly engine of the process: its configuration, the number of instances at a time, and the
 //! cache of compiled code. Knows nothing of policies.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::bounds;
 use super::cache::Cache;
 use super::proposals;
+use super::worker::{Nursery, Turns};
 
 /// The sandbox of all policies. Deterministic: no computation of a policy differs between two machines.
 pub struct Sandbox {
     pub(super) engine: Engine,
     pub(super) cache: Option<Cache>,
+    pub(super) nursery: Arc<Nursery>,
+    /// For processes that compile.
+    pub(super) turns: Turns,
     pooled: bool,
     slots: Mutex<Slots>,
     freed: Condvar,
@@ -43,8 +49,34 @@ impl Sandbox {
         Ok(Sandbox {
             engine,
             cache,
+            nursery: Arc::new(Nursery::new(PathBuf::from(OWN_PROGRAM))),
+            turns: Turns::new(bounds::COMPILES_AT_ONCE),
             pooled,
             slots: Mutex::new(Slots { free: INSTANCES_MAX, waiting: 0 }),
+            freed: Condvar::new(),
+        })
+    }
+
+    /// The same, with another program for worker processes than that of this process: for programs that are
+    /// not the operator, such as tests.
+    pub fn with_worker_program(mut self, program: PathBuf) -> Sandbox {
+        self.nursery = Arc::new(Nursery::new(program));
+        self
+    }
+
+    /// The engine of a worker process: for one instance at a time, and small enough for its limits.
+    ///
+    /// # Errors
+    /// As for [`Sandbox::new`].
+    pub(super) fn of_worker() -> Result<Sandbox, SandboxError> {
+        let engine = Engine::new(&in_worker()).map_err(|error| SandboxError(format!("{error:#}")))?;
+        Ok(Sandbox {
+            engine,
+            cache: None,
+            nursery: Arc::new(Nursery::new(PathBuf::new())),
+            turns: Turns::new(0),
+            pooled: true,
+            slots: Mutex::new(Slots { free: 1, waiting: 0 }),
             freed: Condvar::new(),
         })
     }
@@ -81,6 +113,8 @@ impl Drop for Admission<'_> {
     }
 }
 
+/// The program of this process, replaced on disk or not.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 /// A decision takes microseconds on one thread, so fewer threads than this decide at the same time.
 const INSTANCES_MAX: u32 = 32;
 /// A policy is one component; those made by interpreters consist of several core modules (more than 20 for
@@ -105,12 +139,34 @@ const TABLE_RESIDENT_BYTES: usize = 16 << 10;
 /// Wasmtime's default, a quarter of what a tokio thread has.
 const STACK_BYTES_MAX: usize = 512 << 10;
 
+/// After the end of a memory. Large ones save bounds checks, for which there is no room in a worker process.
+const GUARD_BYTES_IN_WORKER: u64 = 64 << 10;
+
 fn pooled() -> Config {
+    let mut config = common();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(INSTANCES_MAX)));
+    config
+}
+
+/// Addresses are limited there, so memories are reserved at their largest size and not at 4 GiB. A watchdog
+/// ends calls by the epoch.
+fn in_worker() -> Config {
+    let mut config = common();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(1)))
+        .memory_reservation(MEMORY_BYTES_MAX as u64)
+        .memory_guard_size(GUARD_BYTES_IN_WORKER)
+        .guard_before_linear_memory(false)
+        .epoch_interruption(true);
+    config
+}
+
+fn pool(instances: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(INSTANCES_MAX)
-        .total_core_instances(INSTANCES_MAX * CORE_INSTANCES_MAX)
-        .total_memories(INSTANCES_MAX * MEMORIES_MAX)
-        .total_tables(INSTANCES_MAX * TABLES_MAX)
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * CORE_INSTANCES_MAX)
+        .total_memories(instances * MEMORIES_MAX)
+        .total_tables(instances * TABLES_MAX)
         .max_core_instances_per_component(CORE_INSTANCES_MAX)
         .max_memories_per_component(MEMORIES_MAX)
         .max_tables_per_component(TABLES_MAX)
@@ -118,9 +174,7 @@ fn pooled() -> Config {
         .max_memory_size(MEMORY_BYTES_MAX)
         .linear_memory_keep_resident(MEMORY_RESIDENT_BYTES)
         .table_keep_resident(TABLE_RESIDENT_BYTES);
-    let mut config = common();
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    config
+    pool
 }
 
 fn on_demand() -> Config {
@@ -136,8 +190,6 @@ fn common() -> Config {
     let mut config = Config::new();
     config
         .wasm_features(proposals::ALLOWED.complement(), false)
-        // Fuel alone bounds a call, since a policy waits for nothing; epochs would add a clock, and so
-        // non-determinism.
         .consume_fuel(true)
         .max_wasm_stack(STACK_BYTES_MAX)
         .cranelift_nan_canonicalization(true)

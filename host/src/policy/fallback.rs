@@ -2,7 +2,7 @@
 //! meant for the other policy. With an unknown parameter it would refuse to decide, and a group would have no
 //! policy while its own one is unavailable.
 
-use super::{Component, Policy, PolicyFault};
+use super::{About, Loaded, Policy, PolicyFault};
 use crate::contract::{Decision, Observation, Topology, Want};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -10,14 +10,15 @@ use std::sync::Arc;
 
 /// The policy, and the names of its parameters.
 pub struct FallbackPolicy {
-    policy: Arc<Component>,
+    policy: Arc<Loaded>,
     known: BTreeSet<String>,
 }
 
 impl FallbackPolicy {
     /// The known parameters are those of its schema. A policy with an empty schema gets none.
-    pub fn new(policy: Arc<Component>) -> Self {
-        let schema: Value = serde_json::from_str(&policy.description().parameters_schema).unwrap_or_default();
+    pub fn new(policy: Arc<Loaded>) -> Self {
+        let About { description, .. } = policy.about();
+        let schema: Value = serde_json::from_str(&description.parameters_schema).unwrap_or_default();
         let known = schema
             .get("properties")
             .and_then(Value::as_object)
@@ -38,6 +39,10 @@ impl Policy for FallbackPolicy {
 
     fn wants(&self, topology: Topology) -> Vec<Want> {
         self.policy.wants(topology)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.policy.is_ready()
     }
 
     fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault> {
@@ -76,7 +81,8 @@ mod tests {
 
     #[test]
     fn a_fallback_decides_in_spite_of_parameters_that_its_policy_refuses() {
-        let policy = Arc::new(embedded(&Arc::new(Sandbox::new(None).unwrap())).unwrap());
+        let sandbox = Arc::new(Sandbox::new(None).unwrap());
+        let policy = Arc::new(Loaded::Embedded(embedded(&sandbox).unwrap()));
         let observation = Observation { parameters: r#"{"mine":1}"#.into(), ..healthy_group(3) };
         assert_eq!(policy.decide(&observation).unwrap().verdict, Verdict::Refuse);
         assert_eq!(FallbackPolicy::new(policy).decide(&observation).unwrap().verdict, Verdict::Healthy);

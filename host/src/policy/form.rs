@@ -1,11 +1,13 @@
 //! The form of a policy's answers: bounds and cross-references that WIT types cannot state. Must not judge
 //! whether a decision is safe: the guard does.
 
+use serde::{Deserialize, Serialize};
+
 use crate::contract::{Decision, Description, Observation};
 use crate::topology::allowed::is_allowed;
 
 /// Why a description is invalid.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum DescriptionError {
     /// `name`.
     #[error("its name {0:?} is not in kebab-case with 1 to {NAME_BYTES_MAX} characters")]

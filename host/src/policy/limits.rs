@@ -1,16 +1,18 @@
-//! The limits of one call of a policy, and the fault of each. Bounded are: time by fuel; memory, tables and
-//! instances by the store's limiter; the stack by the engine; the size of the answer by the fuel of lifting
-//! it.
+//! The limits of one call of a policy, and the fault of each. Bounded are: instructions by fuel; time by the
+//! epoch (in a worker process, which has a watchdog); memory, tables and instances by the store's limiter;
+//! the stack by the engine; the size of the answer by the fuel of lifting it.
 
 use wasmtime::{Engine, Error, ResourceLimiter, Result, Store, Trap};
 
-use super::PolicyFault;
 use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use super::{PolicyFault, bounds};
 
 /// A fresh store for one call, with the limits for an Observation of `members` instances.
 pub(super) fn store(engine: &Engine, members: usize) -> Store<Limits> {
     let mut store = Store::new(engine, Limits { memory_bytes: 0 });
     store.limiter(|limits| limits);
+    // The watchdog moves the epoch on when a call has used up its time. An engine without one ignores it.
+    store.set_epoch_deadline(1);
     refuel(&mut store, members);
     store
 }
@@ -41,6 +43,7 @@ pub(super) fn fault(error: &Error, members: usize) -> PolicyFault {
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => PolicyFault::Fuel { limit: fuel(members) },
+        Some(Trap::Interrupt) => PolicyFault::Time { limit_ms: bounds::millis(bounds::decide_cpu(members)) },
         Some(
             trap @ (Trap::StringOutOfBounds
             | Trap::ListOutOfBounds

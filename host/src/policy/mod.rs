@@ -1,28 +1,50 @@
 //! Policies: load, check, limit, decide, swap. The only room that knows wasmtime.
+//!
+//! The embedded policy runs in this process, every other one in a worker process of its own (`worker/`):
+//! nothing that such a policy is or does can end, slow or read the operator.
 
+mod about;
+mod bounds;
 mod cache;
 mod chain;
 mod component;
 mod embedded;
 mod engine;
 mod fallback;
+mod foreign;
 mod form;
 mod limits;
+mod linked;
+mod load_error;
+mod loaded;
 mod proposals;
+mod shape;
 mod specimen;
 mod watch;
+mod worker;
 mod wrap;
 
+pub use about::About;
 pub use cache::{Cache, CacheError};
 pub use chain::{PolicyChain, Quarantined};
-pub use component::{COMPONENT_BYTES_MAX, Component, LoadError, POLICY, POLICY_WORLD, Reused, digest_of};
+pub use component::{COMPONENT_BYTES_MAX, Component, POLICY, POLICY_WORLD, digest_of};
 pub use embedded::{EMBEDDED, embedded};
 pub use engine::{Sandbox, SandboxError};
 pub use fallback::FallbackPolicy;
+pub use foreign::Foreign;
 pub use form::{DescriptionError, check_decision, check_description};
+pub use linked::Reused;
+pub use load_error::LoadError;
+pub use loaded::{Loaded, OnTrial, load};
+pub use shape::ShapeError;
 pub use specimen::healthy_group;
 pub use watch::{Change, FileStamps, Prove, SwapError, Watch, load_file, read_file};
+pub use worker::{Stop, StopOnDrop, worker_main};
 pub use wrap::wrap;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::contract::{Decision, Observation, Topology, Want};
 
@@ -37,6 +59,17 @@ pub trait Policy: Send + Sync {
     /// The commands that it wants replies to in groups of that topology, beyond the standard ones.
     fn wants(&self, topology: Topology) -> Vec<Want>;
 
+    /// Whether it can be asked now. False: its worker process is being started again, and the next policy in
+    /// line is asked instead, which is no fault.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// The CPU time that its decisions took so far outside of the threads that asked.
+    fn cpu(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Decides, in a fresh instance.
     ///
     /// # Errors
@@ -46,7 +79,7 @@ pub trait Policy: Send + Sync {
 }
 
 /// Why a policy gave no usable decision.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum PolicyFault {
     /// A bug in the component.
     #[error("policy trapped: {0}")]
@@ -57,6 +90,15 @@ pub enum PolicyFault {
         /// The limit, in wasmtime's units; never part of a decision.
         limit: u64,
     },
+    /// It took too much time.
+    #[error("policy exceeded its limit of {limit_ms} ms of CPU time")]
+    Time {
+        /// The limit.
+        limit_ms: u64,
+    },
+    /// Its worker process gave no answer: it ended, hung, or is being started again.
+    #[error("policy gave no answer: {0}")]
+    Worker(String),
     /// It asked for more memory than it may have.
     #[error("policy exceeded its memory limit of {limit_bytes} bytes")]
     Memory {

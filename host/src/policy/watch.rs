@@ -1,5 +1,7 @@
 //! Swaps a policy while the operator runs: watches one file, and makes its policy the live one once it is
-//! loaded and has passed its checks. On any error the former policy stays live.
+//! loaded and has passed its checks. On any error the former policy stays live. The file is watched on
+//! meanwhile: a change of it ends the checks of the former content, so that a file put right waits for
+//! nothing.
 
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -9,12 +11,15 @@ use std::time::Duration;
 
 use super::Policy;
 use super::chain::{PolicyChain, Quarantined};
-use super::component::{COMPONENT_BYTES_MAX, Component, LoadError};
+use super::component::{COMPONENT_BYTES_MAX, digest_of};
 use super::engine::Sandbox;
+use super::load_error::LoadError;
+use super::loaded::{Loaded, load};
+use super::worker::{Stop, StopOnDrop};
 
-/// Whether a loaded component may decide: the conformance checks, passed in by the caller because this room
+/// Whether a loaded policy may decide: the conformance checks, passed in by the caller because this room
 /// knows neither scenarios nor the guard.
-pub type Prove = dyn Fn(&Component) -> Result<(), String> + Send + Sync;
+pub type Prove = dyn Fn(&dyn Policy) -> Result<(), String> + Send + Sync;
 
 /// Watches one file for one chain.
 pub struct Watch {
@@ -80,9 +85,9 @@ pub enum SwapError {
 ///
 /// # Errors
 /// [`SwapError::Read`], [`SwapError::Load`].
-pub fn load_file(sandbox: &Arc<Sandbox>, path: &Path) -> Result<Component, SwapError> {
+pub fn load_file(sandbox: &Arc<Sandbox>, path: &Path) -> Result<Loaded, SwapError> {
     let bytes = read_file(path).map_err(|source| SwapError::Read { path: path.into(), source })?;
-    Component::load(sandbox, &bytes).map_err(|source| SwapError::Load { path: path.into(), source })
+    load(sandbox, &bytes, &Stop::default()).map_err(|source| SwapError::Load { path: path.into(), source })
 }
 
 /// Reads a policy file; at most one byte more than a policy may have, since the path may name a file of any
@@ -106,34 +111,75 @@ impl Watch {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut stamps = FileStamps::default();
         let this = Arc::new(self);
+        let mut trial = None;
         loop {
-            interval.tick().await;
-            if !stamps.is_due_at(&this.path) {
-                continue;
-            }
-            let task = Arc::clone(&this);
-            match tokio::task::spawn_blocking(move || task.swap()).await {
-                Ok(Ok(None)) => {}
-                Ok(Ok(Some(change))) => report(change),
-                Ok(Err(error)) => report(Change::Refused(error)),
-                // The checks panicked: the policy counts as failed.
-                Err(error) => report(Change::Refused(SwapError::Unproven {
-                    path: this.path.clone(),
-                    why: error.to_string(),
-                })),
+            tokio::select! {
+                _ = interval.tick() => {
+                    if stamps.is_due_at(&this.path) {
+                        // The former trial ends with its content.
+                        trial = Some(Trial::start(&this));
+                    }
+                }
+                proven = ended(&mut trial) => {
+                    trial = None;
+                    match proven.and_then(|policy| this.swap(policy)) {
+                        Ok(None) => {}
+                        Ok(Some(change)) => report(change),
+                        Err(error) => report(Change::Refused(error)),
+                    }
+                }
             }
         }
     }
 
-    fn swap(&self) -> Result<Option<Change>, SwapError> {
-        let component = load_file(&self.sandbox, &self.path)?;
-        if component.digest() == self.chain.live().digest() {
+    /// Reads, loads and checks the file. None: it is the live policy.
+    fn prove(&self, stop: &Stop) -> Result<Option<Loaded>, SwapError> {
+        let bytes =
+            read_file(&self.path).map_err(|source| SwapError::Read { path: self.path.clone(), source })?;
+        if digest_of(&bytes) == self.chain.live().digest() {
             return Ok(None);
         }
-        (self.prove)(&component).map_err(|why| SwapError::Unproven { path: self.path.clone(), why })?;
-        let change = Change::Live { title: component.title().into(), digest: component.digest().into() };
-        self.chain.swap(Arc::new(component))?;
+        let policy = load(&self.sandbox, &bytes, stop)
+            .map_err(|source| SwapError::Load { path: self.path.clone(), source })?;
+        (self.prove)(&policy.on_trial(stop))
+            .map_err(|why| SwapError::Unproven { path: self.path.clone(), why })?;
+        policy.keep(&self.sandbox);
+        Ok(Some(policy))
+    }
+
+    fn swap(&self, policy: Option<Loaded>) -> Result<Option<Change>, SwapError> {
+        let Some(policy) = policy else { return Ok(None) };
+        let change = Change::Live { title: policy.title().into(), digest: policy.digest().into() };
+        self.chain.swap(Arc::new(policy))?;
         Ok(Some(change))
+    }
+}
+
+type Proven = Result<Option<Loaded>, SwapError>;
+
+/// The checks of one content of the file, on a thread of their own. Dropping it ends them.
+struct Trial {
+    task: tokio::task::JoinHandle<Proven>,
+    path: PathBuf,
+    _stop: StopOnDrop,
+}
+
+impl Trial {
+    fn start(watch: &Arc<Watch>) -> Self {
+        let stop = StopOnDrop::default();
+        let (watch, token, path) = (Arc::clone(watch), stop.token(), watch.path.clone());
+        Self { task: tokio::task::spawn_blocking(move || watch.prove(&token)), path, _stop: stop }
+    }
+}
+
+/// The result of a trial; never, if there is none.
+async fn ended(trial: &mut Option<Trial>) -> Proven {
+    match trial {
+        None => std::future::pending().await,
+        // The checks panicked: the policy counts as failed.
+        Some(Trial { task, path, _stop }) => task
+            .await
+            .unwrap_or_else(|error| Err(SwapError::Unproven { path: path.clone(), why: error.to_string() })),
     }
 }
 
@@ -181,8 +227,8 @@ impl FileStamps {
     }
 }
 
-/// A stat takes about 1 µs; a swap takes two intervals.
-const INTERVAL: Duration = Duration::from_millis(500);
+/// A stat takes about 1 µs; a swap takes two intervals, and a file put right is to decide within a second.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

@@ -85,6 +85,8 @@ pub fn fault(fault: &PolicyFault) -> &'static str {
     match fault {
         PolicyFault::Trap(_) => "trap",
         PolicyFault::Fuel { .. } => "fuel",
+        PolicyFault::Time { .. } => "time",
+        PolicyFault::Worker(_) => "worker",
         PolicyFault::Memory { .. } => "memory",
         PolicyFault::Malformed(_) => "malformed",
         PolicyFault::Breach(_) => "breach",

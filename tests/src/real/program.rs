@@ -82,6 +82,12 @@ impl Program {
         self.child.id()
     }
 
+    /// The processes that it started.
+    pub fn children(&self) -> Vec<String> {
+        let listed = Command::new("pgrep").args(["-P", &self.pid().to_string()]).output().unwrap();
+        String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+
     /// SIGTERM.
     pub fn terminate(&self) {
         assert!(Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap().success());

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::cli::{Environment, Exit, Format, PolicyChoice, print, print_json};
-use crate::policy::{Component, Policy, PolicyFault, healthy_group};
+use crate::policy::{Loaded, Policy, PolicyFault, Stop, healthy_group};
 
-/// Measure decisions: p50, p99 and decisions per second, in a fresh instance (as in operation) and in a
-/// reused one (to show the cost of the fresh one)
+/// Measure decisions: p50, p99 and decisions per second, in a fresh instance (as in operation) and, for the
+/// embedded policy, in a reused one (to show the cost of the fresh one)
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  redis-operator policy bench --members 3,500 --format json\n\nEach \
                   member has the INFO of a real server, about 1.9 KB. Times include passing the \
-                  observation in and the decision out.")]
+                  observation in and the decision out; with --policy also to its worker process and back.")]
 pub(super) struct Args {
     /// Group sizes
     #[arg(
@@ -38,7 +38,8 @@ struct Row {
     members: u16,
     observation_bytes: usize,
     fresh: Times,
-    reused: Times,
+    /// None in a worker process, which has no such instance.
+    reused: Option<Times>,
 }
 
 #[derive(Serialize)]
@@ -71,7 +72,7 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
                     "{members:>7} {:>10.1} |{} |{}\n",
                     *observation_bytes as f64 / 1000.0,
                     columns(fresh),
-                    columns(reused)
+                    reused.as_ref().map_or_else(|| "  –".to_owned(), columns)
                 ))?;
             }
         }
@@ -79,12 +80,18 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
     Ok(0)
 }
 
-fn measure(component: &Component, members: u16, duration: Duration) -> Result<Row, PolicyFault> {
+fn measure(policy: &Loaded, members: u16, duration: Duration) -> Result<Row, PolicyFault> {
     let observation = healthy_group(members);
     let observation_bytes = serde_json::to_vec(&observation).map_or(0, |json| json.len());
-    let fresh = times(duration, || component.decide(&observation).map(drop))?;
-    let mut instance = component.reused()?;
-    let reused = times(duration, || instance.decide(&observation).map(drop))?;
+    let stop = Stop::default();
+    let fresh = times(duration, || policy.on_trial(&stop).decide(&observation).map(drop))?;
+    let reused = match policy {
+        Loaded::Embedded(component) => {
+            let mut instance = component.reused()?;
+            Some(times(duration, || instance.decide(&observation).map(drop))?)
+        }
+        Loaded::Foreign(_) => None,
+    };
     Ok(Row { members, observation_bytes, fresh, reused })
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::{Environment, Exit, Format, PolicyChoice, print, print_json};
 use crate::conformance::{Report, Trial, check, embedded_scenarios, read_scenarios};
+use crate::policy::Stop;
 
 /// Check that a policy keeps every invariant: all scenarios, then random observations
 #[derive(Debug, clap::Args)]
@@ -52,7 +53,7 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
     };
     let total = scenarios.len() as u64 + u64::from(arguments.random);
     let is_watched = stderr().is_terminal();
-    let report = check(&component, &trial, |report| {
+    let report = check(&component.on_trial(&Stop::default()), &trial, |report| {
         let done = report.scenarios as u64 + u64::from(report.random);
         if is_watched && (done.is_multiple_of(PROGRESS_STEP) || done == total) {
             show_progress(done, total);

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::cli::{Environment, Exit, PolicyChoice, print_json, read_observation};
-use crate::policy::Policy;
+use crate::policy::{Policy, Stop};
 
 /// Let a policy decide: Observation JSON in, Decision JSON out
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,6 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
     let component = arguments.choice.load(&arguments.choice.sandbox(environment)?)?;
     let failed =
         |fault| Exit::Failed(format!("{} ({}): {fault}", component.title(), arguments.choice.source()));
-    print_json(&component.decide(&observation).map_err(failed)?)?;
+    print_json(&component.on_trial(&Stop::default()).decide(&observation).map_err(failed)?)?;
     Ok(0)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Environment, Exit, PolicyChoice, print, print_json};
 use crate::conformance::{Scenario, read_scenarios};
-use crate::policy::{Component, Policy};
+use crate::policy::{Policy, Stop};
 
 /// Write scenario files in full: the observation, and the decision that the policy takes on it
 #[derive(Debug, clap::Args)]
@@ -37,9 +37,11 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
         scenarios.extend(read_scenarios(path).map_err(|error| Exit::Input(error.to_string()))?);
     }
     let component = arguments.choice.load(&arguments.choice.sandbox(environment)?)?;
+    let stop = Stop::default();
+    let policy = component.on_trial(&stop);
     let expanded: Vec<(String, Value)> = scenarios
         .into_iter()
-        .map(|scenario| Ok((scenario.name.clone(), expand(&component, scenario)?)))
+        .map(|scenario| Ok((scenario.name.clone(), expand(&policy, scenario)?)))
         .collect::<Result<_, Exit>>()?;
     match (&arguments.output, expanded.as_slice()) {
         (Some(directory), expanded) => {
@@ -57,7 +59,7 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
     Ok(0)
 }
 
-fn expand(policy: &Component, scenario: Scenario) -> Result<Value, Exit> {
+fn expand(policy: &impl Policy, scenario: Scenario) -> Result<Value, Exit> {
     let name = &scenario.name;
     let decision =
         policy.decide(&scenario.observation).map_err(|fault| Exit::Failed(format!("{name}: {fault}")))?;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Environment, Exit, Format, PolicyChoice, print, print_json};
 use crate::contract::{InstanceKind, Topology, Want};
-use crate::policy::{Component, POLICY_WORLD, Policy};
+use crate::policy::{About, POLICY_WORLD};
 
 /// Show a policy: name, version, world, digest, parameters, wanted commands
 #[derive(Debug, clap::Args)]
@@ -18,27 +18,27 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exit> {
-    let component = arguments.choice.load(&arguments.choice.sandbox(environment)?)?;
+    let policy = arguments.choice.load(&arguments.choice.sandbox(environment)?)?;
     match arguments.format {
-        Format::Table => print(&table(&component, &arguments.choice.source()))?,
-        Format::Json => print_json(&record(&component, &arguments.choice.source()))?,
+        Format::Table => print(&table(policy.about(), &arguments.choice.source()))?,
+        Format::Json => print_json(&record(policy.about(), &arguments.choice.source()))?,
     }
     Ok(0)
 }
 
-fn table(component: &Component, source: &str) -> String {
-    let about = component.description();
+fn table(policy: &About, source: &str) -> String {
+    let about = &policy.description;
     let topologies: Vec<&str> = about.topologies.iter().copied().map(topology).collect();
     let wants: Vec<String> = about.wants.iter().map(want).collect();
-    let schema = serde_json::to_string_pretty(&schema(component)).unwrap_or_default();
+    let schema = serde_json::to_string_pretty(&schema(policy)).unwrap_or_default();
     let rows = [
-        ("policy", component.title().to_owned()),
+        ("policy", policy.title.clone()),
         ("summary", about.summary.clone()),
         ("file", source.to_owned()),
-        ("digest", format!("sha256:{}", component.digest())),
-        ("size", format!("{} bytes", component.size_bytes())),
+        ("digest", format!("sha256:{}", policy.digest)),
+        ("size", format!("{} bytes", policy.size_bytes)),
         ("world", POLICY_WORLD.to_owned()),
-        ("exports", component.exports().join("\n")),
+        ("exports", policy.exports.join("\n")),
         ("imports", "nothing".to_owned()),
         ("topologies", topologies.join(", ")),
         ("wants", if wants.is_empty() { "the standard commands only".to_owned() } else { wants.join("\n") }),
@@ -52,27 +52,27 @@ fn table(component: &Component, source: &str) -> String {
         .collect()
 }
 
-fn record(component: &Component, source: &str) -> Value {
-    let about = component.description();
+fn record(policy: &About, source: &str) -> Value {
+    let about = &policy.description;
     json!({
         "name": about.name,
         "version": about.version,
         "summary": about.summary,
         "file": source,
-        "digest": component.digest(),
-        "size_bytes": component.size_bytes(),
+        "digest": policy.digest,
+        "size_bytes": policy.size_bytes,
         "world": POLICY_WORLD,
-        "exports": component.exports(),
+        "exports": policy.exports,
         "imports": [],
         "topologies": about.topologies,
         "wants": about.wants,
-        "parameters_schema": schema(component),
+        "parameters_schema": schema(policy),
     })
 }
 
 /// The schema as JSON, which loading has checked.
-fn schema(component: &Component) -> Value {
-    serde_json::from_str(&component.description().parameters_schema).unwrap_or_default()
+fn schema(policy: &About) -> Value {
+    serde_json::from_str(&policy.description.parameters_schema).unwrap_or_default()
 }
 
 fn want(want: &Want) -> String {

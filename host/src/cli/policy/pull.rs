@@ -2,7 +2,7 @@
 
 use super::{remote, stop};
 use crate::cli::{Environment, Exit, PolicyChoice, print};
-use crate::policy::{Component, Policy};
+use crate::policy::{Policy, Stop, load};
 use crate::registry::Reference;
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ pub(super) async fn run(arguments: &Args, environment: &Environment) -> Result<u
     // Loaded before it is written, so that an invalid policy leaves no file.
     let uncached =
         PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
-    let policy = Component::load(&uncached.sandbox(environment)?, &bytes)
+    let policy = load(&uncached.sandbox(environment)?, &bytes, &Stop::default())
         .map_err(|error| Exit::Input(format!("{}: {error}", arguments.image)))?;
     let output = arguments.output.display();
     std::fs::write(&arguments.output, &bytes).map_err(|error| Exit::Input(format!("{output}: {error}")))?;

@@ -3,7 +3,7 @@
 
 use super::{remote, stop};
 use crate::cli::{Environment, Exit, PolicyChoice, print};
-use crate::policy::{Component, Policy, read_file};
+use crate::policy::{Policy, Stop, load, read_file};
 use crate::registry::Reference;
 use std::path::PathBuf;
 
@@ -35,10 +35,11 @@ pub(super) async fn run(arguments: &Args, environment: &Environment) -> Result<u
     // Loaded before it is sent, so that an invalid policy gets no name.
     let uncached =
         PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
-    let policy =
-        Component::load(&uncached.sandbox(environment)?, &bytes).map_err(|error| bad(error.to_string()))?;
-    let pushed =
-        remote(environment)?.push(&bytes, policy.exports(), &arguments.image, arguments.plain_http).await;
+    let policy = load(&uncached.sandbox(environment)?, &bytes, &Stop::default())
+        .map_err(|error| bad(error.to_string()))?;
+    let pushed = remote(environment)?
+        .push(&bytes, &policy.about().exports, &arguments.image, arguments.plain_http)
+        .await;
     let pushed = pushed.map_err(|error| stop(&error, arguments.plain_http))?;
     print(&format!(
         "{}: {}, sha256 {}\n{}\n",

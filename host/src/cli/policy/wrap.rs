@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::{Environment, Exit, PolicyChoice, print};
-use crate::policy::{Component, Policy, wrap};
+use crate::policy::{Policy, Stop, load, wrap};
 
 /// Make a policy component from a core module built with wit-bindgen
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &Args, environment: &Environment) -> Result<u8, Exi
     // Loaded before it is written, so that an invalid policy leaves no file.
     let uncached =
         PolicyChoice { policy: None, policy_cache: None, no_policy_cache: true, unproven_policy: false };
-    let policy = Component::load(&uncached.sandbox(environment)?, &component)
+    let policy = load(&uncached.sandbox(environment)?, &component, &Stop::default())
         .map_err(|error| bad(format!("the component is not valid: {error}")))?;
     let output = arguments.output.display();
     std::fs::write(&arguments.output, &component)

@@ -16,7 +16,7 @@ use crate::kubernetes::kinds::PolicyReference;
 use crate::kubernetes::policies::{PolicyWatchEvent, watch_policies};
 use crate::kubernetes::status::Problem;
 use crate::kubernetes::watch::Key;
-use crate::policy::{Component, FallbackPolicy, Policy, PolicyChain, Sandbox};
+use crate::policy::{FallbackPolicy, Loaded, Policy, PolicyChain, Sandbox};
 use crate::registry::Remote;
 use futures_util::StreamExt;
 use kube::Client;
@@ -45,9 +45,9 @@ pub struct Policies {
 /// The policies that decide without a FailoverPolicy resource.
 pub struct DefaultPolicies {
     /// The embedded policy: the last of every policy chain.
-    pub embedded: Arc<Component>,
+    pub embedded: Arc<Loaded>,
     /// The policy for groups that name none. It may be the embedded policy.
-    pub own: Arc<Component>,
+    pub own: Arc<Loaded>,
 }
 
 /// The policies and parameters of one resource.

@@ -1,69 +1,94 @@
-//! Loads and proves components, on a blocking thread, one at a time, each digest once.
+//! Loads and proves components, each digest once, on blocking threads and in worker processes. A proof waits
+//! for no other one, but for a bound on all of them, and ends when nobody waits for it any more.
 
 use super::slot::Refusal;
 use crate::conformance::prove;
 use crate::contract::Topology;
-use crate::policy::{Component, Policy, Sandbox, digest_of};
-use std::sync::Arc;
-use tokio::sync::Mutex;
+use crate::policy::{Loaded, Policy, Sandbox, Stop, StopOnDrop, digest_of, load};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
 
 /// Proves components.
 pub struct Prover {
     sandbox: Arc<Sandbox>,
-    /// Proven components, the newest last. Locked while a component is being proven.
-    proven: Mutex<Vec<Arc<Component>>>,
+    /// Proven components, the newest last.
+    proven: Mutex<Vec<Arc<Loaded>>>,
+    turns: Arc<Semaphore>,
 }
 
 impl Prover {
     /// Starts with the embedded policy as proven: the build has proven it.
-    pub fn new(sandbox: Arc<Sandbox>, embedded: Arc<Component>) -> Self {
-        Self { sandbox, proven: Mutex::new(vec![embedded]) }
+    pub fn new(sandbox: Arc<Sandbox>, embedded: Arc<Loaded>) -> Self {
+        Self { sandbox, proven: Mutex::new(vec![embedded]), turns: Arc::new(Semaphore::new(PROOFS_AT_ONCE)) }
     }
 
-    /// Loads and proves the component in `bytes`.
+    /// Loads and proves the component in `bytes`. Dropping the future ends the proof.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub async fn prove(&self, bytes: Vec<u8>) -> Result<Arc<Component>, Refusal> {
+    pub async fn prove(&self, bytes: Vec<u8>) -> Result<Arc<Loaded>, Refusal> {
         let digest = digest_of(&bytes);
-        let mut proven = self.proven.lock().await;
-        if let Some(known) = proven.iter().find(|known| known.digest() == digest) {
-            return Ok(Arc::clone(known));
+        if let Some(known) = self.known(&digest) {
+            return Ok(known);
         }
-        let sandbox = Arc::clone(&self.sandbox);
+        let stop = StopOnDrop::default();
+        let (sandbox, token) = (Arc::clone(&self.sandbox), stop.token());
+        // The semaphore is never closed.
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let proof = move || {
+            let _turn = turn;
+            load_proven(&sandbox, &bytes, &token)
+        };
         // A panic in a check counts as a failed proof of the component.
-        let verdict = tokio::task::spawn_blocking(move || load(&sandbox, &bytes))
+        let verdict = tokio::task::spawn_blocking(proof)
             .await
             .unwrap_or_else(|error| Err(("Unproven", error.to_string())));
-        let component = Arc::new(verdict.map_err(|(reason, message)| Refusal {
-            digest: Some(digest),
-            reason,
-            message,
-        })?);
+        match verdict {
+            Ok(policy) => Ok(self.keep(policy)),
+            Err((reason, message)) => Err(Refusal { digest: Some(digest), reason, message }),
+        }
+    }
+
+    fn known(&self, digest: &str) -> Option<Arc<Loaded>> {
+        self.proven().iter().find(|known| known.digest() == digest).cloned()
+    }
+
+    /// Of two proofs of one file the first counts, so that its groups share a worker process.
+    fn keep(&self, policy: Loaded) -> Arc<Loaded> {
+        if let Some(known) = self.known(policy.digest()) {
+            return known;
+        }
+        let policy = Arc::new(policy);
+        let mut proven = self.proven();
         if proven.len() == PROVEN_MAX {
             proven.remove(0);
         }
-        proven.push(Arc::clone(&component));
-        Ok(component)
+        proven.push(Arc::clone(&policy));
+        policy
+    }
+
+    fn proven(&self) -> MutexGuard<'_, Vec<Arc<Loaded>>> {
+        // No code that holds the lock panics halfway through a change.
+        self.proven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn load(sandbox: &Arc<Sandbox>, bytes: &[u8]) -> Result<Component, (&'static str, String)> {
-    let component = Component::load(sandbox, bytes).map_err(|error| ("NoPolicy", error.to_string()))?;
-    if !component.description().topologies.contains(&Topology::Replication) {
-        return Err((
-            "WrongTopology",
-            format!("{} does not decide for replication groups", component.title()),
-        ));
+fn load_proven(sandbox: &Arc<Sandbox>, bytes: &[u8], stop: &Stop) -> Result<Loaded, (&'static str, String)> {
+    let policy = load(sandbox, bytes, stop).map_err(|error| ("NoPolicy", error.to_string()))?;
+    if !policy.about().description.topologies.contains(&Topology::Replication) {
+        return Err(("WrongTopology", format!("{} does not decide for replication groups", policy.title())));
     }
-    prove(&component).map_err(|why| {
+    prove(&policy.on_trial(stop)).map_err(|why| {
         ("Unproven", format!("the policy failed its proof: {why}; redis-operator policy check shows all"))
     })?;
-    Ok(component)
+    policy.keep(sandbox);
+    Ok(policy)
 }
 
-/// The compiled code of each proven component stays in memory.
+/// The compiled code of each proven component stays in memory, and its worker process for some minutes.
 const PROVEN_MAX: usize = 16;
+/// Each may take the memory that compilation may take, and a core, though behind every group.
+const PROOFS_AT_ONCE: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -73,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn bytes_that_are_no_policy_are_refused_with_their_digest_and_the_embedded_policy_is_known() {
         let sandbox = Arc::new(Sandbox::new(None).unwrap());
-        let embedded = Arc::new(embedded(&sandbox).unwrap());
+        let embedded = Arc::new(Loaded::Embedded(embedded(&sandbox).unwrap()));
         let prover = Prover::new(sandbox, Arc::clone(&embedded));
         assert!(Arc::ptr_eq(&prover.prove(EMBEDDED.to_vec()).await.unwrap(), &embedded));
         let refusal = prover.prove(b"no wasm".to_vec()).await.err().unwrap();

@@ -1,5 +1,6 @@
 //! Reconciles one FailoverPolicy: fetches its component, has it proven, makes it live, and writes the
-//! resource's status. Must not change a chain for a component that was not proven.
+//! resource's status. Goes on while a component is being proven: a newer one ends that proof. Must not change
+//! a chain for a component that was not proven.
 
 use super::slot::{PolicySlot, Refusal};
 use super::source::{Fetched, fetches};
@@ -8,12 +9,22 @@ use crate::kubernetes::crd::{
     ActivePolicy, FailoverPolicy, FailoverPolicySpec, FailoverPolicyStatus, PolicySource,
 };
 use crate::kubernetes::status::write::apply_status;
-use crate::policy::digest_of;
+use crate::policy::{Loaded, digest_of};
+use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
+
+/// A proven component, or why there is none.
+type Verdict = Result<Arc<Loaded>, Refusal>;
+
+/// A proof in progress. Dropping it ends it.
+struct Proof {
+    digest: String,
+    verdict: BoxFuture<'static, Verdict>,
+}
 
 struct PolicyReconciler {
     policies: Arc<Policies>,
@@ -36,12 +47,13 @@ pub async fn reconcile(
     let mut reconciler = PolicyReconciler { policies, slot, wanted, authority, written };
     let mut from: Option<(PolicySource, Option<String>)> = None;
     let mut fetched: BoxStream<'static, Fetched> = stream::pending().boxed();
+    let mut proof: Option<Proof> = None;
     loop {
         let policy = Arc::clone(&reconciler.wanted.borrow_and_update());
         let now = (policy.spec.source.clone(), policy.spec.sha256.clone());
         if from.as_ref() != Some(&now) {
             fetched = fetches(&reconciler.policies, &reconciler.slot.key.0, &policy.spec);
-            from = Some(now);
+            (from, proof) = (Some(now), None);
         } else if reconciler.slot.set_parameters(&parameters(&policy.spec)) {
             reconciler.policies.changed();
         }
@@ -49,30 +61,46 @@ pub async fn reconcile(
         tokio::select! {
             changed = reconciler.wanted.changed() => if changed.is_err() { return },
             changed = reconciler.authority.changed() => if changed.is_err() { return },
-            Some(fetched) = fetched.next() => reconciler.activate(fetched, &policy, published.as_ref()).await,
+            Some(fetched) = fetched.next() => match fetched {
+                Ok(bytes) => reconciler.prove(bytes, &mut proof),
+                Err(refusal) => {
+                    proof = None;
+                    reconciler.settle(Err(refusal), &policy, published.as_ref());
+                }
+            },
+            verdict = ended(&mut proof) => {
+                proof = None;
+                reconciler.settle(verdict, &policy, published.as_ref());
+            }
             () = tokio::time::sleep(STATUS_INTERVAL) => {}
         }
     }
 }
 
+/// The verdict of a proof; never, if there is none.
+async fn ended(proof: &mut Option<Proof>) -> Verdict {
+    match proof {
+        Some(proof) => (&mut proof.verdict).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl PolicyReconciler {
-    /// Proves a fetched component and makes it the live policy, or records why it is refused.
-    async fn activate(
-        &mut self,
-        fetched: Fetched,
-        policy: &FailoverPolicy,
-        published: Option<&ActivePolicy>,
-    ) {
-        let verdict = match fetched {
-            Ok(bytes) => {
-                if !self.slot.propose(&digest_of(&bytes)) {
-                    return;
-                }
-                self.write_status(policy).await;
-                self.policies.prover.prove(bytes).await
-            }
-            Err(refusal) => Err(refusal),
-        };
+    /// Starts the proof of a fetched component in place of the one in progress, unless that is of the same
+    /// component.
+    fn prove(&self, bytes: Vec<u8>, proof: &mut Option<Proof>) {
+        let digest = digest_of(&bytes);
+        if proof.as_ref().is_some_and(|proof| proof.digest == digest) {
+            return;
+        }
+        *proof = self.slot.propose(&digest).then(|| {
+            let policies = Arc::clone(&self.policies);
+            Proof { digest, verdict: async move { policies.prover.prove(bytes).await }.boxed() }
+        });
+    }
+
+    /// Makes a proven component the live policy, or records why it is refused.
+    fn settle(&self, verdict: Verdict, policy: &FailoverPolicy, published: Option<&ActivePolicy>) {
         let (namespace, name) = &self.slot.key;
         let verdict = verdict.and_then(|component| {
             let (title, digest) = (component.title().to_owned(), component.digest().to_owned());

@@ -117,6 +117,10 @@ fn answer_all(asked: &Receiver<Question>) {
     while let Ok(Question { target, reporters, observation, decision }) = asked.recv() {
         let slot = &target.slot;
         let Some(policy) = slot.candidate() else { continue };
+        if !policy.is_ready() {
+            reporters.report(slot, |reporter| reporter.dropped());
+            continue;
+        }
         // The shadow gets its own parameters, as if it decided.
         let observation =
             Observation { parameters: target.parameters.clone(), ..Observation::clone(&observation) };

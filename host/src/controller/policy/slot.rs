@@ -7,7 +7,7 @@ use crate::kubernetes::crd::{ActivePolicy, CandidatePolicy, Condition, FailoverP
 use crate::kubernetes::policies::{condition, now};
 use crate::kubernetes::status::Problem;
 use crate::kubernetes::watch::Key;
-use crate::policy::{Component, Policy, PolicyChain, Quarantined};
+use crate::policy::{Policy, PolicyChain, Quarantined};
 use serde_json::{Map, Value};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -71,6 +71,7 @@ impl PolicySlot {
             refused.digest.as_deref() == Some(digest) && refused.reason != DIGEST_MISMATCH
         };
         if state.refused.as_ref().is_some_and(was_refused) {
+            state.candidate = None;
             return false;
         }
         if state.active.as_ref().is_none_or(|active| active.digest != digest) {
@@ -86,12 +87,12 @@ impl PolicySlot {
     /// [`Quarantined`]; the slot is unchanged.
     pub fn activate(
         &self,
-        policy: Arc<Component>,
+        policy: Arc<dyn Policy>,
         parameters: Map<String, Value>,
         published: Option<&ActivePolicy>,
     ) -> Result<bool, Quarantined> {
         let (title, digest) = (policy.title().to_owned(), policy.digest().to_owned());
-        self.chain.swap(Arc::clone(&policy) as Arc<dyn Policy>)?;
+        self.chain.swap(Arc::clone(&policy))?;
         // A policy in quarantine as a shadow stays there: it is not asked.
         drop(self.shadow.swap(policy));
         let mut state = self.state();
@@ -232,9 +233,8 @@ impl PolicySlot {
         self.chain.policies().first().map(|policy| policy.title().to_owned()).unwrap_or_default()
     }
 
-    /// An active version is always the first of its chain, unless it is in quarantine.
     fn is_quarantined(&self, active: &ActivePolicy) -> bool {
-        self.chain.policies().first().is_none_or(|first| first.digest() != active.digest)
+        self.chain.is_quarantined(&active.digest)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -249,13 +249,13 @@ pub const DIGEST_MISMATCH: &str = "DigestMismatch";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{EMBEDDED, FallbackPolicy, PolicyFault, Sandbox, embedded};
+    use crate::policy::{Component, EMBEDDED, FallbackPolicy, Loaded, PolicyFault, Sandbox, embedded};
     use std::time::Duration;
 
     /// A slot with the embedded policy as fallback, and another version of it to activate.
-    fn slot() -> (PolicySlot, Arc<Component>) {
+    fn slot() -> (PolicySlot, Arc<dyn Policy>) {
         let sandbox = Arc::new(Sandbox::new(None).unwrap());
-        let own = Arc::new(embedded(&sandbox).unwrap());
+        let own = Arc::new(Loaded::Embedded(embedded(&sandbox).unwrap()));
         // An empty custom section: another file, the same policy.
         let other = Component::load(&sandbox, &[EMBEDDED, &[0, 2, 1, b'x']].concat()).unwrap();
         (

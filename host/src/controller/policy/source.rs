@@ -97,8 +97,9 @@ fn refusal(reason: &'static str, message: String) -> Refusal {
     Refusal { digest: None, reason, message }
 }
 
-/// A stat takes about 1 µs. A file is read once two stats in a row are equal.
-const FILE_INTERVAL: Duration = Duration::from_millis(500);
+/// A stat takes about 1 µs. A file is read once two stats in a row are equal, and one put right is to decide
+/// within a second.
+const FILE_INTERVAL: Duration = Duration::from_millis(100);
 /// The delay after a failed download, doubled each time up to [`RETRY_LAST`].
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 const RETRY_LAST: Duration = Duration::from_secs(300);

@@ -83,6 +83,8 @@ mod component {
                 "hogs" => hog(),
                 "traps" => panic!(),
                 "recurses" => drop(deepen(0)),
+                // Most of the time that it may have.
+                "is-slow" => (0..8_000_000).for_each(|_| drop(CALLS.fetch_add(1, Ordering::Relaxed))),
                 _ => {}
             }
             let member = |instance: &Instance| Member {
