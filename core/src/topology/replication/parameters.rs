@@ -226,21 +226,22 @@ mod tests {
         let error = Parameters::parse(r#"{"ordr": "data-first"}"#).expect_err("a typing error");
         assert_eq!(
             error,
-            "ordr is no parameter; the parameters are order, discard, bootstrap_wait_s, lag_max_bytes and \
-             pause_max_ms"
+            "ordr is no parameter; the parameters are order, discard, bootstrap_wait_s, restart_wait_s, \
+             lag_max_bytes and pause_max_ms"
         );
     }
 
     #[test]
     fn every_value_is_read_and_numbers_are_exact() {
         let text = r#" {"order": "priority-first", "discard": ["redis-\u00e9\n"], "bootstrap_wait_s": 0,
-            "lag_max_bytes": 18446744073709551615, "pause_max_ms": 60000} "#;
+            "restart_wait_s": 5, "lag_max_bytes": 18446744073709551615, "pause_max_ms": 60000} "#;
         assert_eq!(
             Parameters::parse(text),
             Ok(Parameters {
                 order: Order::PriorityFirst,
                 discard: vec!["redis-é\n".into()],
                 bootstrap_wait_s: 0,
+                restart_wait_s: 5,
                 lag_max_bytes: u64::MAX,
                 pause_max_ms: 60_000,
             })
