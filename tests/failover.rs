@@ -9,6 +9,8 @@ mod choice;
 mod crash;
 #[path = "failover/death.rs"]
 mod death;
+#[path = "failover/faults.rs"]
+mod faults;
 #[path = "failover/program.rs"]
 mod program;
 #[path = "failover/restart.rs"]

@@ -36,6 +36,9 @@ pub(super) struct Instance<'a> {
     pub is_loading: bool,
     /// Number of keys. None unless the reply is as fresh as `answers` demands.
     pub keys: Option<u64>,
+    /// True if a server in another mode (cluster, Sentinel) replies at its address: the member's own process
+    /// does not listen there any more. Nothing else of those replies is read.
+    pub is_replaced: bool,
     /// True if its newest reply is not older than the hang limit (or a second, if that is longer).
     pub answers: bool,
     pub names: Named,
@@ -163,8 +166,12 @@ impl<'a> Instance<'a> {
         places: &BTreeMap<Place, Vec<usize>>,
         limit_us: u64,
     ) -> Self {
-        let reply = |command: &str| instance.replies.iter().find(|reply| reply.command == command);
-        let newest = |command: &str| reply(command).and_then(|reply| reply.newest.as_ref()).and_then(text);
+        let any_reply = |command: &str| instance.replies.iter().find(|reply| reply.command == command);
+        let text_of = |reply: &'a contract::Reply| reply.newest.as_ref().and_then(text);
+        let server = any_reply(INFO_SERVER).and_then(text_of).map(ServerFacts::parse).unwrap_or_default();
+        let is_other = server.mode.is_some_and(|mode| mode != "standalone");
+        let reply = |command: &str| any_reply(command).filter(|_| !is_other);
+        let newest = |command: &str| reply(command).and_then(text_of);
         let is_fresh = |command: &str| {
             reply(command).is_some_and(|reply| {
                 reply.failure.is_none()
@@ -176,7 +183,6 @@ impl<'a> Instance<'a> {
             let history = ReplicationFacts::parse(text(sample)?).history?;
             Some((history.replid, history.offset, sample.age_us))
         });
-        let server = newest(INFO_SERVER).map(ServerFacts::parse).unwrap_or_default();
         let names = match &facts.master {
             None => Named::Nothing,
             Some(place) => match places.get(place) {
@@ -194,8 +200,9 @@ impl<'a> Instance<'a> {
                 .and_then(|reply| reply.newest.as_ref())
                 .map(|sample| sample.age_us),
             earlier,
-            run_id: server.run_id,
-            uptime_s: server.uptime_s,
+            run_id: server.run_id.filter(|_| !is_other),
+            uptime_s: server.uptime_s.filter(|_| !is_other),
+            is_replaced: is_other && instance.link.state == LinkState::Answering,
             is_loading: newest(INFO_PERSISTENCE)
                 .is_some_and(|text| PersistenceFacts::parse(text).loading == Some(true)),
             keys: if is_fresh(INFO_KEYSPACE) { newest(INFO_KEYSPACE).and_then(keys) } else { None },

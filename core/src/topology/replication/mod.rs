@@ -4,6 +4,7 @@
 //! parameters.rs  what a user may set
 //! reasons.rs     the documented list of reasons, in the order of the rules
 //! view.rs        an Observation indexed once
+//! absence.rs     why a member does not answer, in words
 //! ineligible.rs  the documented list of what keeps a member from becoming master
 //! heard.rs       what a replica heard of its master
 //! in_sync.rs     whether a replica is in sync
@@ -23,6 +24,7 @@
 //!
 //! A file knows those above it, and not those below.
 
+mod absence;
 mod actions;
 mod claims;
 mod discard;

@@ -181,7 +181,10 @@ fn out_of_sight(view: &View, index: usize) -> Proof {
         Life::Occupied(word) => pending(reasons::MASTER_OCCUPIED, format!("{id} answers only {word}")),
         Life::Locked => Proof::Blocked {
             reason: reasons::MASTER_LOCKED,
-            text: format!("{id} does not accept the operator's credentials: correct them"),
+            text: format!(
+                "{id} does not accept the operator's credentials: correct them, or take the address off the \
+                 list if another server has it now"
+            ),
         },
         Life::Gone(gone) => dead(view, index, &gone),
         Life::Suspect { for_us } => suspect(view, index, for_us),

@@ -5,8 +5,10 @@ use crate::reason::reasons;
 
 reasons! {
     NOT_REPLICATION "not-replication" "refuse"
-        "A member runs in cluster or sentinel mode, so it is no member of a replication group: take it off \
+        "Every member runs in cluster or sentinel mode, so none is a member of a replication group: correct \
          the list.",
+    LOCKED_OUT "locked-out" "refuse"
+        "No member answers, and at least one does not accept the operator's credentials: correct them.",
     NOBODY_ANSWERS "nobody-answers" "wait"
         "No member answers, so nothing can be decided until one does.",
     EXTERNAL_MASTER "external-master" "refuse"
@@ -81,12 +83,12 @@ reasons! {
         "A member lacks the fence that consistency needs, and gets it.",
     SWITCHOVER_REFUSED "switchover-refused" "refuse"
         "The requested switchover is not possible; the explanation says why.",
-    SWITCHOVER_WAITING "switchover-waiting" "wait" planned
-        "A switchover was requested and its target is not in sync yet.",
     SWITCHOVER "switchover" "act"
         "A switchover was requested, and the master hands over.",
     MASTER_TERMINATING "master-terminating" "act, wait" planned
         "The master is terminating, and hands over to an in-sync replica while it can.",
+    SWITCHOVER_WAITING "switchover-waiting" "wait" planned
+        "A switchover was requested and its target is not in sync yet.",
     PRIORITY_HANDOVER "priority-handover" "act"
         "The last failover promoted the most advanced replica; the one with the better priority has caught \
          up and gets the role.",

@@ -19,7 +19,7 @@ use crate::reason::Reason;
 /// ```text
 /// M      the master that gave this observer no reply for `t`
 /// H      the hang limit (`hang_limit_ms`); t >= H, or M would be suspect only
-/// N      the desired members;  A: those of them that answer this observer
+/// N      the desired members, less those whose address belongs to a server in another mode;  A: those of them that answer this observer
 /// W      the replicas in A that follow M
 /// u(w)   for how long w surely heard nothing from M, by its own clock
 /// a(w)   how long ago w surely acknowledged to M for the last time
@@ -72,7 +72,7 @@ struct Silence<'v, 'a> {
 impl Silence<'_, '_> {
     /// (1)
     fn majority(&self) -> Option<Proof> {
-        let desired = usize::from(self.view.group().members_desired);
+        let desired = self.view.members_desired();
         let answering = self.view.answering_count();
         let is_majority = answering * 2 > desired || desired == 2 && answering == 1;
         (!is_majority).then(|| {

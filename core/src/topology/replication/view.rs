@@ -8,7 +8,7 @@ use crate::contract::{
 use crate::facts::{
     self, History, PersistenceFacts, Place, Relation, ReplicationFacts, ReportedRole, ServerFacts,
 };
-use crate::health::{Life, Replies, life};
+use crate::health::{Gone, Life, Replies, life};
 use crate::observed::{hang_limit_us, reply, sorted, text, text_of};
 use crate::places::Places;
 
@@ -42,6 +42,9 @@ pub struct Member<'a> {
     pub answers: bool,
     /// Its link answers and that sample is fresh, whatever role it reports.
     pub is_there: bool,
+    /// `redis_mode` of the server at its address, where that is no member of a replication group (`cluster`,
+    /// `sentinel`): of its replies nothing else is read.
+    pub other_mode: Option<&'a str>,
     /// The master that it follows, by `master_host` and `master_port`.
     pub follows: Follows,
     /// The rows of its attached replicas, sorted by owner.
@@ -136,8 +139,20 @@ impl<'a> View<'a> {
     /// With fewer answering members than this nothing is done: two, or one of two members, so that two can
     /// fail over.
     pub fn answering_min(&self) -> usize {
-        let desired = self.group().members_desired;
-        usize::from(self.group().members_min.unwrap_or_else(|| desired.saturating_sub(1).clamp(1, 2)))
+        let unless_set = || self.members_desired().saturating_sub(1).clamp(1, 2);
+        self.group().members_min.map_or_else(unless_set, usize::from)
+    }
+
+    /// How many members there should be, less those at whose address a server in another mode answers: such a
+    /// member is not out of sight, but not of this group.
+    pub fn members_desired(&self) -> usize {
+        let replaced = (0..self.members.len()).filter(|&index| self.is_replaced(index)).count();
+        usize::from(self.group().members_desired).saturating_sub(replaced).max(1)
+    }
+
+    /// A server in another mode answers at its address.
+    pub fn is_replaced(&self, index: usize) -> bool {
+        self.members[index].replaced().is_some()
     }
 
     /// `hang_limit_ms` in the unit of ages.
@@ -148,6 +163,9 @@ impl<'a> View<'a> {
     /// How this member is, as far as its link and its orchestrator tell.
     pub fn life(&self, index: usize) -> Life {
         let member = &self.members[index];
+        if let Some(gone) = member.replaced() {
+            return Life::Gone(gone);
+        }
         let replies = match (member.answers, member.is_there) {
             (true, _) => Replies::Judged,
             (false, true) => Replies::Unclear,
@@ -177,13 +195,17 @@ impl<'a> View<'a> {
             return false;
         }
         let youngest = self.answering().filter_map(|(_, member)| member.server.uptime_s).min();
-        self.answering_count() >= usize::from(self.group().members_desired)
+        self.answering_count() >= self.members_desired()
             || youngest.is_some_and(|uptime| uptime >= self.parameters.bootstrap_wait_s)
     }
 }
 
 impl<'a> Member<'a> {
     fn new(index: usize, instance: &'a Instance, places: &Places, hang_limit_us: u64) -> Self {
+        let server = text(instance, facts::INFO_SERVER).map(ServerFacts::parse).unwrap_or_default();
+        let other_mode = server.mode.filter(|mode| *mode != "standalone");
+        // Of a server in another mode nothing is a fact about this group.
+        let reply = |instance, command| reply(instance, command).filter(|_| other_mode.is_none());
         let own = reply(instance, facts::INFO_REPLICATION);
         let newest = own.and_then(|reply| reply.newest.as_ref());
         let replication = newest.and_then(text_of).map(ReplicationFacts::parse).unwrap_or_default();
@@ -226,13 +248,23 @@ impl<'a> Member<'a> {
             replication,
             sample_age_us,
             earlier_offset,
-            server: text(instance, facts::INFO_SERVER).map(ServerFacts::parse).unwrap_or_default(),
+            other_mode,
+            server: if other_mode.is_none() { server } else { ServerFacts::default() },
             persistence: text(instance, facts::INFO_PERSISTENCE)
+                .filter(|_| other_mode.is_none())
                 .map(PersistenceFacts::parse)
                 .unwrap_or_default(),
             keys: keyspace.and_then(|reply| reply.newest.as_ref()).and_then(text_of).and_then(facts::keys),
             follows,
         }
+    }
+
+    /// A server in another mode answers at its address: the process that was the member does not listen
+    /// there any more. Its data and its role are as unknown as those of any process that ended.
+    fn replaced(&self) -> Option<Gone> {
+        let mode = self.other_mode.filter(|_| self.instance.link.state == LinkState::Answering)?;
+        let proof = format!("a server in {mode} mode answers at its address");
+        Some(Gone { since_us: None, proof })
     }
 
     /// Its place in the stream. None: it reported none.

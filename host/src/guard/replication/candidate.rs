@@ -187,7 +187,9 @@ pub(in crate::guard) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
 
 pub(in crate::guard) fn quorum(case: &Case<'_>) -> Result<(), String> {
     let group = &case.scene.observation.group;
-    let desired = usize::from(group.members_desired);
+    // A server in another mode at a member's address shows that the member is not merely out of sight.
+    let replaced = case.scene.instances.iter().filter(|instance| instance.is_replaced).count();
+    let desired = usize::from(group.members_desired).saturating_sub(replaced).max(1);
     let needed = group.members_min.map_or(desired.saturating_sub(1).clamp(1, 2), usize::from);
     let answering = case.scene.answering().count();
     let replaces_data = |id: &str| case.scene.instance(id).is_none_or(|instance| instance.keys != Some(0));

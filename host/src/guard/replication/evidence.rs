@@ -336,7 +336,7 @@ fn is_master_gone(scene: &Scene<'_>) -> bool {
 
 /// The end of a process, as far as it can be proven from outside:
 ///
-/// 1. The orchestrator says that the Pod does not run.
+/// 1. The orchestrator says that the Pod does not run, or a server in another mode replies at its address.
 /// 2. Or its connection to the host closed, and a later connect was refused: no process listens there.
 /// 3. Or, without such a connection, two connects were refused at least [`REFUSALS_APART_US`] apart: a full
 ///    listen backlog refuses one.
@@ -344,7 +344,7 @@ pub(in crate::guard) fn process_end(instance: &Instance<'_>) -> Option<ProcessEn
     if instance.answers {
         return None;
     }
-    if instance.pod.is_some_and(|pod| !pod.running) {
+    if instance.is_replaced || instance.pod.is_some_and(|pod| !pod.running) {
         return Some(ProcessEnd::Stated);
     }
     let refusals = instance.link.refusals.as_ref()?;

@@ -48,6 +48,17 @@ fn what_a_careful_engine_plans() {
             }),
         ),
         (
+            "a server in cluster mode answers at the address of the dead master",
+            with(dead(), |play| play.servers[0] = Server { mode: "cluster".into(), ..master(0, "b", 900) }),
+        ),
+        (
+            "one at another member's address is no member that is out of sight",
+            with(dead(), |play| {
+                play.servers[2] = Server { mode: "cluster".into(), ..master(2, "b", 900) };
+                play.decision.stages.pop();
+            }),
+        ),
+        (
             "the last one of two",
             with(silent(), |play| {
                 play.servers.pop();

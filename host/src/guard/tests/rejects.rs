@@ -23,6 +23,14 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
             with(dead(), |play| play.promote().meant_for = "ghost".into()),
         ),
         (
+            Rule::FinalOffsets,
+            "a cluster node answers at the master's address, and a replica still receives from the master",
+            with(dead(), |play| {
+                play.servers[0] = Server { mode: "cluster".into(), ..master(0, "b", 900) };
+                link(&mut play.servers[2]).up = true;
+            }),
+        ),
+        (
             Rule::OnePromotion,
             "two at once",
             with(dead(), |play| {

@@ -8,18 +8,21 @@ pub use requests::answer;
 pub use shape::FENCE_COMMAND;
 
 use super::Replication;
+use super::absence::{named, plight};
+use super::claims::knows_recorded_history;
 use super::in_sync::not_in_sync;
 use super::reasons::*;
 use super::role::Mastership;
 use super::scene::Scene;
+use crate::facts::Relation;
+use crate::health::Life;
 use crate::rules::{CHANGING_LOOK_US, Rule, Ruling, STEADY_LOOK_US, Table};
 
 /// First what makes a judgement impossible, then a lost role, then a wrong shape, then what was asked for,
 /// then patience.
 pub const RULES: Table<Replication> = Table {
     rules: &[
-        Rule { gives: &[NOT_REPLICATION], when: not_replication },
-        Rule { gives: &[NOBODY_ANSWERS], when: nobody_answers },
+        Rule { gives: &[NOT_REPLICATION, LOCKED_OUT, NOBODY_ANSWERS], when: nobody_answers },
         Rule { gives: &[EXTERNAL_MASTER], when: loss::external_master },
         Rule { gives: &[UNRELATED_MASTERS], when: loss::unrelated_masters },
         Rule { gives: &[FAILOVER_IN_PROGRESS], when: failover_in_progress },
@@ -53,9 +56,10 @@ pub const RULES: Table<Replication> = Table {
         Rule { gives: &[REPLICA_ELSEWHERE], when: shape::replica_elsewhere },
         Rule { gives: &[SELF_FENCE], when: shape::self_fence },
         Rule { gives: &[SWITCHOVER_REFUSED], when: requests::switchover_refused },
-        Rule { gives: &[SWITCHOVER_WAITING], when: requests::switchover_waiting },
         Rule { gives: &[SWITCHOVER], when: requests::switchover },
         Rule { gives: &[MASTER_TERMINATING], when: requests::master_terminating },
+        // A target that is never ready must not cost the lossless handover of a master that is to stop.
+        Rule { gives: &[SWITCHOVER_WAITING], when: requests::switchover_waiting },
         Rule { gives: &[PRIORITY_HANDOVER], when: requests::priority_handover },
         Rule { gives: &[UNRELATED_DATA], when: shape::unrelated_data },
         Rule { gives: &[REPLICA_MISSING], when: replica_missing },
@@ -65,34 +69,59 @@ pub const RULES: Table<Replication> = Table {
     otherwise_gives: &[HEALTHY],
 };
 
-fn not_replication(scene: &Scene) -> Option<Ruling> {
-    let (index, mode) = scene.view.answering().find_map(|(index, member)| {
-        member.server.mode.filter(|mode| *mode != "standalone").map(|mode| (index, mode))
-    })?;
-    let text = format!(
-        "{} runs in {mode} mode, so it is no member of a replication group: take it off the list",
-        scene.id(index)
-    );
-    Some(Ruling::refuse(NOT_REPLICATION, text))
-}
-
 fn nobody_answers(scene: &Scene) -> Option<Ruling> {
-    (scene.view.answering_count() == 0).then(|| {
-        let text = format!("none of {} members answers", scene.view.members.len());
-        Ruling::wait(NOBODY_ANSWERS, text, CHANGING_LOOK_US)
-    })
+    let view = &scene.view;
+    if view.answering_count() != 0 {
+        return None;
+    }
+    let members = 0..view.members.len();
+    let is_locked = |index: &usize| view.life(*index) == Life::Locked;
+    let locked: Vec<&str> = members.clone().filter(is_locked).map(|index| view.id(index)).collect();
+    let none = format!("none of {} members answers", view.members.len());
+    if !locked.is_empty() {
+        let text = format!(
+            "{none}; the operator's credentials are not accepted by {}: correct them",
+            locked.join(", ")
+        );
+        return Some(Ruling::refuse(LOCKED_OUT, text));
+    }
+    let is_other_group = !view.members.is_empty() && members.clone().all(|index| view.is_replaced(index));
+    if is_other_group {
+        let text = format!("{none}; each runs in cluster or sentinel mode: correct the list");
+        return Some(Ruling::refuse(NOT_REPLICATION, text));
+    }
+    let known: Vec<String> =
+        members.filter(|&index| plight(view, index).is_some()).map(|index| named(view, index)).collect();
+    let text = if known.is_empty() { none } else { format!("{none}; {}", known.join(", ")) };
+    Some(Ruling::wait(NOBODY_ANSWERS, text, CHANGING_LOOK_US))
 }
 
+/// A FAILOVER of Redis' own, between its master and a replica. One of a server that has nothing to do with
+/// the group's data holds up nothing; nor does that of a former master, once another member is master.
 fn failover_in_progress(scene: &Scene) -> Option<Ruling> {
-    let (index, _) = scene.view.answering().find(|(_, member)| member.replication.in_failover)?;
+    let view = &scene.view;
+    let is_the_groups = |index: usize| match (scene.master(), scene.lost().and_then(|lost| lost.index)) {
+        (Some(master), _) => master == index,
+        (None, Some(lost)) => {
+            lost == index
+                || knows_recorded_history(view, index)
+                || view.members[index].relation(&view.members[lost]) != Relation::Unrelated
+        }
+        (None, None) => true,
+    };
+    let (index, _) =
+        view.answering().find(|(index, member)| member.replication.in_failover && is_the_groups(*index))?;
     let text = format!("{} carries out a FAILOVER command of its own", scene.id(index));
     Some(Ruling::wait(FAILOVER_IN_PROGRESS, text, CHANGING_LOOK_US))
 }
 
 fn replica_missing(scene: &Scene) -> Option<Ruling> {
-    let silent = scene.view.members.iter().filter(|member| !member.answers);
-    let missing: Vec<&str> = silent.map(|member| member.instance.id.as_str()).collect();
-    let (known, desired) = (scene.view.members.len(), usize::from(scene.view.group().members_desired));
+    let view = &scene.view;
+    let missing: Vec<String> = (0..view.members.len())
+        .filter(|&index| !view.members[index].answers)
+        .map(|index| named(view, index))
+        .collect();
+    let (known, desired) = (view.members.len(), usize::from(view.group().members_desired));
     if missing.is_empty() && known >= desired {
         return None;
     }

@@ -34,7 +34,8 @@ fn asked(scene: &Scene, master: usize, request: &Switchover) -> Asked {
                 why @ (Ineligible::PriorityZero | Ineligible::PriorityUnknown | Ineligible::NotAnnounced),
             ) => Asked::Refused(format!("{id} cannot become master: {}", why.name())),
             Some(
-                Ineligible::NoReply
+                Ineligible::OtherMode
+                | Ineligible::NoReply
                 | Ineligible::NotAReplica
                 | Ineligible::FailoverInProgress
                 | Ineligible::Syncing
@@ -117,24 +118,13 @@ pub fn switchover_refused(scene: &Scene) -> Option<Ruling> {
     }
 }
 
-pub fn switchover_waiting(scene: &Scene) -> Option<Ruling> {
-    let (master, request) = request(scene)?;
-    let why = match asked(scene, master, request) {
-        Asked::NoneInSync => NONE_IN_SYNC.to_owned(),
-        Asked::Target(target) if !is_ready(scene, target, master) => why_not_ready(scene, target, master),
-        Asked::Target(_) | Asked::IsMaster | Asked::Refused(_) => return None,
-    };
-    let text = format!("a switchover from {} was requested; {why}", scene.id(master));
-    Some(Ruling::wait(SWITCHOVER_WAITING, text, CHANGING_LOOK_US))
-}
-
 pub fn switchover(scene: &Scene) -> Option<Ruling> {
     let (master, request) = request(scene)?;
     match asked(scene, master, request) {
-        Asked::Target(target) => {
+        Asked::Target(target) if is_ready(scene, target, master) => {
             Some(hand_over(scene, SWITCHOVER, (master, target), "a switchover was requested"))
         }
-        Asked::NoneInSync | Asked::IsMaster | Asked::Refused(_) => None,
+        Asked::Target(_) | Asked::NoneInSync | Asked::IsMaster | Asked::Refused(_) => None,
     }
 }
 
@@ -154,6 +144,17 @@ pub fn master_terminating(scene: &Scene) -> Option<Ruling> {
             CHANGING_LOOK_US / 10,
         ),
     })
+}
+
+pub fn switchover_waiting(scene: &Scene) -> Option<Ruling> {
+    let (master, request) = request(scene)?;
+    let why = match asked(scene, master, request) {
+        Asked::NoneInSync => NONE_IN_SYNC.to_owned(),
+        Asked::Target(target) if !is_ready(scene, target, master) => why_not_ready(scene, target, master),
+        Asked::Target(_) | Asked::IsMaster | Asked::Refused(_) => return None,
+    };
+    let text = format!("a switchover from {} was requested; {why}", scene.id(master));
+    Some(Ruling::wait(SWITCHOVER_WAITING, text, CHANGING_LOOK_US))
 }
 
 pub fn priority_handover(scene: &Scene) -> Option<Ruling> {

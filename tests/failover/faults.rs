@@ -1,0 +1,112 @@
+//! One member's own fault is no verdict on its group: another server at its address, a name that does not
+//! resolve, another password.
+
+use tests::real::{AS_MASTER, Operator, Program, Servers, Terms, until};
+
+async fn is_promoted(servers: &Servers, place: usize) {
+    until("the replica that is left is promoted", async || {
+        (servers.info(place, "replication").await?.row("role") == "master").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cluster_node_at_a_dead_replicas_address_holds_up_no_failover() {
+    let mut servers = Servers::group(3, &[]).await;
+    servers.fill(0, "k", 100, 50).await;
+    let operator = Operator::start(&servers, Terms::default()).await;
+    operator.healthy(&servers.id(0)).await;
+    servers.end(2).await;
+    let bus = Servers::planned(1, &[]).endpoint(0).port.to_string();
+    servers.start(2, &[&AS_MASTER[..], &["--cluster-enabled", "yes", "--cluster-port", &bus]].concat()).await;
+    operator
+        .decided("the stranger is named", |decided| {
+            decided.decision.reason == "replica-missing"
+                && decided.decision.explanation.contains("cluster mode")
+        })
+        .await;
+    servers.end(0).await;
+    is_promoted(&servers, 1).await;
+    assert_eq!(servers.held(1, "k", 100).await, 100);
+    // A later start of the operator is no different.
+    drop(operator);
+    let program = Program::look_after(&servers.list(), &[]);
+    program.logged("cluster mode").await;
+    program.terminate();
+    assert_eq!(program.ended().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_cluster_node_at_the_dead_masters_address_is_no_reason_to_wait() {
+    let mut servers = Servers::group(3, &[]).await;
+    servers.fill(0, "k", 100, 50).await;
+    servers.end(0).await;
+    // Its replicas must not have copied the stranger before the operator looks.
+    let bus = Servers::planned(1, &[]).endpoint(0).port.to_string();
+    let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--repl-diskless-sync-delay", "600"];
+    servers.start(0, &[&AS_MASTER[..], &cluster].concat()).await;
+    let _operator = Operator::start(&servers, Terms::default()).await;
+    let new = until("a replica is promoted", async || {
+        for place in 1..3 {
+            if servers.info(place, "replication").await?.row("role") == "master" {
+                return Some(place);
+            }
+        }
+        None
+    })
+    .await;
+    assert_eq!(servers.held(new, "k", 100).await, 100);
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_named_and_the_rest_is_looked_after() {
+    let mut servers = Servers::group(3, &[]).await;
+    let list = format!("{},no-such-host.invalid:6379", servers.list());
+    let program = Program::look_after(&list, &[]);
+    program.logged("name does not resolve").await;
+    program.logged("replica-missing").await;
+    assert!(program.log().contains("no-such-host.invalid:6379"), "{}", program.log());
+    servers.end(0).await;
+    let master = servers.settled().await;
+    servers.start(0, &[]).await;
+    servers.in_sync(master).await;
+}
+
+/// Sets another password on all, and ends the operator's connections.
+async fn rotate(servers: &mut Servers, to: &str) {
+    for place in 0..servers.count() {
+        for directive in ["masterauth", "requirepass"] {
+            servers.say(place, &["CONFIG", "SET", directive, to]).await;
+        }
+    }
+    servers.log_in_as("default", to);
+    for place in 0..servers.count() {
+        servers.say(place, &["CLIENT", "KILL", "TYPE", "normal"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_changed_password_file_is_read_and_until_then_the_password_is_what_is_named() {
+    let mut servers = Servers::planned(3, &["--requirepass", "old", "--masterauth", "old"]);
+    servers.log_in_as("default", "old");
+    servers.start_all().await;
+    servers.attach_all().await;
+    servers.in_sync(0).await;
+    let file = servers.dir().join("password");
+    std::fs::write(&file, "old\n").unwrap();
+    let program = Program::look_after(&servers.list(), &["--password-file", file.to_str().unwrap()]);
+    program.logged("healthy").await;
+    rotate(&mut servers, "new").await;
+    program.logged("locked-out").await;
+    std::fs::write(&file, "new\n").unwrap();
+    program.logged("credentials changed").await;
+    servers.end(0).await;
+    let master = servers.settled().await;
+    servers.start(0, &["--requirepass", "new", "--masterauth", "new"]).await;
+    servers.in_sync(master).await;
+    // The other order: the file first, as a mounted Secret has it.
+    std::fs::write(&file, "newest\n").unwrap();
+    rotate(&mut servers, "newest").await;
+    servers.end(master).await;
+    assert_ne!(servers.settled().await, master);
+}
