@@ -11,6 +11,8 @@ mod crash;
 mod death;
 #[path = "failover/faults.rs"]
 mod faults;
+#[path = "failover/hops.rs"]
+mod hops;
 #[path = "failover/program.rs"]
 mod program;
 #[path = "failover/restart.rs"]

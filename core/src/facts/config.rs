@@ -18,6 +18,13 @@ pub fn config_pairs(resp: &str) -> Vec<(&str, &str)> {
     words.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
+/// Seconds of `repl-ping-replica-period` in such a reply.
+pub fn heartbeat_s(resp: &str) -> Option<u64> {
+    let pairs = config_pairs(resp);
+    let found = pairs.iter().find(|(name, _)| *name == "repl-ping-replica-period")?;
+    super::info::unsigned(found.1)
+}
+
 /// One row and what follows its CR LF.
 fn row(text: &str) -> Option<(&str, &str)> {
     let (row, rest) = text.split_once('\n')?;

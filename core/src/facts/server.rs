@@ -11,6 +11,8 @@ pub struct ServerFacts<'a> {
     pub mode: Option<&'a str>,
     /// `valkey_version`, else `redis_version`.
     pub version: Option<&'a str>,
+    /// `tcp_port`: where it listens, or its TLS port where it has no other. None for 0.
+    pub tcp_port: Option<u16>,
     /// `uptime_in_seconds`: whole seconds since the process started.
     pub uptime_s: Option<u64>,
 }
@@ -19,12 +21,13 @@ impl<'a> ServerFacts<'a> {
     /// Reads the section out of any INFO text.
     pub fn parse(text: &'a str) -> Self {
         let mut facts = Self::default();
-        for (name, value) in info_fields_of(text, const { Initials::of(b"rsuv") }) {
+        for (name, value) in info_fields_of(text, const { Initials::of(b"rstuv") }) {
             match name {
                 "run_id" if !value.is_empty() => facts.run_id = Some(value),
                 "redis_mode" | "server_mode" => facts.mode = Some(value),
                 "valkey_version" => facts.version = Some(value),
                 "redis_version" => facts.version = facts.version.or(Some(value)),
+                "tcp_port" => facts.tcp_port = value.parse().ok().filter(|port| *port != 0),
                 "uptime_in_seconds" => facts.uptime_s = unsigned(value),
                 _ => {}
             }

@@ -19,6 +19,7 @@
 //! after the action. A probe on a second connection, opened beside a hung one, can be answered first; the
 //! round after that shows the late action's effect, and is decided on like any other change.
 
+use super::address::among_servers;
 use super::event::{Changed, Decided, Effect, Moment, Order, Outcome, Report};
 use super::{Group, REFUSED_MAX};
 use crate::contract::{
@@ -129,7 +130,7 @@ impl Group {
         let place = |id: &str| {
             self.members
                 .get(id)
-                .map(|member| member.identity.address.clone())
+                .map(|member| among_servers(self.members.values().map(AsRef::as_ref), member))
                 .ok_or_else(|| format!("{id} is not a member"))
         };
         let expectations = action.expectations();

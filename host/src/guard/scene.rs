@@ -4,10 +4,12 @@
 //! Reads replies only through `failover_core::facts`, and shares no judgement with any policy. Must never
 //! fail: what cannot be read is unknown, and unknown proves nothing.
 
+use super::identity;
 use crate::contract::{self, InstanceKind, Link, LinkState, Observation, Pod, Sample, Value};
-use failover_core::facts::{History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
+use failover_core::facts::{CLIENT_INFO, HEARTBEAT, HEARTBEAT_DEFAULT_S, History, INFO_KEYSPACE};
 use failover_core::facts::{
-    PersistenceFacts, Place, Relation, ReplicationFacts, ReportedRole, ServerFacts, keys, whole_rows,
+    ClientFacts, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER, PersistenceFacts, Place, Relation,
+    ReplicationFacts, ReportedRole, ServerFacts, heartbeat_s, is_direct, keys, whole_rows,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,8 +38,19 @@ pub(super) struct Instance<'a> {
     pub is_loading: bool,
     /// Number of keys. None unless the reply is as fresh as `answers` demands.
     pub keys: Option<u64>,
+    /// The places at which the host dials it.
+    pub dialled: Vec<Place>,
+    /// Its own end of the host's connection.
+    pub own_end: Option<Place>,
+    /// The host's connection ends at its process. None: nothing tells.
+    pub is_direct: Option<bool>,
+    /// `repl-ping-replica-period`, as it last replied.
+    pub heartbeat_s: Option<u64>,
+    /// A `slaveN` row that is online has an address that is no member's.
+    pub lists_unknown_replica: bool,
     /// True if a server in another mode (cluster, Sentinel) replies at its address: the member's own process
-    /// does not listen there any more. Nothing else of those replies is read.
+    /// does not listen there any more; or if it is another member under a second id. Nothing else of those
+    /// replies is read.
     pub is_replaced: bool,
     /// True if its newest reply is not older than the hang limit (or a second, if that is longer).
     pub answers: bool,
@@ -54,6 +67,20 @@ pub(super) enum Named {
     Members(Vec<usize>),
     /// An address that is no member's.
     Outsider,
+}
+
+impl Named {
+    fn by(facts: &ReplicationFacts<'_>, index: usize, places: &BTreeMap<Place, Vec<usize>>) -> Self {
+        match &facts.master {
+            None => Self::Nothing,
+            Some(place) => match places.get(place) {
+                Some(there) if there[..] == [index] => Self::Itself,
+                Some(there) => Self::Members(there.clone()),
+                None if place.is_nowhere() => Self::Nothing,
+                None => Self::Outsider,
+            },
+        }
+    }
 }
 
 impl<'a> Scene<'a> {
@@ -77,12 +104,47 @@ impl<'a> Scene<'a> {
         }
         by_alias.append(&mut places);
         let places = by_alias;
-        let instances: Vec<_> = redis()
+        let mut instances: Vec<_> = redis()
             .enumerate()
             .map(|(index, instance)| Instance::read(instance, index, &places, limit_us))
             .collect();
-        let by_id = instances.iter().enumerate().map(|(index, instance)| (instance.id, index)).collect();
-        Self { observation, instances, by_id, by_place: places }
+        let stands_for = identity::representatives(observation, &instances);
+        let mut scene = Self { observation, instances: Vec::new(), by_id: BTreeMap::new(), by_place: places };
+        for there in scene.by_place.values_mut() {
+            there.iter_mut().for_each(|index| *index = stands_for[*index]);
+            there.sort_unstable();
+            there.dedup();
+        }
+        for (index, instance) in instances.iter_mut().enumerate() {
+            scene.by_id.insert(instance.id, stands_for[index]);
+            if stands_for[index] != index {
+                instance.be_none();
+            }
+        }
+        for (index, instance) in instances.iter_mut().enumerate() {
+            instance.names = Named::by(&instance.facts, index, &scene.by_place);
+        }
+        for (index, master) in identity::named_by_replication(&instances).into_iter().enumerate() {
+            if let Some(master) = master {
+                instances[index].names = Named::Members(vec![stands_for[master]]);
+            }
+        }
+        scene.instances = instances;
+        scene
+    }
+
+    /// True unless the connections to it are known to end at its own process. A refusal by anything between
+    /// is no word of that process. Where nothing tells, what is known of the others counts.
+    pub fn is_behind_hop(&self, instance: &Instance<'_>) -> bool {
+        let is_passed_on = |instance: &Instance<'_>| instance.is_direct == Some(false);
+        instance.is_direct.map_or_else(|| self.instances.iter().any(is_passed_on), |is_direct| !is_direct)
+    }
+
+    /// No link of a replica of this master is silent before this: the hang limit, and until a heartbeat is
+    /// overdue by a period of `serverCron` (`hz` 10).
+    pub fn quiet_limit_us(&self, master: &Instance<'_>) -> u64 {
+        let heartbeat_us = master.heartbeat_s.unwrap_or(HEARTBEAT_DEFAULT_S).saturating_mul(1_000_000);
+        self.hang_limit_us().max(heartbeat_us.saturating_add(100_000))
     }
 
     pub fn instance(&self, id: &str) -> Option<&Instance<'a>> {
@@ -183,15 +245,13 @@ impl<'a> Instance<'a> {
             let history = ReplicationFacts::parse(text(sample)?).history?;
             Some((history.replid, history.offset, sample.age_us))
         });
-        let names = match &facts.master {
-            None => Named::Nothing,
-            Some(place) => match places.get(place) {
-                Some(there) if there[..] == [index] => Named::Itself,
-                Some(there) => Named::Members(there.clone()),
-                None if place.is_nowhere() => Named::Nothing,
-                None => Named::Outsider,
-            },
-        };
+        let client = any_reply(CLIENT_INFO).and_then(text_of).map(ClientFacts::parse).unwrap_or_default();
+        let dialled = identity::dialled(instance);
+        let heartbeat = any_reply(HEARTBEAT).and_then(|reply| match &reply.newest.as_ref()?.value {
+            Value::Nested(nested) => heartbeat_s(&nested.resp),
+            Value::Text(_) | Value::Integer(_) | Value::Nil(_) => None,
+        });
+        let is_unknown = |place: &Place| place.port != 0 && !places.contains_key(place);
         Self {
             id: &instance.id,
             link: &instance.link,
@@ -207,9 +267,21 @@ impl<'a> Instance<'a> {
                 .is_some_and(|text| PersistenceFacts::parse(text).loading == Some(true)),
             keys: if is_fresh(INFO_KEYSPACE) { newest(INFO_KEYSPACE).and_then(keys) } else { None },
             answers: instance.link.state == LinkState::Answering && is_fresh(INFO_REPLICATION),
-            names,
+            is_direct: is_direct(&dialled, &client, server.tcp_port),
+            dialled,
+            own_end: client.at,
+            heartbeat_s: heartbeat,
+            lists_unknown_replica: facts.attached.iter().any(|row| row.online && is_unknown(&row.place)),
+            names: Named::by(&facts, index, places),
             facts,
         }
+    }
+
+    /// Another instance stands for its process: of this one nothing is read.
+    fn be_none(&mut self) {
+        (self.facts, self.earlier, self.age_us) = (ReplicationFacts::default(), None, None);
+        (self.run_id, self.uptime_s, self.keys) = (None, None, None);
+        (self.is_loading, self.answers, self.is_replaced) = (false, false, true);
     }
 
     /// True if its newest reply says role replica, however old.

@@ -6,6 +6,10 @@ use crate::contract::FailureKind;
 /// What is the matter with a member that does not answer, beyond that. None: only that it does not.
 pub fn plight(view: &View, index: usize) -> Option<String> {
     let member = &view.members[index];
+    if let Some(twin) = member.twin {
+        let id = view.id(twin);
+        return Some(format!("the same process as {id}, by its run id: list every server once"));
+    }
     if let Some(mode) = member.other_mode {
         return Some(format!(
             "a server in {mode} mode answers at its address: take the address off the list, or start the \

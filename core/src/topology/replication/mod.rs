@@ -3,6 +3,7 @@
 //! ```text
 //! parameters.rs  what a user may set
 //! reasons.rs     the documented list of reasons, in the order of the rules
+//! identity.rs    which ids and addresses are one server
 //! view.rs        an Observation indexed once
 //! absence.rs     why a member does not answer, in words
 //! ineligible.rs  the documented list of what keeps a member from becoming master
@@ -31,6 +32,7 @@ mod discard;
 mod election;
 mod heard;
 mod holder;
+mod identity;
 mod in_sync;
 mod ineligible;
 mod mastership;
@@ -47,6 +49,7 @@ mod view;
 pub use ineligible::Ineligible;
 
 use crate::contract::{self, InstanceKind, Member, Observation, RequestAnswer, Shard, ShardVerdict, Want};
+use crate::facts;
 use crate::reason::Reason;
 use crate::rules::{Ruled, Ruling, Table};
 use crate::topology::Topology;
@@ -70,11 +73,12 @@ impl Topology for Replication {
     const RULES: Table<Self> = rules::RULES;
 
     fn wants() -> Vec<Want> {
-        vec![Want {
+        let want = |command: &str| Want {
             topology: Self::TOPOLOGY,
             kind: InstanceKind::Redis,
-            arguments: rules::FENCE_COMMAND.split(' ').map(str::to_owned).collect(),
-        }]
+            arguments: command.split(' ').map(str::to_owned).collect(),
+        };
+        vec![want(facts::CLIENT_INFO), want(rules::FENCE_COMMAND), want(facts::HEARTBEAT)]
     }
 
     fn parameters_schema() -> String {

@@ -229,10 +229,15 @@ fn dead(view: &View, index: usize, gone: &Gone) -> Proof {
 fn suspect(view: &View, index: usize, for_us: u64) -> Proof {
     let left_us = view.hang_limit_us().saturating_sub(for_us);
     let why = failure_text(view, index).unwrap_or("no reply");
+    let hop = if view.is_behind_hop(index) {
+        " (a proxy or a mapped port is between, so this proves no death)"
+    } else {
+        ""
+    };
     Proof::Pending {
         reason: reasons::MASTER_SUSPECT,
         text: format!(
-            "{}: {why} for {}; it counts as silent after {}",
+            "{}: {why} for {}{hop}; it counts as silent after {}",
             view.id(index),
             duration(for_us),
             duration(view.hang_limit_us())

@@ -103,6 +103,9 @@ fn assignment(view: &View, goal: usize, index: usize) -> Assignment {
 fn health(scene: &Scene, index: usize) -> (Health, String) {
     let member = &scene.view.members[index];
     let why = || plight(&scene.view, index).map(|why| format!(": {why}")).unwrap_or_default();
+    if member.twin.is_some() {
+        return (Health::Alive, plight(&scene.view, index).unwrap_or_default());
+    }
     match scene.view.life(index) {
         Life::Gone(gone) => (Health::Dead, gone.proof),
         Life::Silent { for_us } => (Health::Silent, format!("no reply for {}{}", duration(for_us), why())),

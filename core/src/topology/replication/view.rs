@@ -1,6 +1,7 @@
 //! An Observation indexed once: every reply parsed, every name resolved, instances in the order of their ids.
 //! Sole constructor of [`Member`]. Nothing here judges.
 
+use super::identity;
 use super::parameters::Parameters;
 use crate::contract::{
     Failover, Group, Instance, InstanceKind, LinkState, Observation, Published, Reply, Shard,
@@ -9,7 +10,7 @@ use crate::facts::{
     self, History, PersistenceFacts, Place, Relation, ReplicationFacts, ReportedRole, ServerFacts,
 };
 use crate::health::{Gone, Life, Replies, life};
-use crate::observed::{hang_limit_us, reply, sorted, text, text_of};
+use crate::observed::{hang_limit_us, nested, reply, sorted, text, text_of};
 use crate::places::Places;
 
 /// The observation, ready to be judged.
@@ -45,6 +46,12 @@ pub struct Member<'a> {
     /// `redis_mode` of the server at its address, where that is no member of a replication group (`cluster`,
     /// `sentinel`): of its replies nothing else is read.
     pub other_mode: Option<&'a str>,
+    /// The member that counts for it: the same process under another id. Nothing else is read of this one.
+    pub twin: Option<usize>,
+    /// The host's connection ends at the server itself. None: nothing tells.
+    pub is_direct: Option<bool>,
+    /// Its own end of that connection, where that may stand for it.
+    pub own_end: Option<Place>,
     /// The master that it follows, by `master_host` and `master_port`.
     pub follows: Follows,
     /// The rows of its attached replicas, sorted by owner.
@@ -81,13 +88,20 @@ impl<'a> View<'a> {
                 .into_iter()
                 .map(|index| instances[index])
                 .collect();
-        let places = Places::new(&instances);
+        let twins = identity::twins(observation, &instances);
+        let own_ends = identity::own_ends(&instances, &twins);
+        let places = Places::new(&instances, &own_ends, &|index| twins[index].unwrap_or(index));
         let hang_limit_us = hang_limit_us(&observation.group);
-        let members = instances
+        let mut members: Vec<Member> = instances
             .into_iter()
+            .zip(own_ends)
             .enumerate()
-            .map(|(index, instance)| Member::new(index, instance, &places, hang_limit_us))
+            .map(|(index, (instance, own_end))| {
+                let twin = twins[index];
+                Member { own_end, ..Member::new(index, instance, twin, &places, hang_limit_us) }
+            })
             .collect();
+        identity::learn(&mut members);
         Self { observation, parameters, members }
     }
 
@@ -121,9 +135,10 @@ impl<'a> View<'a> {
         &self.members[index].instance.id
     }
 
-    /// The member of that id.
+    /// The member of that id, or the one that counts for it.
     pub fn find(&self, id: &str) -> Option<usize> {
-        self.members.binary_search_by(|member| member.instance.id.as_str().cmp(id)).ok()
+        let index = self.members.binary_search_by(|member| member.instance.id.as_str().cmp(id)).ok()?;
+        Some(self.members[index].twin.unwrap_or(index))
     }
 
     /// Members that answer now.
@@ -143,10 +158,12 @@ impl<'a> View<'a> {
         self.group().members_min.map_or_else(unless_set, usize::from)
     }
 
-    /// How many members there should be, less those at whose address a server in another mode answers: such a
-    /// member is not out of sight, but not of this group.
+    /// How many members there should be, less those at whose address a server in another mode answers, and
+    /// those that are another member under a second id: such a member is not out of sight, but none of this
+    /// group.
     pub fn members_desired(&self) -> usize {
-        let replaced = (0..self.members.len()).filter(|&index| self.is_replaced(index)).count();
+        let is_none = |index: &usize| self.is_replaced(*index) || self.members[*index].twin.is_some();
+        let replaced = (0..self.members.len()).filter(is_none).count();
         usize::from(self.group().members_desired).saturating_sub(replaced).max(1)
     }
 
@@ -163,6 +180,10 @@ impl<'a> View<'a> {
     /// How this member is, as far as its link and its orchestrator tell.
     pub fn life(&self, index: usize) -> Life {
         let member = &self.members[index];
+        if let Some(twin) = member.twin {
+            let proof = format!("it is the same process as {}", self.id(twin));
+            return Life::Gone(Gone { since_us: None, proof });
+        }
         if let Some(gone) = member.replaced() {
             return Life::Gone(gone);
         }
@@ -171,7 +192,33 @@ impl<'a> View<'a> {
             (false, true) => Replies::Unclear,
             (false, false) => Replies::Stale,
         };
-        life(member.instance, replies, self.hang_limit_us())
+        life(member.instance, replies, self.hang_limit_us(), !self.is_behind_hop(index))
+    }
+
+    /// Something passes the bytes on between the host and this member, as a proxy, a mapped port or a sidecar
+    /// does: that nothing accepts connections there says nothing about the server's process. Of a member of
+    /// which nothing tells, what is known of the others counts.
+    pub fn is_behind_hop(&self, index: usize) -> bool {
+        let is_passed_on = |member: &Member| member.is_direct == Some(false);
+        match self.members[index].is_direct {
+            Some(is_direct) => !is_direct,
+            None => self.members.iter().any(is_passed_on),
+        }
+    }
+
+    /// The longest time that the links of a master's replicas are quiet while it is alive: its heartbeat
+    /// (`repl-ping-replica-period`), and one period of its `serverCron` at the default `hz` of 10, which sends
+    /// it. None: the period is not known.
+    pub fn heartbeat_us(&self, master: usize) -> Option<u64> {
+        let seconds = nested(self.members[master].instance, facts::HEARTBEAT).and_then(facts::heartbeat_s)?;
+        Some(seconds.saturating_mul(1_000_000).saturating_add(100_000))
+    }
+
+    /// A replica's link that brought nothing for this long is silent: the hang limit, and not before a
+    /// heartbeat of its master is overdue.
+    pub fn quiet_limit_us(&self, master: usize) -> u64 {
+        let unknown_us = facts::HEARTBEAT_DEFAULT_S * 1_000_000 + 100_000;
+        self.hang_limit_us().max(self.heartbeat_us(master).unwrap_or(unknown_us))
     }
 
     /// The user gave up its data, whether it is a copy or not.
@@ -201,11 +248,19 @@ impl<'a> View<'a> {
 }
 
 impl<'a> Member<'a> {
-    fn new(index: usize, instance: &'a Instance, places: &Places, hang_limit_us: u64) -> Self {
+    fn new(
+        index: usize,
+        instance: &'a Instance,
+        twin: Option<usize>,
+        places: &Places,
+        hang_limit_us: u64,
+    ) -> Self {
         let server = text(instance, facts::INFO_SERVER).map(ServerFacts::parse).unwrap_or_default();
         let other_mode = server.mode.filter(|mode| *mode != "standalone");
-        // Of a server in another mode nothing is a fact about this group.
-        let reply = |instance, command| reply(instance, command).filter(|_| other_mode.is_none());
+        let tcp_port = server.tcp_port;
+        // Of a server in another mode nothing is a fact about this group, and of a second id nothing is new.
+        let is_read = other_mode.is_none() && twin.is_none();
+        let reply = |instance, command| reply(instance, command).filter(|_| is_read);
         let own = reply(instance, facts::INFO_REPLICATION);
         let newest = own.and_then(|reply| reply.newest.as_ref());
         let replication = newest.and_then(text_of).map(ReplicationFacts::parse).unwrap_or_default();
@@ -249,14 +304,23 @@ impl<'a> Member<'a> {
             sample_age_us,
             earlier_offset,
             other_mode,
-            server: if other_mode.is_none() { server } else { ServerFacts::default() },
+            twin,
+            is_direct: identity::is_direct(instance, tcp_port),
+            own_end: None,
+            server: if is_read { server } else { ServerFacts::default() },
             persistence: text(instance, facts::INFO_PERSISTENCE)
-                .filter(|_| other_mode.is_none())
+                .filter(|_| is_read)
                 .map(PersistenceFacts::parse)
                 .unwrap_or_default(),
             keys: keyspace.and_then(|reply| reply.newest.as_ref()).and_then(text_of).and_then(facts::keys),
             follows,
         }
+    }
+
+    /// It is dialled there, or an alias of it is that place.
+    pub fn is_dialled_at(&self, place: &Place) -> bool {
+        let addresses = [&self.instance.address].into_iter().chain(&self.instance.aliases);
+        addresses.into_iter().any(|address| Place::new(&address.host, address.port) == *place)
     }
 
     /// A server in another mode answers at its address: the process that was the member does not listen

@@ -65,7 +65,7 @@ fn check_own_master_lost(
         .filter(|other| other.id != master.id && !other.answers);
     match absent
         .into_iter()
-        .find(|other| may_be_master(other) && process_end(other).is_none() && !is_silent(scene, other))
+        .find(|other| may_be_master(other) && process_end(scene, other).is_none() && !is_silent(scene, other))
     {
         Some(other) => Err(format!(
             "{} is to follow {}, but its master {} is not proven lost: it does not answer, and is neither \

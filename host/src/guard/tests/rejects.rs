@@ -31,6 +31,16 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
             }),
         ),
         (
+            Rule::Evidence,
+            "a proxy in front of the master restarts: connections are refused, and the replicas' too",
+            with(dead(), |play| play.servers[0].own_end = Some("172.17.0.2:6379".into())),
+        ),
+        (
+            Rule::FinalOffsets,
+            "an idle master out of the host's sight, whose next heartbeat is not due",
+            with(silent(), |play| play.servers[0].heartbeat_s = Some(10)),
+        ),
+        (
             Rule::OnePromotion,
             "two at once",
             with(dead(), |play| {

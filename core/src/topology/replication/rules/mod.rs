@@ -15,7 +15,7 @@ use super::reasons::*;
 use super::role::Mastership;
 use super::scene::Scene;
 use crate::facts::Relation;
-use crate::health::Life;
+use crate::health::{Life, duration};
 use crate::rules::{CHANGING_LOOK_US, Rule, Ruling, STEADY_LOOK_US, Table};
 
 /// First what makes a judgement impossible, then a lost role, then a wrong shape, then what was asked for,
@@ -33,6 +33,7 @@ pub const RULES: Table<Replication> = Table {
                 MASTER_LOCKED,
                 CONFIRMING_DEATH,
                 MASTER_STILL_HEARD,
+                HEARTBEAT_WAITING,
                 TOO_FEW_WITNESSES,
                 SILENT_UNFENCED,
                 COOLING_DOWN,
@@ -145,13 +146,30 @@ fn replica_syncing(scene: &Scene) -> Option<Ruling> {
     Some(Ruling::wait(REPLICA_SYNCING, text, CHANGING_LOOK_US))
 }
 
+/// What a heartbeat above the hang limit costs, and how to set it.
+fn long_heartbeat(scene: &Scene, master: usize) -> Option<String> {
+    let view = &scene.view;
+    let heartbeat_us = view.heartbeat_us(master).filter(|us| *us > HEARTBEAT_MIN_US)?;
+    let is_long = view.members.len() > 1 && heartbeat_us > view.hang_limit_us();
+    is_long.then(|| {
+        format!(
+            "; if it hangs, that shows only after {}, when its heartbeat is overdue: CONFIG SET \
+             repl-ping-replica-period 1 on every member",
+            duration(heartbeat_us)
+        )
+    })
+}
+
+/// The shortest that Redis can do is a second, and its `serverCron` after it.
+const HEARTBEAT_MIN_US: u64 = 1_100_000;
+
 fn settled(scene: &Scene) -> Ruling {
     match scene.mastership {
         Mastership::Held(master) => {
             let replicas = scene.view.members.len() - 1;
             let noun = if replicas == 1 { "replica" } else { "replicas" };
             let text = format!("{} is master of {replicas} in-sync {noun}", scene.id(master));
-            Ruling::healthy(HEALTHY, text)
+            Ruling::healthy(HEALTHY, text + &long_heartbeat(scene, master).unwrap_or_default())
         }
         // The rules above decide for each of these; if one did not, nothing would be done.
         Mastership::Contested(_) | Mastership::Lost(_) | Mastership::External { .. } | Mastership::Vacant => {

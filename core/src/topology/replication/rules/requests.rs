@@ -34,7 +34,8 @@ fn asked(scene: &Scene, master: usize, request: &Switchover) -> Asked {
                 why @ (Ineligible::PriorityZero | Ineligible::PriorityUnknown | Ineligible::NotAnnounced),
             ) => Asked::Refused(format!("{id} cannot become master: {}", why.name())),
             Some(
-                Ineligible::OtherMode
+                Ineligible::Duplicate
+                | Ineligible::OtherMode
                 | Ineligible::NoReply
                 | Ineligible::NotAReplica
                 | Ineligible::FailoverInProgress
