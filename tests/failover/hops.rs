@@ -2,8 +2,9 @@
 //! server: its end is no death, and its address no identity.
 
 use redis_operator::group::Report;
+use redis_operator::local::Signal;
 use redis_operator::redis::Endpoint;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tests::real::{Acknowledged, Operator, Servers, Terms, Writers, access_of, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -171,6 +172,27 @@ async fn an_idle_master_that_only_the_operator_does_not_reach_is_kept() {
     operator.healthy(&hop.endpoint.to_string()).await;
     assert_eq!(operator.sent(), [] as [String; 0], "{}", operator.last());
     assert_eq!(servers.masters().await, [0]);
+}
+
+#[tokio::test]
+async fn a_master_that_hangs_under_load_is_replaced_at_the_limit_whatever_its_heartbeat() {
+    let servers = Servers::group(3, &[]).await;
+    for place in 0..3 {
+        servers.say(place, &["CONFIG", "SET", "repl-ping-replica-period", "10"]).await;
+    }
+    let operator = Operator::start(&servers, Terms::default()).await;
+    operator.healthy(&servers.id(0)).await;
+    let writers = Writers::start(&servers);
+    writers.go_on(300).await;
+    // A position of the stream is on record by then.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let stopped = Instant::now();
+    servers.signal(0, Signal::Stop);
+    let first = writers.first_elsewhere(0, stopped).await;
+    assert!(first.at - stopped < Duration::from_millis(3000), "{:?}", first.at - stopped);
+    servers.signal(0, Signal::Continue);
+    drop(writers.stop());
+    assert_eq!(servers.settled().await, first.place);
 }
 
 #[tokio::test]

@@ -27,9 +27,9 @@ impl ClientFacts {
     }
 }
 
-/// Whether a connection to one of the `dialled` places ends at the server itself, and not at a proxy, a mapped
-/// port or a sidecar. None: nothing tells. By the server's own end of the connection; before Redis 6.2, which
-/// does not show it, by its `tcp_port`.
+/// Whether a connection to one of the `dialled` places ends at the server itself, and not at a proxy, a
+/// mapped port or a sidecar. None: nothing tells. By the server's own end of the connection; before Redis
+/// 6.2, which does not show it, by its `tcp_port`.
 pub fn is_direct(dialled: &[Place], client: &ClientFacts, tcp_port: Option<u16>) -> Option<bool> {
     let Some(at) = &client.at else {
         return tcp_port.map(|port| dialled.iter().any(|place| place.port == port));

@@ -13,7 +13,7 @@ mod replication;
 mod server;
 
 pub use client::{ClientFacts, is_direct};
-pub use config::{config_pairs, heartbeat_s};
+pub use config::{config_pairs, heartbeat_s, is_more_than_heartbeats};
 pub use history::{History, Relation};
 pub use info::info_fields;
 pub use keyspace::keys;

@@ -36,8 +36,8 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Resolves the names and reads the files. A name that does not resolve is that member's own fault, and may
-    /// resolve later: [`Upkeep`](super::upkeep::Upkeep) goes on with it.
+    /// Resolves the names and reads the files. A name that does not resolve is that member's own fault, and
+    /// may resolve later: [`Upkeep`](super::upkeep::Upkeep) goes on with it.
     ///
     /// # Errors
     /// [`Exit::Input`] for the first error.

@@ -9,7 +9,8 @@ use crate::contract::{self, InstanceKind, Link, LinkState, Observation, Pod, Sam
 use failover_core::facts::{CLIENT_INFO, HEARTBEAT, HEARTBEAT_DEFAULT_S, History, INFO_KEYSPACE};
 use failover_core::facts::{
     ClientFacts, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER, PersistenceFacts, Place, Relation,
-    ReplicationFacts, ReportedRole, ServerFacts, heartbeat_s, is_direct, keys, whole_rows,
+    ReplicationFacts, ReportedRole, ServerFacts, heartbeat_s, is_direct, is_more_than_heartbeats, keys,
+    whole_rows,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,11 +141,20 @@ impl<'a> Scene<'a> {
         instance.is_direct.map_or_else(|| self.instances.iter().any(is_passed_on), |is_direct| !is_direct)
     }
 
-    /// No link of a replica of this master is silent before this: the hang limit, and until a heartbeat is
-    /// overdue by a period of `serverCron` (`hz` 10).
+    /// No link of a replica of this master is silent before this: the hang limit; and, unless the master took
+    /// writes up to its last reply, until a heartbeat is overdue by a period of `serverCron` (`hz` 10).
     pub fn quiet_limit_us(&self, master: &Instance<'_>) -> u64 {
+        let position = self.observation.shard().and_then(|shard| shard.position.as_ref());
+        let was_writing = master.earlier.is_none()
+            && position.zip(master.facts.history).zip(master.age_us).is_some_and(
+                |((at, history), age_us)| {
+                    let grown = history.offset.saturating_sub(at.offset);
+                    at.replid == history.replid
+                        && is_more_than_heartbeats(grown, at.age_us.saturating_sub(age_us))
+                },
+            );
         let heartbeat_us = master.heartbeat_s.unwrap_or(HEARTBEAT_DEFAULT_S).saturating_mul(1_000_000);
-        self.hang_limit_us().max(heartbeat_us.saturating_add(100_000))
+        self.hang_limit_us().max(if was_writing { 0 } else { heartbeat_us.saturating_add(100_000) })
     }
 
     pub fn instance(&self, id: &str) -> Option<&Instance<'a>> {

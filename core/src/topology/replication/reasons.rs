@@ -33,8 +33,8 @@ reasons! {
         "The operator cannot reach the master, but replicas still receive from it: restore the operator's \
          network.",
     HEARTBEAT_WAITING "heartbeat-waiting" "wait"
-        "The master is silent, but links of its replicas are up and its next heartbeat to them is not due: set \
-         repl-ping-replica-period below the hang limit, and a hung master is replaced sooner.",
+        "The master is silent, but links of its replicas are up and its next heartbeat to them is not due: \
+         set repl-ping-replica-period below the hang limit, and a hung master is replaced sooner.",
     TOO_FEW_WITNESSES "too-few-witnesses" "wait"
         "The master is silent and no majority of the desired members answers: the operator may be cut off.",
     SILENT_UNFENCED "silent-unfenced" "refuse"

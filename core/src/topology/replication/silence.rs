@@ -19,10 +19,12 @@ use crate::reason::Reason;
 /// ```text
 /// M      the master that gave this observer no reply for `t`
 /// H      the hang limit (`hang_limit_ms`); t >= H, or M would be suspect only
-/// N      the desired members, less those whose address belongs to a server in another mode;  A: those of them that answer this observer
+/// N      the desired members, less those whose address belongs to another server
+/// A      those of them that answer this observer
 /// W      the replicas in A that follow M
 /// u(w)   for how long w surely heard nothing from M, by its own clock
-/// B      the heartbeat of M to its replicas (`repl-ping-replica-period`); 10 s where it is not known
+/// B      the heartbeat of M to its replicas (`repl-ping-replica-period`), 10 s where it is not known; 0 if M
+///        took writes up to its last reply
 /// a(w)   how long ago w surely acknowledged to M for the last time
 /// F      the time since the last failover;  D: the share of all groups that fell silent together
 /// L      the lag of the self-fence: M refuses writes without a replica that acknowledged within L
@@ -34,7 +36,8 @@ use crate::reason::Reason;
 /// ```text
 /// (1)  2 |A| > N, or N = 2 and |A| = 1
 /// (2)  availability is preferred, or L is set
-/// (3)  u(w) >= max(H, B) for every w in W whose link is up; and if W is empty, no replica outside of W streams M's history
+/// (3)  u(w) >= max(H, B) for every w in W whose link is up; and if W is empty, no replica outside of W
+///      streams M's history
 /// (4)  F >= 3 H
 /// (5)  D <= 1/4, or t >= 10 H
 /// (6)  availability is preferred, or min(t, a(w) for w in W) >= L + 3 s
@@ -45,8 +48,9 @@ use crate::reason::Reason;
 /// - Without (1) an observer that is cut off with one replica promotes it, while M serves the clients on the
 ///   other side. Of two members, the one that is left is no majority and yet all that there is.
 /// - Without (2) there is no moment at which M surely refuses writes, so (6) could never hold.
-/// - Without (3) it may be only this observer's way to M that broke: M is at work, and its replicas show it. An
-///   idle M sends nothing but its heartbeat, so nothing heard for less than B is what an idle night looks like.
+/// - Without (3) it may be only this observer's way to M that broke: M is at work, and its replicas show it.
+///   An idle M sends nothing but its heartbeat: nothing heard for less than B is what an idle night looks
+///   like.
 /// - Without (4) a network that flaps moves the master at each flap: the new master and its replicas need
 ///   that time to be seen at all.
 /// - Without (5) an operator that lost its network fails over every group that it watches. The bound of 10 H

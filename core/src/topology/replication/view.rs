@@ -207,18 +207,34 @@ impl<'a> View<'a> {
     }
 
     /// The longest time that the links of a master's replicas are quiet while it is alive: its heartbeat
-    /// (`repl-ping-replica-period`), and one period of its `serverCron` at the default `hz` of 10, which sends
-    /// it. None: the period is not known.
+    /// (`repl-ping-replica-period`), and one period of its `serverCron` at the default `hz` of 10, which
+    /// sends it. None: the period is not known.
     pub fn heartbeat_us(&self, master: usize) -> Option<u64> {
         let seconds = nested(self.members[master].instance, facts::HEARTBEAT).and_then(facts::heartbeat_s)?;
         Some(seconds.saturating_mul(1_000_000).saturating_add(100_000))
     }
 
-    /// A replica's link that brought nothing for this long is silent: the hang limit, and not before a
-    /// heartbeat of its master is overdue.
+    /// A replica's link that brought nothing for this long is silent. From a master that took writes up to
+    /// its last reply: the hang limit. From any other: no sooner than a heartbeat of it is overdue.
     pub fn quiet_limit_us(&self, master: usize) -> u64 {
         let unknown_us = facts::HEARTBEAT_DEFAULT_S * 1_000_000 + 100_000;
-        self.hang_limit_us().max(self.heartbeat_us(master).unwrap_or(unknown_us))
+        let heartbeat_us = || self.heartbeat_us(master).unwrap_or(unknown_us);
+        self.hang_limit_us().max(if self.was_writing(master) { 0 } else { heartbeat_us() })
+    }
+
+    /// Its stream grew between its last two replies, and since the last position on record by more than
+    /// heartbeats: that it stands still since then is no idle hour.
+    fn was_writing(&self, master: usize) -> bool {
+        let member = &self.members[master];
+        let position = self.shard().and_then(|shard| shard.position.as_ref());
+        match (position, member.history(), member.sample_age_us) {
+            (Some(position), Some(history), Some(age_us)) if member.earlier_offset.is_none() => {
+                let grown = history.offset.saturating_sub(position.offset);
+                position.replid == history.replid
+                    && facts::is_more_than_heartbeats(grown, position.age_us.saturating_sub(age_us))
+            }
+            (Some(_) | None, Some(_) | None, Some(_) | None) => false,
+        }
     }
 
     /// The user gave up its data, whether it is a copy or not.

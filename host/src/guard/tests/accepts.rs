@@ -75,6 +75,19 @@ fn what_a_careful_engine_plans() {
             }),
         ),
         (
+            "one that hangs while it takes writes, whatever its heartbeat",
+            with(silent(), |play| {
+                play.servers[0].heartbeat_s = Some(10);
+                (play.servers[0].offset, play.servers[0].seen.age_us) = (900, Some(1_200_000));
+                play.observation.shards[0].position = Some(Position {
+                    replid: "a".into(),
+                    offset: 100,
+                    acknowledged_by: vec![],
+                    age_us: 3_000_000,
+                });
+            }),
+        ),
+        (
             "a dead one that was listed under two addresses",
             with(dead(), |play| {
                 let again =

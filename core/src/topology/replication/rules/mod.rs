@@ -153,8 +153,8 @@ fn long_heartbeat(scene: &Scene, master: usize) -> Option<String> {
     let is_long = view.members.len() > 1 && heartbeat_us > view.hang_limit_us();
     is_long.then(|| {
         format!(
-            "; if it hangs, that shows only after {}, when its heartbeat is overdue: CONFIG SET \
-             repl-ping-replica-period 1 on every member",
+            "; if it hangs while no client writes, that shows only after {}, when its heartbeat is overdue: \
+             CONFIG SET repl-ping-replica-period 1 on every member",
             duration(heartbeat_us)
         )
     })
