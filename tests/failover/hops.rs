@@ -125,8 +125,8 @@ async fn a_group_behind_mapped_ports_is_left_alone_and_fails_over_by_its_own_add
 async fn a_proxy_that_restarts_in_front_of_the_master_is_no_death() {
     let servers = Servers::group(3, &[]).await;
     let mut hops = hops(&servers, false).await;
-    for place in 0..3 {
-        let port = hops[place].endpoint.port.to_string();
+    for (place, hop) in hops.iter().enumerate() {
+        let port = hop.endpoint.port.to_string();
         servers.say(place, &["CONFIG", "SET", "replica-announce-port", &port]).await;
     }
     let port = hops[0].endpoint.port.to_string();
