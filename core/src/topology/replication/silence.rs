@@ -121,14 +121,19 @@ impl Silence<'_, '_> {
             return Some(pending(reasons::MASTER_STILL_HEARD, text, SILENT_LOOK_US));
         }
         if let Some((witness, unheard_us)) = last {
+            // A second is the shortest period that Redis has.
+            let (unknown, way_out) = match self.view.heartbeat_us(self.index) {
+                None => (" unless set otherwise", LONG_HEARTBEAT),
+                Some(us) if us > HEARTBEAT_MIN_US => ("", LONG_HEARTBEAT),
+                Some(_) => ("", ""),
+            };
             let text = format!(
                 "{}, and {} received nothing for {}; the link is up, and an idle master sends a heartbeat \
-                 only every {}{}: set repl-ping-replica-period below the hang limit",
+                 only every {}{unknown}{way_out}",
                 self.sentence(),
                 self.view.id(witness),
                 duration(unheard_us),
-                duration(quiet_limit_us),
-                if self.view.heartbeat_us(self.index).is_some() { "" } else { " unless set otherwise" }
+                duration(quiet_limit_us)
             );
             let left_us = (quiet_limit_us - unheard_us).max(SILENT_LOOK_US);
             return Some(pending(reasons::HEARTBEAT_WAITING, text, left_us));
@@ -209,3 +214,6 @@ const DOUBT_PERMILLE: u16 = 250;
 const FENCE_MARGIN_S: u64 = 3;
 /// The hang limit is over and a replica's last sound is younger: look often, each look is a witness.
 const SILENT_LOOK_US: u64 = 10_000;
+const LONG_HEARTBEAT: &str = ": set repl-ping-replica-period below the hang limit";
+/// A second, which is the shortest that Redis can do, and a period of its `serverCron`.
+pub const HEARTBEAT_MIN_US: u64 = 1_100_000;

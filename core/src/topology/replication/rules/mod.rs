@@ -14,6 +14,7 @@ use super::in_sync::not_in_sync;
 use super::reasons::*;
 use super::role::Mastership;
 use super::scene::Scene;
+use super::silence::HEARTBEAT_MIN_US;
 use crate::facts::Relation;
 use crate::health::{Life, duration};
 use crate::rules::{CHANGING_LOOK_US, Rule, Ruling, STEADY_LOOK_US, Table};
@@ -159,9 +160,6 @@ fn long_heartbeat(scene: &Scene, master: usize) -> Option<String> {
         )
     })
 }
-
-/// The shortest that Redis can do is a second, and its `serverCron` after it.
-const HEARTBEAT_MIN_US: u64 = 1_100_000;
 
 fn settled(scene: &Scene) -> Ruling {
     match scene.mastership {
