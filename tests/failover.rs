@@ -9,6 +9,10 @@ mod choice;
 mod crash;
 #[path = "failover/death.rs"]
 mod death;
+#[path = "failover/faults.rs"]
+mod faults;
+#[path = "failover/hops.rs"]
+mod hops;
 #[path = "failover/program.rs"]
 mod program;
 #[path = "failover/refusals.rs"]

@@ -50,8 +50,9 @@ pub enum Replies {
 /// caught in the act.
 const REFUSALS_APART_US: u64 = 5_000;
 
-/// Judges one instance.
-pub fn life(instance: &Instance, replies: Replies, hang_limit_us: u64) -> Life {
+/// Judges one instance. `is_direct`: the host's connections end at its process, and not at a hop before it,
+/// which refuses and closes them without any word of the process.
+pub fn life(instance: &Instance, replies: Replies, hang_limit_us: u64, is_direct: bool) -> Life {
     let link = &instance.link;
     let is_there = match replies {
         // Before the orchestrator's word, which may be that of the process before.
@@ -70,7 +71,7 @@ pub fn life(instance: &Instance, replies: Replies, hang_limit_us: u64) -> Life {
         LinkState::Busy => return Life::Occupied("BUSY"),
         LinkState::Unauthorized => return Life::Locked,
         LinkState::Refused => {
-            if let Some(gone) = refused(instance) {
+            if let Some(gone) = refused(instance).filter(|_| is_direct) {
                 return Life::Gone(gone);
             }
         }

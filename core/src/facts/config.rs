@@ -18,6 +18,19 @@ pub fn config_pairs(resp: &str) -> Vec<(&str, &str)> {
     words.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
+/// Seconds of `repl-ping-replica-period` in such a reply.
+pub fn heartbeat_s(resp: &str) -> Option<u64> {
+    let pairs = config_pairs(resp);
+    let found = pairs.iter().find(|(name, _)| *name == "repl-ping-replica-period")?;
+    super::info::unsigned(found.1)
+}
+
+/// Whether a stream that grew by so many bytes in that time carried more than heartbeats. A heartbeat is 14
+/// bytes (`*1\r\n$4\r\nPING\r\n`), at most one a second; twice that, and two more, leave no doubt.
+pub fn is_more_than_heartbeats(bytes: u64, in_us: u64) -> bool {
+    bytes > (in_us / 1_000_000).saturating_add(2).saturating_mul(28)
+}
+
 /// One row and what follows its CR LF.
 fn row(text: &str) -> Option<(&str, &str)> {
     let (row, rest) = text.split_once('\n')?;

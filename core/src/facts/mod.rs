@@ -4,6 +4,7 @@
 //! what is missing is `None`, never zero. Nothing here judges; the host's guard reads the same facts and
 //! judges for itself.
 
+mod client;
 mod config;
 mod history;
 mod info;
@@ -11,7 +12,8 @@ mod keyspace;
 mod replication;
 mod server;
 
-pub use config::config_pairs;
+pub use client::{ClientFacts, is_direct};
+pub use config::{config_pairs, heartbeat_s, is_more_than_heartbeats};
 pub use history::{History, Relation};
 pub use info::info_fields;
 pub use keyspace::keys;
@@ -32,6 +34,13 @@ pub const INFO_PERSISTENCE: &str = "INFO persistence";
 pub const INFO_REPLICATION: &str = "INFO replication";
 /// See [`INFO_KEYSPACE`].
 pub const INFO_SERVER: &str = "INFO server";
+
+/// A wanted command: the two ends of the host's own connection.
+pub const CLIENT_INFO: &str = "CLIENT INFO";
+/// A wanted command: the heartbeat of a master's links.
+pub const HEARTBEAT: &str = "CONFIG GET repl-ping-replica-period";
+/// `repl-ping-replica-period` of a server that sets none (`config.c`, Redis 5 to 8 and Valkey).
+pub const HEARTBEAT_DEFAULT_S: u64 = 10;
 
 #[cfg(test)]
 mod tests {

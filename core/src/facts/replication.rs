@@ -41,6 +41,19 @@ impl Place {
         Self { host, port }
     }
 
+    /// The host as text, IPv6 without brackets.
+    pub fn host(&self) -> String {
+        match &self.host {
+            Host::Ip(ip) => ip.to_string(),
+            Host::Name(name) => name.clone(),
+        }
+    }
+
+    /// An address, and no name.
+    pub fn is_ip(&self) -> bool {
+        matches!(self.host, Host::Ip(_))
+    }
+
     /// A loopback or unspecified address, or no host at all: it names no server unless a member is dialled
     /// there.
     pub fn is_nowhere(&self) -> bool {

@@ -12,6 +12,8 @@ pub struct ServerFacts<'a> {
     pub mode: Option<&'a str>,
     /// `valkey_version`, else `redis_version`.
     pub version: Option<&'a str>,
+    /// `tcp_port`: where it listens, or its TLS port where it has no other. None for 0.
+    pub tcp_port: Option<u16>,
     /// `uptime_in_seconds`: whole seconds since the process started.
     pub uptime_s: Option<u64>,
 }
@@ -20,12 +22,13 @@ impl<'a> ServerFacts<'a> {
     /// Reads the section out of any INFO text.
     pub fn parse(text: &'a str) -> Self {
         let mut facts = Self::default();
-        for (name, value) in info_fields_of(text, const { Initials::of(b"rsuv") }) {
+        for (name, value) in info_fields_of(text, const { Initials::of(b"rstuv") }) {
             match name {
                 "run_id" if !value.is_empty() => facts.run_id = Some(value),
                 "redis_mode" | "server_mode" => facts.mode = Some(value),
                 "valkey_version" => facts.version = Some(value),
                 "redis_version" => facts.version = facts.version.or(Some(value)),
+                "tcp_port" => facts.tcp_port = value.parse().ok().filter(|port| *port != 0),
                 "uptime_in_seconds" => facts.uptime_s = unsigned(value),
                 _ => {}
             }
@@ -41,6 +44,9 @@ pub struct PersistenceFacts {
     pub loading: Option<bool>,
     /// `aof_enabled`: after a restart its history is new although its data is all there.
     pub aof_enabled: Option<bool>,
+    /// `rdb_last_load_keys_loaded`, since 7.0: keys that were read from a snapshot when the process started, or
+    /// in its last full copy.
+    pub keys_loaded: Option<u64>,
     /// `rdb_last_bgsave_status` is `ok`. Not: its disk is full or gone, and Redis may refuse writes.
     pub is_rdb_saved: Option<bool>,
     /// `aof_last_write_status` is `ok`. Not: Redis refuses writes while the append-only file is on.
@@ -57,6 +63,7 @@ impl PersistenceFacts {
                 // `loading`.
                 "loading" => facts.loading = flag(value),
                 "aof_enabled" => facts.aof_enabled = flag(value),
+                "rdb_last_load_keys_loaded" => facts.keys_loaded = unsigned(value),
                 "rdb_last_bgsave_status" => facts.is_rdb_saved = Some(value == "ok"),
                 "aof_last_write_status" => facts.is_aof_written = Some(value == "ok"),
                 _ => {}

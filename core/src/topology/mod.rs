@@ -48,6 +48,11 @@ pub trait Topology: Ruled {
     /// A verdict for every instance, sorted by id.
     fn members(scene: &Self::Scene<'_>, ruling: &Ruling) -> Vec<Member>;
 
+    /// A loss that no action of the plan causes, in words: the decision reports it as unknown.
+    fn unseen_loss(_: &Self::Scene<'_>, _: &Ruling) -> Option<String> {
+        None
+    }
+
     /// What becomes of the request that the host sent along, whichever rule decided.
     fn answer(scene: &Self::Scene<'_>, ruling: &Ruling) -> Option<RequestAnswer>;
 
@@ -114,6 +119,12 @@ fn conclude<T: Topology>(observation: &Observation, scene: &T::Scene<'_>, ruling
     let only_repeats = T::only_repeats(scene, &ruling);
     let (ruling, progress) = if observation.group.paused { paused(ruling) } else { unhindered(ruling) };
     let progress = if only_repeats { Progress::Hindered } else { progress };
+    let ruling = match T::unseen_loss(scene, &ruling) {
+        Some(text) => {
+            Ruling { explanation: format!("{}; {text}", ruling.explanation), ..ruling }.losing(None)
+        }
+        None => ruling,
+    };
     Decision {
         shards: T::shards(scene, &ruling),
         members: T::members(scene, &ruling),

@@ -25,6 +25,7 @@ mod settings;
 mod static_;
 mod switchover;
 mod telemetry;
+mod upkeep;
 
 pub use observation::read_observation;
 pub use policy_args::PolicyChoice;
@@ -85,7 +86,7 @@ pub enum Format {
 }
 
 /// What `main` reads from the environment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Environment {
     /// Cache directory for compiled policies. None: no cache.
     pub cache_dir: Option<PathBuf>,

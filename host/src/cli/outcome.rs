@@ -159,21 +159,27 @@ pub fn check_input(observation: &Observation) -> Result<(), Exit> {
     }
 }
 
-/// The error of wrong credentials, of a server that is not Redis, or not in replication mode.
+/// Why no server can be operated: each is none of a replication group, or does not accept the credentials;
+/// the first error is given. None: one of them may be, and the rest is that member's own fault, which every
+/// decision names.
 fn wrong_input(observation: &Observation) -> Option<String> {
+    let mut all = observation.instances.iter().map(fault);
+    let first = all.next()??;
+    all.all(|fault| fault.is_some()).then_some(first)
+}
+
+/// The error of wrong credentials, of a server that is not Redis, or not in replication mode.
+fn fault(instance: &Instance) -> Option<String> {
+    let failure = instance.replies.iter().find_map(|reply| reply.failure.as_ref());
     let is_wrong = |kind| matches!(kind, FailureKind::Unauthorized | FailureKind::ProtocolError);
-    let wrong = failures(observation)
-        .find(|(_, failure)| is_wrong(failure.kind))
-        .map(|(_, failure)| failure.text.clone());
-    wrong.or_else(|| {
-        let modes =
-            observation.instances.iter().filter_map(|instance| Some((instance, super::mode(instance)?)));
-        let (instance, mode) = modes.into_iter().find(|(_, mode)| *mode != "standalone")?;
-        Some(format!(
-            "{} runs in {mode} mode and cannot be a member of a replication group: remove it from --redis",
-            instance.id
-        ))
-    })
+    if let Some(failure) = failure.filter(|failure| is_wrong(failure.kind)) {
+        return Some(failure.text.clone());
+    }
+    let mode = super::mode(instance).filter(|mode| *mode != "standalone")?;
+    Some(format!(
+        "{} runs in {mode} mode and cannot be a member of a replication group: remove it from --redis",
+        instance.id
+    ))
 }
 
 /// The first failure of every instance that has one.

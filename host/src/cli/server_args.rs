@@ -1,9 +1,10 @@
 //! The options that name existing Redis servers, and the login to them.
 
 use super::{Environment, Exit};
-use crate::driver::{Access, member};
+use crate::driver::{Access, member, unresolved_member};
 use crate::group::Member;
 use crate::redis::{Credentials, Endpoint, Tls};
+use futures_util::future::join_all;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Resolves all names and reads all files.
+    /// Resolves the names and reads the files. A name that does not resolve is that member's own fault, and
+    /// may resolve later: [`Upkeep`](super::upkeep::Upkeep) goes on with it.
     ///
     /// # Errors
     /// [`Exit::Input`] for the first error.
@@ -45,12 +47,7 @@ impl Servers {
         environment: &Environment,
     ) -> Result<(Vec<Member>, Access), Exit> {
         let mut members: Vec<Member> = Vec::new();
-        for text in &self.redis {
-            let endpoint: Endpoint =
-                text.parse().map_err(|error| Exit::Input(format!("--redis: {error}")))?;
-            let member = member(&endpoint)
-                .await
-                .map_err(|error| Exit::Input(format!("--redis: {error}: check the name")))?;
+        for member in join_all(self.endpoints()?.iter().map(member_by_now)).await {
             if let Some(twin) = members.iter().find(|other| is_same_server(other, &member)) {
                 let as_what = if twin.id == member.id {
                     String::new()
@@ -75,7 +72,17 @@ impl Servers {
         ))
     }
 
-    fn credentials(&self, environment: &Environment) -> Result<Option<Credentials>, Exit> {
+    /// The addresses as they are written.
+    ///
+    /// # Errors
+    /// [`Exit::Input`] for the first that is none.
+    pub(super) fn endpoints(&self) -> Result<Vec<Endpoint>, Exit> {
+        let parse = |text: &String| text.parse().map_err(|error| Exit::Input(format!("--redis: {error}")));
+        self.redis.iter().map(parse).collect()
+    }
+
+    /// User and password, as the file has it now.
+    pub(super) fn credentials(&self, environment: &Environment) -> Result<Option<Credentials>, Exit> {
         let (password, source) = match &self.password_file {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
@@ -95,12 +102,26 @@ impl Servers {
         }
     }
 
-    fn tls(&self) -> Result<Option<Tls>, Exit> {
+    /// Certificates and key, as the files have them now.
+    pub(super) fn tls(&self) -> Result<Option<Tls>, Exit> {
         let Some(ca) = &self.tls_ca else { return Ok(None) };
         let client = self.tls_cert.as_deref().zip(self.tls_key.as_deref());
         Tls::new(ca, client, self.tls_name.as_deref())
             .map(Some)
             .map_err(|error| Exit::Input(error.to_string()))
+    }
+
+    /// The files of [`Self::tls`].
+    pub(super) fn tls_files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.tls_ca, &self.tls_cert, &self.tls_key].into_iter().flatten()
+    }
+}
+
+/// The member, without aliases if its name does not resolve in time.
+async fn member_by_now(endpoint: &Endpoint) -> Member {
+    match tokio::time::timeout(RESOLVE_DEADLINE, member(endpoint)).await {
+        Ok(Ok(member)) => member,
+        Ok(Err(_)) | Err(_) => unresolved_member(endpoint),
     }
 }
 
@@ -116,3 +137,6 @@ fn is_same_server(one: &Member, other: &Member) -> bool {
     let known = places(one);
     places(other).iter().any(|place| known.contains(place))
 }
+
+/// The start does not wait longer for the resolver.
+const RESOLVE_DEADLINE: Duration = Duration::from_secs(2);

@@ -2,6 +2,7 @@
 //! can delay a failover, and its reports arrive on this one.
 
 use super::outcome::{Pass, check_input};
+use super::upkeep::Upkeep;
 use super::{Environment, Exit, PolicyChoice};
 use crate::driver::{Access, Driver, GroupHandle, Publish, Reports};
 use crate::group::{Decided, Event, Member, Moment, Report, Settings};
@@ -23,6 +24,8 @@ pub struct Session {
     pub sandbox: Arc<Sandbox>,
     /// Moment zero.
     pub start: Instant,
+    /// Reads again what may change. None: nothing may.
+    pub upkeep: Option<Upkeep>,
     /// None only during drop.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -88,7 +91,16 @@ impl Session {
             .name("group".into())
             .spawn(drive)
             .map_err(|error| Exit::Failed(format!("cannot start a thread: {error}")))?;
-        Ok(Self { handle, reports, policies, sandbox, start, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            handle,
+            reports,
+            policies,
+            sandbox,
+            start,
+            upkeep: None,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// Observes, without authority to act, until every server has answered or its time is over. Returns the

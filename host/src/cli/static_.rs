@@ -2,6 +2,7 @@
 
 use super::outcome::{Outcome, Pass};
 use super::telemetry::TelemetryArgs;
+use super::upkeep::Upkeep;
 use super::{Environment, Exit, Format, GroupSettings, PolicyChoice, Servers, Session, outcome};
 use crate::driver::StateFile;
 use std::path::PathBuf;
@@ -48,6 +49,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let (record_file, record) =
         StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
     settings.records = record.into_iter().collect();
+    let kept = (members.clone(), access.clone());
     let mut session = Session::open(settings, members, access, &args.policy, record_file, environment)?;
     let mut telemetry = args.telemetry.open(&args.group.name, args.group.interval, &session).await?;
 
@@ -57,6 +59,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         outcome::print_plan(&first.decision, args.format)?;
         return Ok(Outcome::of(&first.decision).code());
     }
+    session.upkeep = Some(Upkeep::start(&args.servers, &kept.0, &kept.1, &session.handle, environment)?);
     session.authorise(true);
     if !args.once {
         telemetry.until(&mut session, &args.policy, |_, _| false).await?;

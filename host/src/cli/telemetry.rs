@@ -97,6 +97,9 @@ impl Telemetry {
             tokio::select! {
                 report = session.reports.recv() => {
                     let Some((now, report)) = report else { return Ok(false) };
+                    if let Some(upkeep) = &session.upkeep {
+                        upkeep.note(&report);
+                    }
                     self.report(now, &report);
                     if done(now, &report) {
                         return Ok(true);

@@ -166,12 +166,18 @@ pub async fn member(endpoint: &Endpoint) -> Result<Member, String> {
         .collect();
     aliases.sort_by(|one, other| one.host.cmp(&other.host));
     aliases.dedup();
-    Ok(Member {
+    Ok(Member { aliases, ..unresolved_member(endpoint) })
+}
+
+/// The same without aliases: its name does not resolve yet. Each dial resolves it again.
+pub fn unresolved_member(endpoint: &Endpoint) -> Member {
+    let Endpoint { host, port } = endpoint;
+    Member {
         id: endpoint.to_string(),
         kind: InstanceKind::Redis,
         shard: Some(0),
         address: Address { host: host.clone(), port: *port },
-        aliases,
+        aliases: Vec::new(),
         pod: None,
-    })
+    }
 }

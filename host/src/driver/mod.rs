@@ -12,7 +12,7 @@ mod state_file;
 mod thread_load;
 
 pub use act::Restarter;
-pub use links::{Access, member};
+pub use links::{Access, member, unresolved_member};
 pub use reports::{NewestDecision, Reports};
 pub use state_file::{StateFile, StateFileError};
 pub use thread_load::ThreadLoad;

@@ -21,6 +21,7 @@
 //! round after that shows the late action's effect, and is decided on like any other change.
 
 use super::Group;
+use super::address::among_servers;
 use super::event::{Changed, Decided, Effect, Moment, Order, Outcome, Report};
 use crate::contract::{
     Action, Decision, Evidence, Expectation, InDoubt, RequestState, RoleChange, ShardVerdict, Succession,
@@ -143,7 +144,7 @@ impl Group {
         let place = |id: &str| {
             self.members
                 .get(id)
-                .map(|member| member.identity.address.clone())
+                .map(|member| among_servers(self.members.values().map(AsRef::as_ref), member))
                 .ok_or_else(|| format!("{id} is not a member"))
         };
         let expectations = action.expectations();

@@ -7,7 +7,8 @@ use crate::contract::{
 };
 use crate::topology::{self, Shown};
 use failover_core::facts::{
-    History, INFO_REPLICATION, INFO_SERVER, ReplicationFacts, ReportedRole, ServerFacts,
+    CLIENT_INFO, ClientFacts, History, INFO_REPLICATION, INFO_SERVER, Place, ReplicationFacts, ReportedRole,
+    ServerFacts,
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -146,6 +147,16 @@ impl MemberState {
     /// `INFO server: run_id`, the newest good one.
     pub fn run_id(&self) -> Option<&str> {
         self.text(INFO_SERVER).and_then(|text| ServerFacts::parse(text).run_id)
+    }
+
+    /// `INFO server: tcp_port`, the newest good one.
+    pub fn tcp_port(&self) -> Option<u16> {
+        self.text(INFO_SERVER).and_then(|text| ServerFacts::parse(text).tcp_port)
+    }
+
+    /// `CLIENT INFO: laddr`: its own end of the host's connection. None: not asked, or before Redis 6.2.
+    pub fn own_end(&self) -> Option<Place> {
+        self.text(CLIENT_INFO).and_then(|text| ClientFacts::parse(text).at)
     }
 
     /// The replication offset of its newest reply, and when that probe was sent.

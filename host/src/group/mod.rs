@@ -32,6 +32,7 @@
 //! 8. Publish each [`Record`] beside the plan and retry until it is stored; a newer record of the same shard
 //!    replaces an older one. Neither [`Effect::Publish`] nor [`Effect::Report`] may delay an action.
 
+mod address;
 mod event;
 mod in_flight;
 mod judge;

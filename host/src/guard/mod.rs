@@ -11,6 +11,7 @@
 //! Two invariants of the engine are not here: authority (a host without it may be asked for a dry run), and a
 //! candidate's version (a complete replica of an older Redis is better than no master).
 
+mod identity;
 mod replication;
 mod scene;
 mod structure;

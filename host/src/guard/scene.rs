@@ -4,11 +4,13 @@
 //! Reads replies only through `failover_core::facts`, and shares no judgement with any policy. Must never
 //! fail: what cannot be read is unknown, and unknown proves nothing.
 
+use super::identity;
 use crate::contract::{self, InstanceKind, Link, LinkState, Observation, Pod, Sample, Value};
-use failover_core::facts::{History, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
+use failover_core::facts::{CLIENT_INFO, HEARTBEAT, HEARTBEAT_DEFAULT_S, History, INFO_KEYSPACE};
 use failover_core::facts::{
-    PersistenceFacts, Place, Relation, ReplicationFacts, ReportedRole, ServerFacts, config_pairs, keys,
-    whole_rows,
+    ClientFacts, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER, PersistenceFacts, Place, Relation,
+    ReplicationFacts, ReportedRole, ServerFacts, config_pairs, heartbeat_s, is_direct,
+    is_more_than_heartbeats, keys, whole_rows,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,9 +39,25 @@ pub(super) struct Instance<'a> {
     pub is_loading: bool,
     /// It writes an append-only file.
     pub has_aof: bool,
+    /// It read keys from a snapshot when it started.
+    pub has_loaded: bool,
     pub disk: Disk,
     /// Number of keys. None unless the reply is as fresh as `answers` demands.
     pub keys: Option<u64>,
+    /// The places at which the host dials it.
+    pub dialled: Vec<Place>,
+    /// Its own end of the host's connection.
+    pub own_end: Option<Place>,
+    /// The host's connection ends at its process. None: nothing tells.
+    pub is_direct: Option<bool>,
+    /// `repl-ping-replica-period`, as it last replied.
+    pub heartbeat_s: Option<u64>,
+    /// A `slaveN` row that is online has an address that is no member's.
+    pub lists_unknown_replica: bool,
+    /// True if a server in another mode (cluster, Sentinel) replies at its address: the member's own process
+    /// does not listen there any more; or if it is another member under a second id. Nothing else of those
+    /// replies is read.
+    pub is_replaced: bool,
     /// True if its newest reply is not older than the hang limit (or a second, if that is longer).
     pub answers: bool,
     pub names: Named,
@@ -95,6 +113,20 @@ pub(super) enum Named {
     Outsider,
 }
 
+impl Named {
+    fn by(facts: &ReplicationFacts<'_>, index: usize, places: &BTreeMap<Place, Vec<usize>>) -> Self {
+        match &facts.master {
+            None => Self::Nothing,
+            Some(place) => match places.get(place) {
+                Some(there) if there[..] == [index] => Self::Itself,
+                Some(there) => Self::Members(there.clone()),
+                None if place.is_nowhere() => Self::Nothing,
+                None => Self::Outsider,
+            },
+        }
+    }
+}
+
 impl<'a> Scene<'a> {
     pub fn read(observation: &'a Observation) -> Self {
         let limit_us = answer_age_max_us(observation);
@@ -116,12 +148,56 @@ impl<'a> Scene<'a> {
         }
         by_alias.append(&mut places);
         let places = by_alias;
-        let instances: Vec<_> = redis()
+        let mut instances: Vec<_> = redis()
             .enumerate()
             .map(|(index, instance)| Instance::read(instance, index, &places, limit_us))
             .collect();
-        let by_id = instances.iter().enumerate().map(|(index, instance)| (instance.id, index)).collect();
-        Self { observation, instances, by_id, by_place: places }
+        let stands_for = identity::representatives(observation, &instances);
+        let mut scene = Self { observation, instances: Vec::new(), by_id: BTreeMap::new(), by_place: places };
+        for there in scene.by_place.values_mut() {
+            there.iter_mut().for_each(|index| *index = stands_for[*index]);
+            there.sort_unstable();
+            there.dedup();
+        }
+        for (index, instance) in instances.iter_mut().enumerate() {
+            scene.by_id.insert(instance.id, stands_for[index]);
+            if stands_for[index] != index {
+                instance.be_none();
+            }
+        }
+        for (index, instance) in instances.iter_mut().enumerate() {
+            instance.names = Named::by(&instance.facts, index, &scene.by_place);
+        }
+        for (index, master) in identity::named_by_replication(&instances).into_iter().enumerate() {
+            if let Some(master) = master {
+                instances[index].names = Named::Members(vec![stands_for[master]]);
+            }
+        }
+        scene.instances = instances;
+        scene
+    }
+
+    /// True unless the connections to it are known to end at its own process. A refusal by anything between
+    /// is no word of that process. Where nothing tells, what is known of the others counts.
+    pub fn is_behind_hop(&self, instance: &Instance<'_>) -> bool {
+        let is_passed_on = |instance: &Instance<'_>| instance.is_direct == Some(false);
+        instance.is_direct.map_or_else(|| self.instances.iter().any(is_passed_on), |is_direct| !is_direct)
+    }
+
+    /// No link of a replica of this master is silent before this: the hang limit; and, unless the master took
+    /// writes up to its last reply, until a heartbeat is overdue by a period of `serverCron` (`hz` 10).
+    pub fn quiet_limit_us(&self, master: &Instance<'_>) -> u64 {
+        let position = self.observation.shard().and_then(|shard| shard.position.as_ref());
+        let was_writing = master.earlier.is_none()
+            && position.zip(master.facts.history).zip(master.age_us).is_some_and(
+                |((at, history), age_us)| {
+                    let grown = history.offset.saturating_sub(at.offset);
+                    at.replid == history.replid
+                        && is_more_than_heartbeats(grown, at.age_us.saturating_sub(age_us))
+                },
+            );
+        let heartbeat_us = master.heartbeat_s.unwrap_or(HEARTBEAT_DEFAULT_S).saturating_mul(1_000_000);
+        self.hang_limit_us().max(if was_writing { 0 } else { heartbeat_us.saturating_add(100_000) })
     }
 
     pub fn instance(&self, id: &str) -> Option<&Instance<'a>> {
@@ -180,16 +256,16 @@ impl<'a> Scene<'a> {
         (visited.len() > 1).then(|| &self.instances[here])
     }
 
-    /// True if the user lists its replication id or run id in the parameter `discard`, and it is not the
-    /// recorded process: its data may be deleted.
+    /// True if the user lists its replication id, its run id or its name in the parameter `discard`, and it
+    /// is not the recorded master: its data may be deleted.
     pub fn may_be_discarded(&self, instance: &Instance<'_>) -> bool {
-        let own = [instance.history().map(|history| history.replid), instance.run_id];
+        let own = [instance.history().map(|history| history.replid), instance.run_id, Some(instance.id)];
         let listed = self.parameter("discard");
         listed
             .as_ref()
             .and_then(serde_json::Value::as_array)
             .is_some_and(|ids| ids.iter().any(|id| own.contains(&id.as_str()) && id.is_string()))
-            && !self.is_published(instance)
+            && self.observation.published().is_none_or(|record| record.master != instance.id)
     }
 
     /// A parameter of the policy. None: not set, or the parameters are no JSON object.
@@ -208,8 +284,12 @@ impl<'a> Instance<'a> {
         places: &BTreeMap<Place, Vec<usize>>,
         limit_us: u64,
     ) -> Self {
-        let reply = |command: &str| instance.replies.iter().find(|reply| reply.command == command);
-        let newest = |command: &str| reply(command).and_then(|reply| reply.newest.as_ref()).and_then(text);
+        let any_reply = |command: &str| instance.replies.iter().find(|reply| reply.command == command);
+        let text_of = |reply: &'a contract::Reply| reply.newest.as_ref().and_then(text);
+        let server = any_reply(INFO_SERVER).and_then(text_of).map(ServerFacts::parse).unwrap_or_default();
+        let is_other = server.mode.is_some_and(|mode| mode != "standalone");
+        let reply = |command: &str| any_reply(command).filter(|_| !is_other);
+        let newest = |command: &str| reply(command).and_then(text_of);
         let is_fresh = |command: &str| {
             reply(command).is_some_and(|reply| {
                 reply.failure.is_none()
@@ -221,17 +301,14 @@ impl<'a> Instance<'a> {
             let history = ReplicationFacts::parse(text(sample)?).history?;
             Some((history.replid, history.offset, sample.age_us))
         });
-        let server = newest(INFO_SERVER).map(ServerFacts::parse).unwrap_or_default();
         let persistence = newest(INFO_PERSISTENCE).map(PersistenceFacts::parse).unwrap_or_default();
-        let names = match &facts.master {
-            None => Named::Nothing,
-            Some(place) => match places.get(place) {
-                Some(there) if there[..] == [index] => Named::Itself,
-                Some(there) => Named::Members(there.clone()),
-                None if place.is_nowhere() => Named::Nothing,
-                None => Named::Outsider,
-            },
-        };
+        let client = any_reply(CLIENT_INFO).and_then(text_of).map(ClientFacts::parse).unwrap_or_default();
+        let dialled = identity::dialled(instance);
+        let heartbeat = any_reply(HEARTBEAT).and_then(|reply| match &reply.newest.as_ref()?.value {
+            Value::Nested(nested) => heartbeat_s(&nested.resp),
+            Value::Text(_) | Value::Integer(_) | Value::Nil(_) => None,
+        });
+        let is_unknown = |place: &Place| place.port != 0 && !places.contains_key(place);
         Self {
             id: &instance.id,
             link: &instance.link,
@@ -240,16 +317,30 @@ impl<'a> Instance<'a> {
                 .and_then(|reply| reply.newest.as_ref())
                 .map(|sample| sample.age_us),
             earlier,
-            run_id: server.run_id,
-            uptime_s: server.uptime_s,
+            run_id: server.run_id.filter(|_| !is_other),
+            uptime_s: server.uptime_s.filter(|_| !is_other),
+            is_replaced: is_other && instance.link.state == LinkState::Answering,
             is_loading: persistence.loading == Some(true),
             has_aof: persistence.aof_enabled == Some(true),
+            has_loaded: persistence.keys_loaded.is_some_and(|keys| keys > 0),
             disk: Disk::read(instance, persistence),
             keys: if is_fresh(INFO_KEYSPACE) { newest(INFO_KEYSPACE).and_then(keys) } else { None },
             answers: instance.link.state == LinkState::Answering && is_fresh(INFO_REPLICATION),
-            names,
+            is_direct: is_direct(&dialled, &client, server.tcp_port),
+            dialled,
+            own_end: client.at,
+            heartbeat_s: heartbeat,
+            lists_unknown_replica: facts.attached.iter().any(|row| row.online && is_unknown(&row.place)),
+            names: Named::by(&facts, index, places),
             facts,
         }
+    }
+
+    /// Another instance stands for its process: of this one nothing is read.
+    fn be_none(&mut self) {
+        (self.facts, self.earlier, self.age_us) = (ReplicationFacts::default(), None, None);
+        (self.run_id, self.uptime_s, self.keys) = (None, None, None);
+        (self.is_loading, self.answers, self.is_replaced) = (false, false, true);
     }
 
     /// True if its newest reply says role replica, however old.

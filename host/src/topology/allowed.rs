@@ -66,7 +66,8 @@ impl Directive {
 pub fn is_allowed(want: &Want) -> bool {
     let words: Vec<&str> = want.arguments.iter().map(String::as_str).collect();
     match (want.kind, words.as_slice()) {
-        (InstanceKind::Redis, ["ROLE"]) => true,
+        // The second shows this very connection and no other.
+        (InstanceKind::Redis, ["ROLE"] | ["CLIENT", "INFO"]) => true,
         (InstanceKind::Redis, ["INFO", section]) => INFO_SECTIONS.contains(section),
         (InstanceKind::Redis, ["CONFIG", "GET", directive]) => READABLE.contains(directive),
         (InstanceKind::Redis, ["CLUSTER", about]) => {
@@ -153,6 +154,7 @@ mod tests {
         for (topology, kind, command) in [
             (Topology::Replication, Redis, "ROLE"),
             (Topology::Replication, Redis, "INFO stats"),
+            (Topology::Replication, Redis, "CLIENT INFO"),
             (Topology::Replication, Redis, "CONFIG GET min-replicas-*"),
             (Topology::Cluster, Redis, "CLUSTER NODES"),
             (Topology::Sentinel, Sentinel, "SENTINEL MASTERS"),
@@ -169,6 +171,7 @@ mod tests {
             "CONFIG GET masterauth",
             "CONFIG SET timeout 0",
             "ACL LIST",
+            "CLIENT LIST",
             "SLOWLOG GET",
             "KEYS *",
             "GET a",

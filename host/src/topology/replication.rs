@@ -2,8 +2,8 @@
 //! not judge.
 
 use failover_core::facts::{
-    INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER, PersistenceFacts, ReplicationFacts,
-    ServerFacts, keys,
+    CLIENT_INFO, ClientFacts, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER,
+    PersistenceFacts, ReplicationFacts, ServerFacts, keys,
 };
 use std::hash::Hash;
 
@@ -33,6 +33,11 @@ pub(super) fn read(command: &str, text: &str, hasher: &mut impl std::hash::Hashe
             (loading, aof_enabled, is_rdb_saved, is_aof_written).hash(hasher);
         }
         INFO_KEYSPACE => keys(text).map(|keys| keys == 0).hash(hasher),
+        // The rest of it counts the connection's seconds and bytes.
+        CLIENT_INFO => {
+            let ClientFacts { from, at } = ClientFacts::parse(text);
+            (from.map(|place| place.host()), at.map(|place| place.to_string())).hash(hasher);
+        }
         _ => return None,
     }
     Some(None)

@@ -95,6 +95,10 @@ pub struct Server {
     pub announced: bool,
     /// `master_failover_state` is another than `no-failover`.
     pub in_failover: bool,
+    /// `repl-ping-replica-period`. None: the host did not ask.
+    pub heartbeat_s: Option<u64>,
+    /// Its own end of the host's connection, `laddr` of CLIENT INFO. None: the host did not ask.
+    pub own_end: Option<String>,
     /// `min_slaves_good_slaves`. None: no `min-replicas-to-write` is set.
     pub good_replicas: Option<u64>,
     /// Attached replicas beside those of its own group: a backup client, a stranger.
@@ -135,6 +139,8 @@ impl Server {
             announced: true,
             in_failover: false,
             good_replicas: None,
+            heartbeat_s: Some(1),
+            own_end: None,
             attached: vec![],
             keys: 0,
             loading: false,

@@ -169,6 +169,18 @@ pub fn save(server: &Server) -> Option<String> {
     Some(format!("*4\r\n{}", words.map(bulk).concat()))
 }
 
+/// The reply to `CONFIG GET repl-ping-replica-period`, as RESP. None: the host did not ask.
+pub fn heartbeat(server: &Server) -> Option<String> {
+    let words = ["repl-ping-replica-period", &server.heartbeat_s?.to_string()];
+    Some(format!("*2\r\n{}", words.map(bulk).concat()))
+}
+
+/// The reply to `CLIENT INFO`. None: the host did not ask.
+pub fn client(server: &Server) -> Option<String> {
+    let own_end = server.own_end.as_ref()?;
+    Some(format!("id=7 addr=10.0.0.250:40000 laddr={own_end} fd=8 name= age=3600 idle=0 flags=N db=0\n"))
+}
+
 /// The reply to ROLE, as RESP.
 pub fn role(server: &Server) -> String {
     let offset = server.offset;

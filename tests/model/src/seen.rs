@@ -7,7 +7,9 @@ use failover_core::contract::{
     Address, Failure, FailureKind, Instance, InstanceKind, Link, LinkState, Nested, Pod, Refusals, Reply,
     Sample, Text, Value,
 };
-use failover_core::facts::{INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER};
+use failover_core::facts::{
+    CLIENT_INFO, HEARTBEAT, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER,
+};
 
 /// The host's view of one server.
 #[derive(Clone, Debug)]
@@ -108,6 +110,8 @@ impl Server {
         let nested = |resp: String| Value::Nested(Nested { resp, truncated: false });
         let fence = says::fence(self).map(|resp| reply("CONFIG GET min-replicas-*", nested(resp)));
         let save = says::save(self).map(|resp| reply("CONFIG GET s[at][vo][ep]*", nested(resp)));
+        let heartbeat = says::heartbeat(self).map(|resp| reply(HEARTBEAT, nested(resp)));
+        let client = says::client(self).map(|line| reply(CLIENT_INFO, text(line)));
         let standard = [
             reply(INFO_KEYSPACE, text(says::keyspace(self))),
             reply(INFO_PERSISTENCE, text(says::persistence(self))),
@@ -122,7 +126,7 @@ impl Server {
             address: address((&self.host, self.port)),
             aliases: self.aliases.iter().map(|(host, port)| address((host, *port))).collect(),
             link: seen.link,
-            replies: fence.into_iter().chain(save).chain(standard).collect(),
+            replies: client.into_iter().chain(fence).chain(heartbeat).chain(save).chain(standard).collect(),
             pod: seen.pod.clone(),
             extras: vec![],
         }

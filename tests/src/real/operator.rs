@@ -6,7 +6,7 @@ use redis_operator::contract::{Group, Preference, Topology, Verdict};
 use redis_operator::driver::{Access, Driver, GroupHandle, StateFile, member};
 use redis_operator::group::{Decided, Event, Moment, Report, Settings};
 use redis_operator::policy::{Component, PolicyChain, Sandbox, embedded};
-use redis_operator::redis::Credentials;
+use redis_operator::redis::{Credentials, Endpoint};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
@@ -82,16 +82,23 @@ impl Operator {
 
     /// The same, reaching them in a way of its own.
     pub async fn with(servers: &Servers, terms: Terms, access: Access) -> Self {
+        let endpoints: Vec<Endpoint> =
+            (0..servers.count()).map(|place| servers.endpoint(place).clone()).collect();
+        Self::at(&endpoints, terms, access).await
+    }
+
+    /// The same, at addresses that are not the servers' own.
+    pub async fn at(endpoints: &[Endpoint], terms: Terms, access: Access) -> Self {
         let (record_file, record) = StateFile::open(terms.state.clone()).unwrap();
         let settings =
-            Settings { records: record.into_iter().collect(), ..settings(servers.count(), &terms) };
+            Settings { records: record.into_iter().collect(), ..settings(endpoints.len(), &terms) };
         let chain = Arc::new(PolicyChain::new(policy()));
         let start = Instant::now();
         let (driver, mut incoming) = Driver::new(settings, access, Arc::clone(&chain), record_file, start);
         let handle = driver.handle();
         let mut members = Vec::new();
-        for place in 0..servers.count() {
-            members.push(member(servers.endpoint(place)).await.unwrap());
+        for endpoint in endpoints {
+            members.push(member(endpoint).await.unwrap());
         }
         handle.send(Event::Members(members));
         handle.send(Event::Authority { may_act: true, silent_groups_permille: 0 });

@@ -1,6 +1,7 @@
 //! What following a master would cost a member: a replica drops whatever its master does not have. A member
 //! is pointed to a master only if that loses nothing, or a surplus that is proven to be one.
 
+use super::claims::knows_recorded_history;
 use super::recorded::surplus_to_lineage;
 use super::view::{Follows, Member, View};
 use crate::contract::{Evidence, Preference};
@@ -117,8 +118,10 @@ fn is_same_stream(view: &View, one: usize, other: usize) -> bool {
 fn had_the_role(view: &View, index: usize, master: usize) -> bool {
     let (member, right) = (&view.members[index], &view.members[master]);
     let has_no_more = member.keys.is_some() && member.keys <= right.keys;
-    let is_of_the_group =
-        member.instance.pod.is_some() || has_no_more && member.persistence.aof_enabled == Some(true);
+    // A dump of another application brings its keys along.
+    let may_be_its_own =
+        member.persistence.aof_enabled == Some(true) || member.persistence.keys_loaded.unwrap_or(0) == 0;
+    let is_of_the_group = member.instance.pod.is_some() || has_no_more && may_be_its_own;
     let lost_the_role = is_of_the_group
         && view.last_failover().is_some_and(|failover| {
             failover.source.as_deref() == Some(view.id(index))
@@ -144,7 +147,7 @@ fn is_copy_of_living(view: &View, follower: usize, master: usize) -> bool {
 /// After a restart with AOF a copy has a history of its own. What sets it apart from a stranger: it is a
 /// replica whose link is down, and of no server outside of the group, or it is a Pod that started since the
 /// record was made; it received nothing since, or its master is the one on record; it writes an append-only
-/// file, since a snapshot would have kept its history; and it has no more keys than the master.
+/// file, since a snapshot would have kept its history, or has the history on record; and it has no more keys than the master.
 fn is_restarted_copy(view: &View, follower: usize, master: usize) -> bool {
     let member = &view.members[follower];
     let started_since =
@@ -156,7 +159,7 @@ fn is_restarted_copy(view: &View, follower: usize, master: usize) -> bool {
         && view.published().is_some_and(|published| started_since(published.age_us));
     let is_on_record = view.published().is_some_and(|published| published.master == view.id(master));
     (is_orphan || is_restarted_pod)
-        && member.persistence.aof_enabled == Some(true)
+        && (member.persistence.aof_enabled == Some(true) || knows_recorded_history(view, follower))
         && member.history().is_some_and(|history| is_on_record || history.offset <= 1)
         && member.keys.is_some()
         && member.keys <= view.members[master].keys

@@ -30,7 +30,7 @@ pub fn hears_by_another_name(view: &View, index: usize) -> Option<usize> {
     let hears = |member: &Member| {
         member.is_replica()
             && matches!(member.follows, Follows::Outsider(_))
-            && unheard_us(member) < view.hang_limit_us()
+            && unheard_us(member) < view.quiet_limit_us(index)
             && is_lost_history(member)
     };
     view.answering().find(|(_, member)| hears(member)).map(|(witness, _)| witness)

@@ -7,6 +7,8 @@ use crate::facts::ReportedRole;
 pub fn unfit(member: &Member) -> Option<Ineligible> {
     let replication = &member.replication;
     Some(match () {
+        () if member.twin.is_some() => Ineligible::Duplicate,
+        () if member.other_mode.is_some() => Ineligible::OtherMode,
         () if !member.answers => Ineligible::NoReply,
         () if replication.role != ReportedRole::Replica => Ineligible::NotAReplica,
         () if replication.priority == Some(0) => Ineligible::PriorityZero,
@@ -59,6 +61,11 @@ macro_rules! ineligible {
 }
 
 ineligible! {
+    Duplicate "duplicate" stays
+        "It is another member under a second address, by its run id." "List every server once.",
+    OtherMode "other-mode" stays
+        "A server in cluster or sentinel mode answers at its address."
+        "Take the address off the list, or start the member there again.",
     NoReply "no-reply" stays
         "It does not answer." "See its Pod: kubectl describe pod.",
     NotAReplica "not-a-replica" stays

@@ -3,8 +3,10 @@
 //! ```text
 //! parameters.rs  what a user may set
 //! reasons.rs     the documented list of reasons, in the order of the rules
+//! identity.rs    which ids and addresses are one server
 //! view.rs        an Observation indexed once
 //! refused.rs     what servers refused, and when the same is tried again
+//! absence.rs     why a member does not answer, in words
 //! ineligible.rs  the documented list of what keeps a member from becoming master
 //! writes.rs      whether a member takes writes as a master
 //! heard.rs       what a replica heard of its master
@@ -26,12 +28,14 @@
 //!
 //! A file knows those above it, and not those below.
 
+mod absence;
 mod actions;
 mod claims;
 mod discard;
 mod election;
 mod heard;
 mod holder;
+mod identity;
 mod in_sync;
 mod ineligible;
 mod mastership;
@@ -51,6 +55,7 @@ mod writes;
 pub use ineligible::Ineligible;
 
 use crate::contract::{self, InstanceKind, Member, Observation, RequestAnswer, Shard, ShardVerdict, Want};
+use crate::facts;
 use crate::reason::Reason;
 use crate::rules::{Ruled, Ruling, Table};
 use crate::topology::Topology;
@@ -79,7 +84,8 @@ impl Topology for Replication {
             kind: InstanceKind::Redis,
             arguments: command.split(' ').map(str::to_owned).collect(),
         };
-        vec![want(rules::FENCE_COMMAND), want(writes::SAVE_COMMAND)]
+        let commands = [facts::CLIENT_INFO, rules::FENCE_COMMAND, facts::HEARTBEAT, writes::SAVE_COMMAND];
+        commands.map(want).into()
     }
 
     fn parameters_schema() -> String {
@@ -118,6 +124,10 @@ impl Topology for Replication {
 
     fn members(scene: &Scene, ruling: &Ruling) -> Vec<Member> {
         verdicts::verdicts(scene, named(scene, ruling).1)
+    }
+
+    fn unseen_loss(scene: &Scene, ruling: &Ruling) -> Option<String> {
+        rules::unseen_loss(scene).filter(|_| ruling.names_master)
     }
 
     fn answer(scene: &Scene, ruling: &Ruling) -> Option<RequestAnswer> {

@@ -46,8 +46,8 @@ parameters! {
         "data-first: the most advanced replica takes over, and hands over to a better \
          priority. priority-first: priority, then offset.";
     discard: Vec<String> = Vec::new(), Bound::Ids,
-        "replication ids or run ids of members whose own data may be thrown away, although nothing \
-         proves that it is a copy or a surplus";
+        "replication ids, run ids or names of members whose own data may be thrown away, although \
+         nothing proves that it is a copy or a surplus; never of the master on record";
     bootstrap_wait_s: u64 = 10, Bound::Whole { min: 0, max: u64::MAX },
         "seconds, of the youngest member's uptime, that a group without a record waits for its \
          desired members";

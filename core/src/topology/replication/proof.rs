@@ -182,7 +182,10 @@ fn out_of_sight(view: &View, index: usize) -> Proof {
         Life::Occupied(word) => pending(reasons::MASTER_OCCUPIED, format!("{id} answers only {word}")),
         Life::Locked => Proof::Blocked {
             reason: reasons::MASTER_LOCKED,
-            text: format!("{id} does not accept the operator's credentials: correct them"),
+            text: format!(
+                "{id} does not accept the operator's credentials: correct them, or take the address off the \
+                 list if another server has it now"
+            ),
         },
         Life::Gone(gone) => dead(view, index, &gone),
         Life::Suspect { for_us } => suspect(view, index, for_us),
@@ -252,10 +255,15 @@ fn dead(view: &View, index: usize, gone: &Gone) -> Proof {
 fn suspect(view: &View, index: usize, for_us: u64) -> Proof {
     let left_us = view.hang_limit_us().saturating_sub(for_us);
     let why = failure_text(view, index).unwrap_or("no reply");
+    let hop = if view.is_behind_hop(index) {
+        " (a proxy or a mapped port is between, so this proves no death)"
+    } else {
+        ""
+    };
     Proof::Pending {
         reason: reasons::MASTER_SUSPECT,
         text: format!(
-            "{}: {why} for {}; it counts as silent after {}",
+            "{}: {why} for {}{hop}; it counts as silent after {}",
             view.id(index),
             duration(for_us),
             duration(view.hang_limit_us())

@@ -5,8 +5,10 @@ use crate::reason::reasons;
 
 reasons! {
     NOT_REPLICATION "not-replication" "refuse"
-        "A member runs in cluster or sentinel mode, so it is no member of a replication group: take it off \
+        "Every member runs in cluster or sentinel mode, so none is a member of a replication group: correct \
          the list.",
+    LOCKED_OUT "locked-out" "refuse"
+        "No member answers, and at least one does not accept the operator's credentials: correct them.",
     NOBODY_ANSWERS "nobody-answers" "wait"
         "No member answers, so nothing can be decided until one does.",
     EXTERNAL_MASTER "external-master" "refuse"
@@ -35,6 +37,9 @@ reasons! {
     MASTER_STILL_HEARD "master-still-heard" "wait"
         "The operator cannot reach the master, but replicas still receive from it: restore the operator's \
          network.",
+    HEARTBEAT_WAITING "heartbeat-waiting" "wait"
+        "The master is silent, but links of its replicas are up and its next heartbeat to them is not due: \
+         set repl-ping-replica-period below the hang limit, and a hung master is replaced sooner.",
     TOO_FEW_WITNESSES "too-few-witnesses" "wait"
         "The master is silent and no majority of the desired members answers: the operator may be cut off.",
     SILENT_UNFENCED "silent-unfenced" "refuse"
@@ -85,9 +90,6 @@ reasons! {
         "The group has had no master yet; the desired members have bootstrap_wait_s to appear.",
     BOOTSTRAP "bootstrap" "act"
         "The group has had no master yet; one is chosen, and the others follow it.",
-    MASTER_CHANGED "master-changed" "wait" planned
-        "Another process than the one on record answers as master and has the role: it restarted, or was made \
-         master by another program. What that lost is unknown.",
     SECOND_MASTER "second-master" "act"
         "Another member reports role master, and is pointed to the right one.",
     REPLICA_ELSEWHERE "replica-elsewhere" "act"

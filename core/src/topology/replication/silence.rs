@@ -19,9 +19,12 @@ use crate::reason::Reason;
 /// ```text
 /// M      the master that gave this observer no reply for `t`
 /// H      the hang limit (`hang_limit_ms`); t >= H, or M would be suspect only
-/// N      the desired members;  A: those of them that answer this observer
+/// N      the desired members, less those whose address belongs to another server
+/// A      those of them that answer this observer
 /// W      the replicas in A that follow M
 /// u(w)   for how long w surely heard nothing from M, by its own clock
+/// B      the heartbeat of M to its replicas (`repl-ping-replica-period`), 10 s where it is not known; 0 if M
+///        took writes up to its last reply
 /// a(w)   how long ago w surely acknowledged to M for the last time
 /// F      the time since the last failover;  D: the share of all groups that fell silent together
 /// L      the lag of the self-fence: M refuses writes without a replica that acknowledged within L
@@ -33,7 +36,8 @@ use crate::reason::Reason;
 /// ```text
 /// (1)  2 |A| > N, or N = 2 and |A| = 1
 /// (2)  availability is preferred, or L is set
-/// (3)  u(w) >= H for every w in W; and if W is empty, no replica outside of W streams M's history
+/// (3)  u(w) >= max(H, B) for every w in W whose link is up; and if W is empty, no replica outside of W
+///      streams M's history
 /// (4)  F >= 3 H
 /// (5)  D <= 1/4, or t >= 10 H
 /// (6)  availability is preferred, or min(t, a(w) for w in W) >= L + 3 s
@@ -45,6 +49,8 @@ use crate::reason::Reason;
 ///   other side. Of two members, the one that is left is no majority and yet all that there is.
 /// - Without (2) there is no moment at which M surely refuses writes, so (6) could never hold.
 /// - Without (3) it may be only this observer's way to M that broke: M is at work, and its replicas show it.
+///   An idle M sends nothing but its heartbeat: nothing heard for less than B is what an idle night looks
+///   like.
 /// - Without (4) a network that flaps moves the master at each flap: the new master and its replicas need
 ///   that time to be seen at all.
 /// - Without (5) an operator that lost its network fails over every group that it watches. The bound of 10 H
@@ -72,7 +78,7 @@ struct Silence<'v, 'a> {
 impl Silence<'_, '_> {
     /// (1)
     fn majority(&self) -> Option<Proof> {
-        let desired = usize::from(self.view.group().members_desired);
+        let desired = self.view.members_desired();
         let answering = self.view.answering_count();
         let is_majority = answering * 2 > desired || desired == 2 && answering == 1;
         (!is_majority).then(|| {
@@ -100,11 +106,12 @@ impl Silence<'_, '_> {
     /// (3)
     fn replicas_hear_nothing(&self) -> Option<Proof> {
         let hang_limit_us = self.view.hang_limit_us();
+        let quiet_limit_us = self.view.quiet_limit_us(self.index);
         let last = replicas_of(self.view, self.index)
             .map(|(witness, replica)| (witness, unheard_us(replica)))
-            .filter(|(_, unheard_us)| *unheard_us < hang_limit_us)
+            .filter(|(_, unheard_us)| *unheard_us < quiet_limit_us)
             .min_by_key(|(_, unheard_us)| *unheard_us);
-        if let Some((witness, _)) = last {
+        if let Some((witness, _)) = last.filter(|(_, unheard_us)| *unheard_us < hang_limit_us) {
             let text = format!(
                 "{}, but {} received from it within the hang limit of {}",
                 self.sentence(),
@@ -112,6 +119,24 @@ impl Silence<'_, '_> {
                 duration(hang_limit_us)
             );
             return Some(pending(reasons::MASTER_STILL_HEARD, text, SILENT_LOOK_US));
+        }
+        if let Some((witness, unheard_us)) = last {
+            // A second is the shortest period that Redis has.
+            let (unknown, way_out) = match self.view.heartbeat_us(self.index) {
+                None => (" unless set otherwise", LONG_HEARTBEAT),
+                Some(us) if us > HEARTBEAT_MIN_US => ("", LONG_HEARTBEAT),
+                Some(_) => ("", ""),
+            };
+            let text = format!(
+                "{}, and {} received nothing for {}; the link is up, and an idle master sends a heartbeat \
+                 only every {}{unknown}{way_out}",
+                self.sentence(),
+                self.view.id(witness),
+                duration(unheard_us),
+                duration(quiet_limit_us)
+            );
+            let left_us = (quiet_limit_us - unheard_us).max(SILENT_LOOK_US);
+            return Some(pending(reasons::HEARTBEAT_WAITING, text, left_us));
         }
         hears_by_another_name(self.view, self.index)
             .map(|witness| still_heard(self.view, witness, self.view.id(self.index)))
@@ -189,3 +214,6 @@ const DOUBT_PERMILLE: u16 = 250;
 const FENCE_MARGIN_S: u64 = 3;
 /// The hang limit is over and a replica's last sound is younger: look often, each look is a witness.
 const SILENT_LOOK_US: u64 = 10_000;
+const LONG_HEARTBEAT: &str = ": set repl-ping-replica-period below the hang limit";
+/// A second, which is the shortest that Redis can do, and a period of its `serverCron`.
+pub const HEARTBEAT_MIN_US: u64 = 1_100_000;

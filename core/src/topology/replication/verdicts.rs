@@ -1,5 +1,6 @@
 //! A verdict per instance: role, health with its proof, and its place in the order of succession.
 
+use super::absence::plight;
 use super::actions::reported_role;
 use super::election::succession;
 use super::in_sync::{lag_bytes, not_in_sync};
@@ -108,10 +109,16 @@ fn assignment(view: &View, goal: usize, index: usize) -> Assignment {
 
 fn health(scene: &Scene, index: usize) -> (Health, String) {
     let member = &scene.view.members[index];
+    let why = || plight(&scene.view, index).map(|why| format!(": {why}")).unwrap_or_default();
+    if member.twin.is_some() {
+        return (Health::Alive, plight(&scene.view, index).unwrap_or_default());
+    }
     match scene.view.life(index) {
         Life::Gone(gone) => (Health::Dead, gone.proof),
-        Life::Silent { for_us } => (Health::Silent, format!("no reply for {}", duration(for_us))),
-        Life::Suspect { for_us } => (Health::Suspect, format!("no good reply for {}", duration(for_us))),
+        Life::Silent { for_us } => (Health::Silent, format!("no reply for {}{}", duration(for_us), why())),
+        Life::Suspect { for_us } => {
+            (Health::Suspect, format!("no good reply for {}{}", duration(for_us), why()))
+        }
         Life::Occupied(word) => (Health::Alive, format!("it answers only {word}")),
         Life::Locked => (Health::Suspect, "it does not accept the operator's credentials".into()),
         Life::Answers if scene.master() == Some(index) => (Health::InSync, "it is the master".into()),

@@ -1,6 +1,7 @@
 //! An Observation indexed once: every reply parsed, every name resolved, instances in the order of their ids.
 //! Sole constructor of [`Member`]. Nothing here judges.
 
+use super::identity;
 use super::parameters::Parameters;
 use crate::contract::{
     Failover, Generation, Group, Instance, InstanceKind, LinkState, Observation, Position, Published, Reply,
@@ -9,8 +10,8 @@ use crate::contract::{
 use crate::facts::{
     self, History, PersistenceFacts, Place, Relation, ReplicationFacts, ReportedRole, ServerFacts,
 };
-use crate::health::{Life, Replies, life};
-use crate::observed::{hang_limit_us, reply, sorted, text, text_of};
+use crate::health::{Gone, Life, Replies, life};
+use crate::observed::{hang_limit_us, nested, reply, sorted, text, text_of};
 use crate::places::Places;
 
 /// The observation, ready to be judged.
@@ -43,6 +44,15 @@ pub struct Member<'a> {
     pub answers: bool,
     /// Its link answers and that sample is fresh, whatever role it reports.
     pub is_there: bool,
+    /// `redis_mode` of the server at its address, where that is no member of a replication group (`cluster`,
+    /// `sentinel`): of its replies nothing else is read.
+    pub other_mode: Option<&'a str>,
+    /// The member that counts for it: the same process under another id. Nothing else is read of this one.
+    pub twin: Option<usize>,
+    /// The host's connection ends at the server itself. None: nothing tells.
+    pub is_direct: Option<bool>,
+    /// Its own end of that connection, where that may stand for it.
+    pub own_end: Option<Place>,
     /// The master that it follows, by `master_host` and `master_port`.
     pub follows: Follows,
     /// The rows of its attached replicas, sorted by owner.
@@ -79,13 +89,20 @@ impl<'a> View<'a> {
                 .into_iter()
                 .map(|index| instances[index])
                 .collect();
-        let places = Places::new(&instances);
+        let twins = identity::twins(observation, &instances);
+        let own_ends = identity::own_ends(&instances, &twins);
+        let places = Places::new(&instances, &own_ends, &|index| twins[index].unwrap_or(index));
         let hang_limit_us = hang_limit_us(&observation.group);
-        let members = instances
+        let mut members: Vec<Member> = instances
             .into_iter()
+            .zip(own_ends)
             .enumerate()
-            .map(|(index, instance)| Member::new(index, instance, &places, hang_limit_us))
+            .map(|(index, (instance, own_end))| {
+                let twin = twins[index];
+                Member { own_end, ..Member::new(index, instance, twin, &places, hang_limit_us) }
+            })
             .collect();
+        identity::learn(&mut members);
         Self { observation, parameters, members }
     }
 
@@ -129,9 +146,10 @@ impl<'a> View<'a> {
         &self.members[index].instance.id
     }
 
-    /// The member of that id.
+    /// The member of that id, or the one that counts for it.
     pub fn find(&self, id: &str) -> Option<usize> {
-        self.members.binary_search_by(|member| member.instance.id.as_str().cmp(id)).ok()
+        let index = self.members.binary_search_by(|member| member.instance.id.as_str().cmp(id)).ok()?;
+        Some(self.members[index].twin.unwrap_or(index))
     }
 
     /// Members that answer now.
@@ -147,8 +165,22 @@ impl<'a> View<'a> {
     /// With fewer answering members than this nothing is done: two, or one of two members, so that two can
     /// fail over.
     pub fn answering_min(&self) -> usize {
-        let desired = self.group().members_desired;
-        usize::from(self.group().members_min.unwrap_or_else(|| desired.saturating_sub(1).clamp(1, 2)))
+        let unless_set = || self.members_desired().saturating_sub(1).clamp(1, 2);
+        self.group().members_min.map_or_else(unless_set, usize::from)
+    }
+
+    /// How many members there should be, less those at whose address a server in another mode answers, and
+    /// those that are another member under a second id: such a member is not out of sight, but none of this
+    /// group.
+    pub fn members_desired(&self) -> usize {
+        let is_none = |index: &usize| self.is_replaced(*index) || self.members[*index].twin.is_some();
+        let replaced = (0..self.members.len()).filter(is_none).count();
+        usize::from(self.group().members_desired).saturating_sub(replaced).max(1)
+    }
+
+    /// A server in another mode answers at its address.
+    pub fn is_replaced(&self, index: usize) -> bool {
+        self.members[index].replaced().is_some()
     }
 
     /// `hang_limit_ms` in the unit of ages.
@@ -159,22 +191,74 @@ impl<'a> View<'a> {
     /// How this member is, as far as its link and its orchestrator tell.
     pub fn life(&self, index: usize) -> Life {
         let member = &self.members[index];
+        if let Some(twin) = member.twin {
+            let proof = format!("it is the same process as {}", self.id(twin));
+            return Life::Gone(Gone { since_us: None, proof });
+        }
+        if let Some(gone) = member.replaced() {
+            return Life::Gone(gone);
+        }
         let replies = match (member.answers, member.is_there) {
             (true, _) => Replies::Judged,
             (false, true) => Replies::Unclear,
             (false, false) => Replies::Stale,
         };
-        life(member.instance, replies, self.hang_limit_us())
+        life(member.instance, replies, self.hang_limit_us(), !self.is_behind_hop(index))
     }
 
-    /// The user gave up its data, whether it is a copy or not: by the id of that very history or process, so
-    /// that a line left over from one incident has no effect in the next. Never that of the recorded process.
+    /// Something passes the bytes on between the host and this member, as a proxy, a mapped port or a sidecar
+    /// does: that nothing accepts connections there says nothing about the server's process. Of a member of
+    /// which nothing tells, what is known of the others counts.
+    pub fn is_behind_hop(&self, index: usize) -> bool {
+        let is_passed_on = |member: &Member| member.is_direct == Some(false);
+        match self.members[index].is_direct {
+            Some(is_direct) => !is_direct,
+            None => self.members.iter().any(is_passed_on),
+        }
+    }
+
+    /// The longest time that the links of a master's replicas are quiet while it is alive: its heartbeat
+    /// (`repl-ping-replica-period`), and one period of its `serverCron` at the default `hz` of 10, which
+    /// sends it. None: the period is not known.
+    pub fn heartbeat_us(&self, master: usize) -> Option<u64> {
+        let seconds = nested(self.members[master].instance, facts::HEARTBEAT).and_then(facts::heartbeat_s)?;
+        Some(seconds.saturating_mul(1_000_000).saturating_add(100_000))
+    }
+
+    /// A replica's link that brought nothing for this long is silent. From a master that took writes up to
+    /// its last reply: the hang limit. From any other: no sooner than a heartbeat of it is overdue.
+    pub fn quiet_limit_us(&self, master: usize) -> u64 {
+        let unknown_us = facts::HEARTBEAT_DEFAULT_S * 1_000_000 + 100_000;
+        let heartbeat_us = || self.heartbeat_us(master).unwrap_or(unknown_us);
+        self.hang_limit_us().max(if self.was_writing(master) { 0 } else { heartbeat_us() })
+    }
+
+    /// Its stream grew between its last two replies, and since the last position on record by more than
+    /// heartbeats: that it stands still since then is no idle hour.
+    fn was_writing(&self, master: usize) -> bool {
+        let member = &self.members[master];
+        let position = self.shard().and_then(|shard| shard.position.as_ref());
+        match (position, member.history(), member.sample_age_us) {
+            (Some(position), Some(history), Some(age_us)) if member.earlier_offset.is_none() => {
+                let grown = history.offset.saturating_sub(position.offset);
+                position.replid == history.replid
+                    && facts::is_more_than_heartbeats(grown, position.age_us.saturating_sub(age_us))
+            }
+            (Some(_) | None, Some(_) | None, Some(_) | None) => false,
+        }
+    }
+
+    /// The user gave up its data, whether it is a copy or not: by the id of that very history or process, which
+    /// has no effect in the next incident, or by its name. Never the master on record.
     pub fn is_discarded(&self, index: usize) -> bool {
         let member = &self.members[index];
         let is_it = |id: &str| {
-            member.history().is_some_and(|history| history.replid == id) || member.server.run_id == Some(id)
+            member.history().is_some_and(|history| history.replid == id)
+                || member.server.run_id == Some(id)
+                || member.instance.id == id
         };
-        !self.is_recorded(index) && self.parameters.discard.iter().any(|id| is_it(id))
+        let is_on_record = self.published().is_some_and(|published| published.master == self.id(index));
+        !is_on_record && self.parameters.discard.iter().any(|id| is_it(id))
     }
 
     /// Whether this very incarnation is the recorded master.
@@ -198,13 +282,25 @@ impl<'a> View<'a> {
             return false;
         }
         let youngest = self.answering().filter_map(|(_, member)| member.server.uptime_s).min();
-        self.answering_count() >= usize::from(self.group().members_desired)
+        self.answering_count() >= self.members_desired()
             || youngest.is_some_and(|uptime| uptime >= self.parameters.bootstrap_wait_s)
     }
 }
 
 impl<'a> Member<'a> {
-    fn new(index: usize, instance: &'a Instance, places: &Places, hang_limit_us: u64) -> Self {
+    fn new(
+        index: usize,
+        instance: &'a Instance,
+        twin: Option<usize>,
+        places: &Places,
+        hang_limit_us: u64,
+    ) -> Self {
+        let server = text(instance, facts::INFO_SERVER).map(ServerFacts::parse).unwrap_or_default();
+        let other_mode = server.mode.filter(|mode| *mode != "standalone");
+        let tcp_port = server.tcp_port;
+        // Of a server in another mode nothing is a fact about this group, and of a second id nothing is new.
+        let is_read = other_mode.is_none() && twin.is_none();
+        let reply = |instance, command| reply(instance, command).filter(|_| is_read);
         let own = reply(instance, facts::INFO_REPLICATION);
         let newest = own.and_then(|reply| reply.newest.as_ref());
         let replication = newest.and_then(text_of).map(ReplicationFacts::parse).unwrap_or_default();
@@ -247,13 +343,32 @@ impl<'a> Member<'a> {
             replication,
             sample_age_us,
             earlier_offset,
-            server: text(instance, facts::INFO_SERVER).map(ServerFacts::parse).unwrap_or_default(),
+            other_mode,
+            twin,
+            is_direct: identity::is_direct(instance, tcp_port),
+            own_end: None,
+            server: if is_read { server } else { ServerFacts::default() },
             persistence: text(instance, facts::INFO_PERSISTENCE)
+                .filter(|_| is_read)
                 .map(PersistenceFacts::parse)
                 .unwrap_or_default(),
             keys: keyspace.and_then(|reply| reply.newest.as_ref()).and_then(text_of).and_then(facts::keys),
             follows,
         }
+    }
+
+    /// It is dialled there, or an alias of it is that place.
+    pub fn is_dialled_at(&self, place: &Place) -> bool {
+        let addresses = [&self.instance.address].into_iter().chain(&self.instance.aliases);
+        addresses.into_iter().any(|address| Place::new(&address.host, address.port) == *place)
+    }
+
+    /// A server in another mode answers at its address: the process that was the member does not listen
+    /// there any more. Its data and its role are as unknown as those of any process that ended.
+    fn replaced(&self) -> Option<Gone> {
+        let mode = self.other_mode.filter(|_| self.instance.link.state == LinkState::Answering)?;
+        let proof = format!("a server in {mode} mode answers at its address");
+        Some(Gone { since_us: None, proof })
     }
 
     /// Its place in the stream. None: it reported none.

@@ -66,7 +66,7 @@ pub(in crate::guard) fn bootstrap(case: &Case<'_>) -> Result<(), String> {
         let recorded = scene.observation.published().and_then(|record| scene.instance(&record.master));
         if let Some(instance) = recorded.filter(|instance| instance.id != promote.id) {
             let is_accounted =
-                instance.answers || process_end(instance).is_some() || is_silent(scene, instance);
+                instance.answers || process_end(scene, instance).is_some() || is_silent(scene, instance);
             ensure(is_accounted, || {
                 format!(
                     "{} is the recorded master and does not answer, and is neither proven dead nor silent \
@@ -166,7 +166,7 @@ fn recent_copy<'s>(scene: &'s Scene<'_>, candidate: &Instance<'_>) -> Option<&'s
     scene.instances.iter().filter(|_| !candidate.has_keys()).find(|instance| {
         instance.id != candidate.id
             && !instance.answers
-            && process_end(instance).is_none()
+            && process_end(scene, instance).is_none()
             && instance.age_us.is_some_and(|age_us| age_us < RECENT_COPY_US)
             && instance.history().is_some_and(|history| history.knows(&record.replid))
     })
@@ -225,7 +225,9 @@ fn reports_loss(case: &Case<'_>, passed_over: &Instance<'_>, surplus: u64) -> Re
 
 pub(in crate::guard) fn quorum(case: &Case<'_>) -> Result<(), String> {
     let group = &case.scene.observation.group;
-    let desired = usize::from(group.members_desired);
+    // A server in another mode at a member's address shows that the member is not merely out of sight.
+    let replaced = case.scene.instances.iter().filter(|instance| instance.is_replaced).count();
+    let desired = usize::from(group.members_desired).saturating_sub(replaced).max(1);
     let needed = group.members_min.map_or(desired.saturating_sub(1).clamp(1, 2), usize::from);
     let answering = case.scene.answering().count();
     let replaces_data = |id: &str| case.scene.instance(id).is_none_or(|instance| instance.keys != Some(0));
@@ -263,7 +265,7 @@ pub(in crate::guard) fn in_doubt(case: &Case<'_>) -> Result<(), String> {
 /// True if a reply since shows the action's outcome, or its target is dead or silent.
 fn is_settled(scene: &Scene<'_>, instance: &Instance<'_>, doubt: &InDoubt) -> bool {
     let was_seen = instance.answers && instance.age_us.is_some_and(|age_us| age_us < doubt.age_us);
-    was_seen || process_end(instance).is_some() || is_silent(scene, instance)
+    was_seen || process_end(scene, instance).is_some() || is_silent(scene, instance)
 }
 
 /// Why the instance cannot take the role. None: it can.

@@ -70,7 +70,9 @@ pub(in crate::guard) fn evidence(case: &Case<'_>) -> Result<(), String> {
                 || named.any(|instance| !instance.answers && how(instance))
         };
         let is_true = match promote.evidence {
-            Evidence::Dead => is_master_gone(scene) || is_broken(&|instance| process_end(instance).is_some()),
+            Evidence::Dead => {
+                is_master_gone(scene) || is_broken(&|instance| process_end(scene, instance).is_some())
+            }
             Evidence::Silent => is_broken(&|instance| is_silent(scene, instance)),
             Evidence::Abdicated => claimants
                 .iter()
@@ -114,7 +116,7 @@ pub(in crate::guard) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
             .filter(|instance| !instance.answers)
         {
             let on_silence = promote.evidence == Evidence::Silent && is_silent(scene, lost);
-            let since_us = match process_end(lost) {
+            let since_us = match process_end(scene, lost) {
                 Some(ProcessEnd::RefusedSince(since_us)) if !on_silence => since_us,
                 Some(ProcessEnd::RefusedSince(_) | ProcessEnd::Stated) => u64::MAX,
                 None if on_silence => u64::MAX,
@@ -126,8 +128,8 @@ pub(in crate::guard) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
                 ensure(is_after, || {
                     format!("the reply of {} is older than the refusal of {}", witness.id, lost.id)
                 })?;
-                let is_apart =
-                    witness.facts.link_up == Some(false) || on_silence && is_link_silent(scene, witness);
+                let is_apart = witness.facts.link_up == Some(false)
+                    || on_silence && is_link_silent(witness, scene.quiet_limit_us(lost));
                 ensure(is_apart, || format!("{} may still receive the stream of {}", witness.id, lost.id))?;
             }
             // If no replica names it, its replicas may know it by an address that the host does not know:
@@ -138,25 +140,29 @@ pub(in crate::guard) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
                         || scene.has_recorded_history(witness)
                         || witness.relation(lost).is_some_and(|relation| relation != Relation::Unrelated)
                 };
-                check_no_outside_master(scene, has_its_history)?;
+                check_no_outside_master(scene, scene.quiet_limit_us(lost), has_its_history)?;
             }
         }
         let has_ended =
-            claimants(scene, promote).iter().any(|claimant| process_end(claimant.instance).is_some());
+            claimants(scene, promote).iter().any(|claimant| process_end(scene, claimant.instance).is_some());
         if is_master_gone(scene) && promote.evidence == Evidence::Dead && !has_ended {
-            check_no_outside_master(scene, |_| true)?;
+            check_no_outside_master(scene, scene.hang_limit_us(), |_| true)?;
         }
     }
     Ok(())
 }
 
 /// No such replica may still receive the stream of an address that is no member's.
-fn check_no_outside_master(scene: &Scene<'_>, which: impl Fn(&Instance<'_>) -> bool) -> Result<(), String> {
+fn check_no_outside_master(
+    scene: &Scene<'_>,
+    limit_us: u64,
+    which: impl Fn(&Instance<'_>) -> bool,
+) -> Result<(), String> {
     let has_one = |instance: &&Instance<'_>| {
         instance.is_replica()
             && instance.names == Named::Outsider
             && which(instance)
-            && !is_link_silent(scene, instance)
+            && !is_link_silent(instance, limit_us)
     };
     match scene.answering().find(has_one) {
         Some(witness) => {
@@ -282,7 +288,7 @@ fn check_excused(scene: &Scene<'_>, promote: &Promote, claimant: &Claimant<'_, '
     if was_replaced(scene, instance)
         || instance.answers_as_replica()
         || is_reloading(instance)
-        || process_end(instance).is_some()
+        || process_end(scene, instance).is_some()
     {
         return Ok(());
     }
@@ -336,18 +342,20 @@ fn is_master_gone(scene: &Scene<'_>) -> bool {
 
 /// The end of a process, as far as it can be proven from outside:
 ///
-/// 1. The orchestrator says that the Pod does not run.
+/// 1. The orchestrator says that the Pod does not run, or a server in another mode replies at its address.
 /// 2. Or its connection to the host closed, and a later connect was refused: no process listens there.
 /// 3. Or, without such a connection, two connects were refused at least [`REFUSALS_APART_US`] apart: a full
 ///    listen backlog refuses one.
-pub(in crate::guard) fn process_end(instance: &Instance<'_>) -> Option<ProcessEnd> {
+///
+/// A refusal proves nothing where something passes the bytes on: a proxy that restarts refuses as well.
+pub(in crate::guard) fn process_end(scene: &Scene<'_>, instance: &Instance<'_>) -> Option<ProcessEnd> {
     if instance.answers {
         return None;
     }
-    if instance.pod.is_some_and(|pod| !pod.running) {
+    if instance.is_replaced || instance.pod.is_some_and(|pod| !pod.running) {
         return Some(ProcessEnd::Stated);
     }
-    let refusals = instance.link.refusals.as_ref()?;
+    let refusals = instance.link.refusals.as_ref().filter(|_| !scene.is_behind_hop(instance))?;
     let after_the_end =
         instance.link.closed_age_us.is_some_and(|closed_us| refusals.last_age_us <= closed_us);
     let twice = refusals.count >= 2
@@ -378,9 +386,8 @@ pub(in crate::guard) fn is_silent(scene: &Scene<'_>, instance: &Instance<'_>) ->
 }
 
 /// True if the replica reports that its master is as silent to it as to the host: its link is down, or has
-/// brought nothing for the hang limit.
-fn is_link_silent(scene: &Scene<'_>, witness: &Instance<'_>) -> bool {
-    let limit_us = scene.hang_limit_us();
+/// brought nothing for so long.
+fn is_link_silent(witness: &Instance<'_>, limit_us: u64) -> bool {
     // Redis counts whole seconds, so up to one second of the value may not have passed.
     let last_io_us =
         witness.facts.last_io_s.map_or(0, |seconds| seconds.saturating_sub(1).saturating_mul(1_000_000));

@@ -65,7 +65,7 @@ fn check_own_master_lost(
         .filter(|other| other.id != master.id && !other.answers);
     match absent
         .into_iter()
-        .find(|other| may_be_master(other) && process_end(other).is_none() && !is_silent(scene, other))
+        .find(|other| may_be_master(other) && process_end(scene, other).is_none() && !is_silent(scene, other))
     {
         Some(other) => Err(format!(
             "{} is to follow {}, but its master {} is not proven lost: it does not answer, and is neither \
@@ -196,7 +196,8 @@ fn is_attached_to(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_
 
 /// True if its data is known to be given up: the last failover replaced it, or it is the recorded master and
 /// came back under another run id. Since an address may have got another server: only of a Pod of the group, or
-/// of a server that writes an append-only file, as a restart with a new history needs, and has no more keys.
+/// of a server with no more keys, which writes an append-only file, as a restart with a new history needs, or
+/// read no snapshot.
 fn is_discarded(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>) -> bool {
     let observation = case.scene.observation;
     let has_no_more = instance.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs);
@@ -208,7 +209,8 @@ fn is_discarded(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>)
             && instance.run_id.is_some_and(|run_id| run_id != record.run_id)
             && has_no_more
     });
-    (was_replaced || came_back_as_less) && (instance.pod.is_some() || has_no_more && instance.has_aof)
+    (was_replaced || came_back_as_less)
+        && (instance.pod.is_some() || has_no_more && (instance.has_aof || !instance.has_loaded))
 }
 
 /// True for a copy of this group that restarted from an append-only file: it has all its data back under a
@@ -232,7 +234,7 @@ fn is_restarted_copy(case: &Case<'_>, instance: &Instance<'_>, master: &Instance
     let is_recorded = record.is_some_and(|record| record.master == master.id);
     let is_restart = (is_orphan || is_restarted_pod) && (is_untouched || is_recorded);
     is_restart
-        && instance.has_aof
+        && (instance.has_aof || case.scene.has_recorded_history(instance))
         && instance.relation(master) == Some(Relation::Unrelated)
         && has_no_more
         && !instance.is_loading

@@ -48,6 +48,65 @@ fn what_a_careful_engine_plans() {
             }),
         ),
         (
+            "a server in cluster mode answers at the address of the dead master",
+            with(dead(), |play| play.servers[0] = Server { mode: "cluster".into(), ..master(0, "b", 900) }),
+        ),
+        (
+            "one at another member's address is no member that is out of sight",
+            with(dead(), |play| {
+                play.servers[2] = Server { mode: "cluster".into(), ..master(2, "b", 900) };
+                play.decision.stages.pop();
+            }),
+        ),
+        (
+            "a dead one behind a proxy, silent for the hang limit",
+            with(dead(), |play| {
+                play.servers[0].own_end = Some("172.17.0.2:6379".into());
+                play.servers[0].seen.link.alive_age_us = Some(1_200_000);
+                play.promote().evidence = Evidence::Silent;
+            }),
+        ),
+        (
+            "an idle one that hangs, once its heartbeat is overdue",
+            with(silent(), |play| {
+                play.servers[0].heartbeat_s = Some(10);
+                play.servers[0].seen.link.alive_age_us = Some(10_300_000);
+                play.servers[1..].iter_mut().for_each(|replica| replica.seen.still_us = Some(10_200_000));
+            }),
+        ),
+        (
+            "one that hangs while it takes writes, whatever its heartbeat",
+            with(silent(), |play| {
+                play.servers[0].heartbeat_s = Some(10);
+                (play.servers[0].offset, play.servers[0].seen.age_us) = (900, Some(1_200_000));
+                play.observation.shards[0].position = Some(Position {
+                    replid: "a".into(),
+                    offset: 100,
+                    acknowledged_by: vec![],
+                    age_us: 3_000_000,
+                });
+            }),
+        ),
+        (
+            "a dead one that was listed under two addresses",
+            with(dead(), |play| {
+                let again =
+                    Server { id: "redis-3".into(), host: "10.0.0.9".into(), ..play.servers[0].clone() };
+                play.servers.push(again);
+                play.observation.group.members_desired = 4;
+            }),
+        ),
+        (
+            "a handover among servers that know each other by other addresses",
+            with(handover(), |play| {
+                play.servers[0].own_end = Some("172.17.0.2:6379".into());
+                play.servers[1].replicate("172.17.0.2", 6379);
+                let (replid, offset) = (play.servers[0].replid.clone(), play.servers[0].offset);
+                (play.servers[1].replid, play.servers[1].offset) = (replid, offset);
+                (link(&mut play.servers[1]).up, link(&mut play.servers[1]).last_io_s) = (true, Some(0));
+            }),
+        ),
+        (
             "the last one of two",
             with(silent(), |play| {
                 play.servers.pop();

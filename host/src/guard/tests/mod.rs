@@ -216,7 +216,7 @@ fn silent() -> Play {
         alive_age_us: Some(1_200_000),
     };
     for replica in &mut play.servers[1..] {
-        replica.seen.still_us = Some(1_100_000);
+        replica.seen.still_us = Some(1_150_000);
         (link(replica).up, link(replica).last_io_s) = (true, Some(1));
     }
     play.promote().evidence = Evidence::Silent;

@@ -23,6 +23,24 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
             with(dead(), |play| play.promote().meant_for = "ghost".into()),
         ),
         (
+            Rule::FinalOffsets,
+            "a cluster node answers at the master's address, and a replica still receives from the master",
+            with(dead(), |play| {
+                play.servers[0] = Server { mode: "cluster".into(), ..master(0, "b", 900) };
+                link(&mut play.servers[2]).up = true;
+            }),
+        ),
+        (
+            Rule::Evidence,
+            "a proxy in front of the master restarts: connections are refused, and the replicas' too",
+            with(dead(), |play| play.servers[0].own_end = Some("172.17.0.2:6379".into())),
+        ),
+        (
+            Rule::FinalOffsets,
+            "an idle master out of the host's sight, whose next heartbeat is not due",
+            with(silent(), |play| play.servers[0].heartbeat_s = Some(10)),
+        ),
+        (
             Rule::OnePromotion,
             "two at once",
             with(dead(), |play| {

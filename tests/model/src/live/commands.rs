@@ -110,6 +110,10 @@ impl Cluster {
                 line(reply, format_args!("*{}", found.len() * 2));
                 found.into_iter().flat_map(|(name, value)| [name, value]).for_each(|word| bulk(reply, word));
             }
+            ["CLIENT", "INFO"] => {
+                let at = &self.processes[server].server;
+                bulk(reply, &format!("id=7 addr=10.0.0.250:40000 laddr={}:{} fd=8\n", at.host, at.port));
+            }
             ["REPLICAOF" | "SLAVEOF", ..]
             | ["CLIENT", "PAUSE", _, "WRITE"]
             | ["CLIENT", "UNPAUSE"]

@@ -90,6 +90,10 @@ pub(super) struct Given {
     aof: Option<bool>,
     announced: Option<bool>,
     in_failover: Option<bool>,
+    /// `repl-ping-replica-period`.
+    heartbeat_s: Option<u64>,
+    /// `host:port`: its own end of the operator's connection.
+    own_end: Option<String>,
     good_replicas: Option<u64>,
     /// Rows of attached replicas, `host:port state offset lag`; one of a member replaces its own.
     attached: Option<Vec<String>>,
@@ -208,6 +212,8 @@ impl Given {
         server.good_replicas = self.good_replicas.or(server.good_replicas);
         server.fence = self.fence.or(server.fence);
         server.save = self.save.or(server.save.take());
+        server.heartbeat_s = self.heartbeat_s.or(server.heartbeat_s);
+        server.own_end = self.own_end.or(server.own_end.take());
         server.seen.age_us = self.age_us.or(server.seen.age_us);
         server.seen.still_us = self.still_us.or(server.seen.still_us);
         if let Some(fields) = self.pod {

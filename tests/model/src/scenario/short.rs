@@ -3,8 +3,8 @@
 use super::given::Given;
 use crate::group::World;
 use failover_core::contract::{
-    Action, Evidence, Expectation, Failover, InDoubt, Observation, Promote, Promotion, Published, Role,
-    Switchover,
+    Action, Evidence, Expectation, Failover, InDoubt, Observation, Position, Promote, Promotion, Published,
+    Role, Switchover,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ pub(super) const FIELDS: &[&str] = &[
     "group",
     "record",
     "last_failover",
+    "position",
     "no_master_age_us",
     "switchover",
     "in_doubt",
@@ -109,6 +110,11 @@ fn describe(world: &mut World, field: &str, value: Value) -> Result<(), String> 
             let evidence = evidence.unwrap_or(Evidence::Dead);
             world.shard().last_failover = Some(Failover { age_us, source, target, meant_for, evidence });
         }
+        "position" => {
+            let At { history, offset, age_us } = At::deserialize(value).map_err(text)?;
+            let replid = crate::has::id40(history.as_deref().unwrap_or("a"));
+            world.shard().position = Some(Position { replid, offset, acknowledged_by: vec![], age_us });
+        }
         "no_master_age_us" => world.shard().no_master_age_us = u64::deserialize(value).map_err(text)?,
         "switchover" => {
             let target = String::deserialize(value).map_err(text)?;
@@ -170,6 +176,16 @@ fn record(world: &mut World, mut fields: Map<String, Value>) -> Result<Published
         }
     }
     with(&published, fields)
+}
+
+/// A position of the stream that is on record.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct At {
+    /// The tag of its replication id; `a` where it is left out.
+    history: Option<String>,
+    offset: u64,
+    age_us: u64,
 }
 
 /// The change of master on record.

@@ -7,7 +7,6 @@ use crate::health::{Life, duration};
 use crate::rules::{CHANGING_LOOK_US, Ruling, stage};
 use crate::topology::replication::actions::{demote, takeover};
 use crate::topology::replication::claims::{is_recorded_name, knows_recorded_history};
-use crate::topology::replication::heard::LOOK_MIN_US;
 use crate::topology::replication::reasons::*;
 use crate::topology::replication::refused::refused_promotion;
 use crate::topology::replication::role::{Elected, Election, LossKind, Mastership, Proof};
@@ -185,24 +184,21 @@ pub fn waiting_for_members(scene: &Scene, why: &str) -> String {
     format!("{why}; {answering} of {desired} members answer: waiting up to {wait_s} s for {whom}")
 }
 
-/// Another process than the recorded one has the role: as soon as that is on record, the group is looked at as
-/// before. What was lost with the former process, no reply shows.
-pub fn master_changed(scene: &Scene) -> Option<Ruling> {
-    let (view, master) = (&scene.view, scene.master()?);
+/// Another process than the recorded one has the role, until that is on record: what was lost with the former
+/// process, no reply shows.
+pub fn unseen_loss(scene: &Scene) -> Option<String> {
+    let (view, master) = (&scene.view, scene.master().filter(|_| scene.observation().authority)?);
     view.published()?;
     let id = scene.id(master);
-    let why = if view.is_recorded(master) || view.members[master].server.run_id.is_none() {
-        return None;
+    if view.is_recorded(master) || view.members[master].server.run_id.is_none() {
+        None
     } else if is_recorded_name(view, master) {
-        format!("{id} restarted, and is master as before; what its restart lost is unknown")
+        Some(format!("{id} restarted, and what its restart lost is unknown"))
     } else if !knows_recorded_history(view, master) {
-        format!(
-            "{id} answers as master with a history that the record does not know; what is lost is unknown"
-        )
+        Some(format!("the record does not know the history of {id}, and what is lost is unknown"))
     } else {
-        return None;
-    };
-    scene.observation().authority.then(|| Ruling::wait(MASTER_CHANGED, why, LOOK_MIN_US).losing(None))
+        None
+    }
 }
 
 /// A master that came back without its data takes writes, and its replicas copy it, as long as it is one. Where

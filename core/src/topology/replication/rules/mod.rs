@@ -5,24 +5,29 @@ mod refused;
 mod requests;
 mod shape;
 
+pub use loss::unseen_loss;
 pub use requests::answer;
 pub use shape::FENCE_COMMAND;
 
 use super::Replication;
+use super::absence::{named, plight};
+use super::claims::knows_recorded_history;
 use super::in_sync::not_in_sync;
 use super::reasons::*;
 use super::role::Mastership;
 use super::scene::Scene;
+use super::silence::HEARTBEAT_MIN_US;
 use super::writes::scripts_pass_the_fence;
 use crate::contract::Preference;
+use crate::facts::Relation;
+use crate::health::{Life, duration};
 use crate::rules::{CHANGING_LOOK_US, Rule, Ruling, STEADY_LOOK_US, Table};
 
 /// First what makes a judgement impossible, then a lost role, then a wrong shape, then what was asked for,
 /// then patience.
 pub const RULES: Table<Replication> = Table {
     rules: &[
-        Rule { gives: &[NOT_REPLICATION], when: not_replication },
-        Rule { gives: &[NOBODY_ANSWERS], when: nobody_answers },
+        Rule { gives: &[NOT_REPLICATION, LOCKED_OUT, NOBODY_ANSWERS], when: nobody_answers },
         Rule { gives: &[EXTERNAL_MASTER], when: loss::external_master },
         Rule { gives: &[UNRELATED_MASTERS], when: loss::unrelated_masters },
         Rule { gives: &[FAILOVER_IN_PROGRESS], when: failover_in_progress },
@@ -34,6 +39,7 @@ pub const RULES: Table<Replication> = Table {
                 MASTER_LOCKED,
                 CONFIRMING_DEATH,
                 MASTER_STILL_HEARD,
+                HEARTBEAT_WAITING,
                 TOO_FEW_WITNESSES,
                 SILENT_UNFENCED,
                 COOLING_DOWN,
@@ -55,7 +61,6 @@ pub const RULES: Table<Replication> = Table {
         },
         Rule { gives: &[BOOTSTRAP_WAITING], when: shape::bootstrap_waiting },
         Rule { gives: &[BOOTSTRAP], when: shape::bootstrap },
-        Rule { gives: &[MASTER_CHANGED], when: loss::master_changed },
         Rule { gives: &[SECOND_MASTER], when: shape::second_master },
         Rule { gives: &[REPLICA_ELSEWHERE], when: shape::replica_elsewhere },
         Rule { gives: &[PAUSE_LEFT], when: shape::pause_left },
@@ -64,6 +69,7 @@ pub const RULES: Table<Replication> = Table {
         Rule { gives: &[SWITCHOVER_REFUSED], when: requests::switchover_refused },
         Rule { gives: &[SWITCHOVER], when: requests::switchover },
         Rule { gives: &[MASTER_TERMINATING], when: requests::master_terminating },
+        // A target that is never ready must not cost the lossless handover of a master that is to stop.
         Rule { gives: &[SWITCHOVER_WAITING], when: requests::switchover_waiting },
         Rule { gives: &[PRIORITY_HANDOVER], when: requests::priority_handover },
         Rule { gives: &[WRITES_STOPPED], when: requests::writes_stopped },
@@ -76,34 +82,59 @@ pub const RULES: Table<Replication> = Table {
     otherwise_gives: &[SCRIPTS_UNFENCED, HEALTHY],
 };
 
-fn not_replication(scene: &Scene) -> Option<Ruling> {
-    let (index, mode) = scene.view.answering().find_map(|(index, member)| {
-        member.server.mode.filter(|mode| *mode != "standalone").map(|mode| (index, mode))
-    })?;
-    let text = format!(
-        "{} runs in {mode} mode, so it is no member of a replication group: take it off the list",
-        scene.id(index)
-    );
-    Some(Ruling::refuse(NOT_REPLICATION, text))
-}
-
 fn nobody_answers(scene: &Scene) -> Option<Ruling> {
-    (scene.view.answering_count() == 0).then(|| {
-        let text = format!("none of {} members answers", scene.view.members.len());
-        Ruling::wait(NOBODY_ANSWERS, text, CHANGING_LOOK_US)
-    })
+    let view = &scene.view;
+    if view.answering_count() != 0 {
+        return None;
+    }
+    let members = 0..view.members.len();
+    let is_locked = |index: &usize| view.life(*index) == Life::Locked;
+    let locked: Vec<&str> = members.clone().filter(is_locked).map(|index| view.id(index)).collect();
+    let none = format!("none of {} members answers", view.members.len());
+    if !locked.is_empty() {
+        let text = format!(
+            "{none}; the operator's credentials are not accepted by {}: correct them",
+            locked.join(", ")
+        );
+        return Some(Ruling::refuse(LOCKED_OUT, text));
+    }
+    let is_other_group = !view.members.is_empty() && members.clone().all(|index| view.is_replaced(index));
+    if is_other_group {
+        let text = format!("{none}; each runs in cluster or sentinel mode: correct the list");
+        return Some(Ruling::refuse(NOT_REPLICATION, text));
+    }
+    let known: Vec<String> =
+        members.filter(|&index| plight(view, index).is_some()).map(|index| named(view, index)).collect();
+    let text = if known.is_empty() { none } else { format!("{none}; {}", known.join(", ")) };
+    Some(Ruling::wait(NOBODY_ANSWERS, text, CHANGING_LOOK_US))
 }
 
+/// A FAILOVER of Redis' own, between its master and a replica. One of a server that has nothing to do with
+/// the group's data holds up nothing; nor does that of a former master, once another member is master.
 fn failover_in_progress(scene: &Scene) -> Option<Ruling> {
-    let (index, _) = scene.view.answering().find(|(_, member)| member.replication.in_failover)?;
+    let view = &scene.view;
+    let is_the_groups = |index: usize| match (scene.master(), scene.lost().and_then(|lost| lost.index)) {
+        (Some(master), _) => master == index,
+        (None, Some(lost)) => {
+            lost == index
+                || knows_recorded_history(view, index)
+                || view.members[index].relation(&view.members[lost]) != Relation::Unrelated
+        }
+        (None, None) => true,
+    };
+    let (index, _) =
+        view.answering().find(|(index, member)| member.replication.in_failover && is_the_groups(*index))?;
     let text = format!("{} carries out a FAILOVER command of its own", scene.id(index));
     Some(Ruling::wait(FAILOVER_IN_PROGRESS, text, CHANGING_LOOK_US))
 }
 
 fn replica_missing(scene: &Scene) -> Option<Ruling> {
-    let silent = scene.view.members.iter().filter(|member| !member.answers);
-    let missing: Vec<&str> = silent.map(|member| member.instance.id.as_str()).collect();
-    let (known, desired) = (scene.view.members.len(), usize::from(scene.view.group().members_desired));
+    let view = &scene.view;
+    let missing: Vec<String> = (0..view.members.len())
+        .filter(|&index| !view.members[index].answers)
+        .map(|index| named(view, index))
+        .collect();
+    let (known, desired) = (view.members.len(), usize::from(view.group().members_desired));
     if missing.is_empty() && known >= desired {
         return None;
     }
@@ -127,12 +158,27 @@ fn replica_syncing(scene: &Scene) -> Option<Ruling> {
     Some(Ruling::wait(REPLICA_SYNCING, text, CHANGING_LOOK_US))
 }
 
+/// What a heartbeat above the hang limit costs, and how to set it.
+fn long_heartbeat(scene: &Scene, master: usize) -> Option<String> {
+    let view = &scene.view;
+    let heartbeat_us = view.heartbeat_us(master).filter(|us| *us > HEARTBEAT_MIN_US)?;
+    let is_long = view.members.len() > 1 && heartbeat_us > view.hang_limit_us();
+    is_long.then(|| {
+        format!(
+            "; if it hangs while no client writes, that shows only after {}, when its heartbeat is overdue: \
+             CONFIG SET repl-ping-replica-period 1 on every member",
+            duration(heartbeat_us)
+        )
+    })
+}
+
 fn settled(scene: &Scene) -> Ruling {
     match scene.mastership {
         Mastership::Held(master) => {
             let replicas = scene.view.members.len() - 1;
             let noun = if replicas == 1 { "replica" } else { "replicas" };
             let text = format!("{} is master of {replicas} in-sync {noun}", scene.id(master));
+            let text = text + &long_heartbeat(scene, master).unwrap_or_default();
             match unfenced_scripts(scene) {
                 Some(why) => Ruling::healthy(SCRIPTS_UNFENCED, format!("{text}; {why}")),
                 None => Ruling::healthy(HEALTHY, text),

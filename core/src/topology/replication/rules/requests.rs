@@ -56,7 +56,9 @@ fn asked_for(scene: &Scene, master: usize, request: &Switchover) -> Asked {
                 why @ (Ineligible::PriorityZero | Ineligible::PriorityUnknown | Ineligible::NotAnnounced),
             ) => Asked::Refused(format!("{id} cannot become master: {}", why.name())),
             Some(
-                Ineligible::NoReply
+                Ineligible::Duplicate
+                | Ineligible::OtherMode
+                | Ineligible::NoReply
                 | Ineligible::NotAReplica
                 | Ineligible::FailoverInProgress
                 | Ineligible::Syncing
@@ -141,17 +143,6 @@ pub fn switchover_refused(scene: &Scene) -> Option<Ruling> {
         }
         Asked::Target(_) | Asked::NoneInSync | Asked::IsMaster => None,
     }
-}
-
-pub fn switchover_waiting(scene: &Scene) -> Option<Ruling> {
-    let (master, request) = request(scene)?;
-    let why = match asked(scene, master, request) {
-        Asked::NoneInSync => NONE_IN_SYNC.to_owned(),
-        Asked::Target(target) if !is_ready(scene, target, master) => why_not_ready(scene, target, master),
-        Asked::Target(_) | Asked::IsMaster | Asked::Refused(_) => return None,
-    };
-    let text = format!("a switchover from {} was requested; {why}", scene.id(master));
-    Some(Ruling::wait(SWITCHOVER_WAITING, text, CHANGING_LOOK_US))
 }
 
 /// A handover that is wanted, and why.
@@ -241,6 +232,17 @@ pub fn wanted_handovers(scene: &Scene) -> Vec<Action> {
     let requested = wanted_by_request(scene).map(|wanted| (wanted.source, wanted.target));
     let pairs = requested.into_iter().chain(terminating());
     pairs.map(|(source, target)| handover(&scene.view, source, target)).collect()
+}
+
+pub fn switchover_waiting(scene: &Scene) -> Option<Ruling> {
+    let (master, request) = request(scene)?;
+    let why = match asked(scene, master, request) {
+        Asked::NoneInSync => NONE_IN_SYNC.to_owned(),
+        Asked::Target(target) if !is_ready(scene, target, master) => why_not_ready(scene, target, master),
+        Asked::Target(_) | Asked::IsMaster | Asked::Refused(_) => return None,
+    };
+    let text = format!("a switchover from {} was requested; {why}", scene.id(master));
+    Some(Ruling::wait(SWITCHOVER_WAITING, text, CHANGING_LOOK_US))
 }
 
 pub fn priority_handover(scene: &Scene) -> Option<Ruling> {
