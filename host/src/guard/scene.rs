@@ -39,8 +39,8 @@ pub(super) struct Instance<'a> {
     pub is_loading: bool,
     /// It writes an append-only file.
     pub has_aof: bool,
-    /// It read keys from a snapshot when it started.
-    pub has_loaded: bool,
+    /// How many keys it read from a snapshot when it started.
+    pub keys_loaded: Option<u64>,
     pub disk: Disk,
     /// Number of keys. None unless the reply is as fresh as `answers` demands.
     pub keys: Option<u64>,
@@ -322,7 +322,7 @@ impl<'a> Instance<'a> {
             is_replaced: is_other && instance.link.state == LinkState::Answering,
             is_loading: persistence.loading == Some(true),
             has_aof: persistence.aof_enabled == Some(true),
-            has_loaded: persistence.keys_loaded.is_some_and(|keys| keys > 0),
+            keys_loaded: persistence.keys_loaded,
             disk: Disk::read(instance, persistence),
             keys: if is_fresh(INFO_KEYSPACE) { newest(INFO_KEYSPACE).and_then(keys) } else { None },
             answers: instance.link.state == LinkState::Answering && is_fresh(INFO_REPLICATION),

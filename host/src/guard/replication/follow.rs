@@ -151,7 +151,10 @@ fn loses_nothing(
             ensure(is_given_up && !asks, || {
                 format!("{} would follow {} and lose data of an unrelated history", instance.id, master.id)
             })?;
-            ensure(follow.discards_bytes.is_none(), || {
+            // A process that began without any file has just what it took since.
+            let is_fresh = !instance.has_aof && instance.keys_loaded == Some(0);
+            let is_true = follow.discards_bytes.is_none_or(|bytes| is_fresh && bytes >= own.offset);
+            ensure(is_true, || {
                 format!("what {} would lose cannot be computed, but the plan gives a number", instance.id)
             })
         }
@@ -210,7 +213,8 @@ fn is_discarded(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>)
             && has_no_more
     });
     (was_replaced || came_back_as_less)
-        && (instance.pod.is_some() || has_no_more && (instance.has_aof || !instance.has_loaded))
+        && (instance.pod.is_some()
+            || has_no_more && (instance.has_aof || instance.keys_loaded.unwrap_or(0) == 0))
 }
 
 /// True for a copy of this group that restarted from an append-only file: it has all its data back under a
