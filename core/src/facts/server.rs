@@ -44,8 +44,8 @@ pub struct PersistenceFacts {
     pub loading: Option<bool>,
     /// `aof_enabled`: after a restart its history is new although its data is all there.
     pub aof_enabled: Option<bool>,
-    /// `rdb_last_load_keys_loaded`, since 7.0: keys that were read from a snapshot when the process started, or
-    /// in its last full copy.
+    /// `rdb_last_load_keys_loaded`, since 7.0: keys that were read from a snapshot when the process started,
+    /// or in its last full copy.
     pub keys_loaded: Option<u64>,
     /// `rdb_last_bgsave_status` is `ok`. Not: its disk is full or gone, and Redis may refuse writes.
     pub is_rdb_saved: Option<bool>,

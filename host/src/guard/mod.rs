@@ -132,8 +132,8 @@ rules! {
         Amnesia = "amnesia", replication::follow::amnesia;
         /// Of two masters the recorded one stays, unless the other has all of its data.
         TwoMasters = "two-masters", replication::follow::two_masters;
-        /// A master is demoted without a successor only if it lost its data, or while another one answers that
-        /// the record knows.
+        /// A master is demoted without a successor only if it lost its data, or while another one answers
+        /// that the record knows.
         Demotion = "demotion", replication::demotion::demotion;
         /// An instance with data is restarted only while another complete copy serves.
         SafeRestart = "safe-restart", replication::follow::safe_restart;

@@ -1,6 +1,6 @@
-//! The whole of a group under a virtual clock: the product's own loop, policy component, guard, executors, links
-//! and driver, against servers that live in the model of Redis. A seed stands for a schedule of faults; whatever
-//! it breaks, it breaks again.
+//! The whole of a group under a virtual clock: the product's own loop, policy component, guard, executors,
+//! links and driver, against servers that live in the model of Redis. A seed stands for a schedule of faults;
+//! whatever it breaks, it breaks again.
 //!
 //! | module | owns |
 //! |--|--|

@@ -1,4 +1,5 @@
-//! A shorter schedule with the same breach: steps are left out one by one, and clients, while it still breaks.
+//! A shorter schedule with the same breach: steps are left out one by one, and clients, while it still
+//! breaks.
 
 use crate::run::names;
 use crate::{Schedule, simulate};

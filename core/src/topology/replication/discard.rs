@@ -152,7 +152,8 @@ fn is_copy_of_living(view: &View, follower: usize, master: usize) -> bool {
 /// After a restart with AOF a copy has a history of its own. What sets it apart from a stranger: it is a
 /// replica whose link is down, and of no server outside of the group, or it is a Pod that started since the
 /// record was made; it received nothing since, or its master is the one on record; it writes an append-only
-/// file, since a snapshot would have kept its history, or has the history on record; and it has no more keys than the master.
+/// file, since a snapshot would have kept its history, or has the history on record; and it has no more keys
+/// than the master.
 fn is_restarted_copy(view: &View, follower: usize, master: usize) -> bool {
     let member = &view.members[follower];
     let started_since =

@@ -248,8 +248,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The user gave up its data, whether it is a copy or not: by the id of that very history or process, which
-    /// has no effect in the next incident, or by its name. Never the master on record.
+    /// The user gave up its data, whether it is a copy or not: by the id of that very history or process,
+    /// which has no effect in the next incident, or by its name. Never the master on record.
     pub fn is_discarded(&self, index: usize) -> bool {
         let member = &self.members[index];
         let is_it = |id: &str| {

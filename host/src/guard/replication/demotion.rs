@@ -1,5 +1,5 @@
-//! Whether a master may be demoted without a successor: one that lost its data, or a second one that the record
-//! does not know. Its data stays; what a wrong demotion costs is a group without a master.
+//! Whether a master may be demoted without a successor: one that lost its data, or a second one that the
+//! record does not know. Its data stays; what a wrong demotion costs is a group without a master.
 
 use crate::guard::scene::{Instance, Scene};
 use crate::guard::{Case, ensure};

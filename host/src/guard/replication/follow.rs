@@ -169,8 +169,8 @@ fn is_copy_of_living(case: &Case<'_>, instance: &Instance<'_>, master: &Instance
         && is_restarted_copy(case, instance, master)
 }
 
-/// What a history has beyond an earlier generation of the recorded lineage, which the instance to follow is of.
-/// The record keeps, per generation, the offset at which the next one grew out of it.
+/// What a history has beyond an earlier generation of the recorded lineage, which the instance to follow is
+/// of. The record keeps, per generation, the offset at which the next one grew out of it.
 fn surplus_to_lineage(case: &Case<'_>, replid: &str, offset: u64, master: &History<'_>) -> Option<u64> {
     let lineage = &case.scene.observation.shard()?.lineage;
     let newest = lineage.iter().position(|generation| master.knows(&generation.replid))?;
@@ -198,9 +198,9 @@ fn is_attached_to(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_
 }
 
 /// True if its data is known to be given up: the last failover replaced it, or it is the recorded master and
-/// came back under another run id. Since an address may have got another server: only of a Pod of the group, or
-/// of a server with no more keys, which writes an append-only file, as a restart with a new history needs, or
-/// read no snapshot.
+/// came back under another run id. Since an address may have got another server: only of a Pod of the group,
+/// or of a server with no more keys, which writes an append-only file, as a restart with a new history needs,
+/// or read no snapshot.
 fn is_discarded(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>) -> bool {
     let observation = case.scene.observation;
     let has_no_more = instance.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs);

@@ -9,7 +9,7 @@
 //! | action | sent | confirmed by |
 //! |--|--|--|
 //! | promote | `MULTI` `ROLE` `REPLICAOF NO ONE` `ROLE` `EXEC` | second ROLE: master; first: former role |
-//! | follow, demote | `MULTI` `ROLE` `REPLICAOF host port` `ROLE` `EXEC` | second ROLE: its master; first: old role |
+//! | follow, demote | `MULTI` `ROLE` `REPLICAOF host port` `ROLE` `EXEC` | second ROLE: its master |
 //! | handover | see `handover` | a ROLE in each transaction, offsets compared in between |
 //! | fence, unfence | `ROLE` `CLIENT PAUSE ms WRITE`, `CLIENT UNPAUSE` | OK; the pause ends by itself |
 //! | kick clients | `CLIENT KILL TYPE normal`, `… pubsub` | number of killed clients; in no transaction |

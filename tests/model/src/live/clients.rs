@@ -1,5 +1,6 @@
 //! Clients that write, one write at a time, and what they were told. A client writes to the server that it is
-//! connected to until that connection ends or the server refuses; then it connects to the one that is published.
+//! connected to until that connection ends or the server refuses; then it connects to the one that is
+//! published.
 
 use super::data::WriteAt;
 use super::network::Peer;

@@ -1,7 +1,8 @@
 //! What servers truly have: writes on the branches of a tree, and where each replication history has which of
 //! them. A test can so tell what was lost from what was reported.
 
-/// The first writes of a branch, so many counted from the root. Two servers with one place have the same data.
+/// The first writes of a branch, so many counted from the root. Two servers with one place have the same
+/// data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     branch: usize,
@@ -34,8 +35,8 @@ impl Default for Tree {
 }
 
 impl Tree {
-    /// A server with the data of `place` takes a write. On a branch of its own, where another server has taken
-    /// a write after the same data.
+    /// A server with the data of `place` takes a write. On a branch of its own, where another server has
+    /// taken a write after the same data.
     pub fn write(&mut self, place: Place) -> (Place, WriteAt) {
         let branch = if self.0[place.branch].end == place.at {
             place.branch
@@ -75,8 +76,8 @@ impl Tree {
     }
 }
 
-/// The stream of one replication id: which data a server has at which offset. A server's data follows from its
-/// history and its offset alone.
+/// The stream of one replication id: which data a server has at which offset. A server's data follows from
+/// its history and its offset alone.
 #[derive(Clone, Debug)]
 pub struct Stream {
     /// The stream that it grew out of, and its last offset there.

@@ -1,19 +1,21 @@
-//! Servers that live: processes, replication, disks, connections and clients, on a clock that the caller sets.
+//! Servers that live: processes, replication, disks, connections and clients, on a clock that the caller
+//! sets.
 //!
-//! [`Cluster::advance`] lets everything happen that is due, in the order of its time. A fault is a call. What a
-//! server has (`data`) is kept apart from what it says (`has`, `says`), so a test can compare the two.
+//! [`Cluster::advance`] lets everything happen that is due, in the order of its time. A fault is a call. What
+//! a server has (`data`) is kept apart from what it says (`has`, `says`), so a test can compare the two.
 //!
 //! | module | owns |
 //! |--|--|
 //! | `data` | the writes that servers have |
 //! | `process` | one server: role, configuration, disk; start, end, standstill |
-//! | `replication` | links between servers: handshake, partial and full copies, the stream, acknowledgements |
+//! | `replication` | links between servers: handshake, partial and full copies, the stream, acknowledgements
+//! |
 //! | `commands` | what a command does, and its reply |
 //! | `network` | connections of operators, and edges that are cut |
 //! | `clients` | clients that write, and which of their writes were acknowledged |
 //!
-//! Simplified: a server carries out a command in no time; every byte takes one latency; a cut edge holds bytes
-//! back and loses none, as TCP does; no output buffer is limited.
+//! Simplified: a server carries out a command in no time; every byte takes one latency; a cut edge holds
+//! bytes back and loses none, as TCP does; no output buffer is limited.
 
 mod clients;
 mod commands;

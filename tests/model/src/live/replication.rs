@@ -1,5 +1,5 @@
-//! Links between servers, as Redis has them since PSYNC2: the handshake, partial and full copies, the stream and
-//! its acknowledgements.
+//! Links between servers, as Redis has them since PSYNC2: the handshake, partial and full copies, the stream
+//! and its acknowledgements.
 
 use super::data::Place;
 use super::process::{Life, SECOND_US};

@@ -63,6 +63,9 @@ fn elect_without(view: &View, lost: &Lost, refusing: &[usize]) -> Election {
     let heirs: Vec<usize> = heirs.iter().copied().filter(keeps).collect();
     let fit: Vec<usize> = fit.into_iter().filter(keeps).collect();
     if let Some(richer) = restarted_with_more(view, lost, &fit, &heirs) {
+        if is_from_file(view, richer) && !has_waited_for_restart(view) {
+            return Election::Recovering(richer);
+        }
         return Election::Elected(Elected { winner: richer, meant_for: richer, known_loss_bytes: None });
     }
     let heirs = succession(view, reference.as_ref(), &heirs);

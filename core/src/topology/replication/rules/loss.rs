@@ -201,13 +201,20 @@ pub fn unseen_loss(scene: &Scene) -> Option<String> {
     }
 }
 
-/// A master that came back without its data takes writes, and its replicas copy it, as long as it is one. Where
-/// no member takes over at once, it is demoted first, and the question of the data comes after that.
+/// A master that came back without its data takes writes, and its replicas copy it, as long as it is one.
+/// Where no member takes over at once, it is demoted first, and the question of the data comes after that.
 pub fn empty_master(scene: &Scene) -> Option<Ruling> {
     let lost = scene.lost()?;
-    let is_empty = matches!(lost.kind, LossKind::Amnesic { .. } | LossKind::CameBackEmpty);
-    let index = lost.index.filter(|_| is_empty)?;
+    let index = lost.index?;
     let member = &scene.view.members[index];
+    let is_empty = match lost.kind {
+        LossKind::Amnesic { .. } => true,
+        LossKind::CameBackEmpty => member.keys == Some(0),
+        LossKind::OutOfSight | LossKind::Vanished | LossKind::Abdicated => false,
+    };
+    if !is_empty {
+        return None;
+    }
     if !member.is_master() || !member.accepts_commands() || takes_over(scene) {
         return None;
     }

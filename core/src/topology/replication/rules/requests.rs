@@ -24,8 +24,8 @@ enum Asked {
     Refused(String),
 }
 
-/// A request that could not be done within [`DEADLINE_US`] is refused: the group is not to wait for it without
-/// an end, and whoever made it may have forgotten it.
+/// A request that could not be done within [`DEADLINE_US`] is refused: the group is not to wait for it
+/// without an end, and whoever made it may have forgotten it.
 fn asked(scene: &Scene, master: usize, request: &Switchover) -> Asked {
     let now = match asked_for(scene, master, request) {
         Asked::Target(target) => match refused_handover(&scene.view, target) {

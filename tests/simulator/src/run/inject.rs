@@ -1,0 +1,113 @@
+//! What each fault does to the model and to the operators.
+
+use super::{Later, RECORD_US, Run};
+use crate::schedule::Fault;
+use redis_model::live::{Edge, Peer};
+
+impl Run<'_> {
+    fn edges(&self, one: Peer, others: impl Iterator<Item = Peer>) -> Vec<Edge> {
+        others.filter(|other| *other != one).flat_map(|other| [(one, other), (other, one)]).collect()
+    }
+
+    fn cut(&mut self, now_us: u64, edges: Vec<Edge>, for_us: u64) {
+        let mut cluster = self.world.cluster();
+        edges.iter().for_each(|edge| cluster.cut(*edge));
+        drop(cluster);
+        self.later.push((now_us + for_us, Later::Mend(edges)));
+    }
+
+    /// Makes a fault happen.
+    pub(super) fn inject(&mut self, now_us: u64, fault: Fault) {
+        let count = self.schedule.servers.len();
+        match fault {
+            Fault::Kill { target, back_us, empty, power } => {
+                let server = self.target(target);
+                let mut cluster = self.world.cluster();
+                cluster.kill(server, power);
+                if empty {
+                    cluster.empty_disk(server);
+                }
+                drop(cluster);
+                self.later.extend(back_us.map(|us| (now_us + us, Later::Start(server))));
+            }
+            Fault::Stop { target, for_us } => {
+                let server = self.target(target);
+                self.world.cluster().stop(server);
+                self.later.push((now_us + for_us, Later::Resume(server)));
+            }
+            Fault::KillAll { back_us, power } => {
+                for (server, us) in back_us.into_iter().enumerate().take(count) {
+                    self.world.cluster().kill(server, power);
+                    self.later.push((now_us + us, Later::Start(server)));
+                }
+            }
+            Fault::CutOperator { target, for_us, one_way } => {
+                let server = Peer::Server(self.target(target));
+                let Some(leader) = self.leader() else { return };
+                let mut edges = self.edges(server, [Peer::Operator(leader)].into_iter());
+                if one_way {
+                    edges.retain(|(from, _)| *from == server);
+                }
+                self.cut(now_us, edges, for_us);
+            }
+            Fault::CutPeers { one, other, for_us } => {
+                let (one, other) = (Peer::Server(self.target(one)), Peer::Server(self.target(other)));
+                let edges = self.edges(one, [other].into_iter());
+                self.cut(now_us, edges, for_us);
+            }
+            Fault::Isolate { target, for_us } => {
+                let server = Peer::Server(self.target(target));
+                let servers = (0..count).map(Peer::Server);
+                let operators = (0..self.numbers + 2).map(Peer::Operator);
+                let edges = self.edges(server, servers.chain(operators));
+                self.cut(now_us, edges, for_us);
+            }
+            Fault::LoseReply { target } => {
+                let server = self.target(target);
+                self.world.cluster().lose_reply(server);
+            }
+            Fault::KillOperator { back_us } => {
+                if let Some(operator) = self.operators.pop() {
+                    operator.kill(&self.world);
+                    self.later.push((now_us + back_us, Later::StartOperator));
+                }
+            }
+            Fault::StealLead { late_us } => {
+                if let Some(number) = self.leader() {
+                    self.later.push((now_us + late_us, Later::Unlead(number)));
+                    self.start_operator();
+                }
+            }
+            Fault::SwitchOver { target } => {
+                let target = target.map(|target| self.target(target));
+                if let Some(operator) = self.operators.last() {
+                    operator.switch_over(target);
+                }
+            }
+            Fault::Save { target } => {
+                let server = self.target(target);
+                self.world.cluster().save(server);
+            }
+            Fault::Priority { target, priority } => {
+                let server = self.target(target);
+                self.world.cluster().configure(server, "replica-priority", &priority.to_string());
+            }
+            Fault::Refuse { target, commands, for_us } => {
+                let server = self.target(target);
+                self.world.cluster().refuse_commands(server, commands);
+                self.later.push((now_us + for_us, Later::Ease(server)));
+            }
+            Fault::Fill { target, for_us } => {
+                let server = self.target(target);
+                self.world.cluster().fill_memory(server);
+                self.later.push((now_us + for_us, Later::Ease(server)));
+            }
+            Fault::BreakDisk { target, for_us } => {
+                let server = self.target(target);
+                self.world.cluster().break_disk(server);
+                self.later.push((now_us + for_us, Later::Ease(server)));
+            }
+            Fault::SlowRecords { delay_us } => self.record_delay_us = delay_us.max(RECORD_US),
+        }
+    }
+}
