@@ -48,8 +48,8 @@ pub trait Topology: Ruled {
     /// A verdict for every instance, sorted by id.
     fn members(scene: &Self::Scene<'_>, ruling: &Ruling) -> Vec<Member>;
 
-    /// A loss that no action of the plan causes, in words: the decision reports it as unknown.
-    fn unseen_loss(_: &Self::Scene<'_>, _: &Ruling) -> Option<String> {
+    /// A loss that no action of the plan causes, in words, and its bytes. None: not known.
+    fn unseen_loss(_: &Self::Scene<'_>, _: &Ruling) -> Option<(String, Option<u64>)> {
         None
     }
 
@@ -120,8 +120,8 @@ fn conclude<T: Topology>(observation: &Observation, scene: &T::Scene<'_>, ruling
     let (ruling, progress) = if observation.group.paused { paused(ruling) } else { unhindered(ruling) };
     let progress = if only_repeats { Progress::Hindered } else { progress };
     let ruling = match T::unseen_loss(scene, &ruling) {
-        Some(text) => {
-            Ruling { explanation: format!("{}; {text}", ruling.explanation), ..ruling }.losing(None)
+        Some((text, bytes)) => {
+            Ruling { explanation: format!("{}; {text}", ruling.explanation), ..ruling }.losing(bytes)
         }
         None => ruling,
     };

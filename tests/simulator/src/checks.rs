@@ -123,7 +123,8 @@ impl Checks {
             } else {
                 self.reached_since_us.remove(&server);
             }
-            if cluster.is_writable(server) {
+            // One that refuses every command that would demote it cannot be stopped.
+            if cluster.is_writable(server) && !process.refuses("REPLICAOF") {
                 writable.push((server, is_reached));
             }
         }

@@ -126,7 +126,7 @@ impl Topology for Replication {
         verdicts::verdicts(scene, named(scene, ruling).1)
     }
 
-    fn unseen_loss(scene: &Scene, ruling: &Ruling) -> Option<String> {
+    fn unseen_loss(scene: &Scene, ruling: &Ruling) -> Option<(String, Option<u64>)> {
         rules::unseen_loss(scene).filter(|_| ruling.names_master)
     }
 

@@ -112,10 +112,12 @@ pub(in crate::guard) fn lineage(case: &Case<'_>) -> Result<(), String> {
             record.is_some_and(|record| history.knows(&record.replid))
                 || lost.iter().any(|lost| history.relation(lost) != Relation::Unrelated)
         };
+        // Where all data is gone, an empty heir that may not take over says nothing.
+        let is_all_gone = candidate.keys == Some(0) && scene.answering().all(|other| other.keys == Some(0));
         let heirs = || {
-            scene
-                .answering()
-                .filter(|instance| !scene.is_amnesic(instance) && instance.history().is_some_and(is_heir))
+            scene.answering().filter(|instance| {
+                !is_all_gone && !scene.is_amnesic(instance) && instance.history().is_some_and(is_heir)
+            })
         };
         // A full copy of an heir has its replication id, but no former one.
         let shares = |heir: &Instance<'_>| {

@@ -107,6 +107,11 @@ impl Process {
         self.upstream.as_ref()
     }
 
+    /// Whether it refuses a command, in upper case.
+    pub fn refuses(&self, command: &str) -> bool {
+        self.refused.iter().any(|refused| refused == command)
+    }
+
     /// A directive's value.
     pub fn directive(&self, name: &str) -> Option<&str> {
         self.config.get(name).map(String::as_str)

@@ -130,7 +130,12 @@ fn is_emptied(view: &View, lost: &Lost, reference: Option<&History>, heirs: &[us
 
 /// Step 4.
 fn unfit_heir(view: &View, lost: &Lost) -> Option<Election> {
-    let (heir, member) = view.answering().find(|(index, _)| is_heir(view, lost, *index))?;
+    // Where all data is gone, an empty heir that may not take over stops nothing.
+    let any_data = view.answering().any(|(_, member)| member.keys != Some(0));
+    let (heir, member) = view
+        .answering()
+        .filter(|(_, member)| any_data || member.is_loading() || member.replication.is_syncing)
+        .find(|(index, _)| is_heir(view, lost, *index))?;
     let comes = member.is_loading() || member.replication.is_syncing;
     Some(if comes { Election::Awaited(heir) } else { Election::NobodyEligible })
 }

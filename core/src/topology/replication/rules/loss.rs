@@ -3,10 +3,11 @@
 use super::refused::due;
 use super::shape::has_nothing_to_repoint;
 use crate::contract::{Action, Evidence};
+use crate::facts::{History, Relation};
 use crate::health::{Life, duration};
 use crate::rules::{CHANGING_LOOK_US, Ruling, stage};
 use crate::topology::replication::actions::{demote, takeover};
-use crate::topology::replication::claims::{is_recorded_name, knows_recorded_history};
+use crate::topology::replication::claims::is_recorded_name;
 use crate::topology::replication::reasons::*;
 use crate::topology::replication::refused::refused_promotion;
 use crate::topology::replication::role::{Elected, Election, LossKind, Mastership, Proof};
@@ -185,19 +186,26 @@ pub fn waiting_for_members(scene: &Scene, why: &str) -> String {
 }
 
 /// Another process than the recorded one has the role, until that is on record: what was lost with the former
-/// process, no reply shows.
-pub fn unseen_loss(scene: &Scene) -> Option<String> {
+/// process, in words, and the bytes where the record tells them.
+pub fn unseen_loss(scene: &Scene) -> Option<(String, Option<u64>)> {
     let (view, master) = (&scene.view, scene.master().filter(|_| scene.observation().authority)?);
-    view.published()?;
+    let (published, member) = (view.published()?, &view.members[master]);
     let id = scene.id(master);
-    if view.is_recorded(master) || view.members[master].server.run_id.is_none() {
-        None
-    } else if is_recorded_name(view, master) {
-        Some(format!("{id} restarted, and what its restart lost is unknown"))
-    } else if !knows_recorded_history(view, master) {
-        Some(format!("the record does not know the history of {id}, and what is lost is unknown"))
-    } else {
-        None
+    if view.is_recorded(master) || member.server.run_id.is_none() {
+        return None;
+    }
+    if is_recorded_name(view, master) {
+        return Some((format!("{id} restarted, and what its restart lost is unknown"), None));
+    }
+    let recorded = History { replid: &published.replid, offset: published.offset, former: None };
+    match member.history().map(|history| history.relation(&recorded)) {
+        Some(Relation::Equal | Relation::Ahead(_)) => None,
+        Some(Relation::Behind(bytes) | Relation::Forked { theirs: bytes, .. }) => {
+            Some((format!("{id} lacks {bytes} bytes of the stream on record"), Some(bytes)))
+        }
+        Some(Relation::Unrelated) | None => {
+            Some((format!("the record does not know the history of {id}, and what is lost is unknown"), None))
+        }
     }
 }
 
