@@ -1,7 +1,7 @@
 # Everything runs from a clone on a machine with rustup's Rust, gcc, Python 3, Node and Go: each target sets up what it needs first.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster build image-layout test test-cluster check deny bench policies hosts clean
+.PHONY: help demo cluster build image-layout test test-cluster check deny bench simulate policies hosts clean
 
 CARGO ?= cargo
 SETUP := tests/setup/setup.sh
@@ -39,6 +39,10 @@ test: ## everything: unit, scenario, property, real-Redis and cluster tests, the
 test-cluster: ## the operator on a real Kubernetes control plane, Pods as processes; with TEST_KUBECONFIG=FILE in a cluster of yours
 	@$(SETUP) rust redis servers registry cluster
 	$(CARGO) test --locked -p tests --test cluster
+
+simulate: ## the whole operator on a virtual clock, against a model of Redis: `make simulate SEEDS=20000 FROM=0`
+	@$(SETUP) rust
+	$(CARGO) run --locked --release -p simulator -- $(or $(SEEDS),5000) $(or $(FROM),0)
 
 hosts: policies ## every scenario in the Python and the JavaScript host
 	@$(SETUP) python node

@@ -195,8 +195,16 @@ fn what_a_careful_engine_plans() {
         ),
         ("an empty stray does not stand in the way", with(dead(), |play| play.servers.push(server(3)))),
         ("a copy that restarted with an append-only file, and holds no more", {
-            rejoin(|last| {
+            let play = rejoin(|last| {
                 last.follow_itself().offset = 1;
+                last.aof = true;
+            });
+            with(play, |play| {
+                for action in play.decision.stages.iter_mut().flat_map(|stage| &mut stage.actions) {
+                    if let Action::Follow(follow) = action {
+                        follow.discards_bytes = None;
+                    }
+                }
             })
         }),
         ("an old snapshot of the master on record", {

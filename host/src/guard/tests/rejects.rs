@@ -300,6 +300,22 @@ fn plays() -> Vec<(Rule, &'static str, Play)> {
         ),
         (Rule::MostAdvanced, "the other has more", with(dead(), |play| play.servers[2].offset = 101)),
         (
+            Rule::Restart,
+            "a copy from its files, and one that may have more is missing",
+            with(dead(), |play| {
+                for server in &mut play.servers[1..] {
+                    server.uptime_s = 5;
+                    link(server).down_s = None;
+                }
+            }),
+        ),
+        (Rule::Demotion, "the only master", {
+            let first = master(0, "a", 100);
+            let copy = replica(1, &first);
+            let demote = Demote { id: "redis-0".into(), expect: expect(Role::Master) };
+            Play::new(vec![first, copy], Verdict::Act, vec![vec![Action::Demote(demote)]])
+        }),
+        (
             Rule::Quorum,
             "a minimum of three",
             with(dead(), |play| play.observation.group.members_min = Some(3)),
