@@ -125,8 +125,6 @@ pub struct PolicyReference {
 pub struct Inputs<'a> {
     /// Instances now. More than the resource asks for while the master is moved before a scale-down.
     pub replicas: i32,
-    /// Address of the master that a starting Redis follows, if one is known.
-    pub master: Option<&'a str>,
     /// The password, if there is one.
     pub password: Option<&'a str>,
     /// The former password, while an instance may still use it.

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use std::collections::BTreeMap;
 
 pub const CONFIG_FILE: &str = "redis.conf";
-/// A file of its own: it changes with every failover, and must not restart a Pod.
+/// How a replica logs in to its master. A file of its own: its change must not restart a Pod.
 pub const MASTER_FILE: &str = "master.conf";
 /// The desired number of instances. Its change must not restart a Pod, either.
 pub const REPLICAS_FILE: &str = "replicas";
@@ -22,7 +22,9 @@ pub const PASSWORD_KEY: &str = "password";
 pub const PREVIOUS_KEY: &str = "previous";
 
 pub fn config_map(redis: &Redis, inputs: &Inputs<'_>) -> ConfigMap {
-    let mut master = inputs.master.map(|host| format!("replicaof {host} {PORT}\n")).unwrap_or_default();
+    // No master: a member with data that started as a replica would drop what that master lacks, before the
+    // operator has compared the two. It starts as a replica of itself, and follows when that loses nothing.
+    let mut master = String::new();
     if inputs.password.is_none() {
         master.extend(inputs.replication_user.map(|user| user_directives(user, "")));
     }

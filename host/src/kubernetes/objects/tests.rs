@@ -14,8 +14,8 @@ fn redis(spec: Value) -> Redis {
     parse(object).unwrap()
 }
 
-fn made(redis: &Redis, master: Option<&str>, password: Option<&str>) -> Vec<Value> {
-    objects(redis, &Inputs { replicas: redis.spec.replicas, master, password, ..Inputs::default() }).unwrap()
+fn made(redis: &Redis, password: Option<&str>) -> Vec<Value> {
+    objects(redis, &Inputs { replicas: redis.spec.replicas, password, ..Inputs::default() }).unwrap()
 }
 
 fn minimal() -> Redis {
@@ -24,7 +24,7 @@ fn minimal() -> Redis {
 
 #[test]
 fn the_objects_of_amaizfinance_keep_their_names_and_one_service_is_added() {
-    let names: Vec<String> = made(&minimal(), None, Some("secret"))
+    let names: Vec<String> = made(&minimal(), Some("secret"))
         .iter()
         .map(|object| {
             format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
@@ -47,7 +47,7 @@ fn the_objects_of_amaizfinance_keep_their_names_and_one_service_is_added() {
 
 #[test]
 fn every_object_is_owned_and_selectors_use_our_label_alone() {
-    for object in made(&minimal(), None, None) {
+    for object in made(&minimal(), None) {
         assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "u-1");
         let labels = &object["metadata"]["labels"];
         assert_eq!((&labels["team"], &labels["redis"]), (&json!("cart"), &json!("example")));
@@ -60,10 +60,9 @@ fn every_object_is_owned_and_selectors_use_our_label_alone() {
 }
 
 #[test]
-fn a_redis_starts_as_a_replica_of_the_known_master_or_else_of_itself() {
-    let config = |master| made(&minimal(), master, None).remove(0)["data"]["master.conf"].clone();
-    assert_eq!((config(None), config(Some("10.0.0.7"))), (json!(""), json!("replicaof 10.0.0.7 6379\n")));
-    let set = made(&minimal(), None, None).pop().unwrap();
+fn a_redis_starts_as_a_replica_of_itself_whatever_master_is_known() {
+    assert_eq!(made(&minimal(), None).remove(0)["data"]["master.conf"], "");
+    let set = made(&minimal(), None).pop().unwrap();
     let arguments = &set["spec"]["template"]["spec"]["containers"][0]["args"];
     assert_eq!(
         *arguments,
@@ -94,12 +93,10 @@ fn instances_log_in_as_the_replication_user_once_every_instance_has_it() {
 
 #[test]
 fn only_directives_read_at_the_start_change_the_pod_template() {
-    let template =
-        |redis: &Redis, master| made(redis, master, None).pop().unwrap()["spec"]["template"].clone();
-    assert_eq!(template(&minimal(), None), template(&minimal(), Some("10.0.0.7")));
+    let template = |redis: &Redis| made(redis, None).pop().unwrap()["spec"]["template"].clone();
     let with = |config| redis(json!({ "replicas": 3, "redis": { "image": "redis:7" }, "config": config }));
-    assert_eq!(template(&minimal(), None), template(&with(json!({ "maxclients": "99" })), None));
-    assert_ne!(template(&minimal(), None), template(&with(json!({ "Databases": "99" })), None));
+    assert_eq!(template(&minimal()), template(&with(json!({ "maxclients": "99" }))));
+    assert_ne!(template(&minimal()), template(&with(json!({ "Databases": "99" }))));
     let live = live_directives(&with(json!({ "databases": "3", "save": "\"900 1\"" })));
     assert_eq!((live.get("save").map(String::as_str), live.get("databases")), (Some("900 1"), None));
 }
@@ -127,7 +124,7 @@ fn a_master_of_three_fences_itself_by_default_and_one_of_two_never_does() {
 fn with_tls_no_port_is_in_the_clear() {
     let secured =
         redis(json!({ "replicas": 3, "redis": { "image": "redis:7" }, "tls": { "secretName": "cert" } }));
-    let objects = made(&secured, None, None);
+    let objects = made(&secured, None);
     let config = objects[0]["data"]["redis.conf"].as_str().unwrap();
     assert!(config.contains("port 0\ntls-port 6379\n") && config.contains("tls-replication yes"), "{config}");
     let container = &objects.last().unwrap()["spec"]["template"]["spec"]["containers"][0];
@@ -148,7 +145,7 @@ fn directives_are_sorted_by_name_and_a_password_is_quoted() {
         "config": { "save": "", "maxclients": "99" },
         "password": { "secretKeyRef": { "name": "s", "key": "k" } }
     }));
-    let objects = made(&many, None, Some("a \"b\\ ü"));
+    let objects = made(&many, Some("a \"b\\ ü"));
     let config = objects[1]["data"]["redis.conf"].as_str().unwrap();
     assert!(config.ends_with("include /secret/auth.conf\nmaxclients 99\nsave \"\"\n"), "{config}");
     let secret: Secret = serde_json::from_value(objects[0].clone()).unwrap();
@@ -167,7 +164,7 @@ fn a_directive_stays_one_line_whatever_its_value() {
 
 #[test]
 fn data_is_in_memory_unless_a_claim_is_requested() {
-    let set = made(&minimal(), None, None).pop().unwrap();
+    let set = made(&minimal(), None).pop().unwrap();
     assert_eq!(set["spec"].get("volumeClaimTemplates"), None);
     let claimed = redis(json!({
         "replicas": 3,
@@ -177,7 +174,7 @@ fn data_is_in_memory_unless_a_claim_is_requested() {
             "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } }
         }
     }));
-    let set = made(&claimed, None, None).pop().unwrap();
+    let set = made(&claimed, None).pop().unwrap();
     assert_eq!(set["spec"]["volumeClaimTemplates"][0]["metadata"]["name"], "data");
     let mounts = set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].as_array().unwrap();
     assert!(

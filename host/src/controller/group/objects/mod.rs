@@ -153,10 +153,8 @@ impl<'a> ObjectsView<'a> {
 /// The objects as they should be.
 fn wanted(snapshot: &Snapshot, replicas: i32) -> Result<Vec<(ObjectKey, Value)>, serde_json::Error> {
     let passwords = snapshot.secrets.as_ref().map(|secrets| &secrets.passwords);
-    let master = snapshot.master().and_then(|master| snapshot.address(master));
     let all = snapshot.resource.managed.objects(&Inputs {
         replicas,
-        master: master.as_deref(),
         password: passwords.and_then(|passwords| passwords.wanted.as_deref()),
         replication_user: snapshot.replication_user(),
         previous: passwords.and_then(|passwords| passwords.before()),
