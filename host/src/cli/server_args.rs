@@ -37,7 +37,7 @@ pub struct Servers {
 
 impl Servers {
     /// Resolves the names and reads the files. A name that does not resolve is that member's own fault, and
-    /// may resolve later: [`Upkeep`](super::upkeep::Upkeep) goes on with it.
+    /// may resolve later: `upkeep.rs` goes on with it.
     ///
     /// # Errors
     /// [`Exit::Input`] for the first error.
