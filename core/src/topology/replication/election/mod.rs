@@ -42,7 +42,7 @@ use succession::{furthest, reached};
 ///    winner, the winner only bridges: the other one catches up, and gets the role by handover.
 /// 10. The known loss is what the reference has beyond the winner's place in it. It is unknown where the old
 ///     master's last words are of another life than the reference, and where the winner restarted from its
-///     files: what it lost itself, no offset shows.
+///     files: what it lost itself, no offset shows; or was cut off before the old master restarted.
 /// 11. The winner refused its promotion a moment ago: the next in line is asked ([`pass_over_refusals`]).
 pub fn elect(view: &View, lost: &Lost) -> Election {
     pass_over_refusals(view, &|refusing| elect_without(view, lost, refusing))
@@ -152,9 +152,25 @@ fn meant_for(view: &View, heirs: &[usize], winner: usize) -> usize {
     if priority(preferred) < priority(winner) { preferred } else { winner }
 }
 
+/// Step 10. The recorded master answers as a new process, so its last words are those of another life. What it
+/// took before its end is with the winner only if the winner's link broke no earlier than that.
+fn received_until_the_end(view: &View, lost: &Lost, winner: usize) -> bool {
+    let is_next_run = |index: &usize| {
+        *index != winner
+            && view.members[*index].answers
+            && view.published().is_some_and(|published| published.master == view.id(*index))
+            && !view.is_recorded(*index)
+    };
+    let Some(old) = lost.index.filter(is_next_run) else { return true };
+    let replication = &view.members[winner].replication;
+    let ages = replication.link_down_s.zip(view.members[old].server.uptime_s);
+    replication.link_up == Some(false) && ages.is_some_and(|(down_s, up_s)| down_s <= up_s.saturating_add(2))
+}
+
 /// Step 10.
 fn known_loss_bytes(view: &View, lost: &Lost, reference: Option<&History>, winner: usize) -> Option<u64> {
-    let reference = reference.filter(|_| !is_from_file(view, winner))?;
+    let is_known = !is_from_file(view, winner) && received_until_the_end(view, lost, winner);
+    let reference = reference.filter(|_| is_known)?;
     let last_words = lost
         .index
         .filter(|_| lost.kind == LossKind::OutOfSight)
