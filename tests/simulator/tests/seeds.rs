@@ -1,5 +1,5 @@
-//! Schedules that once broke an invariant, by what they broke. A seed stands for the schedule that the present
-//! generator makes of it: where that changes, `simulate` finds others.
+//! Schedules that once broke an invariant, by what they broke. A seed stands for the schedule that the
+//! present generator makes of it: where that changes, `simulate` finds others.
 
 #![allow(missing_docs, reason = "a test")]
 

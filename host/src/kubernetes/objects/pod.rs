@@ -126,7 +126,8 @@ fn redis_container(redis: &Redis) -> Container {
         ..EnvVarSource::default()
     };
     // Starts as a replica of itself: a master that restarts empty can never wipe its replicas, and a replica
-    // that restarts with newer data drops none of it. With TLS it follows a closed port instead: Redis 7 blocks in a TLS handshake with itself.
+    // that restarts with newer data drops none of it. With TLS it follows a closed port instead: Redis 7
+    // blocks in a TLS handshake with itself.
     let (host, port_of) = if redis.spec.tls.is_some() {
         ("127.0.0.1", "1".to_owned())
     } else {

@@ -152,8 +152,8 @@ fn meant_for(view: &View, heirs: &[usize], winner: usize) -> usize {
     if priority(preferred) < priority(winner) { preferred } else { winner }
 }
 
-/// Step 10. The recorded master answers as a new process, so its last words are those of another life. What it
-/// took before its end is with the winner only if the winner's link broke no earlier than that.
+/// Step 10. The recorded master answers as a new process, so its last words are those of another life. What
+/// it took before its end is with the winner only if the winner's link broke no earlier than that.
 fn received_until_the_end(view: &View, lost: &Lost, winner: usize) -> bool {
     let is_next_run = |index: &usize| {
         *index != winner
