@@ -3,7 +3,7 @@
 use crate::checks::Class;
 use crate::run::Outcome;
 use redis_model::live::Wait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Formatter, Result};
 use std::time::Duration;
 
@@ -28,27 +28,19 @@ pub struct Summary {
 impl Summary {
     /// Adds a run.
     pub fn add(&mut self, seed: u64, outcome: Outcome) {
-        self.schedules += 1;
-        self.faults += outcome.faults;
-        self.promotions += outcome.promotions;
-        self.decisions += outcome.decisions;
-        self.virtual_us += outcome.took_us;
-        for (class, more) in outcome.account.classes {
-            let sum = self.classes.entry(class).or_default();
-            sum.acknowledged += more.acknowledged;
-            sum.lost += more.lost;
-            sum.reported += more.reported;
-        }
-        for (reason, count) in outcome.reasons {
-            *self.reasons.entry(reason).or_default() += count;
-        }
-        if let Some(reason) = outcome.refused {
-            self.refused.entry(reason).or_default().push(seed);
-        }
-        let mut names: Vec<&'static str> = outcome.breaches.iter().map(|breach| breach.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        names.into_iter().for_each(|name| self.breaches.entry(name).or_default().push(seed));
+        let names: BTreeSet<&'static str> = outcome.breaches.iter().map(|breach| breach.name).collect();
+        self.merge(Self {
+            schedules: 1,
+            took: Duration::ZERO,
+            faults: outcome.faults,
+            promotions: outcome.promotions,
+            decisions: outcome.decisions,
+            virtual_us: outcome.took_us,
+            classes: outcome.account.classes,
+            reasons: outcome.reasons,
+            refused: outcome.refused.into_iter().map(|reason| (reason, vec![seed])).collect(),
+            breaches: names.into_iter().map(|name| (name, vec![seed])).collect(),
+        });
     }
 
     /// Adds another sum.
@@ -82,7 +74,8 @@ impl Display for Summary {
         let seconds = self.took.as_secs_f64().max(f64::MIN_POSITIVE);
         writeln!(
             f,
-            "{} schedules in {seconds:.1} s: {:.0} a second; {} faults, {} promotions, {} decisions, {:.0} s of virtual time",
+            "{} schedules in {seconds:.1} s: {:.0} a second; {} faults, {} promotions, {} decisions, {:.0} s of \
+             virtual time",
             self.schedules,
             self.schedules as f64 / seconds,
             self.faults,
