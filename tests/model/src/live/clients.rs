@@ -15,7 +15,7 @@ pub struct Client {
     pub pace_us: u64,
     /// How many replicas it waits for.
     pub wait: Wait,
-    /// It keeps its server until that one refuses: whatever is published.
+    /// The server and the process that it writes to, until that one refuses or ends the connection.
     connection: Option<(usize, u64)>,
     /// The write that it waits for.
     pending: Option<u64>,

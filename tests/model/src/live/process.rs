@@ -261,7 +261,7 @@ impl Cluster {
         process.life = Life::Up;
         process.started_us = now_us;
         (process.paused_until_us, process.is_emptied) = (0, false);
-        process.upstream = address_upstream(following, now_us);
+        process.upstream = following.map(|master| Upstream::new(Some(master), now_us));
         process.attached.clear();
         process.unread.clear();
         process.loading_until_us = has_data.then_some(now_us + load_us);
@@ -442,10 +442,6 @@ impl Cluster {
     pub(super) fn peer(&self, server: usize) -> Peer {
         Peer::Server(server)
     }
-}
-
-fn address_upstream(following: Option<usize>, now_us: u64) -> Option<Upstream> {
-    following.map(|master| Upstream::new(Some(master), now_us))
 }
 
 /// FNV-1a: any spread of names over ids is a good one.
