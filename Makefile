@@ -1,7 +1,7 @@
 # Everything runs from a clone on a machine with rustup's Rust, gcc, Python 3, Node and Go: each target sets up what it needs first.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster build image-layout test test-cluster check deny bench simulate policies hosts clean
+.PHONY: help demo cluster build image-layout test test-cluster check deny bench simulate mutants soak policies hosts clean
 
 CARGO ?= cargo
 SETUP := tests/setup/setup.sh
@@ -42,7 +42,15 @@ test-cluster: ## the operator on a real Kubernetes control plane, Pods as proces
 
 simulate: ## the whole operator on a virtual clock, against a model of Redis: `make simulate SEEDS=20000 FROM=0`
 	@$(SETUP) rust
-	$(CARGO) run --locked --release -p simulator -- $(or $(SEEDS),5000) $(or $(FROM),0)
+	$(CARGO) run --locked --release -p simulator -- many $(or $(SEEDS),5000) $(or $(FROM),0)
+
+mutants: ## each rule, check and precondition left out in turn: which scenario or schedule notices
+	@$(SETUP) rust
+	$(CARGO) run --locked --release -p simulator --features mutants -- mutants $(or $(SEEDS),300)
+
+soak: ## random histories of several faults on real servers of four versions: `make soak MINUTES=60`
+	@$(SETUP) rust redis servers
+	$(CARGO) run --locked --release -p tests --bin soak -- $(or $(MINUTES),5)
 
 hosts: policies ## every scenario in the Python and the JavaScript host
 	@$(SETUP) python node

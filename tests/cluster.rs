@@ -119,6 +119,7 @@ cases![
     Alone losses::a_lost_node_takes_the_master_with_it_and_another_one_takes_over,
     Here losses::all_but_one_are_lost_and_the_data_survives,
     Here losses::all_are_lost_at_once_and_come_back_from_their_claims,
+    Here losses::former_files_are_kept_on_the_volume,
     Here losses::all_are_lost_at_once_with_their_memory_and_are_a_group_again,
     Here losses::a_master_that_is_cut_from_its_replicas_refuses_writes_by_itself,
     Here losses::a_master_that_the_operator_cannot_reach_is_not_replaced_while_its_replicas_report_link_up,

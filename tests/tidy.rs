@@ -126,8 +126,8 @@ const BELOW: &[&str] = &[
 
 /// Of the engine, the guard and the link to Redis read facts and nothing else.
 const DOORS: &[(&str, &str, &[&str])] = &[
-    ("host/src/guard", "failover_core::", &["facts"]),
-    ("host/src/redis", "failover_core::", &["facts"]),
+    ("host/src/guard", "failover_core::", &["facts", "mutant"]),
+    ("host/src/redis", "failover_core::", &["facts", "mutant"]),
     ("host/src/group", "crate::policy::", &["Policy", "{"]),
 ];
 

@@ -8,6 +8,7 @@
 //! health.rs      one instance: alive, suspect, silent, dead, each with its proof
 //! places.rs      which instance an address means
 //! json.rs        JSON text to values
+//! mutant.rs      what `make mutants` leaves out; nothing in the product
 //! reason.rs      what a reason is
 //! rules.rs       what a rule is: the first that applies decides
 //! topology/      the course of a decision, and a folder for each topology
@@ -17,6 +18,7 @@
 //! the list of this file.
 
 pub mod facts;
+pub mod mutant;
 pub mod reason;
 pub mod topology;
 
@@ -67,6 +69,11 @@ pub fn decide(observation: &Observation) -> Decision {
 /// Every reason that a decision may have, in the order of the rules.
 pub fn reasons() -> impl Iterator<Item = Reason> {
     reason::ALL.iter().chain(SERVED.iter().flat_map(|served| served.reasons)).copied()
+}
+
+/// The rules, by the first reason of each, in their order.
+pub fn rules() -> impl Iterator<Item = &'static str> {
+    SERVED.iter().flat_map(|served| (served.rules)())
 }
 
 /// The schema of the one topology; of several, one of theirs.

@@ -1,5 +1,6 @@
 //! The controller: a library and the one binary, `redis-operator`.
 
+pub mod authority;
 pub mod cli;
 pub mod conformance;
 pub mod contract;

@@ -183,6 +183,41 @@ pub async fn all_are_lost_at_once_and_come_back_from_their_claims(cluster: &Clus
     assert!(has(cluster, namespace, &master, "lol").await);
 }
 
+/// The files that a server started with are kept, and survive that it copies another one.
+pub async fn former_files_are_kept_on_the_volume(cluster: &Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    let claim = "  config: {save: \"\"}\n  dataVolumeClaimTemplate:\n    metadata: {name: data}\n    spec: \
+         {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n";
+    cluster.apply(&example(namespace, 3, claim)).await;
+    let master = settled(cluster, namespace, 3).await;
+    store(cluster, namespace, &master, "former").await;
+    let replica = ALL.iter().find(|pod| **pod != master).unwrap();
+    until("the replica has it", async || has(cluster, namespace, replica, "former").await.then_some(()))
+        .await;
+    assert!(say(cluster, namespace, replica, &["SAVE"]).await.is_some());
+    let uid = cluster.pod(namespace, replica).await.unwrap().metadata.uid;
+    cluster.kubectl(&["delete", "pod", "-n", namespace, replica]).await.unwrap();
+    until("another Pod has its name", async || {
+        cluster.pod(namespace, replica).await.filter(|pod| pod.metadata.uid != uid).map(drop)
+    })
+    .await;
+    let master = settled(cluster, namespace, 3).await;
+    let holds = async |claim: &str| {
+        let words = ["sh", "-c", claim].map(str::to_owned);
+        cluster.running(namespace, replica).exec("redis", &words).await
+    };
+    assert!(holds("grep -q former /data/set-aside/*/dump.rdb").await);
+    // What replaces the original leaves what is kept as it was.
+    store(cluster, namespace, &master, "later").await;
+    until("the replica has it", async || has(cluster, namespace, replica, "later").await.then_some(())).await;
+    assert!(say(cluster, namespace, replica, &["SAVE"]).await.is_some());
+    assert!(holds("grep -q later /data/dump.rdb && ! grep -q later /data/set-aside/*/dump.rdb").await);
+    let pod = cluster.pod(namespace, replica).await.unwrap();
+    let first = pod.status.and_then(|status| status.init_container_statuses).unwrap_or_default();
+    let message = first[0].state.as_ref().and_then(|state| state.terminated.as_ref()?.message.clone());
+    assert!(message.as_ref().is_some_and(|message| message.contains(" KiB")), "{message:?}");
+}
+
 pub async fn all_are_lost_at_once_with_their_memory_and_are_a_group_again(
     cluster: &Cluster,
     namespace: &str,

@@ -2,7 +2,7 @@
 
 use redis_operator::contract::{FailureKind, Value};
 use redis_operator::contract::{InstanceKind, Topology};
-use redis_operator::local::{Boot, Server, ServerSettings, free_ports};
+use redis_operator::local::{Server, ServerSettings, free_ports};
 use redis_operator::redis::{
     Connection, Credentials, Endpoint, Link, LinkEvent, LinkSettings, Probe, Tls, act,
 };
@@ -40,12 +40,15 @@ impl Rig {
 
     pub fn settings(&self, boot: Option<&Endpoint>, arguments: &[&str]) -> ServerSettings {
         let endpoint = Endpoint { host: "127.0.0.1".into(), port: free_port() };
+        let follows = boot
+            .iter()
+            .flat_map(|master| ["--replicaof".to_owned(), master.host.clone(), master.port.to_string()]);
+        let arguments = follows.chain(arguments.iter().map(ToString::to_string));
         ServerSettings {
             program: std::env::var_os("REDIS_SERVER").unwrap_or("redis-server".into()).into(),
             dir: self.path(&endpoint.port.to_string()),
             endpoint,
-            boot: boot.map_or(Boot::FollowingItself, |master| Boot::Following(master.clone())),
-            arguments: arguments.iter().map(ToString::to_string).collect(),
+            arguments: arguments.collect(),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::contract::{
 };
 use crate::observed::fault_of_ids;
 use crate::reason::{INVALID_OBSERVATION, INVALID_PARAMETERS, Reason};
-use crate::rules::{Ruled, Ruling, STEADY_LOOK_US, Table};
+use crate::rules::{Rule, Ruled, Ruling, STEADY_LOOK_US, Table};
 
 /// A way in which Redis servers form a group, and how this policy decides for it.
 pub trait Topology: Ruled {
@@ -72,6 +72,8 @@ pub struct Served {
     pub wants: fn() -> Vec<Want>,
     /// [`Topology::parameters_schema`].
     pub parameters_schema: fn() -> String,
+    /// The names of the rules of [`Topology::RULES`].
+    pub rules: fn() -> Vec<&'static str>,
     /// [`decide`].
     pub decide: fn(&Observation) -> Decision,
 }
@@ -85,6 +87,7 @@ impl Served {
             reasons: T::REASONS,
             wants: T::wants,
             parameters_schema: T::parameters_schema,
+            rules: || T::RULES.rules.iter().map(Rule::name).collect(),
             decide: decide::<T>,
         }
     }
@@ -160,7 +163,6 @@ fn paused(ruling: Ruling) -> (Ruling, Progress) {
 mod tests {
     use super::*;
     use crate::contract::{Group, Health, Preference, Role};
-    use crate::rules::Rule;
 
     /// A topology of its own, as small as one can be: nothing outside of this module knows it.
     struct Pair;

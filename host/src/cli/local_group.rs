@@ -4,13 +4,12 @@
 use super::{Environment, Exit, GroupSettings, PolicyChoice, Session};
 use crate::driver::{Access, member};
 use crate::group::{Moment, Record};
-use crate::local::{Boot, Change, Scratch, ServerError, ServerSettings, Supervisor, free_ports};
+use crate::local::{Change, Scratch, ServerError, ServerSettings, Supervisor, free_ports};
 use crate::redis::Endpoint;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::watch;
 
 /// The servers to start.
 #[derive(Clone, Debug, clap::Args)]
@@ -77,11 +76,7 @@ impl LocalServers {
                 (scratch.path().to_owned(), Some(scratch))
             }
         };
-        let (known, master) = watch::channel(None);
-        let publish = move |now: Moment, record: Record| {
-            on_record(now, &record);
-            known.send_replace(record.published.master.parse().ok());
-        };
+        let publish = move |now: Moment, record: Record| on_record(now, &record);
         let mut members = Vec::new();
         for endpoint in &endpoints {
             members.push(member(endpoint).await.map_err(Exit::Failed)?);
@@ -93,11 +88,10 @@ impl LocalServers {
             program: self.program.clone(),
             endpoint: endpoint.clone(),
             dir: dir.join(endpoint.port.to_string()),
-            boot: Boot::FollowingItself,
             arguments: Vec::new(),
         });
         let (supervisor, changes) =
-            Supervisor::start(servers.collect(), master).await.map_err(|error| self.not_started(&error))?;
+            Supervisor::start(servers.collect()).await.map_err(|error| self.not_started(&error))?;
         Ok(LocalGroup { session, supervisor, changes, endpoints, scratch })
     }
 

@@ -1,6 +1,7 @@
 //! `run`: operates the Redis resources of a Kubernetes cluster.
 
 use super::{Environment, Exit, PolicyChoice};
+use crate::authority::{ACTION_MAX, Authority};
 use crate::controller::policy::{DefaultPolicies, Policies, Shadows};
 use crate::controller::{self, Context};
 use crate::driver::{ThreadLoad, moment};
@@ -71,7 +72,8 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         args.identity.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), start_of_process()));
     let events = EventWriter::start(client.clone(), identity.clone());
     let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
-    let (authority, may_act) = tokio::sync::watch::channel(false);
+    let (holder, may_act) = tokio::sync::watch::channel(false);
+    let authority = Authority::of_a_lease();
     let groups = Groups::start()?;
     let lease = health.dependency(format!("the Lease {}/{}", args.namespace, args.lease), LEASE_US);
     let answered = move || lease.answered(moment(start, Instant::now()));
@@ -93,20 +95,31 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         health,
         inspector,
         events,
+        authority: authority.clone(),
         start,
     };
     let failed = |error: std::io::Error| Exit::Failed(format!("cannot handle signals: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+    let ending = authority.clone();
+    // What is in progress comes to its end, and into the record, before anything stops.
+    let stopped = async {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+        if !ending.end(ACTION_MAX).await {
+            tracing::warn!("stopped with an action in progress: the next operator sees what became of it");
+        }
+    };
     tokio::select! {
-        () = campaign(client.clone(), candidate.clone(), authority, answered) => {}
+        () = campaign(client.clone(), candidate.clone(), authority, holder, answered) => {}
         () = policies.run(namespace, may_act.clone()) => {}
         () = controller::run(context, namespace, may_act.clone()) => {}
         () = show_authority(shown, may_act) => {}
-        _ = interrupted.recv() => {}
-        _ = terminated.recv() => {}
+        () = stopped => {}
     }
-    // No action may be in flight when another operator acquires the Lease.
+    // No action may be in progress when another operator acquires the Lease.
     groups.end();
     if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), release(client, &candidate)).await {
         tracing::warn!(%error, "lease not released");

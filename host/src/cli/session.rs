@@ -4,6 +4,7 @@
 use super::outcome::{Pass, check_input};
 use super::upkeep::Upkeep;
 use super::{Environment, Exit, PolicyChoice};
+use crate::authority::{ACTION_MAX, Authority};
 use crate::driver::{Access, Driver, GroupHandle, Publish, Reports};
 use crate::group::{Decided, Event, Member, Moment, Report, Settings};
 use crate::policy::{Policy, PolicyChain, Sandbox};
@@ -32,7 +33,7 @@ pub struct Session {
 }
 
 impl Drop for Session {
-    /// Waits for the driver, so that its published record is written.
+    /// Waits for the actions in progress, and for the driver, so that its published record is written.
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
@@ -70,6 +71,8 @@ impl Session {
         policies.swap(Arc::new(chosen)).map_err(|error| Exit::Input(error.to_string()))?;
         let start = Instant::now();
         let (driver, reports) = Driver::new(settings, access, Arc::clone(&policies), publish, start);
+        let authority = Authority::endless();
+        let driver = driver.under(&authority);
         let handle = driver.handle();
         handle.send(Event::Members(members));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -83,7 +86,7 @@ impl Session {
                 // time.
                 tokio::select! {
                     _ = tokio::spawn(driver.run()) => {}
-                    _ = stopped => {}
+                    _ = stopped => drop(authority.end(ACTION_MAX).await),
                 }
             });
         };

@@ -1,6 +1,7 @@
 //! What the controllers of all resources share.
 
 use super::policy::{Policies, Shadows};
+use crate::authority::Authority;
 use crate::driver::ThreadLoad;
 use crate::fleet::Census;
 use crate::kubernetes::events::EventWriter;
@@ -23,6 +24,8 @@ pub struct Context {
     pub shadows: Shadows,
     /// Where groups run: apart from what speaks with the API server.
     pub groups: Handle,
+    /// Until when their actions may be in progress.
+    pub authority: Authority,
     /// How many they are.
     pub thread_load: ThreadLoad,
     /// Counts them by state.

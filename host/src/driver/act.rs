@@ -3,6 +3,7 @@
 
 use super::GroupHandle;
 use super::links::Links;
+use crate::authority::Authority;
 use crate::contract::{Action, Restart};
 use crate::group::{Event, Order, Outcome};
 use crate::redis::act::{
@@ -17,9 +18,30 @@ use std::time::Duration;
 /// next one.
 pub type Restarter = Arc<dyn Fn(Restart) -> BoxFuture<'static, Outcome> + Send + Sync>;
 
-/// Starts an order. Its outcome is one [`Event::Finished`].
-pub fn carry_out(links: &Links, order: Order, restarter: Option<&Restarter>, handle: GroupHandle) {
+/// Starts an order, if the authority lasts for as long as it may take. Its outcome is one
+/// [`Event::Finished`].
+pub fn carry_out(
+    links: &Links,
+    order: Order,
+    authority: &Authority,
+    restarter: Option<&Restarter>,
+    handle: GroupHandle,
+) {
     let Order { number, action, links: numbers, place } = order;
+    let longest = longest(&action);
+    let Some(in_progress) = authority.begin(longest) else {
+        let text = format!(
+            "not sent: the authority of this operator lasts for {} ms, and the action may take {} ms",
+            authority.left().as_millis(),
+            longest.as_millis()
+        );
+        tokio::spawn(async move {
+            // The group sends nothing else to the target until then.
+            tokio::time::sleep(AUTHORITY_PACE).await;
+            handle.send(Event::Finished { order: number, outcome: Outcome::NotSent(text) });
+        });
+        return;
+    };
     if let Action::Restart(restart) = action {
         let restarting = restarter.map(|restarter| restarter(restart));
         tokio::spawn(async move {
@@ -29,7 +51,7 @@ pub fn carry_out(links: &Links, order: Order, restarter: Option<&Restarter>, han
                     .unwrap_or_else(|_| Outcome::InDoubt("restart: the orchestrator gave no answer".into())),
                 None => Outcome::Failed("restart: no orchestrator runs this instance".into()),
             };
-            handle.send(Event::Finished { order: number, outcome });
+            handle.finish(Event::Finished { order: number, outcome }, in_progress);
         });
         return;
     }
@@ -45,7 +67,7 @@ pub fn carry_out(links: &Links, order: Order, restarter: Option<&Restarter>, han
                 Outcome::NotSent("not sent: the connection that reported its precondition has ended".into())
             }
         };
-        handle.send(Event::Finished { order: number, outcome });
+        handle.finish(Event::Finished { order: number, outcome }, in_progress);
     });
 }
 
@@ -146,8 +168,27 @@ fn outcome(result: Result<Note, ActFailure>) -> Outcome {
     }
 }
 
-/// A live server answers REPLICAOF sooner; after this the action is in doubt. `kubernetes/lease.rs` relies on
-/// it.
+/// How long an action is in progress at most.
+fn longest(action: &Action) -> Duration {
+    match action {
+        // A handover that must be undone takes as long again.
+        Action::Handover(terms) => 2 * Duration::from_millis(terms.pause_max_ms.into()),
+        Action::Restart(_) => RESTART_DEADLINE,
+        Action::Promote(_)
+        | Action::Follow(_)
+        | Action::Demote(_)
+        | Action::Fence(_)
+        | Action::Unfence(_)
+        | Action::KickClients(_)
+        | Action::Configure(_)
+        | Action::Sentinel(_)
+        | Action::Cluster(_) => ACTION_DEADLINE,
+    }
+}
+
+/// A live server answers REPLICAOF sooner; after this the action is in doubt.
 const ACTION_DEADLINE: Duration = Duration::from_millis(1000);
 /// For a request to the orchestrator's API.
-const RESTART_DEADLINE: Duration = Duration::from_secs(10);
+const RESTART_DEADLINE: Duration = Duration::from_secs(5);
+/// Without enough authority an action is tried again after this.
+const AUTHORITY_PACE: Duration = Duration::from_millis(250);

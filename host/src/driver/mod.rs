@@ -17,6 +17,7 @@ pub use reports::{NewestDecision, Reports};
 pub use state_file::{StateFile, StateFileError};
 pub use thread_load::ThreadLoad;
 
+use crate::authority::{Authority, InProgress};
 use crate::contract::{Observation, Topology};
 use crate::group::{Effect, Event, Group, Moment, Record, Request, Settings};
 use crate::policy::PolicyChain;
@@ -58,11 +59,14 @@ pub struct Driver<P> {
     thread_load: Option<OnThread>,
     heartbeat: Option<Heartbeat>,
     restarter: Option<Restarter>,
+    authority: Authority,
 }
 
 /// A message to a driver.
 enum Message {
     Event(Event),
+    /// An action ended. It counts as in progress until the group has taken that in.
+    Finished(Event, InProgress),
     Access(Logins, Option<Tls>),
     Policies(Arc<PolicyChain>),
     Observe(oneshot::Sender<Observation>),
@@ -76,6 +80,10 @@ impl GroupHandle {
     /// Sends an event. No effect if the group has ended.
     pub fn send(&self, event: Event) {
         drop(self.0.unbounded_send(Message::Event(event)));
+    }
+
+    fn finish(&self, event: Event, in_progress: InProgress) {
+        drop(self.0.unbounded_send(Message::Finished(event, in_progress)));
     }
 
     /// Sets how to log in and to encrypt, from the next connection on.
@@ -131,6 +139,7 @@ impl<P: Publish> Driver<P> {
                 thread_load: None,
                 heartbeat: None,
                 restarter: None,
+                authority: Authority::endless(),
             },
             reports,
         )
@@ -151,6 +160,11 @@ impl<P: Publish> Driver<P> {
         Self { restarter: Some(restarter), ..self }
     }
 
+    /// Sends no action that could outlive this authority. Without one, the group's own word is enough.
+    pub fn under(self, authority: &Authority) -> Self {
+        Self { authority: authority.clone(), ..self }
+    }
+
     /// A handle for messages to the group.
     pub fn handle(&self) -> GroupHandle {
         self.handle.clone()
@@ -167,10 +181,15 @@ impl<P: Publish> Driver<P> {
             let timer = tokio::time::sleep_until(self.start.into());
             tokio::pin!(timer);
             loop {
+                let mut _finished = None;
                 let event = tokio::select! {
                     biased;
                     Some(message) = self.queue.next() => match message {
                         Message::Event(event) => event,
+                        Message::Finished(event, in_progress) => {
+                            _finished = Some(in_progress);
+                            event
+                        }
                         Message::Access(logins, tls) => {
                             self.links.log_in_as(logins, tls);
                             continue;
@@ -210,7 +229,8 @@ impl<P: Publish> Driver<P> {
                     match effect {
                         Effect::Probe { member } => self.links.probe(&member),
                         Effect::Act(order) => {
-                            act::carry_out(&self.links, order, self.restarter.as_ref(), self.handle.clone());
+                            let (authority, restarter) = (&self.authority, self.restarter.as_ref());
+                            act::carry_out(&self.links, order, authority, restarter, self.handle.clone());
                         }
                         Effect::Publish(record) => self.publish.publish(now, record),
                         Effect::WakeAt(at) => wake = at,

@@ -27,6 +27,7 @@ use crate::contract::{
     Action, Decision, Evidence, Expectation, InDoubt, RequestState, RoleChange, ShardVerdict, Succession,
     Verdict,
 };
+use failover_core::mutant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -76,8 +77,8 @@ impl InFlight {
     /// A member answered a probe that was sent at `probe_sent`: its reply shows the effect of lost actions
     /// that were sent before, so they are in doubt no more.
     pub fn settle_lost(&mut self, member: &str, probe_sent: Moment) {
-        self.open
-            .retain(|_, open| !(open.is_lost && open.action.target() == member && probe_sent > open.sent));
+        let is_after = |sent: Moment| probe_sent > sent || mutant::is_left_out("act", "asked-after");
+        self.open.retain(|_, open| !(open.is_lost && open.action.target() == member && is_after(open.sent)));
     }
 
     fn is_busy(&self, id: &str) -> bool {
@@ -109,11 +110,12 @@ impl Group {
     }
 
     fn send(&mut self, now: Moment, action: Action, effects: &mut Vec<Effect>) {
-        if self.in_flight.is_busy(action.target()) {
+        if self.in_flight.is_busy(action.target()) && !mutant::is_left_out("act", "busy") {
             return;
         }
         let number = self.in_flight.next;
-        let order = if self.refusals.is_too_soon(now, &action) {
+        let is_too_soon = self.refusals.is_too_soon(now, &action) && !mutant::is_left_out("act", "pace");
+        let order = if is_too_soon {
             Err("the same process refused it less than a second ago".into())
         } else {
             self.order(number, &action)
@@ -163,7 +165,7 @@ impl Group {
     fn link(&self, id: &str, expect: &Expectation) -> Result<(String, u64), String> {
         let member = self.members.get(id).ok_or_else(|| format!("{id} is not a member"))?;
         let link = member.link.ok_or_else(|| format!("{id} has no connection"))?;
-        if member.run_id() != Some(&expect.run_id) {
+        if member.run_id() != Some(&expect.run_id) && !mutant::is_left_out("act", "run-id") {
             return Err(format!("{id} has another run id by now"));
         }
         Ok((id.to_owned(), link))

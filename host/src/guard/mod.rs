@@ -19,6 +19,7 @@ mod structure;
 mod tests;
 
 use crate::contract::{Action, Decision, Demote, Follow, Handover, Observation, Promote, Topology};
+use failover_core::mutant;
 use scene::Scene;
 
 /// Whether the decision keeps every invariant.
@@ -30,6 +31,7 @@ pub fn judge(observation: &Observation, decision: &Decision) -> Result<(), Vec<B
     let case = Case { scene: Scene::read(observation), decision };
     let breach = |rule: &Rule| (rule.row().2)(&case).err().map(|text| Breach { rule: *rule, text });
     let rules = Rule::COMMON.iter().chain(Rule::of(observation.group.topology));
+    let rules = rules.filter(|rule| !mutant::is_left_out("guard", rule.name()));
     let breaches: Vec<_> = rules.filter_map(breach).collect();
     if breaches.is_empty() { Ok(()) } else { Err(breaches) }
 }

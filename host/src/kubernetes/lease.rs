@@ -8,41 +8,41 @@
 //!    the write conditional: of two writers one gets a conflict.
 //! 3. If another operator holds it, it notes by its own clock how long the same resource version has been
 //!    seen, and writes itself as holder after `TAKEOVER_AFTER`.
-//! 4. After a successful write it has authority until `AUTHORITY_FOR` after the moment before the request.
-//! 5. A clean shutdown ends all groups, then clears the holder ([`release`]), so the next operator need not
-//!    wait.
+//! 4. After a successful write it has authority until `AUTHORITY_FOR_US` after the moment before the request.
+//!    Every action is compared with that moment at its sending (`authority.rs`).
+//! 5. A clean shutdown ends the authority, waits for the actions in progress, ends all groups, then clears
+//!    the holder ([`release`]), so the next operator need not wait.
 //!
 //! # Guarantees
 //!
 //! No action of a former holder is in progress when another operator gains authority:
 //!
-//! > `(A + D) · r < T`, with 10 s + 1 s < 15 s
+//! > `A · r < T`, with 10 s < 15 s
 //!
-//! - `A` = `AUTHORITY_FOR`, by the holder's clock, counted from before the request. The API server stored
-//!   the renewal later than that, and the other operator first saw it later still.
-//! - `D` = 1 s: the deadline of an action (`driver/act.rs`), counted from its start, which is within `A`.
+//! - `A` = `AUTHORITY_FOR_US`, by the holder's clock, counted from before the request. The API server stored
+//!   the renewal later than that, and the other operator first saw it later still. An action begins only if
+//!   its longest time (1 s; a handover twice its `pause_max_ms`, so 6 s at most; a restart 5 s) ends within
+//!   `A`.
 //! - `T` = `TAKEOVER_AFTER`, by the other operator's clock, counted from when it first saw the renewal.
-//! - `r`: rate of the other operator's clock, relative to the holder's. The inequality holds up to `r` =
-//!   15/11, 1.36.
+//! - `r`: rate of the other operator's clock, relative to the holder's. The inequality holds up to `r` = 1.5.
+//!   The holder's clock goes on while its machine is suspended; the other's need not, which only delays it.
 //!
-//! Authority lasts through failed renewals of up to 10 s: four in a row may time out.
+//! Authority lasts through failed renewals: four in a row may time out.
 //!
 //! # Assumptions
 //!
-//! - Clock *rates* differ by less than 36 %. The time of day is never compared: `renewTime` is only for
+//! - Clock *rates* differ by less than 50 %. The time of day is never compared: `renewTime` is only for
 //!   `kubectl`.
 //! - The API server orders writes to one object (etcd).
 //!
 //! # Caveats
 //!
-//! - A holder that the kernel stops (SIGSTOP, a paused VM) between its check of authority and its send can
-//!   act later. An action is still bound to the connection that reported its precondition, which bounds the
-//!   damage.
-//! - A handover may take twice its `pause_max_ms` (1 s by default, at most a minute) and a restart 10 s;
-//!   these can outlive authority. Neither makes two masters: at each step of a handover at most one server
-//!   accepts writes.
+//! - A holder that the kernel stops (SIGSTOP, a paused VM) between the comparison and the write to the socket
+//!   can act later. An action is still bound to the connection that reported its precondition, which bounds
+//!   the damage.
 //! - Without an API server there is no authority, so no failover. Groups outside Kubernetes use no Lease.
 
+use crate::authority::Authority;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
@@ -62,17 +62,22 @@ pub struct Candidate {
     pub identity: String,
 }
 
-/// Requests the Lease and renews it until dropped. Sends to `authority` whether this operator may act, and
-/// calls `answered` after each answer of the API server.
-pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bool>, answered: impl Fn()) {
+/// Requests the Lease and renews it until dropped. Grants `authority`, sends to `holder` whether there is
+/// any, and calls `answered` after each answer of the API server.
+pub async fn campaign(
+    client: Client,
+    candidate: Candidate,
+    authority: Authority,
+    holder: Sender<bool>,
+    answered: impl Fn(),
+) {
     let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let mut seen: Option<(Option<String>, Instant)> = None;
-    let mut authority_until = Instant::now();
     loop {
-        let requested = Instant::now();
+        let (requested, requested_us) = (Instant::now(), authority.now_us());
         match tokio::time::timeout(RENEW_EVERY, request(&api, &candidate, &mut seen)).await {
             Ok(Ok(is_holder)) => {
-                authority_until = if is_holder { requested + AUTHORITY_FOR } else { requested };
+                authority.grant(if is_holder { requested_us + AUTHORITY_FOR_US } else { requested_us });
                 answered();
             }
             Ok(Err(error)) => {
@@ -87,11 +92,10 @@ pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bo
         }
         let next = (requested + RENEW_EVERY).max(Instant::now());
         loop {
-            let now = Instant::now();
-            let is_changed = authority.send_if_modified(|may_act| {
-                std::mem::replace(may_act, now < authority_until) != (now < authority_until)
-            });
-            match (is_changed, now < authority_until) {
+            let (now, left) = (Instant::now(), authority.left());
+            let may_act = !left.is_zero();
+            let is_changed = holder.send_if_modified(|before| std::mem::replace(before, may_act) != may_act);
+            match (is_changed, may_act) {
                 (true, true) => {
                     tracing::info!(lease = candidate.lease, identity = candidate.identity, "authority gained")
                 }
@@ -107,7 +111,7 @@ pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bo
             if now >= next {
                 break;
             }
-            let wake = if now < authority_until { next.min(authority_until) } else { next };
+            let wake = if may_act { next.min(now + left) } else { next };
             tokio::time::sleep_until(wake.into()).await;
         }
     }
@@ -183,6 +187,6 @@ fn is_written(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> 
 
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// Authority lasts this long, counted from the moment before the request: `A` above.
-const AUTHORITY_FOR: Duration = Duration::from_secs(10);
+const AUTHORITY_FOR_US: u64 = 10_000_000;
 /// An operator takes over a Lease that it has seen unchanged for this long: `T` above.
 const TAKEOVER_AFTER: Duration = Duration::from_secs(15);

@@ -10,5 +10,5 @@ mod supervisor;
 pub use port::free_ports;
 pub use process::Signal;
 pub use scratch::Scratch;
-pub use server::{Boot, Server, ServerError, ServerSettings};
+pub use server::{Server, ServerError, ServerSettings};
 pub use supervisor::{Change, Supervisor};

@@ -11,15 +11,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-/// The master that a starting server follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Boot {
-    /// The known master.
-    Following(Endpoint),
-    /// Itself, while no master is known: it answers, accepts no writes, and waits for its role.
-    FollowingItself,
-}
-
 /// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
@@ -29,8 +20,6 @@ pub struct ServerSettings {
     pub endpoint: Endpoint,
     /// Its working directory, created if missing; its output goes to `server.log` in there.
     pub dir: PathBuf,
-    /// Its first role.
-    pub boot: Boot,
     /// Further command-line arguments, which override the operator's: `["--requirepass", "x"]`.
     pub arguments: Vec<String>,
 }
@@ -186,19 +175,15 @@ fn log_path(dir: &Path) -> PathBuf {
     dir.join("server.log")
 }
 
-/// The operator's arguments come first, so that the caller's win: Redis uses the last of two.
+/// It starts as a replica of itself. The operator's arguments come first, so that the caller's win: Redis
+/// uses the last of two.
 fn command_line(settings: &ServerSettings) -> Vec<OsString> {
     let Endpoint { host, port } = &settings.endpoint;
-    let master = match &settings.boot {
-        Boot::Following(master) => master,
-        Boot::FollowingItself => &settings.endpoint,
-    };
     // Loopback only; nothing on disk; full synchronizations start at once (by default they wait 5 s for more
     // replicas); heartbeats once a second, the shortest period of Redis.
     let ours = format!(
         "--port {port} --bind {host} --protected-mode yes --appendonly no --daemonize no \
-         --repl-diskless-sync-delay 0 --repl-ping-replica-period 1 --replicaof {} {} --save",
-        master.host, master.port
+         --repl-diskless-sync-delay 0 --repl-ping-replica-period 1 --replicaof {host} {port} --save"
     );
     let words = ours.split(' ').map(OsString::from).chain([OsString::new()]);
     words.chain(settings.arguments.iter().map(OsString::from)).collect()

@@ -1,13 +1,14 @@
-//! Keeps servers running: starts them, and restarts a server that ended, as a replica. Chooses no master: its
-//! caller names it, and a server that starts before that follows itself and waits for its role.
+//! Keeps servers running: starts them, and restarts a server that ended. Chooses no master: every server
+//! starts as a replica of itself and waits for its role, so that one that has data never drops it by its
+//! start.
 
 use super::process::Signal;
-use super::server::{Boot, Server, ServerError, ServerSettings};
+use super::server::{Server, ServerError, ServerSettings};
 use crate::redis::Endpoint;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// Servers that are kept running until this value is stopped or dropped. All of it runs on the thread that
@@ -54,14 +55,12 @@ enum Order {
 }
 
 impl Supervisor {
-    /// Starts a server for each of the settings and waits until all answer. A server that starts later
-    /// becomes a replica of `master`, or of itself if it is the master.
+    /// Starts a server for each of the settings and waits until all answer.
     ///
     /// # Errors
     /// [`ServerError`] of the first server that does not start; all are ended then.
     pub async fn start(
         settings: Vec<ServerSettings>,
-        master: watch::Receiver<Option<Endpoint>>,
     ) -> Result<(Self, UnboundedReceiver<Change>), ServerError> {
         let (sender, changes) = unbounded_channel();
         let mut servers: Vec<Server> = settings.into_iter().map(Server::start).collect::<Result<_, _>>()?;
@@ -74,13 +73,8 @@ impl Supervisor {
             let (order, ordered) = unbounded_channel();
             orders.push((server.endpoint().clone(), order));
             tasks.spawn(
-                Supervised {
-                    settings: server.settings().clone(),
-                    master: master.clone(),
-                    ordered,
-                    changes: sender.clone(),
-                }
-                .keep(server),
+                Supervised { settings: server.settings().clone(), ordered, changes: sender.clone() }
+                    .keep(server),
             );
         }
         Ok((Self { orders, tasks }, changes))
@@ -115,7 +109,6 @@ impl Supervisor {
 /// One server through all its restarts.
 struct Supervised {
     settings: ServerSettings,
-    master: watch::Receiver<Option<Endpoint>>,
     ordered: UnboundedReceiver<Order>,
     changes: UnboundedSender<Change>,
 }
@@ -137,7 +130,7 @@ impl Supervised {
         let mut back_off = RESTART_AFTER_MIN;
         loop {
             let began = Instant::now();
-            let over = match next.take().map_or_else(|| self.start(), Ok) {
+            let over = match next.take().map_or_else(|| Server::start(self.settings.clone()), Ok) {
                 Ok(server) => self.live(server).await,
                 Err(error) => {
                     self.send(Change::NotStarted { endpoint: self.settings.endpoint.clone(), error });
@@ -161,14 +154,6 @@ impl Supervised {
                 return;
             }
         }
-    }
-
-    fn start(&self) -> Result<Server, ServerError> {
-        let master = self.master.borrow().clone().filter(|master| *master != self.settings.endpoint);
-        Server::start(ServerSettings {
-            boot: master.map_or(Boot::FollowingItself, Boot::Following),
-            ..self.settings.clone()
-        })
     }
 
     async fn live(&mut self, mut server: Server) -> Ended {
@@ -231,8 +216,7 @@ impl Supervised {
 
 /// A start needs about 10 ms, and on a busy machine up to a thousand times that.
 const READY_MAX: Duration = Duration::from_secs(10);
-/// Doubled before its first use. Long enough for a failover to be over, so that the server starts as a
-/// replica of the new master.
+/// Doubled before its first use. Long enough for a failover to be over.
 const RESTART_AFTER_MIN: Duration = Duration::from_millis(100);
 /// A server that ends soon after each start is restarted no more often than this.
 const RESTART_AFTER_MAX: Duration = Duration::from_secs(5);

@@ -1,6 +1,7 @@
 //! What must always hold, judged by the truth of the model. Each breach has a name, a moment and a sentence.
 
 use crate::operator::index;
+use crate::schedule::{BootRule, Schedule};
 use redis_model::live::{Cluster, Edge, Happened, Life, Peer, Place, Wait};
 use redis_operator::contract::{Action, Loss};
 use redis_operator::group::Report;
@@ -24,6 +25,8 @@ pub struct Checks {
     pub breaches: Vec<Breach>,
     hang_limit_us: u64,
     interval_us: u64,
+    /// The policy lies: that it is at fault is what is to be expected.
+    is_hostile: bool,
     /// Since when several servers take writes although the leader reaches them.
     several_since_us: Option<u64>,
     /// By server: since when the leader reaches it without a gap, and when it last did while it was a master.
@@ -31,6 +34,12 @@ pub struct Checks {
     master_seen_us: BTreeMap<usize, u64>,
     /// By server: when an operator last changed its master.
     commanded_us: BTreeMap<usize, u64>,
+    /// Servers start as masters by their own configuration: with what data, no operator is asked.
+    starts_masters: bool,
+    /// By server: when it started so.
+    started_us: BTreeMap<usize, u64>,
+    /// Copies that were lost to a master that its own configuration had started with less.
+    pub unpreventable: u64,
     /// By server: what the last follow said to give up.
     given_up: BTreeMap<usize, Option<u64>>,
     /// Losses that were reported, with their moments. None: unknown.
@@ -42,9 +51,15 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// For a group with this hang limit and pace of rounds.
-    pub fn new(hang_limit_us: u64, interval_us: u64) -> Self {
-        Self { hang_limit_us, interval_us, ..Self::default() }
+    /// For the group of this schedule.
+    pub fn new(schedule: &Schedule) -> Self {
+        Self {
+            hang_limit_us: u64::from(schedule.hang_limit_ms) * 1000,
+            interval_us: schedule.interval_us,
+            is_hostile: schedule.is_hostile,
+            starts_masters: schedule.boot == BootRule::Master,
+            ..Self::default()
+        }
     }
 
     fn breach(&mut self, name: &'static str, at_us: u64, text: String) {
@@ -84,10 +99,14 @@ impl Checks {
                     | Action::Cluster(_) => {}
                 }
             }
-            Report::Fault { title, fault, .. } => {
+            Report::Fault { title, fault, .. } if !self.is_hostile => {
                 self.breach("fault", at_us, format!("{title}: {fault}"));
             }
-            Report::Link { .. } | Report::Held | Report::Withheld { .. } | Report::Finished { .. } => {}
+            Report::Fault { .. }
+            | Report::Link { .. }
+            | Report::Held
+            | Report::Withheld { .. }
+            | Report::Finished { .. } => {}
         }
     }
 
@@ -97,7 +116,7 @@ impl Checks {
         let sent = self.sent.entry(key).or_default();
         sent.retain(|sent_us| at_us - sent_us < 1_000_000);
         sent.push(at_us);
-        if sent.len() > SENT_A_SECOND_MAX {
+        if sent.len() > SENT_A_SECOND_MAX && !self.is_hostile {
             let text = format!("{} {} times within a second", action.name(), sent.len());
             sent.clear();
             self.breach("hammered", at_us, text);
@@ -153,7 +172,12 @@ impl Checks {
                 self.on_overwritten(cluster, at_us, *server, *master, *before);
             }
             Happened::Promoted { server, data } => self.on_promoted(cluster, at_us, *server, *data),
-            Happened::Booted { server, .. } => _ = self.given_up.remove(server),
+            Happened::Booted { server, .. } => {
+                self.given_up.remove(server);
+                if self.starts_masters && at_us > 0 {
+                    self.started_us.insert(*server, at_us);
+                }
+            }
             Happened::Commanded { server, command, .. } => {
                 if command.starts_with("REPLICAOF") {
                     self.commanded_us.insert(*server, at_us);
@@ -185,6 +209,11 @@ impl Checks {
         if self.reported.iter().any(|(at_us, _)| *at_us >= newest_us) {
             return;
         }
+        if self.started_us.get(&master) > self.commanded_us.get(&server) {
+            // Its replicas find it again before anybody can ask.
+            self.unpreventable += 1;
+            return;
+        }
         let (id, to) = (server + 1, master + 1);
         match self.given_up.get(&server) {
             None => {
@@ -203,7 +232,7 @@ impl Checks {
 
     /// The promoted server has all that any other one that is reached has, of what replicas acknowledged.
     fn on_promoted(&mut self, cluster: &Cluster, at_us: u64, server: usize, data: Place) {
-        if self.loss.as_ref().is_some_and(|loss| loss.bytes != Some(0)) {
+        if self.loss.as_ref().is_some_and(|loss| loss.bytes != Some(0)) || self.unpreventable > 0 {
             return;
         }
         for (other, process) in cluster.processes().iter().enumerate() {
@@ -246,8 +275,11 @@ impl Checks {
             class.lost += 1;
             let is_reported = self.reported.iter().any(|(at_us, _)| *at_us >= write.done_us);
             class.reported += u64::from(is_reported);
+            // A member that waits for a person keeps it.
+            let is_kept = (0..cluster.processes().len())
+                .any(|server| cluster.kept(server).is_some_and(|kept| cluster.tree().has(kept, write.at)));
             let seen_us = self.master_seen_us.get(&write.server).copied().unwrap_or(0);
-            if !is_reported && (replicas > 0 || write.done_us + margin_us < seen_us) {
+            if !is_reported && !is_kept && (replicas > 0 || write.done_us + margin_us < seen_us) {
                 silent += 1;
                 replicated += usize::from(replicas > 0);
             }
@@ -269,6 +301,15 @@ impl Checks {
 pub struct Account {
     /// By class.
     pub classes: BTreeMap<(Wait, usize), Class>,
+}
+
+impl Class {
+    /// Adds others of the class.
+    pub fn add(&mut self, more: Self) {
+        self.acknowledged += more.acknowledged;
+        self.lost += more.lost;
+        self.reported += more.reported;
+    }
 }
 
 /// The writes of one class.

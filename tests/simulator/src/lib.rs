@@ -7,33 +7,38 @@
 //! | `schedule` | what a seed stands for |
 //! | `network` | the network that an operator dials on |
 //! | `operator` | an operator's process; the storage of records |
+//! | `policies`, `hostile` | who decides; a policy that lies |
 //! | `checks` | what must hold |
 //! | `run` | one run |
 //! | `shrink` | a shorter schedule with the same breach |
 //! | `report` | many runs as a table |
+//! | `durability` | what becomes of acknowledged writes, by kind of fault |
+//! | `mutants` | the same with one rule, check or precondition left out |
+//! | `mended` | schedules that once broke something, as files |
 
 pub mod checks;
+pub mod durability;
+pub mod hostile;
+pub mod mended;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod network;
 pub mod operator;
+pub mod policies;
 pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod shrink;
 
+pub use policies::embedded_policy;
 pub use run::{Outcome, run};
 pub use schedule::Schedule;
 
-use redis_operator::policy::{PolicyChain, Sandbox, embedded};
+use redis_operator::policy::PolicyChain;
+use report::Summary;
+use std::ops::Range;
 use std::sync::Arc;
-
-/// The embedded policy, as the product asks it.
-///
-/// # Errors
-/// A machine that runs no WebAssembly.
-pub fn embedded_policy() -> anyhow::Result<Arc<PolicyChain>> {
-    let sandbox = Arc::new(Sandbox::new(None)?);
-    Ok(Arc::new(PolicyChain::new(Arc::new(embedded(&sandbox)?))))
-}
+use std::time::Instant;
 
 /// Runs a schedule on a runtime of its own, whose clock jumps from event to event.
 pub fn simulate(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool) -> Outcome {
@@ -43,4 +48,31 @@ pub fn simulate(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool)
         .build()
         .expect("a runtime without sockets needs nothing of the machine");
     runtime.block_on(run(schedule, policies, is_told))
+}
+
+/// Runs the schedules of these seeds on all processors.
+pub fn many(seeds: Range<u64>, is_hostile: bool, policies: &Arc<PolicyChain>) -> Summary {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let begin = Instant::now();
+    let mut sum = std::thread::scope(|scope| {
+        let part = |first: usize| {
+            let seeds = seeds.clone().skip(first).step_by(threads);
+            scope.spawn(move || {
+                let mut part = Summary::default();
+                for seed in seeds {
+                    let schedule = Schedule { is_hostile, ..Schedule::of(seed) };
+                    part.add(seed, simulate(&schedule, policies, false));
+                }
+                part
+            })
+        };
+        let parts: Vec<_> = (0..threads).map(part).collect();
+        let mut sum = Summary::default();
+        for part in parts {
+            sum.merge(part.join().expect("a run that panics is a fault"));
+        }
+        sum
+    });
+    sum.took = begin.elapsed();
+    sum
 }

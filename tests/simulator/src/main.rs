@@ -1,52 +1,136 @@
-//! `simulate SEEDS [FROM]`: runs so many schedules. `simulate seed N [NAME]`: one of them, with its timeline,
-//! shrunk to what breaks the invariant of that name.
+//! The simulator's command line. A schedule is printed as JSON: a file in `mended/` is what became of one.
 
-use anyhow::{Context, Result};
-use simulator::report::Summary;
-use simulator::{Schedule, embedded_policy, shrink, simulate};
-use std::time::Instant;
+use anyhow::{Result, ensure};
+use clap::{Args, Parser, Subcommand};
+use redis_operator::policy::PolicyChain;
+use simulator::mended::Mended;
+use simulator::policies::{embedded_policy, policy_of_file};
+use simulator::{Schedule, shrink, simulate};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-const USAGE: &str = "usage: simulate SEEDS [FROM] | simulate seed N [BREACH]";
+/// Run the whole operator on a virtual clock, against a model of Redis
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run many schedules, and show their sum
+    Many {
+        /// How many
+        seeds: u64,
+        /// The first seed
+        #[arg(default_value_t = 0)]
+        from: u64,
+        /// The policy lies in each of them
+        #[arg(long)]
+        hostile: bool,
+        #[command(flatten)]
+        policy: Choice,
+    },
+    /// Run the schedule of one seed, and show its timeline
+    Seed {
+        /// The seed
+        seed: u64,
+        /// The policy lies
+        #[arg(long)]
+        hostile: bool,
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Run the schedule of a file, and show its timeline
+    File {
+        /// The file
+        path: PathBuf,
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Show what becomes of acknowledged writes, by kind of fault
+    Durability {
+        /// Schedules a row
+        seeds: u64,
+    },
+    /// Leave out each rule, check and precondition in turn, and show what notices
+    #[cfg(feature = "mutants")]
+    Mutants {
+        /// Schedules a mutant, at most
+        seeds: u64,
+        /// Only those whose name contains this
+        #[arg(default_value = "")]
+        which: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Choice {
+    /// A policy component [default: the embedded one]
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Shown {
+    /// Shrink it first to what still breaks the invariant of this name
+    breach: Option<String>,
+    #[command(flatten)]
+    policy: Choice,
+}
+
+impl Choice {
+    fn load(&self) -> Result<Arc<PolicyChain>> {
+        self.policy.as_deref().map_or_else(embedded_policy, policy_of_file)
+    }
+}
 
 fn main() -> Result<()> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let number = |place: usize| words.get(place).map(|word| word.parse::<u64>().context(USAGE)).transpose();
-    if words.first().is_some_and(|word| word == "seed") {
-        let mut schedule = Schedule::of(number(1)?.context(USAGE)?);
-        let policies = embedded_policy()?;
-        if let Some(name) = words.get(2) {
-            schedule = shrink::shrink(&schedule, name, &policies);
+    match Line::parse().command {
+        Command::Many { seeds, from, hostile, policy } => many(seeds, from, hostile, &policy),
+        Command::Seed { seed, hostile, shown } => {
+            show(Schedule { is_hostile: hostile, ..Schedule::of(seed) }, &shown)
         }
-        println!("{schedule:#?}");
-        let outcome = simulate(&schedule, &policies, true);
-        outcome.timeline.iter().for_each(|line| println!("{line}"));
-        outcome.breaches.iter().for_each(|breach| println!("BREACH {breach:?}"));
-        return Ok(());
+        Command::File { path, shown } => show(Mended::read(&path)?.schedule, &shown),
+        Command::Durability { seeds } => {
+            println!("{}", simulator::durability::HEAD);
+            simulator::durability::rows(seeds)?.iter().for_each(|row| println!("{row}"));
+            Ok(())
+        }
+        #[cfg(feature = "mutants")]
+        Command::Mutants { seeds, which } => mutants(seeds, &which),
     }
-    let (count, from) = (number(0)?.context(USAGE)?, number(1)?.unwrap_or(0));
-    let policies = embedded_policy()?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    let begin = Instant::now();
-    let mut summary = std::thread::scope(|scope| {
-        let part = |thread: u64| {
-            let policies = &policies;
-            scope.spawn(move || {
-                let mut part = Summary::default();
-                for seed in (from + thread..from + count).step_by(threads as usize) {
-                    part.add(seed, simulate(&Schedule::of(seed), policies, false));
-                }
-                part
-            })
-        };
-        let parts: Vec<_> = (0..threads).map(part).collect();
-        let mut sum = Summary::default();
-        for part in parts {
-            sum.merge(part.join().expect("a run that panics is a fault"));
-        }
-        sum
-    });
-    summary.took = begin.elapsed();
+}
+
+fn show(mut schedule: Schedule, shown: &Shown) -> Result<()> {
+    let policies = shown.policy.load()?;
+    if let Some(name) = &shown.breach {
+        schedule = shrink::shrink(&schedule, name, &policies);
+    }
+    println!("{}", serde_json::to_string(&schedule)?);
+    let outcome = simulate(&schedule, &policies, true);
+    outcome.timeline.iter().for_each(|line| println!("{line}"));
+    outcome.breaches.iter().for_each(|breach| println!("BREACH {breach:?}"));
+    Ok(())
+}
+
+fn many(seeds: u64, from: u64, is_hostile: bool, policy: &Choice) -> Result<()> {
+    let summary = simulator::many(from..from + seeds, is_hostile, &policy.load()?);
     println!("{summary}");
-    anyhow::ensure!(summary.breaches.is_empty(), "an invariant was broken: simulate seed N BREACH shows how");
+    ensure!(summary.breaches.is_empty(), "an invariant was broken: simulate seed N BREACH shows how");
+    Ok(())
+}
+
+#[cfg(feature = "mutants")]
+fn mutants(seeds: u64, which: &str) -> Result<()> {
+    use simulator::mutants::{all, fate};
+    println!("| left out | scenarios | schedule |\n|--|--|--|");
+    let mut alive = vec![];
+    for mutant in all().into_iter().filter(|mutant| mutant.contains(which)) {
+        let fate = fate(&mutant, seeds)?;
+        println!("{fate}");
+        alive.extend((!fate.is_killed()).then_some(mutant));
+    }
+    println!("\n{} are noticed by none of these: {}", alive.len(), alive.join(", "));
     Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::network::{Network, World};
 use crate::schedule::Schedule;
 use redis_model::live::Peer;
+use redis_operator::authority::{ACTION_MAX, Authority};
 use redis_operator::contract::{Address, Group, InstanceKind, Preference, Topology};
 use redis_operator::driver::{Access, Driver, GroupHandle, Reports};
 use redis_operator::group::{Changed, Event, Member, Moment, Record, Request, Settings};
@@ -20,6 +21,7 @@ pub struct Operator {
     /// Its reports.
     pub reports: Reports,
     handle: GroupHandle,
+    authority: Authority,
     task: JoinHandle<()>,
 }
 
@@ -90,10 +92,10 @@ impl Operator {
         };
         let start = world.at(0).into_std();
         let (driver, reports) = Driver::new(settings, access, Arc::clone(policies), publish, start);
-        let handle = driver.handle();
+        let (handle, authority) = (driver.handle(), Authority::endless());
         handle.send(Event::Members(members(world)));
-        let task = tokio::spawn(driver.run());
-        Self { number, may_act: false, reports, handle, task }
+        let task = tokio::spawn(driver.under(&authority).run());
+        Self { number, may_act: false, reports, handle, authority, task }
     }
 
     /// Gives or withdraws the lead.
@@ -115,6 +117,15 @@ impl Operator {
     /// A person asks for another master.
     pub fn switch_over(&self, target: Option<usize>) {
         self.handle.send(Event::Request(Request::Switchover(target.map(name))));
+    }
+
+    /// Asks the process to stop: nothing begins any more, and what is in progress comes to its end.
+    pub fn stop(self, world: &World) {
+        let world = world.clone();
+        tokio::spawn(async move {
+            self.authority.end(ACTION_MAX).await;
+            self.kill(&world);
+        });
     }
 
     /// Ends the process: what it sent arrives, nothing later does.

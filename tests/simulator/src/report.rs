@@ -15,6 +15,7 @@ pub struct Summary {
     /// Real time.
     pub took: Duration,
     faults: u64,
+    unpreventable: u64,
     promotions: u64,
     decisions: u64,
     virtual_us: u64,
@@ -33,6 +34,7 @@ impl Summary {
             schedules: 1,
             took: Duration::ZERO,
             faults: outcome.faults,
+            unpreventable: outcome.unpreventable,
             promotions: outcome.promotions,
             decisions: outcome.decisions,
             virtual_us: outcome.took_us,
@@ -47,14 +49,12 @@ impl Summary {
     pub fn merge(&mut self, other: Self) {
         self.schedules += other.schedules;
         self.faults += other.faults;
+        self.unpreventable += other.unpreventable;
         self.promotions += other.promotions;
         self.decisions += other.decisions;
         self.virtual_us += other.virtual_us;
         for (class, more) in other.classes {
-            let sum = self.classes.entry(class).or_default();
-            sum.acknowledged += more.acknowledged;
-            sum.lost += more.lost;
-            sum.reported += more.reported;
+            self.classes.entry(class).or_default().add(more);
         }
         other
             .reasons
@@ -95,6 +95,11 @@ impl Display for Summary {
             let Class { acknowledged, lost, reported } = class;
             writeln!(f, "| {wait} | {replicas} | {acknowledged} | {lost} | {reported} |")?;
         }
+        writeln!(
+            f,
+            "\ncopies lost to a master that its own configuration had started with less: {}",
+            self.unpreventable
+        )?;
         writeln!(f, "\nreasons:")?;
         self.reasons.iter().try_for_each(|(reason, count)| writeln!(f, "  {reason} {count}"))?;
         for (reason, seeds) in &self.refused {

@@ -3,6 +3,7 @@
 mod inject;
 
 use crate::checks::{Account, Breach, Checks};
+use crate::hostile::Hostile;
 use crate::network::World;
 use crate::operator::{Operator, Sent, Stored, index, name};
 use crate::schedule::{Fault, Schedule, Target};
@@ -19,6 +20,8 @@ use std::sync::{Arc, PoisonError};
 pub struct Outcome {
     /// What must not have happened.
     pub breaches: Vec<Breach>,
+    /// Copies that were lost to a master that its own configuration had started with less.
+    pub unpreventable: u64,
     /// Its writes.
     pub account: Account,
     /// How often each reason was given.
@@ -55,6 +58,7 @@ enum Later {
 struct Run<'a> {
     schedule: &'a Schedule,
     policies: &'a Arc<PolicyChain>,
+    hostile: Option<Arc<Hostile>>,
     world: World,
     operators: Vec<Operator>,
     numbers: usize,
@@ -80,10 +84,13 @@ pub async fn run(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool
     for server in 1..schedule.servers.len() {
         cluster.start(server, Boot::Following(0));
     }
-    let hang_limit_us = u64::from(schedule.hang_limit_ms) * 1000;
+    let hostile = schedule.is_hostile.then(|| Hostile::new(schedule.seed));
+    let of_hostile = hostile.clone().map(|hostile| Arc::new(PolicyChain::new(hostile)));
+    let policies = of_hostile.as_ref().unwrap_or(policies);
     let mut run = Run {
         schedule,
         policies,
+        hostile,
         world: World::new(cluster),
         operators: vec![],
         numbers: 0,
@@ -91,13 +98,13 @@ pub async fn run(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool
         stored: None,
         record_delay_us: RECORD_US,
         later: vec![],
-        checks: Checks::new(hang_limit_us, schedule.interval_us),
+        checks: Checks::new(schedule),
         outcome: Outcome::default(),
         is_told,
         last: None,
     };
     run.whole().await;
-    run.outcome.breaches = run.checks.breaches;
+    (run.outcome.breaches, run.outcome.unpreventable) = (run.checks.breaches, run.checks.unpreventable);
     run.outcome
 }
 
@@ -130,6 +137,7 @@ impl Run<'_> {
     fn heal(&mut self) {
         self.later.retain(|(_, later)| matches!(later, Later::Store(_) | Later::Publish(_)));
         self.record_delay_us = RECORD_US;
+        self.hostile.iter().for_each(|hostile| hostile.become_honest());
         self.world.cluster().mend_all();
         for server in 0..self.schedule.servers.len() {
             self.world.cluster().ease(server);

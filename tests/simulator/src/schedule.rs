@@ -2,9 +2,10 @@
 
 use redis_model::Dice;
 use redis_model::live::{Boot, Files, Timing, Wait};
+use serde::{Deserialize, Serialize};
 
 /// A group, its clients, and what happens to them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Schedule {
     /// Its number.
     pub seed: u64,
@@ -22,12 +23,15 @@ pub struct Schedule {
     pub timing: Timing,
     /// How a server that was started again begins.
     pub boot: BootRule,
+    /// The policy lies until everything works again.
+    #[serde(default)]
+    pub is_hostile: bool,
     /// What happens, in the order of its time.
     pub steps: Vec<Step>,
 }
 
 /// One server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct ServerPlan {
     /// Its files.
     pub files: Files,
@@ -36,7 +40,7 @@ pub struct ServerPlan {
 }
 
 /// How a server is configured to start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BootRule {
     /// As a replica of itself.
     Itself,
@@ -58,7 +62,7 @@ impl BootRule {
 }
 
 /// Something that happens, this long after the first write.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Step {
     /// When.
     pub at_us: u64,
@@ -67,7 +71,7 @@ pub struct Step {
 }
 
 /// A server, chosen when the step happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// The master on record.
     Master,
@@ -76,7 +80,7 @@ pub enum Target {
 }
 
 /// A fault, or something that people and programs do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Fault {
     /// A process ends, and starts again after a while. `None`: at the end of all faults.
     Kill {
@@ -138,6 +142,11 @@ pub enum Fault {
         /// Until then.
         back_us: u64,
     },
+    /// The leading operator is asked to stop, and another one takes the lead after a while.
+    StopOperator {
+        /// Until then.
+        back_us: u64,
+    },
     /// Another operator takes the lead; the former one learns of it later.
     StealLead {
         /// Until the former one learns of it.
@@ -165,7 +174,7 @@ pub enum Fault {
         /// The server.
         target: Target,
         /// The commands.
-        commands: &'static [&'static str],
+        commands: Vec<String>,
         /// For so long.
         for_us: u64,
     },
@@ -203,7 +212,7 @@ impl Schedule {
         let servers: Vec<ServerPlan> = (0..count).map(|_| server(dice)).collect();
         let waits = [Wait::Master, Wait::Replicas(1), Wait::Replicas(count / 2), Wait::Replicas(count - 1)];
         let clients =
-            (0..1 + dice.index(3)).map(|_| (dice.one_of([8_000, 25_000, 90_000]), dice.one_of(waits)));
+            (0..1 + dice.index(3)).map(|_| (dice.one_of([15_000, 40_000, 120_000]), dice.one_of(waits)));
         let clients = clients.collect();
         let timing = Timing {
             latency_us: dice.one_of([500, 1_000, 1_000, 3_000]),
@@ -229,6 +238,7 @@ impl Schedule {
             clients,
             timing,
             boot: if dice.chance(900) { BootRule::Itself } else { BootRule::Master },
+            is_hostile: false,
             steps,
         }
     }
@@ -240,7 +250,7 @@ fn fault(dice: &mut Dice, count: usize) -> Fault {
     };
     let time =
         |dice: &mut Dice| dice.one_of([5_000, 40_000, 150_000, 400_000, 1_200_000, 2_500_000, 6_000_000]);
-    match dice.index(24) {
+    match dice.index(25) {
         0..=3 => Fault::Kill {
             target: target(dice),
             back_us: dice.chance(800).then(|| time(dice)),
@@ -265,11 +275,12 @@ fn fault(dice: &mut Dice, count: usize) -> Fault {
         }
         16 | 17 => Fault::Save { target: target(dice) },
         20 | 21 => {
-            let commands = dice.one_of(REFUSED);
+            let commands = dice.one_of(REFUSED).iter().map(|word| (*word).to_owned()).collect();
             Fault::Refuse { target: target(dice), commands, for_us: 4 * time(dice) }
         }
         22 => Fault::Fill { target: target(dice), for_us: 2 * time(dice) },
         23 => Fault::BreakDisk { target: target(dice), for_us: 2 * time(dice) },
+        24 => Fault::StopOperator { back_us: time(dice) },
         18 => Fault::Priority { target: target(dice), priority: dice.one_of([0, 10, 100, 200]) },
         _ => Fault::SlowRecords { delay_us: time(dice) },
     }

@@ -1,9 +1,10 @@
 //! The servers of one group. Starts, signals, restarts and reads them; changes them only by explicit calls.
 
 use super::{SOON, until};
-use redis_operator::local::{Boot, Server, ServerSettings, Signal, free_ports};
+use redis_operator::local::{Server, ServerSettings, Signal, free_ports};
 use redis_operator::redis::Endpoint;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -47,16 +48,21 @@ impl Servers {
         servers
     }
 
-    /// Servers that do not run yet.
+    /// Servers that do not run yet, of the version under test.
     pub fn planned(count: usize, arguments: &[&str]) -> Self {
+        let program = std::env::var_os("REDIS_SERVER").unwrap_or("redis-server".into());
+        Self::of(Path::new(&program), count, arguments)
+    }
+
+    /// Servers of that program that do not run yet.
+    pub fn of(program: &Path, count: usize, arguments: &[&str]) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let dir = tempfile::tempdir().unwrap();
         let seed = (u64::from(std::process::id()) << 12) + NEXT.fetch_add(1, Ordering::Relaxed);
         let settings = |port: u16| ServerSettings {
-            program: std::env::var_os("REDIS_SERVER").unwrap_or("redis-server".into()).into(),
+            program: program.to_owned(),
             endpoint: Endpoint { host: "127.0.0.1".into(), port },
             dir: dir.path().join(port.to_string()),
-            boot: Boot::FollowingItself,
             arguments: arguments.iter().map(ToString::to_string).collect(),
         };
         let seats = free_ports(seed, count).unwrap().into_iter().map(|port| (settings(port), None)).collect();
@@ -74,12 +80,12 @@ impl Servers {
     }
 
     /// A folder that goes with the servers.
-    pub fn dir(&self) -> &std::path::Path {
+    pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// Where a server's files are.
-    pub fn dir_of(&self, place: usize) -> &std::path::Path {
+    pub fn dir_of(&self, place: usize) -> &Path {
         &self.seats[place].0.dir
     }
 
@@ -129,6 +135,19 @@ impl Servers {
             // It may have ended by itself.
             drop(server.signal(Signal::Kill));
             server.ended().await.unwrap();
+        }
+    }
+
+    /// It was started, and not ended since.
+    pub fn runs(&self, place: usize) -> bool {
+        self.seats[place].1.is_some()
+    }
+
+    /// The master, if there is one and every other running server is in sync with it.
+    pub async fn settled_now(&self) -> Option<usize> {
+        match self.masters().await.as_slice() {
+            [master] => self.is_in_sync(*master).await.then_some(*master),
+            _ => None,
         }
     }
 
@@ -212,11 +231,7 @@ impl Servers {
 
     /// Waits until there is a master and every other running server is in sync with it. Returns the master.
     pub async fn settled(&self) -> usize {
-        until("one master and all others in sync", async || match self.masters().await.as_slice() {
-            [master] => self.is_in_sync(*master).await.then_some(*master),
-            _ => None,
-        })
-        .await
+        until("one master and all others in sync", async || self.settled_now().await).await
     }
 
     async fn is_in_sync(&self, master: usize) -> bool {

@@ -91,7 +91,7 @@ pub fn handover(view: &View, source: usize, target: usize) -> Action {
         source: view.id(source).to_owned(),
         target: view.id(target).to_owned(),
         meant_for: view.id(target).to_owned(),
-        pause_max_ms: view.parameters.pause_max_ms.clamp(1, 60_000),
+        pause_max_ms: view.parameters.pause_max_ms.clamp(1, 3_000),
         expect_source: expect(&view.members[source]),
         expect_target: expect(&view.members[target]),
     })

@@ -5,7 +5,7 @@
 use super::view::{Follows, Member};
 use crate::contract::{Instance, LinkState, Observation};
 use crate::facts::{self, ClientFacts, Place, ReportedRole, ServerFacts};
-use crate::observed::text;
+use crate::observed::{sorted, text};
 
 /// Per instance, the one that counts for it: the same process, known by its run id, under another id. None:
 /// it counts itself. Of several that count alike: one that answers, the one on record, the first by id.
@@ -20,11 +20,14 @@ pub fn twins(observation: &Observation, instances: &[&Instance]) -> Vec<Option<u
         let is_recorded = recorded.is_some_and(|record| record.master == instance.id);
         (instance.link.state != LinkState::Answering, !is_recorded, index)
     };
-    let counts = |index: usize| {
-        let same = (0..runs.len()).filter(|&other| runs[index].is_some() && runs[other] == runs[index]);
-        same.min_by_key(|&other| rank(other)).filter(|&first| first != index)
-    };
-    (0..instances.len()).map(counts).collect()
+    let order = sorted(runs.len(), &|one, other| {
+        runs[one].cmp(&runs[other]).then_with(|| rank(one).cmp(&rank(other)))
+    });
+    let mut twins = vec![None; runs.len()];
+    for same in order.chunk_by(|one, other| runs[*one].is_some() && runs[*one] == runs[*other]) {
+        same[1..].iter().for_each(|&index| twins[index] = Some(same[0]));
+    }
+    twins
 }
 
 /// Per instance, its own end of the host's connection, where that is an address that may stand for it: no
@@ -32,11 +35,15 @@ pub fn twins(observation: &Observation, instances: &[&Instance]) -> Vec<Option<u
 pub fn own_ends(instances: &[&Instance], twins: &[Option<usize>]) -> Vec<Option<Place>> {
     let shown: Vec<Option<Place>> =
         instances.iter().map(|instance| client(instance).at.filter(|at| may_stand(instance, at))).collect();
-    let is_unique = |index: usize| {
-        let counted = |index: usize| twins[index].unwrap_or(index);
-        (0..shown.len()).all(|other| shown[other] != shown[index] || counted(other) == counted(index))
-    };
-    (0..shown.len()).map(|index| shown[index].clone().filter(|_| is_unique(index))).collect()
+    let order = sorted(shown.len(), &|one, other| shown[one].cmp(&shown[other]));
+    let counted = |index: usize| twins[index].unwrap_or(index);
+    let mut own_ends = vec![None; shown.len()];
+    for same in order.chunk_by(|one, other| shown[*one] == shown[*other]) {
+        if same.iter().all(|index| counted(*index) == counted(same[0])) {
+            same.iter().for_each(|&index| own_ends[index].clone_from(&shown[index]));
+        }
+    }
+    own_ends
 }
 
 fn may_stand(instance: &Instance, at: &Place) -> bool {

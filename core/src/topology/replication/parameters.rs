@@ -52,10 +52,11 @@ parameters! {
         "seconds, of the youngest member's uptime, that a group without a record waits for its \
          desired members";
     restart_wait_s: u64 = 60, Bound::Whole { min: 0, max: u64::MAX },
-        "seconds, of the oldest member's uptime, that members which restarted from their files          wait for members that may have newer data";
+        "seconds, of the oldest member's uptime, that members which restarted from their files \
+         wait for members that may have newer data";
     lag_max_bytes: u64 = 10 << 20, Bound::Whole { min: 0, max: u64::MAX },
         "a replica further behind than this is not in sync";
-    pause_max_ms: u32 = 1000, Bound::Whole { min: 1, max: 60_000 },
+    pause_max_ms: u32 = 1000, Bound::Whole { min: 1, max: 3_000 },
         "bound of a handover's write pause";
 }
 
@@ -234,7 +235,7 @@ mod tests {
     #[test]
     fn every_value_is_read_and_numbers_are_exact() {
         let text = r#" {"order": "priority-first", "discard": ["redis-\u00e9\n"], "bootstrap_wait_s": 0,
-            "restart_wait_s": 5, "lag_max_bytes": 18446744073709551615, "pause_max_ms": 60000} "#;
+            "restart_wait_s": 5, "lag_max_bytes": 18446744073709551615, "pause_max_ms": 3000} "#;
         assert_eq!(
             Parameters::parse(text),
             Ok(Parameters {
@@ -243,7 +244,7 @@ mod tests {
                 bootstrap_wait_s: 0,
                 restart_wait_s: 5,
                 lag_max_bytes: u64::MAX,
-                pause_max_ms: 60_000,
+                pause_max_ms: 3_000,
             })
         );
         // 2^53 + 1: the first that a float does not have.
@@ -262,9 +263,9 @@ mod tests {
             (r#"{"bootstrap_wait_s": 1.5}"#, "bootstrap_wait_s is a whole number, not negative"),
             (r#"{"lag_max_bytes": 18446744073709551616}"#, "lag_max_bytes is a whole number, not negative"),
             (r#"{"lag_max_bytes": null}"#, "lag_max_bytes is a whole number, not negative"),
-            (r#"{"pause_max_ms": 0}"#, "pause_max_ms is a whole number from 1 to 60000"),
-            (r#"{"pause_max_ms": 60001}"#, "pause_max_ms is a whole number from 1 to 60000"),
-            (r#"{"pause_max_ms": {}}"#, "pause_max_ms is a whole number from 1 to 60000"),
+            (r#"{"pause_max_ms": 0}"#, "pause_max_ms is a whole number from 1 to 3000"),
+            (r#"{"pause_max_ms": 3001}"#, "pause_max_ms is a whole number from 1 to 3000"),
+            (r#"{"pause_max_ms": {}}"#, "pause_max_ms is a whole number from 1 to 3000"),
         ] {
             assert_eq!(Parameters::parse(text), Err(error.into()), "{text}");
         }
@@ -298,6 +299,6 @@ mod tests {
             .collect();
         assert_eq!(defaults.len(), NAMES.len());
         assert_eq!(Parameters::parse(&Value::Object(defaults).to_string()), Ok(Parameters::default()));
-        assert_eq!(schema["properties"]["pause_max_ms"]["maximum"], 60_000);
+        assert_eq!(schema["properties"]["pause_max_ms"]["maximum"], 3_000);
     }
 }

@@ -57,14 +57,14 @@ reasons! {
     CONFIRMING_ABDICATION "confirming-abdication" "wait"
         "The member that the others follow is no master any more. Another operator may be in the middle of \
          a handover, so the group must be without a master for 100 ms.",
+    EMPTY_MASTER "empty-master" "act"
+        "A master started without its data and no member can take over yet: it is demoted, so that it takes no \
+         writes and no replica copies it.",
     BELOW_MINIMUM_SIZE "below-minimum-size" "wait"
         "Fewer members answer than the minimum size: start members, or lower the minimum.",
     ACTION_IN_DOUBT "action-in-doubt" "wait"
         "An action was sent to a member and not answered, so the member may be a master by now. It is \
          observed first, for a hang limit at most.",
-    EMPTY_MASTER "empty-master" "act"
-        "The master restarted without its data and no member can take over yet: it is demoted, so that it takes \
-         no writes and no replica copies it.",
     NOBODY_ELIGIBLE "nobody-eligible" "refuse"
         "The master is lost and no member may take over; the members' verdicts say why: start the old \
          master, or make a member eligible.",

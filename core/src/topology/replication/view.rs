@@ -22,6 +22,8 @@ pub struct View<'a> {
     pub parameters: &'a Parameters,
     /// The Redis instances, sorted by id.
     pub members: Vec<Member<'a>>,
+    /// Something passes the bytes on between the host and one of them: see [`Self::is_behind_hop`].
+    is_any_passed_on: bool,
 }
 
 /// One Redis instance.
@@ -103,7 +105,8 @@ impl<'a> View<'a> {
             })
             .collect();
         identity::learn(&mut members);
-        Self { observation, parameters, members }
+        let is_any_passed_on = members.iter().any(|member| member.is_direct == Some(false));
+        Self { observation, parameters, members, is_any_passed_on }
     }
 
     /// What the user wants.
@@ -210,11 +213,7 @@ impl<'a> View<'a> {
     /// does: that nothing accepts connections there says nothing about the server's process. Of a member of
     /// which nothing tells, what is known of the others counts.
     pub fn is_behind_hop(&self, index: usize) -> bool {
-        let is_passed_on = |member: &Member| member.is_direct == Some(false);
-        match self.members[index].is_direct {
-            Some(is_direct) => !is_direct,
-            None => self.members.iter().any(is_passed_on),
-        }
+        self.members[index].is_direct.map_or(self.is_any_passed_on, |is_direct| !is_direct)
     }
 
     /// The longest time that the links of a master's replicas are quiet while it is alive: its heartbeat

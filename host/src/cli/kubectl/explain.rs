@@ -132,5 +132,9 @@ fn chances(row: &Row, is_master: bool, paint: Paint) -> String {
         (None, None) => "not ranked".into(),
     };
     text += &format!("  {:<24} {place}\n", "");
+    if !row.set_aside.is_empty() {
+        let kept = row.set_aside.iter().map(|set| plain(set)).collect::<Vec<_>>().join(", ");
+        text += &format!("  {:<24} /data/set-aside has its former files: {kept}\n", "");
+    }
     text
 }

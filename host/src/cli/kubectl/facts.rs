@@ -5,11 +5,21 @@ use super::cluster::{Cluster, View};
 use crate::cli::Exit;
 use crate::contract::{Instance, Value};
 use crate::kubernetes::crd::{Redis, RedisStatus};
+use crate::kubernetes::objects::SET_ASIDE;
 use crate::kubernetes::status::instances::{health_word, role_word};
 use failover_core::facts::{INFO_REPLICATION, ReplicationFacts};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde::Serialize;
+
+/// What the container that keeps former files said at its end.
+fn kept_files(pod: &Pod) -> Vec<String> {
+    let first = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
+    let end = first
+        .filter(|container| container.name == SET_ASIDE)
+        .find_map(|container| container.state.as_ref()?.terminated.as_ref()?.message.as_ref());
+    end.iter().flat_map(|message| message.lines()).map(str::to_owned).collect()
+}
 
 /// The facts about one resource.
 #[derive(Debug, Serialize)]
@@ -63,6 +73,8 @@ pub struct Row {
     pub node: Option<String>,
     /// Creation time of its Pod, RFC 3339.
     pub created: Option<String>,
+    /// The sets of former files on its volume, with their sizes, as its last start found them.
+    pub set_aside: Vec<String>,
 }
 
 impl Facts {
@@ -108,6 +120,7 @@ impl Facts {
                         .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
                 );
                 row.node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+                row.set_aside = kept_files(pod);
                 row.created = pod.creation_timestamp().map(|at| at.0.to_string());
             }
         }

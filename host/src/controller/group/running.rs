@@ -97,7 +97,7 @@ impl RunningGroup {
             .health
             .group(format!("{}/{}", names.namespace, names.name), moment(context.start, Instant::now()));
         let restarter = restarter(context.client.clone(), names.namespace.clone());
-        let driver = driver.with_heartbeat(pulse).with_restarter(restarter);
+        let driver = driver.with_heartbeat(pulse).with_restarter(restarter).under(&context.authority);
         let reporter = Reporter::new(names.clone(), Arc::clone(&context.metrics), None);
         let handle = driver.handle();
         let task = context.groups.spawn(driver.among(&context.thread_load).run()).abort_handle();

@@ -13,7 +13,7 @@ pub(in crate::guard) fn demotion(case: &Case<'_>) -> Result<(), String> {
             format!("{} is to be demoted, and is no master", instance.id)
         })?;
         // One that lost its data must not take writes, and must not be copied.
-        if scene.is_amnesic(instance) || instance.keys == Some(0) && !scene.is_published(instance) {
+        if scene.is_amnesic(instance) || has_started_empty(scene, instance) {
             continue;
         }
         let is_rightful = |other: &Instance<'_>| other.id != instance.id && is_better(scene, other, instance);
@@ -25,6 +25,18 @@ pub(in crate::guard) fn demotion(case: &Case<'_>) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// True if all that it can have, it took since its start: it is empty, or its process loaded nothing, is
+/// young, and has none of the history on record.
+fn has_started_empty(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
+    let loaded_nothing = instance.keys_loaded == Some(0) && !instance.has_aof;
+    let is_young = instance.uptime_s.is_some_and(|uptime_s| uptime_s < YOUNG_S);
+    let is_another = scene.observation.published().is_some() && !scene.has_recorded_history(instance);
+    !scene.is_published(instance) && (instance.keys == Some(0) || loaded_nothing && is_young && is_another)
+}
+
+/// The default time that members get after a restart of many.
+const YOUNG_S: u64 = 60;
 
 /// True for an answering master that the record speaks for, and not for `other`: as the very process, by its
 /// history, or by its name.

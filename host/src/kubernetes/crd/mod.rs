@@ -168,6 +168,12 @@ pub struct RedisSpec {
     /// replication transfers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_volume_claim_template: Option<ClaimTemplate>,
+    /// How many sets of former files are kept in `/data/set-aside` of a claimed volume, a set a start of the
+    /// Pod: what a member gives up when it has to copy another one is not gone. At most a quarter of the
+    /// volume. 0: none.
+    #[serde(default = "default_set_aside")]
+    #[schemars(range(max = 10))]
+    pub set_aside: u8,
     /// Further volumes of the Pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
@@ -202,6 +208,11 @@ pub struct RedisSpec {
     /// Observe and explain, but do not act.
     #[serde(default)]
     pub paused: bool,
+}
+
+/// One of the last start, and one of that before: a second start must not push out what the first one kept.
+fn default_set_aside() -> u8 {
+    2
 }
 
 /// Source of a password.

@@ -6,6 +6,7 @@ mod disruption;
 mod failover_slice;
 mod pod;
 mod services;
+mod set_aside;
 mod stateful_set;
 
 pub use config::{
@@ -13,6 +14,7 @@ pub use config::{
 };
 pub use failover_slice::{SERVICE_LABEL, failover_slice, lead_to};
 pub use services::master_service;
+pub use set_aside::SET_ASIDE;
 
 use super::crd::Redis;
 use super::kinds::Inputs;

@@ -2,6 +2,7 @@
 
 use super::config::{CONFIG_FILE, MASTER_FILE, PASSWORD_KEY, REPLICAS_FILE, SECRET_FILE, start_directives};
 use super::services::EXPORTER_PORT;
+use super::set_aside::set_aside;
 use super::{PORT, label_selector, name, selector};
 use crate::kubernetes::crd::{ContainerSettings, PullPolicy, Redis};
 use k8s_openapi::api::core::v1::{
@@ -23,6 +24,7 @@ pub fn template(redis: &Redis) -> PodTemplateSpec {
     // A change of directives that need a restart replaces the Pods; the others are set by CONFIG SET.
     annotations.insert(CONFIG_ANNOTATION.into(), digest(&format!("{:?}", start_directives(redis))));
     let some = |list: &[_]| (!list.is_empty()).then(|| list.to_vec());
+    let first: Vec<Container> = set_aside(redis).into_iter().chain(spec.init_containers.clone()).collect();
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels),
@@ -31,7 +33,7 @@ pub fn template(redis: &Redis) -> PodTemplateSpec {
         }),
         spec: Some(PodSpec {
             containers: [Some(redis_container(redis)), exporter(redis)].into_iter().flatten().collect(),
-            init_containers: (!spec.init_containers.is_empty()).then(|| spec.init_containers.clone()),
+            init_containers: (!first.is_empty()).then_some(first),
             volumes: Some(volumes(redis)),
             security_context: spec.security_context.clone(),
             affinity: spec.affinity.clone().or_else(|| Some(spread(redis))),
@@ -68,6 +70,9 @@ fn spread(redis: &Redis) -> Affinity {
 fn digest(text: &str) -> String {
     Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// Where that volume is mounted: the working directory of Redis' own image.
+pub const DATA_PATH: &str = "/data";
 
 /// The volume that holds the data.
 pub fn data_volume(redis: &Redis) -> String {
@@ -111,7 +116,7 @@ fn redis_container(redis: &Redis) -> Container {
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
-    let mut mounts = vec![mount("config", "/config", true), mount(&data_volume(redis), "/data", false)];
+    let mut mounts = vec![mount("config", "/config", true), mount(&data_volume(redis), DATA_PATH, false)];
     if redis.spec.password.is_some() {
         mounts.push(mount("secret", "/secret", true));
     }
@@ -213,7 +218,8 @@ fn exporter_env(redis: &Redis) -> Vec<EnvVar> {
     env
 }
 
-fn container(settings: &ContainerSettings) -> Container {
+/// What all containers of a Redis have.
+pub fn container(settings: &ContainerSettings) -> Container {
     let policy = |policy: PullPolicy| match policy {
         PullPolicy::Always => "Always",
         PullPolicy::IfNotPresent => "IfNotPresent",

@@ -5,6 +5,7 @@ use super::clients::{Kicked, kick_clients};
 use super::replicaof::{Changed, NOWHERE, replicaof};
 use super::role::Role;
 use crate::redis::{Connection, Endpoint};
+use failover_core::mutant;
 use std::time::Instant;
 
 /// A confirmed change of master.
@@ -42,7 +43,7 @@ pub async fn follow(
         Changed { was: Some(was), is: Some(Role::Replica { host, port, .. }) }
             if host.eq_ignore_ascii_case(&master.host) && port == master.port =>
         {
-            let kicked = if matches!(was, Role::Master { .. }) {
+            let kicked = if matches!(was, Role::Master { .. }) && !mutant::is_left_out("act", "kick") {
                 Some(kick_clients(connection, deadline).await)
             } else {
                 None

@@ -42,6 +42,7 @@ use crate::redis::clock::{now, since};
 use crate::redis::connection::Question;
 use crate::redis::{Connection, Endpoint};
 use failover_core::facts::{Place, ReplicationFacts, ReportedRole};
+use failover_core::mutant;
 use redis::Value;
 use std::time::{Duration, Instant};
 
@@ -107,15 +108,17 @@ pub async fn handover(
     };
     watch.lap("look");
     let approach_until = terms.deadline.min(now() + APPROACH_MAX);
-    let approached = wait_for(target, &start.replid, start.offset, approach_until, APPROACH_PACE).await;
-    approached.map_err(|why| ActFailure::Precondition { step: "handover", why })?;
+    if !mutant::is_left_out("act", "approach") {
+        let approached = wait_for(target, &start.replid, start.offset, approach_until, APPROACH_PACE).await;
+        approached.map_err(|why| ActFailure::Precondition { step: "handover", why })?;
+    }
     watch.lap("approach");
 
     let paused_at = now();
     let catch_up_until = terms.deadline.min(paused_at + terms.pause_max / 2);
     let (pause, info) = WritePause::begin(source, terms.pause_max, catch_up_until).await?;
     watch.lap("pause");
-    let mut reached = match catch_up(target, &start, &info, catch_up_until).await {
+    let reached = match catch_up(target, &start, &info, catch_up_until).await {
         Ok(offset) => offset,
         Err(why) => return Err(end_pause(source, &pause, terms, why).await),
     };
@@ -130,25 +133,18 @@ pub async fn handover(
         Err(refused) => return Err(end_pause(source, &pause, terms, refused.to_string()).await),
     };
     watch.lap("demote");
-    if reached < offset {
-        reached = match wait_for(
-            target,
-            &start.replid,
-            offset,
-            terms.deadline.min(now() + terms.pause_max / 2),
-            Duration::ZERO,
-        )
-        .await
-        {
-            Ok(offset) => offset,
-            Err(why) => return Err(undo(source, terms, why).await),
-        };
+    if reached < offset && !mutant::is_left_out("act", "compare") {
+        let until = terms.deadline.min(now() + terms.pause_max / 2);
+        if let Err(why) = wait_for(target, &start.replid, offset, until, Duration::ZERO).await {
+            return Err(undo(source, terms, why).await);
+        }
     }
-    debug_assert!(reached >= offset, "only a target that has reached the final offset is promoted");
     watch.lap("compare");
     match promote(target, terms.deadline).await {
         Ok(_) => {}
-        Err(ActFailure::InDoubt { why, .. }) => return Err(ActFailure::InDoubt { step: "promote", why }),
+        Err(ActFailure::InDoubt { why, .. }) if !mutant::is_left_out("act", "promotion-in-doubt") => {
+            return Err(ActFailure::InDoubt { step: "promote", why });
+        }
         Err(failure) => return Err(undo(source, terms, failure.to_string()).await),
     }
     watch.lap("promote");
@@ -215,10 +211,14 @@ async fn look(source: &Connection, target: &Connection, terms: &HandoverTerms) -
         (ReportedRole::Master, ReportedRole::Replica) if from.in_failover => {
             Err(not_ready("the master runs a FAILOVER command".into()))
         }
-        (ReportedRole::Master, ReportedRole::Replica) if from.replid != to.replid => {
+        (ReportedRole::Master, ReportedRole::Replica)
+            if from.replid != to.replid && !mutant::is_left_out("act", "same-history") =>
+        {
             Err(not_ready("the target and the master have different replication ids".into()))
         }
-        (ReportedRole::Master, ReportedRole::Replica) if !to.is_linked => {
+        (ReportedRole::Master, ReportedRole::Replica)
+            if !to.is_linked && !mutant::is_left_out("act", "link-up") =>
+        {
             Err(not_ready("the target's link to its master is down".into()))
         }
         (ReportedRole::Master, ReportedRole::Replica) => Ok(Start::Ready(from)),
@@ -253,6 +253,9 @@ async fn catch_up(
         .ok_or("INFO replication of the master has no replication id and offset")?;
     if paused.role != ReportedRole::Master || paused.replid != start.replid {
         return Err("the master changed its role or replication id during the handover".into());
+    }
+    if mutant::is_left_out("act", "catch-up") {
+        return Ok(paused.offset);
     }
     wait_for(target, &paused.replid, paused.offset, until, Duration::ZERO).await
 }

@@ -23,7 +23,7 @@ pub struct Client {
 }
 
 /// How long a write is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Wait {
     /// Until the master replies.
     Master,

@@ -54,7 +54,7 @@ pub struct Cluster {
 }
 
 /// How long things take, in microseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Timing {
     /// One way, between any two.
     pub latency_us: u64,

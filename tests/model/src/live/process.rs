@@ -53,7 +53,7 @@ pub enum Life {
 }
 
 /// Which files a server writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Files {
     /// None.
     None,
@@ -183,8 +183,8 @@ impl Cluster {
     }
 
     /// Makes a server refuse these commands.
-    pub fn refuse_commands(&mut self, server: usize, commands: &[&str]) {
-        self.processes[server].refused = commands.iter().map(|word| (*word).to_owned()).collect();
+    pub fn refuse_commands(&mut self, server: usize, commands: &[String]) {
+        self.processes[server].refused = commands.to_vec();
     }
 
     /// Brings a server to maxmemory.

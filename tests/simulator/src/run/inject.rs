@@ -72,6 +72,12 @@ impl Run<'_> {
                     self.later.push((now_us + back_us, Later::StartOperator));
                 }
             }
+            Fault::StopOperator { back_us } => {
+                if let Some(operator) = self.operators.pop() {
+                    operator.stop(&self.world);
+                    self.later.push((now_us + back_us, Later::StartOperator));
+                }
+            }
             Fault::StealLead { late_us } => {
                 if let Some(number) = self.leader() {
                     self.later.push((now_us + late_us, Later::Unlead(number)));
@@ -94,7 +100,7 @@ impl Run<'_> {
             }
             Fault::Refuse { target, commands, for_us } => {
                 let server = self.target(target);
-                self.world.cluster().refuse_commands(server, commands);
+                self.world.cluster().refuse_commands(server, &commands);
                 self.later.push((now_us + for_us, Later::Ease(server)));
             }
             Fault::Fill { target, for_us } => {

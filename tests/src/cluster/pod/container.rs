@@ -54,12 +54,21 @@ pub(super) async fn keep(
     }
 }
 
-/// The end of its log, where the container's policy wants it in the status.
+/// What it wrote for the status; else the end of its log, where the container's policy wants that.
 fn last_words(seat: &Seat, container: &Container, code: i32) -> Option<String> {
+    let message = std::fs::read_to_string(message_file(seat, container)).unwrap_or_default();
+    if !message.is_empty() {
+        return Some(message);
+    }
     let is_wanted =
         code != 0 && container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
     let said = is_wanted.then(|| std::fs::read(seat.log(&container.name)).ok())??;
     Some(String::from_utf8_lossy(&said[said.len().saturating_sub(LAST_WORDS_BYTES_MAX)..]).into_owned())
+}
+
+/// The file of its `terminationMessagePath`.
+fn message_file(seat: &Seat, container: &Container) -> PathBuf {
+    seat.dir.join(format!("message-{}", container.name))
 }
 
 /// What is started, once all of it can be had; says meanwhile why it cannot.
@@ -98,6 +107,9 @@ fn try_recipe(seat: &Seat, container: &Container) -> Result<Recipe, (&'static st
     let mut mounts: Vec<_> =
         image.programs.iter().map(|(inside, outside)| (inside.clone(), outside.clone(), true)).collect();
     mounts.push(("/etc/hosts".into(), seat.dir.join("hosts"), true));
+    let message = message_file(seat, container);
+    std::fs::write(&message, "").map_err(|error| broken(error.into()))?;
+    mounts.push(("/dev/termination-log".into(), message, false));
     mounts.extend(mounts_of(seat, container, &environment).map_err(broken)?);
     let security = container.security_context.as_ref();
     Ok(Recipe {

@@ -7,12 +7,12 @@ use crate::facts::{History, Relation};
 use crate::health::{Life, duration};
 use crate::rules::{CHANGING_LOOK_US, Ruling, stage};
 use crate::topology::replication::actions::{demote, takeover};
-use crate::topology::replication::claims::is_recorded_name;
+use crate::topology::replication::claims::{is_recorded_name, knows_recorded_history};
 use crate::topology::replication::reasons::*;
 use crate::topology::replication::refused::refused_promotion;
 use crate::topology::replication::role::{Elected, Election, LossKind, Mastership, Proof};
 use crate::topology::replication::scene::Scene;
-use crate::topology::replication::view::Member;
+use crate::topology::replication::view::{Member, View};
 
 pub fn external_master(scene: &Scene) -> Option<Ruling> {
     let Mastership::External { follower, place } = &scene.mastership else { return None };
@@ -209,29 +209,53 @@ pub fn unseen_loss(scene: &Scene) -> Option<(String, Option<u64>)> {
     }
 }
 
-/// A master that came back without its data takes writes, and its replicas copy it, as long as it is one.
-/// Where no member takes over at once, it is demoted first, and the question of the data comes after that.
+/// A master that started without its data takes writes, and replicas copy it, as long as it is one. Where no
+/// member takes over at once, it is demoted first, and the question of the data comes after that.
 pub fn empty_master(scene: &Scene) -> Option<Ruling> {
     let lost = scene.lost()?;
-    let index = lost.index?;
-    let member = &scene.view.members[index];
-    let is_empty = match lost.kind {
-        LossKind::Amnesic { .. } => true,
-        LossKind::CameBackEmpty => member.keys == Some(0),
-        LossKind::OutOfSight | LossKind::Vanished | LossKind::Abdicated => false,
+    if takes_over(scene) {
+        return None;
+    }
+    let came_back_empty = |index: usize, member: &Member| {
+        lost.index == Some(index)
+            && match lost.kind {
+                LossKind::Amnesic { .. } => true,
+                LossKind::CameBackEmpty => member.keys == Some(0),
+                LossKind::OutOfSight | LossKind::Vanished | LossKind::Abdicated => false,
+            }
     };
-    if !is_empty {
-        return None;
-    }
-    if !member.is_master() || !member.accepts_commands() || takes_over(scene) {
-        return None;
-    }
-    let id = scene.id(index);
-    let text = format!("{id} restarted without its data, and no member can take over yet: it is demoted");
-    let actions = due(scene, vec![demote(&scene.view, index)]);
-    stage(format!("demote {id}"), actions)
+    let empty: Vec<usize> = scene
+        .view
+        .answering()
+        .filter(|(_, member)| member.is_master() && member.accepts_commands())
+        .filter(|(index, member)| came_back_empty(*index, member) || started_empty(&scene.view, *index))
+        .map(|(index, _)| index)
+        .collect();
+    let names: Vec<&str> = empty.iter().map(|&index| scene.id(index)).collect();
+    let names = names.join(", ");
+    let text =
+        format!("{names} started without its data, and no member can take over yet: a demotion stops writes");
+    let actions = due(scene, empty.iter().map(|&index| demote(&scene.view, index)).collect());
+    stage(format!("demote {names}"), actions)
         .map(|stage| Ruling::act_without_goal(EMPTY_MASTER, text, vec![stage]))
 }
+
+/// Another server than the one on record, whose process is young, loaded nothing, and knows nothing of the
+/// history on record: all that it can have, it took since its start.
+fn started_empty(view: &View, index: usize) -> bool {
+    let member = &view.members[index];
+    let (persistence, young_s) = (&member.persistence, view.parameters.restart_wait_s.min(YOUNG_MAX_S));
+    let loaded_nothing = persistence.keys_loaded == Some(0) && persistence.aof_enabled == Some(false);
+    view.published().is_some()
+        && !view.is_recorded(index)
+        && !is_recorded_name(view, index)
+        && !knows_recorded_history(view, index)
+        && member.server.uptime_s.is_some_and(|uptime_s| uptime_s < young_s)
+        && (member.keys == Some(0) || loaded_nothing)
+}
+
+/// As long as the default of `restart_wait_s`, at most.
+const YOUNG_MAX_S: u64 = 60;
 
 fn takes_over(scene: &Scene) -> bool {
     let is_proven = matches!(scene.proof, Some(Proof::Proven { .. }));

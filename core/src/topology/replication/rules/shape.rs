@@ -10,6 +10,7 @@ use crate::rules::{CHANGING_LOOK_US, Ruling, stage};
 use crate::topology::replication::actions::{configure, demote, follow, takeover};
 use crate::topology::replication::claims::is_recorded_name;
 use crate::topology::replication::reasons::*;
+use crate::topology::replication::refused::refusal;
 use crate::topology::replication::role::{Election, Mastership};
 use crate::topology::replication::scene::Scene;
 use crate::topology::replication::view::{Follows, Member};
@@ -75,6 +76,9 @@ pub fn bootstrap(scene: &Scene) -> Option<Ruling> {
 /// not follow the master yet is demoted, and keeps its data.
 pub fn second_master(scene: &Scene) -> Option<Ruling> {
     let master = scene.master()?;
+    if let Some(ruling) = refusing_second_master(scene, master) {
+        return Some(ruling);
+    }
     let may_not_follow =
         |index: usize| scene.view.members[index].is_master() && follow(&scene.view, index, master).is_err();
     let kept: Vec<usize> = misplaced(scene, master).filter(|&index| may_not_follow(index)).collect();
@@ -92,6 +96,40 @@ pub fn second_master(scene: &Scene) -> Option<Ruling> {
     actions.extend(repoint_actions(scene, master));
     stage(format!("stop the writes of {}", names.join(", ")), due(scene, actions))
         .map(|stage| Ruling::act(SECOND_MASTER, text, master, vec![stage]))
+}
+
+/// One that refuses to be demoted (REPLICAOF renamed, or denied) refuses writes by its own directive until it
+/// follows, or is the master.
+fn refusing_second_master(scene: &Scene, master: usize) -> Option<Ruling> {
+    let stopped: Vec<usize> = unruly(scene, master).filter(|&index| !has_pause_value(scene, index)).collect();
+    let stops = stopped.iter().map(|&index| configure(&scene.view, index, TO_WRITE, PAUSE_VALUE.to_owned()));
+    let stops = due(scene, stops.collect());
+    let names: Vec<&str> = stopped.iter().map(|&index| scene.id(index)).collect();
+    let names = names.join(", ");
+    let text = format!(
+        "{} is master, and {names} reports role master, too, and refused to be demoted: {TO_WRITE} \
+         {PAUSE_VALUE} stops its writes until it follows",
+        scene.id(master)
+    );
+    stage(format!("stop the writes of {names}"), stops)
+        .map(|stage| Ruling::act(SECOND_MASTER, text, master, vec![stage]))
+}
+
+/// Second masters that refused to be demoted or to follow within the last minute, and show the directive that
+/// stops their writes.
+fn unruly<'s>(scene: &'s Scene, master: usize) -> impl Iterator<Item = usize> + 's {
+    let refused = |action: &Action| refusal(&scene.view, action).is_some();
+    misplaced(scene, master).filter(move |&index| {
+        let follow = follow(&scene.view, index, master);
+        scene.view.members[index].is_master()
+            && nested(scene.view.members[index].instance, FENCE_COMMAND).is_some()
+            && (refused(&demote(&scene.view, index)) || follow.is_ok_and(|action| refused(&action)))
+    })
+}
+
+fn has_pause_value(scene: &Scene, index: usize) -> bool {
+    let reply = nested(scene.view.members[index].instance, FENCE_COMMAND);
+    reply.map(config_pairs).unwrap_or_default().contains(&(TO_WRITE, PAUSE_VALUE))
 }
 
 pub fn replica_elsewhere(scene: &Scene) -> Option<Ruling> {
@@ -196,15 +234,16 @@ pub fn fence_actions(scene: &Scene) -> Vec<Action> {
 }
 
 /// What an operator that ended within a handover left on a Redis before 6.2, whose only pause of writes does
-/// not end by itself (`host/src/redis/act/write_pause.rs`). A handover of another operator that is under way
+/// not end by itself (`host/src/redis/act/write_pause.rs`), and what stopped a second master that refused to
+/// be demoted and is none any more. A handover of another operator that is under way
 /// loses nothing by it: its safety rests on the offset of the demotion, and not on the pause.
 pub fn pause_left(scene: &Scene) -> Option<Ruling> {
     let master = scene.master()?;
     let actions = due(scene, pause_actions(scene));
     let Some(Action::Configure(first)) = actions.first() else { return None };
     let text = format!(
-        "{} has {TO_WRITE} {PAUSE_VALUE}, which an interrupted handover left and with which a master refuses \
-         all writes: {} is put back",
+        "{} has {TO_WRITE} {PAUSE_VALUE}, with which a master refuses all writes and which an interrupted handover \
+         or the stop of a second master left: {} is put back",
         first.id, first.to
     );
     stage(format!("put {TO_WRITE} back"), actions)
@@ -217,14 +256,14 @@ pub fn pause_actions(scene: &Scene) -> Vec<Action> {
         let is_its = |doubt: &InDoubt| matches!(&doubt.action, Action::Handover(it) if it.source == id);
         scene.observation().in_doubt.iter().any(is_its)
     };
-    let is_left = |member: &Member| {
-        let current = nested(member.instance, FENCE_COMMAND).map(config_pairs).unwrap_or_default();
-        current.contains(&(TO_WRITE, PAUSE_VALUE)) && !is_handed_over(&member.instance.id)
-    };
+    let is_wanted =
+        |index: usize| scene.master().is_some_and(|master| unruly(scene, master).any(|it| it == index));
+    let is_left =
+        |index: usize| has_pause_value(scene, index) && !is_handed_over(scene.id(index)) && !is_wanted(index);
     scene
         .view
         .answering()
-        .filter(|(_, member)| member.accepts_commands() && is_left(member))
+        .filter(|(index, member)| member.accepts_commands() && is_left(*index))
         .map(|(index, _)| configure(&scene.view, index, TO_WRITE, own.to_owned()))
         .collect()
 }

@@ -1,0 +1,86 @@
+//! Random histories of several faults on real servers, with the accounting of the simulator: which
+//! acknowledged writes are lost, and which of them without a report. `make soak MINUTES=60`.
+//!
+//! Each history is a group of three on loopback: its version, its files and `prefer` by the dice, clients on
+//! every server (plain ones, and ones that WAIT for a replica), an operator with a state file, one to four
+//! faults, then everything works again, and what the master has is compared. Cut networks are not among the
+//! faults: the simulator and the cluster suite have them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a measurement: a failure ends it where it happens"
+)]
+
+#[path = "soak/history.rs"]
+mod history;
+#[path = "soak/picture.rs"]
+mod picture;
+
+use history::{History, Sum};
+use redis_model::Dice;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// One thread: the servers die with the thread that started them.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let words: Vec<u64> = std::env::args()
+        .skip(1)
+        .map(|word| word.parse())
+        .collect::<Result<_, _>>()
+        .map_err(|error| anyhow::anyhow!("usage: soak MINUTES [SEED]: {error}"))?;
+    let minutes = words.first().copied().unwrap_or(1);
+    let seed = words.get(1).copied().unwrap_or(0);
+    let programs = programs();
+    let names: Vec<String> = programs.iter().map(|program| program.display().to_string()).collect();
+    println!("{minutes} minutes from seed {seed} on: {}", names.join(", "));
+    let until = Instant::now() + Duration::from_secs(60 * minutes);
+    let (mut sum, mut worst, mut number) = (Sum::default(), None::<History>, seed);
+    while Instant::now() < until {
+        let program = &programs[usize::try_from(number)? % programs.len()];
+        let history = History::run(program, &mut Dice::new(number)).await;
+        println!("{number}: {history}");
+        sum.add(&history);
+        if worst.as_ref().is_none_or(|worst| worst.weight() < history.weight()) {
+            worst = Some(history);
+        }
+        number += 1;
+    }
+    println!("\n{sum}");
+    if let Some(worst) = worst {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/soak");
+        std::fs::create_dir_all(&folder)?;
+        let file = folder.join("worst.svg");
+        std::fs::write(&file, picture::draw(&worst))?;
+        println!("the history with most losses and pauses: {}", file.canonicalize()?.display());
+    }
+    anyhow::ensure!(
+        sum.silent == 0,
+        "{} acknowledged and replicated writes are lost without a report",
+        sum.silent
+    );
+    Ok(())
+}
+
+/// The server of the system, and those that `make test` sets up.
+fn programs() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| {
+            let name = if entry.file_name().to_string_lossy().starts_with("valkey") {
+                "valkey-server"
+            } else {
+                "redis-server"
+            };
+            entry.path().join(name)
+        })
+        .filter(|program| program.is_file())
+        .collect();
+    found.sort();
+    found.insert(0, "redis-server".into());
+    found
+}

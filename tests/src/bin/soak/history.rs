@@ -1,0 +1,341 @@
+//! One history: a group, its clients, its faults, and what became of the writes.
+
+use redis_model::Dice;
+use redis_operator::contract::{Action, Preference};
+use redis_operator::group::Report;
+use redis_operator::local::Signal;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Formatter, Result};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tests::real::{Acknowledged, Operator, Servers, Terms, Writers};
+
+/// What happened, in seconds since the first write.
+pub struct History {
+    /// Version, files and `prefer`.
+    pub title: String,
+    /// Faults, and what was done about them.
+    pub faults: Vec<(f64, String)>,
+    /// Who was master by the operator's decisions, from when on. None: nobody.
+    pub masters: Vec<(f64, Option<usize>)>,
+    /// Times in which no write was acknowledged, of 50 ms and more.
+    pub pauses: Vec<(f64, f64)>,
+    /// When lost writes were acknowledged, and whether a replica had them.
+    pub losses: Vec<(f64, bool)>,
+    /// The end.
+    pub took: f64,
+    classes: [Class; 2],
+    silent: usize,
+    never_settled: bool,
+}
+
+/// Writes that no replica, or at least one replica was known to have.
+#[derive(Clone, Copy, Default)]
+struct Class {
+    acknowledged: usize,
+    lost: usize,
+    reported: usize,
+}
+
+enum Fault {
+    Kill(usize),
+    KillAll,
+    Stop(usize),
+    KillOperator,
+    SwitchOver,
+}
+
+/// The group while it lives.
+struct Scene {
+    servers: Servers,
+    operator: Option<Operator>,
+    begin: Instant,
+    /// Reports of operators that were killed.
+    before: Vec<(Instant, Report)>,
+    later: Vec<(Instant, Repair)>,
+    faults: Vec<(f64, String)>,
+    prefer: Preference,
+}
+
+#[derive(Clone, Copy)]
+enum Repair {
+    Start(usize),
+    Resume(usize),
+    StartOperator,
+}
+
+impl History {
+    /// Makes it happen.
+    pub async fn run(program: &Path, dice: &mut Dice) -> Self {
+        let files = dice.one_of(["nothing", "snapshots", "append-only files"]);
+        let arguments: &[&str] = match files {
+            "snapshots" => &["--save", "1 1"],
+            "append-only files" => &["--appendonly", "yes"],
+            _ => &[],
+        };
+        let is_consistent = dice.chance(250);
+        let prefer = if is_consistent { Preference::Consistency } else { Preference::Availability };
+        let name = program.ancestors().nth(1).and_then(Path::file_name).unwrap_or(program.as_os_str());
+        let title = format!("{}, {files}, prefer {prefer:?}", name.display());
+        let mut servers = Servers::of(program, 3, arguments);
+        servers.start_all().await;
+        servers.attach_all().await;
+        let begin = Instant::now();
+        let mut scene =
+            Scene { servers, operator: None, begin, before: vec![], later: vec![], faults: vec![], prefer };
+        scene.start_operator().await;
+        scene.settle(SETTLE_MAX).await;
+        let (plain, waiting) = (Writers::start(&scene.servers), Writers::waiting(&scene.servers));
+        plain.go_on(200).await;
+        for _ in 0..1 + dice.index(4) {
+            scene.inject(dice).await;
+            let until = Instant::now() + Duration::from_millis(dice.one_of([0, 3, 50, 300, 1_000, 2_000]));
+            scene.repair_until(until).await;
+        }
+        while let Some(next) = scene.later.iter().map(|(at, _)| *at).min() {
+            scene.repair_until(next).await;
+        }
+        scene.note("everything works again");
+        let master = scene.settle(SETTLE_MAX).await;
+        let writes = [plain.stop(), waiting.stop()].concat();
+        scene.conclude(title, writes, master).await
+    }
+
+    /// Losses weigh most, then pauses.
+    pub fn weight(&self) -> f64 {
+        let paused: f64 = self.pauses.iter().map(|(from, to)| to - from).sum();
+        self.losses.len() as f64 * 1000.0 + paused
+    }
+}
+
+impl Scene {
+    fn note(&mut self, text: &str) {
+        self.faults.push((self.begin.elapsed().as_secs_f64(), text.to_owned()));
+    }
+
+    async fn start_operator(&mut self) {
+        let terms = Terms {
+            hang_limit: Duration::from_millis(500),
+            prefer: self.prefer,
+            self_fence_lag_s: (self.prefer == Preference::Consistency).then_some(2),
+            state: Some(self.servers.dir().join("state.json")),
+            ..Terms::default()
+        };
+        self.operator = Some(Operator::start(&self.servers, terms).await);
+    }
+
+    async fn inject(&mut self, dice: &mut Dice) {
+        let master = self.servers.masters().await.first().copied().unwrap_or(0);
+        let place = if dice.chance(600) { master } else { dice.index(self.servers.count()) };
+        let after = |dice: &mut Dice| {
+            Instant::now() + Duration::from_millis(dice.one_of([20, 150, 400, 1_200, 2_500]))
+        };
+        let fault = match dice.index(8) {
+            0..=2 => Fault::Kill(place),
+            3 | 4 => Fault::Stop(place),
+            5 => Fault::KillAll,
+            6 => Fault::KillOperator,
+            _ => Fault::SwitchOver,
+        };
+        match fault {
+            Fault::Kill(place) => {
+                self.note(&format!("server {place} is killed"));
+                self.servers.end(place).await;
+                self.later.push((after(dice), Repair::Start(place)));
+            }
+            Fault::KillAll => {
+                self.note("all servers are killed");
+                for place in 0..self.servers.count() {
+                    self.servers.end(place).await;
+                    self.later.push((after(dice), Repair::Start(place)));
+                }
+            }
+            Fault::Stop(place) => {
+                if self.servers.runs(place) {
+                    self.note(&format!("server {place} stands still"));
+                    self.servers.signal(place, Signal::Stop);
+                    self.later.push((after(dice), Repair::Resume(place)));
+                }
+            }
+            Fault::KillOperator => {
+                if let Some(operator) = self.operator.take() {
+                    self.note("the operator is killed");
+                    self.before.extend(operator.reports());
+                    operator.kill();
+                    self.later.push((after(dice), Repair::StartOperator));
+                }
+            }
+            Fault::SwitchOver => {
+                if let Some(operator) = &self.operator {
+                    operator.handle.switch_over(None);
+                    self.note("a switchover is requested");
+                }
+            }
+        }
+    }
+
+    /// Lets time pass, and repairs what is due.
+    async fn repair_until(&mut self, until: Instant) {
+        loop {
+            let due = self.later.iter().enumerate().min_by_key(|(_, (at, _))| *at);
+            let Some((next, at)) = due.map(|(next, (at, _))| (next, *at)).filter(|(_, at)| *at <= until)
+            else {
+                tokio::time::sleep_until(until.into()).await;
+                return;
+            };
+            tokio::time::sleep_until(at.into()).await;
+            match self.later.remove(next).1 {
+                Repair::Start(place) => {
+                    // It was killed twice, and started in between.
+                    if !self.servers.runs(place) {
+                        self.note(&format!("server {place} starts"));
+                        self.servers.start(place, &[]).await;
+                    }
+                }
+                Repair::Resume(place) => {
+                    if self.servers.runs(place) {
+                        self.note(&format!("server {place} goes on"));
+                        self.servers.signal(place, Signal::Continue);
+                    }
+                }
+                Repair::StartOperator => {
+                    if self.operator.is_none() {
+                        self.note("an operator starts");
+                        self.start_operator().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The master once all are in sync with it. None: that does not come about in time.
+    async fn settle(&self, patience: Duration) -> Option<usize> {
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            if let Some(master) = self.servers.settled_now().await {
+                return Some(master);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        None
+    }
+
+    async fn conclude(mut self, title: String, writes: Vec<Acknowledged>, master: Option<usize>) -> History {
+        let reports = self.operator.as_ref().map(Operator::reports).unwrap_or_default();
+        self.before.extend(reports);
+        let since = |at: Instant| at.saturating_duration_since(self.begin).as_secs_f64();
+        let reported: Vec<Instant> =
+            self.before.iter().filter(|(_, report)| tells_of_a_loss(report)).map(|(at, _)| *at).collect();
+        let lost: Vec<Acknowledged> = match master {
+            Some(master) => Acknowledged::lost(&writes, &self.servers, master).await,
+            None => vec![],
+        };
+        let (mut classes, mut silent) = ([Class::default(); 2], 0);
+        writes.iter().for_each(|write| classes[usize::from(write.is_replicated)].acknowledged += 1);
+        for write in &lost {
+            let is_reported = reported.iter().any(|at| *at >= write.at);
+            let class = &mut classes[usize::from(write.is_replicated)];
+            (class.lost, class.reported) = (class.lost + 1, class.reported + usize::from(is_reported));
+            silent += usize::from(write.is_replicated && !is_reported);
+        }
+        let mut times: Vec<f64> = writes.iter().map(|write| since(write.at)).collect();
+        times.sort_by(f64::total_cmp);
+        let pauses = times.windows(2).filter(|pair| pair[1] - pair[0] >= 0.05).map(|pair| (pair[0], pair[1]));
+        let mut masters: Vec<(f64, Option<usize>)> = vec![];
+        for (at, report) in &self.before {
+            let Report::Decided(decided) = report else { continue };
+            let id = decided.decision.shard().and_then(|shard| shard.master.clone());
+            let place =
+                id.and_then(|id| (0..self.servers.count()).find(|place| self.servers.id(*place) == id));
+            if masters.last().is_none_or(|(_, known)| *known != place) {
+                masters.push((since(*at), place));
+            }
+        }
+        History {
+            title,
+            pauses: pauses.collect(),
+            masters,
+            losses: lost.iter().map(|write| (since(write.at), write.is_replicated)).collect(),
+            took: self.begin.elapsed().as_secs_f64(),
+            classes,
+            silent,
+            never_settled: master.is_none(),
+            faults: self.faults,
+        }
+    }
+}
+
+/// A decision or an action that says that something is lost, or that this is not known.
+fn tells_of_a_loss(report: &Report) -> bool {
+    match report {
+        Report::Decided(decided) => {
+            let loss = decided.decision.shard().and_then(|shard| shard.loss.as_ref());
+            loss.is_some_and(|loss| loss.bytes != Some(0))
+        }
+        Report::Sent { action: Action::Follow(follow), .. } => follow.discards_bytes != Some(0),
+        _ => false,
+    }
+}
+
+impl Display for History {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let faults: Vec<&str> = self.faults.iter().map(|(_, text)| text.as_str()).collect();
+        let [plain, replicated] = self.classes;
+        let settled = if self.never_settled { "; NOT SETTLED" } else { "" };
+        let (lost, of) = (plain.lost + replicated.lost, plain.acknowledged + replicated.acknowledged);
+        write!(f, "{}: {}; lost {lost} of {of}{settled}", self.title, faults.join(", "))
+    }
+}
+
+/// The sum of all histories.
+#[derive(Default)]
+pub struct Sum {
+    histories: usize,
+    faults: usize,
+    classes: [Class; 2],
+    never_settled: BTreeMap<String, usize>,
+    longest: f64,
+    /// Acknowledged and replicated writes that are lost without a report.
+    pub silent: usize,
+}
+
+impl Sum {
+    /// Adds one.
+    pub fn add(&mut self, history: &History) {
+        self.histories += 1;
+        self.faults += history.faults.len();
+        self.silent += history.silent;
+        for (sum, class) in self.classes.iter_mut().zip(history.classes) {
+            sum.acknowledged += class.acknowledged;
+            sum.lost += class.lost;
+            sum.reported += class.reported;
+        }
+        if history.never_settled {
+            *self.never_settled.entry(history.title.clone()).or_default() += 1;
+        }
+        let longest = history.pauses.iter().map(|(from, to)| to - from).fold(0.0, f64::max);
+        self.longest = self.longest.max(longest);
+    }
+}
+
+impl Display for Sum {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        writeln!(
+            f,
+            "{} histories, {} faults and repairs, longest pause of writes {:.1} s, {} silent losses",
+            self.histories, self.faults, self.longest, self.silent
+        )?;
+        writeln!(f, "\n| writes | acknowledged | lost | of these after a report |\n|--|--|--|--|")?;
+        for (name, class) in
+            ["no replica known to have it", "WAIT 1 answered 1 or more"].iter().zip(self.classes)
+        {
+            writeln!(f, "| {name} | {} | {} | {} |", class.acknowledged, class.lost, class.reported)?;
+        }
+        self.never_settled
+            .iter()
+            .try_for_each(|(title, count)| writeln!(f, "not settled: {count} of {title}"))
+    }
+}
+
+/// The restart of many waits for up to 60 s.
+const SETTLE_MAX: Duration = Duration::from_secs(90);
