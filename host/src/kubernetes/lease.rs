@@ -43,6 +43,7 @@
 //!   accepts writes.
 //! - Without an API server there is no authority, so no failover. Groups outside Kubernetes use no Lease.
 
+use super::record::Term;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
@@ -63,17 +64,22 @@ pub struct Candidate {
 }
 
 /// Requests the Lease and renews it until dropped. Sends to `authority` whether this operator may act, and
-/// calls `answered` after each answer of the API server.
-pub async fn campaign(client: Client, candidate: Candidate, authority: Sender<bool>, answered: impl Fn()) {
+/// calls `answered` after each answer of the API server, with the term if this operator is the holder.
+pub async fn campaign(
+    client: Client,
+    candidate: Candidate,
+    authority: Sender<bool>,
+    answered: impl Fn(Option<Term>),
+) {
     let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let mut seen: Option<(Option<String>, Instant)> = None;
     let mut authority_until = Instant::now();
     loop {
         let requested = Instant::now();
         match tokio::time::timeout(RENEW_EVERY, request(&api, &candidate, &mut seen)).await {
-            Ok(Ok(is_holder)) => {
-                authority_until = if is_holder { requested + AUTHORITY_FOR } else { requested };
-                answered();
+            Ok(Ok(term)) => {
+                authority_until = if term.is_some() { requested + AUTHORITY_FOR } else { requested };
+                answered(term);
             }
             Ok(Err(error)) => {
                 tracing::warn!(%error, lease = candidate.lease, "lease not renewed, will retry")
@@ -126,13 +132,13 @@ pub async fn release(client: Client, candidate: &Candidate) -> Result<(), kube::
     Ok(())
 }
 
-/// Reads the Lease and writes this operator as its holder if it may be. True: it is the holder now. The
-/// resource version in the request makes the write fail if another operator wrote in between.
+/// Reads the Lease and writes this operator as its holder if it may be. Returns its term if it is the holder
+/// now. The resource version in the request makes the write fail if another operator wrote in between.
 async fn request(
     api: &Api<Lease>,
     candidate: &Candidate,
     seen: &mut Option<(Option<String>, Instant)>,
-) -> Result<bool, kube::Error> {
+) -> Result<Option<Term>, kube::Error> {
     let now = MicroTime(Timestamp::now());
     let held = |before: &LeaseSpec| LeaseSpec {
         holder_identity: Some(candidate.identity.clone()),
@@ -164,7 +170,7 @@ async fn request(
     let is_free = spec.holder_identity.as_deref().is_none_or(str::is_empty);
     let is_holder = spec.holder_identity.as_deref() == Some(&candidate.identity);
     if !is_free && !is_holder && since.elapsed() < TAKEOVER_AFTER {
-        return Ok(false);
+        return Ok(None);
     }
     is_written(
         api.replace(&candidate.lease, &PostParams::default(), &Lease { spec: Some(held(&spec)), ..lease })
@@ -173,10 +179,10 @@ async fn request(
 }
 
 /// A conflict is an answer, not an error: another operator wrote first.
-fn is_written(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+fn is_written(written: Result<Lease, kube::Error>) -> Result<Option<Term>, kube::Error> {
     match written {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(error)) if error.code == 409 => Ok(false),
+        Ok(lease) => Ok(Some(Term::of(&lease))),
+        Err(kube::Error::Api(error)) if error.code == 409 => Ok(None),
         Err(error) => Err(error),
     }
 }
