@@ -1,6 +1,7 @@
 //! An HTTP server for a few small pages: one request per connection, a deadline for all of it, a bounded
-//! number of connections, TLS where it is asked for. Knows no page; no client can delay a group.
+//! number of connections, in all and of one peer, TLS where it is asked for. Knows no page; no client can delay a group.
 
+use super::rate::PeerLimit;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -12,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -91,10 +92,15 @@ impl<P: Pages> Server<P> {
     pub async fn run(self) {
         let Self { socket, pages, tls, header_timeout } = self;
         let pages = Arc::new(pages);
+        let mut peers = PeerLimit::new(CONNECTIONS_PER_SECOND, CONNECTIONS_AT_ONCE);
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
             match socket.accept().await {
+                // Before a byte is read: a handshake and a page cost more than the connection.
+                Ok((_, peer)) if !peers.admits(peer.ip(), Instant::now()) => {
+                    tracing::debug!(%peer, "connection closed: too many of this peer");
+                }
                 Ok((stream, _)) => {
                     let (pages, tls) = (Arc::clone(&pages), tls.clone());
                     tokio::spawn(async move {
@@ -181,6 +187,9 @@ pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 /// Far more than a scraper, two probes and a person need. Further connections wait in the system's queue.
 pub(super) const CONNECTIONS_MAX: usize = 64;
 pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of one peer. A handshake takes half a millisecond of the thread that speaks with the API server.
+const CONNECTIONS_PER_SECOND: u32 = 100;
+pub(super) const CONNECTIONS_AT_ONCE: u32 = 250;
 /// Prometheus gives up after 10 s by default.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// A scrape needs a few hundred; the token of a person with many groups, a few thousand.

@@ -76,7 +76,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 #[cfg(test)]
 mod tests {
-    use super::super::http::{CONNECTIONS_MAX, HEADER_TIMEOUT};
+    use super::super::http::{CONNECTIONS_AT_ONCE, CONNECTIONS_MAX, HEADER_TIMEOUT};
     use super::super::script::{decided, lost};
     use super::*;
     use crate::contract::Verdict;
@@ -181,6 +181,29 @@ mod tests {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
         assert_eq!(ask(address, "GET", "/metrics").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_floods_is_closed_and_another_is_served() {
+        let (address, _) = served(Health::new(1_000_000)).await;
+        let from = async |local: [u8; 4]| {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(SocketAddr::from((local, 0))).unwrap();
+            let mut stream = socket.connect(address).await.unwrap();
+            drop(stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n").await);
+            let mut answer = Vec::new();
+            drop(stream.read_to_end(&mut answer).await);
+            answer.starts_with(b"HTTP/1.1 200 ")
+        };
+        let mut served = 0;
+        for _ in 0..100 * CONNECTIONS_AT_ONCE {
+            if !from([127, 0, 0, 2]).await {
+                break;
+            }
+            served += 1;
+        }
+        assert!((CONNECTIONS_AT_ONCE..100 * CONNECTIONS_AT_ONCE).contains(&served), "{served}");
+        assert!(from([127, 0, 0, 3]).await);
     }
 
     #[tokio::test]
