@@ -47,7 +47,7 @@ impl Publisher {
             self.failover_slice.settle(context, snapshot),
             self.role_labels.settle(context, snapshot),
             store(context, snapshot, &mut self.written, status),
-            self.record.settle(context, snapshot)
+            self.record.settle(&context.client, context.term(), snapshot)
         );
         let errors = [labelled.as_ref().err(), stored.as_ref().err(), recorded.as_ref().err()];
         for error in errors.into_iter().flatten() {

@@ -1,12 +1,12 @@
 //! The record of a group, stored in its own object: written when the group publishes one, beside everything
 //! else. [`plan`] (in `kubernetes/record.rs`) decides, [`RecordStore::settle`] carries it out.
 
-use super::super::Context;
 use super::snapshot::Snapshot;
 use crate::kubernetes::error::message;
 use crate::kubernetes::ownership::Sighting;
 use crate::kubernetes::record::{Content, RecordStep, Term, create, plan, read, record_name, replace};
 use crate::kubernetes::status::Problem;
+use kube::Client;
 use serde_json::Value;
 
 /// The stored record of one group.
@@ -34,14 +34,18 @@ impl RecordStore {
     ///
     /// # Errors
     /// What failed, in one sentence; it is worth another try.
-    pub async fn settle(&mut self, context: &Context, snapshot: &Snapshot) -> Result<bool, String> {
-        let Some((record, at)) = &snapshot.record else { return Ok(true) };
-        let Some(term) = context.term() else { return Ok(true) };
+    pub async fn settle(
+        &mut self,
+        client: &Client,
+        term: Option<Term>,
+        snapshot: &Snapshot,
+    ) -> Result<bool, String> {
+        let (Some((record, at)), Some(term)) = (&snapshot.record, term) else { return Ok(true) };
         let wanted = Content::new(term, record.clone(), *at);
         self.problem = None;
         for _ in 0..PLANS_MAX {
             let step = plan(self.newest(snapshot), snapshot.resource.uid(), &wanted);
-            let is_done = self.apply(context, snapshot, step, &wanted).await;
+            let is_done = self.apply(client, snapshot, step, &wanted).await;
             if is_done.map_err(|error| format!("record: {}", message(&error)))? {
                 return Ok(true);
             }
@@ -61,13 +65,12 @@ impl RecordStore {
 
     async fn apply(
         &mut self,
-        context: &Context,
+        client: &Client,
         snapshot: &Snapshot,
         step: RecordStep,
         wanted: &Content,
     ) -> Result<bool, kube::Error> {
         let (namespace, name) = (snapshot.namespace(), snapshot.resource.name());
-        let client = &context.client;
         let written = match step {
             RecordStep::Keep => return Ok(true),
             RecordStep::Yield { term } => {
@@ -154,7 +157,14 @@ fn later(resource: &str, stored: Term, own: Term) -> Problem {
 mod tests {
     use super::super::snapshot::fixture;
     use super::*;
-    use std::sync::Arc;
+    use hyper::{Request, Response};
+    use k8s_openapi::jiff::Timestamp;
+    use kube::client::Body;
+    use serde_json::json;
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::future::ready;
+    use std::sync::{Arc, Mutex};
 
     fn sighting(version: u64) -> Sighting {
         Sighting { version, uid: "m".into(), owners: vec!["u".into()], record: None }
@@ -174,6 +184,97 @@ mod tests {
         snapshot.stored = None;
         snapshot.gone_record = Some("m".into());
         assert_eq!(store(Some(sighting(7))).newest(&snapshot), None);
+    }
+
+    /// Stands in for the API server: answers with these in turn, and hands on what was asked.
+    fn api_server(answers: Vec<(u16, Value)>) -> (Client, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (of, answers) = (Arc::clone(&asked), Arc::new(Mutex::new(VecDeque::from(answers))));
+        let service = tower::service_fn(move |request: Request<Body>| {
+            of.lock().unwrap().push(request.method().to_string());
+            let (status, body) = answers.lock().unwrap().pop_front().unwrap();
+            let body = Body::from(body.to_string().into_bytes());
+            ready(Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap()))
+        });
+        (Client::new(service, "default"), asked)
+    }
+
+    fn map(owner: &str, version: &str, content: Option<&Content>) -> Value {
+        let text = content.map(|content| serde_json::to_string(content).unwrap()).unwrap_or_default();
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+            "name": "redis-cart-record", "namespace": "shop", "uid": "m", "resourceVersion": version,
+            "ownerReferences": [{ "apiVersion": "v1", "kind": "Sample", "name": "cart", "uid": owner }],
+            "annotations": { "k8s.amaiz.com/record": text }
+        } })
+    }
+
+    fn list(item: Value) -> Value {
+        json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": [item] })
+    }
+
+    fn conflict() -> (u16, Value) {
+        (
+            409,
+            json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 409 }),
+        )
+    }
+
+    fn published(epoch: u64) -> Snapshot {
+        let mut snapshot = fixture::snapshot(&[]);
+        snapshot.record = Some((fixture::record("redis-cart-0", epoch), Timestamp::UNIX_EPOCH));
+        snapshot
+    }
+
+    fn term(transitions: i32) -> Term {
+        Term { lease_created_s: 7, transitions }
+    }
+
+    fn content(transitions: i32, epoch: u64) -> Content {
+        Content::new(term(transitions), fixture::record("redis-cart-0", epoch), Timestamp::UNIX_EPOCH)
+    }
+
+    #[tokio::test]
+    async fn a_record_is_written_once_and_not_by_one_that_holds_no_lease() {
+        let (client, asked) = api_server(vec![(201, map("u", "1", Some(&content(1, 2))))]);
+        let mut store = RecordStore::default();
+        assert_eq!(store.settle(&client, None, &published(2)).await, Ok(true));
+        assert_eq!(store.settle(&client, Some(term(1)), &fixture::snapshot(&[])).await, Ok(true));
+        assert!(asked.lock().unwrap().is_empty(), "no term, or no record");
+        for _ in 0..3 {
+            assert_eq!(store.settle(&client, Some(term(1)), &published(2)).await, Ok(true));
+        }
+        assert_eq!(*asked.lock().unwrap(), ["POST"]);
+    }
+
+    #[tokio::test]
+    async fn a_late_write_of_an_earlier_term_finds_the_later_one_and_yields() {
+        let later = (200, list(map("u", "9", Some(&content(2, 2)))));
+        let (client, asked) = api_server(vec![conflict(), later]);
+        let mut snapshot = published(2);
+        // What this one saw before the other held the Lease.
+        let record = Some(serde_json::to_string(&content(1, 1)).unwrap());
+        snapshot.stored = Some(Arc::new(Sighting { record, ..sighting(5) }));
+        let mut store = RecordStore::default();
+        for _ in 0..3 {
+            assert_eq!(store.settle(&client, Some(term(1)), &snapshot).await, Ok(true));
+            assert_eq!(store.problem().unwrap().reason, "RecordNewer");
+        }
+        assert_eq!(*asked.lock().unwrap(), ["PATCH", "GET"]);
+    }
+
+    #[tokio::test]
+    async fn another_s_object_in_its_place_is_said_and_asked_for_again_with_the_next_record() {
+        let theirs = || (200, list(map("another", "3", None)));
+        let ours = (201, map("u", "4", Some(&content(1, 2))));
+        let (client, asked) = api_server(vec![conflict(), theirs(), conflict(), theirs(), ours]);
+        let mut store = RecordStore::default();
+        for _ in 0..2 {
+            assert_eq!(store.settle(&client, Some(term(1)), &published(2)).await, Ok(true));
+            assert_eq!(store.problem().unwrap().reason, "NameTaken");
+        }
+        assert_eq!(store.settle(&client, Some(term(1)), &published(2)).await, Ok(true));
+        assert_eq!(store.problem(), None, "it was deleted");
+        assert_eq!(*asked.lock().unwrap(), ["POST", "GET", "POST", "GET", "POST"]);
     }
 
     #[test]
