@@ -15,6 +15,8 @@ mod deployed;
 mod faults;
 #[path = "cluster/losses.rs"]
 mod losses;
+#[path = "cluster/namespaced.rs"]
+mod namespaced;
 #[path = "cluster/operator.rs"]
 mod operator;
 #[path = "cluster/outage.rs"]
@@ -27,6 +29,8 @@ mod pods;
 mod policies;
 #[path = "cluster/rig.rs"]
 mod rig;
+#[path = "cluster/tasks.rs"]
+mod tasks;
 #[path = "cluster/tls.rs"]
 mod tls;
 #[path = "cluster/trouble.rs"]
@@ -108,6 +112,7 @@ cases![
     Anywhere trouble::foreign_objects_are_not_changed_and_named_in_the_condition,
     Anywhere trouble::what_the_schema_refuses_says_how_to_write_it,
     Here trouble::what_happened_can_be_read_as_events,
+    Anywhere trouble::pods_run_where_only_restricted_ones_may,
     Alone outage::a_master_that_dies_while_the_api_is_away_is_replaced_at_once_and_published_after,
     Here outage::a_killed_operator_is_replaced_by_the_other_and_the_failover_goes_on,
     Here outage::an_operator_that_is_killed_after_any_step_leaves_nothing_half_done,
@@ -127,6 +132,7 @@ cases![
     Here losses::a_third_of_all_packets_lost_changes_no_master,
     Here losses::a_deleted_resource_in_the_midst_of_a_failover_goes_with_all_that_is_its,
     Anywhere losses::edits_by_others_are_reverted_without_harm,
+    Here outage::a_status_that_is_dropped_takes_no_record_with_it,
     Here outage::a_stolen_lease_stops_the_first_and_the_second_goes_on,
     Here outage::a_master_that_comes_back_empty_while_no_operator_runs_deletes_no_data,
     Here outage::an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes,
@@ -137,9 +143,10 @@ cases![
     Here policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
     Here plugin::a_group_is_shown_explained_and_observed_through_the_operator,
     Here plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
+    Here tasks::a_task_that_panics_is_started_again_and_counted_and_its_group_fails_over,
     // Last: what is deployed looks after all namespaces.
     Anywhere deployed::every_example_fits_the_schema,
-    Alone deployed::deployed_for_one_namespace_it_has_no_rights_in_another,
+    Alone namespaced::with_rights_in_named_namespaces_and_to_named_secrets_alone_it_does_all_of_it,
     Alone deployed::what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more,
     Alone deployed::an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other,
     Alone deployed::a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready,

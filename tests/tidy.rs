@@ -260,6 +260,19 @@ fn the_image_is_what_image_layout_makes_and_what_is_deployed() {
     );
 }
 
+/// One namespace or all of them: the operator needs the same there.
+#[test]
+fn the_rights_in_a_namespace_are_those_in_the_cluster() {
+    let rules = |path: &str| {
+        let text = std::fs::read_to_string(root().join(path)).unwrap();
+        let (_, rules) = text.split_once("\nrules:\n").unwrap_or_else(|| panic!("no rules in {path}"));
+        rules.split_once("\n---\n").unwrap().0.to_owned()
+    };
+    let cluster = rules("deploy/cluster/groups.yaml");
+    assert!(cluster.contains("resources: [statefulsets]"), "{cluster}");
+    assert_eq!(rules("deploy/namespaced/role.yaml"), cluster);
+}
+
 /// Redis' old word for a replica is read in one place. Tests that speak with real servers, or write what they
 /// say, use theirs. Directives have it too, and the scripts of probes.
 #[test]

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use redis_operator::cli::{self, Environment, Exit, LogFormat};
 use redis_operator::policy::worker_main;
 use redis_operator::registry::{Login, Logins};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -29,8 +29,10 @@ fn start() -> Result<u8, Exit> {
     // Passwords are in this process: no core dump has them, and no process of the same user reads them.
     // Where the system has no such thing, it goes on without.
     _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let cli = cli::parse(env::args_os())?;
     log_to_stderr(cli.log_format(), cli.log_level());
+    log_panics();
     let failed = |error: std::io::Error| Exit::Failed(format!("no runtime: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(cli::run(cli, &environment()))
@@ -70,6 +72,17 @@ fn log_to_stderr(format: LogFormat, level: &str) {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
+}
+
+/// A panic is a line of the log like any other. What it ends, its supervisor starts again, or the process
+/// ends.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let error = panic.payload_as_str().unwrap_or("unknown");
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current();
+        tracing::error!(error, at, thread = thread.name().unwrap_or_default(), "panic");
+    }));
 }
 
 /// Who the user is at registries, as docker and its like have it.

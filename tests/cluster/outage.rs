@@ -1,7 +1,10 @@
 //! The API server away, the operator killed, two operators: which one may act, and what follows when the
 //! others are back.
 
-use super::rig::{Customer, Operator, another_master, example, pods, redis, say, settled, write_through};
+use super::rig::{
+    Customer, Operator, another_master, condition, example, pods, redis, say, settled, write_through,
+};
+use serde_json::{Value, json};
 use std::time::Instant;
 use tests::cluster::{Cluster, Signal, until};
 
@@ -183,4 +186,64 @@ pub async fn an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes
     assert_eq!(settled(cluster, namespace, 3).await, next);
     assert_eq!((customer.failures(), customer.lost(cluster, namespace, &next).await), (0, (0, 0)));
     drop((first, second));
+}
+
+/// The annotation with the stored record, as JSON.
+async fn stored(cluster: &Cluster, namespace: &str) -> Option<Value> {
+    let map: Value = serde_json::from_str(
+        &cluster
+            .kubectl(&["get", "configmap", "redis-example-record", "-o", "json", "-n", namespace])
+            .await
+            .ok()?,
+    )
+    .unwrap();
+    serde_json::from_str(map["metadata"]["annotations"]["k8s.amaiz.com/record"].as_str()?).ok()
+}
+
+/// As a restored backup does, or one who synchronises resources with a repository.
+pub async fn a_status_that_is_dropped_takes_no_record_with_it(cluster: &Cluster, namespace: &str) {
+    let operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 3, "")).await;
+    let first = settled(cluster, namespace, 3).await;
+    cluster.running(namespace, &first).signal("redis", Signal::Kill);
+    another_master(cluster, namespace, &first).await;
+    let master = settled(cluster, namespace, 3).await;
+    let of_epoch = async |epoch: u64| {
+        let there = stored(cluster, namespace).await?;
+        let shard = &there["shards"][0];
+        (shard["published"]["epoch"] == epoch && !shard["position"].is_null()).then_some(there)
+    };
+    let before = until("the second master is stored, with a position", async || of_epoch(2).await).await;
+    assert_eq!(before["shards"][0]["published"]["master"], master.as_str());
+    let lineage = before["shards"][0]["lineage"].as_array().unwrap().len();
+    assert!(lineage >= 2, "{before}");
+    operator.stop().await;
+
+    let nothing = json!({ "status": {
+        "published": null, "lineage": null, "position": null, "lastFailover": null, "master": null
+    } });
+    let words = ["patch", "redis", "example", "--subresource=status", "--type=merge", "-n", namespace, "-p"];
+    cluster.kubectl(&[&words[..], &[nothing.to_string().as_str()]].concat()).await.unwrap();
+    let operator = Operator::start(cluster, namespace);
+    until("the status has the record again", async || {
+        let status = redis(cluster, namespace).await?.status?;
+        (status.published?.epoch == 2 && status.lineage.len() == lineage).then_some(())
+    })
+    .await;
+    assert_eq!(settled(cluster, namespace, 3).await, master);
+
+    // A record of a later term stands, and that is said; without it the record is written anew.
+    let mut later = stored(cluster, namespace).await.unwrap();
+    let own = later["term"].clone();
+    later["term"]["lease_created_s"] = json!(9_999_999_999_u64);
+    let annotation = format!("k8s.amaiz.com/record={later}");
+    let words =
+        ["annotate", "configmap", "redis-example-record", &annotation, "--overwrite", "-n", namespace];
+    cluster.kubectl(&words).await.unwrap();
+    condition(cluster, namespace, "Degraded", "RecordNewer").await;
+    assert_eq!(stored(cluster, namespace).await.unwrap()["term"], later["term"], "{}", operator.log());
+    cluster.kubectl(&["delete", "configmap", "redis-example-record", "-n", namespace]).await.unwrap();
+    let again = until("the record is stored again", async || of_epoch(2).await).await;
+    assert_eq!(again["term"], own);
+    settled(cluster, namespace, 3).await;
 }

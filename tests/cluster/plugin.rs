@@ -1,6 +1,7 @@
 //! `kubectl redis …`, run by kubectl itself under the plugin's name, against an operator in a Pod, which only
 //! the API server reaches.
 
+use kube::api::GetParams;
 use redis_operator::kubernetes::crd::Redis;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use tokio::process::Command;
 use super::rig::{example, redis as resource, say, settled};
 
 /// kubectl with the plugin beside it, and a kubeconfig.
-struct Kubectl {
+pub struct Kubectl {
     program: PathBuf,
     path: String,
     kubeconfig: PathBuf,
@@ -25,7 +26,7 @@ struct Kubectl {
 }
 
 impl Kubectl {
-    fn new(cluster: &Cluster, kubeconfig: PathBuf) -> Self {
+    pub fn new(cluster: &Cluster, kubeconfig: PathBuf) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(build_program(), dir.path().join("kubectl-redis")).unwrap();
         let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
@@ -43,7 +44,7 @@ impl Kubectl {
     }
 
     /// What it prints when it is done.
-    async fn says(&self, line: &str) -> String {
+    pub async fn says(&self, line: &str) -> String {
         let output = self.run(line).await;
         assert!(output.status.success(), "kubectl {line}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
@@ -57,17 +58,28 @@ impl Kubectl {
 }
 
 /// The operator in a Pod of this namespace, with its Lease there, for this namespace only. It may do
-/// anything.
-async fn operator_in_a_pod(cluster: &Cluster, namespace: &str) {
+/// anything. Those without a token get one of an account that may see its groups.
+pub async fn operator_in_a_pod(cluster: &Cluster, namespace: &str) {
+    let rbac = "apiVersion: rbac.authorization.k8s.io/v1";
+    let role = |name: &str| {
+        format!("roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {name}}}")
+    };
+    let account =
+        |name: &str| format!("subjects: [{{kind: ServiceAccount, name: {name}, namespace: {namespace}}}]");
+    let (admin, observe) = (role("cluster-admin"), role(&format!("{namespace}-observe")));
+    let (own, ask) = (account("default"), account("redis-operator-ask"));
     cluster
         .apply(&format!(
-            "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: \
-             {namespace}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: \
-             cluster-admin}}\nsubjects: [{{kind: ServiceAccount, name: default, namespace: \
-             {namespace}}}]\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: operator, namespace: \
+            "{rbac}\nkind: ClusterRoleBinding\nmetadata: {{name: {namespace}}}\n{admin}\n{own}\n---\n{rbac}\nkind: \
+             ClusterRole\nmetadata: {{name: {namespace}-observe}}\nrules: [{{apiGroups: [k8s.amaiz.com], \
+             resources: [redis/observation], verbs: [get]}}]\n---\n{rbac}\nkind: RoleBinding\nmetadata: \
+             {{name: ask, namespace: {namespace}}}\n{observe}\n{ask}\n---\napiVersion: v1\nkind: \
+             ServiceAccount\nmetadata: {{name: redis-operator-ask, namespace: \
+             {namespace}}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: operator, namespace: \
              {namespace}}}\nspec:\n  containers:\n\x20 - name: redis-operator\n    image: \
-             redis-operator:test\n    args: [run, --listen, \"0.0.0.0:8080\", --watch-namespace, \
-             {namespace}]\n\x20   ports: [{{name: http, containerPort: 8080}}]\n    env:\n\x20   - {{name: \
+             redis-operator:test\n    args: [run, --listen, \"0.0.0.0:8080\", --listen-groups, \
+             \"0.0.0.0:8081\", --watch-namespace, {namespace}]\n\x20   ports: [{{name: http, \
+             containerPort: 8080}}, {{name: groups, containerPort: 8081}}]\n    env:\n\x20   - {{name: \
              POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}\n\x20   - {{name: \
              POD_NAMESPACE, valueFrom: {{fieldRef: {{fieldPath: metadata.namespace}}}}}}\n"
         ))
@@ -152,6 +164,53 @@ pub async fn a_group_is_shown_explained_and_observed_through_the_operator(
     assert!(why.contains("the right to patch redis.k8s.amaiz.com is missing"), "{why}");
     let (code, why) = kubectl.complains(&format!("redis status exmaple {here}")).await;
     assert!(code == Some(2) && why.contains("no Redis exmaple in namespace"), "{why}");
+
+    // With the way to the operator, too: the operator knows whose token it is, and shows nothing without the
+    // right.
+    let right = async |name: &str, group: &str, resource: &str| {
+        cluster
+            .apply(&format!(
+                "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: {name}, namespace: \
+                 {namespace}}}\nrules: [{{apiGroups: [\"{group}\"], resources: [{resource}], verbs: \
+                 [get]}}]\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: \
+                 {{name: {name}, namespace: {namespace}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, \
+                 kind: Role, name: {name}}}\nsubjects: [{{kind: ServiceAccount, name: reader, namespace: \
+                 {namespace}}}]\n"
+            ))
+            .await;
+    };
+    let complains = async |words: &str| {
+        until(&format!("the reader is told: {words}"), async || {
+            let (code, why) = reader.complains(&format!("redis observe example {here}")).await;
+            (code == Some(1) && why.contains(words)).then_some(())
+        })
+        .await;
+    };
+    right("way", "", "pods/proxy").await;
+    complains(&format!(
+        "system:serviceaccount:{namespace}:reader has no right to get redis/observation of example in \
+         namespace {namespace}: bind ClusterRole redis-operator-view there"
+    ))
+    .await;
+    right("see", "k8s.amaiz.com", "redis/observation").await;
+    until("the reader is shown the group", async || {
+        let output = reader.run(&format!("redis observe example {here}")).await;
+        output.status.success().then_some(())
+    })
+    .await;
+    // Past the plugin: no group without a token, and none where metrics are.
+    let raw = async |at: &str| {
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{at}/proxy/groups/{namespace}");
+        let request = kube::core::Request::new(path).get("example", &GetParams::default()).unwrap();
+        match cluster.client().request_text(request).await {
+            Err(kube::Error::Api(status)) => (status.code, status.message),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (code, why) = raw("https:operator:8081").await;
+    assert!(code == 401 && why.contains("this page needs a token"), "{code} {why}");
+    let (code, why) = raw("operator:8080").await;
+    assert!(code == 404 && why.contains("/metrics, /healthz, /readyz"), "{code} {why}");
 }
 
 pub async fn a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back(

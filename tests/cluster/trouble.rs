@@ -84,11 +84,18 @@ pub async fn pods_that_cannot_start_or_be_created_are_in_the_condition_with_the_
 
 pub async fn foreign_objects_are_not_changed_and_named_in_the_condition(cluster: &Cluster, namespace: &str) {
     let _operator = Operator::start(cluster, namespace);
+    let map = |name: &str, labels: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: {namespace}, labels: \
+             {labels}}}\ndata: {{theirs: kept}}\n---\n"
+        )
+    };
+    // A label makes nothing ours.
+    let maps = map("redis-example", "{redis: example}") + &map("redis-example-record", "{}");
     let theirs = format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: redis-example, namespace: {namespace}}}\ndata: \
-         {{theirs: kept}}\n---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: cart, namespace: \
-         {namespace}, labels: {{redis: example}}}}\nspec:\n  serviceName: cart\n  selector: {{matchLabels: \
-         {{redis: example}}}}\n  template:\n\x20   metadata: {{labels: {{redis: example}}}}\n\x20   spec: \
+        "{maps}apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: cart, namespace: {namespace}, \
+         labels: {{redis: example}}}}\nspec:\n  serviceName: cart\n  selector: {{matchLabels: {{redis: \
+         example}}}}\n  template:\n\x20   metadata: {{labels: {{redis: example}}}}\n\x20   spec: \
          {{containers: [{{name: redis, image: \"redis:7\", args: [--protected-mode, \"no\"]}}]}}\n"
     );
     cluster.apply(&theirs).await;
@@ -99,7 +106,7 @@ pub async fn foreign_objects_are_not_changed_and_named_in_the_condition(cluster:
     .await;
     cluster.apply(&example(namespace, 2, "")).await;
     let message = condition(cluster, namespace, "Degraded", "NameTaken").await;
-    assert!(message.contains("ConfigMap redis-example") && message.contains("redis=example"), "{message}");
+    assert!(message.contains("ConfigMap redis-example") && message.contains("ownerReferences"), "{message}");
     assert!(
         cluster.kubectl(&["get", "statefulset", "redis-example", "-n", namespace]).await.is_err(),
         "started on what is not ours"
@@ -128,6 +135,24 @@ pub async fn foreign_objects_are_not_changed_and_named_in_the_condition(cluster:
     assert!(
         say(cluster, namespace, "cart-0", &["INFO", "replication"]).await.unwrap().contains("role:master")
     );
+
+    // Somebody's ConfigMap in the place of the record: said, and not touched.
+    let record = async |path: &str| {
+        let words = ["get", "configmap", "redis-example-record", "-n", namespace, "-o", path];
+        cluster.kubectl(&words).await.ok()
+    };
+    let message = condition(cluster, namespace, "Degraded", "NameTaken").await;
+    assert!(
+        message.contains("ConfigMap redis-example-record exists and is not owned by this Redis"),
+        "{message}"
+    );
+    let content = record("jsonpath={.data}{.metadata.annotations}").await;
+    assert_eq!(content.as_deref(), Some(r#"{"theirs":"kept"}"#));
+    cluster.kubectl(&["delete", "configmap", "redis-example-record", "-n", namespace]).await.unwrap();
+    until("the record is stored", async || {
+        record("jsonpath={.metadata.annotations}").await.filter(|all| all.contains("k8s.amaiz.com/record"))
+    })
+    .await;
 
     // Its Service would be our master Service.
     let other = example(namespace, 1, "").replace("name: example,", "name: example-master,");
@@ -209,4 +234,16 @@ pub async fn what_happened_can_be_read_as_events(cluster: &Cluster, namespace: &
             .then_some(())
     })
     .await;
+}
+
+/// The API server refuses what is not *restricted* in such a namespace.
+pub async fn pods_run_where_only_restricted_ones_may(cluster: &Cluster, namespace: &str) {
+    let standard = "pod-security.kubernetes.io/enforce=restricted";
+    cluster.kubectl(&["label", "namespace", namespace, standard]).await.unwrap();
+    let _operator = Operator::start(cluster, namespace);
+    cluster.apply(&example(namespace, 2, "  securityContext: {runAsUser: 0}\n")).await;
+    let message = condition(cluster, namespace, "Degraded", "PodsMissing").await;
+    assert!(message.contains("0 of 2 Pods"), "{message}");
+    patch(cluster, namespace, r#"{"spec": {"securityContext": null}}"#).await;
+    settled(cluster, namespace, 2).await;
 }

@@ -1,5 +1,8 @@
 //! The built binary: what a user types, what it says, and its exit codes.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use tests::policies::noted;
 use tests::real::{AS_MASTER, Program, Servers, until};
 
@@ -14,6 +17,34 @@ async fn static_replaces_a_killed_master() {
     servers.start(0, &[]).await;
     servers.in_sync(master).await;
     assert_eq!(servers.held(0, "k", 100).await, 100);
+}
+
+/// As a crash in the midst of a write of an earlier version leaves it, or a downgrade.
+#[tokio::test]
+async fn a_state_file_that_is_not_understood_is_set_aside_and_its_successor_is_private() {
+    let servers = Servers::group(3, &[]).await;
+    let (state, record) = (servers.dir().join("state.json"), servers.dir().join("record.jsonl"));
+    let mode = |path: &Path| std::fs::metadata(path).map(|file| file.permissions().mode() & 0o777).ok();
+    for (number, content) in ["", r#"{"of a later version": 1}"#].iter().enumerate() {
+        std::fs::write(&state, content).unwrap();
+        std::fs::set_permissions(&state, Permissions::from_mode(0o644)).unwrap();
+        let (state_path, record_path) = (state.to_str().unwrap(), record.to_str().unwrap());
+        let further = ["--state", state_path, "--record", record_path];
+        let program = Program::look_after(&servers.list(), &further);
+        program.logged("state file not read and set aside: the record is unknown").await;
+        let aside = servers.dir().join(format!("state.json.unread-{}", number + 1));
+        assert_eq!(std::fs::read_to_string(aside).unwrap(), *content);
+        program.logged("healthy").await;
+        until("the record is written", async || mode(&state)).await;
+        assert_eq!((mode(&state), mode(&record)), (Some(0o600), Some(0o600)));
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", program.pid())).unwrap();
+        let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+        assert_eq!(core.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "no core dump: {core}");
+        program.terminate();
+        assert_eq!(program.ended().await.code, Some(0));
+    }
+    let stored = std::fs::read_to_string(&state).unwrap();
+    assert!(stored.contains(&servers.id(0)), "{stored}");
 }
 
 #[tokio::test]

@@ -5,14 +5,17 @@ use crate::authority::{ACTION_MAX, Authority};
 use crate::controller::policy::{DefaultPolicies, Policies, Shadows};
 use crate::controller::{self, Context};
 use crate::driver::{ThreadLoad, moment};
+use crate::kubernetes::access::Access;
 use crate::kubernetes::events::EventWriter;
 use crate::kubernetes::lease::{Candidate, campaign, release};
+use crate::kubernetes::record::Term;
+use crate::kubernetes::watch::{Scope, WatchedSecrets};
 use crate::policy::{COMPONENT_BYTES_MAX, Loaded, embedded};
 use crate::registry::Remote;
-use crate::report::{GroupInspector, Health, Listen, Metrics};
+use crate::report::{GroupInspector, GroupListen, Health, Listen, Metrics};
 use kube::{Client, Config};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle};
@@ -21,13 +24,18 @@ use tokio::sync::{Semaphore, oneshot};
 
 /// Operate the Redis resources of a Kubernetes cluster
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  redis-operator run --listen 0.0.0.0:8080\n\nThe cluster is the one \
+#[command(
+    after_help = "Example:\n  redis-operator run --listen 0.0.0.0:8080 --listen-groups 0.0.0.0:8081\n\nThe cluster is the one \
                   that it runs in, or that of KUBECONFIG. Of several operators, the one that holds \
-                  the Lease acts.")]
+                  the Lease acts."
+)]
 pub struct Args {
-    /// Operate this namespace only [default: all]
-    #[arg(long, env = "WATCH_NAMESPACE", value_name = "NAME")]
-    watch_namespace: Option<String>,
+    /// Operate these namespaces only, with commas between [default: all]
+    #[arg(long, env = "WATCH_NAMESPACE", value_name = "NAMES", value_delimiter = ',')]
+    watch_namespace: Vec<String>,
+    /// Watch all Secrets of the namespaces, or each that is named, for rights to Secrets by name
+    #[arg(long, env = "WATCH_SECRETS", value_enum, default_value_t = Secrets::All, value_name = "WHICH")]
+    watch_secrets: Secrets,
     /// Namespace of the Lease
     #[arg(long, env = "POD_NAMESPACE", default_value = "default", value_name = "NAME")]
     namespace: String,
@@ -37,11 +45,34 @@ pub struct Args {
     /// Holder identity for the Lease, unique for each process
     #[arg(long, env = "POD_NAME", value_name = "TEXT")]
     identity: Option<String>,
-    /// Serve /metrics, /healthz, /readyz and /groups/NAMESPACE/NAME here [default: nowhere]
+    /// Serve /metrics, /healthz and /readyz here, to any client [default: nowhere]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// Serve /groups/NAMESPACE/NAME here, with TLS, to those who may get redis/observation [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen_groups: Option<SocketAddr>,
     #[command(flatten)]
     policy: PolicyChoice,
+}
+
+/// Which Secrets are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Secrets {
+    /// One watch for all Secrets: their names and versions.
+    All,
+    /// One watch for each Secret that a Redis names, and for its own, `redis-NAME`.
+    Named,
+}
+
+impl Args {
+    fn scope(&self) -> Scope {
+        let names = self.watch_namespace.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+        let secrets = match self.watch_secrets {
+            Secrets::All => WatchedSecrets::All,
+            Secrets::Named => WatchedSecrets::Named,
+        };
+        Scope { namespaces: names.map(str::to_owned).collect(), secrets }
+    }
 }
 
 pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
@@ -66,20 +97,38 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         let listen = Listen::bind(address, Arc::clone(&metrics), Arc::clone(&health), start)
             .await
             .map_err(|error| Exit::Input(error.to_string()))?;
-        tokio::spawn(listen.with_groups(Arc::clone(&inspector)).run());
+        tokio::spawn(listen.run());
+    }
+    if let Some(address) = args.listen_groups {
+        let access = Arc::new(Access::new(client.clone()));
+        let listen = GroupListen::bind(address, Arc::clone(&inspector), access, start)
+            .await
+            .map_err(|error| Exit::Input(error.to_string()))?;
+        tokio::spawn(listen.run());
     }
     let identity =
         args.identity.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), start_of_process()));
-    let events = EventWriter::start(client.clone(), identity.clone());
+    let events = EventWriter::start(client.clone(), identity.clone(), Arc::clone(&metrics));
     let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
     let (holder, may_act) = tokio::sync::watch::channel(false);
     let authority = Authority::of_a_lease();
     let groups = Groups::start()?;
     let lease = health.dependency(format!("the Lease {}/{}", args.namespace, args.lease), LEASE_US);
-    let answered = move || lease.answered(moment(start, Instant::now()));
+    let held: Arc<Mutex<Option<Term>>> = Arc::default();
+    let answered = {
+        let held = Arc::clone(&held);
+        move |term: Option<Term>| {
+            lease.answered(moment(start, Instant::now()));
+            if term.is_some() {
+                *held.lock().unwrap_or_else(PoisonError::into_inner) = term;
+            }
+        }
+    };
     let defaults = DefaultPolicies { embedded, own };
-    let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, defaults, remote));
-    let namespace = args.watch_namespace.as_deref().filter(|name| !name.is_empty());
+    let policies =
+        Policies::new(client.clone(), watches.clone(), sandbox, defaults, remote, Arc::clone(&metrics));
+    let policies = Arc::new(policies);
+    let scope = args.scope();
     let (groups_of, thread_load, of_groups, shown) =
         (groups.handle.clone(), ThreadLoad::default(), Arc::clone(&policies), Arc::clone(&metrics));
     let context = Context {
@@ -96,6 +145,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         inspector,
         events,
         authority: authority.clone(),
+        held,
         start,
     };
     let failed = |error: std::io::Error| Exit::Failed(format!("cannot handle signals: {error}"));
@@ -114,8 +164,8 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     };
     tokio::select! {
         () = campaign(client.clone(), candidate.clone(), authority, holder, answered) => {}
-        () = policies.run(namespace, may_act.clone()) => {}
-        () = controller::run(context, namespace, may_act.clone()) => {}
+        () = policies.run(&scope, may_act.clone()) => {}
+        () = controller::run(context, &scope, may_act.clone()) => {}
         () = show_authority(shown, may_act) => {}
         () = stopped => {}
     }

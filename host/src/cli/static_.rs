@@ -6,6 +6,7 @@ use super::upkeep::Upkeep;
 use super::{Environment, Exit, Format, GroupSettings, PolicyChoice, Servers, Session, outcome};
 use crate::driver::StateFile;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Operate existing Redis servers: fail over, re-point, keep one master
 #[derive(Debug, clap::Args)]
@@ -59,7 +60,8 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         outcome::print_plan(&first.decision, args.format)?;
         return Ok(Outcome::of(&first.decision).code());
     }
-    session.upkeep = Some(Upkeep::start(&args.servers, &kept.0, &kept.1, &session.handle, environment)?);
+    let (handle, metrics) = (&session.handle, Arc::clone(&telemetry.metrics));
+    session.upkeep = Some(Upkeep::start(&args.servers, &kept.0, &kept.1, handle, environment, metrics)?);
     session.authorise(true);
     if !args.once {
         telemetry.until(&mut session, &args.policy, |_, _| false).await?;

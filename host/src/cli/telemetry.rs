@@ -26,6 +26,8 @@ pub struct TelemetryArgs {
 
 /// The outputs of one group.
 pub struct Telemetry {
+    /// Of the process.
+    pub metrics: Arc<Metrics>,
     reporter: Reporter,
     heartbeat: Heartbeat,
 }
@@ -60,7 +62,8 @@ impl TelemetryArgs {
         let names =
             GroupNames { namespace: String::new(), name: name.to_owned(), topology: Topology::Replication };
         let heartbeat = health.group(name.to_owned(), Moment::default());
-        Ok(Telemetry { reporter: Reporter::new(names, metrics, recording), heartbeat })
+        let reporter = Reporter::new(names, Arc::clone(&metrics), recording);
+        Ok(Telemetry { metrics, reporter, heartbeat })
     }
 }
 
@@ -96,7 +99,9 @@ impl Telemetry {
         loop {
             tokio::select! {
                 report = session.reports.recv() => {
-                    let Some((now, report)) = report else { return Ok(false) };
+                    let Some((now, report)) = report else {
+                        return Err(Exit::Failed("the loop of the group ended by a fault, which the log has".into()));
+                    };
                     if let Some(upkeep) = &session.upkeep {
                         upkeep.note(&report);
                     }

@@ -7,6 +7,7 @@ use crate::contract::LinkState;
 use crate::driver::{Access, GroupHandle, member};
 use crate::group::{Event, Member, Report};
 use crate::redis::{Credentials, Endpoint, Logins, Tls};
+use crate::report::{Metrics, Task, supervise};
 use futures_util::future::join_all;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ struct Inputs {
     environment: Environment,
     handle: GroupHandle,
     members: Mutex<Vec<Member>>,
+    secrets: tokio::sync::Mutex<Secrets>,
 }
 
 impl Upkeep {
@@ -39,22 +41,28 @@ impl Upkeep {
         access: &Access,
         handle: &GroupHandle,
         environment: &Environment,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, Exit> {
         let failed = |error: std::io::Error| Exit::Failed(format!("cannot start a thread: {error}"));
         let (nudge, nudged) = watch::channel(());
         let endpoints = servers.endpoints()?;
-        let secrets = Secrets::of(servers, environment, access);
         let inputs = Arc::new(Inputs {
             servers: servers.clone(),
             environment: environment.clone(),
             handle: handle.clone(),
             members: Mutex::new(members.to_vec()),
+            secrets: tokio::sync::Mutex::new(Secrets::of(servers, environment, access)),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let live = async move {
             let is_name = |endpoint: &&Endpoint| endpoint.host.parse::<IpAddr>().is_err();
-            let names = endpoints.iter().filter(is_name).map(|name| inputs.follow_name(name, nudged.clone()));
-            tokio::join!(join_all(names), inputs.follow_files(secrets, nudged.clone()));
+            let (inputs, metrics, nudged) = (&inputs, &metrics, &nudged);
+            let names = endpoints.iter().filter(is_name).map(async |name| {
+                let follow = || inputs.follow_name(name, nudged.clone());
+                supervise(Task::Upkeep, &name.to_string(), metrics, follow).await;
+            });
+            let files = supervise(Task::Upkeep, "files", metrics, || inputs.follow_files(nudged.clone()));
+            tokio::join!(join_all(names), files);
         };
         std::thread::Builder::new()
             .name("upkeep".into())
@@ -133,7 +141,8 @@ impl Inputs {
 
     /// Reads password and certificates again and again. What they were is tried after what they are: servers
     /// change one after the other.
-    async fn follow_files(&self, mut secrets: Secrets, mut nudged: watch::Receiver<()>) {
+    async fn follow_files(&self, mut nudged: watch::Receiver<()>) {
+        let mut secrets = self.secrets.lock().await;
         while is_due(&mut nudged, FILES_EVERY).await {
             match secrets.read(&self.servers, &self.environment) {
                 Ok(false) => {}

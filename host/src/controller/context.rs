@@ -5,9 +5,10 @@ use crate::authority::Authority;
 use crate::driver::ThreadLoad;
 use crate::fleet::Census;
 use crate::kubernetes::events::EventWriter;
+use crate::kubernetes::record::Term;
 use crate::report::{GroupInspector, Health, Metrics};
 use kube::Client;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -41,6 +42,15 @@ pub struct Context {
     pub inspector: Arc<GroupInspector>,
     /// For all groups.
     pub events: EventWriter,
+    /// The term of the Lease, as it was last held.
+    pub held: Arc<Mutex<Option<Term>>>,
     /// The zero of all moments.
     pub start: Instant,
+}
+
+impl Context {
+    /// The term under which this operator holds the Lease, or held it last. None: it never did.
+    pub fn term(&self) -> Option<Term> {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

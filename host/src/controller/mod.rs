@@ -12,17 +12,24 @@ use crate::driver::moment;
 use crate::group::Moment;
 use crate::kubernetes::kinds::Resource;
 use crate::kubernetes::nodes::{Place, node};
+use crate::kubernetes::objects::name_for;
+use crate::kubernetes::ownership::Sighting;
+use crate::kubernetes::record::record_name;
 use crate::kubernetes::status::refuse;
-use crate::kubernetes::watch::{Key, WatchEvent, lists, watch};
-use crate::report::Dependency;
+use crate::kubernetes::watch::{Key, Scope, Set, WatchEvent, WatchedSecrets, lists, watch, watch_secret};
+use crate::report::{Backoff, Dependency, Task, restarts};
 use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, SelectAll, select_all};
 use group::{Observed, reconcile};
 use k8s_openapi::api::core::v1::Pod;
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use tokio::sync::watch::Receiver;
+use tokio::task::{Id, JoinError, JoinSet};
 
 /// Everything that is known of the cluster, by resource.
 struct Controller {
@@ -31,35 +38,70 @@ struct Controller {
     reconcilers: BTreeMap<Key, Handle>,
     /// Pods may be observed before the resource that they belong to.
     pods: BTreeMap<Key, BTreeMap<String, Arc<Pod>>>,
-    revisions: BTreeMap<Key, String>,
+    sets: BTreeMap<Key, Arc<Set>>,
+    /// The objects with the records of groups.
+    records: BTreeMap<Key, Sighting>,
+    /// The list of those is complete, or refused.
+    are_records_listed: bool,
     nodes: BTreeMap<String, Place>,
     /// An operator that has not seen all of these cannot take over, so it is not ready.
     lists: Vec<(&'static str, Dependency)>,
+    /// The reconcilers, as tasks.
+    tasks: JoinSet<()>,
+    /// Of the tasks that run, whose each is.
+    keys: BTreeMap<Id, Key>,
+    /// Tasks that ended by a fault: one ends when its resource is due for another.
+    due: JoinSet<(Key, Id)>,
+    happenings: SelectAll<BoxStream<'static, WatchEvent>>,
+    /// Each Secret has a watch of its own.
+    are_secrets_named: bool,
 }
 
 struct Handle {
+    resource: Arc<Resource>,
+    task: Id,
+    began: Instant,
+    backoff: Backoff,
     observed: UnboundedSender<Observed>,
     /// The Secrets that it names.
     secrets: Vec<String>,
+    /// The watches of single Secrets, by name: each ends when its sender is dropped.
+    watches: BTreeMap<String, oneshot::Sender<()>>,
 }
 
-/// Looks after the resources of one namespace, or of all, until dropped.
-pub async fn run(context: Context, namespace: Option<&str>, authority: Receiver<bool>) {
-    let mut happenings = watch(&context.watches, namespace);
-    let (reconcilers, pods, revisions, nodes) =
+/// Looks after the resources in the scope until dropped.
+pub async fn run(context: Context, scope: &Scope, authority: Receiver<bool>) {
+    let happenings = select_all([watch(&context.watches, scope)]);
+    let (reconcilers, pods, sets, nodes) =
         (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let lists = lists()
+    let lists = lists(scope)
         .map(|kind| (kind, context.health.dependency(format!("the list of {kind} objects"), u64::MAX)))
         .collect();
-    let mut controller =
-        Controller { context: Arc::new(context), authority, reconcilers, pods, revisions, nodes, lists };
+    let mut controller = Controller {
+        context: Arc::new(context),
+        authority,
+        reconcilers,
+        pods,
+        sets,
+        records: BTreeMap::new(),
+        are_records_listed: false,
+        nodes,
+        lists,
+        tasks: JoinSet::new(),
+        keys: BTreeMap::new(),
+        due: JoinSet::new(),
+        happenings,
+        are_secrets_named: scope.secrets == WatchedSecrets::Named,
+    };
     let mut count = tokio::time::interval(COUNT_EVERY);
     loop {
         tokio::select! {
-            happening = happenings.next() => match happening {
+            happening = controller.happenings.next() => match happening {
                 Some(happening) => controller.take(happening),
                 None => return,
             },
+            Some(ended) = controller.tasks.join_next_with_id() => controller.observe_end(ended),
+            Some(due) = controller.due.join_next() => controller.restart(due),
             _ = count.tick() => controller.count(),
         }
     }
@@ -89,12 +131,18 @@ impl Controller {
                 self.observed_with(&pod).into_iter().for_each(|word| self.tell(&key, word));
             }
             WatchEvent::PodGone(key, name) => self.forget_pod(&key, name),
-            WatchEvent::Revision(key, revision) => {
-                self.revisions.insert(key.clone(), revision.clone());
-                self.tell(&key, Observed::Revision(revision));
+            WatchEvent::Set(key, set) => {
+                self.sets.insert(key.clone(), Arc::clone(&set));
+                self.tell(&key, Observed::Set(set));
             }
-            WatchEvent::Object(key, kind, name, version) => {
-                self.tell(&key, Observed::Object(kind, name, version))
+            WatchEvent::Object(key, kind, name, sighting) => {
+                if kind == RECORDS && name == record_name(&key.1) {
+                    match &sighting {
+                        Some(sighting) => drop(self.records.insert(key.clone(), sighting.clone())),
+                        None => drop(self.records.remove(&key)),
+                    }
+                }
+                self.tell(&key, Observed::Object(kind, name, sighting))
             }
             WatchEvent::Secret((namespace, name)) => {
                 let of = |(key, reconciler): &(&Key, &Handle)| {
@@ -106,8 +154,14 @@ impl Controller {
                     .for_each(|(_, reconciler)| drop(reconciler.observed.unbounded_send(Observed::Secret)));
             }
             WatchEvent::Node(name, place) => self.see_node(name, place),
-            WatchEvent::Listed(kind) => self.lists_of(kind, Dependency::answered),
-            WatchEvent::Refused(kind) => self.lists_of(kind, Dependency::refused),
+            WatchEvent::Listed(kind) => {
+                self.lists_of(kind, Dependency::answered);
+                self.know_records(kind);
+            }
+            WatchEvent::Refused(kind) => {
+                self.lists_of(kind, Dependency::refused);
+                self.know_records(kind);
+            }
         }
     }
 
@@ -122,26 +176,101 @@ impl Controller {
         self.lists.iter().filter(|(of, _)| *of == kind).for_each(|(_, list)| say(list, now));
     }
 
+    /// What was not seen by now of stored records does not exist, or will not be seen.
+    fn know_records(&mut self, kind: &str) {
+        if kind == RECORDS && !std::mem::replace(&mut self.are_records_listed, true) {
+            let all = self.reconcilers.values();
+            all.for_each(|known| drop(known.observed.unbounded_send(Observed::RecordsListed)));
+        }
+    }
+
     fn want(&mut self, key: Key, resource: Arc<Resource>) {
         if resource.object.metadata.deletion_timestamp.is_some() {
             // Its objects go with it; until they are gone, they are not repaired.
             self.reconcilers.remove(&key);
             return;
         }
-        let secrets = resource.references.secrets().map(str::to_owned).collect();
-        if let Some(reconciler) = self.reconcilers.get_mut(&key) {
-            reconciler.secrets = secrets;
+        // Another uid is another group, whatever its name is.
+        let known = self.reconcilers.get_mut(&key).filter(|known| known.resource.uid() == resource.uid());
+        if let Some(reconciler) = known {
+            reconciler.secrets = secrets(&resource);
+            reconciler.resource = Arc::clone(&resource);
+            self.watch_secrets(&key);
             return self.tell(&key, Observed::Resource(resource));
         }
+        self.start(key, resource, Backoff::default());
+    }
+
+    /// Starts the reconciler of a resource, in place of any other, with all that is known of it.
+    fn start(&mut self, key: Key, resource: Arc<Resource>, backoff: Backoff) {
         let (observed, inputs) = unbounded();
-        tokio::spawn(reconcile(Arc::clone(&self.context), resource, inputs, self.authority.clone()));
+        let (context, authority) = (Arc::clone(&self.context), self.authority.clone());
+        let task = self.tasks.spawn(reconcile(context, Arc::clone(&resource), inputs, authority)).id();
+        self.keys.insert(task, key.clone());
+        if let Some(sighting) = self.records.get(&key) {
+            let (name, sighting) = (record_name(&key.1), Some(sighting.clone()));
+            drop(observed.unbounded_send(Observed::Object(RECORDS, name, sighting)));
+        }
+        if self.are_records_listed {
+            drop(observed.unbounded_send(Observed::RecordsListed));
+        }
+        if let Some(set) = self.sets.get(&key) {
+            drop(observed.unbounded_send(Observed::Set(Arc::clone(set))));
+        }
         for pod in self.pods.get(&key).into_iter().flat_map(BTreeMap::values) {
             self.observed_with(pod).into_iter().for_each(|word| drop(observed.unbounded_send(word)));
         }
-        if let Some(revision) = self.revisions.get(&key) {
-            drop(observed.unbounded_send(Observed::Revision(revision.clone())));
+        let secrets = secrets(&resource);
+        let (began, watches) = (Instant::now(), BTreeMap::new());
+        let handle = Handle { resource, task, began, backoff, observed, secrets, watches };
+        self.reconcilers.insert(key.clone(), handle);
+        self.watch_secrets(&key);
+    }
+
+    /// Watches the Secrets that a resource names now, and its own, where each has a watch of its own.
+    fn watch_secrets(&mut self, key: &Key) {
+        let Some(reconciler) = self.reconcilers.get_mut(key).filter(|_| self.are_secrets_named) else {
+            return;
+        };
+        let wanted: BTreeSet<String> = reconciler.secrets.iter().cloned().chain([name_for(&key.1)]).collect();
+        reconciler.watches.retain(|name, _| wanted.contains(name));
+        for name in wanted {
+            let Entry::Vacant(entry) = reconciler.watches.entry(name) else { continue };
+            let (watch, ended) = oneshot::channel();
+            let events = watch_secret(&self.context.watches, &key.0, entry.key()).take_until(ended);
+            self.happenings.push(events.boxed());
+            entry.insert(watch);
         }
-        self.reconcilers.insert(key, Handle { observed, secrets });
+    }
+
+    /// A reconciler has ended: because its handle was dropped, or by a fault.
+    fn observe_end(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let (task, is_fault) = match &ended {
+            Ok((task, ())) => (*task, false),
+            Err(error) => (error.id(), error.is_panic()),
+        };
+        let Some(key) = self.keys.remove(&task) else { return };
+        let Some(reconciler) = self.reconcilers.get_mut(&key).filter(|known| known.task == task) else {
+            return;
+        };
+        if is_fault {
+            let delay = reconciler.backoff.next(reconciler.began.elapsed());
+            let of = format!("{}/{}", key.0, key.1);
+            restarts(Task::Reconciler, &of, &self.context.metrics, delay);
+            self.due.spawn(async move {
+                tokio::time::sleep(delay).await;
+                (key, task)
+            });
+        }
+    }
+
+    /// Starts the reconciler again that ended by a fault, unless its resource is gone or has another.
+    fn restart(&mut self, due: Result<(Key, Id), JoinError>) {
+        let Ok((key, task)) = due else { return };
+        let known = self.reconcilers.get(&key).filter(|known| known.task == task);
+        if let Some((resource, backoff)) = known.map(|known| (Arc::clone(&known.resource), known.backoff)) {
+            self.start(key, resource, backoff);
+        }
     }
 
     /// A Pod, after the node that it runs on.
@@ -181,4 +310,11 @@ impl Controller {
     }
 }
 
+/// The names of the Secrets that a resource names.
+fn secrets(resource: &Resource) -> Vec<String> {
+    resource.references.secrets().map(str::to_owned).collect()
+}
+
+/// The kind of the objects with records.
+const RECORDS: &str = "ConfigMap";
 const COUNT_EVERY: Duration = Duration::from_secs(1);

@@ -70,6 +70,9 @@ enum Message {
     Access(Logins, Option<Tls>),
     Policies(Arc<PolicyChain>),
     Observe(oneshot::Sender<Observation>),
+    /// For tests alone: the release program has no such message.
+    #[cfg(debug_assertions)]
+    Panic,
 }
 
 /// Sends messages to a driven group: members, requests, authority, policies, logins.
@@ -99,6 +102,12 @@ impl GroupHandle {
     /// Sets the policies that decide from now on: another chain, or the same one after a swap.
     pub fn set_policies(&self, policies: Arc<PolicyChain>) {
         drop(self.0.unbounded_send(Message::Policies(policies)));
+    }
+
+    /// The loop of the group panics, for a test.
+    #[cfg(debug_assertions)]
+    pub fn panic(&self) {
+        drop(self.0.unbounded_send(Message::Panic));
     }
 
     /// Requests a planned change of master. None: to the best replica.
@@ -203,6 +212,8 @@ impl<P: Publish> Driver<P> {
                             self.policies = policies;
                             Event::Policy
                         }
+                        #[cfg(debug_assertions)]
+                        Message::Panic => panic!("requested by a test"),
                     },
                     () = &mut timer => Event::Tick,
                 };

@@ -1,11 +1,13 @@
 //! The state file: the record that Kubernetes would store. Written beside the plan on its own thread, because
-//! a disk may be slow; and by rename, so that after a crash the old or the new content is whole. Must not
+//! a disk may be slow; to another file that is synced and renamed, so that after a crash of the machine, too,
+//! the old or the new content is whole. What cannot be read is set aside, and the record is unknown. Must not
 //! delay the loop.
 
 use super::Publish;
-use crate::contract::{Evidence, Generation, Position, Published};
-use crate::group::{Changed, Moment, Record};
-use serde::{Deserialize, Serialize};
+use crate::group::{Moment, Record, StoredRecord};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -18,33 +20,8 @@ pub struct StateFile(Option<Writer>);
 #[derive(Debug)]
 struct Writer {
     /// None only during the drop.
-    newest: Option<Sender<Stored>>,
+    newest: Option<Sender<StoredRecord>>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// The content of the file. Unix milliseconds, because no other clock survives a restart; they are only used
-/// to compute ages.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stored {
-    published: Published,
-    published_unix_ms: u64,
-    /// Newest first, with ages as of `published_unix_ms`.
-    #[serde(default)]
-    lineage: Vec<Generation>,
-    #[serde(default)]
-    position: Option<Position>,
-    last_failover: Option<StoredChange>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredChange {
-    unix_ms: u64,
-    source: Option<String>,
-    target: String,
-    meant_for: String,
-    evidence: Evidence,
 }
 
 /// The state file cannot be used.
@@ -58,42 +35,42 @@ pub enum StateFileError {
         /// The system's error.
         source: std::io::Error,
     },
-    /// Its content is not a state file.
-    #[error("state file {}: {source}; move it away to start without a record", path.display())]
-    Form {
-        /// The path.
-        path: PathBuf,
-        /// The error and its position.
-        source: serde_json::Error,
-    },
 }
 
 impl StateFile {
-    /// Opens the file, and reads the record of an earlier operator.
+    /// Opens the file, and reads the record of an earlier operator. A file with another content (empty, cut
+    /// off, of a newer version) is renamed, and there is no record.
     ///
     /// # Errors
     /// [`StateFileError`]. A file that does not exist is no error, but its folder must be writable.
     pub fn open(path: Option<PathBuf>) -> Result<(Self, Option<Record>), StateFileError> {
         let Some(path) = path else { return Ok((Self(None), None)) };
+        let io = |source| StateFileError::Io { path: path.clone(), source };
         let record = match std::fs::read(&path) {
-            Ok(bytes) => Some(restore(
-                serde_json::from_slice(&bytes)
-                    .map_err(|source| StateFileError::Form { path: path.clone(), source })?,
-            )),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                std::fs::write(beside(&path), [])
-                    .and_then(|()| std::fs::remove_file(beside(&path)))
-                    .map_err(|source| StateFileError::Io { path: path.clone(), source })?;
-                None
-            }
-            Err(source) => return Err(StateFileError::Io { path, source }),
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(stored) => Some(StoredRecord::record(stored, unix_ms())),
+                Err(error) => {
+                    let aside = set_aside(&path).map_err(io)?;
+                    tracing::warn!(
+                        path = %path.display(),
+                        aside = %aside.display(),
+                        %error,
+                        "state file not read and set aside: the record is unknown"
+                    );
+                    None
+                }
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(source) => return Err(io(source)),
         };
+        // What cannot be written in the end is said at the beginning.
+        create(&beside(&path)).and_then(|_| std::fs::remove_file(beside(&path))).map_err(io)?;
         let (newest, records) = channel();
         let thread = std::thread::Builder::new().name("state".into()).spawn({
             let path = path.clone();
             move || write_all(&path, &records)
         });
-        let thread = thread.map_err(|source| StateFileError::Io { path, source })?;
+        let thread = thread.map_err(io)?;
         Ok((Self(Some(Writer { newest: Some(newest), thread: Some(thread) })), record))
     }
 }
@@ -101,17 +78,7 @@ impl StateFile {
 impl Publish for StateFile {
     fn publish(&mut self, now: Moment, record: Record) {
         let Some(newest) = self.0.as_ref().and_then(|writer| writer.newest.as_ref()) else { return };
-        let Record { shard: _, published, lineage, position, last_failover } = record;
-        let now_unix_ms = unix_ms();
-        let last_failover =
-            last_failover.map(|Changed { at, age_us, source, target, meant_for, evidence }| StoredChange {
-                unix_ms: now_unix_ms.saturating_sub(age_us.saturating_add(at.age_us(now)) / 1000),
-                source,
-                target,
-                meant_for,
-                evidence,
-            });
-        let stored = Stored { published, published_unix_ms: now_unix_ms, lineage, position, last_failover };
+        let stored = StoredRecord::new(record, now, unix_ms());
         drop(newest.send(stored));
     }
 }
@@ -126,47 +93,144 @@ impl Drop for Writer {
 }
 
 /// Writes each record; of several that wait, only the newest.
-fn write_all(path: &Path, records: &Receiver<Stored>) {
+fn write_all(path: &Path, records: &Receiver<StoredRecord>) {
     while let Ok(record) = records.recv() {
         let record = records.try_iter().last().unwrap_or(record);
-        let written = serde_json::to_vec_pretty(&record).map_err(std::io::Error::from).and_then(|json| {
-            // A rename within one file system is atomic. Not synced: a crash of the machine also ends its
-            // Redis servers.
-            std::fs::write(beside(path), json)?;
-            std::fs::rename(beside(path), path)
-        });
-        if let Err(error) = written {
+        let json = serde_json::to_vec_pretty(&record).map_err(std::io::Error::from);
+        if let Err(error) = json.and_then(|json| write(path, &json)) {
             tracing::warn!(path = %path.display(), %error, "state file not written until the next record");
         }
     }
 }
 
-fn restore(stored: Stored) -> Record {
-    let Stored { published, published_unix_ms, lineage, position, last_failover } = stored;
-    let age_us = |then_ms: u64| unix_ms().saturating_sub(then_ms).saturating_mul(1000);
-    let since_us = age_us(published_unix_ms);
-    let published = Published { age_us: since_us, ..published };
-    let older = |generation: Generation| Generation {
-        age_us: generation.age_us.saturating_add(since_us),
-        ..generation
-    };
-    let lineage = lineage.into_iter().map(older).collect();
-    let position =
-        position.map(|position| Position { age_us: position.age_us.saturating_add(since_us), ..position });
-    let last_failover = last_failover.map(|StoredChange { unix_ms, source, target, meant_for, evidence }| {
-        Changed { at: Moment::default(), age_us: age_us(unix_ms), source, target, meant_for, evidence }
-    });
-    Record { shard: 0, published, lineage, position, last_failover }
+/// Replaces the file. In this order: the new content is on the disk before it has the name, and the name is
+/// on the disk when this returns. A rename within one file system is atomic.
+fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = create(&beside(path))?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(beside(path), path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// A new file for this user alone. One of that name, or a link, is replaced and not written to.
+fn create(path: &Path) -> std::io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Renames the file, and returns its new path. One that was set aside before stays, whatever its name.
+fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let aside = |number: u32| named(path, &format!(".unread-{number}"));
+    let free = (1..=ASIDE_MAX).map(aside).find(|aside| !aside.exists()).unwrap_or_else(|| aside(ASIDE_MAX));
+    std::fs::rename(path, &free)?;
+    Ok(free)
 }
 
 fn beside(path: &Path) -> PathBuf {
+    named(path, ".new")
+}
+
+/// The path with something at the end of its name.
+fn named(path: &Path, end: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
+    name.push(end);
     path.with_file_name(name)
 }
+
+/// The last one is replaced: an operator that is started again and again fills no disk.
+const ASIDE_MAX: u32 = 9;
 
 fn unix_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Published;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn record(epoch: u64) -> Record {
+        let (master, run_id, replid) = ("a".into(), "r".into(), "i".into());
+        let published = Published { master, run_id, replid, offset: 7, epoch, age_us: 0, node: None };
+        Record { shard: 0, published, lineage: Vec::new(), position: None, last_failover: None }
+    }
+
+    /// Publishes a record and waits until it is written.
+    fn publish(path: &Path, epoch: u64) {
+        let (mut file, _) = StateFile::open(Some(path.to_owned())).unwrap();
+        file.publish(Moment(0), record(epoch));
+    }
+
+    fn read(path: &Path) -> Option<u64> {
+        let (_, record) = StateFile::open(Some(path.to_owned())).unwrap();
+        record.map(|record| record.published.epoch)
+    }
+
+    #[test]
+    fn a_record_is_read_back_and_its_file_is_its_users_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cart.json");
+        assert_eq!(read(&path), None);
+        publish(&path, 3);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        publish(&path, 4);
+        assert_eq!(
+            (read(&path), std::fs::metadata(&path).unwrap().permissions().mode() & 0o777),
+            (Some(4), 0o600)
+        );
+        let names: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["cart.json"], "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_set_aside_and_the_next_record_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cart.json");
+        publish(&path, 3);
+        let whole = std::fs::read(&path).unwrap();
+        let newer =
+            String::from_utf8(whole.clone()).unwrap().replacen('{', r#"{"of_a_later_version": 1,"#, 1);
+        for (number, content) in
+            [&b""[..], &whole[..whole.len() / 2], newer.as_bytes(), b"\xff"].iter().enumerate()
+        {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(read(&path), None);
+            let aside = dir.path().join(format!("cart.json.unread-{}", number + 1));
+            assert_eq!(std::fs::read(aside).unwrap(), *content, "what was there is kept");
+            assert!(!path.exists());
+        }
+        for _ in 0..2 * ASIDE_MAX {
+            std::fs::write(&path, "broken").unwrap();
+            assert_eq!(read(&path), None);
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), ASIDE_MAX as usize);
+        publish(&path, 5);
+        assert_eq!(read(&path), Some(5));
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_new_file_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, theirs) = (dir.path().join("cart.json"), dir.path().join("theirs"));
+        std::fs::write(&theirs, "kept").unwrap();
+        std::os::unix::fs::symlink(&theirs, beside(&path)).unwrap();
+        publish(&path, 3);
+        assert_eq!((read(&path), std::fs::read_to_string(&theirs).unwrap().as_str()), (Some(3), "kept"));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named_at_the_start() {
+        let error = StateFile::open(Some("/proc/none/cart.json".into())).unwrap_err();
+        assert!(error.to_string().starts_with("state file /proc/none/cart.json: "), "{error}");
+    }
 }

@@ -41,11 +41,13 @@ mod pace;
 mod record;
 mod refusals;
 mod round;
+mod stored_record;
 
 pub use event::{
     Answer, Changed, Decided, Effect, Event, Failed, Member, Moment, Order, Outcome, Record, Reply, Report,
     Request,
 };
+pub use stored_record::StoredRecord;
 
 use crate::contract::{Decision, Group as Wanted, Observation, Switchover, Verdict};
 use crate::policy::PolicyChain;

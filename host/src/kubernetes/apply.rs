@@ -1,9 +1,11 @@
 //! Writes objects by server-side apply with one field manager: fields of other managers stay, the operator's
 //! own are corrected.
 
-use super::objects::GROUP_LABEL;
+use super::ownership::is_owned_by;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
+};
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
@@ -11,18 +13,28 @@ use serde_json::Value;
 /// The manager of the operator's fields.
 pub const FIELD_MANAGER: &str = "redis-operator";
 
-/// Applies one object. Returns its resource version afterwards.
+/// Applies one object. Returns its resource version afterwards. `uid`: of the object that is to be changed,
+/// and no other of its name. None: it is to be created.
 ///
 /// # Errors
 /// The API server's answer, or why it could not be reached.
-pub async fn apply(client: &Client, namespace: &str, object: &Value) -> Result<u64, kube::Error> {
+pub async fn apply(
+    client: &Client,
+    namespace: &str,
+    object: &Value,
+    uid: Option<&str>,
+) -> Result<u64, kube::Error> {
     let (api, name) = place(client, namespace, object);
-    let applied = api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(object)).await?;
+    let mut object = object.clone();
+    if let (Some(uid), Some(Value::Object(metadata))) = (uid, object.get_mut("metadata")) {
+        metadata.insert("uid".into(), uid.into());
+    }
+    let applied = api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&object)).await?;
     Ok(version(&applied).unwrap_or_default())
 }
 
-/// Whether an object of that name exists that has neither this object's owner nor its label. Applying over it
-/// would take it from its owner, and delete it together with the Redis resource.
+/// Whether an object of that name exists that the owner of this object does not own. Applying over it would
+/// take it from whoever has it, and delete it together with the Redis resource.
 ///
 /// # Errors
 /// As [`apply`].
@@ -30,17 +42,8 @@ pub async fn is_foreign(client: &Client, namespace: &str, object: &Value) -> Res
     let (api, name) = place(client, namespace, object);
     // By a list: it needs no right beyond those of the watches.
     let there = api.list_metadata(&ListParams::default().fields(&format!("metadata.name={name}"))).await?;
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
-    let (owner, group) = (
-        text("/metadata/ownerReferences/0/uid"),
-        object.pointer("/metadata/labels").and_then(|labels| labels.get(GROUP_LABEL)),
-    );
-    Ok(there.items.iter().any(|there| {
-        let is_owned = there.owner_references().iter().any(|by| Some(by.uid.as_str()) == owner);
-        let is_labelled =
-            there.labels().get(GROUP_LABEL).map(String::as_str) == group.and_then(Value::as_str);
-        !is_owned && !is_labelled
-    }))
+    let owner = object.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str);
+    Ok(there.items.iter().any(|there| !is_owned_by(there, owner)))
 }
 
 fn place<'a>(client: &Client, namespace: &str, object: &'a Value) -> (Api<DynamicObject>, &'a str) {
@@ -50,14 +53,21 @@ fn place<'a>(client: &Client, namespace: &str, object: &'a Value) -> (Api<Dynami
     (Api::namespaced_with(client.clone(), namespace, &resource), text("/metadata/name"))
 }
 
-/// Deletes a Secret, if it still exists.
+/// Deletes the Secret of that uid, if it still exists. Another one of its name stays.
 ///
 /// # Errors
 /// As [`apply`].
-pub async fn delete_secret(client: &Client, namespace: &str, name: &str) -> Result<(), kube::Error> {
-    match Api::<Secret>::namespaced(client.clone(), namespace).delete(name, &DeleteParams::default()).await {
+pub async fn delete_secret(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<(), kube::Error> {
+    let preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+    let params = DeleteParams { preconditions, ..DeleteParams::default() };
+    match Api::<Secret>::namespaced(client.clone(), namespace).delete(name, &params).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(error)) if error.code == 404 => Ok(()),
+        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(()),
         Err(error) => Err(error),
     }
 }

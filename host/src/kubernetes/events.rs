@@ -4,10 +4,12 @@
 use super::status::{camel, shortened};
 use crate::contract::Verdict;
 use crate::group::{Outcome, Report};
-use crate::report::MasterChange;
+use crate::report::{MasterChange, Metrics, Task, supervise};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use std::sync::Arc;
+use tokio::sync::Mutex;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Queues events for the writer.
@@ -16,9 +18,13 @@ pub struct EventWriter(Sender<(ObjectReference, Event)>);
 
 impl EventWriter {
     /// Starts the writer. It runs for as long as a clone of this value exists.
-    pub fn start(client: Client, instance: String) -> Self {
+    pub fn start(client: Client, instance: String, metrics: Arc<Metrics>) -> Self {
         let (sender, queue) = channel(QUEUED_MAX);
-        tokio::spawn(write_all(client, instance, queue));
+        let queue = Arc::new(Mutex::new(queue));
+        tokio::spawn(async move {
+            let write = || write_all(client.clone(), instance.clone(), Arc::clone(&queue));
+            supervise(Task::Events, "all resources", &metrics, write).await;
+        });
         Self(sender)
     }
 
@@ -28,7 +34,10 @@ impl EventWriter {
     }
 }
 
-async fn write_all(client: Client, instance: String, mut queue: Receiver<(ObjectReference, Event)>) {
+type Queue = Arc<Mutex<Receiver<(ObjectReference, Event)>>>;
+
+async fn write_all(client: Client, instance: String, queue: Queue) {
+    let mut queue = queue.lock().await;
     let recorder =
         Recorder::new(client, Reporter { controller: "redis-operator".into(), instance: Some(instance) });
     while let Some((about, event)) = queue.recv().await {

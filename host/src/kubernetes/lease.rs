@@ -42,6 +42,7 @@
 //!   the damage.
 //! - Without an API server there is no authority, so no failover. Groups outside Kubernetes use no Lease.
 
+use super::record::Term;
 use crate::authority::Authority;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -63,22 +64,24 @@ pub struct Candidate {
 }
 
 /// Requests the Lease and renews it until dropped. Grants `authority`, sends to `holder` whether there is
-/// any, and calls `answered` after each answer of the API server.
+/// any, and calls `answered` after each answer of the API server, with the term if this operator is the
+/// holder.
 pub async fn campaign(
     client: Client,
     candidate: Candidate,
     authority: Authority,
     holder: Sender<bool>,
-    answered: impl Fn(),
+    answered: impl Fn(Option<Term>),
 ) {
     let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let mut seen: Option<(Option<String>, Instant)> = None;
     loop {
         let (requested, requested_us) = (Instant::now(), authority.now_us());
         match tokio::time::timeout(RENEW_EVERY, request(&api, &candidate, &mut seen)).await {
-            Ok(Ok(is_holder)) => {
+            Ok(Ok(term)) => {
+                let is_holder = term.is_some();
                 authority.grant(if is_holder { requested_us + AUTHORITY_FOR_US } else { requested_us });
-                answered();
+                answered(term);
             }
             Ok(Err(error)) => {
                 tracing::warn!(%error, lease = candidate.lease, "lease not renewed, will retry")
@@ -130,13 +133,13 @@ pub async fn release(client: Client, candidate: &Candidate) -> Result<(), kube::
     Ok(())
 }
 
-/// Reads the Lease and writes this operator as its holder if it may be. True: it is the holder now. The
-/// resource version in the request makes the write fail if another operator wrote in between.
+/// Reads the Lease and writes this operator as its holder if it may be. Returns its term if it is the holder
+/// now. The resource version in the request makes the write fail if another operator wrote in between.
 async fn request(
     api: &Api<Lease>,
     candidate: &Candidate,
     seen: &mut Option<(Option<String>, Instant)>,
-) -> Result<bool, kube::Error> {
+) -> Result<Option<Term>, kube::Error> {
     let now = MicroTime(Timestamp::now());
     let held = |before: &LeaseSpec| LeaseSpec {
         holder_identity: Some(candidate.identity.clone()),
@@ -168,7 +171,7 @@ async fn request(
     let is_free = spec.holder_identity.as_deref().is_none_or(str::is_empty);
     let is_holder = spec.holder_identity.as_deref() == Some(&candidate.identity);
     if !is_free && !is_holder && since.elapsed() < TAKEOVER_AFTER {
-        return Ok(false);
+        return Ok(None);
     }
     is_written(
         api.replace(&candidate.lease, &PostParams::default(), &Lease { spec: Some(held(&spec)), ..lease })
@@ -177,10 +180,10 @@ async fn request(
 }
 
 /// A conflict is an answer, not an error: another operator wrote first.
-fn is_written(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+fn is_written(written: Result<Lease, kube::Error>) -> Result<Option<Term>, kube::Error> {
     match written {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(error)) if error.code == 409 => Ok(false),
+        Ok(lease) => Ok(Some(Term::of(&lease))),
+        Err(kube::Error::Api(error)) if error.code == 409 => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -1,6 +1,7 @@
 //! Kubernetes: the resources, the objects that they need, the watches, and the status of a group. Never
 //! chooses.
 
+pub mod access;
 pub mod apply;
 pub mod crd;
 pub mod error;
@@ -10,7 +11,9 @@ pub mod lease;
 pub mod listed;
 pub mod nodes;
 pub mod objects;
+pub mod ownership;
 pub mod pods;
 pub mod policies;
+pub mod record;
 pub mod status;
 pub mod watch;

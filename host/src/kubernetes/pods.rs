@@ -5,19 +5,35 @@ use super::objects::{GROUP_LABEL, PORT, name_for};
 use crate::contract::{Address, InstanceKind, Pod as Facts};
 use crate::group::Member;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use std::time::SystemTime;
 
-/// The resource, in the Pod's namespace, that a Pod belongs to. None: no StatefulSet of the operator
-/// controls the Pod, whatever its labels are.
+/// The resource, in the Pod's namespace, that a Pod claims to belong to: it names the StatefulSet of that
+/// resource as its controller, and is named as one of its Pods. None: it does not, whatever its labels are.
+/// Whether the claim holds, [`set_uid`] says.
 pub fn owner(pod: &Pod) -> Option<&str> {
     let resource = pod.labels().get(GROUP_LABEL)?;
     let set = name_for(resource);
-    let is_ours = pod
-        .owner_references()
-        .iter()
-        .any(|owner| owner.controller == Some(true) && owner.kind == "StatefulSet" && owner.name == set);
-    is_ours.then_some(resource)
+    let is_ours = controller(pod).is_some_and(|owner| owner.name == set);
+    (is_ours && ordinal(&pod.name_any(), &set).is_some()).then_some(resource)
+}
+
+/// The uid of the StatefulSet that controls a Pod. None: none does. A name may be anybody's: only a Pod of
+/// the StatefulSet with the uid of the group's own is a member.
+pub fn set_uid(pod: &Pod) -> Option<&str> {
+    controller(pod).map(|owner| owner.uid.as_str())
+}
+
+fn controller(pod: &Pod) -> Option<&OwnerReference> {
+    let is_set = |owner: &&OwnerReference| owner.controller == Some(true) && owner.kind == "StatefulSet";
+    pod.owner_references().iter().find(is_set)
+}
+
+/// The number of a Pod of a StatefulSet, as Kubernetes writes it.
+fn ordinal(pod: &str, set: &str) -> Option<u32> {
+    let digits = pod.strip_prefix(set)?.strip_prefix('-')?;
+    digits.parse().ok().filter(|ordinal: &u32| ordinal.to_string() == digits)
 }
 
 /// The revision of its StatefulSet that a Pod was made from.
@@ -159,5 +175,13 @@ mod tests {
     fn a_pod_with_our_label_and_another_owner_is_not_ours() {
         assert_eq!(owner(&pod(|pod| pod["metadata"]["ownerReferences"] = json!([]))), None);
         assert_eq!(owner(&pod(|pod| pod["metadata"]["ownerReferences"][0]["name"] = json!("cart"))), None);
+        assert_eq!(
+            owner(&pod(|pod| pod["metadata"]["ownerReferences"][0]["controller"] = json!(false))),
+            None
+        );
+        assert_eq!(set_uid(&pod(|_| ())), Some("s"));
+        for name in ["redis-example-x", "redis-example-01", "redis-example-", "redis-example", "mine-0"] {
+            assert_eq!(owner(&pod(|pod| pod["metadata"]["name"] = json!(name))), None, "{name}");
+        }
     }
 }

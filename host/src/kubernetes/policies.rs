@@ -2,8 +2,8 @@
 
 use super::crd::{Condition, ConfigMapSource, FailoverPolicy};
 use super::listed::{Change, Identity, Listed};
-use super::watch::Key;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use super::watch::{Key, Scope};
+use futures_util::stream::{self, BoxStream, StreamExt, select_all};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ApiResource, DynamicObject};
@@ -21,9 +21,12 @@ pub enum PolicyWatchEvent {
     Unwanted(Key),
 }
 
-/// Watches the policies of one namespace, or of all. The stream never ends: errors are retried, with growing
-/// delays.
-pub fn watch_policies(client: &Client, namespace: Option<&str>) -> BoxStream<'static, PolicyWatchEvent> {
+/// Watches the policies in the scope. The stream never ends: errors are retried, with growing delays.
+pub fn watch_policies(client: &Client, scope: &Scope) -> BoxStream<'static, PolicyWatchEvent> {
+    select_all(scope.places().into_iter().map(|place| watch_place(client, place))).boxed()
+}
+
+fn watch_place(client: &Client, namespace: Option<&str>) -> BoxStream<'static, PolicyWatchEvent> {
     let resource = ApiResource::erase::<FailoverPolicy>(&());
     let api: Api<DynamicObject> = match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),

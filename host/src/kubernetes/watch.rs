@@ -1,11 +1,11 @@
 //! Watches the resources of all kinds and their objects: a stream of changes, each with the resource to
 //! reconcile.
 
-use super::apply::version;
 use super::kinds::{KINDS, Kind, Resource};
 use super::listed::{Change, Identity, Listed};
 use super::nodes::{Place, place};
 use super::objects::{GROUP_LABEL, name_for};
+use super::ownership::Sighting;
 use super::pods::owner;
 use backon::ExponentialBuilder;
 use futures_util::stream::{BoxStream, StreamExt, select_all};
@@ -20,6 +20,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::watcher::{ExponentialBackoff, watcher};
 use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,10 +41,11 @@ pub enum WatchEvent {
     Pod(Key, Arc<Pod>),
     /// A Pod was deleted, by name.
     PodGone(Key, String),
-    /// The update revision of a StatefulSet.
-    Revision(Key, String),
-    /// An object of a group changed: its kind, its name, its resource version; None if it was deleted.
-    Object(Key, &'static str, String, Option<u64>),
+    /// A StatefulSet with the name of a group's was created or changed.
+    Set(Key, Arc<Set>),
+    /// An object with the label of a group changed: its kind, its name, what it is now; None if it was
+    /// deleted. Whose it is, its owners say.
+    Object(Key, &'static str, String, Option<Sighting>),
     /// Any Secret was created, changed or deleted: its namespace and name. Its content is not read here.
     Secret(Key),
     /// A node was created or changed.
@@ -55,24 +57,96 @@ pub enum WatchEvent {
     Refused(&'static str),
 }
 
-/// The names of all that is listed; each list ends with [`WatchEvent::Listed`] if the API server permits it.
-pub fn lists() -> impl Iterator<Item = &'static str> {
-    let objects = ["Pod", "StatefulSet", "Service", "ConfigMap", "Secret", "PodDisruptionBudget"];
-    KINDS.iter().map(|kind| kind.name).chain(objects)
+/// What the Pods of a group are made by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set {
+    /// Its uid and owners.
+    pub sighting: Sighting,
+    /// The revision that its Pods should have. Empty: not known yet.
+    pub revision: String,
 }
 
-/// Watches one namespace, or all. The stream never ends: errors are retried.
-pub fn watch(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
-    let objects = [
-        changes("Pod", ours::<Pod>(client, namespace), of_pod_owner, |change| vec![of_pod(change)]),
-        changes("StatefulSet", ours::<StatefulSet>(client, namespace), labelled, of_set),
-        objects::<Service>(client, namespace, "Service"),
-        objects::<ConfigMap>(client, namespace, "ConfigMap"),
-        secrets(client, namespace),
-        objects::<PodDisruptionBudget>(client, namespace, "PodDisruptionBudget"),
+/// What is watched.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// The namespaces. Empty: all.
+    pub namespaces: Vec<String>,
+    /// Which Secrets in them.
+    pub secrets: WatchedSecrets,
+}
+
+/// Which Secrets are watched. None of them is read in a watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WatchedSecrets {
+    /// All, by one list for all groups.
+    #[default]
+    All,
+    /// Those that resources name, and the operator's own, each by a watch of its own: for rights to Secrets
+    /// by name.
+    Named,
+}
+
+impl Scope {
+    /// Each namespace; None is all of them.
+    pub fn places(&self) -> Vec<Option<&str>> {
+        if self.namespaces.is_empty() {
+            return vec![None];
+        }
+        self.namespaces.iter().map(|name| Some(name.as_str())).collect()
+    }
+}
+
+/// The names of all that is listed; each list ends with [`WatchEvent::Listed`] if the API server permits it.
+pub fn lists(scope: &Scope) -> impl Iterator<Item = &'static str> {
+    let objects = ["Pod", "StatefulSet", "Service", "ConfigMap", "PodDisruptionBudget"];
+    let secrets = (scope.secrets == WatchedSecrets::All).then_some(SECRET);
+    KINDS.iter().map(|kind| kind.name).chain(objects).chain(secrets)
+}
+
+/// Watches what is in the scope. The stream never ends: errors are retried.
+pub fn watch(client: &Client, scope: &Scope) -> BoxStream<'static, WatchEvent> {
+    let places = scope.places();
+    let in_all = |of: &dyn Fn(Option<&str>) -> BoxStream<'static, WatchEvent>| {
+        all_listed(places.iter().map(|place| of(*place)).collect())
+    };
+    let mut streams: Vec<_> =
+        KINDS.iter().map(|kind| in_all(&|place| resources(client, place, kind))).collect();
+    streams.extend([
+        in_all(&|place| {
+            changes("Pod", ours::<Pod>(client, place), of_pod_owner, |change| vec![of_pod(change)])
+        }),
+        in_all(&|place| changes("StatefulSet", ours::<StatefulSet>(client, place), labelled, of_set)),
+        in_all(&|place| objects::<Service>(client, place, "Service")),
+        in_all(&|place| objects::<ConfigMap>(client, place, "ConfigMap")),
+        in_all(&|place| objects::<PodDisruptionBudget>(client, place, "PodDisruptionBudget")),
         nodes(client),
-    ];
-    select_all(KINDS.iter().map(|kind| resources(client, namespace, kind)).chain(objects)).boxed()
+    ]);
+    if scope.secrets == WatchedSecrets::All {
+        streams.push(in_all(&|place| secrets(client, place, watcher::Config::default())));
+    }
+    select_all(streams).boxed()
+}
+
+/// Watches one Secret.
+pub fn watch_secret(client: &Client, namespace: &str, name: &str) -> BoxStream<'static, WatchEvent> {
+    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    secrets(client, Some(namespace), only)
+}
+
+/// The lists of one kind in several namespaces as one list: it is complete when all of them are.
+fn all_listed(streams: Vec<BoxStream<'static, WatchEvent>>) -> BoxStream<'static, WatchEvent> {
+    let count = streams.len();
+    let mut listed = BTreeSet::new();
+    let numbered = streams.into_iter().enumerate();
+    let numbered = numbered.map(|(number, stream)| stream.map(move |event| (number, event)).boxed());
+    let events = select_all(numbered).filter_map(move |(number, event)| {
+        let is_part = matches!(&event, WatchEvent::Listed(_)) && {
+            listed.insert(number);
+            listed.len() < count
+        };
+        std::future::ready((!is_part).then_some(event))
+    });
+    events.boxed()
 }
 
 /// The resources of one kind. Parsed by hand, so that a resource that does not fit hides no other.
@@ -109,20 +183,24 @@ fn of_pod(change: Change<Pod>) -> WatchEvent {
 }
 
 fn of_set(change: Change<StatefulSet>) -> Vec<WatchEvent> {
-    let revision = match &change {
+    let set = match &change {
         Change::Seen(Identity { of, name }, set) if *name == name_for(&of.1) => {
             let revision = set.status.as_ref().and_then(|status| status.update_revision.clone());
-            revision.map(|revision| WatchEvent::Revision(of.clone(), revision))
+            let revision = revision.unwrap_or_default();
+            Sighting::of(set)
+                .map(|sighting| WatchEvent::Set(of.clone(), Arc::new(Set { sighting, revision })))
         }
         Change::Seen(..) | Change::Gone(_) | Change::Complete => None,
     };
-    revision.into_iter().chain([object("StatefulSet", change)]).collect()
+    set.into_iter().chain([object("StatefulSet", change)]).collect()
 }
 
-/// An object of ours, whose content is not looked at here.
+/// An object with our label, whose content is not looked at here.
 fn object<K: kube::Resource>(kind: &'static str, change: Change<K>) -> WatchEvent {
     match change {
-        Change::Seen(Identity { of, name }, object) => WatchEvent::Object(of, kind, name, version(&object)),
+        Change::Seen(Identity { of, name }, object) => {
+            WatchEvent::Object(of, kind, name, Sighting::of(&object))
+        }
         Change::Gone(Identity { of, name }) => WatchEvent::Object(of, kind, name, None),
         Change::Complete => WatchEvent::Listed(kind),
     }
@@ -184,11 +262,14 @@ where
     changes(kind, watched, labelled, move |change| vec![object(kind, change)])
 }
 
-/// Names and versions of all Secrets: the operator's own, and those with the users' passwords. Never their
+/// Names and versions of Secrets: the operator's own, and those with the users' passwords. Never their
 /// content.
-fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
-    let watched = watcher(all::<PartialObjectMeta<Secret>>(client, namespace), watcher::Config::default())
-        .backoff(pace());
+fn secrets(
+    client: &Client,
+    namespace: Option<&str>,
+    which: watcher::Config,
+) -> BoxStream<'static, WatchEvent> {
+    let watched = watcher(all::<PartialObjectMeta<Secret>>(client, namespace), which).backoff(pace());
     let mut listed = Listed::default();
     let events = watched.flat_map(move |event| {
         let any = match &event {
@@ -199,9 +280,9 @@ fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Watch
         };
         let ours: Vec<WatchEvent> = match event {
             Ok(event) => {
-                listed.on(event, labelled).into_iter().map(|change| object("Secret", change)).collect()
+                listed.on(event, labelled).into_iter().map(|change| object(SECRET, change)).collect()
             }
-            Err(error) => problem("Secret", &error).into_iter().collect(),
+            Err(error) => problem(SECRET, &error).into_iter().collect(),
         };
         futures_util::stream::iter(ours.into_iter().chain(any))
     });
@@ -209,15 +290,24 @@ fn secrets(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Watch
 }
 
 /// Nodes are facts for policies, and nothing waits for them: deletions are ignored, and errors are retried
-/// with long delays.
+/// with long delays. Where the right to them is missing, as it may be, that is said once.
 fn nodes(client: &Client) -> BoxStream<'static, WatchEvent> {
     let watched = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
-    let events = watched.filter_map(async |event| match event {
-        Ok(Event::Apply(node) | Event::InitApply(node)) => {
-            Some(WatchEvent::Node(node.name_any(), place(&node)))
-        }
-        Ok(Event::Delete(_) | Event::Init | Event::InitDone) => None,
-        Err(error) => problem("Node", &error),
+    let mut is_refusal_said = false;
+    let events = watched.filter_map(move |event| {
+        std::future::ready(match event {
+            Ok(Event::Apply(node) | Event::InitApply(node)) => {
+                Some(WatchEvent::Node(node.name_any(), place(&node)))
+            }
+            Ok(Event::Delete(_) | Event::Init | Event::InitDone) => None,
+            Err(error) if is_refusal(&error) => {
+                if !std::mem::replace(&mut is_refusal_said, true) {
+                    tracing::info!(%error, "nodes not watched: policies know no zones");
+                }
+                None
+            }
+            Err(error) => problem("Node", &error),
+        })
     });
     events.boxed()
 }
@@ -237,16 +327,21 @@ fn pace() -> ExponentialBackoff {
 
 fn problem(kind: &'static str, error: &watcher::Error) -> Option<WatchEvent> {
     tracing::warn!(kind, %error, "watch interrupted, will retry");
+    is_refusal(error).then_some(WatchEvent::Refused(kind))
+}
+
+/// Whether the right to list or watch is missing.
+fn is_refusal(error: &watcher::Error) -> bool {
     let refusal = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
     match error {
-        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
-            refusal(error).then_some(WatchEvent::Refused(kind))
-        }
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => refusal(error),
         watcher::Error::WatchError(_)
         | watcher::Error::WatchFailed(_)
-        | watcher::Error::NoResourceVersion => None,
+        | watcher::Error::NoResourceVersion => false,
     }
 }
+
+const SECRET: &str = "Secret";
 
 /// A resource by itself.
 fn itself(object: &DynamicObject) -> Option<Identity> {
@@ -265,4 +360,43 @@ fn labelled(object: &impl ResourceExt) -> Option<Identity> {
 
 fn key(object: &impl ResourceExt, name: String) -> Key {
     (object.namespace().unwrap_or_default(), name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+
+    #[tokio::test]
+    async fn a_list_in_several_namespaces_is_complete_when_all_of_them_are() {
+        let gone = |name: &str| WatchEvent::PodGone(("shop".into(), "cart".into()), name.into());
+        let of = |name: &str| {
+            let events = vec![gone(name), WatchEvent::Listed("Pod"), WatchEvent::Listed("Pod")];
+            stream::iter(events).boxed()
+        };
+        let words = async |streams| {
+            let word = |event| match event {
+                WatchEvent::PodGone(_, name) => name,
+                WatchEvent::Listed(_) => "listed".to_owned(),
+                other => panic!("{other:?}"),
+            };
+            all_listed(streams).map(word).collect::<Vec<_>>().await
+        };
+        assert_eq!(words(vec![of("a")]).await, ["a", "listed", "listed"]);
+        let both = words(vec![of("a"), of("b")]).await;
+        let complete = both.iter().position(|word| word == "listed").unwrap();
+        let before = &both[..complete];
+        assert!(before.contains(&"a".to_owned()) && before.contains(&"b".to_owned()), "{both:?}");
+        assert!(both.iter().filter(|word| *word == "listed").count() < 4, "{both:?}");
+    }
+
+    #[test]
+    fn without_names_all_namespaces_are_one_place() {
+        assert_eq!(Scope::default().places(), [None]);
+        let scope = Scope { namespaces: vec!["a".into(), "b".into()], secrets: WatchedSecrets::Named };
+        assert_eq!(scope.places(), [Some("a"), Some("b")]);
+        assert!(
+            lists(&Scope::default()).any(|kind| kind == SECRET) && lists(&scope).all(|kind| kind != SECRET)
+        );
+    }
 }

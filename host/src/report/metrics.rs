@@ -2,6 +2,7 @@
 //! words, so that no policy can make the registry grow without bound.
 
 use super::GroupNames;
+use super::supervise::Task;
 use super::timeline::MasterChange;
 use super::words::{self, short};
 use crate::group::{Decided, Outcome, Report};
@@ -32,6 +33,7 @@ pub struct Metrics {
     policies: Family<Labels, Gauge>,
     authority: Family<NoLabels, Gauge>,
     groups: Family<[(&'static str, &'static str); 1], Gauge>,
+    task_restarts: Family<[(&'static str, &'static str); 1], Counter>,
     pub(super) stale_roles: Family<Labels, Gauge>,
     pub(super) role_staleness: Family<Labels, Histogram>,
     reasons: Mutex<BTreeSet<String>>,
@@ -85,6 +87,7 @@ impl Metrics {
             policies: Family::default(),
             authority: Family::default(),
             groups: Family::default(),
+            task_restarts: Family::default(),
             stale_roles: Family::default(),
             role_staleness: histogram(),
             reasons: Mutex::default(),
@@ -143,6 +146,15 @@ impl Metrics {
             self.groups.clone(),
         );
         all.register(
+            "task_restarts",
+            "Tasks that panicked and were started again",
+            self.task_restarts.clone(),
+        );
+        // From the start, as alerts need it.
+        for task in Task::ALL {
+            drop(self.task_restarts.get_or_create(&[("task", task.label())]));
+        }
+        all.register(
             "roles_stale",
             "1 while the role labels of the Pods do not show the master",
             self.stale_roles.clone(),
@@ -162,6 +174,11 @@ impl Metrics {
         for (state, count) in counts {
             self.groups.get_or_create(&[("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+    }
+
+    /// A task panicked, and is started again.
+    pub fn task_restarts(&self, task: Task) {
+        self.task_restarts.get_or_create(&[("task", task.label())]).inc();
     }
 
     /// All metrics as OpenMetrics text.

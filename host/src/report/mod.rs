@@ -10,32 +10,44 @@
 //! | `metrics` | counters, gauges and histograms |
 //! | `roles` | whether the role labels of Pods show the master |
 //! | `recording` | decisions as JSON lines, which can be decided again |
+//! | `supervise` | tasks that are started again when they panic |
 //! | `health` | liveness of the loops, answers of dependencies |
 //! | `inspect` | any group on request |
-//! | `listen` | metrics, health and group observations over HTTP |
+//! | `listen` | metrics and health over HTTP, to any client |
+//! | `group_pages` | one group over HTTPS, to those who may see it |
+//! | `http`, `certificate`, `rate` | the server of both; its TLS; a bound on requests |
 
+mod certificate;
+mod group_pages;
 mod health;
+mod http;
 mod inspect;
 mod listen;
 mod log;
 mod metrics;
 #[cfg(test)]
 mod monitoring;
+mod rate;
 mod recording;
 mod roles;
 #[cfg(test)]
 pub(crate) mod script;
 mod shadow;
+mod supervise;
 mod timeline;
 pub(crate) mod words;
 
+pub use group_pages::{ANSWERED_BY, Admission, Admit, GroupListen, PROXIED_AUTHORIZATION};
 pub use health::{Dependency, Health, Heartbeat};
+pub use http::ListenError;
 pub use inspect::{DecisionRef, GroupInspector, ObserveFn, PublishedView};
-pub use listen::{Listen, ListenError};
+pub use listen::Listen;
 pub use metrics::Metrics;
+pub use rate::RateLimit;
 pub use recording::{Recording, RecordingError};
 pub use roles::RoleMetrics;
 pub use shadow::{ShadowOutcome, ShadowReporter};
+pub use supervise::{Backoff, Task, restarts, supervise};
 pub use timeline::{MasterChange, Phase, Timeline};
 
 use crate::contract::{Topology, Verdict};

@@ -4,8 +4,9 @@
 use crate::contract::{Decision, Observation};
 use crate::group::{Decided, Moment, Report};
 use serde::Serialize;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,6 +28,18 @@ pub struct RecordingError {
     source: std::io::Error,
 }
 
+/// Takes the rights of other users to a file away that an earlier version created. A device or a pipe stays
+/// as it is.
+fn close_to_others(path: &Path, file: &File) {
+    let Ok(metadata) = file.metadata() else { return };
+    if metadata.is_file()
+        && metadata.permissions().mode() & 0o077 != 0
+        && let Err(error) = file.set_permissions(Permissions::from_mode(0o600))
+    {
+        tracing::warn!(file = %path.display(), %error, "file is open to other users");
+    }
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     unix_ms: u64,
@@ -39,7 +52,8 @@ struct Line<'a> {
 }
 
 impl Recording {
-    /// Opens or creates the file. `start` is the wall clock at the group's moment zero.
+    /// Opens or creates the file, for this user alone: an Observation has addresses, names and settings.
+    /// `start` is the wall clock at the group's moment zero.
     ///
     /// # Errors
     /// [`RecordingError`], naming the file.
@@ -47,8 +61,10 @@ impl Recording {
         let file = OpenOptions::new()
             .append(true)
             .create(true)
+            .mode(0o600)
             .open(path)
             .map_err(|source| RecordingError { path: path.into(), source })?;
+        close_to_others(path, &file);
         Ok(Self::new(path.display().to_string(), Box::new(file), start))
     }
 
@@ -165,6 +181,18 @@ mod tests {
         assert_eq!((&json["unix_ms"], &json["policy"]), (&3_500.into(), &DIGEST.into()));
         assert_eq!(serde_json::from_value::<Decision>(json["decision"].clone()).unwrap(), *expected.decision);
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_recording_is_its_users_alone_a_former_one_too() {
+        let path = tempfile().join("private.jsonl");
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        drop(Recording::open(&path, UNIX_EPOCH).unwrap());
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        drop(Recording::open(&path, UNIX_EPOCH).unwrap());
+        assert_eq!(mode(), 0o600);
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

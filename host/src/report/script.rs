@@ -8,6 +8,7 @@ use crate::contract::{
 use crate::group::{Decided, Moment, Outcome, Report};
 use crate::policy::{PolicyFault, healthy_group};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::oneshot;
 
 pub const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -176,10 +177,23 @@ fn expect(role: Role) -> Expectation {
 
 /// Shows a group with a healthy decision.
 pub fn show(view: &PublishedView, at: u64, reason: &str) {
+    show_with(view, at, reason, || ());
+}
+
+/// The same, and counts the Observations that are made of it.
+pub fn show_counted(view: &PublishedView, made: &Arc<AtomicUsize>) {
+    let made = Arc::clone(made);
+    show_with(view, 0, "healthy", move || _ = made.fetch_add(1, Ordering::Relaxed));
+}
+
+fn show_with(view: &PublishedView, at: u64, reason: &str, made: impl Fn() + Send + Sync + 'static) {
     let Report::Decided(decided) = decided(Verdict::Healthy, reason, "cart-0000", vec![]) else {
         unreachable!()
     };
     let Decided { observation, decision, digest, is_news: _ } = *decided;
-    let observe = move |sender: oneshot::Sender<Observation>| drop(sender.send(observation.as_ref().clone()));
+    let observe = move |sender: oneshot::Sender<Observation>| {
+        made();
+        drop(sender.send(observation.as_ref().clone()));
+    };
     view.show(Moment(at), Arc::new(DecisionRef { decision, digest }), Arc::new(observe));
 }

@@ -1,13 +1,19 @@
 //! The cluster of a kubeconfig: its resources and, through the API server's Pod proxy, the operator's view of
-//! a group. Every failure is one sentence that names the missing right, or what to check.
+//! a group. Every failure is one sentence that names the missing right, or what to check. How the operator
+//! learns who asks: `token.rs`.
 
 use super::Exit;
+use super::token::Caller;
 use crate::contract::{Decision, Observation};
 use crate::kubernetes::crd::{Redis, parse};
 use crate::kubernetes::objects::GROUP_LABEL;
+use crate::report::{ANSWERED_BY, PROXIED_AUTHORIZATION};
+use http_body_util::BodyExt;
+use hyper::StatusCode;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
+use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
 use serde::{Deserialize, Serialize};
@@ -33,9 +39,9 @@ pub struct Options {
     /// Name of the operator's Lease
     #[arg(long, global = true, default_value = "redis-operator", value_name = "NAME")]
     operator_lease: String,
-    /// Port that the operator listens on [default: the first one that its Pod declares]
-    #[arg(long, global = true, value_name = "PORT")]
-    operator_port: Option<u16>,
+    /// Port at which the operator shows groups (its --listen-groups)
+    #[arg(long, global = true, default_value_t = 8081, value_name = "PORT")]
+    operator_port: u16,
 }
 
 /// A connected cluster.
@@ -45,7 +51,8 @@ pub struct Cluster {
     pub namespace: String,
     operator_namespace: String,
     operator_lease: String,
-    operator_port: Option<u16>,
+    operator_port: u16,
+    caller: Caller,
 }
 
 /// The operator's view of a group.
@@ -87,9 +94,11 @@ impl Options {
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         config.default_retry = false;
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let caller = Caller::of(&config);
         let client = Client::try_from(config).map_err(|error| no_cluster(&error))?;
         Ok(Cluster {
             client,
+            caller,
             namespace,
             operator_namespace: self.operator_namespace.clone(),
             operator_lease: self.operator_lease.clone(),
@@ -158,29 +167,30 @@ impl Cluster {
     /// Why there is no view: one sentence.
     pub async fn view(&self, namespace: &str, name: &str) -> Result<View, String> {
         let operator = self.leader().await?;
-        let (port, theirs) = (
-            self.operator_port.map_or_else(String::new, |port| format!(":{port}")),
-            &self.operator_namespace,
+        let (port, theirs) = (self.operator_port, &self.operator_namespace);
+        let token = self.caller.token(&self.client, theirs).await?;
+        let path = format!(
+            "/api/v1/namespaces/{theirs}/pods/https:{operator}:{port}/proxy/groups/{namespace}/{name}"
         );
-        let path =
-            format!("/api/v1/namespaces/{theirs}/pods/{operator}{port}/proxy/groups/{namespace}/{name}");
-        let request = hyper::Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
-        let text = self.client.request_text(request).await.map_err(|error| match &error {
-            kube::Error::Api(status) if status.code == 403 => {
-                format!("the right to get pods/proxy in namespace {theirs} is missing: {}", status.message)
-            }
-            kube::Error::Api(status) if status.code == 404 => {
-                format!(
-                    "Pod {operator} of namespace {theirs} does not exist, or has no group {namespace}/{name} \
-                     (yet): see --operator-namespace and --operator-port"
-                )
-            }
-            _ => format!(
-                "Pod {operator} of namespace {theirs} does not answer: {}: it needs --listen; see \
-                 --operator-port",
-                sentence(&error)
-            ),
-        })?;
+        let request = hyper::Request::get(path)
+            .header(PROXIED_AUTHORIZATION, format!("Bearer {token}"))
+            .body(Body::empty())
+            .map_err(|error| error.to_string())?;
+        let response = self
+            .client
+            .send(request)
+            .await
+            .map_err(|error| no_answer(&operator, theirs, &sentence(&error)))?;
+        let (status, is_theirs) = (response.status(), response.headers().contains_key(ANSWERED_BY));
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|error| no_answer(&operator, theirs, &sentence(&error)))?;
+        let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        if !is_theirs || status != StatusCode::OK {
+            return Err(refusal(status, is_theirs, &text, &operator, theirs));
+        }
         let view: View = serde_json::from_str(&text)
             .map_err(|error| format!("Pod {operator} of namespace {theirs} runs another version: {error}"))?;
         Ok(View { operator, ..view })
@@ -227,6 +237,33 @@ fn parsed(object: DynamicObject) -> Result<Redis, Exit> {
         .map_err(|error| Exit::Failed(format!("the resource is of another version: {error}")))
 }
 
+/// Why there is no view, by the answer to the request for it. `is_theirs`: the operator has answered, and not
+/// the API server in its place.
+fn refusal(status: StatusCode, is_theirs: bool, text: &str, operator: &str, theirs: &str) -> String {
+    // The operator says what is wrong, and the way out.
+    if is_theirs {
+        return text.trim().to_owned();
+    }
+    let message = serde_json::from_str::<Value>(text).ok();
+    let message = message.as_ref().and_then(|status| status["message"].as_str()).unwrap_or(text).trim();
+    match status {
+        StatusCode::FORBIDDEN => {
+            format!("the right to get pods/proxy in namespace {theirs} is missing: {message}")
+        }
+        StatusCode::NOT_FOUND => {
+            format!("Pod {operator} of namespace {theirs} does not exist: see --operator-namespace")
+        }
+        _ => no_answer(operator, theirs, &message),
+    }
+}
+
+fn no_answer(operator: &str, theirs: &str, why: &dyn std::fmt::Display) -> String {
+    format!(
+        "Pod {operator} of namespace {theirs} does not answer: {why}: it needs --listen-groups; see \
+         --operator-port"
+    )
+}
+
 /// The API server's answer to a refused request.
 fn refused(verb: &str, error: &kube::Error) -> Exit {
     Exit::Failed(match error {
@@ -245,7 +282,7 @@ fn refused(verb: &str, error: &kube::Error) -> Exit {
 }
 
 /// The last cause, which is the specific one.
-fn sentence(error: &kube::Error) -> String {
+pub(super) fn sentence(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return status.message.trim().to_owned();
     }

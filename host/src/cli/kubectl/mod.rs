@@ -14,6 +14,7 @@ mod switchover;
 mod tests;
 mod text;
 mod timeline;
+mod token;
 mod words;
 
 use super::{Environment, Exit, LogFormat};

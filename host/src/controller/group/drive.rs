@@ -9,6 +9,10 @@ impl Reconciler {
     /// Starts the group as soon as its login is known, and sends it what changed.
     pub fn drive(&mut self) {
         let Some(secrets) = self.snapshot.secrets.clone() else { return };
+        // A group that started without its record would judge its data by what answers first.
+        if self.running.is_none() && !self.snapshot.is_record_known {
+            return;
+        }
         if self.running.as_ref().is_some_and(|running| running.is_outdated(&self.snapshot.resource, &secrets))
         {
             self.running = None;
@@ -18,6 +22,9 @@ impl Reconciler {
             self.context.policies.assignment(&resource.namespace(), &resource.references.policy);
         self.snapshot.problems.insert(POLICY, assignment.problem.take().into_iter().collect());
         self.count_rollout();
+        if self.running.is_none() && self.starts_at.is_some() {
+            return;
+        }
         let running = match &mut self.running {
             Some(running) => running,
             None => {
@@ -33,6 +40,8 @@ impl Reconciler {
         running.serve(&self.context, assignment);
         self.snapshot.shadow = running.shadow_status();
         self.snapshot.handle = Some(running.handle.clone());
+        #[cfg(debug_assertions)]
+        super::fault_of_group(&self.snapshot.resource, &running.handle);
         if let Some(request) = self.snapshot.switchover_to_send().cloned() {
             running.handle.switch_over(request.to);
             self.snapshot.switchover_id = Some(request.id);

@@ -7,10 +7,11 @@ use super::super::Context;
 use super::snapshot::Snapshot;
 use crate::kubernetes::error::message;
 use crate::kubernetes::objects::{MASTER, ROLE_LABEL, SERVICE_LABEL, failover_slice, lead_to};
+use crate::kubernetes::ownership::is_owned_by;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
 use std::time::{Duration, Instant};
 
 /// The slice of one group.
@@ -126,11 +127,11 @@ impl FailoverSlice {
                 };
                 // Whatever the answer: it may have been lost on its way back.
                 self.stands_until = Some(Instant::now() + STANDS_AT_MOST);
-                create(api, &slice).await
+                create(api, &slice, snapshot.resource.uid()).await
             }
             SliceStep::Delete => {
                 let (is_gone, result) =
-                    outcome(api.delete(&service.name_any(), &DeleteParams::default()).await);
+                    outcome(delete(api, &service.name_any(), snapshot.resource.uid()).await);
                 if is_gone {
                     self.stands_until = None;
                 }
@@ -174,14 +175,29 @@ async fn observe(
 }
 
 /// By far the fastest of all writes; a slice that still stands leads to the master before.
-async fn create(api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<(), kube::Error> {
+async fn create(
+    api: &Api<EndpointSlice>,
+    slice: &EndpointSlice,
+    owner: Option<&str>,
+) -> Result<(), kube::Error> {
     match api.create(&PostParams::default(), slice).await {
         Err(kube::Error::Api(error)) if error.code == 409 => {
-            api.delete(&slice.name_any(), &DeleteParams::default()).await?;
+            delete(api, &slice.name_any(), owner).await?;
             api.create(&PostParams::default(), slice).await.map(drop)
         }
         created => created.map(drop),
     }
+}
+
+/// Deletes the slice of that name, if the resource owns it: another's stays.
+async fn delete(api: &Api<EndpointSlice>, name: &str, owner: Option<&str>) -> Result<(), kube::Error> {
+    // By a list: it needs no right beyond the one to observe.
+    let there = api.list_metadata(&ListParams::default().fields(&format!("metadata.name={name}"))).await?;
+    for slice in there.items.iter().filter(|slice| is_owned_by(*slice, owner)) {
+        let preconditions = Some(Preconditions { uid: slice.uid(), resource_version: None });
+        api.delete(name, &DeleteParams { preconditions, ..DeleteParams::default() }).await?;
+    }
+    Ok(())
 }
 
 /// Whether a slice is not there any more after an attempt to delete it, and what failed. A missing right will
@@ -189,7 +205,7 @@ async fn create(api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<(), k
 fn outcome<T>(deleted: Result<T, kube::Error>) -> (bool, Result<(), kube::Error>) {
     match deleted {
         Ok(_) => (true, Ok(())),
-        Err(kube::Error::Api(error)) if error.code == 404 => (true, Ok(())),
+        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => (true, Ok(())),
         Err(kube::Error::Api(error)) if error.code == 403 => (true, Err(kube::Error::Api(error))),
         Err(error) => (false, Err(error)),
     }
@@ -241,6 +257,40 @@ mod tests {
         for (fact, view, expected) in rows {
             assert_eq!(plan(&view, now), expected, "{fact}");
         }
+    }
+
+    /// The paths that were asked for, to delete a slice whose owner is `owner`.
+    async fn deleting(owner: &'static str) -> Vec<String> {
+        let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let of = std::sync::Arc::clone(&asked);
+        let api_server = tower::service_fn(move |request: hyper::Request<kube::client::Body>| {
+            of.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
+            let slice = serde_json::json!({
+                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+                "metadata": {
+                    "name": "redis-cart-master", "uid": "s",
+                    "ownerReferences": [{ "apiVersion": "v1", "kind": "Redis", "name": "cart", "uid": owner }]
+                }
+            });
+            let list = serde_json::json!({
+                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": {}, "items": [slice]
+            });
+            let done = serde_json::json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" });
+            let answer = if request.method() == hyper::Method::GET { list } else { done };
+            let body = kube::client::Body::from(answer.to_string().into_bytes());
+            std::future::ready(Ok::<_, std::convert::Infallible>(hyper::Response::new(body)))
+        });
+        let client = kube::Client::new(api_server, "default");
+        delete(&Api::namespaced(client, "shop"), "redis-cart-master", Some("u")).await.unwrap();
+        asked.lock().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn a_slice_of_another_owner_stays() {
+        let slices = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
+        assert_eq!(deleting("another").await, [format!("GET {slices}")]);
+        let name = "redis-cart-master";
+        assert_eq!(deleting("u").await, [format!("GET {slices}"), format!("DELETE {slices}/{name}")]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod live_config;
 mod objects;
 mod observe;
 mod publish;
+mod record;
 mod restart;
 mod role_labels;
 mod rollout;
@@ -35,7 +36,7 @@ use super::Context;
 use crate::fleet::CensusEntry;
 use crate::kubernetes::kinds::Resource;
 use crate::kubernetes::status::Problem;
-use crate::report::PublishedView;
+use crate::report::{Backoff, PublishedView, Task, supervise};
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use handover::HandoverRequest;
 use live_config::LiveConfig;
@@ -46,7 +47,7 @@ use rollout::roll;
 use running::RunningGroup;
 use snapshot::Snapshot;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use step::StepResult;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -62,6 +63,9 @@ struct Reconciler {
     /// Where its state is counted among those of all groups.
     census: CensusEntry,
     secrets: SecretReader,
+    /// When a group whose loop ended by a fault is started again. None: it is not due to be.
+    starts_at: Option<Instant>,
+    backoff: Backoff,
 }
 
 /// Reconciles one resource until nothing more can be observed.
@@ -77,9 +81,19 @@ pub async fn reconcile(
     let (to_publish, newest) = watch::channel(reconciler.snapshot.clone());
     let (to_maintain, newest_to_maintain) = watch::channel(reconciler.snapshot.clone());
     let mut tasks = JoinSet::new();
-    tasks.spawn(publish_newest(Arc::clone(&context), newest));
-    tasks.spawn(maintain_newest(context, newest_to_maintain, findings));
-    while let Some(input) = inputs.next(&mut reconciler.running).await {
+    let of = format!("{}/{}", reconciler.snapshot.namespace(), reconciler.snapshot.resource.name());
+    tasks.spawn({
+        let (context, of) = (Arc::clone(&context), of.clone());
+        async move {
+            let publish = || publish_newest(Arc::clone(&context), again(&newest));
+            supervise(Task::Publish, &of, &context.metrics, publish).await;
+        }
+    });
+    tasks.spawn(async move {
+        let maintain = || maintain_newest(Arc::clone(&context), again(&newest_to_maintain), findings.clone());
+        supervise(Task::Maintain, &of, &context.metrics, maintain).await;
+    });
+    while let Some(input) = inputs.next(&mut reconciler.running, reconciler.starts_at).await {
         // 1. Observe. Calls nothing.
         let mut news = reconciler.observe(input);
         if news == News::Nothing {
@@ -87,6 +101,7 @@ pub async fn reconcile(
         }
         inputs.ready().for_each(|observed| news = news.max(reconciler.observe_change(observed)));
         news = news.max(reconciler.observe_authority(inputs.may_act()));
+        test_fault(Task::Reconciler, &reconciler.snapshot.resource);
         // 2. Drive. Calls nothing: the group has a task and connections of its own.
         reconciler.drive();
         to_publish.send_replace(reconciler.snapshot.clone());
@@ -101,6 +116,7 @@ async fn publish_newest(context: Arc<Context>, mut snapshots: watch::Receiver<Sn
     let mut is_done = true;
     while next(&mut snapshots, (!is_done).then_some(PUBLISH_RETRY_AFTER)).await {
         let snapshot = snapshots.borrow_and_update().clone();
+        test_fault(Task::Publish, &snapshot.resource);
         if !snapshot.may_act {
             publisher.forget();
             is_done = true;
@@ -121,6 +137,7 @@ async fn maintain_newest(
     let (mut problems, mut retry_after) = (Vec::new(), None);
     while next(&mut snapshots, retry_after).await {
         let snapshot = snapshots.borrow_and_update().clone();
+        test_fault(Task::Maintain, &snapshot.resource);
         if !snapshot.may_act {
             retry_after = None;
             continue;
@@ -142,6 +159,33 @@ async fn maintain_newest(
         }
     }
 }
+
+/// The snapshots for a task that starts, now or again: the newest one is news to it.
+fn again(snapshots: &watch::Receiver<Snapshot>) -> watch::Receiver<Snapshot> {
+    let mut snapshots = snapshots.clone();
+    snapshots.mark_changed();
+    snapshots
+}
+
+/// Panics in the task that the annotation of a resource names, for tests. The release program has no such
+/// thing.
+#[cfg(debug_assertions)]
+fn test_fault(task: Task, resource: &Resource) {
+    let named = resource.object.metadata.annotations.as_ref().and_then(|all| all.get(FAULT_ANNOTATION));
+    assert!(named.is_none_or(|named| named != task.label()), "requested by a test");
+}
+
+/// The same for the loop of the group, which knows no resource.
+#[cfg(debug_assertions)]
+fn fault_of_group(resource: &Resource, handle: &crate::driver::GroupHandle) {
+    let named = resource.object.metadata.annotations.as_ref().and_then(|all| all.get(FAULT_ANNOTATION));
+    if named.is_some_and(|named| named == Task::Group.label()) {
+        handle.panic();
+    }
+}
+
+#[cfg(not(debug_assertions))]
+fn test_fault(_: Task, _: &Resource) {}
 
 /// Waits for another snapshot, or until it is time to retry with the same. False: the reconciler has ended.
 async fn next(snapshots: &mut watch::Receiver<Snapshot>, retry_after: Option<Duration>) -> bool {
@@ -169,5 +213,7 @@ fn log(snapshot: &Snapshot, problems: &[Problem]) {
     }
 }
 
+#[cfg(debug_assertions)]
+const FAULT_ANNOTATION: &str = "redis-operator.test/panic";
 /// A failed write of what clients wait for is repeated so soon.
 const PUBLISH_RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -10,8 +10,11 @@ use crate::group::{Moment, Report};
 use crate::kubernetes::events;
 use crate::kubernetes::kinds::{References, Resource};
 use crate::kubernetes::nodes::{Place, node};
+use crate::kubernetes::ownership::Sighting;
+use crate::kubernetes::record::record_name;
 use crate::kubernetes::status::Problem;
-use crate::report::DecisionRef;
+use crate::kubernetes::watch::Set;
+use crate::report::{Backoff, DecisionRef, Task, restarts, supervise};
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender};
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -19,7 +22,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Interval;
@@ -37,10 +40,13 @@ pub enum Observed {
     PodGone(String),
     /// A node that a Pod runs on, as it is now.
     Node(String, Place),
-    /// The revision that Pods should have.
-    Revision(String),
-    /// An object was changed, maybe by us: its kind, its name, its version now. None: it was deleted.
-    Object(&'static str, String, Option<u64>),
+    /// A StatefulSet with the name of ours.
+    Set(Arc<Set>),
+    /// An object with our label was changed, maybe by us: its kind, its name, what it is now. None: it was
+    /// deleted.
+    Object(&'static str, String, Option<Sighting>),
+    /// The list of objects is complete, or refused: what was not seen of the stored record does not exist.
+    RecordsListed,
     /// A Secret that the resource names was changed, made or deleted.
     Secret,
 }
@@ -68,6 +74,8 @@ pub enum Input {
     Shadow,
     /// The share of silent groups changed.
     SilentGroups,
+    /// A group whose loop ended by a fault is due to be started again.
+    Restart,
 }
 
 /// What an input changes. Positions of the replication stream are published all the time, and each write of
@@ -116,7 +124,17 @@ impl Inputs {
     }
 
     /// The next one. None: the controller dropped this reconciler, or ends itself.
-    pub async fn next(&mut self, running: &mut Option<RunningGroup>) -> Option<Input> {
+    pub async fn next(
+        &mut self,
+        running: &mut Option<RunningGroup>,
+        starts_at: Option<Instant>,
+    ) -> Option<Input> {
+        let restart = async {
+            match starts_at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         let group = async {
             match running {
                 Some(running) => running.next().await,
@@ -130,6 +148,7 @@ impl Inputs {
             changed = self.silent_groups.changed() => changed.ok().map(|()| Input::SilentGroups),
             _ = self.shadow.tick() => Some(Input::Shadow),
             output = group => Some(Input::Group(output)),
+            () = restart => Some(Input::Restart),
             Some(finding) = self.found.next() => Some(Input::Finding(finding)),
         }
     }
@@ -158,9 +177,13 @@ impl SecretReader {
 
     fn read(&mut self, context: &Context, resource: &Arc<Resource>) {
         let (client, resource, found) = (context.client.clone(), Arc::clone(resource), self.found.clone());
+        let metrics = Arc::clone(&context.metrics);
         self.reading.abort_all();
         self.reading.spawn(async move {
-            secrets::read(&client, &resource, |read| drop(found.unbounded_send(Finding::Secrets(read)))).await
+            let read = || {
+                secrets::read(&client, &resource, |read| drop(found.unbounded_send(Finding::Secrets(read))))
+            };
+            supervise(Task::Secrets, &resource.name(), &metrics, read).await;
         });
     }
 }
@@ -173,7 +196,8 @@ impl Reconciler {
         let mut secrets = SecretReader::new(found);
         secrets.read(&context, &snapshot.resource);
         let census = context.census.enter();
-        Self { context, snapshot, running: None, view, census, secrets }
+        let (starts_at, backoff) = (None, Backoff::default());
+        Self { context, snapshot, running: None, view, census, secrets, starts_at, backoff }
     }
 
     /// Takes an input into the snapshot.
@@ -184,6 +208,14 @@ impl Reconciler {
                 self.snapshot.observe_record(record, Timestamp::now())
             }
             Input::Group(GroupOutput::Report(now, report)) => News::if_so(self.observe_report(now, report)),
+            Input::Group(GroupOutput::Ended) => {
+                self.observe_end();
+                News::Status
+            }
+            Input::Restart => {
+                self.starts_at = None;
+                News::Everything
+            }
             Input::Shadow => News::if_so(self.has_news_of_the_shadow()),
             Input::Finding(finding) => {
                 self.observe_finding(finding);
@@ -193,6 +225,15 @@ impl Reconciler {
             Input::SilentGroups => News::Status,
             Input::Authority | Input::Policies => News::Everything,
         }
+    }
+
+    /// The loop of the group ended by a fault: another one starts from the record, after a delay.
+    fn observe_end(&mut self) {
+        let Some(running) = self.running.take() else { return };
+        let delay = self.backoff.next(running.age());
+        self.starts_at = Some(Instant::now() + delay);
+        let of = format!("{}/{}", self.snapshot.namespace(), self.snapshot.resource.name());
+        restarts(Task::Group, &of, &self.context.metrics, delay);
     }
 
     fn has_news_of_the_shadow(&self) -> bool {
@@ -225,23 +266,38 @@ impl Reconciler {
                 snapshot.problems.insert(SPEC, vec![Problem { reason: "InvalidSpec", message }]);
             }
             Observed::Pod(pod) => {
-                snapshot.pods.insert(pod.name_any(), pod);
+                snapshot.claimants.insert(pod.name_any(), pod);
+                snapshot.admit_pods();
             }
             Observed::PodGone(name) => {
-                snapshot.pods.remove(&name);
+                snapshot.claimants.remove(&name);
+                snapshot.admit_pods();
                 snapshot.nodes.retain(|name, _| snapshot.pods.values().any(|pod| node(pod) == Some(name)));
             }
             Observed::Node(name, place) => {
                 snapshot.nodes.insert(name, place);
             }
-            Observed::Revision(revision) => snapshot.revision = revision,
-            Observed::Object(kind, name, version) => {
+            Observed::Set(set) => snapshot.observe_set(&set),
+            Observed::RecordsListed => {
+                if snapshot.is_record_known {
+                    return News::Nothing;
+                }
+                snapshot.is_record_known = true;
+            }
+            Observed::Object("ConfigMap", name, sighting)
+                if name == record_name(&snapshot.resource.name()) =>
+            {
+                snapshot.observe_stored(sighting);
+                return News::Status;
+            }
+            Observed::Object(kind, name, sighting) => {
                 let key = (kind, name);
-                match version {
-                    Some(version) => {
+                match sighting.filter(|seen| seen.is_owned_by(snapshot.resource.uid())) {
+                    Some(sighting) => {
                         snapshot.missing.remove(&key);
-                        snapshot.seen.insert(key, version);
+                        snapshot.seen.insert(key, Arc::new(sighting));
                     }
+                    // Another's stands there, or nothing does.
                     None => {
                         snapshot.seen.remove(&key);
                         snapshot.missing.insert(key);

@@ -3,11 +3,12 @@
 
 use super::super::Context;
 use super::failover_slice::FailoverSlice;
+use super::record::RecordStore;
 use super::role_labels::{RoleLabels, Written};
 use super::snapshot::Snapshot;
 use crate::kubernetes::apply::version;
 use crate::kubernetes::kinds::{Known, Resource};
-use crate::kubernetes::status::write::apply_status;
+use crate::kubernetes::status::write::{apply_status, is_same_but_position};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
@@ -17,32 +18,39 @@ pub struct Publisher {
     written: Option<(Value, u64)>,
     failover_slice: FailoverSlice,
     role_labels: RoleLabels,
+    record: RecordStore,
 }
 
 impl Publisher {
     /// Nothing is published yet.
     pub fn new(context: &Context, snapshot: &Snapshot) -> Self {
         let role_labels = RoleLabels::new(context, snapshot);
-        Self { written: None, failover_slice: FailoverSlice::new(), role_labels }
+        let record = RecordStore::default();
+        Self { written: None, failover_slice: FailoverSlice::new(), role_labels, record }
     }
 
-    /// Another operator writes the status from now on: what was written here counts no more.
+    /// Another operator writes status and record from now on: what was written here counts no more.
     pub fn forget(&mut self) {
         self.written = None;
+        self.record.forget();
     }
 
-    /// Publishes a snapshot, all three at once. Returns whether they match it.
+    /// Publishes a snapshot, all four at once. Returns whether they match it.
     pub async fn settle(&mut self, context: &Context, snapshot: &Snapshot) -> bool {
         let labels = self.role_labels.written().clone();
         let written = self.written.as_ref().map(|(status, _)| status);
-        let known = known(written, snapshot, &labels);
+        let problem = self.record.problem().cloned();
+        let mut known = known(written, snapshot, &labels);
+        known.problems.extend(problem.clone());
         let status = snapshot.resource.managed.status(&known, Timestamp::now());
-        let ((), labelled, stored) = tokio::join!(
+        let ((), labelled, stored, recorded) = tokio::join!(
             self.failover_slice.settle(context, snapshot),
             self.role_labels.settle(context, snapshot),
-            store(context, snapshot, &mut self.written, status)
+            store(context, snapshot, &mut self.written, status),
+            self.record.settle(&context.client, context.term(), snapshot)
         );
-        for error in [labelled.as_ref().err(), stored.as_ref().err()].into_iter().flatten() {
+        let errors = [labelled.as_ref().err(), stored.as_ref().err(), recorded.as_ref().err()];
+        for error in errors.into_iter().flatten() {
             tracing::warn!(
                 namespace = snapshot.namespace(),
                 name = snapshot.resource.name(),
@@ -50,18 +58,25 @@ impl Publisher {
                 "master not published, will retry"
             );
         }
-        // Labels that were written just now are in the next status.
-        let is_shown = *self.role_labels.written() == labels;
-        labelled.is_ok() && stored.is_ok() && is_shown && !self.failover_slice.stands()
+        // What came of labels and record just now is in the next status.
+        let is_shown = *self.role_labels.written() == labels && self.record.problem() == problem.as_ref();
+        let is_done = labelled.is_ok() && stored.is_ok() && recorded == Ok(true);
+        is_done && is_shown && !self.failover_slice.stands()
     }
 }
 
 /// Whether the resource has that status, as far as is known: by the last write, or by an observation that is
-/// newer, so that an edit of another client is made right.
+/// newer, so that an edit of another client is made right. A newer position of the same master is in the
+/// record, every few seconds; the status gets it with its next write.
 fn has_status(written: Option<&(Value, u64)>, resource: &Resource, status: &Value) -> bool {
     match written {
-        Some((written, at)) if version(&resource.object).is_none_or(|seen| seen <= *at) => written == status,
-        Some(_) | None => resource.settings.recorded.status.as_ref() == Some(status),
+        Some((written, at)) if version(&resource.object).is_none_or(|seen| seen <= *at) => {
+            is_same_but_position(written, status)
+        }
+        Some(_) | None => {
+            let there = resource.settings.recorded.status.as_ref();
+            there.is_some_and(|there| is_same_but_position(there, status))
+        }
     }
 }
 

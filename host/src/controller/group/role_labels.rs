@@ -97,10 +97,12 @@ async fn apply(
 ) -> Result<bool, Unlabelled> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &snapshot.namespace());
     let patches = roles.iter().map(async |(pod, role)| {
-        let patch = json!({ "metadata": { "labels": { ROLE_LABEL: role } } });
+        // Of this Pod, and of no other that has its name by now.
+        let uid = snapshot.pods.get(pod).and_then(|pod| pod.uid());
+        let patch = json!({ "metadata": { "uid": uid, "labels": { ROLE_LABEL: role } } });
         match api.patch(pod, &PatchParams::default(), &Patch::Merge(&patch)).await {
             Ok(_) => Ok(true),
-            Err(kube::Error::Api(error)) if error.code == 404 => Ok(false),
+            Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(false),
             Err(why) => Err(Unlabelled { pod: pod.clone(), why }),
         }
     });

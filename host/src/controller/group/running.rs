@@ -7,7 +7,7 @@ use super::secrets::Secrets;
 use super::snapshot::Snapshot;
 use crate::contract::Group as Wanted;
 use crate::driver::{Access, Driver, GroupHandle, NewestDecision, Reports, moment};
-use crate::group::{Decided, Event, Moment, Record, Report, Settings};
+use crate::group::{Changed, Decided, Event, Moment, Record, Report, Settings};
 use crate::kubernetes::crd::ShadowStatus;
 use crate::kubernetes::kinds::{ObservedPod, Resource};
 use crate::kubernetes::nodes::Place;
@@ -37,12 +37,13 @@ pub struct RunningGroup {
     logins: Logins,
     /// None: in the clear.
     certificate: Option<String>,
-    /// The version of the resource with the newest record that the group got.
-    version: Option<String>,
+    /// The versions of the resource and of the stored record that the group got last.
+    version: (Option<String>, Option<u64>),
     members: Vec<(String, Standing)>,
     /// Whether the operator may act, and the share of silent groups.
     authority: (bool, u16),
     task: AbortHandle,
+    began: Instant,
 }
 
 impl Drop for RunningGroup {
@@ -58,6 +59,8 @@ type Standing = (Option<String>, String, Option<Place>);
 pub enum GroupOutput {
     Report(Moment, Report),
     Record(Record),
+    /// Its loop ended, which only a fault makes it do.
+    Ended,
 }
 
 impl RunningGroup {
@@ -71,7 +74,7 @@ impl RunningGroup {
             interval_us: INTERVAL_US,
             records: match &snapshot.record {
                 Some((record, _)) => vec![record.clone()],
-                None => resource.records(Timestamp::now()),
+                None => snapshot.records(Timestamp::now()),
             },
         };
         let chain = Arc::clone(&assignment.chain);
@@ -86,7 +89,16 @@ impl RunningGroup {
         };
         let (records_in, records) = unbounded();
         // It fails when the reconciler has ended.
-        let publish = move |_: Moment, record: Record| drop(records_in.unbounded_send(record));
+        let publish = move |now: Moment, record: Record| {
+            // Ages as of now: what reads them knows no moments.
+            let aged = |changed: Changed| Changed {
+                age_us: changed.age_us.saturating_add(changed.at.age_us(now)),
+                at: Moment::default(),
+                ..changed
+            };
+            let last_failover = record.last_failover.map(aged);
+            drop(records_in.unbounded_send(Record { last_failover, ..record }));
+        };
         let names = GroupNames {
             namespace: wanted.0.namespace.clone(),
             name: wanted.0.name.clone(),
@@ -115,10 +127,11 @@ impl RunningGroup {
             wanted,
             logins,
             certificate,
-            version: resource.object.metadata.resource_version.clone(),
+            version: snapshot.records_version(),
             members,
             authority: (false, 0),
             task,
+            began: Instant::now(),
         }
     }
 
@@ -201,12 +214,11 @@ impl RunningGroup {
         }
         // With authority, too: a late watch may bring the last change of the operator before this one.
         let own = snapshot.record.as_ref().map(|(record, _)| record.published.epoch);
-        let recorded = &resource.settings.recorded.records;
-        let is_ahead = recorded.iter().any(|record| own < Some(record.published.epoch));
-        let version = &resource.object.metadata.resource_version;
-        if (!self.authority.0 || is_ahead) && self.version != *version {
-            self.handle.send(Event::Records(resource.records(Timestamp::now())));
-            self.version.clone_from(version);
+        let is_ahead = own < snapshot.recorded_epoch();
+        let version = snapshot.records_version();
+        if (!self.authority.0 || is_ahead) && self.version != version {
+            self.handle.send(Event::Records(snapshot.records(Timestamp::now())));
+            self.version = version;
         }
         let authority = (snapshot.may_act, silent_groups_permille);
         if self.authority != authority {
@@ -225,9 +237,16 @@ impl RunningGroup {
         tokio::select! {
             biased;
             Some(record) = self.records.next() => GroupOutput::Record(record),
-            Some((now, report)) = self.reports.recv() => GroupOutput::Report(now, report),
-            else => std::future::pending().await,
+            report = self.reports.recv() => match report {
+                Some((now, report)) => GroupOutput::Report(now, report),
+                None => GroupOutput::Ended,
+            },
         }
+    }
+
+    /// How long it has run.
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
     }
 }
 

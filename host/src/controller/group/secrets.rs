@@ -4,6 +4,7 @@
 use crate::kubernetes::error::message;
 use crate::kubernetes::kinds::{Resource, TlsReference};
 use crate::kubernetes::objects::{PASSWORD_KEY, PREVIOUS_KEY, name_for};
+use crate::kubernetes::ownership::is_owned_by;
 use crate::kubernetes::status::Problem;
 use crate::redis::{Credentials, Logins, Tls};
 use k8s_openapi::api::core::v1::Secret;
@@ -124,7 +125,9 @@ async fn try_read(client: &Client, resource: &Resource) -> Result<Read, kube::Er
             Err(problem) => return Ok((None, Some(problem))),
         },
     };
+    // A Secret of somebody else with that name: what is in it is no login of this group.
     let ours = api.get_opt(&name_for(&resource.name())).await?;
+    let ours = ours.filter(|secret| is_owned_by(secret, resource.uid()));
     let (given, previous) = (text(ours.as_ref(), PASSWORD_KEY), text(ours.as_ref(), PREVIOUS_KEY));
     let Some(password) = &resource.references.password else {
         return Ok((Some(Secrets { passwords: Passwords { wanted: None, given, previous }, tls }), None));
@@ -230,5 +233,31 @@ mod tests {
         assert_eq!(of(Some("new"), None, None).logins(), Logins::any(vec![login("new"), None]));
         assert_eq!(of(None, Some("old"), None).logins(), Logins::any(vec![None, login("old")]));
         assert!(!of(None, None, None).matter());
+    }
+
+    /// Reads the Secrets of a Sample, where `redis-cart` is owned by `owner`.
+    async fn read_with(owner: &'static str) -> Secrets {
+        let api_server = tower::service_fn(move |request: hyper::Request<kube::client::Body>| async move {
+            assert_eq!(request.uri().path(), "/api/v1/namespaces/shop/secrets/redis-cart");
+            let secret = serde_json::json!({
+                "metadata": {
+                    "name": "redis-cart", "namespace": "shop", "labels": { "redis": "cart" },
+                    "ownerReferences": [{ "apiVersion": "v1", "kind": "Sample", "name": "cart", "uid": owner }]
+                },
+                "data": { "password": "b2xk", "previous": "b2xkZXI=" }
+            });
+            let body = kube::client::Body::from(secret.to_string().into_bytes());
+            Ok::<_, std::convert::Infallible>(hyper::Response::new(body))
+        });
+        let resource = crate::kubernetes::kinds::sample::sample(|_| ());
+        try_read(&Client::new(api_server, "default"), &resource).await.unwrap().0.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_password_in_a_secret_of_another_owner_is_not_tried_as_a_login() {
+        let ours = read_with("u").await.passwords;
+        assert_eq!((ours.given.as_deref(), ours.previous.as_deref()), (Some("old"), Some("older")));
+        let theirs = read_with("another").await.passwords;
+        assert_eq!(theirs.logins(), of(None, None, None).logins());
     }
 }

@@ -9,9 +9,13 @@ use crate::group::Record;
 use crate::kubernetes::crd::{ShadowStatus, SwitchoverRequest};
 use crate::kubernetes::kinds::{ObservedPod, Recorded, Resource};
 use crate::kubernetes::nodes::{Place, node};
+use crate::kubernetes::ownership::Sighting;
+use crate::kubernetes::pods;
+use crate::kubernetes::record::Content;
 use crate::kubernetes::status::Problem;
 use crate::kubernetes::status::failover::refusal;
 use crate::kubernetes::status::instances::differs;
+use crate::kubernetes::watch::Set;
 use crate::report::{DecisionRef, MasterChange};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -24,15 +28,29 @@ pub type ObjectKey = (&'static str, String);
 #[derive(Clone)]
 pub struct Snapshot {
     pub resource: Arc<Resource>,
+    /// The Pods of the StatefulSet of this resource: its members.
     pub pods: BTreeMap<String, Arc<Pod>>,
+    /// All Pods that claim to be.
+    pub claimants: BTreeMap<String, Arc<Pod>>,
+    /// The uids of the StatefulSets of this resource, the newest last: the Pods of one that was deleted run
+    /// until they have ended.
+    sets: Vec<String>,
     /// The nodes that the Pods run on.
     pub nodes: BTreeMap<String, Place>,
     /// The revision that Pods should have. Empty: not known yet.
     pub revision: String,
-    /// The newest version of each object that was seen.
-    pub seen: BTreeMap<ObjectKey, u64>,
-    /// Objects that were there and are not.
+    /// The objects of this resource as they were seen last.
+    pub seen: BTreeMap<ObjectKey, Arc<Sighting>>,
+    /// Objects that were there and are not, or are another's.
     pub missing: BTreeSet<ObjectKey>,
+    /// The object with the stored record, as it was seen last. None: there is none of this resource.
+    pub stored: Option<Arc<Sighting>>,
+    /// What it says. None: nothing that is understood.
+    stored_content: Option<Arc<Content>>,
+    /// The uid of the object with the record that is gone.
+    pub gone_record: Option<String>,
+    /// Whether `stored` says all there is: the list of such objects is complete, or refused.
+    pub is_record_known: bool,
     /// The record that the group published, and when. None: none since the status was read.
     pub record: Option<(Record, Timestamp)>,
     /// The newest decision that the status shows otherwise than the one before; which policy made it, and
@@ -67,10 +85,16 @@ impl Snapshot {
         Self {
             resource,
             pods: BTreeMap::new(),
+            claimants: BTreeMap::new(),
+            sets: Vec::new(),
             nodes: BTreeMap::new(),
             revision: String::new(),
             seen: BTreeMap::new(),
             missing: BTreeSet::new(),
+            stored: None,
+            stored_content: None,
+            gone_record: None,
+            is_record_known: false,
             record: None,
             decided: None,
             is_switching: false,
@@ -93,7 +117,59 @@ impl Snapshot {
     /// The master as last published, by this operator or its predecessor.
     pub fn master(&self) -> Option<&str> {
         let published = self.record.as_ref().map(|(record, _)| record.published.master.as_str());
-        published.or(self.resource.settings.recorded.master.as_deref())
+        let stored = || self.newest_stored()?.shards.first().map(|shard| shard.published.master.as_str());
+        published.or_else(stored).or(self.resource.settings.recorded.master.as_deref())
+    }
+
+    /// The stored record, unless the status knows of a later change of master.
+    fn newest_stored(&self) -> Option<&Content> {
+        let of_status = self.resource.settings.recorded.records.iter().map(|record| record.published.epoch);
+        let of_status = of_status.max();
+        self.stored_content.as_deref().filter(|content| of_status <= Some(content.epoch()))
+    }
+
+    /// Takes in the object with the stored record, or that it is gone.
+    pub fn observe_stored(&mut self, sighting: Option<Sighting>) {
+        self.is_record_known = true;
+        let sighting = sighting.filter(|seen| seen.is_owned_by(self.resource.uid()));
+        if sighting.is_none() {
+            let gone = self.stored.take().map(|stored| stored.uid.clone());
+            self.gone_record = gone.or(self.gone_record.take());
+        }
+        self.stored = sighting.map(Arc::new);
+        let content = self.stored.as_deref().and_then(Content::of);
+        self.stored_content = match content {
+            Some(Ok(content)) => Some(Arc::new(content)),
+            Some(Err(error)) => {
+                let (namespace, name) = (self.namespace(), self.resource.name());
+                tracing::warn!(namespace, name, error, "stored record not understood");
+                None
+            }
+            None => None,
+        };
+    }
+
+    /// Whether the object with the record is gone that had been written before.
+    pub fn is_record_gone(&self, written: &Sighting) -> bool {
+        self.stored.is_none() && self.gone_record.as_ref() == Some(&written.uid)
+    }
+
+    /// The records that a group starts from, with ages as of `now`: those of the object of its own, or of the
+    /// status where that knows a later change of master. Each of the two may be missing.
+    pub fn records(&self, now: Timestamp) -> Vec<Record> {
+        self.newest_stored().map_or_else(|| self.resource.records(now), |content| content.records(now))
+    }
+
+    /// The version of what [`Self::records`] rests on.
+    pub fn records_version(&self) -> (Option<String>, Option<u64>) {
+        let stored = self.stored.as_ref().map(|stored| stored.version);
+        (self.resource.object.metadata.resource_version.clone(), stored)
+    }
+
+    /// The newest epoch in [`Self::records`].
+    pub fn recorded_epoch(&self) -> Option<u64> {
+        let of_status = self.resource.settings.recorded.records.iter().map(|record| record.published.epoch);
+        of_status.max().max(self.stored_content.as_ref().map(|content| content.epoch()))
     }
 
     /// The ACL user by which an instance that starts logs in to its master. None: as any client would, until
@@ -108,6 +184,29 @@ impl Snapshot {
     pub fn switchover_to_send(&self) -> Option<&SwitchoverRequest> {
         let request = self.resource.settings.switchover.as_ref();
         request.filter(|request| self.may_act && self.switchover_id.as_ref() != Some(&request.id))
+    }
+
+    /// Takes a StatefulSet in that has the name of this resource's. One that this resource does not own
+    /// changes nothing, and neither do its Pods.
+    pub fn observe_set(&mut self, set: &Set) {
+        if !set.sighting.is_owned_by(self.resource.uid()) {
+            return;
+        }
+        self.revision.clone_from(&set.revision);
+        if !self.sets.contains(&set.sighting.uid) {
+            self.sets.push(set.sighting.uid.clone());
+            let surplus = self.sets.len().saturating_sub(SETS_MAX);
+            self.sets.drain(..surplus);
+        }
+        self.admit_pods();
+    }
+
+    /// Of the Pods that claim to be members, those that a StatefulSet of this resource controls.
+    pub fn admit_pods(&mut self) {
+        let is_ours =
+            |pod: &Pod| pods::set_uid(pod).is_some_and(|uid| self.sets.iter().any(|ours| ours == uid));
+        let ours = self.claimants.iter().filter(|(_, pod)| is_ours(pod));
+        self.pods = ours.map(|(name, pod)| (name.clone(), Arc::clone(pod))).collect();
     }
 
     /// Takes a published record in. A newer position of the same master is for the status alone.
@@ -181,6 +280,9 @@ impl Snapshot {
     }
 }
 
+/// A Pod ends within its grace period, and nobody deletes a StatefulSet more often within that.
+const SETS_MAX: usize = 4;
+
 /// Snapshots for the tests of the planners.
 #[cfg(test)]
 pub mod fixture {
@@ -213,7 +315,9 @@ mod tests {
     use super::*;
     use crate::contract::{RequestAnswer, RequestState};
     use crate::group::Report;
+    use crate::kubernetes::kinds::sample::sample;
     use crate::report::script;
+    use serde_json::json;
 
     /// Of a group whose second instance has that health.
     fn decision(reason: &str, health: Health) -> Decision {
@@ -269,7 +373,7 @@ mod tests {
     #[test]
     fn a_pod_is_a_member_with_the_revision_that_it_should_have_and_its_node() {
         let mut snapshot = fixture::snapshot(&["redis-cart-0"]);
-        let pod = serde_json::from_value(serde_json::json!({
+        let pod = serde_json::from_value(json!({
             "metadata": { "name": "redis-cart-1", "namespace": "shop" },
             "spec": { "containers": [], "nodeName": "n1" },
             "status": { "podIP": "10.0.0.7" }
@@ -282,6 +386,70 @@ mod tests {
         let facts = members[0].pod.as_ref().unwrap();
         assert_eq!((members[0].id.as_str(), facts.revision_target.as_str()), ("redis-cart-1", "new"));
         assert_eq!((facts.node_ready, facts.zone.as_deref()), (Some(true), Some("a")));
+    }
+
+    #[test]
+    fn a_group_starts_from_the_later_of_the_stored_record_and_the_status() {
+        let now = Timestamp::from_second(100).unwrap();
+        let stored = |epoch: u64| {
+            let content = Content::new(Default::default(), fixture::record("redis-cart-1", epoch), now);
+            let record = Some(serde_json::to_string(&content).unwrap());
+            Some(Sighting { version: 7, uid: "m".into(), owners: vec!["u".into()], record })
+        };
+        let mut snapshot = fixture::snapshot(&[]);
+        assert!(!snapshot.is_record_known && snapshot.records(now).is_empty());
+        // The status was dropped: nothing is lost.
+        snapshot.observe_stored(stored(3));
+        assert_eq!(snapshot.records(now)[0].published.epoch, 3);
+        assert_eq!((snapshot.master(), snapshot.recorded_epoch()), (Some("redis-cart-1"), Some(3)));
+        let of_status = |epoch: u64| {
+            sample(|object| object["status"] = json!({ "master": "a", "problems": [], "epoch": epoch }))
+        };
+        for (in_status, expected) in [(2, ("redis-cart-1", 3)), (3, ("redis-cart-1", 3)), (4, ("a", 4))] {
+            snapshot.resource = Arc::new(of_status(in_status));
+            let published = snapshot.records(now).remove(0).published;
+            assert_eq!((published.master.as_str(), published.epoch), expected, "{in_status}");
+            assert_eq!(snapshot.master(), Some(expected.0));
+        }
+        // Another resource's, and one that is not understood, say nothing.
+        snapshot.resource = Arc::new(sample(|_| ()));
+        snapshot.observe_stored(Some(Sighting { owners: vec!["another".into()], ..stored(3).unwrap() }));
+        assert!(snapshot.records(now).is_empty() && snapshot.gone_record.as_deref() == Some("m"));
+        snapshot.observe_stored(Some(Sighting { record: Some("{".into()), ..stored(3).unwrap() }));
+        assert!(snapshot.records(now).is_empty() && snapshot.stored.is_some());
+    }
+
+    #[test]
+    fn only_a_pod_of_the_statefulset_of_this_resource_is_a_member() {
+        let mut snapshot = fixture::snapshot(&[]);
+        let claimant = |name: &str, set: &str| -> Arc<Pod> {
+            let controller = json!([{
+                "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "redis-cart", "uid": set, "controller": true
+            }]);
+            let metadata = json!({ "name": name, "namespace": "shop", "ownerReferences": controller });
+            Arc::new(serde_json::from_value(json!({ "metadata": metadata })).unwrap())
+        };
+        let set = |uid: &str, owner: &str, revision: &str| Set {
+            sighting: Sighting { version: 1, uid: uid.into(), owners: vec![owner.into()], record: None },
+            revision: revision.into(),
+        };
+        for pod in [claimant("redis-cart-0", "s-1"), claimant("redis-cart-1", "forged")] {
+            snapshot.claimants.insert(pod.metadata.name.clone().unwrap(), pod);
+        }
+        let members = |snapshot: &Snapshot| snapshot.pods.keys().cloned().collect::<Vec<_>>();
+        snapshot.admit_pods();
+        assert!(members(&snapshot).is_empty(), "no StatefulSet of this resource is known");
+        snapshot.observe_set(&set("forged", "another resource", "theirs"));
+        assert!(members(&snapshot).is_empty() && snapshot.revision.is_empty());
+        snapshot.observe_set(&set("s-1", "u", "ours"));
+        assert_eq!((members(&snapshot), snapshot.revision.as_str()), (vec!["redis-cart-0".into()], "ours"));
+        // It is deleted and made again: the Pods of the former one run until they have ended.
+        snapshot.observe_set(&set("s-2", "u", "ours"));
+        assert_eq!(members(&snapshot), ["redis-cart-0"]);
+        for number in 0..2 * SETS_MAX {
+            snapshot.observe_set(&set(&format!("s-{}", 3 + number), "u", "ours"));
+        }
+        assert_eq!((snapshot.sets.len(), members(&snapshot)), (SETS_MAX, vec![]));
     }
 
     #[test]

@@ -15,9 +15,10 @@ use crate::kubernetes::crd::FailoverPolicy;
 use crate::kubernetes::kinds::PolicyReference;
 use crate::kubernetes::policies::{PolicyWatchEvent, watch_policies};
 use crate::kubernetes::status::Problem;
-use crate::kubernetes::watch::Key;
+use crate::kubernetes::watch::{Key, Scope};
 use crate::policy::{FallbackPolicy, Loaded, Policy, PolicyChain, Sandbox};
 use crate::registry::Remote;
+use crate::report::{Metrics, Task, supervise};
 use futures_util::StreamExt;
 use kube::Client;
 use prover::Prover;
@@ -40,6 +41,7 @@ pub struct Policies {
     slots: Mutex<BTreeMap<Key, Arc<PolicySlot>>>,
     /// The number of changes of any assignment so far.
     changes: Sender<u64>,
+    metrics: Arc<Metrics>,
 }
 
 /// The policies that decide without a FailoverPolicy resource.
@@ -70,6 +72,7 @@ impl Policies {
         sandbox: Arc<Sandbox>,
         defaults: DefaultPolicies,
         remote: Remote,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let DefaultPolicies { embedded, own } = &defaults;
         let chain = if own.digest() == embedded.digest() {
@@ -89,6 +92,7 @@ impl Policies {
             own: Arc::new(chain),
             slots: Mutex::default(),
             changes: Sender::new(0),
+            metrics,
         }
     }
 
@@ -118,10 +122,10 @@ impl Policies {
         }
     }
 
-    /// Reconciles the policies of one namespace, or of all, until dropped. Only an operator with authority
-    /// writes their status.
-    pub async fn run(self: Arc<Self>, namespace: Option<&str>, authority: Receiver<bool>) {
-        let mut events = watch_policies(&self.watches, namespace);
+    /// Reconciles the policies in the scope until dropped. Only an operator with authority writes their
+    /// status.
+    pub async fn run(self: Arc<Self>, scope: &Scope, authority: Receiver<bool>) {
+        let mut events = watch_policies(&self.watches, scope);
         let mut reconcilers: BTreeMap<Key, Sender<Arc<FailoverPolicy>>> = BTreeMap::new();
         while let Some(event) = events.next().await {
             match event {
@@ -153,8 +157,15 @@ impl Policies {
                 slot.created();
                 self.changed();
                 let (reconciler, wanted) = watch::channel(policy);
+                let (policies, authority) = (Arc::clone(self), authority.clone());
                 // The task ends when its sender is dropped.
-                tokio::spawn(reconcile(Arc::clone(self), slot, wanted, authority.clone()));
+                tokio::spawn(async move {
+                    let of = format!("{}/{}", slot.key.0, slot.key.1);
+                    let start = || {
+                        reconcile(Arc::clone(&policies), Arc::clone(&slot), wanted.clone(), authority.clone())
+                    };
+                    supervise(Task::Policy, &of, &policies.metrics, start).await;
+                });
                 reconcilers.insert(key, reconciler);
             }
         }
@@ -171,8 +182,9 @@ impl Policies {
                 name = key.1,
                 "policy deleted, kept its last version for the groups that name it"
             );
-            // No group uses it: the references left are this map's and that of the ending reconciler.
-            if Arc::strong_count(&slot.chain) == 1 && Arc::strong_count(slot) <= 2 {
+            // No group uses it: the references left are this map's, and those of the ending reconciler and
+            // its task.
+            if Arc::strong_count(&slot.chain) == 1 && Arc::strong_count(slot) <= 3 {
                 slots.remove(key);
             }
         }

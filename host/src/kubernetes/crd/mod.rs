@@ -140,7 +140,8 @@ pub struct RedisSpec {
         .message("the operator sets the labels redis and role: choose other names"))]
     #[schemars(extend("maxProperties" = 100))]
     pub labels: BTreeMap<String, String>,
-    /// Security context of the Pods.
+    /// Security context of the Pods. Unset: their volumes belong to group 999. Set, containers without a
+    /// context of their own run as the user that it, or their image, names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_context: Option<PodSecurityContext>,
     /// Affinity of the Pods. Unset: the Pods of a group prefer different nodes.
@@ -276,7 +277,9 @@ pub struct ContainerSettings {
     /// Resource requests and limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Security context of the container.
+    /// Security context of the container. Unset: as the Pod Security Standard restricted has it, with user
+    /// 999, the one of the official images, unless the Pods have a context; and with a read-only root file
+    /// system, unless `logfile`, `pidfile` or `unixsocket` names a path outside of /data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_context: Option<SecurityContext>,
     /// Seconds from the start of the container to its first probe.

@@ -34,14 +34,16 @@ pub struct RedisStatus {
     /// The last change of master.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failover: Option<LastFailover>,
-    /// The master as last published. Decisions rest on it: do not edit.
+    /// The master as last published; its offset is as of the last write of the status. The operator reads it
+    /// where the ConfigMap `redis-NAME-record`, which has the record, is missing or older: do not edit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<PublishedMaster>,
     /// The generations of the group's data, newest first: they identify a former master after any number of
-    /// role changes. Decisions rest on it: do not edit.
+    /// role changes. Read as `published` is: do not edit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lineage: Vec<GenerationStatus>,
-    /// The last replicated position of the replication stream. Decisions rest on it: do not edit.
+    /// The last replicated position of the replication stream, as of the last write of the status. Read as
+    /// `published` is: do not edit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<PositionStatus>,
     /// ACL user for replication. Unique to the group, so a replica cannot copy another group that reuses its

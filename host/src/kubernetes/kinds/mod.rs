@@ -200,6 +200,11 @@ impl Resource {
         self.object.name_any()
     }
 
+    /// Its uid, by which its objects are known as its own. None: it was never stored.
+    pub fn uid(&self) -> Option<&str> {
+        self.object.metadata.uid.as_deref()
+    }
+
     /// What an event is about.
     pub fn object_ref(&self) -> ObjectReference {
         kube::Resource::object_ref(&self.object, &self.api)

@@ -2,8 +2,8 @@
 //! of the controllers are tested with it, so that the compiler shows that they know no kind.
 
 use super::{Inputs, Kind, Known, Managed, ObservedPod, Recorded, References, Resource, Settings};
-use crate::contract::{Group, Preference, Topology};
-use crate::group::Member;
+use crate::contract::{Group, Preference, Published, Topology};
+use crate::group::{Member, Record};
 use crate::kubernetes::objects::{GROUP_LABEL, name_for};
 use crate::kubernetes::pods;
 use k8s_openapi::jiff::Timestamp;
@@ -37,6 +37,9 @@ pub struct SampleSpec {
 pub struct SampleStatus {
     master: Option<String>,
     problems: Vec<String>,
+    /// Of the record in the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
 }
 
 impl Managed for Sample {
@@ -65,7 +68,7 @@ impl Managed for Sample {
             has_volume: false,
             switchover: None,
             master_service: None,
-            recorded: Recorded { status, master, ..Recorded::default() },
+            recorded: Recorded { status, master, records: self.records(), ..Recorded::default() },
         }
     }
 
@@ -94,6 +97,25 @@ impl Managed for Sample {
         json!(SampleStatus {
             master: known.record.map(|(record, _)| record.published.master.clone()),
             problems: known.problems.iter().map(|problem| problem.reason.to_owned()).collect(),
+            epoch: None,
         })
+    }
+}
+
+impl Sample {
+    fn records(&self) -> Vec<Record> {
+        let record = |status: &SampleStatus| {
+            let published = Published {
+                master: status.master.clone()?,
+                run_id: "r".into(),
+                replid: "i".into(),
+                offset: 7,
+                epoch: status.epoch?,
+                age_us: 0,
+                node: None,
+            };
+            Some(Record { shard: 0, published, lineage: Vec::new(), position: None, last_failover: None })
+        };
+        self.status.as_ref().and_then(record).into_iter().collect()
     }
 }

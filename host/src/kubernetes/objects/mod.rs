@@ -5,6 +5,7 @@ mod config;
 mod disruption;
 mod failover_slice;
 mod pod;
+mod security;
 mod services;
 mod set_aside;
 mod stateful_set;

@@ -3,7 +3,7 @@
 use super::config::{CONFIG_FILE, MASTER_FILE, PASSWORD_KEY, REPLICAS_FILE, SECRET_FILE, start_directives};
 use super::services::EXPORTER_PORT;
 use super::set_aside::set_aside;
-use super::{PORT, label_selector, name, selector};
+use super::{PORT, label_selector, name, security, selector};
 use crate::kubernetes::crd::{ContainerSettings, PullPolicy, Redis};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
@@ -35,7 +35,7 @@ pub fn template(redis: &Redis) -> PodTemplateSpec {
             containers: [Some(redis_container(redis)), exporter(redis)].into_iter().flatten().collect(),
             init_containers: (!first.is_empty()).then_some(first),
             volumes: Some(volumes(redis)),
-            security_context: spec.security_context.clone(),
+            security_context: Some(security::of_pod(redis)),
             affinity: spec.affinity.clone().or_else(|| Some(spread(redis))),
             node_selector: (!spec.node_selector.is_empty()).then(|| spec.node_selector.clone()),
             tolerations: (!spec.tolerations.is_empty()).then(|| spec.tolerations.clone()),
@@ -160,7 +160,7 @@ fn redis_container(redis: &Redis) -> Container {
             pre_stop: Some(exec_handler(&format!("{} {}", authorised(redis), wait_for_handover()))),
             ..Lifecycle::default()
         }),
-        ..container(settings)
+        ..container(redis, settings)
     }
 }
 
@@ -190,7 +190,7 @@ fn exporter(redis: &Redis) -> Option<Container> {
         }),
         // No readiness probe: the readiness of the exporter must not decide whether clients reach Redis.
         liveness_probe: Some(alive),
-        ..container(settings)
+        ..container(redis, settings)
     })
 }
 
@@ -219,7 +219,7 @@ fn exporter_env(redis: &Redis) -> Vec<EnvVar> {
 }
 
 /// What all containers of a Redis have.
-pub fn container(settings: &ContainerSettings) -> Container {
+pub fn container(redis: &Redis, settings: &ContainerSettings) -> Container {
     let policy = |policy: PullPolicy| match policy {
         PullPolicy::Always => "Always",
         PullPolicy::IfNotPresent => "IfNotPresent",
@@ -229,7 +229,7 @@ pub fn container(settings: &ContainerSettings) -> Container {
         image: Some(settings.image.clone()),
         image_pull_policy: settings.image_pull_policy.map(|chosen| policy(chosen).to_owned()),
         resources: settings.resources.clone(),
-        security_context: settings.security_context.clone(),
+        security_context: Some(security::of_container(redis, settings)),
         ..Container::default()
     }
 }

@@ -31,7 +31,7 @@ pub fn set_aside(redis: &Redis) -> Option<Container> {
         name: SET_ASIDE.into(),
         command: Some(words.map(str::to_owned).into()),
         volume_mounts: Some(vec![mount]),
-        ..container(&spec.redis)
+        ..container(redis, &spec.redis)
     })
 }
 

@@ -184,6 +184,52 @@ fn data_is_in_memory_unless_a_claim_is_requested() {
 }
 
 #[test]
+fn pods_are_restricted_unless_the_resource_says_otherwise() {
+    let contexts = |spec: Value| {
+        let mut whole = json!({
+            "replicas": 3, "redis": { "image": "redis:7" }, "exporter": { "image": "exporter:1" }
+        });
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let set = made(&redis(whole), None).pop().unwrap();
+        let pod = set["spec"]["template"]["spec"].clone();
+        assert_eq!(pod["containers"][1]["name"], "exporter");
+        (pod["securityContext"].clone(), [0, 1].map(|at| pod["containers"][at]["securityContext"].clone()))
+    };
+    let restricted = json!({
+        "runAsNonRoot": true, "runAsUser": 999, "runAsGroup": 999, "allowPrivilegeEscalation": false,
+        "capabilities": { "drop": ["ALL"] }, "readOnlyRootFilesystem": true,
+        "seccompProfile": { "type": "RuntimeDefault" }
+    });
+    let (pod, containers) = contexts(json!({}));
+    assert_eq!(pod, json!({ "fsGroup": 999, "fsGroupChangePolicy": "OnRootMismatch" }));
+    assert_eq!(containers, [restricted.clone(), restricted.clone()]);
+
+    // A container's own context is taken as it is, and changes no other.
+    let own = json!({ "runAsUser": 0 });
+    let (_, containers) = contexts(json!({ "redis": { "image": "redis:7", "securityContext": own } }));
+    assert_eq!(containers, [own, restricted]);
+
+    // The Pod's context says which user it is: one that is not root loses all capabilities.
+    let (pod, containers) = contexts(json!({ "securityContext": { "runAsUser": 7777 } }));
+    assert_eq!(pod, json!({ "runAsUser": 7777 }));
+    assert_eq!(
+        (&containers[0]["runAsUser"], &containers[0]["capabilities"]["drop"]),
+        (&Value::Null, &json!(["ALL"]))
+    );
+    let (_, containers) = contexts(json!({ "securityContext": {} }));
+    let of_the_image = json!({
+        "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+        "seccompProfile": { "type": "RuntimeDefault" }
+    });
+    assert_eq!(containers[0], of_the_image);
+
+    for (value, expected) in [("/var/log/redis.log", false), ("/data/redis.log", true), ("redis.log", true)] {
+        let (_, containers) = contexts(json!({ "config": { "logfile": value } }));
+        assert_eq!(containers[0]["readOnlyRootFilesystem"], expected, "{value}");
+    }
+}
+
+#[test]
 fn a_failover_slice_leads_where_the_master_service_does_and_keeps_its_owner() {
     let spec = json!({
         "replicas": 3,

@@ -69,6 +69,22 @@ pub async fn apply_status<K: Resource>(
     }
 }
 
+/// Whether two statuses differ in nothing but the position of the replication stream, which moves all the
+/// time.
+pub fn is_same_but_position(one: &Value, other: &Value) -> bool {
+    let settled = |status: &Value| {
+        let mut status = status.clone();
+        if let Some(fields) = status.as_object_mut() {
+            fields.remove("position");
+            if let Some(published) = fields.get_mut("published").and_then(Value::as_object_mut) {
+                ["offset", "at"].iter().for_each(|name| drop(published.remove(*name)));
+            }
+        }
+        status
+    };
+    one == other || settled(one) == settled(other)
+}
+
 /// A merge patch that removes the fields which other managers have and the status lacks. None: there are
 /// none.
 fn plan_removal(managed_fields: &[ManagedFieldsEntry], status: &Value) -> Option<Value> {
@@ -120,6 +136,34 @@ mod tests {
             operation: Some(operation.into()),
             subresource: Some(subresource.into()),
             ..ManagedFieldsEntry::default()
+        }
+    }
+
+    #[test]
+    fn a_newer_position_is_no_other_status_and_anything_else_is() {
+        let status = |change: fn(&mut Value)| {
+            let mut status = json!({
+                "master": "a", "published": { "name": "a", "epoch": 2, "offset": 7, "at": "1" },
+                "position": { "offset": 7 }
+            });
+            change(&mut status);
+            status
+        };
+        type Row = (fn(&mut Value), bool);
+        let rows: [Row; 6] = [
+            (|_| (), true),
+            (|status| status["position"] = json!({ "offset": 9 }), true),
+            (|status| drop(status.as_object_mut().unwrap().remove("position")), true),
+            (
+                |status| (status["published"]["offset"], status["published"]["at"]) = (json!(9), json!("2")),
+                true,
+            ),
+            (|status| status["published"]["epoch"] = json!(3), false),
+            (|status| drop(status.as_object_mut().unwrap().remove("published")), false),
+        ];
+        for (change, expected) in rows {
+            let (one, other) = (status(|_| ()), status(change));
+            assert_eq!(is_same_but_position(&one, &other), expected, "{other}");
         }
     }
 

@@ -4,7 +4,10 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal, getppid, nice, set_parent_process_death_signal, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, Signal, getppid, nice, set_dumpable_behavior,
+    set_parent_process_death_signal, setrlimit,
+};
 use rustix::thread::set_no_new_privs;
 
 use super::Role;
@@ -26,6 +29,8 @@ pub(super) fn confine(role: Role, parent: u32) -> io::Result<()> {
     // Where memory runs out, it is the policy that goes. Not every system has the file.
     drop(std::fs::write("/proc/self/oom_score_adj", "1000"));
     std::env::set_current_dir("/")?;
+    // No core dump has what a policy was asked, and no process of the same user reads it.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     limit(Resource::Core, 0)?;
     limit(Resource::Nofile, bounds::FILES)?;
     limit(Resource::As, bounds::ADDRESS_BYTES)?;

@@ -83,20 +83,22 @@ impl Objects {
                 StepResult::again()
             }
             ObjectStep::Apply { needs_all_before: true, .. } if !is_well => StepResult::again(),
-            ObjectStep::Apply { key, object, needs_all_before: _ } => {
+            ObjectStep::Apply { key, object, uid, needs_all_before: _ } => {
                 let _turn = context.turns.acquire().await;
-                match apply_object(&context.client, &namespace, &object).await {
+                match apply_object(&context.client, &namespace, &object, uid.as_deref()).await {
                     Ok(version) => {
                         self.0.insert(key, (object, version));
                         StepResult::done()
                     }
+                    // The object of that uid is gone: the watch will show what stands there now.
+                    Err(kube::Error::Api(error)) if error.code == 409 && uid.is_some() => StepResult::again(),
                     Err(error) => refused(&key, &error),
                 }
             }
             ObjectStep::Leave(problem) => StepResult::blocked(problem),
-            ObjectStep::DeleteSecret(name) => {
+            ObjectStep::DeleteSecret { name, uid } => {
                 let key = ("Secret", name);
-                match delete_secret(&context.client, &namespace, &key.1).await {
+                match delete_secret(&context.client, &namespace, &key.1, &uid).await {
                     Ok(()) => {
                         self.0.remove(&key);
                         StepResult::done()
@@ -138,6 +140,7 @@ impl<'a> ObjectsView<'a> {
         Self {
             kind: resource.api.kind.clone(),
             resource: resource.name(),
+            uid: resource.uid().unwrap_or_default().to_owned(),
             wanted,
             applied,
             seen: &snapshot.seen,

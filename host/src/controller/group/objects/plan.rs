@@ -2,10 +2,12 @@
 //! alone.
 
 use super::super::snapshot::ObjectKey;
-use crate::kubernetes::objects::{GROUP_LABEL, name_for};
+use crate::kubernetes::objects::name_for;
+use crate::kubernetes::ownership::Sighting;
 use crate::kubernetes::status::Problem;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Plans the steps, in this order:
 ///
@@ -32,11 +34,12 @@ pub fn plan(view: &ObjectsView<'_>) -> Vec<ObjectStep> {
             Some(_) | None => steps.push(ObjectStep::Apply {
                 key: key.clone(),
                 object: object.clone(),
+                uid: view.seen.get(key).map(|seen| seen.uid.clone()),
                 needs_all_before: starts_pods,
             }),
         }
     }
-    steps.extend(view.secret_to_delete().map(ObjectStep::DeleteSecret));
+    steps.extend(view.secret_to_delete().map(|(name, uid)| ObjectStep::DeleteSecret { name, uid }));
     steps.extend(view.hands_over_to.iter().filter(|_| view.may_hand_over).cloned().map(ObjectStep::HandOver));
     steps
 }
@@ -71,12 +74,14 @@ pub struct ObjectsView<'a> {
     pub kind: String,
     /// The name of the resource.
     pub resource: String,
+    /// The uid of the resource.
+    pub uid: String,
     /// All objects, in the order in which they are applied.
     pub wanted: Vec<(ObjectKey, Value)>,
     pub applied: &'a BTreeMap<ObjectKey, (Value, u64)>,
-    /// The newest version of each object that was seen.
-    pub seen: &'a BTreeMap<ObjectKey, u64>,
-    /// Objects that were there and are not.
+    /// The objects of the resource as they were seen last.
+    pub seen: &'a BTreeMap<ObjectKey, Arc<Sighting>>,
+    /// Objects that were there and are not, or are another's.
     pub missing: &'a BTreeSet<ObjectKey>,
     /// Whether a name is another's, of those that [`unclaimed`] lists. Absent: that is not known.
     pub is_foreign: BTreeMap<ObjectKey, bool>,
@@ -95,12 +100,17 @@ pub enum ObjectStep {
     Apply {
         key: ObjectKey,
         object: Value,
+        /// Of the object that is changed. None: it is created.
+        uid: Option<String>,
         /// Nothing starts on what is another's or was refused: left out when a step before it failed.
         needs_all_before: bool,
     },
     /// Left alone: it is another's.
     Leave(Problem),
-    DeleteSecret(String),
+    DeleteSecret {
+        name: String,
+        uid: String,
+    },
 }
 
 /// How many replicas the StatefulSet gets, and whether the master must move first.
@@ -114,25 +124,23 @@ impl ObjectsView<'_> {
     /// Whether it is as it was applied, and nothing has touched it since.
     fn is_so(&self, key: &ObjectKey, object: &Value) -> bool {
         let is_touched = |version: u64| {
-            self.missing.contains(key) || self.seen.get(key).is_some_and(|seen| *seen > version)
+            self.missing.contains(key) || self.seen.get(key).is_some_and(|seen| seen.version > version)
         };
         self.applied.get(key).is_some_and(|(before, version)| before == object && !is_touched(*version))
     }
 
-    fn secret_to_delete(&self) -> Option<String> {
-        let name = name_for(&self.resource);
-        let is_there = self.seen.contains_key(&("Secret", name.clone()));
-        (self.is_secret_over && is_there).then_some(name)
+    /// Its name and uid.
+    fn secret_to_delete(&self) -> Option<(String, String)> {
+        let key = ("Secret", name_for(&self.resource));
+        let seen = self.seen.get(&key).filter(|_| self.is_secret_over)?;
+        Some((key.1, seen.uid.clone()))
     }
 }
 
-fn name_taken(
-    ObjectsView { kind: owner, resource, .. }: &ObjectsView<'_>,
-    (kind, name): &ObjectKey,
-) -> Problem {
+fn name_taken(ObjectsView { kind: owner, uid, .. }: &ObjectsView<'_>, (kind, name): &ObjectKey) -> Problem {
     let message = format!(
         "{kind} {name} exists and is not owned by this {owner}: delete it, or rename this {owner}; to hand it \
-         over with all that is in it, give it the label {GROUP_LABEL}={resource}"
+         over with all that is in it, name this {owner} in its ownerReferences, with uid {uid}"
     );
     Problem { reason: "NameTaken", message }
 }
@@ -149,7 +157,7 @@ mod tests {
     /// What a view is made from.
     struct Facts {
         applied: BTreeMap<ObjectKey, (Value, u64)>,
-        seen: BTreeMap<ObjectKey, u64>,
+        seen: BTreeMap<ObjectKey, Arc<Sighting>>,
         missing: BTreeSet<ObjectKey>,
         is_foreign: BTreeMap<ObjectKey, bool>,
         hands_over_to: Option<String>,
@@ -157,12 +165,16 @@ mod tests {
         is_secret_over: bool,
     }
 
+    fn seen(version: u64) -> Arc<Sighting> {
+        Arc::new(Sighting { version, uid: "o".into(), owners: vec!["u".into()], record: None })
+    }
+
     /// Both objects were applied, and were seen at the version that this gave them.
     fn settled() -> Facts {
         let kinds = ["ConfigMap", "StatefulSet"];
         Facts {
             applied: kinds.iter().map(|kind| (key(kind), (json!({ "kind": kind }), 5))).collect(),
-            seen: kinds.iter().map(|kind| (key(kind), 5)).collect(),
+            seen: kinds.iter().map(|kind| (key(kind), seen(5))).collect(),
             missing: BTreeSet::new(),
             is_foreign: BTreeMap::new(),
             hands_over_to: None,
@@ -186,6 +198,7 @@ mod tests {
         ObjectsView {
             kind: "Redis".into(),
             resource: "cart".into(),
+            uid: "u".into(),
             wanted: ["ConfigMap", "StatefulSet"].map(|kind| (key(kind), json!({ "kind": kind }))).into(),
             applied: &facts.applied,
             seen: &facts.seen,
@@ -204,7 +217,7 @@ mod tests {
             ObjectStep::Apply { key: (kind, _), needs_all_before: true, .. } => format!("start {kind}"),
             ObjectStep::Apply { key: (kind, _), needs_all_before: false, .. } => format!("apply {kind}"),
             ObjectStep::Leave(problem) => problem.reason.into(),
-            ObjectStep::DeleteSecret(name) => format!("delete {name}"),
+            ObjectStep::DeleteSecret { name, uid } => format!("delete {name} {uid}"),
         }
     }
 
@@ -226,12 +239,12 @@ mod tests {
             ),
             (
                 "another client wrote it",
-                with(settled(), |facts| _ = facts.seen.insert(config(), 6)),
+                with(settled(), |facts| _ = facts.seen.insert(config(), seen(6))),
                 &["apply ConfigMap"],
             ),
             (
                 "it was applied, and the watch has not shown it yet",
-                with(settled(), |facts| _ = facts.seen.insert(config(), 4)),
+                with(settled(), |facts| _ = facts.seen.insert(config(), seen(4))),
                 &[],
             ),
             (
@@ -274,6 +287,20 @@ mod tests {
     }
 
     #[test]
+    fn an_object_that_exists_is_changed_by_its_uid_and_a_new_one_is_created() {
+        let uids = |facts: &Facts| {
+            let uid = |step: &ObjectStep| match step {
+                ObjectStep::Apply { uid, .. } => uid.clone(),
+                other => panic!("{other:?}"),
+            };
+            plan(&view(facts)).iter().map(uid).collect::<Vec<_>>()
+        };
+        let known = with(settled(), |facts| facts.applied.clear());
+        assert_eq!(uids(&known), [Some("o".to_owned()), Some("o".to_owned())]);
+        assert_eq!(uids(&new()), [None, None]);
+    }
+
+    #[test]
     fn a_name_is_asked_for_only_where_an_object_would_be_created() {
         let asked =
             |facts: Facts| unclaimed(&view(&facts)).iter().map(|((kind, _), _)| *kind).collect::<Vec<_>>();
@@ -308,10 +335,10 @@ mod tests {
     fn a_secret_goes_when_no_pod_needs_it_and_only_if_it_is_there() {
         let steps = |is_secret_over, is_there: bool| {
             let mut facts = Facts { is_secret_over, ..settled() };
-            facts.seen.extend(is_there.then(|| (key("Secret"), 5)));
+            facts.seen.extend(is_there.then(|| (key("Secret"), seen(5))));
             plan(&view(&facts)).iter().map(words).collect::<Vec<_>>()
         };
-        assert_eq!(steps(true, true), ["delete redis-cart"]);
+        assert_eq!(steps(true, true), ["delete redis-cart o"]);
         assert!(steps(true, false).is_empty() && steps(false, true).is_empty());
     }
 }
