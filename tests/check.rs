@@ -107,6 +107,10 @@ fn the_embedded_policy_is_proven_and_a_hostile_one_is_not() {
         ("forgets-a-member", "order-free, at "),
         ("acts-without-plan", "plan-matches-verdict, at "),
         ("names-a-stranger", "known-ids, at "),
+        ("always-healthy", "named-master, at "),
+        ("waits-for-ever", "takes-over, at "),
+        ("nobody-eligible", "takes-over, at "),
+        ("rewrites-the-record", "takes-over, at "),
         // Otherwise well-behaved, and it lists the members as they come.
         ("", "order-free, at "),
     ] {

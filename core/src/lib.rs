@@ -9,6 +9,7 @@
 //! places.rs      which instance an address means
 //! json.rs        JSON text to values
 //! reason.rs      what a reason is
+//! text.rs        sentences for people, bounded
 //! rules.rs       what a rule is: the first that applies decides
 //! topology/      the course of a decision, and a folder for each topology
 //! ```
@@ -28,6 +29,7 @@ mod json;
 mod observed;
 mod places;
 mod rules;
+mod text;
 
 /// The types of `wit/failover.wit`, as wit-bindgen makes them. Documented there.
 pub use component::contract;

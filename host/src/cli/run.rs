@@ -1,16 +1,17 @@
 //! `run`: operates the Redis resources of a Kubernetes cluster.
 
 use super::{Environment, Exit, PolicyChoice};
-use crate::controller::policy::{DefaultPolicies, Policies, Shadows};
+use crate::controller::policy::{DefaultPolicies, Policies, Shadows, Sources};
 use crate::controller::{self, Context};
 use crate::driver::{ThreadLoad, moment};
 use crate::kubernetes::events::EventWriter;
 use crate::kubernetes::lease::{Candidate, campaign, release};
 use crate::policy::{COMPONENT_BYTES_MAX, Loaded, embedded};
-use crate::registry::Remote;
+use crate::registry::{HostRule, Reach, Remote};
 use crate::report::{GroupInspector, Health, Listen, Metrics};
 use kube::{Client, Config};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -39,6 +40,15 @@ pub struct Args {
     /// Serve /metrics, /healthz, /readyz and /groups/NAMESPACE/NAME here [default: nowhere]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// Hosts that a FailoverPolicy may be fetched from: HOST, HOST:PORT or *.DOMAIN [default: any]
+    #[arg(long, env = "POLICY_HOSTS", value_name = "HOST,…", value_delimiter = ',')]
+    policy_hosts: Vec<HostRule>,
+    /// Fetch FailoverPolicies from loopback, private and link-local addresses, too
+    #[arg(long, env = "POLICY_ALLOW_PRIVATE")]
+    policy_allow_private: bool,
+    /// The only directory that a FailoverPolicy of source `file` is read from
+    #[arg(long, env = "POLICY_FILES", default_value = "/policies", value_name = "DIR")]
+    policy_files: PathBuf,
     #[command(flatten)]
     policy: PolicyChoice,
 }
@@ -48,8 +58,10 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let embedded = embedded(&sandbox).map_err(|error| Exit::Failed(format!("embedded policy: {error}")))?;
     let embedded = Arc::new(Loaded::Embedded(embedded));
     let own = Arc::new(args.policy.load_proven(&sandbox)?);
-    let remote = Remote::new(environment.logins.clone(), COMPONENT_BYTES_MAX)
+    let reach = Reach::within(args.policy_hosts.clone(), args.policy_allow_private);
+    let remote = Remote::new(environment.logins.clone(), reach, COMPONENT_BYTES_MAX)
         .map_err(|error| Exit::Failed(error.to_string()))?;
+    let sources = Sources { remote, files: args.policy_files.clone() };
     let shadows =
         Shadows::start().map_err(|error| Exit::Failed(format!("cannot start a thread: {error}")))?;
     let (client, watches) = clients()
@@ -76,7 +88,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let lease = health.dependency(format!("the Lease {}/{}", args.namespace, args.lease), LEASE_US);
     let answered = move || lease.answered(moment(start, Instant::now()));
     let defaults = DefaultPolicies { embedded, own };
-    let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, defaults, remote));
+    let policies = Arc::new(Policies::new(client.clone(), watches.clone(), sandbox, defaults, sources));
     let namespace = args.watch_namespace.as_deref().filter(|name| !name.is_empty());
     let (groups_of, thread_load, of_groups, shown) =
         (groups.handle.clone(), ThreadLoad::default(), Arc::clone(&policies), Arc::clone(&metrics));

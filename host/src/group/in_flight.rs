@@ -116,7 +116,7 @@ impl Group {
         let order = if self.refusals.is_too_soon(now, &action) {
             Err("the same process refused it less than a second ago".into())
         } else {
-            self.order(number, &action)
+            self.rate.check(now, &action).and_then(|()| self.order(number, &action))
         };
         match order {
             Ok(order) => {
@@ -129,6 +129,8 @@ impl Group {
                 if let Action::Promote(promote) = &action {
                     self.publish(now, self.shard_of(&promote.id), &promote.id.clone(), effects);
                 }
+                self.rate.note_sent(now, &action, self.settings.wanted.hang_limit_ms);
+                self.watchdog.note_sent(now, &action);
                 let is_repeat = self.refusals.note_sent(now, &action);
                 effects.push(Effect::Report(Report::Sent { order: number, action, is_repeat }));
                 effects.push(Effect::Act(order));

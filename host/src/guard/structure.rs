@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 /// Longer than any handover and any restart of an operator; short enough for clients to wait out.
 const PAUSE_MAX_MS: u32 = 60_000;
+/// A fence covers the time until the next stages of its plan; every client waits that long.
+const FENCE_MAX_MS: u32 = 10_000;
 
 pub(super) fn plan_matches_verdict(case: &Case<'_>) -> Result<(), String> {
     let stages = &case.decision.stages;
@@ -187,9 +189,9 @@ pub(super) fn allow_list(case: &Case<'_>) -> Result<(), String> {
 
 pub(super) fn bounded_pause(case: &Case<'_>) -> Result<(), String> {
     for action in actions(&case.decision.stages) {
-        let pause_ms = match action {
-            Action::Fence(fence) => fence.max_ms,
-            Action::Handover(handover) => handover.pause_max_ms,
+        let (pause_ms, max_ms) = match action {
+            Action::Fence(fence) => (fence.max_ms, FENCE_MAX_MS),
+            Action::Handover(handover) => (handover.pause_max_ms, PAUSE_MAX_MS),
             Action::Promote(_)
             | Action::Follow(_)
             | Action::Demote(_)
@@ -200,7 +202,7 @@ pub(super) fn bounded_pause(case: &Case<'_>) -> Result<(), String> {
             | Action::Sentinel(_)
             | Action::Cluster(_) => continue,
         };
-        ensure((1..=PAUSE_MAX_MS).contains(&pause_ms), || {
+        ensure((1..=max_ms).contains(&pause_ms), || {
             format!("{} would be paused for {pause_ms} ms", action.target())
         })?;
     }

@@ -68,6 +68,7 @@ pub fn decided(verdict: Verdict, reason: &str, master: &str, stages: Vec<Stage>)
         observation: Arc::new(observation),
         decision: Arc::new(decision),
         digest: DIGEST.into(),
+        picture: Arc::default(),
         is_news: true,
     }))
 }
@@ -179,7 +180,7 @@ pub fn show(view: &PublishedView, at: u64, reason: &str) {
     let Report::Decided(decided) = decided(Verdict::Healthy, reason, "cart-0000", vec![]) else {
         unreachable!()
     };
-    let Decided { observation, decision, digest, is_news: _ } = *decided;
+    let Decided { observation, decision, digest, picture: _, is_news: _ } = *decided;
     let observe = move |sender: oneshot::Sender<Observation>| drop(sender.send(observation.as_ref().clone()));
     view.show(Moment(at), Arc::new(DecisionRef { decision, digest }), Arc::new(observe));
 }

@@ -7,12 +7,14 @@
 //! | `schedule` | what a seed stands for |
 //! | `network` | the network that an operator dials on |
 //! | `operator` | an operator's process; the storage of records |
+//! | `lies` | policies that trap, lie and idle |
 //! | `checks` | what must hold |
 //! | `run` | one run |
 //! | `shrink` | a shorter schedule with the same breach |
 //! | `report` | many runs as a table |
 
 pub mod checks;
+pub mod lies;
 pub mod network;
 pub mod operator;
 pub mod report;

@@ -1,18 +1,21 @@
 //! `simulate SEEDS [FROM]`: runs so many schedules. `simulate seed N [NAME]`: one of them, with its timeline,
-//! shrunk to what breaks the invariant of that name.
+//! shrunk to what breaks the invariant of that name. With `lies` before it, policies lie in them.
 
 use anyhow::{Context, Result};
 use simulator::report::Summary;
 use simulator::{Schedule, embedded_policy, shrink, simulate};
 use std::time::Instant;
 
-const USAGE: &str = "usage: simulate SEEDS [FROM] | simulate seed N [BREACH]";
+const USAGE: &str = "usage: simulate [lies] SEEDS [FROM] | simulate [lies] seed N [BREACH]";
 
 fn main() -> Result<()> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let has_lies = words.first().is_some_and(|word| word == "lies");
+    words.drain(..usize::from(has_lies));
+    let schedule_of = if has_lies { Schedule::with_lies } else { Schedule::of };
     let number = |place: usize| words.get(place).map(|word| word.parse::<u64>().context(USAGE)).transpose();
     if words.first().is_some_and(|word| word == "seed") {
-        let mut schedule = Schedule::of(number(1)?.context(USAGE)?);
+        let mut schedule = schedule_of(number(1)?.context(USAGE)?);
         let policies = embedded_policy()?;
         if let Some(name) = words.get(2) {
             schedule = shrink::shrink(&schedule, name, &policies);
@@ -33,7 +36,7 @@ fn main() -> Result<()> {
             scope.spawn(move || {
                 let mut part = Summary::default();
                 for seed in (from + thread..from + count).step_by(threads as usize) {
-                    part.add(seed, simulate(&Schedule::of(seed), policies, false));
+                    part.add(seed, simulate(&schedule_of(seed), policies, false));
                 }
                 part
             })

@@ -3,6 +3,7 @@
 mod inject;
 
 use crate::checks::{Account, Breach, Checks};
+use crate::lies::{Liar, Lie};
 use crate::network::World;
 use crate::operator::{Operator, Sent, Stored, index, name};
 use crate::schedule::{Fault, Schedule, Target};
@@ -54,7 +55,8 @@ enum Later {
 /// A run in progress.
 struct Run<'a> {
     schedule: &'a Schedule,
-    policies: &'a Arc<PolicyChain>,
+    policies: Arc<PolicyChain>,
+    swaps: usize,
     world: World,
     operators: Vec<Operator>,
     numbers: usize,
@@ -81,9 +83,15 @@ pub async fn run(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool
         cluster.start(server, Boot::Following(0));
     }
     let hang_limit_us = u64::from(schedule.hang_limit_ms) * 1000;
+    // A run in which policies lie has a chain of its own: it remembers faults.
+    let policies = match schedule.has_lies {
+        true => Arc::new(PolicyChain::new(policies.live())),
+        false => Arc::clone(policies),
+    };
     let mut run = Run {
         schedule,
         policies,
+        swaps: 0,
         world: World::new(cluster),
         operators: vec![],
         numbers: 0,
@@ -91,7 +99,7 @@ pub async fn run(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool
         stored: None,
         record_delay_us: RECORD_US,
         later: vec![],
-        checks: Checks::new(hang_limit_us, schedule.interval_us),
+        checks: Checks::new(hang_limit_us, schedule.interval_us).with_lies(schedule.has_lies),
         outcome: Outcome::default(),
         is_told,
         last: None,
@@ -130,6 +138,9 @@ impl Run<'_> {
     fn heal(&mut self) {
         self.later.retain(|(_, later)| matches!(later, Later::Store(_) | Later::Publish(_)));
         self.record_delay_us = RECORD_US;
+        if self.schedule.has_lies {
+            self.swap(Lie::None);
+        }
         self.world.cluster().mend_all();
         for server in 0..self.schedule.servers.len() {
             self.world.cluster().ease(server);
@@ -349,13 +360,26 @@ impl Run<'_> {
             self.numbers,
             &self.world,
             self.schedule,
-            self.policies,
+            &self.policies,
             stored.as_ref(),
             &self.sent,
         );
         operator.lead(true, stored.as_ref(), self.world.now_us());
         self.numbers += 1;
         self.operators.push(operator);
+    }
+
+    /// Another policy decides from now on. A lie that was put into quarantine is not the one that comes next.
+    fn swap(&mut self, lie: Lie) {
+        self.swaps += 1;
+        let digest = format!("{lie:?}-{}", self.swaps);
+        // The embedded policy is the last of every chain.
+        let Some(honest) = self.policies.policies().pop() else { return };
+        // It is not in quarantine: its digest is new.
+        drop(self.policies.swap(Arc::new(Liar { honest, lie, digest })));
+        for operator in &self.operators {
+            operator.decide_anew(&self.policies);
+        }
     }
 
     fn recorded(&self) -> Option<usize> {

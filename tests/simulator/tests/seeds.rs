@@ -31,3 +31,12 @@ fn a_seed_that_found_a_fault_breaks_nothing_any_more() {
         assert!(outcome.breaches.is_empty(), "seed {seed} ({what}): {:?}", outcome.breaches);
     }
 }
+
+#[test]
+fn policies_that_lie_break_no_invariant() {
+    let policies = embedded_policy().expect("this machine runs WebAssembly");
+    for seed in 0..150 {
+        let outcome = simulate(&Schedule::with_lies(seed), &policies, false);
+        assert!(outcome.breaches.is_empty(), "lies seed {seed}: {:?}", outcome.breaches);
+    }
+}

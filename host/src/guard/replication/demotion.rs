@@ -6,7 +6,7 @@ use crate::guard::{Case, ensure};
 use failover_core::facts::Relation;
 
 pub(in crate::guard) fn demotion(case: &Case<'_>) -> Result<(), String> {
-    let scene = &case.scene;
+    let scene = case.scene;
     for demote in case.demotes() {
         let Some(instance) = scene.instance(&demote.id) else { continue };
         ensure(instance.answers_as_master(), || {

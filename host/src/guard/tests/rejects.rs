@@ -4,6 +4,12 @@ use super::*;
 
 /// The rule, what is wrong, and the play.
 fn plays() -> Vec<(Rule, &'static str, Play)> {
+    let mut plays = plans();
+    plays.extend(states::lies());
+    plays
+}
+
+fn plans() -> Vec<(Rule, &'static str, Play)> {
     vec![
         (Rule::PlanMatchesVerdict, "paused", with(dead(), |play| play.observation.group.paused = true)),
         (
