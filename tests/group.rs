@@ -46,7 +46,7 @@ impl Harness {
         let wanted = observation(&world).group;
         let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, records: vec![] };
         let now = Moment(1_000_000);
-        let mut harness = Self { group: Group::new(settings, now), world, now, effects: vec![] };
+        let mut harness = Self { group: Group::new(settings, now), policies, world, now, effects: vec![] };
         harness.on(Event::Authority { may_act, silent_groups_permille: 0 });
         let members = harness.instances().into_iter().map(|at| Member {
             id: at.id,

@@ -1,11 +1,11 @@
-//! Whether a group has been without a master, or with two, for longer than any policy may leave it so. Knows no
-//! policy.
+//! Whether a group has been without a master, or with two, for longer than any policy may leave it so.
+//! Knows no policy.
 //!
-//! A decision that waits is right for a while: a death must be confirmed, a cool-down must pass, members that
-//! may have more must come back. A policy that waits for ever is not told from an honest one by any single
-//! decision. What tells them apart: the group has not had exactly one master for [`HANG_LIMITS`] hang limits,
-//! nothing that changes a role was sent in that time, and the next policy in line would change one on the same
-//! Observation.
+//! A decision that waits is right for a while: a death must be confirmed, a cool-down must pass, members
+//! that may have more must come back. A policy that waits for ever is not told from an honest one by any
+//! single decision. What tells them apart: the group has not had exactly one master for [`HANG_LIMITS`]
+//! hang limits, nothing that changes a role was sent in that time, and the next policy in line would change
+//! one on the same Observation.
 
 use super::Moment;
 use crate::contract::{Action, Decision, Observation, Role};

@@ -1,6 +1,6 @@
-//! How much of the groups' time one foreign policy may take. All groups of a thread wait while one of them is
-//! decided on, so a policy that needs nearly all of the time that a call may take, for many groups, would hold
-//! up the groups of every other policy. Pure: time is an argument.
+//! How much of the groups' time one foreign policy may take. All groups of a thread wait while one of them
+//! is decided on, so a policy that needs nearly all of the time that a call may take, for many groups,
+//! would hold up the groups of every other policy. Pure: time is an argument.
 //!
 //! The budget is a bucket: it fills at [`SHARE_PERCENT`] of the time that passes, up to [`FULL`], and each
 //! call takes out what it took. While it is empty the policy is passed over, which is no fault. In any period

@@ -1,6 +1,6 @@
-//! One request and its response, bounded in time and size, to a server that may be asked. Redirects to another
-//! host are followed without the credentials. Nothing that a server wrote becomes part of an error, but for the
-//! names of hosts: errors are shown to people who may not read what the operator can reach.
+//! One request and its response, bounded in time and size, to a server that may be asked. Redirects to
+//! another host are followed without the credentials. Nothing that a server wrote becomes part of an error,
+//! but for the names of hosts: errors are shown to people who may not read what the operator can reach.
 
 use super::reach::{CheckedResolver, Reach};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};

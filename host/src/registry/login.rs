@@ -78,8 +78,8 @@ impl Logins {
             .map_or(Ok(None), |(_, auth)| auth.login())
     }
 
-    /// True if the host gives tokens of the registry: it is the registry's own, or listed. `serving`: host and
-    /// port that serve the registry, `realm`: those of the token's address.
+    /// True if the host gives tokens of the registry: it is the registry's own, or listed. `serving`: host
+    /// and port that serve the registry, `realm`: those of the token's address.
     pub(super) fn is_token_host(&self, registry: &str, serving: &str, realm: &str) -> bool {
         let is_it = |host: &str| {
             realm == host.to_ascii_lowercase()

@@ -1,6 +1,6 @@
-//! Which servers may be asked: a list of hosts, and no address inside the network of the operator. A name is
-//! resolved once, its addresses are checked, and the connection goes to a checked one: a name that resolves to
-//! another address a moment later reaches nothing. Knows nothing of HTTP.
+//! Which servers may be asked: a list of hosts, and no address inside the network of the operator. A name
+//! is resolved once, its addresses are checked, and the connection goes to a checked one: a name that
+//! resolves to another address a moment later reaches nothing. Knows nothing of HTTP.
 
 use hyper_util::client::legacy::connect::dns::Name;
 use std::future::Future;

@@ -1,5 +1,5 @@
-//! Policies that trap, lie and idle, in the place of the honest one. Each is the embedded policy, whose answer a
-//! lie changes: so it is right in all that the lie does not touch.
+//! Policies that trap, lie and idle, in the place of the honest one. Each is the embedded policy, whose
+//! answer a lie changes: so it is right in all that the lie does not touch.
 
 use redis_model::Dice;
 use redis_operator::contract::{

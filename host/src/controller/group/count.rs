@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Reconciler {
-    /// Takes in a decision, and what the guard saw then: a policy must not make the operator doubt itself. The
-    /// published master counts as silent from the moment that it gives no reply, long before its group may act
-    /// on its silence: at that moment the other groups have to be counted already.
+    /// Takes in a decision, and what the guard saw then: a policy must not make the operator doubt itself.
+    /// The published master counts as silent from the moment that it gives no reply, long before its group
+    /// may act on its silence: at that moment the other groups have to be counted already.
     pub fn count_decision(&self, now: Moment, decision: &Decision) {
         let hang_limit_us = u64::from(self.snapshot.resource.settings.group.hang_limit_ms) * 1000;
         let picture = Arc::clone(&self.snapshot.picture);

@@ -38,7 +38,8 @@ impl Prover {
         }
         let stop = StopOnDrop::default();
         let (sandbox, token) = (Arc::clone(&self.sandbox), stop.token());
-        // The semaphores are never closed. First the namespace's own: what waits there takes no turn of others.
+        // The semaphores are never closed. First the namespace's own: what waits there takes no turn of
+        // others.
         let own = self.of_namespace(namespace).acquire_owned().await;
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let proof = move || {

@@ -25,6 +25,10 @@ enum Shown {
 }
 
 pub(in crate::guard) fn reported_loss(case: &Case<'_>) -> Result<(), String> {
+    // A decision without shards breaks the rule `members`.
+    if case.decision.shards.is_empty() {
+        return Ok(());
+    }
     for promote in case.promotes().filter(|promote| promote.evidence != Evidence::Bootstrap) {
         let Some(candidate) = case.scene.instance(&promote.id) else { continue };
         let Some(loss) = case.decision.loss() else {
@@ -47,7 +51,7 @@ pub(in crate::guard) fn reported_loss(case: &Case<'_>) -> Result<(), String> {
     let Some(named) = named.filter(|named| case.scene.observation.authority && is_new(named)) else {
         return Ok(());
     };
-    let shown = shown_by_record(case.scene, named);
+    let shown = shown_in_place(case.scene, named);
     match (case.decision.loss().map(|loss| loss.bytes), &shown) {
         (None, Shown::Nothing | Shown::AtLeast(0)) | (Some(None), _) => Ok(()),
         (None, Shown::AtLeast(_) | Shown::Unknown(_)) => Err(format!(
@@ -83,13 +87,18 @@ fn shown(scene: &Scene<'_>, promote: &Promote, candidate: &Instance<'_>) -> Show
     last_words.map_or_else(|| shown_by_record(scene, candidate), Shown::AtLeast)
 }
 
+/// What a master costs that is another process than the recorded one.
+fn shown_in_place(scene: &Scene<'_>, named: &Instance<'_>) -> Shown {
+    if scene.observation.published().is_some_and(|record| record.master == named.id) {
+        return Shown::Unknown("its process restarted");
+    }
+    shown_by_record(scene, named)
+}
+
 /// By the record alone.
 fn shown_by_record(scene: &Scene<'_>, instance: &Instance<'_>) -> Shown {
     let Some(record) = scene.observation.published() else { return Shown::Nothing };
     let Some(own) = instance.history() else { return Shown::Unknown("its history is unknown") };
-    if record.master == instance.id && !scene.is_published(instance) {
-        return Shown::Unknown("its process restarted");
-    }
     let recorded = History { replid: &record.replid, offset: record.offset, former: None };
     deficit(&own, &recorded).map_or(Shown::Unknown("the recorded history is not its own"), Shown::AtLeast)
 }

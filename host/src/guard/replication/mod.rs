@@ -1,5 +1,5 @@
-//! The guard's checks of a decision for one master and its replicas: the claims to the role, the candidate, the
-//! data of the other members, what is stated. Each file answers one question; none repairs a plan.
+//! The guard's checks of a decision for one master and its replicas: the claims to the role, the candidate,
+//! the data of the other members, what is stated. Each file answers one question; none repairs a plan.
 
 pub(super) mod candidate;
 pub(super) mod demotion;

@@ -25,13 +25,30 @@ pub(in crate::guard) fn named_master(case: &Case<'_>) -> Result<(), String> {
         if let Some(other) = other {
             return Err(format!("{id} is named master, and {} has the better claim", other.id));
         }
-        let heir = scene.answering().find(|other| other.has_keys() && scene.is_stray(named, other));
-        if let Some(heir) = heir {
+        if let Some(heir) = heir_of_other_data(scene, named) {
             return Err(format!("{id} is named master, and {} has the data of the group", heir.id));
         }
         check_record_is_over(scene, named)?;
     }
     Ok(())
+}
+
+/// A member that the record speaks for, where nothing speaks for the named one: neither the record nor any
+/// replica names it, and no member has to do with its data. Of a stranger with more keys nothing follows.
+fn heir_of_other_data<'s>(scene: &'s Scene<'_>, named: &Instance<'_>) -> Option<&'s Instance<'s>> {
+    let is_related = |other: &Instance<'_>| {
+        other.id != named.id && other.relation(named).is_some_and(|relation| relation != Relation::Unrelated)
+    };
+    let is_named = || scene.answering().any(|replica| replica.is_replica() && scene.names(replica, named.id));
+    if is_on_record(scene, named) || is_named() || scene.instances.iter().any(is_related) {
+        return None;
+    }
+    scene.answering().find(|heir| {
+        heir.has_keys()
+            && (scene.has_recorded_history(heir) || scene.is_published(heir))
+            && scene.is_stray(named, heir)
+            && !scene.is_amnesic(heir)
+    })
 }
 
 /// While the recorded master is only out of sight, another one is named only if the replicas left the
@@ -61,11 +78,8 @@ fn check_record_is_over(scene: &Scene<'_>, named: &Instance<'_>) -> Result<(), S
 /// True if `other` answers as a master and the record speaks for it, and not for `named`: it has all data of
 /// the other and more, or it is the recorded process, has the recorded history, or has the recorded name.
 pub(in crate::guard) fn outranks(scene: &Scene<'_>, other: &Instance<'_>, named: &Instance<'_>) -> bool {
-    let is_on_record = |instance: &Instance<'_>| {
-        scene.observation.published().is_some_and(|record| record.master == instance.id)
-    };
     let claims = |instance: &Instance<'_>| {
-        (scene.is_published(instance), scene.has_recorded_history(instance), is_on_record(instance))
+        (scene.is_published(instance), scene.has_recorded_history(instance), is_on_record(scene, instance))
     };
     let is_claimant = other.id != named.id
         && other.answers_as_master()
@@ -81,6 +95,10 @@ pub(in crate::guard) fn outranks(scene: &Scene<'_>, other: &Instance<'_>, named:
                 claims(other) > claims(named)
             }
         }
+}
+
+fn is_on_record(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
+    scene.observation.published().is_some_and(|record| record.master == instance.id)
 }
 
 pub(in crate::guard) fn healthy(case: &Case<'_>) -> Result<(), String> {

@@ -14,8 +14,8 @@ fn plans() -> Vec<(Rule, &'static str, Play)> {
         (Rule::PlanMatchesVerdict, "paused", with(dead(), |play| play.observation.group.paused = true)),
         (
             Rule::PlanMatchesVerdict,
-            "healthy with a plan",
-            with(dead(), |play| play.decision.verdict = Verdict::Healthy),
+            "a wait with a plan",
+            with(dead(), |play| play.decision.verdict = Verdict::Wait),
         ),
         (Rule::PlanMatchesVerdict, "act without a plan", with(dead(), |play| play.decision.stages.clear())),
         (

@@ -63,8 +63,8 @@ use serde::{Deserialize, Serialize};
 pub struct FailoverPolicySpec {
     /// Source of the component file.
     pub source: PolicySource,
-    /// SHA-256 of the component file, in lower-case hex. A file with another digest is refused. Required unless
-    /// the source is embedded, or an image that is named with its digest.
+    /// SHA-256 of the component file, in lower-case hex. A file with another digest is refused. Required
+    /// unless the source is embedded, or an image that is named with its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub sha256: Option<String>,
