@@ -6,7 +6,7 @@ use redis_operator::policy::{Component, PolicyFault};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tests::policies::hostile;
-use tests::real::{Operator, Servers, Terms, sandbox, until};
+use tests::real::{AS_MASTER, Operator, Servers, Terms, sandbox, until};
 
 /// A group of three, looked after by a liar that no proof has kept out.
 async fn under(behaviour: &str) -> (Servers, Operator) {
@@ -56,9 +56,9 @@ async fn ones_that_wait_for_ever_or_find_no_member_eligible_have_five_hang_limit
 #[tokio::test]
 async fn one_that_names_a_stale_second_master_moves_no_record_and_costs_no_write() {
     let (mut servers, operator) = under("rewrites-the-record").await;
-    // A replica becomes a master by hand, with a key of its own.
-    servers.say(2, &["REPLICAOF", "NO", "ONE"]).await;
-    servers.say(2, &["FLUSHALL"]).await;
+    // A replica comes back as a master, with a key of another life.
+    servers.end(2).await;
+    servers.start(2, &AS_MASTER).await;
     servers.say(2, &["SET", "stale", "1"]).await;
     until("the liar is in quarantine, or the second master is none any more", async || {
         let is_asked = operator.chain.policies().iter().any(|policy| policy.title().starts_with("hostile"));

@@ -169,7 +169,7 @@ rules! {
         AllowedValues = "allowed-values", replication::values::allowed_values;
         /// The named master answers as one, and no other instance has the better claim to the role.
         NamedMaster = "named-master", replication::statement::named_master;
-        /// A group is called healthy only while it has a master, and one only.
+        /// A group is called healthy only while it has a master, and all others that answer are its replicas.
         Healthy = "healthy", replication::statement::healthy;
         /// A change of master reports its loss: no less than the replies and the record show, and no number
         /// where they show none.

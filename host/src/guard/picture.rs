@@ -14,8 +14,10 @@ pub struct Picture {
     /// `id` of the member that answers as a master with a claim that no other answering master outranks.
     /// None: there is none, or the topology is not served.
     pub master: Option<String>,
-    /// `id`s of the replicas that answer, name that master, have its history, and report their link up.
-    pub in_sync: BTreeSet<String>,
+    /// `id`s of the replicas that answer and name that master.
+    pub followers: BTreeSet<String>,
+    /// A member that answers is neither the master nor one of its followers.
+    pub has_misplaced: bool,
     /// `uid`s of the Pods of the master and of the replicas in sync.
     pub pods: BTreeSet<String>,
     /// Every desired member is the master or in sync, and no second master answers.
@@ -42,24 +44,26 @@ impl Picture {
         let Some(master) = serving(scene) else {
             return Self { has_second_master, is_master_silent, ..Self::default() };
         };
+        let follows =
+            |replica: &&Instance<'_>| replica.answers_as_replica() && scene.names(replica, master.id);
         let is_in_sync = |replica: &&Instance<'_>| {
-            replica.answers_as_replica()
-                && scene.names(replica, master.id)
-                && replica.facts.link_up == Some(true)
+            replica.facts.link_up == Some(true)
                 && !replica.is_loading
                 && !replica.facts.is_syncing
                 && replica.relation(master).is_some_and(|relation| relation != Relation::Unrelated)
         };
-        let replicas: Vec<&Instance<'_>> = scene.answering().filter(is_in_sync).collect();
-        let pods = replicas.iter().chain([&master]).filter_map(|instance| instance.pod);
+        let followers: Vec<&Instance<'_>> = scene.answering().filter(follows).collect();
+        let has_misplaced = followers.len() + 1 < scene.answering().count();
+        let in_sync: Vec<&Instance<'_>> = followers.iter().copied().filter(is_in_sync).collect();
+        let pods = in_sync.iter().chain([&master]).filter_map(|instance| instance.pod);
         let pods = pods.map(|pod| pod.uid.clone()).collect();
-        let in_sync: BTreeSet<String> = replicas.iter().map(|replica| replica.id.to_owned()).collect();
         let desired = usize::from(observation.group.members_desired);
         let is_whole =
             masters == 1 && in_sync.len() + 1 >= desired && in_sync.len() + 1 == scene.instances.len();
         Self {
             master: Some(master.id.to_owned()),
-            in_sync,
+            followers: followers.iter().map(|replica| replica.id.to_owned()).collect(),
+            has_misplaced,
             pods,
             is_whole,
             has_second_master,

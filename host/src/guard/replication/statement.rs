@@ -76,11 +76,12 @@ fn check_record_is_over(scene: &Scene<'_>, named: &Instance<'_>) -> Result<(), S
 }
 
 /// True if `other` answers as a master and the record speaks for it, and not for `named`: it has all data of
-/// the other and more, or it is the recorded process, has the recorded history, or has the recorded name.
+/// the other and more, or it is the recorded process, or has the recorded history; or, where the two have
+/// nothing in common, the recorded name.
 pub(in crate::guard) fn outranks(scene: &Scene<'_>, other: &Instance<'_>, named: &Instance<'_>) -> bool {
-    let claims = |instance: &Instance<'_>| {
-        (scene.is_published(instance), scene.has_recorded_history(instance), is_on_record(scene, instance))
-    };
+    let claims =
+        |instance: &Instance<'_>| (scene.is_published(instance), scene.has_recorded_history(instance));
+    let is_named = |instance: &Instance<'_>| is_on_record(scene, instance);
     let is_claimant = other.id != named.id
         && other.answers_as_master()
         && !scene.is_amnesic(other)
@@ -91,8 +92,9 @@ pub(in crate::guard) fn outranks(scene: &Scene<'_>, other: &Instance<'_>, named:
         && match named.relation(other) {
             Some(Relation::Behind(_)) => true,
             Some(Relation::Ahead(_)) => false,
-            Some(Relation::Equal | Relation::Forked { .. } | Relation::Unrelated) | None => {
-                claims(other) > claims(named)
+            Some(Relation::Equal | Relation::Forked { .. }) => claims(other) > claims(named),
+            Some(Relation::Unrelated) | None => {
+                (claims(other), is_named(other)) > (claims(named), is_named(named))
             }
         }
 }
@@ -110,12 +112,14 @@ pub(in crate::guard) fn healthy(case: &Case<'_>) -> Result<(), String> {
     ensure(case.decision.shards.iter().all(|shard| shard.master.is_some()), || {
         "the verdict is healthy, but no master is named".into()
     })?;
-    let is_named = |instance: &Instance<'_>| {
-        case.decision.masters().any(|id| case.scene.instance(id).is_some_and(|named| named.id == instance.id))
-    };
-    let second = case.scene.answering().find(|other| other.answers_as_master() && !is_named(other));
-    match second {
-        Some(second) => Err(format!("the verdict is healthy, but {} answers as a master, too", second.id)),
+    let Some(master) = case.decision.master().and_then(|id| case.scene.instance(id)) else { return Ok(()) };
+    let mut others = case.scene.answering().filter(|other| other.id != master.id);
+    let follows = |other: &Instance<'_>| other.is_replica() && case.scene.names(other, master.id);
+    match others.find(|other| !follows(other)) {
+        Some(other) => Err(format!(
+            "the verdict is healthy, but {} answers and is no replica of {}",
+            other.id, master.id
+        )),
         None => Ok(()),
     }
 }

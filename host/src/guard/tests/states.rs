@@ -128,6 +128,9 @@ pub(super) fn lies() -> Vec<(Rule, &'static str, Play)> {
         (Rule::Healthy, "two masters", {
             with(stale_second(), |play| play.decision.verdict = Verdict::Healthy)
         }),
+        (Rule::Healthy, "a replica follows another server", {
+            with(well(), |play| play.servers[2].follow("192.0.2.7", 6379).up = false)
+        }),
         (Rule::AllowedValues, "writes need two replicas", {
             configured(&[("redis-0", "min-replicas-to-write", "2")])
         }),
@@ -241,12 +244,16 @@ fn the_picture_is_the_guards_own() {
         crate::guard::Reading::of(&observation).picture()
     };
     let all = picture(&well());
-    assert_eq!((all.master.as_deref(), all.in_sync.len(), all.is_whole), (Some("redis-0"), 2, true));
+    let followers: Vec<&String> = all.followers.iter().collect();
+    assert_eq!((all.master.as_deref(), followers), (Some("redis-0"), vec!["redis-1", "redis-2"]));
+    assert!(all.is_whole && !all.has_misplaced);
     let with_second = picture(&stale_second());
     assert_eq!((with_second.master.as_deref(), with_second.is_whole), (Some("redis-0"), false));
     assert!(with_second.has_second_master && !all.has_second_master);
     let lagging = with(well(), |play| _ = play.servers[2].link_down(3));
-    assert_eq!((picture(&lagging).in_sync.len(), picture(&lagging).is_whole), (1, false));
+    assert_eq!((picture(&lagging).followers.len(), picture(&lagging).is_whole), (2, false));
+    let elsewhere = with(well(), |play| _ = play.servers[2].follow("192.0.2.7", 6379));
+    assert!(picture(&elsewhere).has_misplaced && picture(&elsewhere).followers.len() == 1);
     let gone = picture(&dead());
     assert_eq!((gone.master, gone.is_master_silent), (None, false), "proven dead is not silent");
     assert!(picture(&silent()).is_master_silent && !all.is_master_silent);
