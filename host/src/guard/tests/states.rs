@@ -244,7 +244,7 @@ fn the_picture_is_the_guards_own() {
         crate::guard::Reading::of(&observation).picture()
     };
     let all = picture(&well());
-    let followers: Vec<&String> = all.followers.iter().collect();
+    let followers: Vec<&str> = all.followers.iter().map(String::as_str).collect();
     assert_eq!((all.master.as_deref(), followers), (Some("redis-0"), vec!["redis-1", "redis-2"]));
     assert!(all.is_whole && !all.has_misplaced);
     let with_second = picture(&stale_second());

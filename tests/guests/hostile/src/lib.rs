@@ -174,7 +174,7 @@ mod component {
                 loss: None,
             };
             let mut decision = Decision {
-                verdict: Verdict::Healthy,
+                verdict: Verdict::Wait,
                 reason: "none".into(),
                 // Counts the calls that this instance has seen.
                 explanation: (CALLS.fetch_add(1, Ordering::Relaxed) + 1).to_string(),
