@@ -110,8 +110,8 @@ impl Policy for Liar {
             Lie::Waits => idle(Verdict::Wait, decision),
             Lie::Refuses => idle(Verdict::Refuse, decision),
             Lie::Names => {
-                let ids = observation.instances.iter().map(|instance| instance.id.clone());
-                let other = ids.filter(|id| Some(id) != recorded.as_ref()).last();
+                let mut ids = observation.instances.iter().rev().map(|instance| instance.id.clone());
+                let other = ids.find(|id| Some(id) != recorded.as_ref());
                 named(idle(Verdict::Wait, decision), other)
             }
             Lie::NoLoss => {
@@ -158,8 +158,8 @@ fn promoting_another(observation: &Observation, mut decision: Decision) -> Decis
     let Some(stage) = decision.stages.first_mut() else { return decision };
     for action in &mut stage.actions {
         let Action::Promote(promote) = action else { continue };
-        let others = observation.instances.iter().map(|instance| instance.id.clone());
-        let Some(other) = others.filter(|id| *id != promote.id).last() else { continue };
+        let mut others = observation.instances.iter().rev().map(|instance| instance.id.clone());
+        let Some(other) = others.find(|id| *id != promote.id) else { continue };
         let Some(expect) = expectation(observation, &other) else { continue };
         (promote.id, promote.meant_for, promote.expect) = (other.clone(), other, expect);
     }

@@ -302,7 +302,7 @@ mod tests {
         };
         assert_eq!(told(&mut snapshot, Arc::default()), (false, None), "only the policy says so");
         assert_eq!(told(&mut snapshot, seen(&pods, false)), (false, Some(Health::InSync)));
-        assert_eq!(told(&mut snapshot, seen(&["cart-0000", "cart-0001", "old"], true)).0, false);
+        assert!(!told(&mut snapshot, seen(&["cart-0000", "cart-0001", "old"], true)).0);
         assert_eq!(told(&mut snapshot, seen(&pods, true)), (true, Some(Health::InSync)));
         assert!(!snapshot.observe_picture(seen(&pods, true)), "the same");
     }
