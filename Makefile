@@ -40,7 +40,7 @@ test-cluster: ## the operator on a real Kubernetes control plane, Pods as proces
 	@$(SETUP) rust redis servers registry cluster
 	$(CARGO) test --locked -p tests --test cluster
 
-simulate: ## the whole operator on a virtual clock, against a model of Redis: `make simulate SEEDS=20000 FROM=0`
+simulate: ## the whole operator on a virtual clock, against a model of Redis: `make simulate SEEDS=20000 FROM=0`, with policies that lie: `LIES=lies`
 	@$(SETUP) rust
 	$(CARGO) run --locked --release -p simulator -- many $(or $(SEEDS),5000) $(or $(FROM),0)
 

@@ -92,6 +92,12 @@ const CLASSIC_BREAKS: &[(&str, &str)] = &[
     ("no-destructive-follow", "who is in no row of the master is made to follow it, whatever it holds"),
     ("amnesia", "a master that came back empty is still the master, and empties its replicas"),
     ("two-masters", "of two masters the first by name stays"),
+    (
+        "named-master",
+        "a master is one that has a replica, whether it answers now, came back empty, or is the wrong one",
+    ),
+    ("healthy", "masters beside the first are not looked at, if its rows name them"),
+    ("reported-loss", "what a master lost in a restart, or another program's promotion cost, is not asked"),
 ];
 
 #[test]
@@ -107,6 +113,10 @@ fn the_embedded_policy_is_proven_and_a_hostile_one_is_not() {
         ("forgets-a-member", "order-free, at "),
         ("acts-without-plan", "plan-matches-verdict, at "),
         ("names-a-stranger", "known-ids, at "),
+        ("always-healthy", "named-master, at "),
+        ("waits-for-ever", "takes-over, at "),
+        ("nobody-eligible", "takes-over, at "),
+        ("rewrites-the-record", "takes-over, at "),
         // Otherwise well-behaved, and it lists the members as they come.
         ("", "order-free, at "),
     ] {

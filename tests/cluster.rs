@@ -141,6 +141,7 @@ cases![
     Here policies::a_broken_policy_and_a_deleted_one_change_no_group,
     Here policies::a_shadow_is_counted_and_changes_nothing,
     Here policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
+    Here policies::a_policy_reaches_no_file_and_no_secret_of_others,
     Here plugin::a_group_is_shown_explained_and_observed_through_the_operator,
     Here plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
     Here tasks::a_task_that_panics_is_started_again_and_counted_and_its_group_fails_over,

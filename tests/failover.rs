@@ -13,6 +13,8 @@ mod death;
 mod faults;
 #[path = "failover/hops.rs"]
 mod hops;
+#[path = "failover/liars.rs"]
+mod liars;
 #[path = "failover/program.rs"]
 mod program;
 #[path = "failover/refusals.rs"]

@@ -3,6 +3,8 @@
 
 #[path = "group/crowd.rs"]
 mod crowd;
+#[path = "group/liars.rs"]
+mod liars;
 #[path = "group/memory.rs"]
 mod memory;
 
@@ -11,33 +13,40 @@ use redis_operator::contract::{Action, FailureKind, Group as Wanted, Instance, O
 use redis_operator::group::{
     Answer, Effect, Event, Failed, Group, Member, Moment, Order, Outcome, Reply, Report, Request, Settings,
 };
-use redis_operator::policy::{PolicyChain, Sandbox, embedded};
+use redis_operator::policy::{Component, Policy, PolicyChain, Sandbox, embedded};
 use std::sync::{Arc, OnceLock};
 
 /// A group, its servers, and the time.
 struct Harness {
     group: Group,
+    policies: Arc<PolicyChain>,
     world: World,
     now: Moment,
     effects: Vec<Effect>,
 }
 
-fn policies() -> &'static PolicyChain {
-    static POLICIES: OnceLock<PolicyChain> = OnceLock::new();
-    POLICIES.get_or_init(|| {
+/// A chain of the embedded policy alone.
+fn policies() -> Arc<PolicyChain> {
+    static POLICY: OnceLock<Arc<Component>> = OnceLock::new();
+    let policy = POLICY.get_or_init(|| {
         let sandbox = Arc::new(Sandbox::new(None).expect("this machine runs WebAssembly"));
-        PolicyChain::new(Arc::new(embedded(&sandbox).expect("the embedded policy is one")))
-    })
+        Arc::new(embedded(&sandbox).expect("the embedded policy is one"))
+    });
+    Arc::new(PolicyChain::new(Arc::clone(policy) as Arc<dyn Policy>))
 }
 
 impl Harness {
     /// A healthy group of three, after its first round.
     fn healthy(may_act: bool) -> Self {
+        Self::healthy_under(policies(), may_act)
+    }
+
+    fn healthy_under(policies: Arc<PolicyChain>, may_act: bool) -> Self {
         let world = World::healthy(3);
         let wanted = observation(&world).group;
         let settings = Settings { wanted, parameters: "{}".into(), interval_us: 25_000, records: vec![] };
         let now = Moment(1_000_000);
-        let mut harness = Self { group: Group::new(settings, now), world, now, effects: vec![] };
+        let mut harness = Self { group: Group::new(settings, now), policies, world, now, effects: vec![] };
         harness.on(Event::Authority { may_act, silent_groups_permille: 0 });
         let members = harness.instances().into_iter().map(|at| Member {
             id: at.id,
@@ -61,7 +70,7 @@ impl Harness {
     }
 
     fn on(&mut self, event: Event) {
-        self.effects = self.group.on(self.now, event, policies());
+        self.effects = self.group.on(self.now, event, &self.policies);
     }
 
     fn after(&mut self, us: u64) -> &mut Self {

@@ -176,7 +176,7 @@ fn any_decision(dice: &mut Dice, observation: &Observation) -> Decision {
             index: u16::from(dice.chance(30)),
             master: dice.chance(500).then(|| any_id(dice, observation)),
             master_goal: None,
-            loss: None,
+            loss: Some(Loss { bytes: None }),
         }],
         members,
         request: observation.switchover.as_ref().filter(|_| !dice.chance(30)).map(|_| RequestAnswer {

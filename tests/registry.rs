@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+#[path = "registry/leaks.rs"]
+mod leaks;
+
 use redis_operator::policy::{EMBEDDED, digest_of};
-use redis_operator::registry::{FetchError, Login, Logins, Remote};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output};
 use tests::policies::noted;
@@ -15,12 +17,22 @@ use tests::registry::{PASSWORD, Registry, USER};
 
 /// The program, with no login but what is in `docker_config`.
 fn operator(docker_config: &Path, arguments: &[&str]) -> Output {
+    command(docker_config, arguments).output().unwrap()
+}
+
+fn command(docker_config: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(build_program());
     command.args(arguments).env("DOCKER_CONFIG", docker_config);
-    for name in ["REDIS_OPERATOR_REGISTRY_USER", "REDIS_OPERATOR_REGISTRY_PASSWORD", "RUST_LOG"] {
+    for name in [
+        "REDIS_OPERATOR_REGISTRY",
+        "REDIS_OPERATOR_REGISTRY_USER",
+        "REDIS_OPERATOR_REGISTRY_PASSWORD",
+        "REDIS_OPERATOR_TOKEN_HOSTS",
+        "RUST_LOG",
+    ] {
         command.env_remove(name);
     }
-    command.output().unwrap()
+    command
 }
 
 fn said(output: &Output) -> String {
@@ -117,22 +129,29 @@ async fn a_closed_registry_wants_a_login_and_takes_docker_s_and_the_environment_
     let file = dir.path().join("mine.wasm");
     std::fs::write(&file, EMBEDDED).unwrap();
     let tag = format!("{}/mine:1", registry.address);
-    let push = ["policy", "push", file.to_str().unwrap(), &tag, "--plain-http"];
-    let (code, line) = complaint(&operator(dir.path(), &push));
+    let push = || {
+        let mut command = command(dir.path(), &["policy", "push", file.to_str().unwrap(), &tag]);
+        command.env("SSL_CERT_FILE", registry.authority()).output().unwrap()
+    };
+    let (code, line) = complaint(&push());
     assert!(code == 2 && line.contains("401") && line.contains("docker login"), "{line}");
     let login = json!({ "auths": { &registry.address: { "username": USER, "password": PASSWORD } } });
     std::fs::write(dir.path().join("config.json"), login.to_string()).unwrap();
-    said(&operator(dir.path(), &push));
+    said(&push());
     let output = dir.path().join("pulled.wasm");
-    let mut command = Command::new(build_program());
-    command
-        .args(["policy", "pull", &tag, "--plain-http", "--output"])
-        .arg(&output)
-        .env("DOCKER_CONFIG", "/nowhere");
-    command.env("REDIS_OPERATOR_REGISTRY_USER", USER).env("REDIS_OPERATOR_REGISTRY_PASSWORD", PASSWORD);
-    said(&command.output().unwrap());
+    let mut pull =
+        command(Path::new("/nowhere"), &["policy", "pull", &tag, "--output", output.to_str().unwrap()]);
+    pull.env("SSL_CERT_FILE", registry.authority());
+    pull.env("REDIS_OPERATOR_REGISTRY_USER", USER).env("REDIS_OPERATOR_REGISTRY_PASSWORD", PASSWORD);
+    let (code, line) = complaint(&pull.output().unwrap());
+    assert!(code == 2 && line.contains("set it to the host of the registry"), "{line}");
+    pull.env("REDIS_OPERATOR_REGISTRY", "ghcr.io");
+    let (code, line) = complaint(&pull.output().unwrap());
+    assert!(code == 2 && line.contains("401"), "the login of another registry: {line}");
+    pull.env("REDIS_OPERATOR_REGISTRY", &registry.address);
+    said(&pull.output().unwrap());
     assert_eq!(std::fs::read(&output).unwrap(), EMBEDDED);
-    let (code, line) = complaint(&command.env("REDIS_OPERATOR_REGISTRY_PASSWORD", "wrong").output().unwrap());
+    let (code, line) = complaint(&pull.env("REDIS_OPERATOR_REGISTRY_PASSWORD", "wrong").output().unwrap());
     assert!(code == 2 && line.contains("401") && !line.contains("wrong"), "{line}");
 }
 
@@ -168,109 +187,4 @@ async fn bad_input_is_one_line_with_the_way_out_and_leaves_no_file() {
     let (code, line) = complaint(&operator(dir.path(), &["policy", "pull", &tag, "--output", &output]));
     assert!(code == 1 && line.contains("needs --plain-http"), "{line}");
     assert!(!Path::new(&output).exists());
-}
-
-/// A registry as the large ones are: it requires a token, which another server issues, and keeps its blobs
-/// elsewhere. Returns its address.
-fn token_registry() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let own = address.clone();
-    let serve = move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                let mut byte = [0];
-                if stream.read(&mut byte).unwrap() == 0 {
-                    break;
-                }
-                head.push(char::from(byte[0]));
-                // TLS, which it does not speak: it hangs up.
-                if !head.starts_with(char::is_alphabetic) {
-                    break;
-                }
-            }
-            let port = own.rsplit(':').next().unwrap();
-            let (status, headers, body) = answer(&head, &own, port);
-            let head = format!(
-                "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
-                body.len()
-            );
-            // A client that has read enough hangs up.
-            drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)));
-        }
-    };
-    // It ends with the test program.
-    std::thread::spawn(serve);
-    address
-}
-
-fn answer(head: &str, own: &str, port: &str) -> (&'static str, String, Vec<u8>) {
-    let is_for = |path: &str| head.starts_with(&format!("GET {path} "));
-    let says = |authorization: &str| {
-        head.to_ascii_lowercase()
-            .contains(&format!("authorization: {}\r\n", authorization.to_ascii_lowercase()))
-    };
-    let digest = format!("sha256:{}", digest_of(EMBEDDED));
-    if is_for("/token?service=here&scope=repository:mine:pull") {
-        // user:sesame
-        return if says("Basic dXNlcjpzZXNhbWU=") {
-            ("200 OK", String::new(), br#"{"token": "T"}"#.to_vec())
-        } else {
-            ("401 Unauthorized", String::new(), vec![])
-        };
-    }
-    // The registry's login must not be sent to the server of its blobs.
-    if is_for("/elsewhere") {
-        return if head.to_ascii_lowercase().contains("authorization") {
-            ("400 Bad Request", String::new(), vec![])
-        } else {
-            ("200 OK", String::new(), EMBEDDED.to_vec())
-        };
-    }
-    if !says("Bearer T") {
-        let challenge = format!(
-            "WWW-Authenticate: Bearer realm=\"http://{own}/token\",service=\"here\",\
-             scope=\"repository:mine:pull\"\r\n"
-        );
-        return ("401 Unauthorized", challenge, vec![]);
-    }
-    if is_for("/v2/mine/manifests/1") {
-        let layer = json!({ "mediaType": "application/wasm", "digest": digest, "size": EMBEDDED.len() });
-        return (
-            "200 OK",
-            String::new(),
-            json!({ "schemaVersion": 2, "layers": [layer] }).to_string().into_bytes(),
-        );
-    }
-    if is_for(&format!("/v2/mine/blobs/{digest}")) {
-        return (
-            "307 Temporary Redirect",
-            format!("Location: http://localhost:{port}/elsewhere\r\n"),
-            vec![],
-        );
-    }
-    ("404 Not Found", String::new(), vec![])
-}
-
-#[tokio::test]
-async fn a_token_is_fetched_with_the_login_and_goes_nowhere_else() {
-    let address = token_registry();
-    let image = format!("{address}/mine:1").parse().unwrap();
-    let remote = |password: &str, bytes_max| {
-        let given = Some(Login { user: USER.into(), password: password.into() });
-        Remote::new(Logins { docker_config: None, given }, bytes_max).unwrap()
-    };
-    assert_eq!(remote(PASSWORD, 1 << 20).pull(&image, true).await.unwrap(), EMBEDDED);
-    assert!(matches!(
-        remote("wrong", 1 << 20).pull(&image, true).await,
-        Err(FetchError::Unauthorized { .. })
-    ));
-    assert!(matches!(remote(PASSWORD, 1000).pull(&image, true).await, Err(FetchError::NoComponent(_))));
-    // A redirect from TLS to plain HTTP is refused, and so is a server without a trusted certificate.
-    assert!(matches!(
-        remote(PASSWORD, 1 << 20).pull(&image, false).await,
-        Err(FetchError::Unreachable { .. })
-    ));
 }

@@ -99,6 +99,8 @@ fn what_is_refused_in_the_operator_is_refused_by_a_worker_with_the_same_words() 
     let refused = |behaviour: &str| refusal_of(&hostile(behaviour)).to_string();
     assert!(refused("describe-traps").starts_with("its function describe failed: policy trapped"));
     assert!(refused("describe-spins").starts_with("its function describe failed: policy exceeded its limit"));
+    // What it does before its first function counts, too.
+    assert!(refused("start-spins").starts_with("its function describe failed: policy exceeded its limit"));
     assert!(refused("misnamed").contains("Not Kebab"));
     assert!(refused("wants-secrets").contains("`CONFIG GET requirepass`"));
     assert_eq!(refusal_of(b"(component)"), LoadError::NotWasm);

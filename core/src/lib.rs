@@ -10,6 +10,7 @@
 //! json.rs        JSON text to values
 //! mutant.rs      what `make mutants` leaves out; nothing in the product
 //! reason.rs      what a reason is
+//! text.rs        sentences for people, bounded
 //! rules.rs       what a rule is: the first that applies decides
 //! topology/      the course of a decision, and a folder for each topology
 //! ```
@@ -30,6 +31,7 @@ mod json;
 mod observed;
 mod places;
 mod rules;
+mod text;
 
 /// The types of `wit/failover.wit`, as wit-bindgen makes them. Documented there.
 pub use component::contract;

@@ -3,6 +3,7 @@
 use crate::contract::{Action, Loss, Stage, Verdict};
 use crate::mutant;
 use crate::reason::Reason;
+use crate::text::tidied;
 
 /// What a table of rules decides for.
 pub trait Ruled: Sized + 'static {
@@ -114,7 +115,7 @@ impl Ruling {
 
 /// A stage of these actions; none when there are none.
 pub fn stage(summary: String, actions: Vec<Action>) -> Option<Stage> {
-    (!actions.is_empty()).then_some(Stage { summary, actions })
+    (!actions.is_empty()).then(|| Stage { summary: tidied(summary), actions })
 }
 
 /// Nothing is expected to happen: the connection's end wakes the host, and so does the next reply.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use redis_operator::cli::{self, Environment, Exit, LogFormat};
 use redis_operator::policy::worker_main;
-use redis_operator::registry::{Login, Logins};
+use redis_operator::registry::{GivenLogin, Login, Logins};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tracing_subscriber::EnvFilter;
 
@@ -92,9 +92,14 @@ fn logins() -> Logins {
         .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".docker")));
     let given =
         env::var("REDIS_OPERATOR_REGISTRY_USER").ok().zip(env::var("REDIS_OPERATOR_REGISTRY_PASSWORD").ok());
+    let registry = env::var("REDIS_OPERATOR_REGISTRY").ok();
+    // `REGISTRY=HOST`, with commas between them.
+    let listed = env::var("REDIS_OPERATOR_TOKEN_HOSTS").unwrap_or_default();
+    let token_hosts = listed.split(',').filter_map(|pair| pair.trim().split_once('='));
     Logins {
         docker_config: dir.map(|dir| dir.join("config.json")),
-        given: given.map(|(user, password)| Login { user, password }),
+        given: given.map(|(user, password)| GivenLogin { registry, login: Login { user, password } }),
+        token_hosts: token_hosts.map(|(registry, host)| (registry.into(), host.into())).collect(),
     }
 }
 

@@ -57,8 +57,17 @@ async fn fill(cluster: &Cluster, namespace: &str, component: &[u8]) {
     api.patch("policies", &PatchParams::apply("tests").force(), &Patch::Apply(&map)).await.unwrap();
 }
 
-fn from_config_map() -> Value {
-    json!({ "source": { "configMap": { "name": "policies", "key": "mine.wasm" } } })
+/// The component that `fill` puts there.
+fn from_config_map(component: &[u8]) -> Value {
+    let source = json!({ "configMap": { "name": "policies", "key": "mine.wasm" } });
+    json!({ "source": source, "sha256": digest_of(component) })
+}
+
+/// Says which component is meant from now on.
+async fn pin(cluster: &Cluster, namespace: &str, name: &str, component: &[u8]) {
+    let api: Api<FailoverPolicy> = Api::namespaced(cluster.client(), namespace);
+    let patch = json!({ "spec": { "sha256": digest_of(component) } });
+    api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
 }
 
 /// Waits until the status of a policy is as it is wanted.
@@ -108,6 +117,11 @@ pub async fn a_bad_policy_is_refused_by_the_api_with_the_way_out(cluster: &Clust
         ),
         (json!({ "source": { "oci": { "image": "ghcr.io/mine:1" } } }), "name the image with @sha256:"),
         (json!({ "source": { "file": { "path": "policy.wasm" } } }), "should match '^/'"),
+        (json!({ "source": { "file": { "path": "/policies/mine.wasm" } } }), "add the digest of the file"),
+        (
+            json!({ "source": { "configMap": { "name": "policies", "key": "mine.wasm" } } }),
+            "add the digest of the file",
+        ),
         (json!({ "source": { "embedded": {} }, "sha256": "abc" }), "should match"),
     ] {
         let refused = create(cluster, namespace, "bad", &spec).await.unwrap_err().to_string();
@@ -129,7 +143,7 @@ pub async fn a_policy_in_a_config_map_is_swapped_while_a_master_dies_and_no_writ
 ) {
     let _operator = Operator::start(cluster, namespace);
     fill(cluster, namespace, &noted(1)).await;
-    create(cluster, namespace, "mine", &from_config_map()).await.unwrap();
+    create(cluster, namespace, "mine", &from_config_map(&noted(1))).await.unwrap();
     is_active(cluster, namespace, "mine", &noted(1)).await;
     let table = cluster.kubectl(&["get", "fp", "mine", "-n", namespace]).await.unwrap();
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -143,6 +157,7 @@ pub async fn a_policy_in_a_config_map_is_swapped_while_a_master_dies_and_no_writ
     decided_by(cluster, namespace, &noted(1)).await;
     let customer = Customer::start(cluster, namespace, None).await;
     fill(cluster, namespace, &noted(2)).await;
+    pin(cluster, namespace, "mine", &noted(2)).await;
     let next = kill_master(cluster, namespace, &master).await;
     is_active(cluster, namespace, "mine", &noted(2)).await;
     decided_by(cluster, namespace, &noted(2)).await;
@@ -166,10 +181,11 @@ pub async fn a_broken_policy_and_a_deleted_one_change_no_group(cluster: &Cluster
         "{message}"
     );
     fill(cluster, namespace, &noted(1)).await;
-    create(cluster, namespace, "mine", &from_config_map()).await.unwrap();
+    create(cluster, namespace, "mine", &from_config_map(&noted(1))).await.unwrap();
     decided_by(cluster, namespace, &noted(1)).await;
     for (broken, reason) in [(&EMBEDDED[..EMBEDDED.len() / 2], "NoPolicy"), (CLASSIC, "Unproven")] {
         fill(cluster, namespace, broken).await;
+        pin(cluster, namespace, "mine", broken).await;
         let is_refused = |status: &FailoverPolicyStatus| {
             status.refused.as_ref().is_some_and(|refused| refused.reason == reason)
         };
@@ -282,8 +298,24 @@ pub async fn a_policy_comes_from_a_registry_and_another_file_is_refused(cluster:
     let moved = policy_is(cluster, namespace, "moved", "a moved tag is refused", is_refused).await;
     assert_eq!(moved.refused.unwrap().digest, Some(digest_of(&noted(4))));
     // The way out that the message names: say which file is meant.
-    let api: Api<FailoverPolicy> = Api::namespaced(cluster.client(), namespace);
-    let patch = json!({ "spec": { "sha256": digest_of(&noted(4)) } });
-    api.patch("moved", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    pin(cluster, namespace, "moved", &noted(4)).await;
     is_active(cluster, namespace, "moved", &noted(4)).await;
+}
+
+/// A namespace's user asks the operator for what only the operator can reach.
+pub async fn a_policy_reaches_no_file_and_no_secret_of_others(cluster: &Cluster, namespace: &str) {
+    let _operator = Operator::start(cluster, namespace);
+    let sha256 = digest_of(EMBEDDED);
+    let refused = async |name: &str, source: Value, reason: &str| {
+        create(cluster, namespace, name, &json!({ "source": source, "sha256": sha256 })).await.unwrap();
+        let is_refused = |status: &FailoverPolicyStatus| {
+            status.refused.as_ref().is_some_and(|refused| refused.reason == reason)
+        };
+        policy_is(cluster, namespace, name, reason, is_refused).await.refused.unwrap()
+    };
+    let file = refused("file", json!({ "file": { "path": "/etc/hostname" } }), "SourceForbidden").await;
+    assert!(file.digest.is_none() && file.message.contains("--policy-files"), "{}", file.message);
+    let image = json!({ "image": "127.0.0.1:9/mine:1", "pullSecret": { "name": "pull" } });
+    let missing = refused("secret", json!({ "oci": image }), "PullSecret").await;
+    assert!(missing.message.contains("kubectl create secret docker-registry pull"), "{}", missing.message);
 }

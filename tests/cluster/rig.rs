@@ -34,6 +34,8 @@ impl Operator {
         let mut command = Command::new(build_program());
         command
             .args(["run", "--watch-namespace", namespace, "--namespace", namespace, "--identity", identity])
+            // The registries of the tests are on this machine.
+            .arg("--policy-allow-private")
             .env("KUBECONFIG", kubeconfig);
         let child = command.stderr(std::fs::File::create(&log).unwrap()).kill_on_drop(true).spawn().unwrap();
         Self { child, log }

@@ -7,7 +7,7 @@
 
 use crate::real::until;
 use redis_operator::local::free_ports;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ pub struct Registry {
     child: Child,
     /// Host and port.
     pub address: String,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// The user of a registry with a login.
@@ -33,17 +33,23 @@ impl Registry {
         Path::new(PROGRAM).exists()
     }
 
-    /// One without a login.
+    /// One without a login, and without TLS.
     pub async fn start() -> Self {
-        Self::with("").await
+        Self::with("", "").await
     }
 
-    /// One for [`USER`] only.
+    /// One for [`USER`] only, over TLS. Clients trust [`Registry::authority`].
     pub async fn start_closed() -> Self {
-        Self::with("auth: {htpasswd: {realm: here, path: PATH/htpasswd}}\n").await
+        let tls = ", tls: {certificate: PATH/cert.pem, key: PATH/key.pem}";
+        Self::with("auth: {htpasswd: {realm: here, path: PATH/htpasswd}}\n", tls).await
     }
 
-    async fn with(auth: &str) -> Self {
+    /// The certificate to trust, for `SSL_CERT_FILE`.
+    pub fn authority(&self) -> PathBuf {
+        self.dir.path().join("cert.pem")
+    }
+
+    async fn with(auth: &str, tls: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display().to_string();
         static STARTED: AtomicU64 = AtomicU64::new(0);
@@ -52,15 +58,19 @@ impl Registry {
         let address = format!("127.0.0.1:{}", free_ports(seed, 1).unwrap()[0]);
         let config = format!(
             "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {path}/blobs}}}}\nhttp: {{addr: \
-             \"{address}\"}}\n"
+             \"{address}\"{}}}\n",
+            tls.replace("PATH", &path)
         );
+        let certificate = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        std::fs::write(dir.path().join("cert.pem"), certificate.cert.pem()).unwrap();
+        std::fs::write(dir.path().join("key.pem"), certificate.signing_key.serialize_pem()).unwrap();
         std::fs::write(dir.path().join("htpasswd"), format!("{USER}:{HASH}\n")).unwrap();
         std::fs::write(dir.path().join("config.yml"), config + &auth.replace("PATH", &path)).unwrap();
         let mut command = Command::new(PROGRAM);
         command.args(["serve", &format!("{path}/config.yml")]).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap();
         until("a registry that listens", async || TcpStream::connect(&address).await.ok()).await;
-        Self { child, address, _dir: dir }
+        Self { child, address, dir }
     }
 }
 

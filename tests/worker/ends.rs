@@ -84,6 +84,25 @@ fn a_process_that_ends_again_and_again_is_started_at_a_pace() {
     assert!(readies[1] >= Duration::from_secs(1) && readies[2] >= Duration::from_secs(2), "{readies:?}");
 }
 
+#[test]
+fn a_slow_policy_takes_a_tenth_of_the_time_and_is_passed_over_for_the_rest() {
+    let policy = loaded(&hostile("is-slow"));
+    let observation = healthy_group(3);
+    let (begun, mut taken, mut calls, mut longest) = (Instant::now(), Duration::ZERO, 0, Duration::ZERO);
+    // As the thread of many groups asks: whenever one of them is to be decided on.
+    while begun.elapsed() < Duration::from_secs(3) {
+        if policy.is_ready() {
+            let asked = Instant::now();
+            // A slow machine may make a fault of it.
+            drop(policy.decide(&observation));
+            (taken, calls, longest) = (taken + asked.elapsed(), calls + 1, longest.max(asked.elapsed()));
+        }
+        std::thread::yield_now();
+    }
+    println!("{calls} calls took {taken:?} of {:?}, the longest {longest:?}", begun.elapsed());
+    assert!(calls >= 2 && taken <= begun.elapsed() / 10 + Duration::from_millis(100) + longest, "{taken:?}");
+}
+
 /// A healthy group of three whose live policy is a foreign one.
 struct Harness {
     group: Group,

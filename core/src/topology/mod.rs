@@ -9,6 +9,7 @@ use crate::contract::{
 use crate::observed::fault_of_ids;
 use crate::reason::{INVALID_OBSERVATION, INVALID_PARAMETERS, Reason};
 use crate::rules::{Rule, Ruled, Ruling, STEADY_LOOK_US, Table};
+use crate::text::tidied;
 
 /// A way in which Redis servers form a group, and how this policy decides for it.
 pub trait Topology: Ruled {
@@ -128,14 +129,15 @@ fn conclude<T: Topology>(observation: &Observation, scene: &T::Scene<'_>, ruling
         }
         None => ruling,
     };
+    let members = T::members(scene, &ruling).into_iter();
     Decision {
         shards: T::shards(scene, &ruling),
-        members: T::members(scene, &ruling),
+        members: members.map(|member| Member { proof: tidied(member.proof), ..member }).collect(),
         verdict: ruling.verdict,
         reason: ruling.reason.name.into(),
-        explanation: ruling.explanation,
+        explanation: tidied(ruling.explanation),
         progress,
-        request,
+        request: request.map(|answer| RequestAnswer { text: tidied(answer.text), ..answer }),
         stages: ruling.stages,
         next_look_us: ruling.next_look_us,
     }

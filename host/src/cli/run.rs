@@ -2,7 +2,7 @@
 
 use super::{Environment, Exit, PolicyChoice};
 use crate::authority::{ACTION_MAX, Authority};
-use crate::controller::policy::{DefaultPolicies, Policies, Shadows};
+use crate::controller::policy::{DefaultPolicies, Policies, Shadows, Sources};
 use crate::controller::{self, Context};
 use crate::driver::{ThreadLoad, moment};
 use crate::kubernetes::access::Access;
@@ -11,10 +11,11 @@ use crate::kubernetes::lease::{Candidate, campaign, release};
 use crate::kubernetes::record::Term;
 use crate::kubernetes::watch::{Scope, WatchedSecrets};
 use crate::policy::{COMPONENT_BYTES_MAX, Loaded, embedded};
-use crate::registry::Remote;
+use crate::registry::{HostRule, Reach, Remote};
 use crate::report::{GroupInspector, GroupListen, Health, Listen, Metrics};
 use kube::{Client, Config};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -51,6 +52,15 @@ pub struct Args {
     /// Serve /groups/NAMESPACE/NAME here, with TLS, to those who may get redis/observation [default: nowhere]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen_groups: Option<SocketAddr>,
+    /// Hosts that a FailoverPolicy may be fetched from: HOST, HOST:PORT or *.DOMAIN [default: any]
+    #[arg(long, env = "POLICY_HOSTS", value_name = "HOST,…", value_delimiter = ',')]
+    policy_hosts: Vec<HostRule>,
+    /// Fetch FailoverPolicies from loopback, private and link-local addresses, too
+    #[arg(long, env = "POLICY_ALLOW_PRIVATE")]
+    policy_allow_private: bool,
+    /// The only directory that a FailoverPolicy of source `file` is read from
+    #[arg(long, env = "POLICY_FILES", default_value = "/policies", value_name = "DIR")]
+    policy_files: PathBuf,
     #[command(flatten)]
     policy: PolicyChoice,
 }
@@ -80,8 +90,10 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let embedded = embedded(&sandbox).map_err(|error| Exit::Failed(format!("embedded policy: {error}")))?;
     let embedded = Arc::new(Loaded::Embedded(embedded));
     let own = Arc::new(args.policy.load_proven(&sandbox)?);
-    let remote = Remote::new(environment.logins.clone(), COMPONENT_BYTES_MAX)
+    let reach = Reach::within(args.policy_hosts.clone(), args.policy_allow_private);
+    let remote = Remote::new(environment.logins.clone(), reach, COMPONENT_BYTES_MAX)
         .map_err(|error| Exit::Failed(error.to_string()))?;
+    let sources = Sources { remote, files: args.policy_files.clone() };
     let shadows =
         Shadows::start().map_err(|error| Exit::Failed(format!("cannot start a thread: {error}")))?;
     let (client, watches) = clients()
@@ -126,7 +138,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     };
     let defaults = DefaultPolicies { embedded, own };
     let policies =
-        Policies::new(client.clone(), watches.clone(), sandbox, defaults, remote, Arc::clone(&metrics));
+        Policies::new(client.clone(), watches.clone(), sandbox, defaults, sources, Arc::clone(&metrics));
     let policies = Arc::new(policies);
     let scope = args.scope();
     let (groups_of, thread_load, of_groups, shown) =

@@ -1,9 +1,10 @@
 //! The conformance kit: what `policy check` runs, and the proof before a policy goes live.
 //!
-//! A policy passes when it answers everything, the same twice, whatever the order of the instances, and never
-//! in breach of the guard. What it decides within these bounds is its own affair. Must not know how a policy
-//! is run.
+//! A policy passes when it answers everything, the same twice, whatever the order of the instances, never in
+//! breach of the guard, and when it takes over where a master has been lost for long. What it decides within
+//! these bounds is its own affair. Must not know how a policy is run.
 
+mod drills;
 mod proof;
 mod report;
 mod scenarios;
@@ -66,6 +67,13 @@ fn check_all(
     watch: &mut dyn FnMut(&Report) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     let mut dice = Dice::new(trial.seed);
+    for drill in drills::drills() {
+        if let Some(decision) = check_one(policy, &mut dice, report, &drill.name, &drill.observation) {
+            let wrong = drill.difference(&decision);
+            report.count(report::TAKES_OVER, &drill.name, &drill.observation, Some(&decision), wrong);
+        }
+        watch(report)?;
+    }
     for scenario in trial.scenarios {
         report.scenarios += 1;
         let decision = check_one(policy, &mut dice, report, &scenario.name, &scenario.observation);

@@ -79,37 +79,63 @@ fn idle(observation: &Observation) -> Decision {
     }
 }
 
-#[test]
-fn a_policy_that_does_nothing_keeps_every_invariant() {
-    assert_eq!(failed(|observation, _| Ok(idle(observation)), &[], false), Vec::<&str>::new());
+/// Waits for ever, but acts as the engine does where a master was lost for long.
+fn lazy(observation: &Observation) -> Decision {
+    let decision: Decision = same(&failover_core::decide(&same(observation)));
+    let is_long = observation.shards.iter().any(|shard| shard.no_master_age_us >= 600_000_000);
+    let is_first = observation.shards.iter().all(|shard| shard.published.is_none());
+    if is_long || is_first { decision } else { idle(observation) }
 }
 
 #[test]
-fn a_trap_fails_and_nothing_checked_is_not_passed() {
+fn a_policy_that_does_nothing_keeps_every_invariant_and_never_takes_over() {
+    assert_eq!(failed(|observation, _| Ok(idle(observation)), &[], false), ["takes-over"]);
+    assert_eq!(failed(|observation, _| Ok(lazy(observation)), &[], false), Vec::<&str>::new());
+}
+
+#[test]
+fn a_trap_fails() {
     assert_eq!(failed(|_, _| Err(PolicyFault::Trap("unreachable".into())), &[], false), ["answers"]);
-    let nothing = check(
-        &Scripted(|o: &Observation, _| Ok(idle(o)), AtomicU64::new(0)),
-        &Trial { scenarios: &[], random: 0, seed: 0, strict: false },
-        |_| {},
-    );
-    assert!(!nothing.is_passed() && nothing.to_string().ends_with("nothing was checked"));
+}
+
+#[test]
+fn a_policy_that_calls_the_dead_healthy_or_finds_no_member_eligible_is_refused() {
+    let engine = |observation: &Observation| -> Decision { same(&failover_core::decide(&same(observation))) };
+    // Whatever happens, the first member is master, and all is well.
+    let content = move |observation: &Observation, _| {
+        let mut decision = Decision { verdict: Verdict::Healthy, stages: vec![], ..engine(observation) };
+        let first = observation.instances.iter().map(|instance| instance.id.clone()).min();
+        decision.shards.iter_mut().for_each(|shard| shard.master = first.clone());
+        Ok(decision)
+    };
+    let found = failed(content, &[], false);
+    assert!(["named-master", "healthy", "takes-over"].iter().all(|rule| found.contains(rule)), "{found:?}");
+    let hopeless = move |observation: &Observation, _| {
+        let decision = engine(observation);
+        let promotes = decision.stages.iter().flat_map(|stage| &stage.actions);
+        Ok(match promotes.into_iter().any(|action| matches!(action, Action::Promote(_))) {
+            true => Decision { verdict: Verdict::Refuse, stages: vec![], ..decision },
+            false => decision,
+        })
+    };
+    assert_eq!(failed(hopeless, &[], false), ["takes-over"]);
 }
 
 #[test]
 fn a_policy_with_a_memory_is_found_out() {
     let counting =
         |observation: &Observation, calls: u64| Ok(Decision { next_look_us: calls, ..idle(observation) });
-    assert_eq!(failed(counting, &[], false), ["deterministic", "order-free"]);
+    assert_eq!(failed(counting, &[], false), ["deterministic", "order-free", "takes-over"]);
 }
 
 #[test]
 fn the_first_in_the_list_must_not_win() {
     let first = |observation: &Observation, _| {
         let mut decision = idle(observation);
-        decision.shards[0].master = observation.instances.first().map(|first| first.id.clone());
+        decision.reason = observation.instances.first().map_or("none".into(), |first| first.id.clone());
         Ok(decision)
     };
-    assert_eq!(failed(first, &[], false), ["order-free"]);
+    assert_eq!(failed(first, &[], false), ["order-free", "takes-over"]);
 }
 
 #[test]
@@ -147,8 +173,8 @@ fn another_decision_than_the_scenario_fails_only_when_strict() {
     let scenario = Scenario::parse("two-masters.json", &text).expect("it was just written");
     assert_eq!(scenario.name, "two-masters");
     let idle = |observation: &Observation, _| Ok(idle(observation));
-    assert_eq!(failed(idle, std::slice::from_ref(&scenario), false), Vec::<&str>::new());
-    assert_eq!(failed(idle, &[scenario], true), ["as-expected"]);
+    assert_eq!(failed(idle, std::slice::from_ref(&scenario), false), ["takes-over"]);
+    assert_eq!(failed(idle, &[scenario], true), ["as-expected", "takes-over"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! terminal. The newest decision is a state: it has a place of its own, where nothing is lost.
 
 use crate::contract::Decision;
-use crate::group::{Moment, Report};
+use crate::group::{Moment, Picture, Report};
 use futures_channel::mpsc::{Receiver, Sender, TryRecvError, channel};
 use futures_util::StreamExt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +26,8 @@ pub struct NewestDecision {
     pub decision: Arc<Decision>,
     /// SHA-256 of the policy that decided.
     pub digest: String,
+    /// What the guard itself saw.
+    pub picture: Arc<Picture>,
     /// A switchover was requested, and has not ended.
     pub is_switching: bool,
 }
@@ -54,6 +56,7 @@ impl Reporting {
                 at: now,
                 decision: Arc::clone(&decided.decision),
                 digest: decided.digest.clone(),
+                picture: Arc::clone(&decided.picture),
                 is_switching: decided.observation.switchover.is_some(),
             };
             *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(newest);

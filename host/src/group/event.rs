@@ -5,6 +5,7 @@ use crate::contract::{
     Action, Address, Decision, Evidence, FailureKind, Generation, Group, InstanceKind, Observation, Pod,
     Position, Published, Value,
 };
+use crate::guard::Picture;
 use crate::policy::PolicyFault;
 use std::sync::Arc;
 
@@ -271,6 +272,8 @@ pub struct Decided {
     pub decision: Arc<Decision>,
     /// SHA-256 of the policy.
     pub digest: String,
+    /// What the guard itself sees of the group in the same Observation.
+    pub picture: Arc<Picture>,
     /// True if verdict, reason, master or plan differ from the last decision. Never true of a decision that
     /// only tries again what servers refused.
     pub is_news: bool,

@@ -90,7 +90,7 @@ impl Group {
     /// Publishes the master that a decision names, reports the decision, and sends its first stage.
     pub(super) fn on_decision(&mut self, now: Moment, decided: Decided, effects: &mut Vec<Effect>) {
         let decision = Arc::clone(&decided.decision);
-        let only_repeats = decided.only_repeats();
+        let (only_repeats, picture) = (decided.only_repeats(), Arc::clone(&decided.picture));
         self.round.finish(now, decision.next_look_us.min(self.next_us(now)));
         self.unchanged_until = now.after_us(self.unchanged_us(&decision));
         self.settle_request(&decision);
@@ -99,6 +99,7 @@ impl Group {
         }
         effects.push(Effect::Report(Report::Decided(Box::new(decided))));
         if decision.verdict == Verdict::Act && self.may_act && !self.settings.wanted.paused {
+            self.watchdog.note_sent(now, &decision, &picture);
             for action in decision.stages.first().map(|stage| stage.actions.clone()).unwrap_or_default() {
                 self.send(now, action, effects);
             }
@@ -118,7 +119,7 @@ impl Group {
         let order = if is_too_soon {
             Err("the same process refused it less than a second ago".into())
         } else {
-            self.order(number, &action)
+            self.rate.check(now, &action).and_then(|()| self.order(number, &action))
         };
         match order {
             Ok(order) => {
@@ -131,6 +132,7 @@ impl Group {
                 if let Action::Promote(promote) = &action {
                     self.publish(now, self.shard_of(&promote.id), &promote.id.clone(), effects);
                 }
+                self.rate.note_sent(now, &action, self.settings.wanted.hang_limit_ms);
                 let is_repeat = self.refusals.note_sent(now, &action);
                 effects.push(Effect::Report(Report::Sent { order: number, action, is_repeat }));
                 effects.push(Effect::Act(order));

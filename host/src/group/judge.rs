@@ -5,16 +5,20 @@
 //! 2. A trap, a limit, a malformed answer or a breach of the guard is a fault of that policy. Report and
 //!    count it, and ask the next policy about the same Observation.
 //! 3. The first decision without a fault counts, and is carried out at most once.
-//! 4. If every policy of the chain is at fault, nothing is done. The next round asks again from step 1, with
+//! 4. The group has not been what it is to be for too long ([`Watchdog`]), and the decision would not change
+//!    that: the next policies are asked as well. If one of them gives a plan that changes roles, that plan counts, and
+//!    idling was the fault of those before it. Else the first decision stands, without a fault.
+//! 5. If every policy of the chain is at fault, nothing is done. The next round asks again from step 1, with
 //!    a newer Observation.
 //!
 //! So a faulty policy cannot act, and cannot stop failovers while a later policy of the chain decides. All
 //! policies see one Observation: a fallback repeats no I/O and cannot rest on other facts than the guard.
 
 use super::event::{Decided, Effect, Moment, Report, only_repeats};
+use super::watchdog::{HANG_LIMITS, Watchdog, changes_roles};
 use crate::contract::{Decision, Observation};
-use crate::guard;
-use crate::policy::{PolicyChain, PolicyFault};
+use crate::guard::Reading;
+use crate::policy::{Policy, PolicyChain, PolicyFault};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,40 +29,54 @@ pub fn judge(
     chain: &PolicyChain,
     observation: Observation,
     last: Option<&Decision>,
+    watchdog: &mut Watchdog,
     effects: &mut Vec<Effect>,
 ) -> Option<Decided> {
     let observation = Arc::new(observation);
+    let reading = Reading::of(&observation);
+    let picture = reading.picture();
+    let is_due = watchdog.is_due(now, &observation, &picture);
+    let mut note = |policy: &dyn Policy, fault: PolicyFault| {
+        chain.fault(Duration::from_micros(now.0), policy.digest(), &fault);
+        let (digest, title) = (policy.digest().to_owned(), policy.title().to_owned());
+        let observation = Arc::clone(&observation);
+        effects.push(Effect::Report(Report::Fault { digest, title, fault, observation }));
+    };
+    let mut idling: Vec<(Arc<dyn Policy>, Decision)> = Vec::new();
+    let mut chosen = None;
     for policy in chain.policies().into_iter().filter(|policy| policy.is_ready()) {
-        let answer =
-            policy.decide(&observation).and_then(|decision| match guard::judge(&observation, &decision) {
-                Ok(()) => Ok(decision),
-                Err(breaches) => Err(PolicyFault::Breach(breaches.iter().map(ToString::to_string).collect())),
-            });
+        let answer = policy.decide(&observation).and_then(|decision| match reading.judge(&decision) {
+            Ok(()) => Ok(decision),
+            Err(breaches) => Err(PolicyFault::Breach(breaches.iter().map(ToString::to_string).collect())),
+        });
         match answer {
+            Ok(decision) if is_due && !changes_roles(&decision, &picture) => idling.push((policy, decision)),
             Ok(decision) => {
-                let is_news = last.is_none_or(|last| differs(last, &decision))
-                    && !only_repeats(&observation, &decision);
-                return Some(Decided {
-                    observation,
-                    decision: Arc::new(decision),
-                    digest: policy.digest().to_owned(),
-                    is_news,
-                });
+                chosen = Some((policy, decision));
+                break;
             }
-            Err(fault) => {
-                chain.fault(Duration::from_micros(now.0), policy.digest(), &fault);
-                let (digest, title) = (policy.digest().to_owned(), policy.title().to_owned());
-                effects.push(Effect::Report(Report::Fault {
-                    digest,
-                    title,
-                    fault,
-                    observation: Arc::clone(&observation),
-                }));
-            }
+            Err(fault) => note(policy.as_ref(), fault),
         }
     }
-    effects.push(Effect::Report(Report::Held));
-    None
+    if let Some((next, _)) = &chosen {
+        for (policy, decision) in idling.drain(..) {
+            let reason = decision.reason;
+            let next = next.title().to_owned();
+            note(policy.as_ref(), PolicyFault::Idle { reason, hang_limits: HANG_LIMITS, next });
+        }
+    }
+    let Some((policy, decision)) = chosen.or_else(|| idling.into_iter().next()) else {
+        effects.push(Effect::Report(Report::Held));
+        return None;
+    };
+    let is_news = last.is_none_or(|last| differs(last, &decision)) && !only_repeats(&observation, &decision);
+    Some(Decided {
+        decision: Arc::new(decision),
+        digest: policy.digest().to_owned(),
+        picture: Arc::new(picture),
+        is_news,
+        observation,
+    })
 }
 
 /// True if a user would call it another decision. Ages change every explanation, so texts do not count.

@@ -38,10 +38,12 @@ mod in_flight;
 mod judge;
 mod member_state;
 mod pace;
+mod rate;
 mod record;
 mod refusals;
 mod round;
 mod stored_record;
+mod watchdog;
 
 pub use event::{
     Answer, Changed, Decided, Effect, Event, Failed, Member, Moment, Order, Outcome, Record, Reply, Report,
@@ -49,15 +51,20 @@ pub use event::{
 };
 pub use stored_record::StoredRecord;
 
+/// The guard's own view of a group, which comes with every decision.
+pub use crate::guard::Picture;
+
 use crate::contract::{Decision, Group as Wanted, Observation, Switchover, Verdict};
 use crate::policy::PolicyChain;
 use in_flight::InFlight;
 use member_state::MemberState;
+use rate::Rate;
 use record::ShardMemory;
 use refusals::Refusals;
 use round::ProbeRound;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use watchdog::Watchdog;
 
 /// What a group starts from.
 #[derive(Clone, Debug)]
@@ -86,6 +93,8 @@ pub struct Group {
     /// Sorted by index; one in a group of one master.
     shards: Vec<ShardMemory>,
     refusals: Refusals,
+    rate: Rate,
+    watchdog: Watchdog,
     last: Option<Arc<Decision>>,
     /// The last decision that was more than another attempt of what was refused.
     last_shown: Option<Arc<Decision>>,
@@ -121,6 +130,8 @@ impl Group {
             switchover: None,
             shards,
             refusals: Refusals::default(),
+            rate: Rate::default(),
+            watchdog: Watchdog::default(),
             last: None,
             last_shown: None,
             groups: 1,
@@ -143,7 +154,8 @@ impl Group {
             && !self.is_unchanged(now)
         {
             let observation = self.observation(now);
-            match judge::judge(now, policies, observation, self.last_shown.as_deref(), &mut effects) {
+            let (last, watchdog) = (self.last_shown.as_deref(), &mut self.watchdog);
+            match judge::judge(now, policies, observation, last, watchdog, &mut effects) {
                 Some(decided) => self.on_decision(now, decided, &mut effects),
                 None => self.round.finish(now, NO_DECISION_RETRY_US),
             }

@@ -1,5 +1,5 @@
-//! Hard invariants: what no policy may order, the embedded one included. Pure native code over an Observation
-//! and a Decision.
+//! Hard invariants: what no policy may order or state, the embedded one included. Pure native code over an
+//! Observation and a Decision.
 //!
 //! Only the first stage of a plan is carried out, so it is checked against all evidence; later stages are
 //! hypotheses, and only their structure is checked. The guard reads replies through `failover_core::facts`
@@ -12,11 +12,14 @@
 //! candidate's version (a complete replica of an older Redis is better than no master).
 
 mod identity;
+mod picture;
 mod replication;
 mod scene;
 mod structure;
 #[cfg(test)]
 mod tests;
+
+pub use picture::Picture;
 
 use crate::contract::{Action, Decision, Demote, Follow, Handover, Observation, Promote, Topology};
 use failover_core::mutant;
@@ -28,12 +31,35 @@ use scene::Scene;
 /// One [`Breach`] for every broken rule, in the order of [`Rule::ALL`]. Then no action of the plan may be
 /// sent.
 pub fn judge(observation: &Observation, decision: &Decision) -> Result<(), Vec<Breach>> {
-    let case = Case { scene: Scene::read(observation), decision };
-    let breach = |rule: &Rule| (rule.row().2)(&case).err().map(|text| Breach { rule: *rule, text });
-    let rules = Rule::COMMON.iter().chain(Rule::of(observation.group.topology));
-    let rules = rules.filter(|rule| !mutant::is_left_out("guard", rule.name()));
-    let breaches: Vec<_> = rules.filter_map(breach).collect();
-    if breaches.is_empty() { Ok(()) } else { Err(breaches) }
+    Reading::of(observation).judge(decision)
+}
+
+/// The guard's own reading of an Observation. Read once, whatever the number of decisions that are judged.
+pub struct Reading<'a>(Scene<'a>);
+
+impl<'a> Reading<'a> {
+    /// Reads an Observation.
+    pub fn of(observation: &'a Observation) -> Self {
+        Self(Scene::read(observation))
+    }
+
+    /// See [`judge`].
+    ///
+    /// # Errors
+    /// See [`judge`].
+    pub fn judge(&self, decision: &Decision) -> Result<(), Vec<Breach>> {
+        let case = Case { scene: &self.0, decision };
+        let breach = |rule: &Rule| (rule.row().2)(&case).err().map(|text| Breach { rule: *rule, text });
+        let rules = Rule::COMMON.iter().chain(Rule::of(self.0.observation.group.topology));
+        let rules = rules.filter(|rule| !mutant::is_left_out("guard", rule.name()));
+        let breaches: Vec<_> = rules.filter_map(breach).collect();
+        if breaches.is_empty() { Ok(()) } else { Err(breaches) }
+    }
+
+    /// What the guard itself sees of the group, for programs that must not rest on a policy's word.
+    pub fn picture(&self) -> Picture {
+        Picture::of(&self.0)
+    }
 }
 
 /// An invariant that a decision breaks.
@@ -84,7 +110,7 @@ rules! {
         /// Only directives of the allow-list are set, to plain numbers, and only actions of a served topology
         /// are planned.
         AllowList = "allow-list", structure::allow_list;
-        /// A write pause ends by itself within a minute.
+        /// A write pause ends by itself: a fence within ten seconds, a handover within a minute.
         BoundedPause = "bounded-pause", structure::bounded_pause;
     }
     /// The rules of a group with one master and its replicas.
@@ -141,6 +167,17 @@ rules! {
         SafeRestart = "safe-restart", replication::follow::safe_restart;
         /// A handover goes from an answering master to its attached replica, for a reason in the observation.
         HandoverInSync = "handover-in-sync", replication::handover::handover_in_sync;
+        /// A directive gets a value that leaves the group its writes, its self-fence and its candidates.
+        AllowedValues = "allowed-values", replication::values::allowed_values;
+        /// The named master answers as one, and no other instance has the better claim to the role.
+        NamedMaster = "named-master", replication::statement::named_master;
+        /// A group is called healthy only while it has a master, and all others that answer are its replicas.
+        Healthy = "healthy", replication::statement::healthy;
+        /// A change of master reports its loss: no less than the replies and the record show, and no number
+        /// where they show none.
+        ReportedLoss = "reported-loss", replication::loss::reported_loss;
+        /// A switchover is answered as done only when its target is the master.
+        RequestDone = "request-done", replication::statement::request_done;
     }
 }
 
@@ -170,7 +207,7 @@ type Check = fn(&Case<'_>) -> Result<(), String>;
 
 /// The input of a check.
 struct Case<'a> {
-    scene: Scene<'a>,
+    scene: &'a Scene<'a>,
     decision: &'a Decision,
 }
 

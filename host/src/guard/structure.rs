@@ -7,8 +7,8 @@ use crate::topology::allowed::Directive;
 use failover_core::facts::ReportedRole;
 use std::collections::BTreeMap;
 
-/// Of a fence: longer than any handover and any restart of an operator; short enough for clients to wait out.
-const PAUSE_MAX_MS: u32 = 60_000;
+/// A fence covers the time until the next stages of its plan; every client waits that long.
+const FENCE_MAX_MS: u32 = 10_000;
 /// Of a handover. It takes twice as long when it is undone, and must end within the authority that it began
 /// with: see `kubernetes/lease.rs`.
 const HANDOVER_PAUSE_MAX_MS: u32 = 3_000;
@@ -191,7 +191,7 @@ pub(super) fn allow_list(case: &Case<'_>) -> Result<(), String> {
 pub(super) fn bounded_pause(case: &Case<'_>) -> Result<(), String> {
     for action in actions(&case.decision.stages) {
         let (pause_ms, max_ms) = match action {
-            Action::Fence(fence) => (fence.max_ms, PAUSE_MAX_MS),
+            Action::Fence(fence) => (fence.max_ms, FENCE_MAX_MS),
             Action::Handover(handover) => (handover.pause_max_ms, HANDOVER_PAUSE_MAX_MS),
             Action::Promote(_)
             | Action::Follow(_)

@@ -4,7 +4,7 @@ use super::crd::{Condition, ConfigMapSource, FailoverPolicy};
 use super::listed::{Change, Identity, Listed};
 use super::watch::{Key, Scope};
 use futures_util::stream::{self, BoxStream, StreamExt, select_all};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::WatchStreamExt;
@@ -82,6 +82,39 @@ pub fn watch_config_map(
     contents.boxed()
 }
 
+/// The docker configuration in a Secret of the policy's own namespace.
+///
+/// # Errors
+/// A sentence that says what is missing, and the way out.
+pub async fn docker_config(client: &Client, namespace: &str, name: &str) -> Result<Vec<u8>, String> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = api.get_opt(name).await.map_err(|error| format!("Secret {name}: {error}"))?;
+    config_in(secret, name)
+}
+
+fn config_in(secret: Option<Secret>, name: &str) -> Result<Vec<u8>, String> {
+    let secret = secret.ok_or_else(|| {
+        format!(
+            "Secret {name} does not exist: create it with kubectl create secret docker-registry {name} \
+             --docker-server=HOST --docker-username=NAME --docker-password=PASSWORD"
+        )
+    })?;
+    let is_docker = secret.type_.as_deref() == Some(DOCKER_CONFIG_TYPE);
+    secret.data.filter(|_| is_docker).and_then(|mut data| data.remove(DOCKER_CONFIG_KEY)).map_or_else(
+        || {
+            Err(format!(
+                "Secret {name} is not of type {DOCKER_CONFIG_TYPE} with a key {DOCKER_CONFIG_KEY}: create it \
+                 with kubectl create secret docker-registry"
+            ))
+        },
+        |bytes| Ok(bytes.0),
+    )
+}
+
+/// What `kubectl create secret docker-registry` makes, and what image pull secrets are.
+const DOCKER_CONFIG_TYPE: &str = "kubernetes.io/dockerconfigjson";
+const DOCKER_CONFIG_KEY: &str = ".dockerconfigjson";
+
 fn bytes(map: Option<ConfigMap>, ConfigMapSource { name, key }: &ConfigMapSource) -> Result<Vec<u8>, String> {
     let map = map.ok_or_else(|| {
         format!(
@@ -147,6 +180,24 @@ mod tests {
         assert!(bytes(None, &source).unwrap_err().contains("ConfigMap mine does not exist"));
         assert!(bytes(map(&[("other", b"")], &[]), &source).unwrap_err().contains("no key policy.wasm"));
         assert!(bytes(map(&[], &[("policy.wasm", "AGFzbQ==")]), &source).unwrap_err().contains("is text"));
+    }
+
+    #[test]
+    fn a_pull_secret_is_of_its_type_and_anything_else_is_named_with_the_way_out() {
+        let secret = |type_: &str, key: &str| {
+            let data = [(key.to_owned(), ByteString(b"{}".to_vec()))].into();
+            Some(Secret { type_: Some(type_.into()), data: Some(data), ..Secret::default() })
+        };
+        assert_eq!(config_in(secret(DOCKER_CONFIG_TYPE, DOCKER_CONFIG_KEY), "pull"), Ok(b"{}".to_vec()));
+        for secret in [
+            None,
+            secret("Opaque", DOCKER_CONFIG_KEY),
+            secret(DOCKER_CONFIG_TYPE, "password"),
+            Some(Secret::default()),
+        ] {
+            let why = config_in(secret, "pull").unwrap_err();
+            assert!(why.contains("Secret pull") && why.contains("create secret docker-registry"), "{why}");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! - A call ends within its bounds, whatever the process does (`worker/`).
 //! - The end of a process costs one fault: until another one is ready, [`Policy::is_ready`] is false and the
 //!   next policy in line is asked instead. Another one is started on a thread of its own, with a pace.
+//! - All calls together take a bounded share of the groups' time (`budget.rs`): beyond it the policy is not
+//!   ready, either.
 //! - The process is shared by all who ask for the same file, one at a time. It is ended when it was not asked
 //!   for [`bounds::IDLE`], and started again by the next question, which takes 20 ms.
 //!
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::about::About;
 use super::bounds::{self, Patience};
+use super::budget::Budget;
 use super::engine::Sandbox;
 use super::form::check_decision;
 use super::load_error::{LoadError, one_line};
@@ -36,6 +39,7 @@ struct Seat {
     code: Vec<u8>,
     is_ready: AtomicBool,
     state: Mutex<State>,
+    budget: Mutex<Budget>,
 }
 
 struct State {
@@ -88,6 +92,7 @@ impl Foreign {
             code,
             is_ready: AtomicBool::new(true),
             state: Mutex::new(state),
+            budget: Mutex::new(Budget::new(now)),
         });
         let resting = Arc::downgrade(&seat);
         nursery.let_rest(resting);
@@ -145,7 +150,7 @@ impl Policy for Foreign {
     }
 
     fn is_ready(&self) -> bool {
-        self.seat.is_ready.load(Ordering::Acquire)
+        self.seat.is_ready.load(Ordering::Acquire) && self.seat.budget().is_left(Instant::now())
     }
 
     fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault> {
@@ -154,8 +159,10 @@ impl Policy for Foreign {
             return Err(PolicyFault::Worker("its worker process is being started again".into()));
         }
         let patience = bounds::decide(observation.instances.len());
+        let begun = Instant::now();
         let asked =
             self.seat.ask(&mut state, observation, (&bounds::LOAD_WAITED_FOR, &patience), &Stop::default());
+        self.seat.spend(begun.elapsed());
         match asked {
             Ok(answer) => answer.and_then(|decision| checked(observation, decision)),
             Err(lost) => {
@@ -250,6 +257,25 @@ impl Seat {
         }
     }
 
+    /// Takes the time of a call out of the budget, and says so when it is used up.
+    fn spend(&self, took: Duration) {
+        let mut budget = self.budget();
+        budget.spend(took);
+        if !budget.is_left(Instant::now()) {
+            tracing::debug!(
+                policy = self.title,
+                digest = self.digest,
+                elapsed_ms = bounds::millis(took),
+                "policy used up its share of time, passed over for a while"
+            );
+        }
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        // No code that holds the lock panics halfway through a change.
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code that holds the lock panics halfway through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -291,7 +317,9 @@ fn tidied(fault: PolicyFault) -> PolicyFault {
         PolicyFault::Trap(text) => PolicyFault::Trap(one_line(&text)),
         PolicyFault::Malformed(text) => PolicyFault::Malformed(one_line(&text)),
         PolicyFault::Worker(text) => PolicyFault::Worker(one_line(&text)),
+        // No worker judges a decision.
         PolicyFault::Breach(texts) => PolicyFault::Trap(one_line(&texts.join("; "))),
+        PolicyFault::Idle { reason, .. } => PolicyFault::Trap(one_line(&reason)),
         fault @ (PolicyFault::Fuel { .. } | PolicyFault::Time { .. } | PolicyFault::Memory { .. }) => fault,
     }
 }

@@ -92,21 +92,34 @@ pub fn check_decision(observation: &Observation, decision: &Decision) -> Result<
             shortened(reason)
         ));
     }
-    if explanation.is_empty() || explanation.len() > EXPLANATION_BYTES_MAX {
-        return Err(format!("its explanation does not have 1 to {EXPLANATION_BYTES_MAX} bytes"));
+    if explanation.is_empty() || !is_text(explanation) {
+        return Err(format!("its explanation does not have 1 to {TEXT_BYTES_MAX} bytes of plain text"));
     }
-    if let Some(answer) = request {
-        let is_text = !answer.text.is_empty() && answer.text.len() <= EXPLANATION_BYTES_MAX;
-        if !is_kebab_case(&answer.reason) || !is_text {
-            return Err(format!(
-                "its answer to the request has no reason in kebab-case, or no text of 1 to \
-                 {EXPLANATION_BYTES_MAX} bytes"
-            ));
-        }
+    if let Some(answer) = request
+        && (!is_kebab_case(&answer.reason) || answer.text.is_empty() || !is_text(&answer.text))
+    {
+        return Err(format!(
+            "its answer to the request has no reason in kebab-case, or no text of 1 to {TEXT_BYTES_MAX} \
+             bytes"
+        ));
     }
     let observed = observation.instances.len();
     if members.len() > observed || shards.len() > observation.shards.len() {
         return Err("it has verdicts on more members or shards than the observation has".into());
+    }
+    let is_named = |why: &String| is_kebab_case(why);
+    if let Some(member) = members
+        .iter()
+        .find(|member| !is_text(&member.proof) || !member.ineligible.as_ref().is_none_or(is_named))
+    {
+        return Err(format!(
+            "its verdict on {:?} has a proof of more than {TEXT_BYTES_MAX} bytes of plain text, or a reason \
+             of ineligibility that is not in kebab-case",
+            shortened(&member.id)
+        ));
+    }
+    if stages.iter().any(|stage| !is_text(&stage.summary)) {
+        return Err(format!("the summary of a stage has more than {TEXT_BYTES_MAX} bytes of plain text"));
     }
     if stages.len() > STAGES_MAX
         || stages
@@ -122,6 +135,11 @@ pub fn check_decision(observation: &Observation, decision: &Decision) -> Result<
         return Err("its next-look-us is 0".into());
     }
     Ok(())
+}
+
+/// Text for people: of bounded length, and without control characters, which a terminal would obey.
+fn is_text(text: &str) -> bool {
+    text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control)
 }
 
 fn is_kebab_case(name: &str) -> bool {
@@ -157,7 +175,7 @@ const NAME_BYTES_MAX: usize = 64;
 const SUMMARY_BYTES_MAX: usize = 256;
 const SCHEMA_BYTES_MAX: usize = 64 << 10;
 const WANTS_MAX: usize = 16;
-const EXPLANATION_BYTES_MAX: usize = 4 << 10;
+const TEXT_BYTES_MAX: usize = 1 << 10;
 /// A failover takes four: fence, promote, follow, unfence.
 const STAGES_MAX: usize = 64;
 const ACTIONS_PER_MEMBER_MAX: usize = 8;
@@ -165,7 +183,10 @@ const ACTIONS_PER_MEMBER_MAX: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{InstanceKind, Topology, Want};
+    use crate::contract::{
+        Action, Health, InstanceKind, Member, Progress, RequestAnswer, RequestState, Restart, Role, Stage,
+        Switchover, Topology, Verdict, Want,
+    };
 
     fn description() -> Description {
         Description {
@@ -204,6 +225,71 @@ mod tests {
         }
         for version in ["", "1", "1.2", "1.2.x", "v1.2.3", "1.2.3.4", "1..3", "1.2.3-\n"] {
             assert!(!is_version(version), "{version}");
+        }
+    }
+
+    #[test]
+    fn each_text_of_a_decision_is_bounded() {
+        let mut observation = crate::policy::healthy_group(3);
+        observation.switchover = Some(Switchover { shard: 0, target: None, age_us: 0 });
+        let member = |id: &str| Member {
+            id: id.into(),
+            role: Role::Unknown,
+            assigned: None,
+            health: Health::Alive,
+            proof: "it answers".into(),
+            rank: None,
+            ineligible: Some("loading".into()),
+            lag_bytes: None,
+        };
+        let (state, reason) = (RequestState::Waiting, "later".to_owned());
+        let decision = Decision {
+            verdict: Verdict::Wait,
+            reason: "replica-missing".into(),
+            explanation: "a replica is missing".into(),
+            progress: Progress::Changing,
+            shards: vec![],
+            members: observation.instances.iter().map(|instance| member(&instance.id)).collect(),
+            request: Some(RequestAnswer { state, reason, text: "a replica is missing".into() }),
+            stages: vec![],
+            next_look_us: 1,
+        };
+        assert_eq!(check_decision(&observation, &decision), Ok(()));
+        let restart = Action::Restart(Restart { id: "redis-1".into(), uid: "u".into() });
+        let (long, escape) = ("x".repeat(1025), "\u{1b}[2J".to_owned());
+        type Change<'a> = Box<dyn Fn(&mut Decision) + 'a>;
+        let changes: Vec<(&str, Change<'_>)> = vec![
+            ("reason", Box::new(|it| it.reason = "Not Kebab".into())),
+            ("explanation", Box::new(|it| it.explanation = long.clone())),
+            ("explanation", Box::new(|it| it.explanation = escape.clone())),
+            ("explanation", Box::new(|it| it.explanation.clear())),
+            ("request", Box::new(|it| it.request.as_mut().unwrap().text = long.clone())),
+            ("request", Box::new(|it| it.request.as_mut().unwrap().reason = long.clone())),
+            ("proof", Box::new(|it| it.members[1].proof = long.clone())),
+            ("proof", Box::new(|it| it.members[1].proof = escape.clone())),
+            ("ineligibility", Box::new(|it| it.members[0].ineligible = Some(long.clone()))),
+            ("ineligibility", Box::new(|it| it.members[0].ineligible = Some("no\nline".into()))),
+            ("more members", Box::new(|it| it.members.push(it.members[0].clone()))),
+            (
+                "summary",
+                Box::new(|it| {
+                    it.stages = vec![Stage { summary: long.clone(), actions: vec![restart.clone()] }];
+                }),
+            ),
+            (
+                "stages",
+                Box::new(|it| {
+                    let stage = || Stage { summary: String::new(), actions: vec![restart.clone()] };
+                    it.stages = (0..65).map(|_| stage()).collect();
+                }),
+            ),
+            ("next-look-us", Box::new(|it| it.next_look_us = 0)),
+        ];
+        for (field, change) in changes {
+            let mut changed = decision.clone();
+            change(&mut changed);
+            let why = check_decision(&observation, &changed).unwrap_err();
+            assert!(why.contains(field) && why.len() < 300, "{field}: {why}");
         }
     }
 

@@ -153,6 +153,7 @@ fn instantiate(
         | PolicyFault::Time { .. }
         | PolicyFault::Memory { .. }
         | PolicyFault::Worker(_)
+        | PolicyFault::Idle { .. }
         | PolicyFault::Breach(_)) => fault,
     })
 }

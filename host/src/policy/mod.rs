@@ -5,6 +5,7 @@
 
 mod about;
 mod bounds;
+mod budget;
 mod cache;
 mod chain;
 mod component;
@@ -59,8 +60,8 @@ pub trait Policy: Send + Sync {
     /// The commands that it wants replies to in groups of that topology, beyond the standard ones.
     fn wants(&self, topology: Topology) -> Vec<Want>;
 
-    /// Whether it can be asked now. False: its worker process is being started again, and the next policy in
-    /// line is asked instead, which is no fault.
+    /// Whether it can be asked now. False: its worker process is being started again, or it has used up its
+    /// share of the groups' time, and the next policy in line is asked instead, which is no fault.
     fn is_ready(&self) -> bool {
         true
     }
@@ -108,6 +109,18 @@ pub enum PolicyFault {
     /// Its answer is too large, or not of the contract's types, or breaks a bound of the contract.
     #[error("policy gave a malformed decision: {0}")]
     Malformed(String),
+    /// It left a group without a master of all members that answer for too long, and another policy would act.
+    #[error(
+        "policy left the group without one master of all members for {hang_limits} hang limits ({reason}), and {next} acts"
+    )]
+    Idle {
+        /// The reason that it gave.
+        reason: String,
+        /// How long, in hang limits of the group.
+        hang_limits: u64,
+        /// Name and version of the policy that acts.
+        next: String,
+    },
     /// It broke hard invariants; the texts of the guard.
     #[error("policy breached the guard: {}", .0.join("; "))]
     Breach(Vec<String>),

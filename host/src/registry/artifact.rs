@@ -60,22 +60,23 @@ pub struct Layer {
 
 impl Manifest {
     pub fn read(bytes: &[u8]) -> Result<Self, FetchError> {
-        serde_json::from_slice(bytes)
-            .map_err(|error| FetchError::NoComponent(format!("its manifest cannot be parsed: {error}")))
+        // The parser's own words would show what the server sent.
+        serde_json::from_slice(bytes).map_err(|error| {
+            let place = format!("line {}, column {}", error.line(), error.column());
+            FetchError::NoComponent(format!("its manifest cannot be parsed ({place})"))
+        })
     }
 
     /// The only layer with a component.
     pub fn component(&self, bytes_max: usize) -> Result<Layer, FetchError> {
         let found: Vec<&Layer> = self.layers.iter().filter(|layer| layer.media_type == LAYER_TYPE).collect();
-        let types =
-            || self.layers.iter().map(|layer| layer.media_type.as_str()).collect::<Vec<_>>().join(", ");
         match found[..] {
             [layer] if layer.size <= bytes_max => Ok(layer.clone()),
             [_] => Err(FetchError::NoComponent(format!("it has more than {bytes_max} bytes"))),
             [] if self.layers.is_empty() => Err(FetchError::NoComponent("it has no layers".into())),
             [] => Err(FetchError::NoComponent(format!(
-                "its layers have the types {}, not {LAYER_TYPE}",
-                types()
+                "none of its {} layers is of the type {LAYER_TYPE}",
+                self.layers.len()
             ))),
             [..] => Err(FetchError::NoComponent(format!("it has {} layers of {LAYER_TYPE}", found.len()))),
         }
@@ -114,10 +115,8 @@ mod tests {
         };
         assert!(refusal("no json").contains("cannot be parsed"));
         assert!(refusal(r#"{"manifests": []}"#).contains("no layers"));
-        assert!(
-            refusal(&format!(r#"{{"layers": [{}]}}"#, layer("application/gzip", 1)))
-                .contains("application/gzip")
-        );
+        let other = refusal(&format!(r#"{{"layers": [{}]}}"#, layer("application/gzip", 1)));
+        assert!(other.contains("none of its 1 layers") && !other.contains("gzip"), "{other}");
         assert!(
             refusal(&format!(r#"{{"layers": [{}]}}"#, layer(LAYER_TYPE, 9))).contains("more than 8 bytes")
         );

@@ -1,6 +1,8 @@
-//! One request and its response, bounded in time and size. Redirects to another host are followed without the
-//! credentials.
+//! One request and its response, bounded in time and size, to a server that may be asked. Redirects to
+//! another host are followed without the credentials. Nothing that a server wrote becomes part of an error,
+//! but for the names of hosts: errors are shown to people who may not read what the operator can reach.
 
+use super::reach::{CheckedResolver, Reach};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, LOCATION};
@@ -45,10 +47,18 @@ pub enum FetchError {
         /// The limit.
         bytes_max: usize,
     },
+    /// The host or the address may not be asked.
+    #[error("{address}: {why}")]
+    Forbidden {
+        /// The address.
+        address: String,
+        /// Why, and the way out.
+        why: String,
+    },
     /// The login is missing or not sufficient.
     #[error(
-        "{address}: {status}: log in with docker login, or set REDIS_OPERATOR_REGISTRY_USER and \
-         REDIS_OPERATOR_REGISTRY_PASSWORD"
+        "{address}: {status}: log in with docker login, set REDIS_OPERATOR_REGISTRY, \
+         REDIS_OPERATOR_REGISTRY_USER and REDIS_OPERATOR_REGISTRY_PASSWORD, or name a pullSecret"
     )]
     Unauthorized {
         /// The address.
@@ -63,15 +73,39 @@ pub enum FetchError {
         address: String,
     },
     /// Another status than success.
-    #[error("{address}: {status} {text}")]
+    #[error("{address}: {status}")]
     Refused {
         /// The address.
         address: String,
         /// The status.
         status: StatusCode,
-        /// The beginning of the response.
-        text: String,
     },
+    /// A login would have to be sent in the clear.
+    #[error(
+        "{registry} demands a login, and no login is sent without TLS: serve the registry over TLS, or let \
+         it be read without a login"
+    )]
+    NotEncrypted {
+        /// The registry.
+        registry: String,
+    },
+    /// The registry's tokens come from another host, which would get the login.
+    #[error(
+        "{registry} sends its login to {realm}: if that is right, add {registry}={realm} to \
+         REDIS_OPERATOR_TOKEN_HOSTS"
+    )]
+    OtherRealm {
+        /// The registry.
+        registry: String,
+        /// Host and port that would get the login.
+        realm: String,
+    },
+    /// A login from the environment without its registry.
+    #[error(
+        "REDIS_OPERATOR_REGISTRY_USER is set without REDIS_OPERATOR_REGISTRY: set it to the host of the \
+         registry that the login is for"
+    )]
+    LoginWithoutHost,
     /// The content has another digest than the one requested.
     #[error("{what} has digest {found}, expected {expected}")]
     Digest {
@@ -111,16 +145,7 @@ impl Answer {
                 FetchError::Unauthorized { address, status: self.status }
             }
             StatusCode::NOT_FOUND => FetchError::NotFound { address },
-            status => {
-                let text = String::from_utf8_lossy(&self.body)
-                    .split_whitespace()
-                    .collect::<Vec<_>>()
-                    .join(" ")
-                    .chars()
-                    .take(200)
-                    .collect();
-                FetchError::Refused { address, status, text }
-            }
+            status => FetchError::Refused { address, status },
         }
     }
 
@@ -139,10 +164,13 @@ pub struct Ask<'a> {
 }
 
 /// The HTTP client. It trusts the system's certificate authorities (SSL_CERT_FILE, SSL_CERT_DIR).
-pub struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub struct Http {
+    client: Client<HttpsConnector<HttpConnector<CheckedResolver>>, Full<Bytes>>,
+    reach: Reach,
+}
 
 impl Http {
-    pub fn new() -> Result<Self, FetchError> {
+    pub fn new(reach: Reach) -> Result<Self, FetchError> {
         let mut roots = rustls::RootCertStore::empty();
         // Without any, plain HTTP still works; over TLS no server is trusted.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -152,19 +180,33 @@ impl Http {
                 .map_err(FetchError::NoTls)?
                 .with_root_certificates(roots)
                 .with_no_client_auth();
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let mut http = HttpConnector::new_with_resolver(CheckedResolver(reach.clone()));
+        http.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
         // Connections are not kept: a policy is fetched once.
-        Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)))
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Ok(Self { client, reach })
     }
 
     /// Sends one request.
     pub async fn ask(&self, address: &str, ask: Ask<'_>) -> Result<Answer, FetchError> {
-        let uri: Uri = address
+        self.ask_as(address, address, ask).await
+    }
+
+    /// The same; errors call the address by another name.
+    async fn ask_as(&self, to: &str, address: &str, ask: Ask<'_>) -> Result<Answer, FetchError> {
+        let uri: Uri = to
             .parse()
             .ok()
             .filter(|uri: &Uri| uri.host().is_some())
             .ok_or_else(|| FetchError::Address(address.into()))?;
+        // The connector resolves names, and not what is an address already.
+        let (host, port) = (uri.host().unwrap_or_default(), port(&uri));
+        self.reach.check(host, port).map_err(|why| FetchError::Forbidden { address: address.into(), why })?;
         let mut request = Request::builder().method(ask.method).uri(uri);
         for (name, value) in ask.headers {
             request = request.header(name, value);
@@ -176,7 +218,7 @@ impl Http {
         };
         let answer = async {
             let (head, body) =
-                self.0.request(request).await.map_err(|error| unreachable(&error))?.into_parts();
+                self.client.request(request).await.map_err(|error| unreachable(&error))?.into_parts();
             let body =
                 Limited::new(body, ask.bytes_max).collect().await.map_err(|error| match error
                     .downcast_ref::<LengthLimitError>()
@@ -199,27 +241,28 @@ impl Http {
         headers: &[(HeaderName, String)],
         bytes_max: usize,
     ) -> Result<Answer, FetchError> {
-        let (mut address, mut headers) = (address.to_owned(), headers.to_vec());
+        let (mut to, mut headers) = (address.to_owned(), headers.to_vec());
+        // Of the address of a redirect only the host is shown.
+        let mut shown = address.to_owned();
         for _ in 0..REDIRECTS_MAX {
-            let answer = self
-                .ask(&address, Ask { method: Method::GET, headers: &headers, body: Bytes::new(), bytes_max })
-                .await?;
+            let ask = Ask { method: Method::GET, headers: &headers, body: Bytes::new(), bytes_max };
+            let answer = self.ask_as(&to, &shown, ask).await?;
             let Some(location) = answer.header(LOCATION).filter(|_| answer.status.is_redirection()) else {
                 return Ok(answer);
             };
-            let next = absolute(&address, location);
-            if origin(&next) != origin(&address) {
+            let next = absolute(&to, location);
+            if origin(&next) != origin(&to) {
                 headers.retain(|(name, _)| *name != AUTHORIZATION);
             }
-            if address.starts_with("https://") && !next.starts_with("https://") {
-                return Err(FetchError::Unreachable {
-                    address,
-                    why: format!("it redirects to {next}, without TLS"),
-                });
+            let host = authority(&next);
+            if to.starts_with("https://") && !next.starts_with("https://") {
+                let why = format!("it redirects to {host}, without TLS");
+                return Err(FetchError::Unreachable { address: shown, why });
             }
-            address = next;
+            (to, shown) = (next, format!("{address}, redirected to {host}"));
         }
-        Err(FetchError::Unreachable { address, why: format!("more than {REDIRECTS_MAX} redirects") })
+        let why = format!("more than {REDIRECTS_MAX} redirects");
+        Err(FetchError::Unreachable { address: address.to_owned(), why })
     }
 }
 
@@ -232,8 +275,19 @@ pub fn absolute(from: &str, location: &str) -> String {
     }
 }
 
+/// Host and port of an address, in lower case, for comparison and for people.
+pub fn authority(address: &str) -> String {
+    let uri = address.parse::<Uri>().ok();
+    let named = uri.as_ref().and_then(|uri| Some((uri.host()?, port(uri))));
+    named.map_or_else(|| "no host".into(), |(host, port)| format!("{}:{port}", host.to_ascii_lowercase()))
+}
+
+fn port(uri: &Uri) -> u16 {
+    uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 })
+}
+
 /// Scheme, host and port.
-fn origin(address: &str) -> &str {
+pub fn origin(address: &str) -> &str {
     let host = address.find("://").map_or(0, |at| at + 3);
     address[host..].find(['/', '?']).map_or(address, |at| &address[..host + at])
 }

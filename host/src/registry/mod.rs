@@ -9,6 +9,7 @@
 //! |--|--|
 //! | `reference` | `registry/repository:tag@sha256:…` |
 //! | `login` | names and passwords, from docker's configuration or the environment |
+//! | `reach` | which hosts and addresses may be asked |
 //! | `http` | one request and its response, bounded in time and size |
 //! | `session` | one repository, and the login to it |
 //! | `artifact` | the layout of a component as an artifact |
@@ -16,11 +17,13 @@
 mod artifact;
 mod http;
 mod login;
+mod reach;
 mod reference;
 mod session;
 
 pub use http::FetchError;
-pub use login::{Login, Logins};
+pub use login::{GivenLogin, Login, Logins};
+pub use reach::{HostRule, Reach};
 pub use reference::{Reference, ReferenceError};
 
 use artifact::{Artifact, Manifest};
@@ -46,8 +49,8 @@ impl Remote {
     ///
     /// # Errors
     /// [`FetchError::NoTls`].
-    pub fn new(logins: Logins, bytes_max: usize) -> Result<Self, FetchError> {
-        Ok(Self { http: Http::new()?, logins, bytes_max })
+    pub fn new(logins: Logins, reach: Reach, bytes_max: usize) -> Result<Self, FetchError> {
+        Ok(Self { http: Http::new(reach)?, logins, bytes_max })
     }
 
     /// Downloads a file.
@@ -59,13 +62,26 @@ impl Remote {
         if answer.status.is_success() { Ok(answer.body) } else { Err(answer.refused(address)) }
     }
 
-    /// Pulls the component of an artifact and checks every digest on the way.
+    /// Pulls the component of an artifact, with the operator's own login to its registry, and checks every
+    /// digest on the way.
     ///
     /// # Errors
     /// [`FetchError`].
     pub async fn pull(&self, image: &Reference, plain_http: bool) -> Result<Vec<u8>, FetchError> {
-        let login = self.logins.of(&image.registry)?;
-        let mut session = Session::new(&self.http, image, login, plain_http);
+        self.pull_as(self.logins.of(&image.registry)?, image, plain_http).await
+    }
+
+    /// The same with this login, or none.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn pull_as(
+        &self,
+        login: Option<Login>,
+        image: &Reference,
+        plain_http: bool,
+    ) -> Result<Vec<u8>, FetchError> {
+        let mut session = Session::new((&self.http, &self.logins), image, login, plain_http);
         let manifest = Manifest::read(&session.manifest().await?)?;
         let layer = manifest.component(self.bytes_max)?;
         session.blob(&layer.digest, layer.size).await
@@ -83,7 +99,7 @@ impl Remote {
         plain_http: bool,
     ) -> Result<Pushed, FetchError> {
         let login = self.logins.of(&image.registry)?;
-        let mut session = Session::new(&self.http, image, login, plain_http);
+        let mut session = Session::new((&self.http, &self.logins), image, login, plain_http);
         let artifact = Artifact::of(component, exports);
         session.put_blob(artifact.config.clone()).await?;
         session.put_blob(artifact.component.clone()).await?;

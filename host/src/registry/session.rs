@@ -1,7 +1,7 @@
 //! One repository of one registry: the requests of the OCI distribution specification, and their login.
 
-use super::http::{Answer, Ask, FetchError, Http, absolute};
-use super::{Login, Reference, artifact, digest};
+use super::http::{Answer, Ask, FetchError, Http, absolute, authority, origin};
+use super::{Login, Logins, Reference, artifact, digest};
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION, WWW_AUTHENTICATE};
 use hyper::{Method, StatusCode};
@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 pub struct Session<'a> {
     http: &'a Http,
+    logins: &'a Logins,
     image: &'a Reference,
     login: Option<Login>,
     plain_http: bool,
@@ -17,8 +18,14 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub fn new(http: &'a Http, image: &'a Reference, login: Option<Login>, plain_http: bool) -> Self {
-        Self { http, image, login, plain_http, authorization: None }
+    /// `login`: the one for this registry. None: anonymous.
+    pub fn new(
+        (http, logins): (&'a Http, &'a Logins),
+        image: &'a Reference,
+        login: Option<Login>,
+        plain_http: bool,
+    ) -> Self {
+        Self { http, logins, image, login, plain_http, authorization: None }
     }
 
     /// Fetches the manifest of the reference.
@@ -120,7 +127,9 @@ impl<'a> Session<'a> {
         bytes_max: usize,
     ) -> Result<Answer, FetchError> {
         let mut headers = headers.to_vec();
-        headers.extend(self.authorization.clone().map(|value| (AUTHORIZATION, value)));
+        // An upload may go to another host, as the registry says.
+        let is_own = origin(address) == origin(&self.address(""));
+        headers.extend(self.authorization.clone().filter(|_| is_own).map(|value| (AUTHORIZATION, value)));
         if *method == Method::GET {
             return self.http.get(address, &headers, bytes_max).await;
         }
@@ -131,31 +140,47 @@ impl<'a> Session<'a> {
     async fn answer(&self, challenge: &str) -> Result<Option<String>, FetchError> {
         let Some((scheme, rest)) = challenge.split_once(' ') else { return Ok(None) };
         if scheme.eq_ignore_ascii_case("basic") {
-            return Ok(self.login.as_ref().map(Login::basic));
+            return self.encrypted_login().map(|login| login.map(Login::basic));
         }
         let value = |name: &str| parameter(rest, name);
         let Some(realm) = value("realm").filter(|_| scheme.eq_ignore_ascii_case("bearer")) else {
             return Ok(None);
         };
+        let host = authority(realm);
         if !self.plain_http && !realm.starts_with("https://") {
             return Err(FetchError::Unreachable {
-                address: realm.into(),
+                address: host,
                 why: "the registry demands a token from there, without TLS".into(),
             });
+        }
+        let login = self.encrypted_login()?;
+        let registry = &self.image.registry;
+        if login.is_some() && !self.logins.is_token_host(registry, &authority(&self.address("")), &host) {
+            return Err(FetchError::OtherRealm { registry: registry.clone(), realm: host });
         }
         let query = ["service", "scope"]
             .into_iter()
             .filter_map(|name| Some(format!("{name}={}", escaped(value(name)?))));
         let mark = if realm.contains('?') { "&" } else { "?" };
         let address = format!("{realm}{mark}{}", query.collect::<Vec<_>>().join("&"));
-        let headers: Vec<_> = self.login.iter().map(|login| (AUTHORIZATION, login.basic())).collect();
+        let headers: Vec<_> = login.iter().map(|login| (AUTHORIZATION, login.basic())).collect();
         let answer = self.http.get(&address, &headers, ANSWER_BYTES_MAX).await?;
         let token = serde_json::from_slice::<Token>(&answer.body)
             .ok()
             .and_then(|token| token.token.or(token.access_token));
         match token.filter(|_| answer.status == StatusCode::OK) {
             Some(token) => Ok(Some(format!("Bearer {token}"))),
-            None => Err(answer.refused(realm)),
+            None => Err(answer.refused(&host)),
+        }
+    }
+
+    /// The login, if all that is said to the registry is encrypted.
+    fn encrypted_login(&self) -> Result<Option<&Login>, FetchError> {
+        match &self.login {
+            Some(_) if self.plain_http => {
+                Err(FetchError::NotEncrypted { registry: self.image.registry.clone() })
+            }
+            login => Ok(login.as_ref()),
         }
     }
 }

@@ -181,7 +181,7 @@ impl Log {
     }
 
     fn decided(&mut self, decided: &Decided, is_news: bool) {
-        let Decided { observation, decision, digest, is_news: _ } = decided;
+        let Decided { observation, decision, digest, picture: _, is_news: _ } = decided;
         self.publication(observation);
         let level = match (is_news, decision.verdict) {
             (false, _) => Level::Debug,

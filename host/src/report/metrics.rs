@@ -271,7 +271,7 @@ impl GroupMetrics {
     }
 
     fn decided(&mut self, decided: &Decided) {
-        let Decided { observation: _, decision, digest, is_news: _ } = decided;
+        let Decided { observation: _, decision, digest, picture: _, is_news: _ } = decided;
         let reason = self.all.reason(&decision.reason);
         self.all
             .decisions

@@ -80,7 +80,7 @@ impl Recording {
         let unix_ms = self.start_unix_us.saturating_add(now.0) / 1000;
         match report {
             Report::Decided(decided) => {
-                let Decided { observation, decision, digest, is_news: _ } = &**decided;
+                let Decided { observation, decision, digest, picture: _, is_news: _ } = &**decided;
                 self.append(&Line {
                     unix_ms,
                     policy: digest,

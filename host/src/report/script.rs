@@ -69,6 +69,7 @@ pub fn decided(verdict: Verdict, reason: &str, master: &str, stages: Vec<Stage>)
         observation: Arc::new(observation),
         decision: Arc::new(decision),
         digest: DIGEST.into(),
+        picture: Arc::default(),
         is_news: true,
     }))
 }
@@ -190,7 +191,7 @@ fn show_with(view: &PublishedView, at: u64, reason: &str, made: impl Fn() + Send
     let Report::Decided(decided) = decided(Verdict::Healthy, reason, "cart-0000", vec![]) else {
         unreachable!()
     };
-    let Decided { observation, decision, digest, is_news: _ } = *decided;
+    let Decided { observation, decision, digest, picture: _, is_news: _ } = *decided;
     let observe = move |sender: oneshot::Sender<Observation>| {
         made();
         drop(sender.send(observation.as_ref().clone()));

@@ -90,6 +90,7 @@ pub fn fault(fault: &PolicyFault) -> &'static str {
         PolicyFault::Memory { .. } => "memory",
         PolicyFault::Malformed(_) => "malformed",
         PolicyFault::Breach(_) => "breach",
+        PolicyFault::Idle { .. } => "idle",
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `network` | the network that an operator dials on |
 //! | `operator` | an operator's process; the storage of records |
 //! | `policies`, `hostile` | who decides; a policy that lies |
+//! | `lies` | policies that trap, lie and idle |
 //! | `checks` | what must hold |
 //! | `run` | one run |
 //! | `shrink` | a shorter schedule with the same breach |
@@ -19,6 +20,7 @@
 pub mod checks;
 pub mod durability;
 pub mod hostile;
+pub mod lies;
 pub mod mended;
 #[cfg(feature = "mutants")]
 pub mod mutants;
@@ -51,17 +53,21 @@ pub fn simulate(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool)
 }
 
 /// Runs the schedules of these seeds on all processors.
-pub fn many(seeds: Range<u64>, is_hostile: bool, policies: &Arc<PolicyChain>) -> Summary {
+pub fn many(
+    seeds: Range<u64>,
+    schedule: impl Fn(u64) -> Schedule + Sync,
+    policies: &Arc<PolicyChain>,
+) -> Summary {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let begin = Instant::now();
     let mut sum = std::thread::scope(|scope| {
         let part = |first: usize| {
+            let schedule = &schedule;
             let seeds = seeds.clone().skip(first).step_by(threads);
             scope.spawn(move || {
                 let mut part = Summary::default();
                 for seed in seeds {
-                    let schedule = Schedule { is_hostile, ..Schedule::of(seed) };
-                    part.add(seed, simulate(&schedule, policies, false));
+                    part.add(seed, simulate(&schedule(seed), policies, false));
                 }
                 part
             })

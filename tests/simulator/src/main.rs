@@ -25,9 +25,8 @@ enum Command {
         /// The first seed
         #[arg(default_value_t = 0)]
         from: u64,
-        /// The policy lies in each of them
-        #[arg(long)]
-        hostile: bool,
+        #[command(flatten)]
+        liar: Liar,
         #[command(flatten)]
         policy: Choice,
     },
@@ -35,9 +34,8 @@ enum Command {
     Seed {
         /// The seed
         seed: u64,
-        /// The policy lies
-        #[arg(long)]
-        hostile: bool,
+        #[command(flatten)]
+        liar: Liar,
         #[command(flatten)]
         shown: Shown,
     },
@@ -65,6 +63,23 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
+struct Liar {
+    /// Policies that trap, lie and idle are swapped in; the embedded one is next in line
+    #[arg(long)]
+    lies: bool,
+    /// The only policy decides as the engine does, with a change at random in most answers
+    #[arg(long, conflicts_with = "lies")]
+    hostile: bool,
+}
+
+impl Liar {
+    fn schedule(&self, seed: u64) -> Schedule {
+        let schedule = if self.lies { Schedule::with_lies(seed) } else { Schedule::of(seed) };
+        Schedule { is_hostile: self.hostile, ..schedule }
+    }
+}
+
+#[derive(Debug, Args)]
 struct Choice {
     /// A policy component [default: the embedded one]
     #[arg(long, value_name = "FILE")]
@@ -87,10 +102,8 @@ impl Choice {
 
 fn main() -> Result<()> {
     match Line::parse().command {
-        Command::Many { seeds, from, hostile, policy } => many(seeds, from, hostile, &policy),
-        Command::Seed { seed, hostile, shown } => {
-            show(Schedule { is_hostile: hostile, ..Schedule::of(seed) }, &shown)
-        }
+        Command::Many { seeds, from, liar, policy } => many(seeds, from, &liar, &policy),
+        Command::Seed { seed, liar, shown } => show(liar.schedule(seed), &shown),
         Command::File { path, shown } => show(Mended::read(&path)?.schedule, &shown),
         Command::Durability { seeds } => {
             println!("{}", simulator::durability::HEAD);
@@ -114,8 +127,8 @@ fn show(mut schedule: Schedule, shown: &Shown) -> Result<()> {
     Ok(())
 }
 
-fn many(seeds: u64, from: u64, is_hostile: bool, policy: &Choice) -> Result<()> {
-    let summary = simulator::many(from..from + seeds, is_hostile, &policy.load()?);
+fn many(seeds: u64, from: u64, liar: &Liar, policy: &Choice) -> Result<()> {
+    let summary = simulator::many(from..from + seeds, |seed| liar.schedule(seed), &policy.load()?);
     println!("{summary}");
     ensure!(summary.breaches.is_empty(), "an invariant was broken: simulate seed N BREACH shows how");
     Ok(())

@@ -128,6 +128,11 @@ impl Operator {
         });
     }
 
+    /// The policies changed.
+    pub fn decide_anew(&self, policies: &Arc<PolicyChain>) {
+        self.handle.set_policies(Arc::clone(policies));
+    }
+
     /// Ends the process: what it sent arrives, nothing later does.
     pub fn kill(self, world: &World) {
         self.task.abort();

@@ -4,6 +4,7 @@ mod inject;
 
 use crate::checks::{Account, Breach, Checks};
 use crate::hostile::Hostile;
+use crate::lies::{Liar, Lie};
 use crate::network::World;
 use crate::operator::{Operator, Sent, Stored, index, name};
 use crate::schedule::{Fault, Schedule, Target};
@@ -57,8 +58,9 @@ enum Later {
 /// A run in progress.
 struct Run<'a> {
     schedule: &'a Schedule,
-    policies: &'a Arc<PolicyChain>,
+    policies: Arc<PolicyChain>,
     hostile: Option<Arc<Hostile>>,
+    swaps: usize,
     world: World,
     operators: Vec<Operator>,
     numbers: usize,
@@ -85,12 +87,17 @@ pub async fn run(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool
         cluster.start(server, Boot::Following(0));
     }
     let hostile = schedule.is_hostile.then(|| Hostile::new(schedule.seed));
-    let of_hostile = hostile.clone().map(|hostile| Arc::new(PolicyChain::new(hostile)));
-    let policies = of_hostile.as_ref().unwrap_or(policies);
+    // A run in which policies lie has a chain of its own: it remembers faults.
+    let policies = match &hostile {
+        Some(hostile) => Arc::new(PolicyChain::new(Arc::<Hostile>::clone(hostile))),
+        None if schedule.has_lies => Arc::new(PolicyChain::new(policies.live())),
+        None => Arc::clone(policies),
+    };
     let mut run = Run {
         schedule,
         policies,
         hostile,
+        swaps: 0,
         world: World::new(cluster),
         operators: vec![],
         numbers: 0,
@@ -138,6 +145,9 @@ impl Run<'_> {
         self.later.retain(|(_, later)| matches!(later, Later::Store(_) | Later::Publish(_)));
         self.record_delay_us = RECORD_US;
         self.hostile.iter().for_each(|hostile| hostile.become_honest());
+        if self.schedule.has_lies {
+            self.swap(Lie::None);
+        }
         self.world.cluster().mend_all();
         for server in 0..self.schedule.servers.len() {
             self.world.cluster().ease(server);
@@ -357,13 +367,26 @@ impl Run<'_> {
             self.numbers,
             &self.world,
             self.schedule,
-            self.policies,
+            &self.policies,
             stored.as_ref(),
             &self.sent,
         );
         operator.lead(true, stored.as_ref(), self.world.now_us());
         self.numbers += 1;
         self.operators.push(operator);
+    }
+
+    /// Another policy decides from now on. A lie that was put into quarantine is not the one that comes next.
+    fn swap(&mut self, lie: Lie) {
+        self.swaps += 1;
+        let digest = format!("{lie:?}-{}", self.swaps);
+        // The embedded policy is the last of every chain.
+        let Some(honest) = self.policies.policies().pop() else { return };
+        // It is not in quarantine: its digest is new.
+        drop(self.policies.swap(Arc::new(Liar { honest, lie, digest })));
+        for operator in &self.operators {
+            operator.decide_anew(&self.policies);
+        }
     }
 
     fn recorded(&self) -> Option<usize> {

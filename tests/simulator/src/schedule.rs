@@ -1,5 +1,6 @@
 //! What a seed stands for: a group, its clients, and a list of faults. Equal seeds give equal schedules.
 
+use crate::lies::Lie;
 use redis_model::Dice;
 use redis_model::live::{Boot, Files, Timing, Wait};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct Schedule {
     /// The policy lies until everything works again.
     #[serde(default)]
     pub is_hostile: bool,
+    /// Policies that lie are swapped in.
+    #[serde(default)]
+    pub has_lies: bool,
     /// What happens, in the order of its time.
     pub steps: Vec<Step>,
 }
@@ -192,6 +196,11 @@ pub enum Fault {
         /// For so long.
         for_us: u64,
     },
+    /// The policy that decides is replaced by one that lies.
+    Policy {
+        /// How.
+        lie: Lie,
+    },
     /// The records of the operators are stored this much later from now on.
     SlowRecords {
         /// In microseconds.
@@ -240,7 +249,23 @@ impl Schedule {
             boot: if dice.chance(900) { BootRule::Itself } else { BootRule::Master },
             is_hostile: false,
             steps,
+            has_lies: false,
         }
+    }
+
+    /// The same, in which the policy is swapped one to four times: for one that lies, or for an honest one.
+    pub fn with_lies(seed: u64) -> Self {
+        let mut schedule = Self::of(seed);
+        // Apart from the dice of the schedule, whose other steps stay what they are.
+        let dice = &mut Dice::new(seed ^ 0x11e5);
+        let last_us = schedule.steps.last().map_or(0, |step| step.at_us);
+        for _ in 0..1 + dice.index(4) {
+            let at_us = dice.below(last_us + 1_000_000);
+            schedule.steps.push(Step { at_us, fault: Fault::Policy { lie: Lie::any(dice) } });
+        }
+        schedule.steps.sort_by_key(|step| step.at_us);
+        schedule.has_lies = true;
+        schedule
     }
 }
 

@@ -2,15 +2,23 @@
 
 #![allow(missing_docs, clippy::print_stdout, reason = "a test")]
 
-use simulator::{embedded_policy, many};
+use simulator::{Schedule, embedded_policy, many};
 
 #[test]
 fn no_schedule_breaks_an_invariant() {
     let policies = embedded_policy().expect("this machine runs WebAssembly");
-    let sum = many(0..SEEDS, false, &policies);
+    let sum = many(0..SEEDS, Schedule::of, &policies);
     println!("{sum}");
     assert!(sum.breaches.is_empty(), "simulate seed N BREACH shows how: {:?}", sum.breaches);
 }
 
+#[test]
+fn policies_that_lie_break_no_invariant() {
+    let policies = embedded_policy().expect("this machine runs WebAssembly");
+    let sum = many(0..WITH_LIES, Schedule::with_lies, &policies);
+    assert!(sum.breaches.is_empty(), "simulate seed N --lies BREACH shows how: {:?}", sum.breaches);
+}
+
 /// What two cores run in two minutes, unoptimised.
 const SEEDS: u64 = 2_000;
+const WITH_LIES: u64 = 150;

@@ -5,7 +5,7 @@ use clap::Subcommand;
 
 use super::{Environment, Exit};
 use crate::policy::COMPONENT_BYTES_MAX;
-use crate::registry::{FetchError, Remote};
+use crate::registry::{FetchError, Reach, Remote};
 
 mod bench;
 mod check;
@@ -56,7 +56,8 @@ pub(super) async fn run(arguments: &Args, environment: &Environment) -> Result<u
 
 /// The registry client, with the user's logins.
 fn remote(environment: &Environment) -> Result<Remote, Exit> {
-    Remote::new(environment.logins.clone(), COMPONENT_BYTES_MAX).map_err(|error| stop(&error, true))
+    Remote::new(environment.logins.clone(), Reach::anywhere(), COMPONENT_BYTES_MAX)
+        .map_err(|error| stop(&error, true))
 }
 
 /// Whether the error is in the input or in the connection.
@@ -70,6 +71,10 @@ fn stop(error: &FetchError, plain_http: bool) -> Exit {
         | FetchError::Refused { .. }
         | FetchError::Unreachable { .. } => Exit::Failed(error.to_string()),
         FetchError::Address(_)
+        | FetchError::Forbidden { .. }
+        | FetchError::NotEncrypted { .. }
+        | FetchError::OtherRealm { .. }
+        | FetchError::LoginWithoutHost
         | FetchError::TooLarge { .. }
         | FetchError::Unauthorized { .. }
         | FetchError::NotFound { .. }

@@ -1,21 +1,23 @@
 //! The state of the group in the census of all groups. Calls no API.
 
 use super::Reconciler;
-use crate::contract::{Decision, Health, Verdict};
+use crate::contract::{Decision, Verdict};
 use crate::driver::moment;
 use crate::group::Moment;
 use crate::kubernetes::pods;
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Reconciler {
-    /// Takes in a decision. The published master counts as silent from the moment that it is suspected, long
-    /// before its group may act on its silence: at that moment the other groups have to be counted already.
+    /// Takes in a decision, and what the guard saw then: a policy must not make the operator doubt itself.
+    /// The published master counts as silent from the moment that it gives no reply, long before its group
+    /// may act on its silence: at that moment the other groups have to be counted already.
     pub fn count_decision(&self, now: Moment, decision: &Decision) {
         let hang_limit_us = u64::from(self.snapshot.resource.settings.group.hang_limit_ms) * 1000;
-        let is_silent = self.snapshot.master().is_some_and(|master| is_silent(decision, master));
+        let picture = Arc::clone(&self.snapshot.picture);
         self.census.update(now, |state| {
-            state.silent = is_silent.then(|| state.silent.unwrap_or((now, hang_limit_us)));
-            state.is_healthy = decision.verdict == Verdict::Healthy;
+            state.silent = picture.is_master_silent.then(|| state.silent.unwrap_or((now, hang_limit_us)));
+            state.is_healthy = decision.verdict == Verdict::Healthy && picture.master.is_some();
             state.is_failing_over = is_failing_over(decision);
         });
     }
@@ -28,11 +30,6 @@ impl Reconciler {
         let now = moment(self.context.start, Instant::now());
         self.census.update(now, |state| state.is_rolling_out = is_rolling_out);
     }
-}
-
-fn is_silent(decision: &Decision, master: &str) -> bool {
-    let is_so = |health: Health| matches!(health, Health::Suspect | Health::Silent);
-    decision.members.iter().any(|member| member.id == master && is_so(member.health))
 }
 
 fn is_failing_over(decision: &Decision) -> bool {

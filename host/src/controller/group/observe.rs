@@ -334,14 +334,20 @@ impl Reconciler {
             self.context.events.emit(self.snapshot.resource.object_ref(), event);
         }
         let mut is_news = change.is_some();
+        if let Some(problem) = running.fault_after(&report) {
+            let before = self.snapshot.problems.insert(FAULT, problem.into_iter().collect());
+            is_news |= before.as_ref() != self.snapshot.problems.get(FAULT);
+        }
         self.snapshot.master_change = change.map(Arc::new).or(self.snapshot.master_change.take());
         if let Report::Decided(decided) = &report {
             running.shadow(decided);
             // A refusal stays in the status when later decisions say nothing of it.
             is_news |= self.snapshot.observe_refusal(&decided.decision);
         }
-        if let Some(NewestDecision { at, decision, digest, is_switching }) = running.newest_decision() {
+        if let Some(newest) = running.newest_decision() {
+            let NewestDecision { at, decision, digest, picture, is_switching } = newest;
             let ruling = Arc::new(DecisionRef { decision, digest });
+            is_news |= self.snapshot.observe_picture(picture);
             let title = || running.title(&ruling.digest);
             self.view.show(at, Arc::clone(&ruling), running.look());
             is_news |= self.snapshot.observe_decision(&ruling, is_switching, title, Timestamp::now());
@@ -365,6 +371,7 @@ fn names_other_secrets(one: &References, other: &References) -> bool {
 /// The finders of problems.
 const SPEC: &str = "spec";
 const SECRETS: &str = "secrets";
+const FAULT: &str = "fault";
 pub const POLICY: &str = "policy";
 pub const MAINTAIN: &str = "maintain";
 const SHADOW_EVERY: Duration = Duration::from_secs(10);

@@ -11,6 +11,7 @@ use crate::group::{Changed, Decided, Event, Moment, Record, Report, Settings};
 use crate::kubernetes::crd::ShadowStatus;
 use crate::kubernetes::kinds::{ObservedPod, Resource};
 use crate::kubernetes::nodes::Place;
+use crate::kubernetes::status::{Problem, shortened};
 use crate::policy::PolicyChain;
 use crate::redis::Logins;
 use crate::report::{GroupNames, ObserveFn, Reporter};
@@ -142,6 +143,31 @@ impl RunningGroup {
         format!("{} {digest:.12}", title.unwrap_or("policy"))
     }
 
+    /// What a report changes of the problem that the policy is at fault. Outer None: nothing; inner None: it
+    /// is at fault no more, or in quarantine, which is a problem of its own.
+    pub fn fault_after(&self, report: &Report) -> Option<Option<Problem>> {
+        let live = self.chain.live();
+        match report {
+            Report::Fault { digest, title, fault, .. } if digest == live.digest() => {
+                let message = format!(
+                    "{title} gave no usable decision, and the next policy decided: {fault}; mend it, or name \
+                     another policy"
+                );
+                let problem =
+                    Problem { reason: "PolicyFault", message: shortened(&message, FAULT_BYTES_MAX) };
+                Some(Some(problem).filter(|_| !self.chain.is_quarantined(digest)))
+            }
+            Report::Decided(decided) if decided.digest == live.digest() => Some(None),
+            Report::Decided(_)
+            | Report::Fault { .. }
+            | Report::Link { .. }
+            | Report::Held
+            | Report::Sent { .. }
+            | Report::Withheld { .. }
+            | Report::Finished { .. } => None,
+        }
+    }
+
     /// Asks the group for its observation.
     pub fn look(&self) -> ObserveFn {
         let handle = self.handle.clone();
@@ -250,5 +276,7 @@ impl RunningGroup {
     }
 }
 
+/// As long as any text of a policy may be.
+const FAULT_BYTES_MAX: usize = 1 << 10;
 /// Time between two rounds of probes while nothing is wrong.
 const INTERVAL_US: u64 = 25_000;

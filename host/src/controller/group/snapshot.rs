@@ -5,7 +5,7 @@ use super::observe::News;
 use super::secrets::Secrets;
 use crate::contract::{Decision, Health, Verdict};
 use crate::driver::GroupHandle;
-use crate::group::Record;
+use crate::group::{Picture, Record};
 use crate::kubernetes::crd::{ShadowStatus, SwitchoverRequest};
 use crate::kubernetes::kinds::{ObservedPod, Recorded, Resource};
 use crate::kubernetes::nodes::{Place, node};
@@ -56,6 +56,8 @@ pub struct Snapshot {
     /// The newest decision that the status shows otherwise than the one before; which policy made it, and
     /// when.
     pub decided: Option<(Arc<DecisionRef>, String, Timestamp)>,
+    /// What the guard itself saw at the newest decision.
+    pub picture: Arc<Picture>,
     /// A switchover was requested, and has not ended.
     pub is_switching: bool,
     /// How the shadow has answered so far.
@@ -97,6 +99,7 @@ impl Snapshot {
             is_record_known: false,
             record: None,
             decided: None,
+            picture: Arc::default(),
             is_switching: false,
             shadow: None,
             master_change: None,
@@ -238,6 +241,11 @@ impl Snapshot {
         is_news
     }
 
+    /// Takes in what the guard saw at the newest decision. True: it is another than before.
+    pub fn observe_picture(&mut self, picture: Arc<Picture>) -> bool {
+        std::mem::replace(&mut self.picture, Arc::clone(&picture)) != picture
+    }
+
     /// Takes in that a decision refuses the requested switchover. True: it does, and the status does not show
     /// it yet.
     pub fn observe_refusal(&mut self, decision: &Decision) -> bool {
@@ -250,16 +258,25 @@ impl Snapshot {
         self.pods.len() == usize::try_from(self.resource.settings.replicas).unwrap_or(usize::MAX)
     }
 
-    /// The same, and the last verdict is healthy.
+    /// The same, the last verdict is healthy, and the guard itself saw each of these very Pods in sync.
     pub fn is_healthy(&self) -> bool {
         self.is_whole()
             && self.decided.as_ref().is_some_and(|(decided, ..)| decided.decision.verdict == Verdict::Healthy)
+            && self.picture.is_whole
+            && self.pods.values().all(|pod| self.is_seen(pod))
     }
 
-    /// The health of an instance. None: it has not been decided on.
+    /// The health of an instance. None: it has not been decided on, or the policy calls it in sync and the
+    /// guard did not see that of this very Pod.
     pub fn health(&self, pod: &str) -> Option<Health> {
         let (decided, ..) = self.decided.as_ref()?;
-        decided.decision.members.iter().find(|member| member.id == pod).map(|member| member.health)
+        let member = decided.decision.members.iter().find(|member| member.id == pod)?;
+        let is_seen = member.health != Health::InSync || self.is_seen(self.pods.get(pod)?);
+        is_seen.then_some(member.health)
+    }
+
+    fn is_seen(&self, pod: &Pod) -> bool {
+        pod.metadata.uid.as_ref().is_some_and(|uid| self.picture.pods.contains(uid))
     }
 
     /// What is known of the node that a Pod runs on.
@@ -368,6 +385,30 @@ mod tests {
                 (digest, digest, is_switching)
             );
         }
+    }
+
+    #[test]
+    fn health_is_what_the_guard_saw_of_these_very_pods_whatever_the_policy_says() {
+        let pods = ["cart-0000", "cart-0001", "cart-0002"];
+        let mut snapshot = fixture::snapshot(&pods);
+        for (name, pod) in &mut snapshot.pods {
+            Arc::make_mut(pod).metadata.uid = Some(format!("uid of {name}"));
+        }
+        let healthy = Decision { verdict: Verdict::Healthy, ..decision("healthy", Health::InSync) };
+        observe(&mut snapshot, healthy, "one", false);
+        let seen = |uids: &[&str], is_whole| {
+            let pods = uids.iter().map(|name| format!("uid of {name}")).collect();
+            Arc::new(Picture { pods, is_whole, ..Picture::default() })
+        };
+        let told = |snapshot: &mut Snapshot, picture| {
+            snapshot.observe_picture(picture);
+            (snapshot.is_healthy(), snapshot.health("cart-0001"))
+        };
+        assert_eq!(told(&mut snapshot, Arc::default()), (false, None), "only the policy says so");
+        assert_eq!(told(&mut snapshot, seen(&pods, false)), (false, Some(Health::InSync)));
+        assert!(!told(&mut snapshot, seen(&["cart-0000", "cart-0001", "old"], true)).0);
+        assert_eq!(told(&mut snapshot, seen(&pods, true)), (true, Some(Health::InSync)));
+        assert!(!snapshot.observe_picture(seen(&pods, true)), "the same");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod slot;
 mod source;
 
 pub use shadow::{Shadow, ShadowTarget, Shadows};
+pub use source::Sources;
 
 use crate::kubernetes::crd::FailoverPolicy;
 use crate::kubernetes::kinds::PolicyReference;
@@ -17,7 +18,6 @@ use crate::kubernetes::policies::{PolicyWatchEvent, watch_policies};
 use crate::kubernetes::status::Problem;
 use crate::kubernetes::watch::{Key, Scope};
 use crate::policy::{FallbackPolicy, Loaded, Policy, PolicyChain, Sandbox};
-use crate::registry::Remote;
 use crate::report::{Metrics, Task, supervise};
 use futures_util::StreamExt;
 use kube::Client;
@@ -33,7 +33,7 @@ use tokio::sync::watch::{self, Receiver, Sender};
 pub struct Policies {
     client: Client,
     watches: Client,
-    remote: Remote,
+    sources: Sources,
     prover: Prover,
     defaults: DefaultPolicies,
     /// The policy chain of the groups that name no policy.
@@ -71,7 +71,7 @@ impl Policies {
         watches: Client,
         sandbox: Arc<Sandbox>,
         defaults: DefaultPolicies,
-        remote: Remote,
+        sources: Sources,
         metrics: Arc<Metrics>,
     ) -> Self {
         let DefaultPolicies { embedded, own } = &defaults;
@@ -86,7 +86,7 @@ impl Policies {
         Self {
             client,
             watches,
-            remote,
+            sources,
             prover,
             defaults,
             own: Arc::new(chain),

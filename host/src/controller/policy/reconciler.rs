@@ -94,8 +94,8 @@ impl PolicyReconciler {
             return;
         }
         *proof = self.slot.propose(&digest).then(|| {
-            let policies = Arc::clone(&self.policies);
-            Proof { digest, verdict: async move { policies.prover.prove(bytes).await }.boxed() }
+            let (policies, slot) = (Arc::clone(&self.policies), Arc::clone(&self.slot));
+            Proof { digest, verdict: async move { policies.prover.prove(&slot.key.0, bytes).await }.boxed() }
         });
     }
 

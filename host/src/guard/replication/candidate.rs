@@ -8,7 +8,7 @@ use crate::guard::{Case, ensure};
 use failover_core::facts::{History, Relation};
 
 pub(in crate::guard) fn reachable_master(case: &Case<'_>) -> Result<(), String> {
-    let scene = &case.scene;
+    let scene = case.scene;
     for (promote, candidate) in candidates(case) {
         // Promoting an instance that is a master already displaces no master.
         if candidate.answers_as_master() {
@@ -41,7 +41,7 @@ pub(in crate::guard) fn reachable_master(case: &Case<'_>) -> Result<(), String> 
 }
 
 pub(in crate::guard) fn bootstrap(case: &Case<'_>) -> Result<(), String> {
-    let scene = &case.scene;
+    let scene = case.scene;
     for (promote, candidate) in
         candidates(case).filter(|(promote, _)| promote.evidence == Evidence::Bootstrap)
     {
@@ -96,7 +96,7 @@ pub(in crate::guard) fn fit(case: &Case<'_>) -> Result<(), String> {
 }
 
 pub(in crate::guard) fn lineage(case: &Case<'_>) -> Result<(), String> {
-    let scene = &case.scene;
+    let scene = case.scene;
     for (promote, candidate) in candidates(case) {
         let Some(own) = candidate.history() else {
             return Err(format!("the replication history of {} is unknown", candidate.id));
@@ -253,7 +253,7 @@ pub(in crate::guard) fn in_doubt(case: &Case<'_>) -> Result<(), String> {
             else {
                 continue;
             };
-            ensure(is_settled(&case.scene, instance, doubt), || {
+            ensure(is_settled(case.scene, instance, doubt), || {
                 format!(
                     "{possible} may have become a master {} us ago, and has not answered since",
                     doubt.age_us

@@ -6,7 +6,7 @@ use crate::guard::{Case, ensure};
 use failover_core::facts::Relation;
 
 pub(in crate::guard) fn demotion(case: &Case<'_>) -> Result<(), String> {
-    let scene = &case.scene;
+    let scene = case.scene;
     for demote in case.demotes() {
         let Some(instance) = scene.instance(&demote.id) else { continue };
         ensure(instance.answers_as_master(), || {
@@ -37,6 +37,12 @@ fn has_started_empty(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
 
 /// The default time that members get after a restart of many.
 const YOUNG_S: u64 = 60;
+
+/// True for a master while another one answers that the record speaks for.
+pub(in crate::guard) fn is_second(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
+    let is_rightful = |other: &Instance<'_>| other.id != instance.id && is_better(scene, other, instance);
+    instance.answers_as_master() && scene.answering().any(is_rightful)
+}
 
 /// True for an answering master that the record speaks for, and not for `other`: as the very process, by its
 /// history, or by its name.

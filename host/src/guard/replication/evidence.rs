@@ -55,7 +55,7 @@ pub(in crate::guard) fn evidence(case: &Case<'_>) -> Result<(), String> {
             Evidence::Bootstrap => continue,
             Evidence::Dead | Evidence::Abdicated | Evidence::Amnesic | Evidence::Silent => {}
         }
-        let scene = &case.scene;
+        let scene = case.scene;
         let claimants = claimants(scene, promote);
         for claimant in &claimants {
             check_excused(scene, promote, claimant)?;
@@ -108,7 +108,7 @@ pub(in crate::guard) fn abdication(case: &Case<'_>) -> Result<(), String> {
 }
 
 pub(in crate::guard) fn final_offsets(case: &Case<'_>) -> Result<(), String> {
-    let scene = &case.scene;
+    let scene = case.scene;
     for promote in case.promotes() {
         for lost in claimants(scene, promote)
             .iter()
@@ -173,7 +173,7 @@ fn check_no_outside_master(
 }
 
 pub(in crate::guard) fn self_fence(case: &Case<'_>) -> Result<(), String> {
-    let scene = &case.scene;
+    let scene = case.scene;
     for promote in case.promotes().filter(|promote| promote.evidence == Evidence::Silent) {
         let group = &scene.observation.group;
         match group.prefer {
@@ -228,7 +228,7 @@ pub(in crate::guard) fn cool_down(case: &Case<'_>) -> Result<(), String> {
 }
 
 pub(in crate::guard) fn self_doubt(case: &Case<'_>) -> Result<(), String> {
-    let scene = &case.scene;
+    let scene = case.scene;
     let permille = scene.observation.silent_groups_permille;
     for promote in case
         .promotes()

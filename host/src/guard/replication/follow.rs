@@ -52,7 +52,7 @@ fn check_own_master_lost(
     instance: &Instance<'_>,
     master: &Instance<'_>,
 ) -> Result<(), String> {
-    let scene = &case.scene;
+    let scene = case.scene;
     let Named::Members(there) = &instance.names else { return Ok(()) };
     let is_recorded =
         |other: &Instance<'_>| scene.observation.published().is_some_and(|record| record.master == other.id);

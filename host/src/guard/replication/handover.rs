@@ -36,6 +36,8 @@ pub(in crate::guard) fn handover_in_sync(case: &Case<'_>) -> Result<(), String> 
                 "no switchover is requested, the source is not terminating and takes writes, and the last \
                  failover was not meant for the target",
             ),
+            // Else it would be the reason for the next one, back to the source.
+            (handover.meant_for == handover.target, "it is meant for another instance than its target"),
         ];
         for (holds, why) in conditions {
             ensure(holds, || format!("{} would hand over to {}: {why}", handover.source, handover.target))?;
@@ -50,8 +52,11 @@ fn has_reason(case: &Case<'_>, handover: &Handover) -> bool {
         .instance(&handover.source)
         .and_then(|instance| instance.pod)
         .is_some_and(|pod| pod.terminating);
-    let was_meant =
-        case.scene.observation.last_failover().is_some_and(|last| last.meant_for == handover.target);
+    let was_meant = case
+        .scene
+        .observation
+        .last_failover()
+        .is_some_and(|last| last.meant_for == handover.target && last.target == handover.source);
     is_terminating || was_meant || is_requested(case, handover, false) || brings_writes(case, handover)
 }
 

@@ -5,7 +5,7 @@ use crate::guard::scene::{Instance, Scene};
 use crate::guard::{Case, ensure};
 
 pub(in crate::guard) fn restart(case: &Case<'_>) -> Result<(), String> {
-    let scene = &case.scene;
+    let scene = case.scene;
     for promote in case.promotes() {
         let Some(candidate) = scene.instance(&promote.id) else { continue };
         ensure(!is_from_file(scene, candidate) || is_wait_over(scene), || {
@@ -20,7 +20,7 @@ pub(in crate::guard) fn restart(case: &Case<'_>) -> Result<(), String> {
 
 /// True if its process is younger than the record, and was linked to no master since. The age of the record
 /// is that of its newest part: the master, or the position that replicas reached.
-fn is_from_file(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
+pub(in crate::guard) fn is_from_file(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
     let Some(record) = scene.observation.published() else { return false };
     let position = scene.observation.shard().and_then(|shard| shard.position.as_ref());
     let age_us = position.map_or(record.age_us, |position| position.age_us.min(record.age_us));

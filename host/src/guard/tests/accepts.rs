@@ -243,7 +243,7 @@ fn what_a_careful_engine_plans() {
                 play.observation.shards[0].last_failover = last_failover("x", "redis-0", 3_000_000)
             }),
         ),
-        ("nothing", Play::new(vec![], Verdict::Healthy, vec![])),
+        ("nothing", Play::new(vec![], Verdict::Wait, vec![])),
     ];
     for (name, play) in plays {
         assert_eq!(play.breached(), [], "{name}");

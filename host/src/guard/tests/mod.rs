@@ -3,6 +3,7 @@
 
 mod accepts;
 mod rejects;
+mod states;
 
 use super::{Rule, judge};
 use crate::contract::*;
@@ -67,7 +68,12 @@ impl Play {
             reason: "test".into(),
             explanation: String::new(),
             progress: Progress::Changing,
-            shards: vec![ShardVerdict { index: 0, master: None, master_goal: None, loss: None }],
+            shards: vec![ShardVerdict {
+                index: 0,
+                master: None,
+                master_goal: None,
+                loss: Some(Loss { bytes: None }),
+            }],
             members: vec![],
             request: None,
             stages,

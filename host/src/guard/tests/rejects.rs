@@ -4,12 +4,18 @@ use super::*;
 
 /// The rule, what is wrong, and the play.
 fn plays() -> Vec<(Rule, &'static str, Play)> {
+    let mut plays = plans();
+    plays.extend(states::lies());
+    plays
+}
+
+fn plans() -> Vec<(Rule, &'static str, Play)> {
     vec![
         (Rule::PlanMatchesVerdict, "paused", with(dead(), |play| play.observation.group.paused = true)),
         (
             Rule::PlanMatchesVerdict,
-            "healthy with a plan",
-            with(dead(), |play| play.decision.verdict = Verdict::Healthy),
+            "a wait with a plan",
+            with(dead(), |play| play.decision.verdict = Verdict::Wait),
         ),
         (Rule::PlanMatchesVerdict, "act without a plan", with(dead(), |play| play.decision.stages.clear())),
         (

@@ -8,7 +8,8 @@ mod status;
 
 pub use policy::{
     ActivePolicy, CandidatePolicy, ConfigMapSource, EmbeddedSource, FailoverPolicy, FailoverPolicySpec,
-    FailoverPolicyStatus, FileSource, OciSource, PolicySource, RefusedPolicy, ShadowStatus, UrlSource,
+    FailoverPolicyStatus, FileSource, OciSource, PolicySource, PullSecret, RefusedPolicy, ShadowStatus,
+    UrlSource,
 };
 pub use schema::{definitions, parse};
 pub use status::{

@@ -50,8 +50,9 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.source.url) || has(self.sha256)")
-        .message("source.url needs sha256: add the digest of the file (sha256sum FILE)"),
+    validation = Rule::new(
+        "!(has(self.source.url) || has(self.source.file) || has(self.source.configMap)) || has(self.sha256)"
+    ).message("this source needs sha256: add the digest of the file (sha256sum FILE)"),
     validation = Rule::new(
         "!has(self.source.oci) || self.source.oci.image.contains('@sha256:') || has(self.sha256)"
     ).message(
@@ -62,7 +63,8 @@ use serde::{Deserialize, Serialize};
 pub struct FailoverPolicySpec {
     /// Source of the component file.
     pub source: PolicySource,
-    /// SHA-256 of the component file, in lower-case hex. A file with another digest is refused.
+    /// SHA-256 of the component file, in lower-case hex. A file with another digest is refused. Required
+    /// unless the source is embedded, or an image that is named with its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub sha256: Option<String>,
@@ -86,7 +88,7 @@ pub struct PolicySource {
     /// A key of a ConfigMap in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapSource>,
-    /// A file that the operator can read, mounted into its Pod.
+    /// A file in the operator's directory of policies (`--policy-files`), mounted into its Pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileSource>,
     /// An artifact of an OCI registry, as `redis-operator policy push` and wkg make them.
@@ -127,9 +129,20 @@ pub struct OciSource {
     /// `registry/repository:tag` or `registry/repository@sha256:…`, with the digest of the manifest.
     #[schemars(length(min = 1, max = 512))]
     pub image: String,
-    /// The registry speaks HTTP without TLS.
+    /// The registry speaks HTTP without TLS. No login is sent to it.
     #[serde(default)]
     pub plain_http: bool,
+    /// The login to the registry. Absent: the operator's own, if it has one for this registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_secret: Option<PullSecret>,
+}
+
+/// A Secret of type kubernetes.io/dockerconfigjson in the namespace of the FailoverPolicy.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct PullSecret {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 /// A file of a web server.
@@ -190,7 +203,8 @@ pub struct RefusedPolicy {
     /// SHA-256 of its file. Absent: there is no file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// SourceMissing, FetchFailed, DigestMismatch, NoPolicy, WrongTopology, Unproven, Quarantined.
+    /// NotPinned, SourceMissing, SourceForbidden, PullSecret, FetchFailed, DigestMismatch, NoPolicy,
+    /// WrongTopology, Unproven, Quarantined.
     pub reason: String,
     /// The reason as one sentence.
     pub message: String,

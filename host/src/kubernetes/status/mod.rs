@@ -124,7 +124,7 @@ pub async fn refuse(client: Client, kind: ApiResource, (namespace, name): Key, e
 }
 
 /// At most so many bytes, with an ellipsis where some are left out.
-pub(super) fn shortened(text: &str, bytes_max: usize) -> String {
+pub fn shortened(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text.to_owned();
     }

@@ -22,6 +22,14 @@ mod component {
 
     struct Hostile;
 
+    /// Called when the component is instantiated, before any function of it.
+    #[unsafe(no_mangle)]
+    extern "C" fn _initialize() {
+        if behaviour() == "start-spins" {
+            spin();
+        }
+    }
+
     fn behaviour() -> String {
         // SAFETY: a live static. Volatile, because the bytes in the file are not those that the compiler saw.
         let bytes = unsafe { std::ptr::read_volatile(&raw const BEHAVIOUR) };
@@ -45,6 +53,65 @@ mod component {
         let frame = [depth; 64];
         std::hint::black_box(&frame);
         deepen(depth + 1) + frame[0]
+    }
+
+    /// A decision in good form that says what is not so. None: no such behaviour.
+    fn lie(behaviour: &str, observation: &Observation) -> Option<Decision> {
+        let published = observation.shards.first().and_then(|shard| shard.published.as_ref());
+        let recorded = published.map(|published| published.master.clone());
+        let (verdict, master) = match behaviour {
+            "always-healthy" => {
+                (Verdict::Healthy, recorded.or(observation.instances.first().map(|first| first.id.clone())))
+            }
+            "waits-for-ever" => (Verdict::Wait, None),
+            "nobody-eligible" => (Verdict::Refuse, None),
+            "rewrites-the-record" => {
+                let says_master = |instance: &&Instance| {
+                    instance.replies.iter().any(|reply| {
+                        matches!(&reply.newest, Some(Sample { value: Value::Text(text), .. })
+                            if text.text.contains("role:master"))
+                    })
+                };
+                let others =
+                    observation.instances.iter().filter(|instance| Some(&instance.id) != recorded.as_ref());
+                (Verdict::Wait, others.filter(says_master).next().map(|other| other.id.clone()))
+            }
+            _ => return None,
+        };
+        let member = |instance: &Instance| Member {
+            id: instance.id.clone(),
+            role: Role::Unknown,
+            assigned: None,
+            health: Health::InSync,
+            proof: "it is".into(),
+            rank: None,
+            ineligible: (behaviour == "nobody-eligible").then(|| "not-today".into()),
+            lag_bytes: None,
+        };
+        let shard = |shard: &Shard| ShardVerdict {
+            index: shard.index,
+            master: master.clone(),
+            master_goal: master.clone(),
+            loss: None,
+        };
+        let mut members: Vec<Member> = observation.instances.iter().map(member).collect();
+        members.sort_by(|one, other| one.id.cmp(&other.id));
+        let (state, reason) = (RequestState::Waiting, "later".to_owned());
+        Some(Decision {
+            verdict,
+            reason: "so-it-is".into(),
+            explanation: "trust me".into(),
+            progress: Progress::Settled,
+            shards: observation.shards.iter().map(shard).collect(),
+            members,
+            request: observation.switchover.as_ref().map(|_| RequestAnswer {
+                state,
+                reason,
+                text: "later".into(),
+            }),
+            stages: vec![],
+            next_look_us: 1_000_000,
+        })
     }
 
     impl Guest for Hostile {
@@ -87,6 +154,9 @@ mod component {
                 "is-slow" => (0..8_000_000).for_each(|_| drop(CALLS.fetch_add(1, Ordering::Relaxed))),
                 _ => {}
             }
+            if let Some(lie) = lie(&behaviour, &observation) {
+                return lie;
+            }
             let member = |instance: &Instance| Member {
                 id: instance.id.clone(),
                 role: Role::Unknown,
@@ -104,7 +174,7 @@ mod component {
                 loss: None,
             };
             let mut decision = Decision {
-                verdict: Verdict::Healthy,
+                verdict: Verdict::Wait,
                 reason: "none".into(),
                 // Counts the calls that this instance has seen.
                 explanation: (CALLS.fetch_add(1, Ordering::Relaxed) + 1).to_string(),

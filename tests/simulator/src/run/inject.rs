@@ -113,6 +113,7 @@ impl Run<'_> {
                 self.world.cluster().break_disk(server);
                 self.later.push((now_us + for_us, Later::Ease(server)));
             }
+            Fault::Policy { lie } => self.swap(lie),
             Fault::SlowRecords { delay_us } => self.record_delay_us = delay_us.max(RECORD_US),
         }
     }

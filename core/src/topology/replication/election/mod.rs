@@ -41,8 +41,9 @@ use succession::{furthest, reached};
 /// 9. The role is meant for the heir with the best priority that is not about to stop. If that is not the
 ///    winner, the winner only bridges: the other one catches up, and gets the role by handover.
 /// 10. The known loss is what the reference has beyond the winner's place in it. It is unknown where the old
-///     master's last words are of another life than the reference, and where the winner restarted from its
-///     files: what it lost itself, no offset shows; or was cut off before the old master restarted.
+///     master's last words, or without any the record, are of another life than the reference; and where the
+///     winner restarted from its files: what it lost itself, no offset shows; or was cut off before the old
+///     master restarted.
 /// 11. The winner refused its promotion a moment ago: the next in line is asked ([`pass_over_refusals`]).
 pub fn elect(view: &View, lost: &Lost) -> Election {
     pass_over_refusals(view, &|refusing| elect_without(view, lost, refusing))
@@ -175,6 +176,14 @@ fn known_loss_bytes(view: &View, lost: &Lost, reference: Option<&History>, winne
         .index
         .filter(|_| lost.kind == LossKind::OutOfSight)
         .and_then(|index| view.members[index].history());
-    let is_counted = last_words.is_none_or(|last| reference.relation(last) != Relation::Unrelated);
+    let recorded = view.published().map(|published| History {
+        replid: &published.replid,
+        offset: published.offset,
+        former: None,
+    });
+    let lost = last_words.or(recorded.as_ref());
+    let is_related = |history: &History| reference.relation(history) != Relation::Unrelated;
+    // A copy of a copy may have the data, and no id of the reference.
+    let is_counted = lost.is_none_or(is_related) && view.members[winner].history().is_some_and(is_related);
     is_counted.then(|| reference.offset.saturating_sub(reached(&view.members[winner], Some(reference))))
 }
