@@ -1,5 +1,6 @@
 //! An HTTP server for a few small pages: one request per connection, a deadline for all of it, a bounded
-//! number of connections, in all and of one peer, TLS where it is asked for. Knows no page; no client can delay a group.
+//! number of connections, in all and of one peer, TLS where it is asked for. Knows no page; no client can
+//! delay a group.
 
 use super::rate::PeerLimit;
 use http_body_util::Full;
