@@ -6,8 +6,8 @@
 //!    count it, and ask the next policy about the same Observation.
 //! 3. The first decision without a fault counts, and is carried out at most once.
 //! 4. The group has not been what it is to be for too long ([`Watchdog`]), and the decision would not change
-//!    that: the next policies are asked as well. If one of them gives a plan that changes roles, that plan counts, and
-//!    idling was the fault of those before it. Else the first decision stands, without a fault.
+//!    that: the next policies are asked as well. If one of them gives a plan that changes roles, that plan
+//!    counts, and idling was the fault of those before it. Else the first decision stands, without a fault.
 //! 5. If every policy of the chain is at fault, nothing is done. The next round asks again from step 1, with
 //!    a newer Observation.
 //!

@@ -109,7 +109,8 @@ pub enum PolicyFault {
     /// Its answer is too large, or not of the contract's types, or breaks a bound of the contract.
     #[error("policy gave a malformed decision: {0}")]
     Malformed(String),
-    /// It left a group without a master of all members that answer for too long, and another policy would act.
+    /// It left a group without one master of all members that answer for too long, and another policy would
+    /// act.
     #[error(
         "policy left the group without one master of all members for {hang_limits} hang limits ({reason}), and {next} acts"
     )]

@@ -2,11 +2,12 @@
 //! are well-formed and wrong. What the guard lets pass of them must do no harm that an invariant would
 //! notice.
 
+use crate::lies::expectation;
 use crate::policies::Native;
 use redis_model::Dice;
 use redis_operator::contract::{
-    Action, Configure, Decision, Demote, Evidence, Expectation, Fence, Follow, Handover, KickClients, Loss,
-    Observation, Progress, Promote, Promotion, Role, Stage, Topology, Unfence, Value, Verdict, Want,
+    Action, Configure, Decision, Demote, Evidence, Fence, Follow, Handover, KickClients, Loss, Observation,
+    Progress, Promote, Promotion, Stage, Topology, Unfence, Verdict, Want,
 };
 use redis_operator::policy::{Policy, PolicyFault};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,7 +91,7 @@ fn still(decision: &mut Decision, verdict: Verdict, progress: Progress) {
 }
 
 fn action(dice: &mut Dice, observation: &Observation, id: String, other: String) -> Option<Action> {
-    let expect = expect(observation, &id)?;
+    let expect = expectation(observation, &id)?;
     Some(match dice.below(16) {
         0..=4 => Action::Promote(Promote {
             source: dice.chance(700).then_some(other),
@@ -116,7 +117,7 @@ fn action(dice: &mut Dice, observation: &Observation, id: String, other: String)
         }),
         9 | 10 => Action::Demote(Demote { id, expect }),
         11 | 12 => Action::Handover(Handover {
-            expect_target: self::expect(observation, &other)?,
+            expect_target: expectation(observation, &other)?,
             meant_for: other.clone(),
             source: id,
             target: other,
@@ -138,21 +139,4 @@ fn action(dice: &mut Dice, observation: &Observation, id: String, other: String)
             Action::Configure(Configure { id, directive: directive.into(), to: to.into(), expect })
         }
     })
-}
-
-/// What its newest reply says.
-fn expect(observation: &Observation, id: &str) -> Option<Expectation> {
-    let instance = observation.instances.iter().find(|instance| instance.id == id)?;
-    let row = |name: &str| {
-        let texts = instance.replies.iter().filter_map(|reply| match &reply.newest.as_ref()?.value {
-            Value::Text(text) => Some(text.text.as_str()),
-            Value::Integer(_) | Value::Nil(_) | Value::Nested(_) => None,
-        });
-        texts.flat_map(str::lines).find_map(|line| line.strip_prefix(name)).map(|row| row.trim().to_owned())
-    };
-    let role = match row("role:")?.as_str() {
-        "master" => Role::Master,
-        _ => Role::Replica,
-    };
-    Some(Expectation { run_id: row("run_id:")?, role, replid: row("master_replid:"), node: None })
 }

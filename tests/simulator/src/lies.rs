@@ -169,7 +169,7 @@ fn promoting_another(observation: &Observation, mut decision: Decision) -> Decis
 }
 
 /// What the newest replies of a member show.
-fn expectation(observation: &Observation, id: &str) -> Option<Expectation> {
+pub fn expectation(observation: &Observation, id: &str) -> Option<Expectation> {
     use redis_operator::contract::{Role, Value};
     let instance = observation.instances.iter().find(|instance| instance.id == id)?;
     let row = |command: &str, name: &str| {
