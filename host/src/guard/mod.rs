@@ -110,7 +110,7 @@ rules! {
         /// Only directives of the allow-list are set, to plain numbers, and only actions of a served topology
         /// are planned.
         AllowList = "allow-list", structure::allow_list;
-        /// A write pause ends by itself: a fence within ten seconds, a handover within a minute.
+        /// A write pause ends by itself: a fence within ten seconds, a handover within three.
         BoundedPause = "bounded-pause", structure::bounded_pause;
     }
     /// The rules of a group with one master and its replicas.

@@ -35,8 +35,8 @@ pub(in crate::guard) fn allowed_values(case: &Case<'_>) -> Result<(), String> {
     check_candidate_stays(case.scene, &priorities)
 }
 
-/// More than one replica stops the writes of a group that lost one; 0 takes the self-fence away. What stops all
-/// writes is for a second master that refuses to be demoted.
+/// More than one replica stops the writes of a group that lost one; 0 takes the self-fence away. What stops
+/// all writes is for a second master that refuses to be demoted.
 fn check_replicas_to_write(scene: &Scene<'_>, id: &str, to: u64) -> Result<(), String> {
     let group = &scene.observation.group;
     let is_fence_kept = group.self_fence_lag_s.is_some() && group.prefer == Preference::Consistency;
