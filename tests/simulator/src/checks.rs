@@ -34,6 +34,8 @@ pub struct Checks {
     /// By server: since when the leader reaches it without a gap, and when it last did while it was a master.
     reached_since_us: BTreeMap<usize, u64>,
     master_seen_us: BTreeMap<usize, u64>,
+    /// By server: when each process began, and when the one before was last reached as a master.
+    seen_before: BTreeMap<usize, Vec<(u64, u64)>>,
     /// By server: when an operator last changed its master.
     commanded_us: BTreeMap<usize, u64>,
     /// Servers start as masters by their own configuration: with what data, no operator is asked.
@@ -180,6 +182,8 @@ impl Checks {
             Happened::Promoted { server, data } => self.on_promoted(cluster, at_us, *server, *data),
             Happened::Booted { server, .. } => {
                 self.given_up.remove(server);
+                let seen_us = self.master_seen_us.get(server).copied().unwrap_or(0);
+                self.seen_before.entry(*server).or_default().push((at_us, seen_us));
                 if self.starts_masters && at_us > 0 {
                     self.started_us.insert(*server, at_us);
                 }
@@ -284,7 +288,11 @@ impl Checks {
             // A member that waits for a person keeps it.
             let is_kept = (0..cluster.processes().len())
                 .any(|server| cluster.kept(server).is_some_and(|kept| cluster.tree().has(kept, write.at)));
-            let seen_us = self.master_seen_us.get(&write.server).copied().unwrap_or(0);
+            // Of the process that took the write: a later one says nothing of it.
+            let ends = self.seen_before.get(&write.server);
+            let end = ends.and_then(|ends| ends.iter().find(|(began_us, _)| *began_us > write.done_us));
+            let seen_us = end.map(|(_, seen_us)| *seen_us);
+            let seen_us = seen_us.or_else(|| self.master_seen_us.get(&write.server).copied()).unwrap_or(0);
             if !is_reported && !is_kept && (replicas > 0 || write.done_us + margin_us < seen_us) {
                 silent += 1;
                 replicated += usize::from(replicas > 0);
