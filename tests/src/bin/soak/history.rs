@@ -76,7 +76,8 @@ impl History {
         let is_consistent = dice.chance(250);
         let prefer = if is_consistent { Preference::Consistency } else { Preference::Availability };
         let name = program.ancestors().nth(1).and_then(Path::file_name).unwrap_or(program.as_os_str());
-        let title = format!("{}, {files}, prefer {prefer:?}", name.display());
+        let word = if is_consistent { "consistency" } else { "availability" };
+        let title = format!("{}, {files}, prefer {word}", name.display());
         let mut servers = Servers::of(program, 3, arguments);
         servers.start_all().await;
         servers.attach_all().await;
