@@ -1,10 +1,10 @@
 //! What the guard itself sees of a group: which member serves as master, and which replicas are in sync with
 //! it. For rollouts, the census and the watchdog, which must not rest on the word of a policy.
 
-use super::replication::evidence::process_end;
+use super::replication::evidence::{process_end, shows_life};
 use super::replication::statement::outranks;
 use super::scene::{Instance, Scene};
-use crate::contract::{LinkState, Topology};
+use crate::contract::Topology;
 use failover_core::facts::Relation;
 use std::collections::BTreeSet;
 
@@ -79,17 +79,7 @@ fn serving<'s, 'a>(scene: &'s Scene<'a>) -> Option<&'s Instance<'a>> {
     masters().find(|master| !masters().any(|other| outranks(scene, other, master)))
 }
 
-/// LOADING, BUSY and NOAUTH are life.
+/// It shows no life, and its end is not proven.
 fn is_out_of_sight(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
-    let shows_life = match instance.link.state {
-        LinkState::Loading | LinkState::Busy | LinkState::Unauthorized => true,
-        LinkState::Unknown
-        | LinkState::Answering
-        | LinkState::Closed
-        | LinkState::Refused
-        | LinkState::Unreachable
-        | LinkState::TimedOut
-        | LinkState::ProtocolError => instance.answers,
-    };
-    !shows_life && process_end(scene, instance).is_none()
+    !shows_life(instance) && process_end(scene, instance).is_none()
 }

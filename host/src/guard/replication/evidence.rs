@@ -370,9 +370,14 @@ fn is_reloading(instance: &Instance<'_>) -> bool {
         && (instance.link.state == LinkState::Loading || (instance.answers && instance.is_loading))
 }
 
-/// True after the hang limit without a valid reply. NOAUTH, LOADING and BUSY are signs of life.
+/// True after the hang limit without a valid reply.
 pub(in crate::guard) fn is_silent(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
-    let shows_life = match instance.link.state {
+    !shows_life(instance) && instance.silence_us() >= scene.hang_limit_us()
+}
+
+/// LOADING, BUSY and NOAUTH are life.
+pub(in crate::guard) fn shows_life(instance: &Instance<'_>) -> bool {
+    match instance.link.state {
         LinkState::Loading | LinkState::Busy | LinkState::Unauthorized => true,
         LinkState::Unknown
         | LinkState::Answering
@@ -381,8 +386,7 @@ pub(in crate::guard) fn is_silent(scene: &Scene<'_>, instance: &Instance<'_>) ->
         | LinkState::Unreachable
         | LinkState::TimedOut
         | LinkState::ProtocolError => instance.answers,
-    };
-    !shows_life && instance.silence_us() >= scene.hang_limit_us()
+    }
 }
 
 /// True if the replica reports that its master is as silent to it as to the host: its link is down, or has
