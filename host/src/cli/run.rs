@@ -27,8 +27,8 @@ use tokio::sync::{Semaphore, oneshot};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  redis-operator run --listen 0.0.0.0:8080 --listen-groups 0.0.0.0:8081\n\n\
-                  The cluster is the one that it runs in, or that of KUBECONFIG. Of several operators, the one that holds \
-                  the Lease acts."
+                  The cluster is the one that it runs in, or that of KUBECONFIG. Of several \
+                  operators, the one that holds the Lease acts."
 )]
 pub struct Args {
     /// Operate these namespaces only, with commas between [default: all]
