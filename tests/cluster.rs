@@ -13,6 +13,8 @@ mod crowd;
 mod deployed;
 #[path = "cluster/faults.rs"]
 mod faults;
+#[path = "cluster/former.rs"]
+mod former;
 #[path = "cluster/losses.rs"]
 mod losses;
 #[path = "cluster/namespaced.rs"]
@@ -122,6 +124,7 @@ cases![
     Anywhere losses::all_are_deleted_at_once_and_no_write_is_lost,
     Alone losses::a_drained_node_loses_no_write,
     Alone losses::a_lost_node_takes_the_master_with_it_and_another_one_takes_over,
+    Alone former::a_master_whose_pod_is_deleted_by_force_is_silent_and_is_stopped_when_back,
     Here losses::all_but_one_are_lost_and_the_data_survives,
     Here losses::all_are_lost_at_once_and_come_back_from_their_claims,
     Here losses::former_files_are_kept_on_the_volume,

@@ -3,6 +3,8 @@
 
 #[path = "group/crowd.rs"]
 mod crowd;
+#[path = "group/former.rs"]
+mod former;
 #[path = "group/liars.rs"]
 mod liars;
 #[path = "group/memory.rs"]
@@ -55,6 +57,7 @@ impl Harness {
             address: at.address,
             aliases: at.aliases,
             pod: at.pod,
+            is_former: false,
         });
         let members = members.collect();
         harness.on(Event::Members(members));
@@ -90,7 +93,17 @@ impl Harness {
         self.answer("redis-3");
     }
 
+    /// The answer of a member's server, for another member.
+    fn answer_as(&mut self, member: &str, server: &str) {
+        let sent = self.now.after_us(10);
+        self.after(110).answer_of(member, server, sent);
+    }
+
     fn answer_probe_of(&mut self, id: &str, sent: Moment) {
+        self.answer_of(id, id, sent);
+    }
+
+    fn answer_of(&mut self, member: &str, id: &str, sent: Moment) {
         let instance = self.instances().into_iter().find(|instance| instance.id == id).expect("a member");
         let replies = instance
             .replies
@@ -98,7 +111,7 @@ impl Harness {
             .filter_map(|reply| Some((reply.command.into(), Ok(reply.newest?.value))))
             .collect();
         let answer = Ok(Answer { link: link(id), replies });
-        self.on(Event::Reply(Reply { member: id.into(), sent, answer }));
+        self.on(Event::Reply(Reply { member: member.into(), sent, answer }));
     }
 
     fn refuse(&mut self, id: &str) {

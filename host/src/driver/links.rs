@@ -179,5 +179,6 @@ pub fn unresolved_member(endpoint: &Endpoint) -> Member {
         address: Address { host: host.clone(), port: *port },
         aliases: Vec::new(),
         pod: None,
+        is_former: false,
     }
 }

@@ -86,6 +86,9 @@ pub struct Member {
     pub aliases: Vec<Address>,
     /// State of its Pod. None outside Kubernetes.
     pub pod: Option<Pod>,
+    /// The process of a Pod that is gone, whose end nothing showed. It is observed while the very process
+    /// that was known answers: another one at its address is another's.
+    pub is_former: bool,
 }
 
 /// The result of one probe.

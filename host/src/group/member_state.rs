@@ -70,6 +70,10 @@ impl MemberState {
     pub fn apply_reply(&mut self, now: Moment, reply: Reply) {
         self.probing = None;
         match reply.answer {
+            Ok(answer) if self.is_of_another(&answer) => {
+                self.link = None;
+                self.enter(now, LinkState::Unreachable);
+            }
             Ok(answer) => self.apply_answer(now, reply.sent, answer),
             Err(failed) => {
                 if let FailureKind::Refused = failed.kind {
@@ -87,6 +91,22 @@ impl MemberState {
                 }
             }
         }
+    }
+
+    /// Whether an answer at the address of a former Pod comes from another process than that Pod's.
+    fn is_of_another(&self, answer: &Answer) -> bool {
+        let run_id = |(command, reply): &(Arc<str>, Result<Value, Failed>)| {
+            let text = reply.as_ref().ok().and_then(text).filter(|_| **command == *INFO_SERVER)?;
+            ServerFacts::parse(text).run_id.map(str::to_owned)
+        };
+        let known = self.run_id();
+        self.identity.is_former
+            && (known.is_none() || answer.replies.iter().find_map(run_id).as_deref() != known)
+    }
+
+    /// Whether an Observation lists it: a former Pod's process only while it answers.
+    pub fn is_observed(&self) -> bool {
+        !self.identity.is_former || self.state == LinkState::Answering
     }
 
     /// The connection of that number ended.
@@ -211,7 +231,7 @@ impl MemberState {
 
     /// The instance of an Observation, with ages as of `now`.
     pub fn instance(&self, now: Moment) -> Instance {
-        let Member { id, kind, shard, address, aliases, pod } = &self.identity;
+        let Member { id, kind, shard, address, aliases, pod, is_former: _ } = &self.identity;
         let sample = |(value, at): &(Value, Moment)| Sample { value: value.clone(), age_us: at.age_us(now) };
         Instance {
             id: id.clone(),

@@ -184,7 +184,12 @@ impl Group {
     pub fn observation(&self, now: Moment) -> Observation {
         Observation {
             group: self.settings.wanted.clone(),
-            instances: self.members.values().map(|member| member.instance(now)).collect(),
+            instances: self
+                .members
+                .values()
+                .filter(|member| member.is_observed())
+                .map(|member| member.instance(now))
+                .collect(),
             shards: self.shards.iter().map(|shard| shard.shard(now)).collect(),
             switchover: self.switchover.as_ref().map(|(target, at)| Switchover {
                 shard: 0,
@@ -257,11 +262,15 @@ impl Group {
         }
     }
 
+    /// What is known of a member stays. The process of a former Pod takes it along when a Pod that came later
+    /// gets its name.
     fn set_members(&mut self, now: Moment, members: Vec<Member>) {
         let mut before = std::mem::take(&mut self.members);
-        for member in members {
+        let (former, present): (Vec<_>, Vec<_>) = members.into_iter().partition(|member| member.is_former);
+        for member in former.into_iter().chain(present) {
             let id = member.id.clone();
-            let state = match before.remove(&id) {
+            let known = place(&before, &member).and_then(|id| before.remove(&id));
+            let state = match known {
                 Some(known) => known.with_identity(member),
                 None => MemberState::new(member, now),
             };
@@ -297,6 +306,13 @@ impl Group {
             }));
         }
     }
+}
+
+/// The id under which a member was known: its own, or that of the Pod whose former process it is.
+fn place(before: &BTreeMap<String, Box<MemberState>>, member: &Member) -> Option<String> {
+    let uid = |member: &Member| member.pod.as_ref().map(|pod| pod.uid.clone());
+    let is_it = |known: &Member| known.id == member.id || member.is_former && uid(known) == uid(member);
+    before.values().map(|state| &state.identity).find(|known| is_it(known)).map(|known| known.id.clone())
 }
 
 /// No policy gave a usable decision: ask again soon, with a newer Observation.

@@ -54,12 +54,19 @@ pub fn running(pod: &Pod) -> Option<&ContainerStatus> {
     Some(redis)
 }
 
+/// Its address. None: it has none yet, or its process has ended for good. A Pod that was called failed while
+/// its container was still seen running (its node is lost) may live on.
+pub fn address(pod: &Pod) -> Option<&str> {
+    let status = pod.status.as_ref()?;
+    let has_ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) && !is_running(pod);
+    status.pod_ip.as_deref().filter(|host| !host.is_empty() && !has_ended)
+}
+
 /// The member that a Pod is. None: it has no address, so there is nobody to dial, or it has ended for good.
 /// `revision` is the one that its StatefulSet wants, `place` what is known of its node.
 pub fn member(pod: &Pod, revision: &str, place: Option<&Place>, now: SystemTime) -> Option<Member> {
     let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
-    let has_ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
-    let host = status.pod_ip.clone().filter(|host| !host.is_empty() && !has_ended)?;
+    let host = address(pod)?.to_owned();
     let container = status.container_statuses.iter().flatten().find(|container| container.name == "redis");
     let running = container.and_then(|container| container.state.as_ref()?.running.as_ref());
     let is_ready = status
@@ -94,6 +101,7 @@ pub fn member(pod: &Pod, revision: &str, place: Option<&Place>, now: SystemTime)
         address: Address { host, port: PORT as u16 },
         aliases: names.into_iter().map(|host| Address { host, port: PORT as u16 }).collect(),
         pod: Some(facts),
+        is_former: false,
     })
 }
 
@@ -168,7 +176,15 @@ mod tests {
         });
         assert!(!member_of(&waiting).unwrap().pod.unwrap().running);
         assert_eq!(member_of(&pod(|pod| pod["status"]["podIP"] = json!(""))), None);
-        assert_eq!(member_of(&pod(|pod| pod["status"]["phase"] = json!("Failed"))), None);
+        assert!(
+            member_of(&pod(|pod| pod["status"]["phase"] = json!("Failed"))).is_some(),
+            "it was not seen to end"
+        );
+        let ended = |pod: &mut Value| {
+            pod["status"]["phase"] = json!("Failed");
+            pod["status"]["containerStatuses"][0]["state"] = json!({ "terminated": { "exitCode": 1 } });
+        };
+        assert_eq!(member_of(&pod(ended)), None);
     }
 
     #[test]

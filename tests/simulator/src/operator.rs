@@ -167,6 +167,7 @@ fn members(world: &World) -> Vec<Member> {
             address: Address { host: at.host.clone(), port: at.port },
             aliases: vec![],
             pod: None,
+            is_former: false,
         }
     };
     (0..cluster.processes().len()).map(member).collect()

@@ -151,5 +151,6 @@ fn member(group: usize, index: usize, at: SocketAddrV4) -> Member {
         address,
         aliases: Vec::new(),
         pod: None,
+        is_former: false,
     }
 }

@@ -55,10 +55,9 @@ impl ControlPlane {
             plane.kubectl.run(&["apply", "--server-side", "-f", "-"], document).await?;
         }
         if !first.is_empty() {
-            plane
-                .kubectl
-                .run(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"], "")
-                .await?;
+            // `kubectl wait` fails on a kind that has no conditions yet.
+            let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
+            until("the kinds are established", async || plane.kubectl.run(&wait, "").await.ok()).await;
         }
         plane.start_controllers().await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(plane.client.clone(), "default");

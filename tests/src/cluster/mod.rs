@@ -315,6 +315,11 @@ impl Running {
         self.0.network.heal().unwrap();
     }
 
+    /// Connects its network again, though its node stays lost.
+    pub fn reconnect(&self) {
+        self.0.network.plug(true).unwrap();
+    }
+
     /// What a container has printed.
     pub fn log(&self, container: &str) -> String {
         std::fs::read_to_string(self.0.log(container)).unwrap_or_default()

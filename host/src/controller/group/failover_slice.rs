@@ -98,8 +98,7 @@ impl FailoverSlice {
     }
 
     fn view(&self, snapshot: &Snapshot) -> SliceView {
-        let master = snapshot.master().and_then(|master| snapshot.pods.get_key_value(master));
-        let is_unlabelled = master.is_some_and(|(name, pod)| {
+        let is_unlabelled = snapshot.master_pod().is_some_and(|(name, pod)| {
             pod.labels().get(ROLE_LABEL).is_none_or(|role| role != MASTER) && snapshot.address(name).is_some()
         });
         SliceView {
@@ -170,7 +169,7 @@ async fn observe(
 ) -> Result<bool, kube::Error> {
     let name = service.name_any();
     let slices = api.list(&ListParams::default().labels(&format!("{SERVICE_LABEL}={name}"))).await?;
-    let address = snapshot.master().and_then(|master| snapshot.address(master));
+    let address = snapshot.master_pod().and_then(|(master, _)| snapshot.address(master));
     Ok(address.is_some_and(|address| lead_to(&slices.items, &name, &address)))
 }
 

@@ -16,6 +16,9 @@
 mod count;
 mod drive;
 mod failover_slice;
+#[cfg(test)]
+mod fixture;
+mod former;
 mod handover;
 mod live_config;
 mod objects;

@@ -70,8 +70,8 @@ pub enum Input {
     Authority,
     /// Policies, their parameters or their problems changed.
     Policies,
-    /// It is time to see how the shadow answered: no event says so.
-    Shadow,
+    /// It is time to see how the shadow answered and how long a Pod is gone: no event says so.
+    Tick,
     /// The share of silent groups changed.
     SilentGroups,
     /// A group whose loop ended by a fault is due to be started again.
@@ -103,7 +103,7 @@ pub struct Inputs {
     authority: watch::Receiver<bool>,
     policies: watch::Receiver<u64>,
     silent_groups: watch::Receiver<u16>,
-    shadow: Interval,
+    ticks: Interval,
 }
 
 impl Inputs {
@@ -119,7 +119,7 @@ impl Inputs {
             authority,
             policies: context.policies.changes(),
             silent_groups: context.census.silent_permille(),
-            shadow: tokio::time::interval(SHADOW_EVERY),
+            ticks: tokio::time::interval(TICK),
         }
     }
 
@@ -146,7 +146,7 @@ impl Inputs {
             changed = self.authority.changed() => changed.ok().map(|()| Input::Authority),
             changed = self.policies.changed() => changed.ok().map(|()| Input::Policies),
             changed = self.silent_groups.changed() => changed.ok().map(|()| Input::SilentGroups),
-            _ = self.shadow.tick() => Some(Input::Shadow),
+            _ = self.ticks.tick() => Some(Input::Tick),
             output = group => Some(Input::Group(output)),
             () = restart => Some(Input::Restart),
             Some(finding) = self.found.next() => Some(Input::Finding(finding)),
@@ -216,7 +216,10 @@ impl Reconciler {
                 self.starts_at = None;
                 News::Everything
             }
-            Input::Shadow => News::if_so(self.has_news_of_the_shadow()),
+            Input::Tick => {
+                let is_other = self.snapshot.settle_former(Instant::now());
+                News::if_so(is_other || self.has_news_of_the_shadow())
+            }
             Input::Finding(finding) => {
                 self.observe_finding(finding);
                 News::Everything
@@ -265,13 +268,9 @@ impl Reconciler {
             Observed::Invalid(message) => {
                 snapshot.problems.insert(SPEC, vec![Problem { reason: "InvalidSpec", message }]);
             }
-            Observed::Pod(pod) => {
-                snapshot.claimants.insert(pod.name_any(), pod);
-                snapshot.admit_pods();
-            }
+            Observed::Pod(pod) => snapshot.observe_pod(pod.name_any(), Some(pod), Instant::now()),
             Observed::PodGone(name) => {
-                snapshot.claimants.remove(&name);
-                snapshot.admit_pods();
+                snapshot.observe_pod(name, None, Instant::now());
                 snapshot.nodes.retain(|name, _| snapshot.pods.values().any(|pod| node(pod) == Some(name)));
             }
             Observed::Node(name, place) => {
@@ -334,6 +333,9 @@ impl Reconciler {
             self.context.events.emit(self.snapshot.resource.object_ref(), event);
         }
         let mut is_news = change.is_some();
+        if let Report::Link { member, state } = &report {
+            is_news |= self.snapshot.former.observe_link(member, *state);
+        }
         if let Some(problem) = running.fault_after(&report) {
             let before = self.snapshot.problems.insert(FAULT, problem.into_iter().collect());
             is_news |= before.as_ref() != self.snapshot.problems.get(FAULT);
@@ -374,7 +376,7 @@ const SECRETS: &str = "secrets";
 const FAULT: &str = "fault";
 pub const POLICY: &str = "policy";
 pub const MAINTAIN: &str = "maintain";
-const SHADOW_EVERY: Duration = Duration::from_secs(10);
+const TICK: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -122,7 +122,7 @@ async fn store(
 
 #[cfg(test)]
 mod tests {
-    use super::super::snapshot::fixture;
+    use super::super::fixture;
     use super::*;
     use crate::kubernetes::kinds::sample::sample;
     use crate::kubernetes::status::Problem;

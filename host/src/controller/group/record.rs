@@ -155,7 +155,7 @@ fn later(resource: &str, stored: Term, own: Term) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::super::snapshot::fixture;
+    use super::super::fixture;
     use super::*;
     use hyper::{Request, Response};
     use k8s_openapi::jiff::Timestamp;

@@ -50,6 +50,8 @@ impl RoleLabels {
         let roles = snapshot
             .pods
             .iter()
+            // Its name means another process, which the record speaks of.
+            .filter(|(name, _)| !snapshot.former.keeps_name(name))
             .map(|(name, pod)| (name.as_str(), pod.labels().get(ROLE_LABEL).map(String::as_str)));
         let applied = apply(context, snapshot, &plan(snapshot.master(), roles)).await;
         self.metrics.are_stale(applied.is_err());

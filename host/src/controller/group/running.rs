@@ -229,13 +229,18 @@ impl RunningGroup {
             self.handle.log_in_as(logins.clone(), secrets.tls.as_ref().map(|identity| identity.tls.clone()));
             (self.logins, self.certificate) = (logins, certificate.cloned());
         }
-        let pods = snapshot.observed_pods();
+        let mut pods = snapshot.observed_pods();
+        pods.retain(|pod| !snapshot.former.keeps_name(&pod.pod.name_any()));
         let standing = |ObservedPod { pod, revision, place }: &ObservedPod<'_>| {
             (pod.metadata.resource_version.clone(), (*revision).to_owned(), place.cloned())
         };
-        let members: Vec<_> = pods.iter().map(|pod| (pod.pod.name_any(), standing(pod))).collect();
+        let former = snapshot.former.ids().map(|id| (id, (None, String::new(), None)));
+        let members: Vec<_> =
+            pods.iter().map(|pod| (pod.pod.name_any(), standing(pod))).chain(former).collect();
         if self.members != members {
-            self.handle.send(Event::Members(resource.managed.members(&pods, Timestamp::now())));
+            let mut all = resource.managed.members(&pods, Timestamp::now());
+            all.extend(snapshot.former.members(resource, Timestamp::now()));
+            self.handle.send(Event::Members(all));
             self.members = members;
         }
         // With authority, too: a late watch may bring the last change of the operator before this one.

@@ -1,6 +1,7 @@
 //! What is known of one resource at one moment. Each step gets the newest snapshot and makes it true; the
 //! ones in between do not matter.
 
+use super::former::FormerPods;
 use super::observe::News;
 use super::secrets::Secrets;
 use crate::contract::{Decision, Health, Verdict};
@@ -21,6 +22,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Kind and name of an object.
 pub type ObjectKey = (&'static str, String);
@@ -32,6 +34,8 @@ pub struct Snapshot {
     pub pods: BTreeMap<String, Arc<Pod>>,
     /// All Pods that claim to be.
     pub claimants: BTreeMap<String, Arc<Pod>>,
+    /// Pods that are gone, whose processes may live.
+    pub former: FormerPods,
     /// The uids of the StatefulSets of this resource, the newest last: the Pods of one that was deleted run
     /// until they have ended.
     sets: Vec<String>,
@@ -88,6 +92,7 @@ impl Snapshot {
             resource,
             pods: BTreeMap::new(),
             claimants: BTreeMap::new(),
+            former: FormerPods::default(),
             sets: Vec::new(),
             nodes: BTreeMap::new(),
             revision: String::new(),
@@ -169,6 +174,12 @@ impl Snapshot {
         (self.resource.object.metadata.resource_version.clone(), stored)
     }
 
+    /// The Pod of the published master. None: there is none, or its name means a former Pod's process.
+    pub fn master_pod(&self) -> Option<(&str, &Arc<Pod>)> {
+        let (name, pod) = self.pods.get_key_value(self.master()?)?;
+        (!self.former.keeps_name(name)).then_some((name.as_str(), pod))
+    }
+
     /// The newest epoch in [`Self::records`].
     pub fn recorded_epoch(&self) -> Option<u64> {
         let of_status = self.resource.settings.recorded.records.iter().map(|record| record.published.epoch);
@@ -204,6 +215,28 @@ impl Snapshot {
         self.admit_pods();
     }
 
+    /// Takes in a Pod as it is now, or that none of that name exists.
+    pub fn observe_pod(&mut self, name: String, pod: Option<Arc<Pod>>, now: Instant) {
+        let uid = |pod: &Pod| pod.metadata.uid.clone();
+        let gone = self.pods.get(&name).filter(|before| pod.as_deref().and_then(uid) != uid(before));
+        if let Some(gone) = gone.filter(|_| self.master() == Some(name.as_str())) {
+            let gone = Arc::clone(gone);
+            self.former.observe_gone(&gone, now);
+        }
+        match pod {
+            Some(pod) => drop(self.claimants.insert(name, pod)),
+            None => drop(self.claimants.remove(&name)),
+        }
+        self.admit_pods();
+        self.settle_former(now);
+    }
+
+    /// Whether a name means another process than before.
+    pub fn settle_former(&mut self, now: Instant) -> bool {
+        let master = self.master().map(str::to_owned);
+        self.former.settle(master.as_deref(), self.pods.values(), now)
+    }
+
     /// Of the Pods that claim to be members, those that a StatefulSet of this resource controls.
     pub fn admit_pods(&mut self) {
         let is_ours =
@@ -217,6 +250,7 @@ impl Snapshot {
         let published = |record: &Record| (record.published.epoch, record.published.master.clone());
         let is_same = self.record.as_ref().is_some_and(|(before, _)| published(before) == published(&record));
         self.record = Some((record, now));
+        self.settle_former(Instant::now());
         if is_same { News::Status } else { News::Everything }
     }
 
@@ -300,35 +334,9 @@ impl Snapshot {
 /// A Pod ends within its grace period, and nobody deletes a StatefulSet more often within that.
 const SETS_MAX: usize = 4;
 
-/// Snapshots for the tests of the planners.
-#[cfg(test)]
-pub mod fixture {
-    use super::*;
-    use crate::contract::Published;
-    use crate::kubernetes::kinds::sample::sample;
-    use serde_json::json;
-
-    /// Of a Sample called `cart` with three servers, and Pods that have just been made.
-    pub fn snapshot(pods: &[&str]) -> Snapshot {
-        let mut snapshot = Snapshot::new(Arc::new(sample(|_| ())));
-        snapshot.pods = pods.iter().map(|name| ((*name).to_owned(), Arc::new(pod(name)))).collect();
-        snapshot
-    }
-
-    pub fn pod(name: &str) -> Pod {
-        serde_json::from_value(json!({ "metadata": { "name": name, "namespace": "shop" } })).unwrap()
-    }
-
-    pub fn record(master: &str, epoch: u64) -> Record {
-        let (run_id, replid) = ("r".into(), "i".into());
-        let published =
-            Published { master: master.into(), run_id, replid, offset: 7, epoch, age_us: 0, node: None };
-        Record { shard: 0, published, lineage: Vec::new(), position: None, last_failover: None }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::fixture;
     use super::*;
     use crate::contract::{RequestAnswer, RequestState};
     use crate::group::Report;

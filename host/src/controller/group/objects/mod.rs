@@ -181,8 +181,8 @@ fn refused((kind, name): &ObjectKey, error: &kube::Error) -> StepResult {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture;
     use super::super::secrets::{Passwords, Secrets};
-    use super::super::snapshot::fixture;
     use super::*;
     use std::sync::Arc;
 

@@ -94,7 +94,7 @@ impl RolloutView {
 
 #[cfg(test)]
 mod tests {
-    use super::super::snapshot::fixture;
+    use super::super::fixture;
     use super::*;
     use crate::kubernetes::kinds::sample::sample;
     use plan::{Replace, Wait};
