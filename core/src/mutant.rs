@@ -31,9 +31,11 @@ pub const PRECONDITIONS: [&str; 12] = [
 
 #[cfg(feature = "mutants")]
 mod on {
-    use std::sync::{PoisonError, RwLock};
+    use std::sync::{LazyLock, PoisonError, RwLock};
 
-    static PRESENT: RwLock<Option<String>> = RwLock::new(None);
+    /// A test program is told by its environment.
+    static PRESENT: LazyLock<RwLock<Option<String>>> =
+        LazyLock::new(|| RwLock::new(std::env::var("MUTANT").ok()));
 
     /// Leaves out this one, `KIND:NAME` or `KIND:*`, from now on in the whole process.
     pub fn leave_out(name: Option<&str>) {

@@ -27,6 +27,7 @@ pub struct Checks {
     interval_us: u64,
     /// The policy lies: that it is at fault is what is to be expected.
     is_hostile: bool,
+    is_consistent: bool,
     /// Policies lie: their faults are no breach, and what the watchdog must notice takes its time.
     has_lies: bool,
     /// Since when several servers take writes although the leader reaches them.
@@ -48,7 +49,7 @@ pub struct Checks {
     given_up: BTreeMap<usize, Option<u64>>,
     /// Losses that were reported, with their moments. None: unknown.
     reported: Vec<(u64, Option<u64>)>,
-    /// The loss of the decision that was read last.
+    /// The loss of the newest decision that plans a promotion.
     loss: Option<Loss>,
     /// By action and server: when it was sent within the last second.
     sent: BTreeMap<(&'static str, String), Vec<u64>>,
@@ -61,6 +62,7 @@ impl Checks {
             hang_limit_us: u64::from(schedule.hang_limit_ms) * 1000,
             interval_us: schedule.interval_us,
             is_hostile: schedule.is_hostile,
+            is_consistent: schedule.is_consistent,
             has_lies: schedule.has_lies,
             starts_masters: schedule.boot == BootRule::Master,
             ..Self::default()
@@ -79,7 +81,10 @@ impl Checks {
                 if let Some(bytes) = loss.as_ref().map(|loss| loss.bytes).filter(|bytes| *bytes != Some(0)) {
                     self.reported.push((at_us, bytes));
                 }
-                self.loss = loss;
+                let mut actions = decided.decision.stages.iter().flat_map(|stage| &stage.actions);
+                if actions.any(|action| matches!(action, Action::Promote(_))) {
+                    self.loss = loss;
+                }
             }
             Report::Sent { action, .. } => {
                 self.on_sent(at_us, action);
@@ -216,6 +221,12 @@ impl Checks {
             return;
         }
         let newest_us = cluster.writes().iter().filter(is_last).map(|write| write.done_us).max().unwrap_or(0);
+        let (id, to) = (server + 1, master + 1);
+        if self.is_consistent && self.given_up.get(&server) == Some(&None) {
+            let text =
+                format!("redis-{id} copied redis-{to}: the only copy of {count} writes, without asking");
+            self.breach("unasked-overwrite", at_us, text);
+        }
         if self.reported.iter().any(|(at_us, _)| *at_us >= newest_us) {
             return;
         }
@@ -224,7 +235,6 @@ impl Checks {
             self.unpreventable += 1;
             return;
         }
-        let (id, to) = (server + 1, master + 1);
         match self.given_up.get(&server) {
             None => {
                 let text =

@@ -14,11 +14,14 @@
 //! | `shrink` | a shorter schedule with the same breach |
 //! | `report` | many runs as a table |
 //! | `durability` | what becomes of acknowledged writes, by kind of fault |
+//! | `guarded` | the same by policy, with and without the guard |
 //! | `mutants` | the same with one rule, check or precondition left out |
 //! | `mended` | schedules that once broke something, as files |
 
 pub mod checks;
 pub mod durability;
+#[cfg(feature = "mutants")]
+pub mod guarded;
 pub mod hostile;
 pub mod lies;
 pub mod mended;
@@ -52,22 +55,22 @@ pub fn simulate(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool)
     runtime.block_on(run(schedule, policies, is_told))
 }
 
-/// Runs the schedules of these seeds on all processors.
+/// Runs the schedules of these seeds on all processors, each with the policies that it gets.
 pub fn many(
     seeds: Range<u64>,
     schedule: impl Fn(u64) -> Schedule + Sync,
-    policies: &Arc<PolicyChain>,
+    policies: impl Fn() -> Arc<PolicyChain> + Sync,
 ) -> Summary {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let begin = Instant::now();
     let mut sum = std::thread::scope(|scope| {
         let part = |first: usize| {
-            let schedule = &schedule;
+            let (schedule, policies) = (&schedule, &policies);
             let seeds = seeds.clone().skip(first).step_by(threads);
             scope.spawn(move || {
                 let mut part = Summary::default();
                 for seed in seeds {
-                    part.add(seed, simulate(&schedule(seed), policies, false));
+                    part.add(seed, simulate(&schedule(seed), &policies(), false));
                 }
                 part
             })

@@ -51,6 +51,14 @@ enum Command {
         /// Schedules a row
         seeds: u64,
     },
+    /// Show what policies break with the guard and without it
+    #[cfg(feature = "mutants")]
+    Guard {
+        /// Schedules a row
+        seeds: u64,
+        /// The component of `classic`
+        classic: PathBuf,
+    },
     /// Leave out each rule, check and precondition in turn, and show what notices
     #[cfg(feature = "mutants")]
     Mutants {
@@ -111,6 +119,12 @@ fn main() -> Result<()> {
             Ok(())
         }
         #[cfg(feature = "mutants")]
+        Command::Guard { seeds, classic } => {
+            println!("{}", simulator::guarded::HEAD);
+            simulator::guarded::rows(seeds, &classic)?.iter().for_each(|row| println!("{row}"));
+            Ok(())
+        }
+        #[cfg(feature = "mutants")]
         Command::Mutants { seeds, which } => mutants(seeds, &which),
     }
 }
@@ -128,7 +142,8 @@ fn show(mut schedule: Schedule, shown: &Shown) -> Result<()> {
 }
 
 fn many(seeds: u64, from: u64, liar: &Liar, policy: &Choice) -> Result<()> {
-    let summary = simulator::many(from..from + seeds, |seed| liar.schedule(seed), &policy.load()?);
+    let policies = policy.load()?;
+    let summary = simulator::many(from..from + seeds, |seed| liar.schedule(seed), || Arc::clone(&policies));
     println!("{summary}");
     ensure!(summary.breaches.is_empty(), "an invariant was broken: simulate seed N BREACH shows how");
     Ok(())
@@ -137,7 +152,7 @@ fn many(seeds: u64, from: u64, liar: &Liar, policy: &Choice) -> Result<()> {
 #[cfg(feature = "mutants")]
 fn mutants(seeds: u64, which: &str) -> Result<()> {
     use simulator::mutants::{all, fate};
-    println!("| left out | scenarios | schedule |\n|--|--|--|");
+    println!("| left out | scenarios that are decided otherwise | schedule | test |\n|--|--|--|--|");
     let mut alive = vec![];
     for mutant in all().into_iter().filter(|mutant| mutant.contains(which)) {
         let fate = fate(&mutant, seeds)?;

@@ -1,6 +1,7 @@
 //! The same with one rule of the engine, check of the guard or precondition of an executor left out: what
-//! notices? A mutant is killed by a scenario that is decided otherwise, or by a schedule that breaks an
-//! invariant and breaks none without the mutant.
+//! notices? A mutant is killed by a scenario that is decided otherwise, by a schedule that breaks an invariant
+//! and breaks none without the mutant, or by a test that fails: a counterexample of the guard, a script of a
+//! group's loop, a real server.
 
 use crate::policies::native_engine;
 use crate::run::names;
@@ -9,8 +10,10 @@ use anyhow::Result;
 use failover_core::mutant::{PRECONDITIONS, leave_out};
 use redis_model::scenario::{Scenario, read_directory};
 use redis_operator::guard::Rule;
+use std::env::var_os;
 use std::fmt::{Display, Formatter};
 use std::path::Path;
+use std::process::Command;
 
 /// All mutants, by name.
 pub fn all() -> Vec<String> {
@@ -29,12 +32,14 @@ pub struct Fate {
     pub scenarios: Vec<String>,
     /// The first schedule that breaks an invariant, the policy that it was run with, and the invariants.
     pub schedule: Option<(u64, &'static str, Vec<&'static str>)>,
+    /// The first test that fails.
+    pub test: Option<String>,
 }
 
 impl Fate {
     /// Something notices it.
     pub fn is_killed(&self) -> bool {
-        !self.scenarios.is_empty() || self.schedule.is_some()
+        !self.scenarios.is_empty() || self.schedule.is_some() || self.test.is_some()
     }
 }
 
@@ -44,14 +49,15 @@ impl Display for Fate {
             .schedule
             .as_ref()
             .map_or("-".into(), |(seed, policy, names)| format!("{seed} ({policy}): {}", names.join(", ")));
-        write!(f, "| {} | {} | {schedule} |", self.mutant, self.scenarios.len())
+        let test = self.test.as_deref().unwrap_or("-");
+        write!(f, "| {} | {} | {schedule} | {test} |", self.mutant, self.scenarios.len())
     }
 }
 
 /// Tries a mutant on all scenarios, and on schedules until one breaks, `seeds` at most with each policy.
 ///
 /// # Errors
-/// Scenarios that cannot be read.
+/// Scenarios that cannot be read, tests that cannot be run.
 pub fn fate(mutant: &str, seeds: u64) -> Result<Fate> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let scenarios = read_directory(&folder)?;
@@ -69,7 +75,38 @@ pub fn fate(mutant: &str, seeds: u64) -> Result<Fate> {
         })
     });
     leave_out(None);
-    Ok(Fate { mutant: mutant.into(), scenarios, schedule })
+    let test = tests_of(mutant).iter().map(|test| failing(mutant, test)).find_map(Result::transpose);
+    Ok(Fate { mutant: mutant.into(), scenarios, schedule, test: test.transpose()? })
+}
+
+/// The tests that are about a kind of mutants, as arguments of `cargo test`. The rules of the engine have the
+/// scenarios.
+fn tests_of(mutant: &str) -> &'static [&'static [&'static str]] {
+    match mutant.split_once(':') {
+        Some(("guard", _)) => &[&["--lib", "guard::"]],
+        Some(("act", _)) => &[&["--lib", "authority::"], &["--test", "group"], &["--test", "redis_room"]],
+        _ => &[],
+    }
+}
+
+/// The first of these tests that fails without the mutant's rule.
+fn failing(mutant: &str, test: &[&str]) -> Result<Option<String>> {
+    let cargo = var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let run = Command::new(cargo)
+        .args(["test", "--locked", "--quiet", "-p", "redis-operator", "-p", "tests"])
+        .args(["--features", "redis-operator/mutants"])
+        .args(test)
+        .env("MUTANT", mutant)
+        .output()?;
+    let output = String::from_utf8_lossy(&run.stdout);
+    let failed = output.lines().find_map(|line| line.strip_suffix(" stdout ----")?.strip_prefix("---- "));
+    anyhow::ensure!(
+        run.status.success() || failed.is_some(),
+        "cargo test {}: {}",
+        test.join(" "),
+        String::from_utf8_lossy(&run.stderr)
+    );
+    Ok(failed.map(str::to_owned))
 }
 
 /// The invariants that the schedule breaks with the mutant and does not break without.

@@ -3,6 +3,7 @@
 use crate::checks::Class;
 use crate::run::Outcome;
 use redis_model::live::Wait;
+use redis_operator::guard::Rule;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Formatter, Result};
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub struct Summary {
     virtual_us: u64,
     classes: BTreeMap<(Wait, usize), Class>,
     reasons: BTreeMap<String, u64>,
+    refusals: BTreeMap<String, u64>,
     refused: BTreeMap<String, Vec<u64>>,
     /// Seeds by breach.
     pub breaches: BTreeMap<&'static str, Vec<u64>>,
@@ -40,9 +42,23 @@ impl Summary {
             virtual_us: outcome.took_us,
             classes: outcome.account.classes,
             reasons: outcome.reasons,
+            refusals: outcome.refusals,
             refused: outcome.refused.into_iter().map(|reason| (reason, vec![seed])).collect(),
             breaches: names.into_iter().map(|name| (name, vec![seed])).collect(),
         });
+    }
+
+    /// How many schedules broke an invariant of these.
+    pub fn breaking(&self, is_one: impl Fn(&str) -> bool) -> usize {
+        let broken = self.breaches.iter().filter(|(name, _)| is_one(name));
+        broken.flat_map(|(_, seeds)| seeds).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Acknowledged writes, and those of them that were lost.
+    pub fn writes(&self) -> (u64, u64) {
+        let mut sum = Class::default();
+        self.classes.values().for_each(|class| sum.add(*class));
+        (sum.acknowledged, sum.lost)
     }
 
     /// Adds another sum.
@@ -56,10 +72,9 @@ impl Summary {
         for (class, more) in other.classes {
             self.classes.entry(class).or_default().add(more);
         }
-        other
-            .reasons
-            .into_iter()
-            .for_each(|(reason, count)| *self.reasons.entry(reason).or_default() += count);
+        for (mine, others) in [(&mut self.reasons, other.reasons), (&mut self.refusals, other.refusals)] {
+            others.into_iter().for_each(|(name, count)| *mine.entry(name).or_default() += count);
+        }
         for (reason, seeds) in other.refused {
             self.refused.entry(reason).or_default().extend(seeds);
         }
@@ -67,6 +82,19 @@ impl Summary {
             self.breaches.entry(name).or_default().extend(seeds);
         }
     }
+}
+
+/// How often each was seen, and which of all never was.
+fn covered(
+    f: &mut Formatter<'_>,
+    what: &str,
+    seen: &BTreeMap<String, u64>,
+    all: impl Iterator<Item = &'static str>,
+) -> Result {
+    writeln!(f, "\n{what}:")?;
+    seen.iter().try_for_each(|(name, count)| writeln!(f, "  {name} {count}"))?;
+    let never: Vec<&str> = all.filter(|name| !seen.contains_key(*name)).collect();
+    writeln!(f, "  never: {}", if never.is_empty() { "none".into() } else { never.join(", ") })
 }
 
 impl Display for Summary {
@@ -100,8 +128,12 @@ impl Display for Summary {
             "\ncopies lost to a master that its own configuration had started with less: {}",
             self.unpreventable
         )?;
-        writeln!(f, "\nreasons:")?;
-        self.reasons.iter().try_for_each(|(reason, count)| writeln!(f, "  {reason} {count}"))?;
+        let reasons = failover_core::reasons().map(|reason| reason.name);
+        covered(f, "reasons, by decisions", &self.reasons, reasons)?;
+        if !self.refusals.is_empty() {
+            let checks = Rule::ALL.iter().map(|rule| rule.name());
+            covered(f, "checks of the guard, by decisions that they refused", &self.refusals, checks)?;
+        }
         for (reason, seeds) in &self.refused {
             writeln!(f, "refused at the end: {reason} {} {:?}", seeds.len(), &seeds[..seeds.len().min(8)])?;
         }

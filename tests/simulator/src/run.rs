@@ -12,7 +12,7 @@ use redis_model::live::{Boot, Cluster, Edge, Happened, LinkPhase};
 use redis_model::{Role, Server};
 use redis_operator::contract::Verdict;
 use redis_operator::group::Report;
-use redis_operator::policy::PolicyChain;
+use redis_operator::policy::{PolicyChain, PolicyFault};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
@@ -27,6 +27,8 @@ pub struct Outcome {
     pub account: Account,
     /// How often each reason was given.
     pub reasons: BTreeMap<String, u64>,
+    /// How often each check of the guard refused a decision.
+    pub refusals: BTreeMap<String, u64>,
     /// Promotions that servers carried out.
     pub promotions: u64,
     /// Steps of the schedule.
@@ -71,6 +73,8 @@ struct Run<'a> {
     checks: Checks,
     outcome: Outcome,
     is_told: bool,
+    /// How many actions were sent.
+    actions: u64,
     /// The verdict and reason of the leader's last decision, and when it last changed.
     last: Option<(Verdict, String)>,
 }
@@ -108,6 +112,7 @@ pub async fn run(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool
         checks: Checks::new(schedule),
         outcome: Outcome::default(),
         is_told,
+        actions: 0,
         last: None,
     };
     run.whole().await;
@@ -164,16 +169,25 @@ impl Run<'_> {
         self.tell(|| "everything works again".into());
     }
 
-    /// Waits until the group is whole and at rest.
+    /// Waits until the group is whole and at rest, or refuses for good: that a person is asked may be right,
+    /// and one in eight is watched to the end for what might come of it.
     async fn converge(&mut self) {
         let (mut begin_us, until_us) = (self.world.now_us(), self.world.now_us() + CONVERGE_US);
+        let (mut refused, mut refused_us) = (None, begin_us);
+        let is_watched = self.schedule.seed.is_multiple_of(8);
         while self.world.now_us() < until_us {
             let now_us = self.world.now_us();
             self.until(now_us + REST_US / 4, |_| false).await;
             if !self.is_whole() {
                 begin_us = self.world.now_us();
             }
-            if self.world.now_us() - begin_us >= REST_US {
+            let standing = self.last.clone().filter(|(verdict, _)| *verdict == Verdict::Refuse);
+            let standing = standing.map(|(_, reason)| (reason, self.actions));
+            if standing.is_none() || standing != refused {
+                (refused, refused_us) = (standing, self.world.now_us());
+            }
+            let is_refused = self.world.now_us() - refused_us >= REFUSED_US && !is_watched;
+            if self.world.now_us() - begin_us >= REST_US || is_refused {
                 break;
             }
         }
@@ -317,11 +331,17 @@ impl Run<'_> {
         }
         for (number, at, report) in reports {
             self.checks.on_report(at.0, &report);
+            self.actions += u64::from(matches!(report, Report::Sent { .. }));
             if let Report::Decided(decided) = &report {
                 self.outcome.decisions += 1;
                 *self.outcome.reasons.entry(decided.decision.reason.clone()).or_default() += 1;
                 if Some(number) == leader {
                     self.last = Some((decided.decision.verdict, decided.decision.reason.clone()));
+                }
+            }
+            if let Report::Fault { fault: PolicyFault::Breach(breaches), .. } = &report {
+                for check in breaches.iter().filter_map(|breach| breach.split(':').next()) {
+                    *self.outcome.refusals.entry(check.to_owned()).or_default() += 1;
                 }
             }
             if self.is_told {
@@ -455,6 +475,8 @@ const SETTLE_US: u64 = 5 * SECOND_US;
 const FAULTS_US: u64 = 8 * SECOND_US;
 /// A group in which everything works comes to rest within this.
 const CONVERGE_US: u64 = 120 * SECOND_US;
+/// Beyond every delay of the operator's but the wait for the restart of many, which is no refusal.
+const REFUSED_US: u64 = 15 * SECOND_US;
 /// It is at rest after so long.
 const REST_US: u64 = SECOND_US;
 /// A record is stored within this.

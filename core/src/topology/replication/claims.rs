@@ -12,6 +12,7 @@ pub fn is_valid_claim(view: &View, index: usize) -> bool {
     !view.members[index].is_loading()
         && amnesia_witness(view, index).is_none()
         && !came_back_empty(view, index)
+        && !is_beside_restarted(view, index)
         && !is_outdated(view, index)
         && !is_stray(view, index)
 }
@@ -119,6 +120,14 @@ pub fn came_back_empty(view: &View, index: usize) -> bool {
         && !view.answering().any(|(other, _)| knows_recorded_history(view, other))
         && member.keys.is_some_and(|keys| keys == 0 || has_less())
         && !has_waited_for_restart(view)
+}
+
+/// Another one than the master on record, without its history, while that one came back with less: which of
+/// the two has what is left of the data, is decided when the members that may have more were waited for.
+fn is_beside_restarted(view: &View, index: usize) -> bool {
+    let recorded = view.published().and_then(|published| view.find(&published.master));
+    recorded.is_some_and(|recorded| recorded != index && came_back_empty(view, recorded))
+        && !knows_recorded_history(view, index)
 }
 
 /// A former master: a member belongs to a later generation of the same history and follows another one, and

@@ -140,12 +140,14 @@ fn is_fresh(member: &Member) -> bool {
     member.persistence.aof_enabled == Some(false) && member.persistence.keys_loaded == Some(0)
 }
 
-/// The master is the very process on record and older than the follower's: what a copy had, it had from that
-/// master, which has lost nothing since.
+/// The master is the very process on record, and the follower's process began when it was: what a copy had,
+/// it had from that master, which has lost nothing since. A follower that is older than the record may have
+/// what the master lost in a restart before.
 fn is_copy_of_living(view: &View, follower: usize, master: usize) -> bool {
-    let uptime_s = |index: usize| view.members[index].server.uptime_s;
-    view.is_recorded(master)
-        && uptime_s(follower).zip(uptime_s(master)).is_some_and(|(young, old)| young.saturating_add(1) < old)
+    let uptime_us = |uptime_s: u64| uptime_s.saturating_add(1).saturating_mul(1_000_000);
+    let record = view.published().filter(|_| view.is_recorded(master));
+    let uptime_s = view.members[follower].server.uptime_s;
+    uptime_s.zip(record).is_some_and(|(uptime_s, record)| uptime_us(uptime_s) < record.age_us)
         && is_restarted_copy(view, follower, master)
 }
 

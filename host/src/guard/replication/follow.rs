@@ -2,7 +2,7 @@
 //! operator, so every unknown fact forbids it. Must not judge promotions.
 
 use super::evidence::{is_silent, process_end};
-use crate::contract::{Action, Follow, Preference};
+use crate::contract::{Action, Follow, Preference, Published};
 use crate::guard::scene::{Instance, Named};
 use crate::guard::{Case, ensure};
 use failover_core::facts::{History, Relation};
@@ -161,12 +161,14 @@ fn loses_nothing(
     }
 }
 
-/// True for a copy of the recorded process that restarted while that one lived on: it had nothing of its own.
+/// True for a copy of the recorded process that restarted while that one was on record: it had nothing of its
+/// own.
 fn is_copy_of_living(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>) -> bool {
-    let is_older = |(young_s, old_s): (u64, u64)| young_s.saturating_add(1) < old_s;
-    case.scene.is_published(master)
-        && instance.uptime_s.zip(master.uptime_s).is_some_and(is_older)
-        && is_restarted_copy(case, instance, master)
+    let record = case.scene.observation.published().filter(|_| case.scene.is_published(master));
+    let is_younger = |(uptime_s, record): (u64, &Published)| {
+        uptime_s.saturating_add(1).saturating_mul(1_000_000) < record.age_us
+    };
+    instance.uptime_s.zip(record).is_some_and(is_younger) && is_restarted_copy(case, instance, master)
 }
 
 /// What a history has beyond an earlier generation of the recorded lineage, which the instance to follow is

@@ -9,6 +9,7 @@ use crate::rules::{CHANGING_LOOK_US, Ruling, stage};
 use crate::topology::replication::actions::{demote, takeover};
 use crate::topology::replication::claims::{is_recorded_name, knows_recorded_history};
 use crate::topology::replication::reasons::*;
+use crate::topology::replication::recorded::is_from_file;
 use crate::topology::replication::refused::refused_promotion;
 use crate::topology::replication::role::{Elected, Election, LossKind, Mastership, Proof};
 use crate::topology::replication::scene::Scene;
@@ -197,13 +198,22 @@ pub fn unseen_loss(scene: &Scene) -> Option<(String, Option<u64>)> {
     if is_recorded_name(view, master) {
         return Some((format!("{id} restarted, and what its restart lost is unknown"), None));
     }
+    if is_from_file(view, master) {
+        return Some((format!("{id} has what its files had, and what is lost is unknown"), None));
+    }
     let recorded = History { replid: &published.replid, offset: published.offset, former: None };
-    match member.history().map(|history| history.relation(&recorded)) {
-        Some(Relation::Equal | Relation::Ahead(_)) => None,
-        Some(Relation::Behind(bytes) | Relation::Forked { theirs: bytes, .. }) => {
-            Some((format!("{id} lacks {bytes} bytes of the stream on record"), Some(bytes)))
-        }
-        Some(Relation::Unrelated) | None => {
+    // What the recorded process said last is younger than the record.
+    let last_words = view.find(&published.master).map(|index| &view.members[index]);
+    let last_words = last_words.filter(|member| !member.answers).and_then(|member| member.history());
+    let lacks = |lost: &History| match member.history()?.relation(lost) {
+        Relation::Equal | Relation::Ahead(_) => Some(0),
+        Relation::Behind(bytes) | Relation::Forked { theirs: bytes, .. } => Some(bytes),
+        Relation::Unrelated => None,
+    };
+    match lacks(&recorded).map(|bytes| bytes.max(last_words.and_then(lacks).unwrap_or(0))) {
+        Some(0) => None,
+        Some(bytes) => Some((format!("{id} lacks {bytes} bytes of the stream on record"), Some(bytes))),
+        None => {
             Some((format!("the record does not know the history of {id}, and what is lost is unknown"), None))
         }
     }
