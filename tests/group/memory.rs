@@ -179,3 +179,68 @@ fn where_all_refuse_attempts_grow_apart_and_the_next_in_line_is_asked_first() {
     assert!((5..=7).contains(&sent.len()), "{sent:?}");
     assert_eq!(harness.verdict(), Some((Verdict::Refuse, "promotion-refused".into())));
 }
+
+/// A record of a master that never was one would make the loss of the next promotion nothing: there is no
+/// stream that it lacks.
+#[test]
+fn a_promotion_that_was_not_carried_out_leaves_the_record_of_the_master_before() {
+    let ends: [(Outcome, bool); 3] = [
+        (Outcome::Failed("promote: refused: NOPERM".into()), false),
+        (Outcome::NotSent("no connection".into()), false),
+        (Outcome::InDoubt("no answer in time".into()), true),
+    ];
+    for (outcome, is_doubted) in ends {
+        let mut harness = Harness::healthy(true);
+        let before = harness.shard();
+        harness.kill_master();
+        harness.survivors_answer();
+        harness.refuse("redis-1");
+        assert_eq!(harness.published(), [("redis-2".to_owned(), 2)], "beside the promotion");
+        let order = harness.orders().remove(0);
+        harness.after(300).on(Event::Finished { order: order.number, outcome });
+        let mut records = harness.records();
+        if is_doubted {
+            assert_eq!(records, [], "it may have happened");
+            harness.answer("redis-2");
+            records = harness.records();
+        }
+        let first = records.remove(0);
+        let (known, now) = (before.published.clone().expect("published"), first.published);
+        assert_eq!(
+            (now.master, now.run_id, now.replid, now.offset, now.epoch),
+            (known.master, known.run_id, known.replid, known.offset, 3)
+        );
+        assert_eq!(generations(&first.lineage), generations(&before.lineage));
+    }
+}
+
+#[test]
+fn what_was_refused_before_is_published_when_it_is_done() {
+    let mut harness = Harness::healthy(true);
+    harness.kill_master();
+    harness.survivors_answer();
+    harness.refuse("redis-1");
+    let (mut published, begun) = (vec![], harness.now);
+    let mut refuse_orders = |harness: &mut Harness| {
+        published.extend(harness.published());
+        for order in harness.orders() {
+            let outcome = Outcome::Failed("promote: refused: NOPERM".into());
+            harness.after(300).on(Event::Finished { order: order.number, outcome });
+            published.extend(harness.published());
+        }
+    };
+    while begun.age_us(harness.now) < 4_000_000 {
+        refuse_orders(&mut harness);
+        harness.after(20_000).on(Event::Tick);
+        for id in ["redis-2", "redis-3"] {
+            refuse_orders(&mut harness);
+            harness.answer(id);
+        }
+    }
+    let masters: Vec<&str> = published.iter().map(|(master, _)| master.as_str()).collect();
+    assert_eq!(
+        masters,
+        ["redis-2", "redis-1", "redis-3", "redis-1"],
+        "once ahead each, and back: {published:?}"
+    );
+}

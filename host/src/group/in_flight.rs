@@ -6,7 +6,7 @@
 //!
 //! 1. `Done`: the server confirmed it. The change of master is recorded and published.
 //! 2. `Failed`: the target is unchanged. The refusal stays in the Observations of the next minute. `NotSent`:
-//!    the same, but nothing was refused.
+//!    the same, but nothing was refused. A master that was published beside the sending is taken back.
 //! 3. `InDoubt`: it was sent and its answer is lost. It may have been executed, or may still be: the command
 //!    can lie in the receive buffer of a hung server, and run when that server wakes up.
 //!
@@ -23,6 +23,8 @@
 use super::Group;
 use super::address::among_servers;
 use super::event::{Changed, Decided, Effect, Moment, Order, Outcome, Report};
+use super::member_state::MemberState;
+use super::record::ShardMemory;
 use crate::contract::{
     Action, Decision, Evidence, Expectation, InDoubt, RequestState, RoleChange, ShardVerdict, Succession,
     Verdict,
@@ -75,10 +77,12 @@ impl InFlight {
     }
 
     /// A member answered a probe that was sent at `probe_sent`: its reply shows the effect of lost actions
-    /// that were sent before, so they are in doubt no more.
-    pub fn settle_lost(&mut self, member: &str, probe_sent: Moment) {
+    /// that were sent before, so they are in doubt no more. Returns them.
+    pub fn settle_lost(&mut self, member: &str, probe_sent: Moment) -> Vec<Action> {
         let is_after = |sent: Moment| probe_sent > sent || mutant::is_left_out("act", "asked-after");
-        self.open.retain(|_, open| !(open.is_lost && open.action.target() == member && is_after(open.sent)));
+        let is_settled =
+            |open: &OpenAction| open.is_lost && open.action.target() == member && is_after(open.sent);
+        self.open.extract_if(.., |_, open| is_settled(open)).map(|(_, open)| open.action).collect()
     }
 
     fn is_busy(&self, id: &str) -> bool {
@@ -127,13 +131,14 @@ impl Group {
                 self.in_flight
                     .open
                     .insert(number, OpenAction { action: action.clone(), sent: now, is_lost: false });
-                // Published beside the promotion, to save clients a round trip: a client that comes too early
-                // gets READONLY.
-                if let Action::Promote(promote) = &action {
-                    self.publish(now, self.shard_of(&promote.id), &promote.id.clone(), effects);
-                }
                 self.rate.note_sent(now, &action, self.settings.wanted.hang_limit_ms);
                 let is_repeat = self.refusals.note_sent(now, &action);
+                // Published beside the promotion, to save clients a round trip: a client that comes too early
+                // gets READONLY. What was refused before is published when it is done.
+                if let (Action::Promote(promote), false) = (&action, is_repeat) {
+                    let shard = self.shard_of(&promote.id);
+                    self.publish(now, shard, &promote.id, effects, ShardMemory::publish_ahead);
+                }
                 effects.push(Effect::Report(Report::Sent { order: number, action, is_repeat }));
                 effects.push(Effect::Act(order));
             }
@@ -194,8 +199,15 @@ impl Group {
                 self.record_change(now, &action, effects);
                 false
             }
-            Outcome::Failed(why) => self.refusals.note(now, action.clone(), why.clone()),
-            Outcome::NotSent(_) | Outcome::InDoubt(_) => false,
+            Outcome::Failed(why) => {
+                self.take_back(now, &action, effects);
+                self.refusals.note(now, action.clone(), why.clone())
+            }
+            Outcome::NotSent(_) => {
+                self.take_back(now, &action, effects);
+                false
+            }
+            Outcome::InDoubt(_) => false,
         };
         self.start_round_now(now);
         self.round.on_action_ended(now, action.target());
@@ -226,7 +238,7 @@ impl Group {
         {
             self.switchover = None;
         }
-        self.publish(now, shard, target, effects);
+        self.publish(now, shard, target, effects, ShardMemory::publish);
     }
 
     /// Publishes the master that a decision names, if that member reports role master itself.
@@ -238,17 +250,29 @@ impl Group {
         let Some(id) = &verdict.master else { return };
         let Some(master) = self.members.get(id).filter(|member| member.answers_as_master()) else { return };
         if !memory.confirm(now, id, master) {
-            self.publish(now, verdict.index, id, effects);
+            self.publish(now, verdict.index, id, effects, ShardMemory::publish);
         }
     }
 
-    fn publish(&mut self, now: Moment, shard: u16, id: &str, effects: &mut Vec<Effect>) {
-        if !self.may_act {
-            return;
+    /// A promotion was not carried out.
+    pub(super) fn take_back(&mut self, now: Moment, action: &Action, effects: &mut Vec<Effect>) {
+        if let Action::Promote(promote) = action {
+            let shard = self.shard_of(&promote.id);
+            self.publish(now, shard, &promote.id, effects, |memory, _, _, _| memory.take_back());
         }
-        let memory = self.shards.iter_mut().find(|memory| memory.index() == shard);
+    }
+
+    fn publish(
+        &mut self,
+        now: Moment,
+        shard: u16,
+        id: &str,
+        effects: &mut Vec<Effect>,
+        publish: fn(&mut ShardMemory, Moment, &str, &MemberState) -> bool,
+    ) {
+        let memory = self.shards.iter_mut().find(|memory| memory.index() == shard && self.may_act);
         let Some((memory, master)) = memory.zip(self.members.get(id)) else { return };
-        if memory.publish(now, id, master) {
+        if publish(memory, now, id, master) {
             effects.extend(memory.record(now).map(Effect::Publish));
         }
     }

@@ -286,14 +286,18 @@ impl Group {
     }
 
     fn apply_reply(&mut self, now: Moment, reply: Reply, effects: &mut Vec<Effect>) {
-        let Some(state) = self.members.get_mut(&reply.member) else { return };
         let member = reply.member.clone();
+        let Some(state) = self.members.get_mut(&member) else { return };
         let (before, sent) = (state.state(), reply.sent);
         state.apply_reply(now, reply);
-        self.in_flight.settle_lost(&member, sent);
+        let settled = self.in_flight.settle_lost(&member, sent);
+        let is_master = state.answers_as_master();
         if self.round.on_reply(now, &member, sent, before, state.state()) {
             state.probing = Some(now);
             effects.push(Effect::Probe { member });
+        }
+        for action in settled.iter().filter(|_| !is_master) {
+            self.take_back(now, action, effects);
         }
     }
 

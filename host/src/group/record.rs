@@ -19,7 +19,12 @@ pub struct ShardMemory {
     target: Option<TargetPosition>,
     last_failover: Option<Changed>,
     no_master: Option<Moment>,
+    /// What was published before a promotion that is still to be confirmed.
+    before: Option<Before>,
 }
+
+/// The published master and the generations up to it.
+type Before = ((Published, Moment), Vec<(Generation, Moment)>);
 
 /// A position of the master, and the replicas that have reached it so far.
 struct TargetPosition {
@@ -46,6 +51,7 @@ impl ShardMemory {
             target: None,
             last_failover,
             no_master: None,
+            before: None,
         }
     }
 
@@ -133,8 +139,27 @@ impl ShardMemory {
             && published.replid == history.replid;
         if is_same {
             (published.offset, published.age_us, *at) = (history.offset, 0, now);
+            self.before = None;
         }
         is_same
+    }
+
+    /// Publishes a member whose promotion is sent now: clients are led there a round trip earlier.
+    pub fn publish_ahead(&mut self, now: Moment, id: &str, member: &MemberState) -> bool {
+        let before = self.published.clone().zip(Some(self.lineage.clone()));
+        let before = self.before.take().or(before);
+        let is_published = self.publish(now, id, member);
+        self.before = before;
+        is_published
+    }
+
+    /// The promotion was not carried out: what was published before holds again, as a later change. Losses are
+    /// counted from it: of a master that never was one, nothing can be lost. True: the record is another one.
+    pub fn take_back(&mut self) -> bool {
+        let Some(((mut published, at), lineage)) = self.before.take() else { return false };
+        published.epoch = self.epoch().map_or(published.epoch, |epoch| epoch + 1);
+        (self.published, self.lineage) = (Some((published, at)), lineage);
+        true
     }
 
     /// Makes this member the published master. False: its replies lack role, run id or history.
@@ -154,7 +179,7 @@ impl ShardMemory {
             age_us: 0,
             node: None,
         };
-        self.published = Some((published, now));
+        (self.published, self.before) = (Some((published, now)), None);
         self.note_generation(now, id, history.replid, history.former);
         true
     }

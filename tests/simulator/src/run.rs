@@ -195,7 +195,10 @@ impl Run<'_> {
         let cluster = self.world.cluster();
         let masters: Vec<usize> =
             (0..cluster.processes().len()).filter(|server| cluster.is_writable(*server)).collect();
-        if let [master] = masters[..] {
+        // Where a person is asked first, the story has not ended.
+        let is_refused = matches!(self.last, Some((Verdict::Refuse, _)));
+        if let ([master], false) = (&masters[..], is_refused) {
+            let master = *master;
             self.checks.at_end(&cluster, master, &mut self.outcome.account);
         }
         drop(cluster);
@@ -455,6 +458,10 @@ impl Run<'_> {
                     let master = index(&stored.record.published.master);
                     self.later.extend(master.map(|master| (now_us + SERVICE_US, Later::Publish(master))));
                     self.stored = Some(*stored);
+                    // All operators watch it.
+                    for operator in &self.operators {
+                        operator.learn(self.stored.as_ref(), now_us);
+                    }
                 }
             }
             Later::Publish(master) => self.world.cluster().set_service(Some(master)),

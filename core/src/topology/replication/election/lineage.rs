@@ -101,3 +101,42 @@ pub fn passed_over(view: &View, lost: &Lost, winner: usize) -> Option<Election> 
         .find(|(index, other)| has_more(other) && !view.is_discarded(*index) && !is_amnesic(lost, *index))?;
     Some(if other.is_loading() { Election::Awaited(richer) } else { Election::NobodyEligible })
 }
+
+/// A member that answers as a master, with data of which nothing shows that it is not the group's: beside it no
+/// other may be promoted.
+///
+/// 1. All restart with AOF, so every history is new. redis-1 is on record.
+/// 2. Another operator, or a person, promotes redis-2. The record that says so is late.
+/// 3. redis-2 is unknown here. redis-3, with as much data, must not become a second master.
+///
+/// The winner goes before it where it has the history that was lost, is the one on record, has more keys in a
+/// group that has a record, or shares its history with others while that one shares none.
+pub fn rival(view: &View, lost: &Lost, winner: usize) -> Option<usize> {
+    let own = &view.members[winner];
+    let is_recorded = |index: usize| view.published().is_some_and(|it| it.master == view.id(index));
+    let shares = |one: &Member, other: &Member| one.relation(other) != Relation::Unrelated;
+    let is_tied = |rival: usize| {
+        let others = || view.answering().filter(|(index, _)| *index != winner && *index != rival);
+        own.has_data()
+            && others().any(|(_, third)| third.is_replica() && shares(third, own))
+            && !others().any(|(_, third)| shares(third, &view.members[rival]))
+    };
+    let goes_before = |rival: usize| {
+        is_heir(view, lost, winner)
+            || own.has_data() && is_recorded(winner)
+            || view.published().is_some() && own.keys > view.members[rival].keys
+            || is_tied(rival)
+    };
+    let is_rival = |(index, member): &(usize, &Member)| {
+        *index != winner
+            && lost.index != Some(*index)
+            && member.is_master()
+            && member.has_data()
+            && member.history().is_some()
+            && !shares(member, own)
+            && !view.is_discarded(*index)
+            && !is_recorded(*index)
+            && !goes_before(*index)
+    };
+    view.answering().find(is_rival).map(|(index, _)| index)
+}

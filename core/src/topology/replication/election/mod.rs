@@ -14,7 +14,7 @@ use super::role::{LossKind, Lost};
 use super::view::{Follows, View};
 use crate::facts::ReportedRole;
 use crate::facts::{History, Relation};
-use lineage::{is_amnesic, is_heir, passed_over, reference};
+use lineage::{is_amnesic, is_heir, passed_over, reference, rival};
 use passing::pass_over_refusals;
 use restart::{elect_without_lineage, restarted_with_more};
 use succession::{furthest, reached};
@@ -77,6 +77,9 @@ fn elect_without(view: &View, lost: &Lost, refusing: &[usize]) -> Election {
         return stopped;
     }
     let winner = furthest(view, leader, &fit);
+    if let Some(rival) = rival(view, lost, winner) {
+        return Election::Contested(vec![winner, rival]);
+    }
     if is_from_file(view, winner) && !has_waited_for_restart(view) {
         return Election::Recovering(winner);
     }
@@ -154,7 +157,9 @@ fn meant_for(view: &View, heirs: &[usize], winner: usize) -> usize {
 }
 
 /// Step 10. The recorded master answers as a new process, so its last words are those of another life. What
-/// it took before its end is with the winner only if the winner's link broke no earlier than that.
+/// it took before its end is with the winner only if the winner's link broke no earlier than that, and no
+/// position on record speaks against it: for most of a second after a full copy the link is up, and a master
+/// sends nothing yet.
 fn received_until_the_end(view: &View, lost: &Lost, winner: usize) -> bool {
     let is_next_run = |index: &usize| {
         *index != winner
@@ -163,9 +168,15 @@ fn received_until_the_end(view: &View, lost: &Lost, winner: usize) -> bool {
             && !view.is_recorded(*index)
     };
     let Some(old) = lost.index.filter(is_next_run) else { return true };
+    let saw_it = view.published().zip(view.position()).is_none_or(|(published, position)| {
+        position.replid == published.replid
+            && position.acknowledged_by.iter().any(|known| known == view.id(winner))
+    });
     let replication = &view.members[winner].replication;
     let ages = replication.link_down_s.zip(view.members[old].server.uptime_s);
-    replication.link_up == Some(false) && ages.is_some_and(|(down_s, up_s)| down_s <= up_s.saturating_add(2))
+    saw_it
+        && replication.link_up == Some(false)
+        && ages.is_some_and(|(down_s, up_s)| down_s <= up_s.saturating_add(2))
 }
 
 /// Step 10.

@@ -1,7 +1,7 @@
 //! Elections after a restart with AOF, where every history is new and every offset 1, and the data is all
 //! there: the record and the amount of data tell, and members that may have more are waited for.
 
-use super::lineage::{is_heir, passed_over};
+use super::lineage::{is_heir, passed_over, rival};
 use super::succession::furthest;
 use crate::facts::{History, Relation};
 use crate::topology::replication::recorded::{had_the_position, has_waited_for_restart};
@@ -58,6 +58,9 @@ pub fn elect_without_lineage(view: &View, lost: &Lost, fit: &[usize]) -> Electio
     }
     let Some(winner) = richest(view, &candidates, &holders) else { return Election::NobodyEligible };
     let winner = furthest(view, winner, &candidates);
+    if let Some(rival) = rival(view, lost, winner) {
+        return Election::Contested(vec![winner, rival]);
+    }
     passed_over(view, lost, winner).unwrap_or(Election::Elected(Elected {
         winner,
         meant_for: winner,
