@@ -225,7 +225,9 @@ pub fn fence_actions(scene: &Scene) -> Vec<Action> {
         let current = nested(member.instance, FENCE_COMMAND).map(config_pairs).unwrap_or_default();
         for (directive, to) in &wanted {
             let is_set = current.iter().any(|(name, value)| name == directive && value == to);
-            if !current.is_empty() && !is_set {
+            // A member whose writes are stopped stays so; when that ends, the fence's own value comes back.
+            let is_stopped = *directive == TO_WRITE && has_pause_value(scene, index);
+            if !current.is_empty() && !is_set && !is_stopped {
                 actions.push(configure(&scene.view, index, directive, to.clone()));
             }
         }
