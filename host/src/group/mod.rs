@@ -54,7 +54,7 @@ pub use stored_record::StoredRecord;
 /// The guard's own view of a group, which comes with every decision.
 pub use crate::guard::Picture;
 
-use crate::contract::{Decision, Group as Wanted, Observation, Switchover, Verdict};
+use crate::contract::{Action, Decision, FailureKind, Group as Wanted, Observation, Switchover, Verdict};
 use crate::policy::PolicyChain;
 use in_flight::InFlight;
 use member_state::MemberState;
@@ -289,14 +289,24 @@ impl Group {
         let member = reply.member.clone();
         let Some(state) = self.members.get_mut(&member) else { return };
         let (before, sent) = (state.state(), reply.sent);
+        // A failed probe shows no effect of an action, unless that its process is gone.
+        let shows_effects = match &reply.answer {
+            Ok(_) => true,
+            Err(failed) => failed.kind == FailureKind::Refused,
+        };
         state.apply_reply(now, reply);
-        let settled = self.in_flight.settle_lost(&member, sent);
-        let is_master = state.answers_as_master();
+        let settled = if shows_effects { self.in_flight.settle_lost(&member, sent) } else { Vec::new() };
+        let (is_master, run_id) = (state.answers_as_master(), state.run_id().map(str::to_owned));
         if self.round.on_reply(now, &member, sent, before, state.state()) {
             state.probing = Some(now);
-            effects.push(Effect::Probe { member });
+            effects.push(Effect::Probe { member: member.clone() });
         }
-        for action in settled.iter().filter(|_| !is_master) {
+        // Of what a process did that has ended, the next one of its name says nothing.
+        let is_same_process = |action: &Action| {
+            let mut processes = action.expectations().into_iter();
+            processes.any(|(id, expect)| id == member && Some(&expect.run_id) == run_id.as_ref())
+        };
+        for action in settled.iter().filter(|action| !is_master && is_same_process(action)) {
             self.take_back(now, action, effects);
         }
     }

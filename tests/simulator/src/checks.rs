@@ -39,6 +39,8 @@ pub struct Checks {
     seen_before: BTreeMap<usize, Vec<(u64, u64)>>,
     /// By server: when an operator last changed its master.
     commanded_us: BTreeMap<usize, u64>,
+    /// The same, all of them.
+    commands_us: BTreeMap<usize, Vec<u64>>,
     /// Servers start as masters by their own configuration: with what data, no operator is asked.
     starts_masters: bool,
     /// By server: when it started so.
@@ -49,6 +51,8 @@ pub struct Checks {
     given_up: BTreeMap<usize, Option<u64>>,
     /// Losses that were reported, with their moments. None: unknown.
     reported: Vec<(u64, Option<u64>)>,
+    /// The newest decision calls a loss unknown.
+    is_unknown: bool,
     /// The loss of the newest decision that plans a promotion.
     loss: Option<Loss>,
     /// By action and server: when it was sent within the last second.
@@ -78,6 +82,7 @@ impl Checks {
         match report {
             Report::Decided(decided) => {
                 let loss = decided.decision.shards.first().and_then(|shard| shard.loss);
+                self.is_unknown = loss.as_ref().is_some_and(|loss| loss.bytes.is_none());
                 if let Some(bytes) = loss.as_ref().map(|loss| loss.bytes).filter(|bytes| *bytes != Some(0)) {
                     self.reported.push((at_us, bytes));
                 }
@@ -196,6 +201,11 @@ impl Checks {
             Happened::Commanded { server, command, .. } => {
                 if command.starts_with("REPLICAOF") {
                     self.commanded_us.insert(*server, at_us);
+                    self.commands_us.entry(*server).or_default().push(at_us);
+                    // A follow that arrives late: what it costs was called unknown until then.
+                    if self.is_unknown {
+                        self.reported.push((at_us, None));
+                    }
                 }
             }
         }
@@ -283,7 +293,7 @@ impl Checks {
     /// At the end: each write that is lost was reported, if the operator could know of it.
     pub fn at_end(&mut self, cluster: &Cluster, master: usize, account: &mut Account) {
         let (data, margin_us) = (cluster.data(master), (4 * self.interval_us).max(MARGIN_US));
-        let mut silent = 0;
+        let (mut silent, mut first) = (0, None);
         let mut replicated = 0;
         for write in cluster.writes() {
             let Some((_, replicas)) = write.acknowledged else { continue };
@@ -303,13 +313,24 @@ impl Checks {
             let end = ends.and_then(|ends| ends.iter().find(|(began_us, _)| *began_us > write.done_us));
             let seen_us = end.map(|(_, seen_us)| *seen_us);
             let seen_us = seen_us.or_else(|| self.master_seen_us.get(&write.server).copied()).unwrap_or(0);
+            // What a master takes between the last look and its demotion, is not known.
+            let commands = self.commands_us.get(&write.server).into_iter().flatten();
+            let ended_us = commands.copied().find(|at_us| *at_us >= write.done_us).unwrap_or(u64::MAX);
+            let seen_us = seen_us.min(ended_us);
             if !is_reported && !is_kept && (replicas > 0 || write.done_us + margin_us < seen_us) {
                 silent += 1;
+                first = first.or(Some((write.server + 1, write.done_us)));
                 replicated += usize::from(replicas > 0);
             }
         }
-        if silent > 0 {
-            let text = format!("{silent} acknowledged writes are lost, {replicated} of them replicated");
+        // Of a master that its own configuration started with less, its replicas copied that.
+        if silent > 0 && self.unpreventable == 0 {
+            let (server, done_us) = first.unwrap_or_default();
+            let text = format!(
+                "{silent} acknowledged writes are lost, {replicated} of them replicated; the first one redis-{server} \
+                 took at {:.3} ms",
+                done_us as f64 / 1000.0
+            );
             self.breach("silent-loss", cluster.now_us(), text);
         }
     }

@@ -7,7 +7,7 @@ use crate::hostile::Hostile;
 use crate::lies::{Liar, Lie};
 use crate::network::World;
 use crate::operator::{Operator, Sent, Stored, index, name};
-use crate::schedule::{Fault, Schedule, Target};
+use crate::schedule::{BootRule, Fault, Schedule, Target};
 use redis_model::live::{Boot, Cluster, Edge, Happened, LinkPhase};
 use redis_model::{Role, Server};
 use redis_operator::contract::Verdict;
@@ -210,7 +210,9 @@ impl Run<'_> {
                     // No server with data may be master; or a person is asked first: that is what the user
                     // set.
                     let is_wanted = reason == "nobody-eligible" && self.one_is_excluded()
-                        || reason == "unrelated-data" && self.schedule.is_consistent;
+                        || reason == "unrelated-data" && self.schedule.is_consistent
+                        // Several start as masters by their own configuration, each with a history of its own.
+                        || reason == "unrelated-masters" && self.schedule.boot == BootRule::Master;
                     if masters.len() != 1 && !is_wanted {
                         self.checks.never("refused-without-master", now_us, format!("{reason}: {state}"));
                     }

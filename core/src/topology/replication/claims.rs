@@ -122,12 +122,14 @@ pub fn came_back_empty(view: &View, index: usize) -> bool {
         && !has_waited_for_restart(view)
 }
 
-/// Another one than the master on record, without its history, while that one came back with less: which of
-/// the two has what is left of the data, is decided when the members that may have more were waited for.
+/// Another one than the master on record, without its history and with no more keys, while that one came back
+/// with less: which of them has what is left of the data, is decided when the members that may have more were
+/// waited for.
 fn is_beside_restarted(view: &View, index: usize) -> bool {
+    let has_no_more = |recorded: usize| view.members[index].keys <= view.members[recorded].keys;
     let recorded = view.published().and_then(|published| view.find(&published.master));
-    recorded.is_some_and(|recorded| recorded != index && came_back_empty(view, recorded))
-        && !knows_recorded_history(view, index)
+    let recorded = recorded.filter(|&recorded| recorded != index && came_back_empty(view, recorded));
+    recorded.is_some_and(has_no_more) && !knows_recorded_history(view, index)
 }
 
 /// A former master: a member belongs to a later generation of the same history and follows another one, and
@@ -153,7 +155,8 @@ fn is_outdated(view: &View, index: usize) -> bool {
 ///
 /// So a master is a stray if no replica follows it, no record mentions it, no member shares its history (the
 /// last words of silent ones included), and one of:
-/// (a) the master on record is only out of sight, or it is dead and the stray has no data to offer;
+/// (a) the stray has no data to offer, or the master on record is not dead; but where that answers without
+///     data, and all had their time to come back, a copy that restarted from its files is what is left;
 /// (b) a replica holds data and follows another server, and there is a record, or another member shares that
 ///     replica's history, or the stray has no data: then the group is there, and this is not it.
 fn is_stray(view: &View, index: usize) -> bool {
@@ -172,7 +175,14 @@ fn is_stray(view: &View, index: usize) -> bool {
             && member.follows != Follows::NoMaster
             && (view.published().is_some() || shares_history(view, index, member) || master.keys == Some(0))
     };
-    recorded.is_some_and(|recorded| !master.has_data() || !matches!(view.life(recorded), Life::Gone(_)))
+    let is_left = |recorded: usize| {
+        view.members[recorded].answers
+            && view.members[recorded].keys == Some(0)
+            && is_from_file(view, index)
+            && has_waited_for_restart(view)
+    };
+    let may_hold = |recorded: usize| matches!(view.life(recorded), Life::Gone(_)) || is_left(recorded);
+    recorded.is_some_and(|recorded| !master.has_data() || !may_hold(recorded))
         || view.answering().any(|(other, member)| other != index && is_group(member))
 }
 

@@ -196,5 +196,8 @@ fn known_loss_bytes(view: &View, lost: &Lost, reference: Option<&History>, winne
     let is_related = |history: &History| reference.relation(history) != Relation::Unrelated;
     // A copy of a copy may have the data, and no id of the reference.
     let is_counted = lost.is_none_or(is_related) && view.members[winner].history().is_some_and(is_related);
-    is_counted.then(|| reference.offset.saturating_sub(reached(&view.members[winner], Some(reference))))
+    let beyond =
+        |history: &History| history.offset.saturating_sub(reached(&view.members[winner], Some(history)));
+    let of_record = recorded.as_ref().filter(|history| is_related(history)).map_or(0, beyond);
+    is_counted.then(|| beyond(reference).max(of_record))
 }

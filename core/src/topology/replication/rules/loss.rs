@@ -2,7 +2,7 @@
 
 use super::refused::due;
 use super::shape::has_nothing_to_repoint;
-use crate::contract::{Action, Evidence};
+use crate::contract::{Action, Evidence, InDoubt, Role};
 use crate::facts::{History, Relation};
 use crate::health::{Life, duration};
 use crate::rules::{CHANGING_LOOK_US, Ruling, stage};
@@ -186,12 +186,41 @@ pub fn waiting_for_members(scene: &Scene, why: &str) -> String {
     format!("{why}; {answering} of {desired} members answer: waiting up to {wait_s} s for {whom}")
 }
 
+/// A follow that a master was sent and did not answer is carried out when it is reached again: until then it
+/// may take writes, and what the follow costs is not what it said.
+///
+/// 1. redis-2 is master, and redis-1 answers as one, too: it is to follow, which costs nothing by what it says.
+/// 2. Its network is cut while the command is on its way. Clients beside it go on writing.
+/// 3. The cut is mended. The command arrives, and the writes since step 1 are lost.
+fn late_follow(scene: &Scene) -> Option<String> {
+    let view = &scene.view;
+    let is_late = |doubt: &&InDoubt| doubt.age_us >= view.hang_limit_us();
+    let target = |doubt: &InDoubt| match &doubt.action {
+        Action::Follow(follow) if follow.expect.role == Role::Master => view.find(&follow.id),
+        _ => None,
+    };
+    let (index, age_us) = scene.observation().in_doubt.iter().filter(is_late).find_map(|doubt| {
+        target(doubt).filter(|&index| !view.members[index].answers).map(|index| (index, doubt.age_us))
+    })?;
+    let may_live = !matches!(view.life(index), Life::Gone(_));
+    may_live.then(|| {
+        format!(
+            "{} was sent a follow {} ago and did not answer: what it took since will be lost, and is unknown",
+            view.id(index),
+            duration(age_us)
+        )
+    })
+}
+
 /// Another process than the recorded one has the role, until that is on record: what was lost with the former
 /// process, in words, and the bytes where the record tells them.
 pub fn unseen_loss(scene: &Scene) -> Option<(String, Option<u64>)> {
     let (view, master) = (&scene.view, scene.master().filter(|_| scene.observation().authority)?);
     let (published, member) = (view.published()?, &view.members[master]);
     let id = scene.id(master);
+    if let Some(text) = late_follow(scene) {
+        return Some((text, None));
+    }
     if view.is_recorded(master) || member.server.run_id.is_none() {
         return None;
     }
