@@ -172,7 +172,11 @@ impl Checks {
         }
         let since_us = *self.several_since_us.get_or_insert(now_us);
         let hang_limits = if self.has_lies { 2 + WATCHDOG_HANG_LIMITS } else { 2 };
-        if now_us.saturating_sub(since_us) > hang_limits * self.hang_limit_us + SEVERAL_US && since_us > 0 {
+        // Servers that start as masters by their own configuration, after all of them ended: which of them may
+        // go on, is known when the others were waited for.
+        let restart_us = if self.starts_masters { RESTART_WAIT_US } else { 0 };
+        let limit_us = hang_limits * self.hang_limit_us + SEVERAL_US + restart_us;
+        if now_us.saturating_sub(since_us) > limit_us && since_us > 0 {
             self.several_since_us = Some(u64::MAX);
             let servers: Vec<usize> = writable.iter().map(|(server, _)| server + 1).collect();
             self.breach(
@@ -374,5 +378,7 @@ const SENT_A_SECOND_MAX: usize = 20;
 const WATCHDOG_HANG_LIMITS: u64 = 5;
 /// Several masters are fenced within this, beside twice the hang limit.
 const SEVERAL_US: u64 = 1_500_000;
+/// The default of `restart_wait_s`.
+const RESTART_WAIT_US: u64 = 60_000_000;
 /// A master's offset is known with this delay.
 const MARGIN_US: u64 = 400_000;

@@ -198,6 +198,8 @@ fn known_loss_bytes(view: &View, lost: &Lost, reference: Option<&History>, winne
     let is_counted = lost.is_none_or(is_related) && view.members[winner].history().is_some_and(is_related);
     let beyond =
         |history: &History| history.offset.saturating_sub(reached(&view.members[winner], Some(history)));
-    let of_record = recorded.as_ref().filter(|history| is_related(history)).map_or(0, beyond);
-    is_counted.then(|| beyond(reference).max(of_record))
+    // Whoever else does not answer may have been the last master.
+    let silent = view.members.iter().filter(|member| !member.answers).filter_map(|member| member.history());
+    let others = silent.chain(&recorded).filter(|history| is_related(history)).map(beyond);
+    is_counted.then(|| others.fold(beyond(reference), u64::max))
 }
