@@ -343,7 +343,7 @@ fn an_action_without_an_answer_is_in_doubt_until_its_target_answers_a_later_prob
     harness.kill_master();
     harness.survivors_answer();
     harness.refuse("redis-1");
-    let number = harness.orders()[0].number;
+    let (number, sent_before) = (harness.orders()[0].number, harness.now);
     assert_eq!(
         harness.group.observation(harness.now).in_doubt.len(),
         1,
@@ -359,6 +359,18 @@ fn an_action_without_an_answer_is_in_doubt_until_its_target_answers_a_later_prob
         1,
         "the answer of another member settles nothing"
     );
+    harness.answer_probe_of("redis-2", sent_before);
+    assert_eq!(
+        harness.group.observation(harness.now).in_doubt.len(),
+        1,
+        "the answer to a probe from before the action settles nothing"
+    );
+    harness.on(Event::Reply(Reply {
+        member: "redis-2".into(),
+        sent: harness.now,
+        answer: Err(Failed { kind: FailureKind::TimedOut, text: "no answer".into() }),
+    }));
+    assert_eq!(harness.group.observation(harness.now).in_doubt.len(), 1, "a failed probe shows nothing");
     harness.answer("redis-2");
     assert!(harness.group.observation(harness.now).in_doubt.is_empty());
 }

@@ -242,3 +242,49 @@ fn fences_and_kicks_have_a_pace_whatever_a_policy_asks_for() {
     let (sent, why) = sent_in_a_minute(kicks);
     assert!((19..=21).contains(&sent) && why.contains("kick-clients was sent a moment ago"), "{sent}: {why}");
 }
+
+#[test]
+fn a_server_that_has_not_answered_an_action_is_sent_no_other_one_whatever_a_policy_asks_for() {
+    let mut harness = Harness::under(|observation, decision| {
+        acting(observation, decision, |expect| {
+            let (id, directive) = ("redis-1".into(), "repl-ping-replica-period".into());
+            Action::Configure(Configure { id, directive, to: "1".into(), expect })
+        })
+    });
+    assert_eq!(harness.orders().len(), 1);
+    // Longer than the group waits for an answer, and shorter than the executor does.
+    for _ in 0..20 {
+        harness.after(25_000).on(Event::Tick);
+        for id in ["redis-1", "redis-2", "redis-3"] {
+            harness.answer(id);
+            assert!(harness.orders().is_empty(), "{:?}", harness.orders());
+        }
+    }
+}
+
+#[test]
+fn what_a_process_refused_is_not_sent_again_within_a_second_whatever_a_policy_asks_for() {
+    let mut harness = Harness::under(|observation, decision| {
+        acting(observation, decision, |expect| {
+            let (id, directive) = ("redis-1".into(), "repl-ping-replica-period".into());
+            Action::Configure(Configure { id, directive, to: "1".into(), expect })
+        })
+    });
+    let (begun, mut sent, mut why) = (harness.now, 0, String::new());
+    while begun.age_us(harness.now) < 5_000_000 {
+        for order in harness.orders() {
+            sent += 1;
+            let outcome = Outcome::Failed("config set: refused: NOPERM".into());
+            harness.after(100).on(Event::Finished { order: order.number, outcome });
+        }
+        why = harness.withheld().pop().unwrap_or(why);
+        harness.after(25_000).on(Event::Tick);
+        for id in ["redis-1", "redis-2", "redis-3"] {
+            if harness.orders().is_empty() {
+                harness.answer(id);
+                why = harness.withheld().pop().unwrap_or(why);
+            }
+        }
+    }
+    assert!((4..=6).contains(&sent) && why.contains("less than a second ago"), "{sent}: {why}");
+}

@@ -7,12 +7,14 @@
 //! | `kick-clients` | three hang limits after the last one of that member |
 //! | `demote` | a second after the last one of that process |
 //! | `restart` | a minute after the last one of the group |
+//! | `follow` | 0.2 s after the last one of that process to that master |
+//! | `configure` | 0.2 s after the last one of that directive of that member |
 //!
-//! Nothing else is limited here: promotions, handovers and follows need evidence each time, and what they
-//! change is no evidence for the next.
+//! Nothing else is limited here: promotions and handovers need evidence each time, and what they change is no
+//! evidence for the next.
 
 use super::Moment;
-use crate::contract::{Action, Fence};
+use crate::contract::{Action, Configure, Fence, Follow};
 use std::collections::BTreeMap;
 
 /// The last limited actions of a group.
@@ -30,6 +32,10 @@ enum Limit {
     /// By member and run id.
     Demote(String, String),
     Restart,
+    /// By member, run id and master.
+    Follow(String, String, String),
+    /// By member and directive.
+    Configure(String, String),
 }
 
 impl Rate {
@@ -61,11 +67,15 @@ fn limit(action: &Action) -> Option<Limit> {
         Action::KickClients(kick) => Some(Limit::Kick(kick.id.clone())),
         Action::Demote(demote) => Some(Limit::Demote(demote.id.clone(), demote.expect.run_id.clone())),
         Action::Restart(_) => Some(Limit::Restart),
+        Action::Follow(Follow { id, master, expect, .. }) => {
+            Some(Limit::Follow(id.clone(), expect.run_id.clone(), master.clone()))
+        }
+        Action::Configure(Configure { id, directive, .. }) => {
+            Some(Limit::Configure(id.clone(), directive.clone()))
+        }
         Action::Promote(_)
-        | Action::Follow(_)
         | Action::Handover(_)
         | Action::Unfence(_)
-        | Action::Configure(_)
         | Action::Sentinel(_)
         | Action::Cluster(_) => None,
     }
@@ -78,12 +88,11 @@ fn rest_us(action: &Action, hang_limit_ms: u32) -> u64 {
         Action::Fence(Fence { max_ms, .. }) => cool_down_us.max(u64::from(*max_ms) * 1_000 * FENCE_SHARE),
         Action::Demote(_) => DEMOTE_US,
         Action::Restart(_) => RESTART_US,
+        Action::Follow(_) | Action::Configure(_) => REPEAT_US,
         Action::KickClients(_)
         | Action::Promote(_)
-        | Action::Follow(_)
         | Action::Handover(_)
         | Action::Unfence(_)
-        | Action::Configure(_)
         | Action::Sentinel(_)
         | Action::Cluster(_) => cool_down_us,
     }
@@ -96,6 +105,8 @@ const FENCE_SHARE: u64 = 10;
 const DEMOTE_US: u64 = 1_000_000;
 /// An instance is back and in sync, or it is no use to restart the next.
 const RESTART_US: u64 = 60_000_000;
+/// Both show in the next reply; a replica that is sent the same master again and again never gets in sync.
+const REPEAT_US: u64 = 200_000;
 
 #[cfg(test)]
 mod tests {
@@ -122,6 +133,16 @@ mod tests {
         Action::Restart(Restart { id: id.into(), uid: "u".into() })
     }
 
+    fn follow(run_id: &str, master: &str) -> Action {
+        let (id, master) = ("redis-1".into(), master.into());
+        Action::Follow(Follow { id, master, discards_bytes: Some(0), expect: expect(run_id) })
+    }
+
+    fn configure(directive: &str) -> Action {
+        let (id, directive) = ("redis-1".into(), directive.into());
+        Action::Configure(Configure { id, directive, to: "1".into(), expect: expect("a") })
+    }
+
     #[test]
     fn each_action_has_its_own_limit() {
         let unfence = || Action::Unfence(Unfence { id: "redis-1".into(), expect: expect("a") });
@@ -134,6 +155,11 @@ mod tests {
             (demote("a"), demote("a"), 1_000_000),
             (demote("a"), demote("b"), 0),
             (restart("redis-1"), restart("redis-2"), 60_000_000),
+            (follow("a", "redis-2"), follow("a", "redis-2"), 200_000),
+            (follow("a", "redis-2"), follow("b", "redis-2"), 0),
+            (follow("a", "redis-2"), follow("a", "redis-3"), 0),
+            (configure("replica-priority"), configure("replica-priority"), 200_000),
+            (configure("replica-priority"), configure("min-replicas-to-write"), 0),
             (fence("redis-1", 100), unfence(), 0),
             (unfence(), unfence(), 0),
         ];

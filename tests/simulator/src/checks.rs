@@ -39,7 +39,9 @@ pub struct Checks {
     seen_before: BTreeMap<usize, Vec<(u64, u64)>>,
     /// By server: when an operator last changed its master.
     commanded_us: BTreeMap<usize, u64>,
-    /// The same, all of them.
+    /// By server: when its promotion was last sent.
+    promoted_us: BTreeMap<usize, u64>,
+    /// By server: all moments at which an operator changed its master.
     commands_us: BTreeMap<usize, Vec<u64>>,
     /// Servers start as masters by their own configuration: with what data, no operator is asked.
     starts_masters: bool,
@@ -102,8 +104,12 @@ impl Checks {
                             self.reported.push((at_us, follow.discards_bytes));
                         }
                     }
-                    Action::Promote(_)
-                    | Action::Handover(_)
+                    Action::Promote(promote) => {
+                        if let Some(server) = index(&promote.id) {
+                            self.promoted_us.insert(server, at_us);
+                        }
+                    }
+                    Action::Handover(_)
                     | Action::Demote(_)
                     | Action::Fence(_)
                     | Action::Unfence(_)
@@ -267,6 +273,11 @@ impl Checks {
     /// The promoted server has all that any other one that is reached has, of what replicas acknowledged.
     fn on_promoted(&mut self, cluster: &Cluster, at_us: u64, server: usize, data: Place) {
         if self.loss.as_ref().is_some_and(|loss| loss.bytes != Some(0)) || self.unpreventable > 0 {
+            return;
+        }
+        // One that arrives late was the right one when it was sent, and is a second master now.
+        let sent_us = self.promoted_us.get(&server).copied();
+        if sent_us.is_some_and(|sent_us| at_us > sent_us + self.hang_limit_us) {
             return;
         }
         for (other, process) in cluster.processes().iter().enumerate() {

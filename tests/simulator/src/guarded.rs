@@ -43,6 +43,20 @@ impl Display for Row {
     }
 }
 
+impl Row {
+    /// The broken promises, each with its first seeds.
+    pub fn seeds(&self) -> Vec<String> {
+        let Self { policy, is_guarded, sum } = self;
+        let broken = sum.breaches.iter().filter(|(name, _)| **name != "fault");
+        broken
+            .map(|(name, seeds)| {
+                let first: Vec<u64> = seeds.iter().copied().take(8).collect();
+                format!("{policy}, guard {is_guarded}, {name}: {first:?}")
+            })
+            .collect()
+    }
+}
+
 /// The rows, of so many schedules each.
 ///
 /// # Errors

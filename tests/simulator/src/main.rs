@@ -121,7 +121,9 @@ fn main() -> Result<()> {
         #[cfg(feature = "mutants")]
         Command::Guard { seeds, classic } => {
             println!("{}", simulator::guarded::HEAD);
-            simulator::guarded::rows(seeds, &classic)?.iter().for_each(|row| println!("{row}"));
+            let rows = simulator::guarded::rows(seeds, &classic)?;
+            rows.iter().for_each(|row| println!("{row}"));
+            rows.iter().flat_map(|row| row.seeds()).for_each(|line| println!("{line}"));
             Ok(())
         }
         #[cfg(feature = "mutants")]

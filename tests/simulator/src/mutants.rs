@@ -92,12 +92,18 @@ fn tests_of(mutant: &str) -> &'static [&'static [&'static str]] {
 /// The first of these tests that fails without the mutant's rule.
 fn failing(mutant: &str, test: &[&str]) -> Result<Option<String>> {
     let cargo = var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let run = Command::new(cargo)
+    // Without its check a wait may have no end: that is noticed, too.
+    let run = Command::new("timeout")
+        .args(["--kill-after=10", TEST_MAX_S])
+        .arg(cargo)
         .args(["test", "--locked", "--quiet", "-p", "redis-operator", "-p", "tests"])
         .args(["--features", "redis-operator/mutants"])
         .args(test)
         .env("MUTANT", mutant)
         .output()?;
+    if run.status.code() == Some(TIMED_OUT) {
+        return Ok(Some(format!("{}: no end within {TEST_MAX_S} s", test.join(" "))));
+    }
     let output = String::from_utf8_lossy(&run.stdout);
     let failed = output.lines().find_map(|line| line.strip_suffix(" stdout ----")?.strip_prefix("---- "));
     anyhow::ensure!(
@@ -122,3 +128,8 @@ fn broken_by(mutant: &str, seed: u64, is_hostile: bool) -> Vec<&'static str> {
     leave_out(Some(mutant));
     with.difference(&without).copied().collect()
 }
+
+/// What takes seconds with the check, and minutes to compile it.
+const TEST_MAX_S: &str = "240";
+/// As `timeout` says it.
+const TIMED_OUT: i32 = 124;
