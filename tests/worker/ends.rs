@@ -133,6 +133,7 @@ impl Harness {
             address: at.address,
             aliases: at.aliases,
             pod: at.pod,
+            is_former: false,
         };
         let members = observation.instances.into_iter().map(member).collect();
         harness.on(Event::Members(members));

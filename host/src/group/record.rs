@@ -153,8 +153,8 @@ impl ShardMemory {
         is_published
     }
 
-    /// The promotion was not carried out: what was published before holds again, as a later change. Losses are
-    /// counted from it: of a master that never was one, nothing can be lost. True: the record is another one.
+    /// The promotion was not carried out: what was published before holds again, as a later change. Losses
+    /// are counted from it: of a master that never was one, nothing can be lost. True: the record changed.
     pub fn take_back(&mut self) -> bool {
         let Some(((mut published, at), lineage)) = self.before.take() else { return false };
         published.epoch = self.epoch().map_or(published.epoch, |epoch| epoch + 1);

@@ -178,8 +178,8 @@ impl Checks {
         }
         let since_us = *self.several_since_us.get_or_insert(now_us);
         let hang_limits = if self.has_lies { 2 + WATCHDOG_HANG_LIMITS } else { 2 };
-        // Servers that start as masters by their own configuration, after all of them ended: which of them may
-        // go on, is known when the others were waited for.
+        // Servers that start as masters by their own configuration, after all of them ended: which of them
+        // may go on, is known when the others were waited for.
         let restart_us = if self.starts_masters { RESTART_WAIT_US } else { 0 };
         let limit_us = hang_limits * self.hang_limit_us + SEVERAL_US + restart_us;
         if now_us.saturating_sub(since_us) > limit_us && since_us > 0 {
@@ -221,11 +221,19 @@ impl Checks {
         }
     }
 
+    /// When the server that took a write was next told whom to follow.
+    fn demoted_us(&self, write: &redis_model::live::Write) -> Option<u64> {
+        self.commands_us.get(&write.server)?.iter().copied().find(|at_us| *at_us >= write.done_us)
+    }
+
     /// No data is overwritten unless it is contained elsewhere or was reported.
     fn on_overwritten(&mut self, cluster: &Cluster, at_us: u64, server: usize, master: usize, before: Place) {
         // What a second master takes between the last look and its demotion, is not known.
-        let commanded_us = self.commanded_us.get(&server).copied().unwrap_or(u64::MAX);
         let margin_us = (4 * self.interval_us).max(MARGIN_US);
+        // Its replicas have it, too.
+        let is_unseen = |write: &redis_model::live::Write| {
+            self.demoted_us(write).is_some_and(|demoted_us| write.done_us + margin_us >= demoted_us)
+        };
         let others: Vec<Place> = (0..cluster.processes().len())
             .filter(|other| *other != server)
             .filter_map(|other| cluster.kept(other))
@@ -234,7 +242,7 @@ impl Checks {
             write.acknowledged.is_some()
                 && cluster.tree().has(before, write.at)
                 && !others.iter().any(|other| cluster.tree().has(*other, write.at))
-                && !(write.server == server && write.done_us + margin_us >= commanded_us)
+                && !is_unseen(write)
         };
         let count = cluster.writes().iter().filter(is_last).count();
         if count == 0 {
@@ -306,7 +314,7 @@ impl Checks {
     }
 
     /// At the end: each write that is lost was reported, if the operator could know of it.
-    pub fn at_end(&mut self, cluster: &Cluster, master: usize, account: &mut Account) {
+    pub fn at_end(&mut self, cluster: &Cluster, master: usize, is_refused: bool, account: &mut Account) {
         let (data, margin_us) = (cluster.data(master), (4 * self.interval_us).max(MARGIN_US));
         let (mut silent, mut first) = (0, None);
         let mut replicated = 0;
@@ -329,9 +337,7 @@ impl Checks {
             let seen_us = end.map(|(_, seen_us)| *seen_us);
             let seen_us = seen_us.or_else(|| self.master_seen_us.get(&write.server).copied()).unwrap_or(0);
             // What a master takes between the last look and its demotion, is not known.
-            let commands = self.commands_us.get(&write.server).into_iter().flatten();
-            let ended_us = commands.copied().find(|at_us| *at_us >= write.done_us).unwrap_or(u64::MAX);
-            let seen_us = seen_us.min(ended_us);
+            let seen_us = seen_us.min(self.demoted_us(write).unwrap_or(u64::MAX));
             if !is_reported && !is_kept && (replicas > 0 || write.done_us + margin_us < seen_us) {
                 silent += 1;
                 first = first.or(Some((write.server + 1, write.done_us)));
@@ -339,7 +345,7 @@ impl Checks {
             }
         }
         // Of a master that its own configuration started with less, its replicas copied that.
-        if silent > 0 && self.unpreventable == 0 {
+        if silent > 0 && self.unpreventable == 0 && !is_refused {
             let (server, done_us) = first.unwrap_or_default();
             let text = format!(
                 "{silent} acknowledged writes are lost, {replicated} of them replicated; the first one redis-{server} \

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 /// The head of the table.
 pub const HEAD: &str = "| policy | guard | schedules that break a promise | several masters | acknowledged \
-                        writes lost in silence, or overwritten | no end | acknowledged writes that are lost |\n\
-                        |--|--|--|--|--|--|--|";
+                        writes lost in silence, or overwritten | no end | acknowledged writes \
+                        that are lost |\n|--|--|--|--|--|--|--|";
 
 /// A row of the table.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The same with one rule of the engine, check of the guard or precondition of an executor left out: what
-//! notices? A mutant is killed by a scenario that is decided otherwise, by a schedule that breaks an invariant
-//! and breaks none without the mutant, or by a test that fails: a counterexample of the guard, a script of a
-//! group's loop, a real server.
+//! notices? A mutant is killed by a scenario that is decided otherwise, by a schedule that breaks an
+//! invariant and breaks none without the mutant, or by a test that fails: a counterexample of the guard, a
+//! script of a group's loop, a real server.
 
 use crate::policies::native_engine;
 use crate::run::names;

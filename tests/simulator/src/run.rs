@@ -197,9 +197,8 @@ impl Run<'_> {
             (0..cluster.processes().len()).filter(|server| cluster.is_writable(*server)).collect();
         // Where a person is asked first, the story has not ended.
         let is_refused = matches!(self.last, Some((Verdict::Refuse, _)));
-        if let ([master], false) = (&masters[..], is_refused) {
-            let master = *master;
-            self.checks.at_end(&cluster, master, &mut self.outcome.account);
+        if let [master] = masters[..] {
+            self.checks.at_end(&cluster, master, is_refused, &mut self.outcome.account);
         }
         drop(cluster);
         if !self.is_whole() {
@@ -211,7 +210,7 @@ impl Run<'_> {
                     // set.
                     let is_wanted = reason == "nobody-eligible" && self.one_is_excluded()
                         || reason == "unrelated-data" && self.schedule.is_consistent
-                        // Several start as masters by their own configuration, each with a history of its own.
+                        // Several start as masters by their own configuration.
                         || reason == "unrelated-masters" && self.schedule.boot == BootRule::Master;
                     if masters.len() != 1 && !is_wanted {
                         self.checks.never("refused-without-master", now_us, format!("{reason}: {state}"));

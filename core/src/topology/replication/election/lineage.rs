@@ -102,8 +102,8 @@ pub fn passed_over(view: &View, lost: &Lost, winner: usize) -> Option<Election> 
     Some(if other.is_loading() { Election::Awaited(richer) } else { Election::NobodyEligible })
 }
 
-/// A member that answers as a master, with data of which nothing shows that it is not the group's: beside it no
-/// other may be promoted.
+/// A member that answers as a master, with data of which nothing shows that it is not the group's: beside it
+/// no other may be promoted.
 ///
 /// 1. All restart with AOF, so every history is new. redis-1 is on record.
 /// 2. Another operator, or a person, promotes redis-2. The record that says so is late.

@@ -189,7 +189,7 @@ pub fn waiting_for_members(scene: &Scene, why: &str) -> String {
 /// A follow that a master was sent and did not answer is carried out when it is reached again: until then it
 /// may take writes, and what the follow costs is not what it said.
 ///
-/// 1. redis-2 is master, and redis-1 answers as one, too: it is to follow, which costs nothing by what it says.
+/// 1. redis-2 is master, and redis-1 answers as one, too: it is to follow, which costs nothing by its offset.
 /// 2. Its network is cut while the command is on its way. Clients beside it go on writing.
 /// 3. The cut is mended. The command arrives, and the writes since step 1 are lost.
 fn late_follow(scene: &Scene) -> Option<String> {
