@@ -198,8 +198,9 @@ fn known_loss_bytes(view: &View, lost: &Lost, reference: Option<&History>, winne
     let is_counted = lost.is_none_or(is_related) && view.members[winner].history().is_some_and(is_related);
     let beyond =
         |history: &History| history.offset.saturating_sub(reached(&view.members[winner], Some(history)));
-    // Whoever else does not answer may have been the last master.
+    // Whoever else does not answer may have been the last master. What has a history of its own beside the
+    // reference was given up before.
     let silent = view.members.iter().filter(|member| !member.answers).filter_map(|member| member.history());
-    let others = silent.chain(&recorded).filter(|history| is_related(history)).map(beyond);
-    is_counted.then(|| others.fold(beyond(reference), u64::max))
+    let silent = silent.filter(|history| history.replid == reference.replid);
+    is_counted.then(|| silent.map(beyond).fold(beyond(reference), u64::max))
 }
