@@ -243,14 +243,19 @@ fn fences_and_kicks_have_a_pace_whatever_a_policy_asks_for() {
     assert!((19..=21).contains(&sent) && why.contains("kick-clients was sent a moment ago"), "{sent}: {why}");
 }
 
-#[test]
-fn a_server_that_has_not_answered_an_action_is_sent_no_other_one_whatever_a_policy_asks_for() {
-    let mut harness = Harness::under(|observation, decision| {
+/// A policy that sets one directive of the master in every decision.
+fn configuring() -> Harness {
+    Harness::under(|observation, decision| {
         acting(observation, decision, |expect| {
             let (id, directive) = ("redis-1".into(), "repl-ping-replica-period".into());
             Action::Configure(Configure { id, directive, to: "1".into(), expect })
         })
-    });
+    })
+}
+
+#[test]
+fn a_server_that_has_not_answered_an_action_is_sent_no_other_one_whatever_a_policy_asks_for() {
+    let mut harness = configuring();
     assert_eq!(harness.orders().len(), 1);
     // Longer than the group waits for an answer, and shorter than the executor does.
     for _ in 0..20 {
@@ -264,12 +269,7 @@ fn a_server_that_has_not_answered_an_action_is_sent_no_other_one_whatever_a_poli
 
 #[test]
 fn what_a_process_refused_is_not_sent_again_within_a_second_whatever_a_policy_asks_for() {
-    let mut harness = Harness::under(|observation, decision| {
-        acting(observation, decision, |expect| {
-            let (id, directive) = ("redis-1".into(), "repl-ping-replica-period".into());
-            Action::Configure(Configure { id, directive, to: "1".into(), expect })
-        })
-    });
+    let mut harness = configuring();
     let (begun, mut sent, mut why) = (harness.now, 0, String::new());
     while begun.age_us(harness.now) < 5_000_000 {
         for order in harness.orders() {
