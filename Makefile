@@ -32,7 +32,7 @@ image-layout: ## what the container image holds, in target/image: a static progr
 	CARGO='$(CARGO)' deploy/image.sh
 
 test: ## everything: unit, scenario, property, real-Redis and cluster tests, then the same component in Python and JavaScript
-	@$(SETUP) rust redis python node servers registry cluster
+	@$(SETUP) rust redis python node servers clients registry cluster
 	$(CARGO) test --locked --workspace --no-fail-fast
 	@$(MAKE) --no-print-directory hosts
 

@@ -254,7 +254,7 @@ async fn ends_well(cluster: &Cluster, Case { name, run, .. }: &Case) -> bool {
 }
 
 /// They wait for most of their time.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 4;
 
 /// As `deploy/` has them.
 const CRDS: &str = include_str!("../deploy/crds.yaml");

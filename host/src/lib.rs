@@ -6,6 +6,7 @@ pub mod conformance;
 pub mod contract;
 pub mod controller;
 pub mod driver;
+pub mod face;
 pub mod fleet;
 pub mod group;
 pub mod guard;

@@ -4,10 +4,14 @@ use super::proxy::Proxy;
 use super::rig::{Probed, Rig, SOON, free_port, link_settings};
 use redis_operator::contract::{FailureKind, InstanceKind, Topology, Want};
 use redis_operator::local::Signal;
-use redis_operator::redis::{Endpoint, LinkEvent, LinkSettings, Probe, Tls};
+use futures_util::future::BoxFuture;
+use redis_operator::redis::{Dial, Endpoint, LinkEvent, LinkSettings, Probe, Stream, Tls};
 use redis_operator::topology::{commands, standard_commands};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, ReadBuf};
 
 #[tokio::test]
 async fn a_probe_returns_the_standard_replies_and_the_wanted_ones() {
@@ -33,6 +37,39 @@ async fn a_probe_returns_the_standard_replies_and_the_wanted_ones() {
     it.link.set_probe(probe(&[]));
     let (second, replies) = it.answer().await;
     assert_eq!((first, replies.0.len()), (second, 4), "the connection is kept, the wanted commands are not");
+}
+
+/// A network whose connections take what is sent, and panic when they are read, as a decoder might.
+#[derive(Debug)]
+struct Panics;
+
+impl Dial for Panics {
+    fn connect<'a>(&'a self, _: &'a Endpoint) -> BoxFuture<'a, std::io::Result<Box<dyn Stream>>> {
+        let stream: Box<dyn Stream> = Box::new(tokio::io::join(Panics, tokio::io::sink()));
+        Box::pin(async { Ok(stream) })
+    }
+}
+
+impl AsyncRead for Panics {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        panic!("a decoder")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_on_a_connection_is_a_failure_and_the_next_probe_dials() {
+    let endpoint = Endpoint { host: "127.0.0.1".into(), port: free_port() };
+    let settings = LinkSettings { network: Some(Arc::new(Panics)), ..link_settings(&endpoint) };
+    let mut it = Probed::with(settings);
+    for _ in 0..2 {
+        let (kind, text) = it.failure().await;
+        assert_eq!(kind, FailureKind::ProtocolError);
+        assert!(text.contains("the operator panicked"), "{text}");
+    }
 }
 
 #[tokio::test]

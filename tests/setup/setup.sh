@@ -2,7 +2,7 @@
 # Brings a machine that has rustup's Rust, gcc, Python 3 and Node to where the tests run. Installs what is missing and nothing
 # else; run again, it does nothing, in a moment. What has to be made is stamped with a hash of what it was made from.
 #
-#   setup.sh rust | redis | python | node | servers | registry | cluster | image | deny …      the parts that are wanted
+#   setup.sh rust | redis | python | node | servers | clients | registry | cluster | image | deny …      the parts that are wanted
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 CARGO_DENY=0.20.2
@@ -51,6 +51,10 @@ node() { # What example/hosts/javascript needs, in its node_modules
 
 servers() { # Other versions of Redis, and Valkey: optional, says `skipped` itself
   tests/setup/servers.sh target/servers
+}
+
+clients() { # Client libraries of Redis Sentinel: optional, says `skipped` itself
+  tests/setup/clients.sh target/clients
 }
 
 registry() { # An OCI registry: optional, the tests that need one say so
@@ -116,7 +120,7 @@ die() { echo "setup: $*" >&2; exit 1; }
 
 for part; do
   case $part in
-    rust | redis | python | node | servers | registry | cluster | image | deny) "$part" ;;
+    rust | redis | python | node | servers | clients | registry | cluster | image | deny) "$part" ;;
     *) die "no part is called $part" ;;
   esac
 done

@@ -264,8 +264,14 @@ fn no_worker_outlives_the_operator_stopped_or_not() {
             let words = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
             words.split(|byte| *byte == 0).nth(2) == Some(b"decide")
         };
+        // One that is stopped before it asks for the signal of its parent's end cannot ask for it.
+        let is_confined = |process: &u32| {
+            let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+            status.contains("NoNewPrivs:\t1")
+        };
         let worker = loop {
-            if let Some(worker) = children_of(operator.id()).into_iter().find(is_deciding) {
+            let mut workers = children_of(operator.id()).into_iter().filter(is_deciding);
+            if let Some(worker) = workers.find(|worker| !stopped || is_confined(worker)) {
                 break worker;
             }
             assert!(begun.elapsed() < Duration::from_secs(60), "no worker was started");

@@ -87,6 +87,9 @@ pub struct AttachedReplica {
     pub lag_s: Option<u64>,
 }
 
+/// No server was up for thirty years.
+const NEVER_UP_S: u64 = 1_000_000_000;
+
 /// What `INFO replication` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplicationFacts<'a> {
@@ -98,7 +101,8 @@ pub struct ReplicationFacts<'a> {
     pub link_up: Option<bool>,
     /// `master_last_io_seconds_ago`, whole seconds. None while the link is down (`-1`).
     pub last_io_s: Option<u64>,
-    /// `master_link_down_since_seconds`. None while up, and for a link that was never up (`-1`).
+    /// `master_link_down_since_seconds`. None while up, and for a link that was never up: `-1`, and before 6.2 the
+    /// seconds since 1970.
     pub link_down_s: Option<u64>,
     /// `master_sync_in_progress`: a full copy is arriving; the old data may already be gone.
     pub is_syncing: bool,
@@ -138,7 +142,7 @@ impl<'a> ReplicationFacts<'a> {
                 "master_port" => port = value.parse().ok(),
                 "master_link_status" => facts.link_up = Some(value == "up"),
                 "master_last_io_seconds_ago" => facts.last_io_s = unsigned(value),
-                "master_link_down_since_seconds" => facts.link_down_s = unsigned(value),
+                "master_link_down_since_seconds" => facts.link_down_s = unsigned(value).filter(|age_s| *age_s < NEVER_UP_S),
                 "master_sync_in_progress" => facts.is_syncing = flag(value) == Some(true),
                 "slave_priority" => facts.priority = unsigned(value),
                 "replica_announced" => facts.is_announced = flag(value) != Some(false),
@@ -223,6 +227,14 @@ mod tests {
         );
         assert_eq!(facts.history, Some(History { replid: "aa", offset: 1 << 63, former: None }));
         assert!(facts.is_announced && !facts.in_failover && !facts.is_syncing);
+    }
+
+    #[test]
+    fn a_link_that_was_never_up_has_no_age_in_any_version() {
+        for never in ["-1", "1795801701"] {
+            let text = REPLICA.replace("since_seconds:3", &format!("since_seconds:{never}"));
+            assert_eq!(ReplicationFacts::parse(&text).link_down_s, None, "{never}");
+        }
     }
 
     #[test]

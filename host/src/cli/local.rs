@@ -1,5 +1,6 @@
 //! `local`: runs a group of Redis servers on this machine, with failover, until it is stopped.
 
+use super::face_args::FaceArgs;
 use super::local_group::{Interrupts, LocalGroup, LocalServers};
 use super::telemetry::TelemetryArgs;
 use super::{Environment, Exit, GroupSettings, PolicyChoice, print};
@@ -21,12 +22,14 @@ pub struct Args {
     policy: PolicyChoice,
     #[command(flatten)]
     telemetry: TelemetryArgs,
+    #[command(flatten)]
+    face: FaceArgs,
 }
 
 pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let mut interrupts = Interrupts::open()?;
     let mut group = tokio::select! {
-        group = args.servers.open(&args.group, &args.policy, |_, _| {}, environment) => group?,
+        group = args.servers.open(&args.group, &args.policy, &args.face, |_, _| {}, environment) => group?,
         () = interrupts.recv() => return Ok(0),
     };
     let ended = operate(args, &mut group, &mut interrupts).await;

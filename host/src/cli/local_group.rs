@@ -1,6 +1,7 @@
 //! A group of servers that this process starts, restarts and operates. Shared by `local` and `demo`. Dropping
 //! it ends the servers.
 
+use super::face_args::FaceArgs;
 use super::{Environment, Exit, GroupSettings, PolicyChoice, Session};
 use crate::driver::{Access, member};
 use crate::group::{Moment, Record};
@@ -57,6 +58,7 @@ impl LocalServers {
         &self,
         group: &GroupSettings,
         policy: &PolicyChoice,
+        face: &FaceArgs,
         on_record: impl Fn(Moment, &Record) + Send + 'static,
         environment: &Environment,
     ) -> Result<LocalGroup, Exit> {
@@ -83,7 +85,7 @@ impl LocalServers {
         }
         let access = Access { logins: None.into(), tls: None, network: None, hang_limit: group.down_after };
         // First, because an invalid policy must end this before any server starts.
-        let session = Session::open(settings, members, access, policy, publish, environment)?;
+        let session = Session::open(settings, members, access, policy, face, publish, environment)?;
         let servers = endpoints.iter().map(|endpoint| ServerSettings {
             program: self.program.clone(),
             endpoint: endpoint.clone(),

@@ -10,6 +10,8 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 mod completions;
 mod demo;
+mod face;
+mod face_args;
 mod kubectl;
 mod local;
 mod local_group;
@@ -59,6 +61,7 @@ enum Command {
     Switchover(Box<switchover::Args>),
     Observe(Box<observe::Args>),
     Local(Box<local::Args>),
+    Face(Box<face::Args>),
     Demo(demo::Args),
     Policy(policy::Args),
     Kubectl(Box<kubectl::Args>),
@@ -169,7 +172,7 @@ impl Cli {
     pub fn log_level(&self) -> &'static str {
         match &self.command {
             Command::Static(arguments) if !arguments.ends() => "info",
-            Command::Run(_) | Command::Local(_) => "info",
+            Command::Run(_) | Command::Local(_) | Command::Face(_) => "info",
             Command::Static(_)
             | Command::Switchover(_)
             | Command::Observe(_)
@@ -198,6 +201,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<u8, Exit> {
         Command::Switchover(arguments) => switchover::run(&arguments, environment).await,
         Command::Observe(arguments) => observe::run(&arguments, environment).await,
         Command::Local(arguments) => local::run(&arguments, environment).await,
+        Command::Face(arguments) => face::run(&arguments, environment).await,
         Command::Demo(arguments) => demo::run(&arguments, environment).await,
         Command::Policy(arguments) => policy::run(&arguments, environment).await,
         Command::Kubectl(arguments) => kubectl::run(&arguments, environment).await,

@@ -1,5 +1,6 @@
 //! `observe`: prints the live Observation of given servers.
 
+use super::face_args::FaceArgs;
 use super::{Environment, Exit, GroupSettings, PolicyChoice, Servers, Session, print_json};
 use crate::driver::StateFile;
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let (_, record) = StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
     settings.records = record.into_iter().collect();
     let memory = StateFile::open(None).map_err(|error| Exit::Failed(error.to_string()))?.0;
-    let mut session = Session::open(settings, members, access, &args.policy, memory, environment)?;
+    let mut session = Session::open(settings, members, access, &args.policy, &FaceArgs::default(), memory, environment)?;
     let (decided, _) = session.first_look(args.group.down_after).await?;
     print_json(&*decided.observation)?;
     Ok(0)

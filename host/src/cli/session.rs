@@ -2,6 +2,7 @@
 //! can delay a failover, and its reports arrive on this one.
 
 use super::outcome::{Pass, check_input};
+use super::face_args::{FaceArgs, OpenFace};
 use super::upkeep::Upkeep;
 use super::{Environment, Exit, PolicyChoice};
 use crate::authority::{ACTION_MAX, Authority};
@@ -27,6 +28,8 @@ pub struct Session {
     pub start: Instant,
     /// Reads again what may change. None: nothing may.
     pub upkeep: Option<Upkeep>,
+    /// Its Sentinel endpoint. None: none was asked for.
+    pub face: Option<OpenFace>,
     /// None only during drop.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -43,15 +46,16 @@ impl Drop for Session {
 }
 
 impl Session {
-    /// Starts the driver for the members. It does not act before it has authority.
+    /// Starts the driver for the members, and the Sentinel endpoint. It does not act before it has authority.
     ///
     /// # Errors
-    /// [`Exit`] for an unusable policy, or a machine without threads.
+    /// [`Exit`] for an unusable policy, an address in use, or a machine without threads.
     pub fn open<P: Publish + Send + 'static>(
         settings: Settings,
         members: Vec<Member>,
         access: Access,
         choice: &PolicyChoice,
+        face: &FaceArgs,
         publish: P,
         environment: &Environment,
     ) -> Result<Self, Exit> {
@@ -70,10 +74,11 @@ impl Session {
         }
         policies.swap(Arc::new(chosen)).map_err(|error| Exit::Input(error.to_string()))?;
         let start = Instant::now();
+        let open = face.open(start)?;
         let (driver, reports) = Driver::new(settings, access, Arc::clone(&policies), publish, start);
         let authority = Authority::endless();
-        let driver = driver.under(&authority);
         let handle = driver.handle();
+        let driver = driver.under(&authority).seen_by(face.show(open.as_ref(), handle.clone()));
         handle.send(Event::Members(members));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -101,6 +106,7 @@ impl Session {
             sandbox,
             start,
             upkeep: None,
+            face: open,
             stop: Some(stop),
             thread: Some(thread),
         })

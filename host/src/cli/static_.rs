@@ -1,5 +1,6 @@
 //! `static`: operates existing Redis servers.
 
+use super::face_args::FaceArgs;
 use super::outcome::{Outcome, Pass};
 use super::telemetry::TelemetryArgs;
 use super::upkeep::Upkeep;
@@ -35,6 +36,8 @@ pub struct Args {
     format: Format,
     #[command(flatten)]
     telemetry: TelemetryArgs,
+    #[command(flatten)]
+    face: FaceArgs,
 }
 
 impl Args {
@@ -51,7 +54,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
     settings.records = record.into_iter().collect();
     let kept = (members.clone(), access.clone());
-    let mut session = Session::open(settings, members, access, &args.policy, record_file, environment)?;
+    let mut session = Session::open(settings, members, access, &args.policy, &args.face, record_file, environment)?;
     let mut telemetry = args.telemetry.open(&args.group.name, args.group.interval, &session).await?;
 
     let (first, reports) = session.first_look(args.group.down_after).await?;

@@ -10,7 +10,9 @@ use crate::redis::act::{
     ActFailure, HandoverTerms, configure, demote, fence, follow, handover, kick_clients, promote, unfence,
 };
 use crate::redis::{Connection, Endpoint, now};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +48,7 @@ pub fn carry_out(
         let restarting = restarter.map(|restarter| restarter(restart));
         tokio::spawn(async move {
             let outcome = match restarting {
-                Some(restarting) => tokio::time::timeout(RESTART_DEADLINE, restarting)
+                Some(restarting) => tokio::time::timeout(RESTART_DEADLINE, settled(restarting))
                     .await
                     .unwrap_or_else(|_| Outcome::InDoubt("restart: the orchestrator gave no answer".into())),
                 None => Outcome::Failed("restart: no orchestrator runs this instance".into()),
@@ -61,7 +63,7 @@ pub fn carry_out(
         let outcome = match connections.as_deref() {
             Some([first, rest @ ..]) => {
                 let place = place.map(|place| Endpoint { host: place.host, port: place.port });
-                outcome(run(&action, first, rest.first(), place).await)
+                settled(run(&action, first, rest.first(), place).map(outcome)).await
             }
             Some([]) | None => {
                 Outcome::NotSent("not sent: the connection that reported its precondition has ended".into())
@@ -69,6 +71,12 @@ pub fn carry_out(
         };
         handle.finish(Event::Finished { order: number, outcome }, in_progress);
     });
+}
+
+/// The outcome, whatever happens: a panic leaves it open, as a lost reply does.
+async fn settled(outcome: impl Future<Output = Outcome>) -> Outcome {
+    let settled = AssertUnwindSafe(outcome).catch_unwind().await;
+    settled.unwrap_or_else(|_| Outcome::InDoubt("the operator panicked; its log says where".into()))
 }
 
 async fn run(
@@ -183,6 +191,17 @@ fn longest(action: &Action) -> Duration {
         | Action::Configure(_)
         | Action::Sentinel(_)
         | Action::Cluster(_) => ACTION_DEADLINE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_action_that_panics_is_in_doubt() {
+        let outcome = settled(async { panic!("an executor") }).await;
+        assert!(matches!(outcome, Outcome::InDoubt(text) if text.contains("panicked")));
     }
 }
 

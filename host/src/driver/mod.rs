@@ -19,7 +19,7 @@ pub use thread_load::ThreadLoad;
 
 use crate::authority::{Authority, InProgress};
 use crate::contract::{Observation, Topology};
-use crate::group::{Effect, Event, Group, Moment, Record, Request, Settings};
+use crate::group::{Effect, Event, Group, Moment, Record, Report, Request, Settings};
 use crate::policy::PolicyChain;
 use crate::redis::{Logins, Tls, now};
 use crate::report::Heartbeat;
@@ -59,8 +59,12 @@ pub struct Driver<P> {
     thread_load: Option<OnThread>,
     heartbeat: Option<Heartbeat>,
     restarter: Option<Restarter>,
+    witness: Option<Witness>,
     authority: Authority,
 }
+
+/// Sees each report on the group's own thread, before its reader does. Must return at once.
+pub type Witness = Arc<dyn Fn(Moment, &Report) + Send + Sync>;
 
 /// A message to a driver.
 enum Message {
@@ -148,6 +152,7 @@ impl<P: Publish> Driver<P> {
                 thread_load: None,
                 heartbeat: None,
                 restarter: None,
+                witness: None,
                 authority: Authority::endless(),
             },
             reports,
@@ -167,6 +172,11 @@ impl<P: Publish> Driver<P> {
     /// Restarts instances with this orchestrator. Without one, each restart is refused.
     pub fn with_restarter(self, restarter: Restarter) -> Self {
         Self { restarter: Some(restarter), ..self }
+    }
+
+    /// Shows each report to this one, too: for what must be told within a millisecond.
+    pub fn seen_by(self, witness: Option<Witness>) -> Self {
+        Self { witness, ..self }
     }
 
     /// Sends no action that could outlive this authority. Without one, the group's own word is enough.
@@ -248,6 +258,9 @@ impl<P: Publish> Driver<P> {
                         Effect::Report(report) => {
                             if let Some(heartbeat) = &self.heartbeat {
                                 heartbeat.report(now, &report);
+                            }
+                            if let Some(witness) = &self.witness {
+                                witness(now, &report);
                             }
                             self.reports.send(now, report);
                         }

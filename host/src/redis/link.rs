@@ -16,6 +16,8 @@ use super::meter::{ANSWER_BYTES_MAX, End};
 use super::probe::{CommandFailure, error_kind, error_text, reply};
 use super::tls::Tls;
 use crate::contract::{FailureKind, Value};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
@@ -243,12 +245,18 @@ impl Shared {
                     Some(network) => dial_on(network.as_ref(), &shared.endpoint, shared.dial_deadline).await,
                 }
             });
-            match dialled.await {
-                Ok((connection, driver)) => shared.carry(id, connection, driver).await,
-                Err(failure) => {
-                    shared.state().tls_failed += usize::from(failure.kind == FailureKind::Unauthorized);
-                    shared.give_up(id, failure.kind, failure.text);
+            let carried = async {
+                match dialled.await {
+                    Ok((connection, driver)) => shared.carry(id, connection, driver).await,
+                    Err(failure) => {
+                        shared.state().tls_failed += usize::from(failure.kind == FailureKind::Unauthorized);
+                        shared.give_up(id, failure.kind, failure.text);
+                    }
                 }
+            };
+            // Whatever ends a connection, the group hears of its end, and the next probe dials.
+            if AssertUnwindSafe(carried).catch_unwind().await.is_err() {
+                shared.note_panic(id);
             }
         });
         let carrier = carrier.abort_handle();
@@ -359,6 +367,16 @@ impl Shared {
         if let Some(attempt) = state.take(id) {
             self.fail(attempt.began, kind, text);
         }
+    }
+
+    fn note_panic(&self, id: u64) {
+        let mut state = self.state();
+        let Some(attempt) = state.take(id) else { return };
+        if let Some(link) = attempt.number {
+            self.report(LinkEvent::Closed { member: Arc::clone(&self.member), link });
+        }
+        let text = format!("{}: the operator panicked on this connection; its log says where", self.endpoint);
+        self.fail(attempt.began, FailureKind::ProtocolError, text);
     }
 
     fn fail(&self, sent: Instant, kind: FailureKind, text: String) {

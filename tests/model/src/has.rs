@@ -89,6 +89,8 @@ pub struct Server {
     pub former: Option<(String, u64)>,
     /// `master_repl_offset`, and `slave_repl_offset` of a replica.
     pub offset: u64,
+    /// A replica without a place in a master's stream: it shows `slave_repl_offset:1`, whatever its data.
+    pub is_placeless: bool,
     /// `replica-priority`.
     pub priority: u64,
     /// `replica_announced`.
@@ -135,6 +137,7 @@ impl Server {
             replid: id40(&format!("own-{number}")),
             former: None,
             offset: 0,
+            is_placeless: false,
             priority: 100,
             announced: true,
             in_failover: false,

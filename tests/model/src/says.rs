@@ -30,17 +30,20 @@ pub fn replication(server: &Server) -> String {
             rows.row("master_link_status", if link.up { "up" } else { "down" });
             rows.row("master_last_io_seconds_ago", seconds(link.last_io_s.filter(|_| link.up)));
             rows.row("master_sync_in_progress", u8::from(link.syncing));
+            let offset = if server.is_placeless { 1 } else { server.offset };
             if dialect >= Dialect::Redis7 {
-                rows.row("slave_read_repl_offset", server.offset);
+                rows.row("slave_read_repl_offset", offset);
             }
-            rows.row("slave_repl_offset", server.offset);
+            rows.row("slave_repl_offset", offset);
             if link.syncing {
                 rows.row("master_sync_total_bytes", 8_388_608)
                     .row("master_sync_read_bytes", 65_536)
                     .row("master_sync_left_bytes", 8_323_072);
             }
             if !link.up {
-                rows.row("master_link_down_since_seconds", seconds(link.down_s));
+                // Before 6.2, the seconds since 1970 for a link that was never up.
+                let never = (dialect < Dialect::Redis6).then_some(START_US / 1_000_000 + server.uptime_s);
+                rows.row("master_link_down_since_seconds", seconds(link.down_s.or(never)));
             }
             rows.row("slave_priority", server.priority).row("slave_read_only", 1);
             if dialect >= Dialect::Redis6 {

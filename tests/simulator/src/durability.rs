@@ -8,7 +8,7 @@ use crate::schedule::{BootRule, Fault, Step, Target};
 use crate::{embedded_policy, simulate};
 use anyhow::Result;
 use redis_model::Dice;
-use redis_model::live::Files;
+use redis_model::live::{Files, Wait};
 use std::fmt::{Display, Formatter};
 
 /// A kind of fault, in words.
@@ -55,7 +55,8 @@ pub struct Row {
     kind: &'static str,
     is_consistent: bool,
     /// By how many replicas had the write: none, one or more, a majority of the members with the master, all.
-    classes: [Class; 4],
+    /// The last: on the disks of the master and of a replica.
+    classes: [Class; 5],
 }
 
 impl Display for Row {
@@ -74,8 +75,8 @@ impl Display for Row {
 }
 
 /// The head of the table.
-pub const HEAD: &str = "| fault | prefer | on the master only | on a replica | on a majority | on all |\n\
-                        |--|--|--|--|--|--|";
+pub const HEAD: &str = "| fault | prefer | on the master only | on a replica | on a majority | on all | on two disks |\n\
+                        |--|--|--|--|--|--|--|";
 
 /// The rows, of so many schedules each.
 ///
@@ -84,13 +85,14 @@ pub const HEAD: &str = "| fault | prefer | on the master only | on a replica | o
 pub fn rows(seeds: u64) -> Result<Vec<Row>> {
     let policies = embedded_policy()?;
     let row = |(kind, files, faults): &Kind, is_consistent: bool| {
-        let mut classes = [Class::default(); 4];
+        let mut classes = [Class::default(); 5];
         for seed in 0..seeds {
             let schedule = schedule(seed, is_consistent, *files, *faults);
             let others = schedule.servers.len() - 1;
-            for ((_, replicas), class) in simulate(&schedule, &policies, false).account.classes {
+            for ((wait, replicas), class) in simulate(&schedule, &policies, false).account.classes {
                 let place = match replicas {
                     0 => 0,
+                    _ if matches!(wait, Wait::Disks(_)) => 4,
                     _ if replicas >= others => 3,
                     _ if replicas >= schedule.servers.len() / 2 => 2,
                     _ => 1,
@@ -113,6 +115,7 @@ fn schedule(
     for server in &mut schedule.servers {
         (server.priority, server.files) = (100, files.unwrap_or(server.files));
     }
+    schedule = schedule.with_disks();
     let mut dice = Dice::new(seed);
     let mut at_us = 800_000 + dice.below(400_000);
     schedule.steps.clear();

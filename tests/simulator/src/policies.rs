@@ -2,11 +2,11 @@
 
 use anyhow::Context;
 use redis_operator::contract::{Decision, Observation, Topology, Want};
-use redis_operator::policy::{Component, Policy, PolicyChain, PolicyFault, Sandbox, embedded};
+use redis_operator::policy::{Component, Policy, PolicyChain, PolicyFault, Reused, Sandbox, embedded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The embedded policy, as the product asks it.
 ///
@@ -15,6 +15,54 @@ use std::sync::Arc;
 pub fn embedded_policy() -> anyhow::Result<Arc<PolicyChain>> {
     let sandbox = Arc::new(Sandbox::new(None)?);
     Ok(Arc::new(PolicyChain::new(Arc::new(embedded(&sandbox)?))))
+}
+
+/// The same component, whose instances decide again and again: a fresh one is half of the cost of a decision. For
+/// many schedules; what a decision turns on is in the observation alone, which `policy check` proves.
+///
+/// # Errors
+/// A machine that runs no WebAssembly.
+pub fn kept_embedded_policy() -> anyhow::Result<Arc<PolicyChain>> {
+    let sandbox = Arc::new(Sandbox::new(None)?);
+    // One for the whole of the process.
+    let component: &'static Component = Box::leak(Box::new(embedded(&sandbox)?));
+    Ok(Arc::new(PolicyChain::new(Arc::new(Kept { component, instances: Mutex::default() }))))
+}
+
+struct Kept {
+    component: &'static Component,
+    instances: Mutex<Vec<Reused<'static>>>,
+}
+
+impl Kept {
+    fn instances(&self) -> MutexGuard<'_, Vec<Reused<'static>>> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Policy for Kept {
+    fn title(&self) -> &str {
+        self.component.title()
+    }
+
+    fn digest(&self) -> &str {
+        self.component.digest()
+    }
+
+    fn wants(&self, topology: Topology) -> Vec<Want> {
+        self.component.wants(topology)
+    }
+
+    fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault> {
+        let kept = self.instances().pop();
+        let mut instance = match kept {
+            Some(instance) => instance,
+            None => self.component.reused()?,
+        };
+        let decision = instance.decide(observation)?;
+        self.instances().push(instance);
+        Ok(decision)
+    }
 }
 
 /// A component file, alone: no other policy is asked after a fault.

@@ -119,6 +119,7 @@ impl Display for Summary {
             let wait = match wait {
                 Wait::Master => "the master".to_owned(),
                 Wait::Replicas(count) => format!("WAIT {count}"),
+                Wait::Disks(count) => format!("WAITAOF 1 {count}"),
             };
             let Class { acknowledged, lost, reported } = class;
             writeln!(f, "| {wait} | {replicas} | {acknowledged} | {lost} | {reported} |")?;

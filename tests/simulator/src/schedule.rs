@@ -238,7 +238,7 @@ impl Schedule {
             at_us += dice.one_of([0, 1_000, 3_000, 30_000, 200_000, 700_000, 1_500_000, 3_000_000]);
             steps.push(Step { at_us, fault: fault(dice, count) });
         }
-        Self {
+        let schedule = Self {
             seed,
             servers,
             hang_limit_ms: dice.one_of([300, 1000]),
@@ -250,7 +250,24 @@ impl Schedule {
             is_hostile: false,
             steps,
             has_lies: false,
+        };
+        schedule.with_disks()
+    }
+
+    /// The same, in which some clients wait for disks, where all servers have append-only files.
+    pub fn with_disks(mut self) -> Self {
+        // Apart from the dice of the schedule, whose other parts stay what they are.
+        let dice = &mut Dice::new(self.seed ^ 0xa0f);
+        let others = self.servers.len() - 1;
+        let has_files = self.servers.iter().all(|server| server.files == Files::Aof);
+        for (_, wait) in &mut self.clients {
+            *wait = match *wait {
+                _ if has_files && dice.chance(300) => Wait::Disks(dice.one_of([0, 1, others])),
+                Wait::Disks(replicas) if !has_files => Wait::Replicas(replicas),
+                other => other,
+            };
         }
+        self
     }
 
     /// The same, in which the policy is swapped one to four times: for one that lies, or for an honest one.

@@ -1,10 +1,10 @@
 //! Random histories of several faults on real servers, with the accounting of the simulator: which
 //! acknowledged writes are lost, and which of them without a report. `make soak MINUTES=60`.
 //!
-//! Each history is a group of three on loopback: its version, its files and `prefer` by the dice, clients on
-//! every server (plain ones, and ones that WAIT for a replica), an operator with a state file, one to four
-//! faults, then everything works again, and what the master has is compared. Cut networks are not among the
-//! faults: the simulator and the cluster suite have them.
+//! Each history is a group of three: its version, its files and `prefer` by the dice, clients on every server
+//! (plain ones, and ones that WAIT for a replica), an operator with a state file, one to four faults, then
+//! everything works again, and what the master has is compared. All of it lives in a network of its own, in
+//! which servers are cut off from the operator and from one another.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,17 +14,25 @@
 
 #[path = "soak/history.rs"]
 mod history;
+#[path = "soak/network.rs"]
+mod network;
 #[path = "soak/picture.rs"]
 mod picture;
 
+use anyhow::Context as _;
 use history::{History, Sum};
 use redis_model::Dice;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// One thread: the servers die with the thread that started them.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    tests::cluster::enter(|| Ok(None)).context("a network of its own")?;
+    network::prepare()?;
+    // One thread: the servers die with the thread that started them.
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(soak())
+}
+
+async fn soak() -> anyhow::Result<()> {
     let words: Vec<u64> = std::env::args()
         .skip(1)
         .map(|word| word.parse())

@@ -56,16 +56,22 @@ impl Servers {
 
     /// Servers of that program that do not run yet.
     pub fn of(program: &Path, count: usize, arguments: &[&str]) -> Self {
+        Self::at(program, &vec!["127.0.0.1".into(); count], arguments)
+    }
+
+    /// The same, each at a host of its own.
+    pub fn at(program: &Path, hosts: &[String], arguments: &[&str]) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let dir = tempfile::tempdir().unwrap();
         let seed = (u64::from(std::process::id()) << 12) + NEXT.fetch_add(1, Ordering::Relaxed);
-        let settings = |port: u16| ServerSettings {
+        let settings = |(host, port): (&String, u16)| ServerSettings {
             program: program.to_owned(),
-            endpoint: Endpoint { host: "127.0.0.1".into(), port },
+            endpoint: Endpoint { host: host.clone(), port },
             dir: dir.path().join(port.to_string()),
             arguments: arguments.iter().map(ToString::to_string).collect(),
         };
-        let seats = free_ports(seed, count).unwrap().into_iter().map(|port| (settings(port), None)).collect();
+        let ports = free_ports(seed, hosts.len()).unwrap();
+        let seats = hosts.iter().zip(ports).map(|it| (settings(it), None)).collect();
         Self { dir, seats, login: None }
     }
 

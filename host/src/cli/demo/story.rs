@@ -1,6 +1,7 @@
 //! The events of the demo's group, in order: waits for them, prints them, and keeps what the summary needs.
 //! Acts on the group only as a person could: kills, requests, writes a file.
 
+use crate::cli::face_args::FaceArgs;
 use super::load::{Load, Moved, missing};
 use super::summary::{Chapter, Summary};
 use super::swap::PolicyFile;
@@ -86,6 +87,7 @@ impl Story {
                     no_policy_cache: true,
                     unproven_policy: false,
                 },
+                &FaceArgs::default(),
                 on_record,
                 environment,
             )

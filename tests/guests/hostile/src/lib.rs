@@ -45,7 +45,7 @@ mod component {
     fn hog() -> ! {
         let mut hoard: Vec<Vec<u8>> = Vec::new();
         loop {
-            hoard.push(vec![1; 1 << 20]);
+            hoard.push(Vec::with_capacity(1 << 20));
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::data::WriteAt;
 use super::network::Peer;
-use super::process::{Life, SECOND_US};
+use super::process::{Files, Life, SECOND_US};
 use super::{Cluster, Event};
 use crate::has::Role;
 
@@ -29,6 +29,8 @@ pub enum Wait {
     Master,
     /// `WAIT` for so many replicas.
     Replicas(usize),
+    /// `WAITAOF` for the disk of the master and those of so many replicas.
+    Disks(usize),
 }
 
 /// A write that a server carried out.
@@ -42,7 +44,7 @@ pub struct Write {
     pub done_us: u64,
     /// When its client knew, and how many replicas had acknowledged it. None: the client never knew.
     pub acknowledged: Option<(u64, usize)>,
-    /// What its client waited for.
+    /// What its client waited for. Without the disk of the master, what it knows is no more than a reply.
     pub wait: Wait,
 }
 
@@ -85,6 +87,16 @@ impl Cluster {
         let client = self.clients.len() - 1;
         self.at(self.now_us, Event::Client(ClientEvent::Turn { client }));
         client
+    }
+
+    /// A `SET` of a new key that is carried out at once, if the server takes writes now: so many bytes of its
+    /// stream.
+    pub fn set(&mut self, server: usize, bytes: u64) -> bool {
+        let is_taken = self.is_writable(server);
+        if is_taken {
+            self.append_write(server, bytes, 1);
+        }
+        is_taken
     }
 
     pub(super) fn on_client(&mut self, event: ClientEvent) {
@@ -167,20 +179,27 @@ impl Cluster {
             return self.answer(client, attempt, server, None);
         }
         let new_keys = u64::from(attempt.is_multiple_of(4));
-        let at = self.append_write(server, WRITE_BYTES, new_keys);
+        // Nothing is streamed before the first replica; since 7.2 an append-only file counts on.
+        let process = &self.processes[server];
+        let bytes = match process.backlog {
+            Some(_) => WRITE_BYTES,
+            None => u64::from(process.disk.files == Files::Aof),
+        };
+        let at = self.append_write(server, bytes, new_keys);
         let wait = self.clients[client].wait;
         let (done_us, offset) = (self.now_us, self.processes[server].server.offset);
         self.writes.push(Write { server, at, done_us, acknowledged: None, wait });
         let write = self.writes.len() - 1;
         match wait {
             Wait::Master => self.answer(client, attempt, server, Some((write, 0))),
-            Wait::Replicas(wanted) => {
+            Wait::Replicas(wanted) | Wait::Disks(wanted) => {
                 let number = self.number();
                 let kind = Waits::Replicas { write, offset, wanted, number };
                 self.waiting.push(Waiting { client, attempt, server, run, kind });
                 self.feed(server, true);
                 let over = ClientEvent::WaitOver { server, run, number };
-                self.at(self.now_us + WAIT_US, Event::Client(over));
+                let wait_us = if matches!(wait, Wait::Disks(_)) { WAITAOF_US } else { WAIT_US };
+                self.at(self.now_us + wait_us, Event::Client(over));
             }
         }
     }
@@ -222,9 +241,22 @@ impl Cluster {
                 self.waiting.push(one);
                 continue;
             };
-            let replicas = self.acknowledged(one.server, offset);
-            if one.server == server && (replicas >= wanted || over == Some(number)) {
+            if one.server != server {
+                self.waiting.push(one);
+                continue;
+            }
+            let (is_local, replicas) = match self.writes[write].wait {
+                Wait::Disks(_) => self.on_disks(server, offset),
+                Wait::Master | Wait::Replicas(_) => (true, self.acknowledged(server, offset)),
+            };
+            if is_local && replicas >= wanted {
                 self.answer(one.client, one.attempt, server, Some((write, replicas)));
+            } else if over == Some(number) {
+                let known = if is_local { replicas } else { 0 };
+                if !is_local {
+                    self.writes[write].wait = Wait::Master;
+                }
+                self.answer(one.client, one.attempt, server, Some((write, known)));
             } else {
                 self.waiting.push(one);
             }
@@ -257,3 +289,5 @@ const RECONNECT_US: u64 = 20_000;
 const PATIENCE_US: u64 = 2 * SECOND_US;
 /// `WAIT` waits so long.
 const WAIT_US: u64 = 200_000;
+/// `WAITAOF` waits so long: for the second of the master's disk, and for that of a replica.
+const WAITAOF_US: u64 = 1_500_000;

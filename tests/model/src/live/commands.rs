@@ -3,19 +3,27 @@
 use super::network::Peer;
 use super::process::SECOND_US;
 use super::{Cluster, Event, Happened};
-use crate::has::Role;
+use crate::has::{Dialect, Role};
 use crate::says;
 use std::fmt::Write as _;
 
 /// What stands between MULTI and EXEC.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Session {
+pub struct Session {
     queued: Option<Vec<Vec<String>>>,
     /// A command was refused since MULTI: EXEC drops the queue.
     is_dirty: bool,
 }
 
 impl Cluster {
+    /// The reply to a command that arrives now, on a connection of a person's.
+    pub fn ask(&mut self, server: usize, session: &mut Session, words: &[&str]) -> String {
+        let mut reply = String::new();
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        self.command(server, Peer::Operator(usize::MAX), u64::MAX, session, words, &mut reply);
+        reply
+    }
+
     /// Carries out a command and writes its reply. True for one that may change the server.
     pub(super) fn command(
         &mut self,
@@ -32,7 +40,7 @@ impl Cluster {
         match (&mut session.queued, name.as_str()) {
             (None, "MULTI") if !is_denied => (session.queued, session.is_dirty) = (Some(vec![]), false),
             (None, _) => return self.carry_out(server, from, connection, &words, reply),
-            (Some(_), _) if is_denied => {
+            (Some(_), _) if is_denied || !COMMANDS.contains(&name.as_str()) => {
                 session.is_dirty = true;
                 line(reply, format_args!("-ERR unknown command '{name}', with args beginning with: "));
                 return false;
@@ -188,13 +196,20 @@ impl Cluster {
         let process = &mut self.processes[server];
         let offset = process.server.offset;
         process.server.promote(&format!("p{server}x{number}"));
-        process.upstream = None;
+        (process.upstream, process.has_place) = (None, false);
+        if process.server.dialect >= Dialect::Redis7 {
+            process.down_since_us = None;
+        }
         process.stream = self.streams.grow(process.stream, offset);
         self.detach_all(server);
         let data = self.data(server);
         self.note(Happened::Promoted { server, data });
     }
 }
+
+/// Those that [`Cluster::command`] knows.
+const COMMANDS: [&str; 10] =
+    ["PING", "INFO", "ROLE", "CONFIG", "CLIENT", "REPLICAOF", "SLAVEOF", "MULTI", "EXEC", "DISCARD"];
 
 fn line(reply: &mut String, line: std::fmt::Arguments<'_>) {
     write!(reply, "{line}\r\n").expect("a String takes every text");

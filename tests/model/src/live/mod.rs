@@ -25,6 +25,7 @@ mod process;
 mod replication;
 
 pub use clients::{Client, Wait, Write};
+pub use commands::Session;
 pub use data::{Place, Streams, Tree, WriteAt};
 pub use network::{DialEnd, Edge, Peer};
 pub use process::{Boot, Disk, Files, Life, Process};

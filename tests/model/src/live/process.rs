@@ -2,9 +2,9 @@
 
 use super::data::{Place, Streams};
 use super::network::Peer;
-use super::replication::{Attached, Upstream};
+use super::replication::{Attached, LinkPhase, Upstream};
 use super::{Cluster, Event, Happened};
-use crate::has::{Role, Row, Server, id40};
+use crate::has::{Dialect, Role, Row, Server, id40};
 use std::collections::BTreeMap;
 
 /// A server, running or not.
@@ -18,13 +18,19 @@ pub struct Process {
     pub(super) started_us: u64,
     /// The stream that its replication id stands for.
     pub(super) stream: usize,
-    /// Offset of the first byte that it can still send again.
-    pub(super) backlog_first: u64,
+    /// Offset of the first byte that it can still send again. None: it has no backlog, since it never had a
+    /// replica or a master.
+    pub(super) backlog: Option<u64>,
     /// It reads a data set until then.
     pub(super) loading_until_us: Option<u64>,
     pub(super) paused_until_us: u64,
     pub(super) config: BTreeMap<String, String>,
     pub(super) upstream: Option<Upstream>,
+    /// It can ask a master for the continuation of its own stream: it was linked to one, was one itself, or has
+    /// read a file that says where it was. Redis' cached master.
+    pub(super) has_place: bool,
+    /// When its link to a master went down, whichever master that was. None: it is up, or never was.
+    pub(super) down_since_us: Option<u64>,
     /// By the index of the replica.
     pub(super) attached: BTreeMap<usize, Attached>,
     pub(super) disk: Disk,
@@ -68,11 +74,37 @@ pub enum Files {
 pub struct Disk {
     /// Which files are written.
     pub files: Files,
-    /// The last snapshot: stream, replication id, offset.
-    pub(super) snapshot: Option<(usize, String, u64, Place, u64)>,
-    /// The data and keys of the append-only file, as of the last write and as of the last second.
-    pub(super) appended: (Place, u64),
-    pub(super) synced: (Place, u64),
+    /// The last snapshot.
+    pub(super) snapshot: Option<Snapshot>,
+    /// The append-only file, as of the last write and as of the last second.
+    pub(super) appended: Appended,
+    pub(super) synced: Appended,
+}
+
+/// What an append-only file has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Appended {
+    pub(super) place: Place,
+    pub(super) keys: u64,
+    /// Of the server's stream.
+    pub(super) offset: u64,
+}
+
+/// A snapshot: its data and keys, and the place in a history that stands in the file.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    /// None: its server had no backlog.
+    pub(super) history: Option<History>,
+    pub(super) place: Place,
+    pub(super) keys: u64,
+}
+
+/// A place in a history.
+#[derive(Clone, Debug)]
+pub(super) struct History {
+    pub(super) stream: usize,
+    pub(super) replid: String,
+    pub(super) offset: u64,
 }
 
 /// How a server starts.
@@ -136,8 +168,8 @@ impl Process {
     pub(super) fn stored(&self) -> Option<Place> {
         match self.disk.files {
             Files::None => None,
-            Files::Rdb => self.disk.snapshot.as_ref().map(|(.., place, _)| *place),
-            Files::Aof => Some(self.disk.appended.0),
+            Files::Rdb => self.disk.snapshot.as_ref().map(|snapshot| snapshot.place),
+            Files::Aof => Some(self.disk.appended.place),
         }
     }
 
@@ -152,7 +184,7 @@ impl Cluster {
         let stream = self.streams.begin(Place::default(), 0);
         let config = DIRECTIVES.iter().chain(config).map(|(name, value)| ((*name).into(), (*value).into()));
         let config: BTreeMap<String, String> = config.collect();
-        let empty = (Place::default(), 0);
+        let empty = Appended::default();
         let disk = Disk { files, snapshot: None, appended: empty, synced: empty };
         self.processes.push(Process {
             server,
@@ -160,11 +192,13 @@ impl Cluster {
             life: Life::Down,
             started_us: 0,
             stream,
-            backlog_first: 1,
+            backlog: None,
             loading_until_us: None,
             paused_until_us: 0,
             config,
             upstream: None,
+            has_place: false,
+            down_since_us: None,
             attached: BTreeMap::new(),
             disk,
             refused: vec![],
@@ -225,24 +259,32 @@ impl Cluster {
         let process = &mut self.processes[server];
         process.server.run_id = id40(&format!("{:x}", hash(&fresh)));
         (process.server.replid, process.server.former) = (id40(&format!("{:x}", hash(&fresh) >> 7)), None);
-        process.server.offset = 0;
+        (process.server.offset, process.backlog, process.has_place) = (0, None, false);
+        let is_continued = following.is_some() || process.server.dialect >= Dialect::Redis7;
         let has_data = match (process.disk.files, process.disk.snapshot.clone()) {
             (Files::Aof, _) => {
-                // A new history at offset 1, with all the data.
-                let (place, keys) = process.disk.appended;
+                // A new history, with all the data.
+                let Appended { place, keys, offset } = process.disk.appended;
                 process.stream = streams.begin(place, keys);
-                process.server.offset = 1;
+                // Since 8.0 of Redis the file says where it was, and still not in which history.
+                process.server.offset = if process.server.dialect == Dialect::Redis8 { offset } else { 0 };
                 keys > 0
             }
-            (Files::Rdb, Some((stream, replid, offset, ..))) => {
+            (Files::Rdb, Some(Snapshot { history: Some(history), .. })) if is_continued => {
+                let History { stream, replid, offset } = history;
                 process.server.offset = offset;
                 if following.is_some() {
-                    (process.stream, process.server.replid) = (stream, replid);
+                    (process.stream, process.server.replid, process.has_place) = (stream, replid, true);
                 } else {
                     // Since 7.0 a master continues, under a new id, the history of its file.
                     process.stream = streams.grow(stream, offset);
                     process.server.former = Some((replid, offset));
+                    process.backlog = Some(offset + 1);
                 }
+                true
+            }
+            (Files::Rdb, Some(Snapshot { place, keys, .. })) => {
+                process.stream = streams.begin(place, keys);
                 true
             }
             (Files::Rdb, None) | (Files::None, _) => {
@@ -250,7 +292,8 @@ impl Cluster {
                 false
             }
         };
-        process.backlog_first = process.server.offset + 1;
+        (process.disk.appended.offset, process.disk.synced.offset) =
+            (process.server.offset, process.server.offset);
         match address {
             Some((host, port)) => {
                 process.server.replicate(&host, port);
@@ -260,7 +303,7 @@ impl Cluster {
         process.run += 1;
         process.life = Life::Up;
         process.started_us = now_us;
-        (process.paused_until_us, process.is_emptied) = (0, false);
+        (process.paused_until_us, process.is_emptied, process.down_since_us) = (0, false, None);
         process.upstream = following.map(|master| Upstream::new(Some(master), now_us));
         process.attached.clear();
         process.unread.clear();
@@ -328,8 +371,14 @@ impl Cluster {
         let (place, keys) = self.processes[server].data(&self.streams);
         let process = &mut self.processes[server];
         if process.is_serving() && process.disk.files == Files::Rdb {
-            process.disk.snapshot =
-                Some((process.stream, process.server.replid.clone(), process.server.offset, place, keys));
+            let is_linked = process.upstream.as_ref().is_some_and(|link| link.phase() == LinkPhase::Up);
+            let is_streaming = process.server.role == Role::Master && process.backlog.is_some();
+            let history = (is_linked || is_streaming || process.has_place).then(|| History {
+                stream: process.stream,
+                replid: process.server.replid.clone(),
+                offset: process.server.offset,
+            });
+            process.disk.snapshot = Some(Snapshot { history, place, keys });
         }
     }
 
@@ -337,7 +386,7 @@ impl Cluster {
     pub fn empty_disk(&mut self, server: usize) {
         let disk = &mut self.processes[server].disk;
         disk.snapshot = None;
-        (disk.appended, disk.synced) = ((Place::default(), 0), (Place::default(), 0));
+        (disk.appended, disk.synced) = (Appended::default(), Appended::default());
     }
 
     /// What the server would say at this moment.
@@ -349,6 +398,8 @@ impl Cluster {
         view.keys = if view.loading { 0 } else { process.data(&self.streams).1 };
         view.aof = process.disk.files == Files::Aof;
         view.priority = process.number("replica-priority");
+        let is_linked = process.upstream.as_ref().is_some_and(|link| link.phase() == LinkPhase::Up);
+        view.is_placeless = process.server.role != Role::Master && !is_linked && !process.has_place;
         if let Some(row) = process.broken_file() {
             view.rows.insert(row.into(), Some("err".into()));
         }
@@ -422,6 +473,7 @@ impl Cluster {
             return;
         }
         process.disk.synced = process.disk.appended;
+        self.on_acknowledged(server);
         self.replication_cron(server);
     }
 
@@ -435,8 +487,9 @@ impl Cluster {
 
     /// The data of a server changed: its append-only file follows.
     pub(super) fn append(&mut self, server: usize) {
-        let data = self.processes[server].data(&self.streams);
-        self.processes[server].disk.appended = data;
+        let (place, keys) = self.processes[server].data(&self.streams);
+        let offset = self.processes[server].server.offset;
+        self.processes[server].disk.appended = Appended { place, keys, offset };
     }
 
     pub(super) fn peer(&self, server: usize) -> Peer {

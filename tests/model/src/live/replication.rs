@@ -2,9 +2,9 @@
 //! and its acknowledgements.
 
 use super::data::Place;
-use super::process::{Life, SECOND_US};
+use super::process::{History, Life, Process, SECOND_US, Snapshot};
 use super::{Cluster, Event, Happened};
-use crate::has::{Role, Server};
+use crate::has::{Dialect, Role, Server, id40};
 
 /// A replica's link to its master.
 #[derive(Clone, Debug)]
@@ -14,8 +14,6 @@ pub struct Upstream {
     /// The server at the address that it names. None: there is none.
     pub(super) master: Option<usize>,
     phase: LinkPhase,
-    /// When the link went down. None: it was never up.
-    down_since_us: Option<u64>,
     last_io_us: u64,
     /// The copy that is being read.
     copy: Option<Copy>,
@@ -43,6 +41,8 @@ pub struct Attached {
     is_sent: bool,
     pub(super) acked: u64,
     pub(super) acked_us: u64,
+    /// What it has said to have on its disk. None: it writes no append-only file.
+    synced: Option<u64>,
 }
 
 /// What a full copy brings.
@@ -73,14 +73,14 @@ pub(super) enum LinkEvent {
     /// The master's side has ended.
     Ended { replica: usize, link: u64 },
     /// An acknowledgement.
-    Acked { master: usize, replica: usize, link: u64, offset: u64 },
+    Acked { master: usize, replica: usize, link: u64, offset: u64, synced: Option<u64> },
     /// The replica's side has ended.
     Detached { master: usize, replica: usize, link: u64 },
 }
 
 impl Upstream {
     pub(super) fn new(master: Option<usize>, now_us: u64) -> Self {
-        Self { link: 0, master, phase: LinkPhase::Down, down_since_us: None, last_io_us: now_us, copy: None }
+        Self { link: 0, master, phase: LinkPhase::Down, last_io_us: now_us, copy: None }
     }
 
     /// How far it is.
@@ -99,6 +99,14 @@ impl Attached {
     }
 }
 
+impl Process {
+    /// The oldest bytes of its backlog go.
+    fn trim(&mut self, bytes_max: u64) {
+        let kept = self.server.offset.saturating_sub(bytes_max) + 1;
+        self.backlog = self.backlog.map(|first| first.max(kept));
+    }
+}
+
 impl Cluster {
     /// `REPLICAOF`. False: it follows this server already.
     pub fn follow(&mut self, server: usize, host: &str, port: u16) -> bool {
@@ -112,9 +120,17 @@ impl Cluster {
         let master = self.find(host, port);
         let now_us = self.now_us;
         let process = &mut self.processes[server];
+        if was_master {
+            // It will ask for the continuation of its own history.
+            process.backlog.get_or_insert(process.server.offset + 1);
+            process.has_place = true;
+        }
         process.server.replicate(host, port);
         process.upstream = Some(Upstream::new(master, now_us));
-        self.detach_all(server);
+        // Since 7.0 its replicas stay, until its history is another one.
+        if process.server.dialect < Dialect::Redis7 {
+            self.detach_all(server);
+        }
         if was_master {
             // Writes that waited for the end of a pause get READONLY.
             self.run_paused(server);
@@ -129,14 +145,16 @@ impl Cluster {
         link.up = upstream.phase == LinkPhase::Up;
         link.syncing = upstream.phase == LinkPhase::Copying;
         link.last_io_s = link.up.then(|| (self.now_us - upstream.last_io_us) / SECOND_US);
-        link.down_s = upstream.down_since_us.map(|since_us| (self.now_us - since_us) / SECOND_US);
+        let down_since_us = self.processes[server].down_since_us;
+        link.down_s = down_since_us.map(|since_us| (self.now_us - since_us) / SECOND_US);
     }
 
     /// Begins a handshake with the master that it names.
     pub(super) fn reconnect(&mut self, replica: usize) {
         let link = self.number();
         let process = &mut self.processes[replica];
-        let (replid, offset) = (process.server.replid.clone(), process.server.offset);
+        let replid = if process.has_place { process.server.replid.clone() } else { NOWHERE.into() };
+        let offset = process.server.offset;
         let Some(upstream) = &mut process.upstream else { return };
         let Some(master) = upstream.master.filter(|master| *master != replica) else { return };
         (upstream.link, upstream.phase, upstream.last_io_us) = (link, LinkPhase::Connecting, self.now_us);
@@ -188,8 +206,7 @@ impl Cluster {
         // The first write makes a key, whatever the next ones do.
         let keys = (keys + new_keys).max(1);
         self.streams.write(process.stream, process.server.offset, place, keys);
-        let kept = process.server.offset.saturating_sub(self.timing.backlog_bytes) + 1;
-        process.backlog_first = process.backlog_first.max(kept);
+        process.trim(self.timing.backlog_bytes);
         self.append(server);
         self.feed(server, false);
         at
@@ -211,6 +228,16 @@ impl Cluster {
     pub(super) fn acknowledged(&self, server: usize, offset: u64) -> usize {
         let is_there = |attached: &&Attached| attached.is_online && attached.acked >= offset;
         self.processes[server].attached.values().filter(is_there).count()
+    }
+
+    /// Whether an offset is on the disk of a server, and on how many of its replicas'.
+    pub(super) fn on_disks(&self, server: usize, offset: u64) -> (bool, usize) {
+        let process = &self.processes[server];
+        let has = |attached: &&Attached| {
+            attached.is_online && attached.synced.is_some_and(|synced| synced >= offset)
+        };
+        let is_local = process.disk.files == super::Files::Aof && process.disk.synced.offset >= offset;
+        (is_local, process.attached.values().filter(has).count())
     }
 
     pub(super) fn on_link(&mut self, event: LinkEvent) {
@@ -244,7 +271,9 @@ impl Cluster {
             LinkEvent::Snapshot { master, run, replica, link } => {
                 self.on_snapshot(master, run, replica, link)
             }
-            LinkEvent::Acked { master, replica, link, offset } => self.on_ack(master, replica, link, offset),
+            LinkEvent::Acked { master, replica, link, offset, synced } => {
+                self.on_ack(master, replica, link, (offset, synced));
+            }
             LinkEvent::Detached { master, replica, link } => {
                 self.processes[master]
                     .attached
@@ -267,6 +296,7 @@ impl Cluster {
                     && let Some(upstream) = &mut self.processes[replica].upstream
                 {
                     (upstream.phase, upstream.last_io_us) = (LinkPhase::Copying, self.now_us);
+                    self.processes[replica].has_place = false;
                 }
             }
             LinkEvent::Copied { replica, link, copy } => self.on_copied(replica, link, copy),
@@ -283,17 +313,25 @@ impl Cluster {
             let refused = Event::Link(LinkEvent::Refused { replica, link });
             return self.send(self.peer(master), self.peer(replica), refused);
         }
-        let is_kept = offset + 1 >= at.backlog_first && offset <= at.server.offset;
+        let is_kept = at.backlog.is_some_and(|first| offset + 1 >= first) && offset <= at.server.offset;
         let is_former = at.server.former.as_ref().is_some_and(|(id, end)| id == replid && offset <= *end);
         let continues = is_kept && (at.server.replid == replid || is_former);
-        let attached =
-            Attached { link, is_online: continues, is_sent: continues, acked: 0, acked_us: self.now_us };
-        if at.attached.is_empty() && !continues {
-            let first = at.server.offset + 1;
-            let backlog = &mut self.processes[master].backlog_first;
-            *backlog = (*backlog).min(first);
-        }
+        let attached = Attached {
+            link,
+            is_online: continues,
+            is_sent: continues,
+            acked: 0,
+            acked_us: self.now_us,
+            synced: None,
+        };
         let at = &mut self.processes[master];
+        if at.backlog.is_none() {
+            // A backlog from scratch has no past.
+            at.server.replid = id40(&format!("b{master}x{link}"));
+            at.server.former = None;
+            at.stream = self.streams.grow(at.stream, at.server.offset);
+            at.backlog = Some(at.server.offset + 1);
+        }
         at.attached.insert(replica, attached);
         if continues {
             let (stream, replid, offset) = (at.stream, at.server.replid.clone(), at.server.offset);
@@ -343,7 +381,10 @@ impl Cluster {
         process.is_emptied = true;
         let run = process.run;
         if process.disk.files == super::Files::Rdb {
-            process.disk.snapshot = Some((copy.stream, copy.replid.clone(), copy.offset, after.0, after.1));
+            let history =
+                History { stream: copy.stream, replid: copy.replid.clone(), offset: copy.offset };
+            process.disk.snapshot =
+                Some(Snapshot { history: Some(history), place: after.0, keys: after.1 });
         }
         if let Some(upstream) = &mut process.upstream {
             upstream.copy = Some(copy);
@@ -361,13 +402,14 @@ impl Cluster {
         (process.is_emptied, process.stream) = (false, copy.stream);
         (process.server.replid, process.server.offset, process.server.former) =
             (copy.replid, copy.offset, None);
-        process.backlog_first = copy.offset + 1;
+        process.backlog = Some(copy.offset + 1);
         if upstream.phase == LinkPhase::Copying {
-            (upstream.phase, upstream.last_io_us, upstream.down_since_us) =
+            (upstream.phase, upstream.last_io_us, process.down_since_us) =
                 (LinkPhase::Up, self.now_us, None);
         }
         self.append(replica);
-        self.processes[replica].disk.synced = self.processes[replica].disk.appended;
+        let process = &mut self.processes[replica];
+        process.disk.synced = process.disk.appended;
         if self.phase(replica) == Some(LinkPhase::Down) {
             self.reconnect(replica);
         }
@@ -379,6 +421,7 @@ impl Cluster {
             return;
         }
         let process = &mut self.processes[replica];
+        process.backlog.get_or_insert(process.server.offset + 1);
         let is_other = process.server.replid != replid;
         if is_other {
             process.server.former =
@@ -386,7 +429,7 @@ impl Cluster {
         }
         (process.stream, process.server.offset) = (stream, offset);
         if let Some(upstream) = &mut process.upstream {
-            (upstream.phase, upstream.last_io_us, upstream.down_since_us) =
+            (upstream.phase, upstream.last_io_us, process.down_since_us) =
                 (LinkPhase::Up, self.now_us, None);
         }
         if is_other {
@@ -405,8 +448,7 @@ impl Cluster {
         let (now_us, backlog_bytes) = (self.now_us, self.timing.backlog_bytes);
         let process = &mut self.processes[replica];
         process.server.offset = process.server.offset.max(offset);
-        let kept = process.server.offset.saturating_sub(backlog_bytes) + 1;
-        process.backlog_first = process.backlog_first.max(kept);
+        process.trim(backlog_bytes);
         if let Some(upstream) = &mut process.upstream {
             upstream.last_io_us = now_us;
         }
@@ -417,13 +459,13 @@ impl Cluster {
         }
     }
 
-    fn on_ack(&mut self, master: usize, replica: usize, link: u64, offset: u64) {
+    fn on_ack(&mut self, master: usize, replica: usize, link: u64, (offset, synced): (u64, Option<u64>)) {
         let now_us = self.now_us;
         let at = &mut self.processes[master];
         let Some(attached) = at.attached.get_mut(&replica).filter(|attached| attached.link == link) else {
             return;
         };
-        (attached.acked, attached.acked_us) = (offset, now_us);
+        (attached.acked, attached.acked_us, attached.synced) = (offset, now_us, synced);
         if attached.is_sent && !attached.is_online {
             // The stream behind a full copy begins with the replica's first acknowledgement.
             attached.is_online = true;
@@ -439,7 +481,8 @@ impl Cluster {
         let Some(upstream) = process.upstream.as_ref() else { return };
         let Some(master) = upstream.master else { return };
         let (link, offset) = (upstream.link, process.server.offset);
-        let acked = LinkEvent::Acked { master, replica, link, offset };
+        let synced = (process.disk.files == super::Files::Aof).then_some(process.disk.synced.offset);
+        let acked = LinkEvent::Acked { master, replica, link, offset, synced };
         self.send(self.peer(replica), self.peer(master), Event::Link(acked));
     }
 
@@ -452,10 +495,10 @@ impl Cluster {
     }
 
     fn link_down(&mut self, replica: usize) {
-        let now_us = self.now_us;
-        if let Some(upstream) = &mut self.processes[replica].upstream {
-            if upstream.phase == LinkPhase::Up || upstream.phase == LinkPhase::Copying {
-                upstream.down_since_us = Some(now_us);
+        let process = &mut self.processes[replica];
+        if let Some(upstream) = &mut process.upstream {
+            if upstream.phase == LinkPhase::Up {
+                (process.down_since_us, process.has_place) = (Some(self.now_us), true);
             }
             upstream.phase = LinkPhase::Down;
         }
@@ -500,5 +543,7 @@ impl Cluster {
     }
 }
 
+/// `PSYNC ? -1`.
+const NOWHERE: &str = "?";
 /// `*1\r\n$4\r\nPING\r\n`.
 const PING_BYTES: u64 = 14;

@@ -1,5 +1,6 @@
 //! One history: a group, its clients, its faults, and what became of the writes.
 
+use super::network::{Edge, OPERATOR, Ours, both, cut, mend, server};
 use redis_model::Dice;
 use redis_operator::contract::{Action, Preference};
 use redis_operator::group::Report;
@@ -7,13 +8,16 @@ use redis_operator::local::Signal;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter, Result};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tests::real::{Acknowledged, Operator, Servers, Terms, Writers};
+use tests::real::{Acknowledged, Operator, Servers, Terms, Writers, access_of};
 
 /// What happened, in seconds since the first write.
 pub struct History {
     /// Version, files and `prefer`.
     pub title: String,
+    /// Files and `prefer`.
+    kind: String,
     /// Faults, and what was done about them.
     pub faults: Vec<(f64, String)>,
     /// Who was master by the operator's decisions, from when on. None: nobody.
@@ -41,6 +45,13 @@ enum Fault {
     Kill(usize),
     KillAll,
     Stop(usize),
+    /// A server that is killed loses its files, too.
+    Empty(usize),
+    /// A server and the operator do not reach each other, or the server's packets are lost.
+    CutOperator(usize, bool),
+    /// A server is cut off from the operator and all servers; clients that are connected to it are not.
+    Isolate(usize),
+    CutPeers(usize),
     KillOperator,
     SwitchOver,
 }
@@ -57,10 +68,10 @@ struct Scene {
     prefer: Preference,
 }
 
-#[derive(Clone, Copy)]
 enum Repair {
     Start(usize),
     Resume(usize),
+    Mend(Vec<Edge>),
     StartOperator,
 }
 
@@ -77,8 +88,14 @@ impl History {
         let prefer = if is_consistent { Preference::Consistency } else { Preference::Availability };
         let name = program.ancestors().nth(1).and_then(Path::file_name).unwrap_or(program.as_os_str());
         let word = if is_consistent { "consistency" } else { "availability" };
-        let title = format!("{}, {files}, prefer {word}", name.display());
-        let mut servers = Servers::of(program, 3, arguments);
+        let kind = format!("{files}, prefer {word}");
+        let title = format!("{}, {kind}", name.display());
+        let hosts = [0, 1, 2].map(|place| server(place).to_string());
+        let mut servers = Servers::at(program, &hosts, arguments);
+        // Before 7.0 links to others come from the address that a server listens on.
+        for (place, host) in hosts.iter().enumerate().filter(|_| !name.to_string_lossy().contains("redis-6")) {
+            servers.arguments(place, &["--bind-source-addr", host]);
+        }
         servers.start_all().await;
         servers.attach_all().await;
         let begin = Instant::now();
@@ -99,7 +116,7 @@ impl History {
         scene.note("everything works again");
         let master = scene.settle(SETTLE_MAX).await;
         let writes = [plain.stop(), waiting.stop()].concat();
-        scene.conclude(title, writes, master).await
+        History { kind, ..scene.conclude(title, writes, master).await }
     }
 
     /// Losses weigh most, then pauses.
@@ -122,7 +139,8 @@ impl Scene {
             state: Some(self.servers.dir().join("state.json")),
             ..Terms::default()
         };
-        self.operator = Some(Operator::start(&self.servers, terms).await);
+        let access = redis_operator::driver::Access { network: Some(Arc::new(Ours)), ..access_of(&terms, None) };
+        self.operator = Some(Operator::with(&self.servers, terms, access).await);
     }
 
     async fn inject(&mut self, dice: &mut Dice) {
@@ -131,11 +149,15 @@ impl Scene {
         let after = |dice: &mut Dice| {
             Instant::now() + Duration::from_millis(dice.one_of([20, 150, 400, 1_200, 2_500]))
         };
-        let fault = match dice.index(8) {
+        let fault = match dice.index(14) {
             0..=2 => Fault::Kill(place),
-            3 | 4 => Fault::Stop(place),
-            5 => Fault::KillAll,
-            6 => Fault::KillOperator,
+            3 => Fault::Empty(place),
+            4 | 5 => Fault::Stop(place),
+            6 => Fault::KillAll,
+            7 => Fault::KillOperator,
+            8 | 9 => Fault::CutOperator(place, dice.chance(500)),
+            10 | 11 => Fault::Isolate(place),
+            12 => Fault::CutPeers(place),
             _ => Fault::SwitchOver,
         };
         match fault {
@@ -143,6 +165,29 @@ impl Scene {
                 self.note(&format!("server {place} is killed"));
                 self.servers.end(place).await;
                 self.later.push((after(dice), Repair::Start(place)));
+            }
+            Fault::Empty(place) => {
+                self.note(&format!("server {place} is killed, its files are lost"));
+                self.servers.end(place).await;
+                empty(self.servers.dir_of(place));
+                self.later.push((after(dice), Repair::Start(place)));
+            }
+            Fault::CutOperator(place, is_one_way) => {
+                let edges = both(server(place), OPERATOR);
+                let edges = if is_one_way { &edges[..1] } else { &edges };
+                let way = if is_one_way { "does not reach" } else { "is cut off from" };
+                self.cut(&format!("server {place} {way} the operator"), edges, after(dice));
+            }
+            Fault::Isolate(place) => {
+                let others = (0..self.servers.count()).filter(|other| *other != place).map(server);
+                let edges: Vec<Edge> =
+                    others.chain([OPERATOR]).flat_map(|other| both(server(place), other)).collect();
+                self.cut(&format!("server {place} is cut off from all"), &edges, after(dice));
+            }
+            Fault::CutPeers(place) => {
+                let other = (place + 1) % self.servers.count();
+                let edges = both(server(place), server(other));
+                self.cut(&format!("servers {place} and {other} are cut off"), &edges, after(dice));
             }
             Fault::KillAll => {
                 self.note("all servers are killed");
@@ -175,6 +220,12 @@ impl Scene {
         }
     }
 
+    fn cut(&mut self, text: &str, edges: &[Edge], until: Instant) {
+        self.note(text);
+        cut(edges).unwrap();
+        self.later.push((until, Repair::Mend(edges.to_vec())));
+    }
+
     /// Lets time pass, and repairs what is due.
     async fn repair_until(&mut self, until: Instant) {
         loop {
@@ -198,6 +249,10 @@ impl Scene {
                         self.note(&format!("server {place} goes on"));
                         self.servers.signal(place, Signal::Continue);
                     }
+                }
+                Repair::Mend(edges) => {
+                    self.note(&format!("{} reaches others", edges[0].0));
+                    mend(&edges).unwrap();
                 }
                 Repair::StartOperator => {
                     if self.operator.is_none() {
@@ -254,6 +309,7 @@ impl Scene {
         }
         History {
             title,
+            kind: String::new(),
             pauses: pauses.collect(),
             masters,
             losses: lost.iter().map(|write| (since(write.at), write.is_replicated)).collect(),
@@ -263,6 +319,14 @@ impl Scene {
             never_settled: master.is_none(),
             faults: self.faults,
         }
+    }
+}
+
+/// A new volume in place of the former.
+fn empty(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
     }
 }
 
@@ -293,7 +357,7 @@ impl Display for History {
 pub struct Sum {
     histories: usize,
     faults: usize,
-    classes: [Class; 2],
+    classes: BTreeMap<String, [Class; 2]>,
     never_settled: BTreeMap<String, usize>,
     longest: f64,
     /// Acknowledged and replicated writes that are lost without a report.
@@ -306,7 +370,8 @@ impl Sum {
         self.histories += 1;
         self.faults += history.faults.len();
         self.silent += history.silent;
-        for (sum, class) in self.classes.iter_mut().zip(history.classes) {
+        let classes = self.classes.entry(history.kind.clone()).or_default();
+        for (sum, class) in classes.iter_mut().zip(history.classes) {
             sum.acknowledged += class.acknowledged;
             sum.lost += class.lost;
             sum.reported += class.reported;
@@ -326,11 +391,17 @@ impl Display for Sum {
             "{} histories, {} faults and repairs, longest pause of writes {:.1} s, {} silent losses",
             self.histories, self.faults, self.longest, self.silent
         )?;
-        writeln!(f, "\n| writes | acknowledged | lost | of these after a report |\n|--|--|--|--|")?;
-        for (name, class) in
-            ["no replica known to have it", "WAIT 1 answered 1 or more"].iter().zip(self.classes)
-        {
-            writeln!(f, "| {name} | {} | {} | {} |", class.acknowledged, class.lost, class.reported)?;
+        writeln!(
+            f,
+            "\n| files | writes | acknowledged | lost | of these after a report |\n|--|--|--|--|--|"
+        )?;
+        for (kind, classes) in &self.classes {
+            for (name, class) in
+                ["no replica known to have it", "WAIT 1 answered 1 or more"].iter().zip(classes)
+            {
+                let Class { acknowledged, lost, reported } = class;
+                writeln!(f, "| {kind} | {name} | {acknowledged} | {lost} | {reported} |")?;
+            }
         }
         self.never_settled
             .iter()
