@@ -31,7 +31,8 @@ fn master_of(listen: &str) -> Option<String> {
 }
 
 async fn is_named(listen: &str, master: &str) {
-    until("the endpoint names it", async || (master_of(listen).as_deref() == Some(master)).then_some(())).await;
+    until("the endpoint names it", async || (master_of(listen).as_deref() == Some(master)).then_some(()))
+        .await;
 }
 
 #[tokio::test]
@@ -62,12 +63,17 @@ async fn fields_are_those_of_a_real_sentinel_in_its_order() {
     let missing: Vec<&String> = rows[1].difference(&rows[0]).collect();
     assert!(missing.is_empty() && rows[0].contains("master0"), "{missing:?}");
     let errors = both.each_mut().map(|wire| {
-        ["SENTINEL MASTER nobody", "SENTINEL GET-MASTER-ADDR-BY-NAME nobody", "SENTINEL CKQUORUM nobody", "NOSUCH"]
-            .map(|command| wire.ask(&command.split(' ').collect::<Vec<_>>()))
-            .map(|reply| match reply {
-                redis::Value::ServerError(error) => error.code().to_owned(),
-                other => format!("{other:?}"),
-            })
+        [
+            "SENTINEL MASTER nobody",
+            "SENTINEL GET-MASTER-ADDR-BY-NAME nobody",
+            "SENTINEL CKQUORUM nobody",
+            "NOSUCH",
+        ]
+        .map(|command| wire.ask(&command.split(' ').collect::<Vec<_>>()))
+        .map(|reply| match reply {
+            redis::Value::ServerError(error) => error.code().to_owned(),
+            other => format!("{other:?}"),
+        })
     });
     assert_eq!(errors[0], errors[1]);
 }
@@ -83,6 +89,7 @@ async fn subscribers_are_told_of_a_failover_in_the_words_and_the_order_of_sentin
     let mut channels = vec![];
     let switched = loop {
         let words = told.event();
+        println!("{}: {}", words[2], words[3]);
         channels.push(words[2].clone());
         if words[2] == "+switch-master" {
             break words[3].clone();
@@ -93,8 +100,15 @@ async fn subscribers_are_told_of_a_failover_in_the_words_and_the_order_of_sentin
     assert_eq!((name, format!("{host}:{port}")), ("mymaster", was.clone()));
     let master = format!("{to_host}:{to_port}");
     assert_eq!(master_of(&listen), Some(master.clone()), "named before it is told");
-    let places = ["+odown", "+try-failover", "+elected-leader", "+selected-slave", "+promoted-slave", "+switch-master"]
-        .map(|channel| channels.iter().position(|told| told == channel));
+    let places = [
+        "+odown",
+        "+try-failover",
+        "+elected-leader",
+        "+selected-slave",
+        "+promoted-slave",
+        "+switch-master",
+    ]
+    .map(|channel| channels.iter().position(|told| told == channel));
     assert!(places.is_sorted() && places.iter().all(Option::is_some), "{channels:?}");
     servers.start(0, &[]).await;
     let mut later = BTreeSet::new();
@@ -102,7 +116,9 @@ async fn subscribers_are_told_of_a_failover_in_the_words_and_the_order_of_sentin
         || !later.contains("-sdown")
         || !later.contains("+failover-end")
     {
-        later.insert(told.event()[2].clone());
+        let words = told.event();
+        println!("{}: {}", words[2], words[3]);
+        later.insert(words[2].clone());
     }
     assert!(!later.contains("+switch-master"), "once");
 }
@@ -111,7 +127,9 @@ async fn subscribers_are_told_of_a_failover_in_the_words_and_the_order_of_sentin
 async fn sentinel_failover_is_a_handover_without_loss_where_it_is_allowed() {
     let (servers, _program, listen) = served(3, &[]).await;
     let mut wire = Wire::to(&listen).unwrap();
-    let redis::Value::ServerError(refused) = wire.ask(&["SENTINEL", "FAILOVER", "mymaster"]) else { panic!() };
+    let redis::Value::ServerError(refused) = wire.ask(&["SENTINEL", "FAILOVER", "mymaster"]) else {
+        panic!()
+    };
     assert!(refused.details().unwrap().contains("not allowed"), "{refused:?}");
     let (servers_2, _program_2, listen) = served(2, &["--sentinel-allow-failover"]).await;
     drop(servers);
@@ -137,7 +155,9 @@ async fn a_client_that_must_log_in_sees_nothing_before_it_has() {
         other => format!("{other:?}"),
     };
     let mut wire = Wire::to(&listen).unwrap();
-    for command in [&["SENTINEL", "MASTERS"][..], &["PING"], &["SUBSCRIBE", "+switch-master"], &["HELLO", "3"]] {
+    for command in
+        [&["SENTINEL", "MASTERS"][..], &["PING"], &["SUBSCRIBE", "+switch-master"], &["HELLO", "3"]]
+    {
         assert_eq!(code(wire.ask(command)), "NOAUTH", "{command:?}");
     }
     assert_eq!(code(wire.ask(&["AUTH", "wrong"])), "WRONGPASS");
@@ -145,7 +165,9 @@ async fn a_client_that_must_log_in_sees_nothing_before_it_has() {
     assert_eq!(wire.ask(&["AUTH", "s3cret"]), redis::Value::Okay);
     assert!(texts(&wire.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"])).is_some());
     let mut wire = Wire::to(&listen).unwrap();
-    let redis::Value::Map(hello) = wire.ask(&["HELLO", "3", "AUTH", "default", "s3cret"]) else { panic!("a map") };
+    let redis::Value::Map(hello) = wire.ask(&["HELLO", "3", "AUTH", "default", "s3cret"]) else {
+        panic!("a map")
+    };
     assert!(format!("{hello:?}").contains("sentinel"), "{hello:?}");
 }
 
@@ -182,7 +204,15 @@ async fn client_libraries_write_on_through_every_change_of_master() {
     let operator = Program::look_after(&list, &[&options[..], &["--sentinel-allow-failover"]].concat());
     operator.logged("healthy").await;
     let other = Program::start(&[
-        "face", "--redis", &list, "--down-after", "500ms", "--sentinel-listen", &second, "--sentinel-peers", &first,
+        "face",
+        "--redis",
+        &list,
+        "--down-after",
+        "500ms",
+        "--sentinel-listen",
+        &second,
+        "--sentinel-peers",
+        &first,
     ]);
     is_named(&second, &servers.id(0)).await;
     let mut writing: Vec<clients::Writing> =
@@ -196,7 +226,8 @@ async fn client_libraries_write_on_through_every_change_of_master() {
     servers.in_sync(master).await;
 
     servers.signal(master, Signal::Stop);
-    until("another one is named", async || master_of(&first).filter(|named| *named != servers.id(master))).await;
+    until("another one is named", async || master_of(&first).filter(|named| *named != servers.id(master)))
+        .await;
     clients::all_go_on(&mut writing, "after a hang").await;
     servers.signal(master, Signal::Continue);
     let master = servers.settled().await;
@@ -204,7 +235,8 @@ async fn client_libraries_write_on_through_every_change_of_master() {
 
     let kept = writing.iter().map(|client| client.acknowledged().len()).collect::<Vec<_>>();
     assert_eq!(Wire::to(&first).unwrap().ask(&["SENTINEL", "FAILOVER", "mymaster"]), redis::Value::Okay);
-    until("another one is named", async || master_of(&first).filter(|named| *named != servers.id(master))).await;
+    until("another one is named", async || master_of(&first).filter(|named| *named != servers.id(master)))
+        .await;
     clients::all_go_on(&mut writing, "after a handover").await;
     let master = servers.settled().await;
 

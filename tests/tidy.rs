@@ -275,11 +275,12 @@ fn the_rights_in_a_namespace_are_those_in_the_cluster() {
 }
 
 /// Redis' old word for a replica is read in one place. Tests that speak with real servers, or write what they
-/// say, use theirs. Directives have it too, and the scripts of probes.
+/// say, use theirs. Directives have it too, the scripts of probes, and the words of Sentinel.
 #[test]
 fn the_old_word_stands_only_where_replies_are_read() {
     const SPEAK_IT: &[&str] = &[
         "core/src/facts/",
+        "host/src/face/",
         "host/src/redis/",
         "host/src/topology/allowed.rs",
         "host/src/kubernetes/crd/",

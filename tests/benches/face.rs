@@ -77,7 +77,11 @@ fn connections(face: &Face) {
         .collect();
     let of_clients = clients.len() * size_of::<Client>() / 1024;
     let taken = resident_kib() - before - of_clients;
-    println!("{CONNECTIONS} connections: {:.1} MiB, {:.2} KiB each", taken as f64 / 1024.0, taken as f64 / CONNECTIONS as f64);
+    println!(
+        "{CONNECTIONS} connections: {:.1} MiB, {:.2} KiB each",
+        taken as f64 / 1024.0,
+        taken as f64 / CONNECTIONS as f64
+    );
 }
 
 /// All groups promote at once, and each has subscribers.
@@ -101,7 +105,10 @@ fn told_all(face: &Face, shown: &[Witness]) {
             events += text.matches("message\r\n").count();
         }
     }
-    println!("{GROUPS} promotions to {SUBSCRIBERS} subscribers each: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
+    println!(
+        "{GROUPS} promotions to {SUBSCRIBERS} subscribers each: {:.1} ms",
+        begun.elapsed().as_secs_f64() * 1e3
+    );
 }
 
 struct Client {

@@ -1,7 +1,7 @@
 //! A client of a Sentinel, word for word; and a real Sentinel.
 
 use redis::Value;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use tests::real::{SOON, Servers};
@@ -14,7 +14,8 @@ pub fn free_address() -> String {
 /// A connection.
 pub struct Wire {
     stream: TcpStream,
-    unread: Vec<u8>,
+    /// Keeps what it has read and not given yet.
+    parser: redis::Parser,
 }
 
 impl Wire {
@@ -22,7 +23,7 @@ impl Wire {
     pub fn to(address: &str) -> Option<Self> {
         let stream = TcpStream::connect(address).ok()?;
         stream.set_read_timeout(Some(SOON)).unwrap();
-        Some(Self { stream, unread: vec![] })
+        Some(Self { stream, parser: redis::Parser::new() })
     }
 
     /// A command and its reply.
@@ -35,19 +36,7 @@ impl Wire {
 
     /// What it is sent next.
     pub fn next(&mut self) -> Value {
-        let mut part = [0; 1 << 14];
-        loop {
-            let mut parser = redis::Parser::new();
-            let mut rest = &self.unread[..];
-            if let Ok(value) = parser.parse_value(&mut rest) {
-                let taken = self.unread.len() - rest.len();
-                self.unread.drain(..taken);
-                return value;
-            }
-            let count = self.stream.read(&mut part).unwrap();
-            assert_ne!(count, 0, "the connection ended");
-            self.unread.extend_from_slice(&part[..count]);
-        }
+        self.parser.parse_value(&mut self.stream).unwrap()
     }
 
     /// The words of the next event.
@@ -114,12 +103,8 @@ impl Sentinel {
             at.port
         );
         std::fs::write(&file, text).unwrap();
-        let child = Command::new("redis-server")
-            .arg(&file)
-            .arg("--sentinel")
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let child =
+            Command::new("redis-server").arg(&file).arg("--sentinel").stdout(Stdio::null()).spawn().unwrap();
         let sentinel = Self { child, address, _dir: dir };
         let begun = std::time::Instant::now();
         while TcpStream::connect(&sentinel.address).is_err() {

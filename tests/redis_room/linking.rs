@@ -2,9 +2,9 @@
 
 use super::proxy::Proxy;
 use super::rig::{Probed, Rig, SOON, free_port, link_settings};
+use futures_util::future::BoxFuture;
 use redis_operator::contract::{FailureKind, InstanceKind, Topology, Want};
 use redis_operator::local::Signal;
-use futures_util::future::BoxFuture;
 use redis_operator::redis::{Dial, Endpoint, LinkEvent, LinkSettings, Probe, Stream, Tls};
 use redis_operator::topology::{commands, standard_commands};
 use std::pin::Pin;

@@ -142,7 +142,9 @@ impl<'a> ReplicationFacts<'a> {
                 "master_port" => port = value.parse().ok(),
                 "master_link_status" => facts.link_up = Some(value == "up"),
                 "master_last_io_seconds_ago" => facts.last_io_s = unsigned(value),
-                "master_link_down_since_seconds" => facts.link_down_s = unsigned(value).filter(|age_s| *age_s < NEVER_UP_S),
+                "master_link_down_since_seconds" => {
+                    facts.link_down_s = unsigned(value).filter(|age_s| *age_s < NEVER_UP_S)
+                }
                 "master_sync_in_progress" => facts.is_syncing = flag(value) == Some(true),
                 "slave_priority" => facts.priority = unsigned(value),
                 "replica_announced" => facts.is_announced = flag(value) != Some(false),

@@ -55,8 +55,13 @@ impl FaceArgs {
                 .map_err(|error| Exit::Input(format!("--sentinel-peers: {error}")))
         };
         let peers = self.sentinel_peers.iter().map(peer).collect::<Result<_, _>>()?;
-        let settings =
-            FaceSettings { listen, gate: self.gate()?, tls: None, peers, announces_names: self.sentinel_hostnames };
+        let settings = FaceSettings {
+            listen,
+            gate: self.gate()?,
+            tls: None,
+            peers,
+            announces_names: self.sentinel_hostnames,
+        };
         let faces = Faces::start().map_err(|error| Exit::Failed(error.to_string()))?;
         let face = faces
             .open(settings, start)

@@ -27,7 +27,8 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let (_, record) = StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
     settings.records = record.into_iter().collect();
     let memory = StateFile::open(None).map_err(|error| Exit::Failed(error.to_string()))?.0;
-    let mut session = Session::open(settings, members, access, &args.policy, &FaceArgs::default(), memory, environment)?;
+    let mut session =
+        Session::open(settings, members, access, &args.policy, &FaceArgs::default(), memory, environment)?;
     let (decided, _) = session.first_look(args.group.down_after).await?;
     print_json(&*decided.observation)?;
     Ok(0)

@@ -1,8 +1,8 @@
 //! A group in operation: the driver runs on a thread of its own, so that neither a slow terminal nor a scrape
 //! can delay a failover, and its reports arrive on this one.
 
-use super::outcome::{Pass, check_input};
 use super::face_args::{FaceArgs, OpenFace};
+use super::outcome::{Pass, check_input};
 use super::upkeep::Upkeep;
 use super::{Environment, Exit, PolicyChoice};
 use crate::authority::{ACTION_MAX, Authority};

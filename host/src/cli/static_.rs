@@ -54,7 +54,8 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
     settings.records = record.into_iter().collect();
     let kept = (members.clone(), access.clone());
-    let mut session = Session::open(settings, members, access, &args.policy, &args.face, record_file, environment)?;
+    let mut session =
+        Session::open(settings, members, access, &args.policy, &args.face, record_file, environment)?;
     let mut telemetry = args.telemetry.open(&args.group.name, args.group.interval, &session).await?;
 
     let (first, reports) = session.first_look(args.group.down_after).await?;

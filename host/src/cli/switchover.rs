@@ -40,7 +40,15 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let (record_file, record) =
         StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
     settings.records = record.into_iter().collect();
-    let mut session = Session::open(settings, members, access, &args.policy, &FaceArgs::default(), record_file, environment)?;
+    let mut session = Session::open(
+        settings,
+        members,
+        access,
+        &args.policy,
+        &FaceArgs::default(),
+        record_file,
+        environment,
+    )?;
     let mut telemetry =
         TelemetryArgs::default().open(&args.group.name, args.group.interval, &session).await?;
 

@@ -194,6 +194,13 @@ fn longest(action: &Action) -> Duration {
     }
 }
 
+/// A live server answers REPLICAOF sooner; after this the action is in doubt.
+const ACTION_DEADLINE: Duration = Duration::from_millis(1000);
+/// For a request to the orchestrator's API.
+const RESTART_DEADLINE: Duration = Duration::from_secs(5);
+/// Without enough authority an action is tried again after this.
+const AUTHORITY_PACE: Duration = Duration::from_millis(250);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,10 +211,3 @@ mod tests {
         assert!(matches!(outcome, Outcome::InDoubt(text) if text.contains("panicked")));
     }
 }
-
-/// A live server answers REPLICAOF sooner; after this the action is in doubt.
-const ACTION_DEADLINE: Duration = Duration::from_millis(1000);
-/// For a request to the orchestrator's API.
-const RESTART_DEADLINE: Duration = Duration::from_secs(5);
-/// Without enough authority an action is tried again after this.
-const AUTHORITY_PACE: Duration = Duration::from_millis(250);

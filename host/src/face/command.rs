@@ -87,7 +87,8 @@ impl Session {
             return (vec![Reply::Error("NOAUTH Authentication required.".into())], Next::Stay);
         }
         let is_of_subscribers =
-            ["SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "PING", "QUIT", "RESET"].contains(&name);
+            ["SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "PING", "QUIT", "RESET"]
+                .contains(&name);
         if self.version == 2 && self.is_subscribed() && !is_of_subscribers {
             let text = format!(
                 "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
@@ -129,7 +130,10 @@ impl Session {
             ["PUBLISH", ..] => refused("PUBLISH"),
             _ => {
                 let rest: String = words[1..].iter().take(16).map(|word| format!("'{word:.128}' ")).collect();
-                Reply::Error(format!("ERR unknown command '{:.128}', with args beginning with: {rest}", words[0]))
+                Reply::Error(format!(
+                    "ERR unknown command '{:.128}', with args beginning with: {rest}",
+                    words[0]
+                ))
             }
         };
         (vec![reply], Next::Stay)
@@ -344,7 +348,8 @@ fn refused(command: &str) -> Reply {
 
 fn info(sections: &[&str], desk: &impl Desk) -> String {
     let has = |name: &str| {
-        sections.is_empty() || sections.iter().any(|section| ["ALL", "DEFAULT", "EVERYTHING", name].contains(section))
+        sections.is_empty()
+            || sections.iter().any(|section| ["ALL", "DEFAULT", "EVERYTHING", name].contains(section))
     };
     let mut parts: Vec<String> = vec![];
     if has("SERVER") {
@@ -360,7 +365,8 @@ fn info(sections: &[&str], desk: &impl Desk) -> String {
     if has("SENTINEL") {
         let (groups, faces) = (desk.groups(), desk.peers().len());
         let named: Vec<_> = groups.iter().filter(|(_, group)| group.master.is_some()).collect();
-        let rows = named.iter().enumerate().filter_map(|(number, (name, group))| group.row(number, name, faces));
+        let rows =
+            named.iter().enumerate().filter_map(|(number, (name, group))| group.row(number, name, faces));
         let rows: String = rows.map(|row| row + "\r\n").collect();
         parts.push(format!(
             "# Sentinel\r\nsentinel_masters:{}\r\nsentinel_tilt:0\r\nsentinel_tilt_since_seconds:-1\r\n\

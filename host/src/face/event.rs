@@ -69,7 +69,11 @@ impl<'a> Events<'a> {
                 (None, None) | (Some(_), Some(_)) => {}
             }
             let is_in_sync = |node: &Node| {
-                node.is_link_up && node.follows.as_ref().is_some_and(|(host, port)| (host, *port) == (&master.host, master.port))
+                node.is_link_up
+                    && node
+                        .follows
+                        .as_ref()
+                        .is_some_and(|(host, port)| (host, *port) == (&master.host, master.port))
             };
             if is_in_sync(replica) && !is_in_sync(was) {
                 self.replica("+slave-reconf-done", replica, master);

@@ -46,7 +46,13 @@ pub(super) struct Node {
 
 impl Node {
     /// A server as the newest observation shows it, and `before` of what that leaves open.
-    pub fn of(instance: &Instance, member: &Member, before: Option<&Self>, now: Moment, names: Names) -> Self {
+    pub fn of(
+        instance: &Instance,
+        member: &Member,
+        before: Option<&Self>,
+        now: Moment,
+        names: Names,
+    ) -> Self {
         let (host, port) = place(instance, names);
         let text = |command: &str| {
             let reply = instance.replies.iter().find(|reply| reply.command == command)?;
@@ -209,7 +215,9 @@ impl Group {
             if node.down.is_some() {
                 fields.add("s-down-time", ms(node.down, now));
             }
-            fields.add("down-after-milliseconds", self.hang_limit_ms).add("info-refresh", ms(node.heard, now));
+            fields
+                .add("down-after-milliseconds", self.hang_limit_ms)
+                .add("info-refresh", ms(node.heard, now));
             self.role_fields(&mut fields, node, "slave", now);
             let (host, port) = node.follows.clone().unwrap_or(("?".into(), 0));
             let is_up = node.is_link_up && node.down.is_none() && node.is_slave();

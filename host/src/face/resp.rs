@@ -103,7 +103,11 @@ fn inline(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
 fn number(bytes: &[u8], at: &mut usize, mark: u8) -> Result<Option<usize>, String> {
     let Some(rest) = bytes.get(*at..).filter(|rest| !rest.is_empty()) else { return Ok(None) };
     if rest[0] != mark {
-        return Err(format!("ERR Protocol error: expected '{}', got '{}'", char::from(mark), char::from(rest[0])));
+        return Err(format!(
+            "ERR Protocol error: expected '{}', got '{}'",
+            char::from(mark),
+            char::from(rest[0])
+        ));
     }
     let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else { return Ok(None) };
     let digits = std::str::from_utf8(&rest[1..end]).ok();
@@ -138,7 +142,8 @@ mod tests {
 
     #[test]
     fn a_map_is_a_flat_array_before_version_3() {
-        let map = Reply::Map(vec![(Reply::text("port"), Reply::Integer(1)), (Reply::text("x"), Reply::NoArray)]);
+        let map =
+            Reply::Map(vec![(Reply::text("port"), Reply::Integer(1)), (Reply::text("x"), Reply::NoArray)]);
         let bytes = |version| {
             let mut bytes = vec![];
             map.write(version, &mut bytes);

@@ -17,9 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{Receiver, Sender, channel};
-use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -118,8 +118,10 @@ impl Faces {
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let serve = move || drop(runtime.block_on(stopped));
-        let thread =
-            std::thread::Builder::new().name("sentinel-faces".into()).spawn(serve).map_err(FaceError::Thread)?;
+        let thread = std::thread::Builder::new()
+            .name("sentinel-faces".into())
+            .spawn(serve)
+            .map_err(FaceError::Thread)?;
         Ok(Self { runtime: handle, stop: Some(stop), thread: Some(thread) })
     }
 

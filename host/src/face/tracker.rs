@@ -91,7 +91,8 @@ impl Tracker {
             (Some(was), Some(master)) if was.address() != master.address() => events.switched(was, master),
             _ => events.differences(&before, &self.group),
         }
-        if let (true, Verdict::Healthy, Some(master)) = (self.is_ending, decision.verdict, &self.group.master) {
+        if let (true, Verdict::Healthy, Some(master)) = (self.is_ending, decision.verdict, &self.group.master)
+        {
             events.master("+failover-end", master);
             self.is_ending = false;
         }

@@ -4,8 +4,9 @@
 
 use crate::Schedule;
 use crate::checks::Class;
+use crate::policies::kept_embedded_policy;
 use crate::schedule::{BootRule, Fault, Step, Target};
-use crate::{embedded_policy, simulate};
+use crate::simulate;
 use anyhow::Result;
 use redis_model::Dice;
 use redis_model::live::{Files, Wait};
@@ -83,7 +84,7 @@ pub const HEAD: &str = "| fault | prefer | on the master only | on a replica | o
 /// # Errors
 /// A machine that runs no WebAssembly.
 pub fn rows(seeds: u64) -> Result<Vec<Row>> {
-    let policies = embedded_policy()?;
+    let policies = kept_embedded_policy()?;
     let row = |(kind, files, faults): &Kind, is_consistent: bool| {
         let mut classes = [Class::default(); 5];
         for seed in 0..seeds {

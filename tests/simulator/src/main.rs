@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use redis_operator::policy::PolicyChain;
 use simulator::mended::Mended;
-use simulator::policies::{embedded_policy, policy_of_file};
+use simulator::policies::{embedded_policy, kept_embedded_policy, policy_of_file};
 use simulator::{Schedule, shrink, simulate};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -144,7 +144,7 @@ fn show(mut schedule: Schedule, shown: &Shown) -> Result<()> {
 }
 
 fn many(seeds: u64, from: u64, liar: &Liar, policy: &Choice) -> Result<()> {
-    let policies = policy.load()?;
+    let policies = policy.policy.as_deref().map_or_else(kept_embedded_policy, policy_of_file)?;
     let summary = simulator::many(from..from + seeds, |seed| liar.schedule(seed), || Arc::clone(&policies));
     println!("{summary}");
     ensure!(summary.breaches.is_empty(), "an invariant was broken: simulate seed N BREACH shows how");

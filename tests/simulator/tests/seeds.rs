@@ -2,12 +2,13 @@
 
 #![allow(missing_docs, clippy::print_stdout, reason = "a test")]
 
-use simulator::{Schedule, embedded_policy, many};
+use simulator::policies::kept_embedded_policy;
+use simulator::{Schedule, many};
 use std::sync::Arc;
 
 #[test]
 fn no_schedule_breaks_an_invariant() {
-    let policies = embedded_policy().expect("this machine runs WebAssembly");
+    let policies = kept_embedded_policy().expect("this machine runs WebAssembly");
     let sum = many(0..SEEDS, Schedule::of, || Arc::clone(&policies));
     println!("{sum}");
     assert!(sum.breaches.is_empty(), "simulate seed N BREACH shows how: {:?}", sum.breaches);
@@ -15,7 +16,7 @@ fn no_schedule_breaks_an_invariant() {
 
 #[test]
 fn policies_that_lie_break_no_invariant() {
-    let policies = embedded_policy().expect("this machine runs WebAssembly");
+    let policies = kept_embedded_policy().expect("this machine runs WebAssembly");
     let sum = many(0..WITH_LIES, Schedule::with_lies, || Arc::clone(&policies));
     assert!(sum.breaches.is_empty(), "simulate seed N --lies BREACH shows how: {:?}", sum.breaches);
 }

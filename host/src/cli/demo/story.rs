@@ -1,11 +1,11 @@
 //! The events of the demo's group, in order: waits for them, prints them, and keeps what the summary needs.
 //! Acts on the group only as a person could: kills, requests, writes a file.
 
-use crate::cli::face_args::FaceArgs;
 use super::load::{Load, Moved, missing};
 use super::summary::{Chapter, Summary};
 use super::swap::PolicyFile;
 use super::{Screen, Tone};
+use crate::cli::face_args::FaceArgs;
 use crate::cli::local_group::{LocalGroup, LocalServers};
 use crate::cli::{Environment, Exit, GroupSettings, PolicyChoice, Prefer};
 use crate::conformance::prove;

@@ -3,8 +3,9 @@
 //! published.
 
 use super::data::WriteAt;
+use super::disk::Files;
 use super::network::Peer;
-use super::process::{Files, Life, SECOND_US};
+use super::process::{Life, SECOND_US};
 use super::{Cluster, Event};
 use crate::has::Role;
 

@@ -7,9 +7,10 @@
 //! | module | owns |
 //! |--|--|
 //! | `data` | the writes that servers have |
-//! | `process` | one server: role, configuration, disk; start, end, standstill |
-//! | `replication` | links between servers: handshake, partial and full copies, the stream, acknowledgements
-//! |
+//! | `process` | one server: role, configuration; start, end, standstill |
+//! | `disk` | what its disk has |
+//! | `link` | a link between two servers, as each has it |
+//! | `replication` | what happens on links: handshake, partial and full copies, the stream, acknowledgements |
 //! | `commands` | what a command does, and its reply |
 //! | `network` | connections of operators, and edges that are cut |
 //! | `clients` | clients that write, and which of their writes were acknowledged |
@@ -20,6 +21,8 @@
 mod clients;
 mod commands;
 mod data;
+mod disk;
+mod link;
 mod network;
 mod process;
 mod replication;
@@ -27,9 +30,11 @@ mod replication;
 pub use clients::{Client, Wait, Write};
 pub use commands::Session;
 pub use data::{Place, Streams, Tree, WriteAt};
+pub use disk::{Disk, Files};
+pub use link::LinkPhase;
 pub use network::{DialEnd, Edge, Peer};
-pub use process::{Boot, Disk, Files, Life, Process};
-pub use replication::LinkPhase;
+pub use process::{Boot, Life, Process};
+pub use replication::PING_BYTES;
 
 use network::Network;
 use std::cmp::Reverse;
@@ -132,7 +137,7 @@ enum Event {
         server: usize,
         run: u64,
     },
-    Link(replication::LinkEvent),
+    Link(link::LinkEvent),
     Network(network::NetworkEvent),
     Client(clients::ClientEvent),
 }

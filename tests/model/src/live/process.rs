@@ -1,8 +1,9 @@
 //! One server over its processes: what runs, what its disk has, how it starts and ends.
 
 use super::data::{Place, Streams};
+use super::disk::{Appended, Disk, Files, History, Snapshot};
+use super::link::{Attached, LinkPhase, Upstream};
 use super::network::Peer;
-use super::replication::{Attached, LinkPhase, Upstream};
 use super::{Cluster, Event, Happened};
 use crate::has::{Dialect, Role, Row, Server, id40};
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ pub struct Process {
     /// It reads a data set until then.
     pub(super) loading_until_us: Option<u64>,
     pub(super) paused_until_us: u64,
+    /// As it starts with, and as it is now: CONFIG SET is forgotten at a restart.
+    file: BTreeMap<String, String>,
     pub(super) config: BTreeMap<String, String>,
     pub(super) upstream: Option<Upstream>,
     /// It can ask a master for the continuation of its own stream: it was linked to one, was one itself, or has
@@ -56,55 +59,6 @@ pub enum Life {
     Stopped,
     /// There is no process.
     Down,
-}
-
-/// Which files a server writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Files {
-    /// None.
-    None,
-    /// A snapshot now and then.
-    Rdb,
-    /// Every write, on the disk within a second.
-    Aof,
-}
-
-/// What the disk of a server has.
-#[derive(Clone, Debug)]
-pub struct Disk {
-    /// Which files are written.
-    pub files: Files,
-    /// The last snapshot.
-    pub(super) snapshot: Option<Snapshot>,
-    /// The append-only file, as of the last write and as of the last second.
-    pub(super) appended: Appended,
-    pub(super) synced: Appended,
-}
-
-/// What an append-only file has.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Appended {
-    pub(super) place: Place,
-    pub(super) keys: u64,
-    /// Of the server's stream.
-    pub(super) offset: u64,
-}
-
-/// A snapshot: its data and keys, and the place in a history that stands in the file.
-#[derive(Clone, Debug)]
-pub(super) struct Snapshot {
-    /// None: its server had no backlog.
-    pub(super) history: Option<History>,
-    pub(super) place: Place,
-    pub(super) keys: u64,
-}
-
-/// A place in a history.
-#[derive(Clone, Debug)]
-pub(super) struct History {
-    pub(super) stream: usize,
-    pub(super) replid: String,
-    pub(super) offset: u64,
 }
 
 /// How a server starts.
@@ -195,6 +149,7 @@ impl Cluster {
             backlog: None,
             loading_until_us: None,
             paused_until_us: 0,
+            file: config.clone(),
             config,
             upstream: None,
             has_place: false,
@@ -257,6 +212,7 @@ impl Cluster {
         let (now_us, load_us) = (self.now_us, self.timing.load_us);
         let streams = &mut self.streams;
         let process = &mut self.processes[server];
+        process.config = process.file.clone();
         process.server.run_id = id40(&format!("{:x}", hash(&fresh)));
         (process.server.replid, process.server.former) = (id40(&format!("{:x}", hash(&fresh) >> 7)), None);
         (process.server.offset, process.backlog, process.has_place) = (0, None, false);

@@ -2,102 +2,11 @@
 //! and its acknowledgements.
 
 use super::data::Place;
-use super::process::{History, Life, Process, SECOND_US, Snapshot};
+use super::disk::{Files, History, Snapshot};
+use super::link::{Attached, Copy, LinkEvent, LinkPhase, Upstream};
+use super::process::{Life, Process, SECOND_US};
 use super::{Cluster, Event, Happened};
 use crate::has::{Dialect, Role, Server, id40};
-
-/// A replica's link to its master.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// Numbers the attempts: what belongs to another one is ignored.
-    link: u64,
-    /// The server at the address that it names. None: there is none.
-    pub(super) master: Option<usize>,
-    phase: LinkPhase,
-    last_io_us: u64,
-    /// The copy that is being read.
-    copy: Option<Copy>,
-}
-
-/// How far a link is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkPhase {
-    /// There is no connection.
-    Down,
-    /// A handshake was begun.
-    Connecting,
-    /// A full copy was promised.
-    Copying,
-    /// The stream flows.
-    Up,
-}
-
-/// A replica, as its master has it.
-#[derive(Clone, Debug)]
-pub struct Attached {
-    link: u64,
-    /// The stream is sent to it.
-    pub(super) is_online: bool,
-    is_sent: bool,
-    pub(super) acked: u64,
-    pub(super) acked_us: u64,
-    /// What it has said to have on its disk. None: it writes no append-only file.
-    synced: Option<u64>,
-}
-
-/// What a full copy brings.
-#[derive(Clone, Debug)]
-pub(super) struct Copy {
-    master: usize,
-    stream: usize,
-    replid: String,
-    offset: u64,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum LinkEvent {
-    /// A replica asks for the stream.
-    Asked { replica: usize, link: u64, master: usize, replid: String, offset: u64 },
-    /// It is refused.
-    Refused { replica: usize, link: u64 },
-    /// It continues.
-    Continues { replica: usize, link: u64, stream: usize, replid: String, offset: u64 },
-    /// It is to wait for a full copy.
-    Promised { replica: usize, link: u64 },
-    /// The master takes the snapshot.
-    Snapshot { master: usize, run: u64, replica: usize, link: u64 },
-    /// The whole copy has arrived.
-    Copied { replica: usize, link: u64, copy: Copy },
-    /// The stream up to this offset, and whether an acknowledgement is asked for.
-    Stream { replica: usize, link: u64, offset: u64, asks: bool },
-    /// The master's side has ended.
-    Ended { replica: usize, link: u64 },
-    /// An acknowledgement.
-    Acked { master: usize, replica: usize, link: u64, offset: u64, synced: Option<u64> },
-    /// The replica's side has ended.
-    Detached { master: usize, replica: usize, link: u64 },
-}
-
-impl Upstream {
-    pub(super) fn new(master: Option<usize>, now_us: u64) -> Self {
-        Self { link: 0, master, phase: LinkPhase::Down, last_io_us: now_us, copy: None }
-    }
-
-    /// How far it is.
-    pub fn phase(&self) -> LinkPhase {
-        self.phase
-    }
-}
-
-impl Attached {
-    pub(super) fn state(&self) -> &'static str {
-        match (self.is_online, self.is_sent) {
-            (true, _) => "online",
-            (false, true) => "send_bulk",
-            (false, false) => "wait_bgsave",
-        }
-    }
-}
 
 impl Process {
     /// The oldest bytes of its backlog go.
@@ -191,7 +100,15 @@ impl Cluster {
             .attached
             .retain(|_, attached| now_us - attached.acked_us <= timeout_us || !attached.is_online);
         let is_ping = (now_us / SECOND_US).is_multiple_of((self.timing.ping_us / SECOND_US).max(1));
-        if process.server.role == Role::Master && !process.attached.is_empty() && is_ping {
+        if is_ping {
+            self.ping(server);
+        }
+    }
+
+    /// A master sends its replicas a `PING`.
+    pub fn ping(&mut self, server: usize) {
+        let process = &mut self.processes[server];
+        if process.server.role == Role::Master && !process.attached.is_empty() {
             process.server.offset += PING_BYTES;
             self.feed(server, false);
         }
@@ -236,7 +153,7 @@ impl Cluster {
         let has = |attached: &&Attached| {
             attached.is_online && attached.synced.is_some_and(|synced| synced >= offset)
         };
-        let is_local = process.disk.files == super::Files::Aof && process.disk.synced.offset >= offset;
+        let is_local = process.disk.files == Files::Aof && process.disk.synced.offset >= offset;
         (is_local, process.attached.values().filter(has).count())
     }
 
@@ -380,11 +297,9 @@ impl Cluster {
         process.loading_until_us = Some(until_us);
         process.is_emptied = true;
         let run = process.run;
-        if process.disk.files == super::Files::Rdb {
-            let history =
-                History { stream: copy.stream, replid: copy.replid.clone(), offset: copy.offset };
-            process.disk.snapshot =
-                Some(Snapshot { history: Some(history), place: after.0, keys: after.1 });
+        if process.disk.files == Files::Rdb {
+            let history = History { stream: copy.stream, replid: copy.replid.clone(), offset: copy.offset };
+            process.disk.snapshot = Some(Snapshot { history: Some(history), place: after.0, keys: after.1 });
         }
         if let Some(upstream) = &mut process.upstream {
             upstream.copy = Some(copy);
@@ -404,8 +319,7 @@ impl Cluster {
             (copy.replid, copy.offset, None);
         process.backlog = Some(copy.offset + 1);
         if upstream.phase == LinkPhase::Copying {
-            (upstream.phase, upstream.last_io_us, process.down_since_us) =
-                (LinkPhase::Up, self.now_us, None);
+            (upstream.phase, upstream.last_io_us, process.down_since_us) = (LinkPhase::Up, self.now_us, None);
         }
         self.append(replica);
         let process = &mut self.processes[replica];
@@ -429,8 +343,7 @@ impl Cluster {
         }
         (process.stream, process.server.offset) = (stream, offset);
         if let Some(upstream) = &mut process.upstream {
-            (upstream.phase, upstream.last_io_us, process.down_since_us) =
-                (LinkPhase::Up, self.now_us, None);
+            (upstream.phase, upstream.last_io_us, process.down_since_us) = (LinkPhase::Up, self.now_us, None);
         }
         if is_other {
             self.detach_all(replica);
@@ -481,7 +394,7 @@ impl Cluster {
         let Some(upstream) = process.upstream.as_ref() else { return };
         let Some(master) = upstream.master else { return };
         let (link, offset) = (upstream.link, process.server.offset);
-        let synced = (process.disk.files == super::Files::Aof).then_some(process.disk.synced.offset);
+        let synced = (process.disk.files == Files::Aof).then_some(process.disk.synced.offset);
         let acked = LinkEvent::Acked { master, replica, link, offset, synced };
         self.send(self.peer(replica), self.peer(master), Event::Link(acked));
     }
@@ -546,4 +459,4 @@ impl Cluster {
 /// `PSYNC ? -1`.
 const NOWHERE: &str = "?";
 /// `*1\r\n$4\r\nPING\r\n`.
-const PING_BYTES: u64 = 14;
+pub const PING_BYTES: u64 = 14;

@@ -30,7 +30,8 @@ pub struct History {
     pub took: f64,
     classes: [Class; 2],
     silent: usize,
-    never_settled: bool,
+    /// Of a group that is not whole at the end, the last verdict and reason, and the explanation.
+    unsettled: Option<(String, String)>,
 }
 
 /// Writes that no replica, or at least one replica was known to have.
@@ -93,9 +94,12 @@ impl History {
         let hosts = [0, 1, 2].map(|place| server(place).to_string());
         let mut servers = Servers::at(program, &hosts, arguments);
         // Before 7.0 links to others come from the address that a server listens on.
-        for (place, host) in hosts.iter().enumerate().filter(|_| !name.to_string_lossy().contains("redis-6")) {
+        for (place, host) in hosts.iter().enumerate().filter(|_| !name.to_string_lossy().contains("redis-6"))
+        {
             servers.arguments(place, &["--bind-source-addr", host]);
         }
+        // Before 7.2 only 127.0.0.1 itself counts as this machine.
+        (0..hosts.len()).for_each(|place| servers.arguments(place, &["--protected-mode", "no"]));
         servers.start_all().await;
         servers.attach_all().await;
         let begin = Instant::now();
@@ -139,7 +143,8 @@ impl Scene {
             state: Some(self.servers.dir().join("state.json")),
             ..Terms::default()
         };
-        let access = redis_operator::driver::Access { network: Some(Arc::new(Ours)), ..access_of(&terms, None) };
+        let access =
+            redis_operator::driver::Access { network: Some(Arc::new(Ours)), ..access_of(&terms, None) };
         self.operator = Some(Operator::with(&self.servers, terms, access).await);
     }
 
@@ -316,10 +321,20 @@ impl Scene {
             took: self.begin.elapsed().as_secs_f64(),
             classes,
             silent,
-            never_settled: master.is_none(),
+            unsettled: master.is_none().then(|| last_decision(&self.before)),
             faults: self.faults,
         }
     }
+}
+
+fn last_decision(reports: &[(Instant, Report)]) -> (String, String) {
+    let decided = reports.iter().rev().find_map(|(_, report)| match report {
+        Report::Decided(decided) => Some(&decided.decision),
+        _ => None,
+    });
+    decided.map_or(("undecided".into(), String::new()), |decision| {
+        (format!("{:?} {}", decision.verdict, decision.reason), decision.explanation.clone())
+    })
 }
 
 /// A new volume in place of the former.
@@ -346,7 +361,8 @@ impl Display for History {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let faults: Vec<&str> = self.faults.iter().map(|(_, text)| text.as_str()).collect();
         let [plain, replicated] = self.classes;
-        let settled = if self.never_settled { "; NOT SETTLED" } else { "" };
+        let settled =
+            self.unsettled.as_ref().map(|(_, why)| format!("; NOT WHOLE: {why}")).unwrap_or_default();
         let (lost, of) = (plain.lost + replicated.lost, plain.acknowledged + replicated.acknowledged);
         write!(f, "{}: {}; lost {lost} of {of}{settled}", self.title, faults.join(", "))
     }
@@ -358,7 +374,7 @@ pub struct Sum {
     histories: usize,
     faults: usize,
     classes: BTreeMap<String, [Class; 2]>,
-    never_settled: BTreeMap<String, usize>,
+    unsettled: BTreeMap<String, usize>,
     longest: f64,
     /// Acknowledged and replicated writes that are lost without a report.
     pub silent: usize,
@@ -376,8 +392,8 @@ impl Sum {
             sum.lost += class.lost;
             sum.reported += class.reported;
         }
-        if history.never_settled {
-            *self.never_settled.entry(history.title.clone()).or_default() += 1;
+        if let Some((last, _)) = &history.unsettled {
+            *self.unsettled.entry(format!("{last} ({})", history.kind)).or_default() += 1;
         }
         let longest = history.pauses.iter().map(|(from, to)| to - from).fold(0.0, f64::max);
         self.longest = self.longest.max(longest);
@@ -403,9 +419,9 @@ impl Display for Sum {
                 writeln!(f, "| {kind} | {name} | {acknowledged} | {lost} | {reported} |")?;
             }
         }
-        self.never_settled
+        self.unsettled
             .iter()
-            .try_for_each(|(title, count)| writeln!(f, "not settled: {count} of {title}"))
+            .try_for_each(|(last, count)| writeln!(f, "not whole at the end: {count}, {last}"))
     }
 }
 

@@ -42,9 +42,7 @@ pub fn cut(edges: &[Edge]) -> Result<()> {
 /// Packets on these edges arrive again.
 pub fn mend(edges: &[Edge]) -> Result<()> {
     // Another fault may have had the same edge, and is over.
-    edges.iter().try_for_each(|edge| {
-        nft(&(elements("add", &[*edge]) + &elements("delete", &[*edge])))
-    })
+    edges.iter().try_for_each(|edge| nft(&(elements("add", &[*edge]) + &elements("delete", &[*edge]))))
 }
 
 fn elements(verb: &str, edges: &[Edge]) -> String {
