@@ -172,6 +172,35 @@ async fn a_client_that_must_log_in_sees_nothing_before_it_has() {
 }
 
 #[tokio::test]
+async fn with_a_certificate_look_ups_are_encrypted_and_a_renewed_one_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let (chain, key) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
+    let write = || {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(&chain, made.cert.pem()).unwrap();
+    };
+    write();
+    let files = [chain.to_str().unwrap(), key.to_str().unwrap()];
+    let further = ["--sentinel-tls-cert", files[0], "--sentinel-tls-key", files[1]];
+    let (servers, _program, listen) = served(2, &further).await;
+    let port = listen.rsplit_once(':').unwrap().1;
+    for renewed in [false, true] {
+        if renewed {
+            write();
+        }
+        let output = std::process::Command::new("redis-cli")
+            .args(["--tls", "--cacert", files[0], "-h", "localhost", "-p", port])
+            .args(["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let place: Vec<&str> = said.lines().collect();
+        assert_eq!(place.join(":"), servers.id(0), "renewed: {renewed}");
+    }
+}
+
+#[tokio::test]
 async fn while_nobody_is_master_the_last_one_is_named_with_its_flags_and_then_nobody() {
     let (mut servers, _program, listen) = served(2, &["--min-size", "2"]).await;
     is_named(&listen, &servers.id(0)).await;

@@ -1,6 +1,6 @@
-//! The model of Redis beside real servers of every version here: random commands, restarts and kills, the same
-//! ones to both. Replies must be the same, and, when both have come to rest, the rows of INFO that the operator
-//! reads: roles, links, offsets to the byte, and which replication ids are equal to which.
+//! The model of Redis beside real servers of every version here: random commands, restarts and kills, the
+//! same ones to both. Replies must be the same, and, when both have come to rest, the rows of INFO that the
+//! operator reads: roles, links, offsets to the byte, and which replication ids are equal to which.
 //!
 //! `MODEL_SEED=N` and `MODEL_STEPS=N` run another sequence, or a longer one.
 

@@ -1,5 +1,5 @@
-//! The Sentinel endpoint: how long a look-up takes, what a connection costs, and how soon subscribers hear of a
-//! promotion. `cargo bench -p tests --bench face`.
+//! The Sentinel endpoint: how long a look-up takes, what a connection costs, and how soon subscribers hear of
+//! a promotion. `cargo bench -p tests --bench face`.
 
 #![allow(
     clippy::unwrap_used,

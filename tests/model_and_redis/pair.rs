@@ -129,7 +129,8 @@ impl Pair {
                 (real.endpoint(place).host.clone(), real.endpoint(place).port, dialect);
             model.add(server, files, &[]);
         }
-        // Redis 8.0 counts on from its append-only file, in which a SELECT stands less often than in the stream.
+        // Redis 8.0 counts on from its append-only file, in which a SELECT stands less often than in the
+        // stream.
         let ids = Ids::new((dialect, files) != (Dialect::Redis8, Files::Aof));
         let mut pair = Self { real, model, files, ids, keys: 0 };
         for place in 0..COUNT {

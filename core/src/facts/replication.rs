@@ -101,8 +101,8 @@ pub struct ReplicationFacts<'a> {
     pub link_up: Option<bool>,
     /// `master_last_io_seconds_ago`, whole seconds. None while the link is down (`-1`).
     pub last_io_s: Option<u64>,
-    /// `master_link_down_since_seconds`. None while up, and for a link that was never up: `-1`, and before 6.2 the
-    /// seconds since 1970.
+    /// `master_link_down_since_seconds`. None while up, and for a link that was never up: `-1`, and before
+    /// 6.2 the seconds since 1970.
     pub link_down_s: Option<u64>,
     /// `master_sync_in_progress`: a full copy is arriving; the old data may already be gone.
     pub is_syncing: bool,

@@ -2,7 +2,7 @@
 
 use super::Exit;
 use crate::driver::{GroupHandle, Witness};
-use crate::face::{Face, FaceSettings, Faces, Gate, Peer};
+use crate::face::{Certificate, Face, FaceSettings, Faces, Gate, Peer};
 use crate::redis::Endpoint;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,6 +27,12 @@ pub struct FaceArgs {
     /// User of that password [default: the user default]
     #[arg(long, value_name = "NAME", requires = "sentinel_password_file")]
     sentinel_user: Option<String>,
+    /// File with the certificate to show, in PEM; clients must use TLS then
+    #[arg(long, value_name = "FILE", requires = "sentinel_listen", requires = "sentinel_tls_key")]
+    sentinel_tls_cert: Option<PathBuf>,
+    /// File with its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "sentinel_tls_cert")]
+    sentinel_tls_key: Option<PathBuf>,
     /// Other endpoints of the same group, which clients may use, too
     #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', requires = "sentinel_listen")]
     sentinel_peers: Vec<String>,
@@ -54,14 +60,12 @@ impl FaceArgs {
                 .map(|Endpoint { host, port }| Peer { host, port })
                 .map_err(|error| Exit::Input(format!("--sentinel-peers: {error}")))
         };
+        let files = self.sentinel_tls_cert.clone().zip(self.sentinel_tls_key.clone());
+        let tls = files.map(|(chain, key)| Certificate::read(chain, key)).transpose();
+        let tls = tls.map_err(|error| Exit::Input(format!("--sentinel-tls-cert: {error}")))?;
         let peers = self.sentinel_peers.iter().map(peer).collect::<Result<_, _>>()?;
-        let settings = FaceSettings {
-            listen,
-            gate: self.gate()?,
-            tls: None,
-            peers,
-            announces_names: self.sentinel_hostnames,
-        };
+        let settings =
+            FaceSettings { listen, gate: self.gate()?, tls, peers, announces_names: self.sentinel_hostnames };
         let faces = Faces::start().map_err(|error| Exit::Failed(error.to_string()))?;
         let face = faces
             .open(settings, start)

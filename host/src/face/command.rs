@@ -2,7 +2,7 @@
 //! switchover where that is allowed.
 
 use super::glob;
-use super::group::{Fields, Group};
+use super::group::{Fields, Group, Node};
 use super::resp::Reply;
 use crate::group::Moment;
 use std::collections::BTreeSet;
@@ -182,9 +182,9 @@ impl Session {
         }
         if !self.is_logged_in {
             return Reply::Error(
-                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> \
-                 AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
-                 version at the same time"
+                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+                 <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP \
+                 protocol version at the same time"
                     .into(),
             );
         }
@@ -262,19 +262,18 @@ fn sentinel(words: &[String], upper: &[&str], desk: &impl Desk) -> Reply {
     let find = |name: &String| desk.group(name);
     let unknown = || Reply::Error("ERR No such master with that name".into());
     match upper {
-        ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", _] => {
-            match find(&words[2]).and_then(|group| group.master) {
-                Some(master) => Reply::texts([master.host, master.port.to_string()]),
-                None => Reply::NoArray,
-            }
-        }
+        ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", _] => match find(&words[2]).and_then(|group| group.master) {
+            Some(master) => Reply::texts([master.host, master.port.to_string()]),
+            None => Reply::NoArray,
+        },
         ["SENTINEL", "MASTERS"] => {
             let groups = desk.groups();
             let masters = groups.iter().filter_map(|(name, group)| group.master_fields(name, faces, now));
             Reply::Array(masters.collect())
         }
         ["SENTINEL", "MASTER", _] => {
-            find(&words[2]).and_then(|group| group.master_fields(&words[2], faces, now)).unwrap_or_else(unknown)
+            let fields = find(&words[2]).and_then(|group| group.master_fields(&words[2], faces, now));
+            fields.unwrap_or_else(unknown)
         }
         ["SENTINEL", "REPLICAS" | "SLAVES", _] => {
             find(&words[2]).map_or_else(unknown, |group| group.replica_fields(now))
@@ -286,7 +285,9 @@ fn sentinel(words: &[String], upper: &[&str], desk: &impl Desk) -> Reply {
             None => unknown(),
         },
         ["SENTINEL", "CKQUORUM", _] => match find(&words[2]) {
-            Some(_) => Reply::Status("OK 1 usable Sentinels. Quorum and failover authorization can be reached"),
+            Some(_) => {
+                Reply::Status("OK 1 usable Sentinels. Quorum and failover authorization can be reached")
+            }
             None => unknown(),
         },
         ["SENTINEL", "MYID"] => Reply::text(desk.id()),
@@ -295,30 +296,20 @@ fn sentinel(words: &[String], upper: &[&str], desk: &impl Desk) -> Reply {
             Reply::Array(vec![Reply::Integer(0), Reply::text("*"), Reply::Integer(0)])
         }
         ["SENTINEL", "CONFIG", "GET", patterns @ ..] if !patterns.is_empty() => {
-            let matches =
-                |name: &str| words[3..].iter().any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name));
-            let found = CONFIG.iter().filter(|(name, _)| matches(name));
+            let is_one = |pattern: &String, name| glob::matches(&pattern.to_ascii_lowercase(), name);
+            let found = CONFIG.iter().filter(|(name, _)| words[3..].iter().any(|it| is_one(it, name)));
             Reply::Map(found.map(|(name, value)| (Reply::text(*name), Reply::text(*value))).collect())
         }
         ["SENTINEL", "INFO-CACHE" | "PENDING-SCRIPTS", ..] => Reply::Array(vec![]),
         ["SENTINEL", "FAILOVER", _] | ["SENTINEL", "FAILOVER", _, "COORDINATED"] => match find(&words[2]) {
+            Some(group) => fail_over(&words[2], &group, desk),
             None => unknown(),
-            Some(group) if group.is_in_failover => {
-                Reply::Error("INPROG Failover already in progress".into())
-            }
-            Some(group) if !group.replicas.iter().any(|replica| replica.down.is_none() && replica.priority > 0) => {
-                Reply::Error("NOGOODSLAVE No suitable replica to promote".into())
-            }
-            Some(_) => match desk.switch_over(&words[2]) {
-                Some(()) => OK,
-                None => Reply::Error(
-                    "ERR SENTINEL FAILOVER is not allowed at this endpoint: ask the operator for a switchover, or \
-                     allow it there"
-                        .into(),
-                ),
-            },
         },
-        ["SENTINEL", name @ ("MONITOR" | "REMOVE" | "SET" | "RESET" | "FLUSHCONFIG" | "SIMULATE-FAILURE"), ..]
+        [
+            "SENTINEL",
+            name @ ("MONITOR" | "REMOVE" | "SET" | "RESET" | "FLUSHCONFIG" | "SIMULATE-FAILURE"),
+            ..,
+        ]
         | ["SENTINEL", name @ "CONFIG", "SET", ..] => refused(&format!("SENTINEL {name}")),
         _ => {
             let word = words.get(1).map_or("", String::as_str);
@@ -326,6 +317,25 @@ fn sentinel(words: &[String], upper: &[&str], desk: &impl Desk) -> Reply {
                 "ERR unknown subcommand or wrong number of arguments for '{word:.128}'. Try SENTINEL HELP."
             ))
         }
+    }
+}
+
+/// A handover without loss, where Sentinel would promote a replica and tell the master later.
+fn fail_over(name: &str, group: &Group, desk: &impl Desk) -> Reply {
+    let may_stand = |replica: &Node| replica.down.is_none() && replica.priority > 0;
+    if group.is_in_failover {
+        return Reply::Error("INPROG Failover already in progress".into());
+    }
+    if !group.replicas.iter().any(may_stand) {
+        return Reply::Error("NOGOODSLAVE No suitable replica to promote".into());
+    }
+    match desk.switch_over(name) {
+        Some(()) => OK,
+        None => Reply::Error(
+            "ERR SENTINEL FAILOVER is not allowed at this endpoint: ask the operator for a switchover, or allow \
+             it there"
+                .into(),
+        ),
     }
 }
 

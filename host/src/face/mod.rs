@@ -1,7 +1,7 @@
-//! A Sentinel endpoint without a Sentinel. Clients that ask Redis Sentinel for their master ask a face instead,
-//! unchanged: it answers look-ups from what the group's own loop sees, and tells subscribers of each change in
-//! Sentinel's words. It only reads, but for `SENTINEL FAILOVER`, which becomes a switchover request where that is
-//! allowed.
+//! A Sentinel endpoint without a Sentinel. Clients that ask Redis Sentinel for their master ask a face
+//! instead, unchanged: it answers look-ups from what the group's own loop sees, and tells subscribers of each
+//! change in Sentinel's words. It only reads, but for `SENTINEL FAILOVER`, which becomes a switchover request
+//! where that is allowed.
 //!
 //! | module | owns |
 //! |--|--|
@@ -11,12 +11,14 @@
 //! | `command` | a command of a client to its reply |
 //! | `resp` | requests out of bytes, replies as bytes of RESP2 and RESP3 |
 //! | `glob` | the patterns of PSUBSCRIBE |
+//! | `certificate` | the certificate that it shows, read again when its file changes |
 //! | `serve` | sockets: connections, subscribers, bounds |
 //!
-//! It says nothing that it cannot know. A master is named while the operator's decision names it; a dead one is
-//! named with the flags of a dead one, as Sentinel does until it has promoted another; when nobody is master for
-//! [`NAMELESS_US`], the answer is nil, and clients ask again.
+//! It says nothing that it cannot know. A master is named while the operator's decision names it; a dead one
+//! is named with the flags of a dead one, as Sentinel does until it has promoted another; when nobody is
+//! master for [`NAMELESS_US`], the answer is nil, and clients ask again.
 
+mod certificate;
 mod command;
 mod event;
 mod glob;
@@ -25,6 +27,7 @@ mod resp;
 mod serve;
 mod tracker;
 
+pub use certificate::Certificate;
 pub use serve::{Face, FaceError, FaceSettings, Faces, Gate, Peer, SwitchOver};
 
 /// The last master is named for so long after nobody is master.

@@ -1,6 +1,7 @@
 //! The sockets of faces: connections, subscribers, bounds. They have a thread of their own, so that no client
 //! delays a group, and no group's work a look-up.
 
+use super::certificate::Certificate;
 use super::command::{Desk, Next, Session};
 use super::event::Event;
 use super::group::{Group, Names};
@@ -31,7 +32,7 @@ pub struct FaceSettings {
     /// None: anybody may ask.
     pub gate: Option<Gate>,
     /// None: in the clear.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Certificate>,
     /// Other faces of the same groups.
     pub peers: Vec<Peer>,
     /// Servers are announced by their host names, not by the addresses that these resolve to.
@@ -161,8 +162,8 @@ impl Face {
         self.address
     }
 
-    /// Shows one more group under this name. `switch_over`: what `SENTINEL FAILOVER` asks for; None: it is not
-    /// allowed.
+    /// Shows one more group under this name. `switch_over`: what `SENTINEL FAILOVER` asks for; None: it is
+    /// not allowed.
     pub fn show(&self, name: &str, switch_over: Option<SwitchOver>) -> Witness {
         let tracker = Tracker::new(name.to_owned(), self.shared.names);
         self.shared.served().insert(name.to_owned(), Served { tracker, switch_over });
@@ -245,7 +246,7 @@ impl Desk for Shared {
 }
 
 /// With this future all its connections end.
-async fn accept(socket: TcpListener, shared: Arc<Shared>, tls: Option<TlsAcceptor>) {
+async fn accept(socket: TcpListener, shared: Arc<Shared>, tls: Option<Certificate>) {
     let mut connections = JoinSet::new();
     let mut number = 0;
     loop {
@@ -262,7 +263,8 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, tls: Option<TlsAccepto
             }
         };
         number += 1;
-        let (count, shared, tls) = (Counted::new(&shared), Arc::clone(&shared), tls.clone());
+        let tls = tls.as_ref().map(Certificate::acceptor);
+        let (count, shared) = (Counted::new(&shared), Arc::clone(&shared));
         connections.spawn(async move {
             serve_any(stream, tls, number, &shared, count.is_within).await;
             drop(count);

@@ -1,7 +1,7 @@
 //! The reports of one group, to what clients are told and to the events that say what changed.
 //!
-//! A change of master is told when the server's reply to the promotion has arrived, before anything is looked at
-//! again: what Sentinel's leader does, and the earliest moment at which it is true.
+//! A change of master is told when the server's reply to the promotion has arrived, before anything is looked
+//! at again: what Sentinel's leader does, and the earliest moment at which it is true.
 
 use super::NAMELESS_US;
 use super::event::{Event, Events};

@@ -17,8 +17,8 @@ pub fn embedded_policy() -> anyhow::Result<Arc<PolicyChain>> {
     Ok(Arc::new(PolicyChain::new(Arc::new(embedded(&sandbox)?))))
 }
 
-/// The same component, whose instances decide again and again: a fresh one is half of the cost of a decision. For
-/// many schedules; what a decision turns on is in the observation alone, which `policy check` proves.
+/// The same component, whose instances decide again and again: a fresh one is half of the cost of a decision.
+/// For many schedules; what a decision turns on is in the observation alone, which `policy check` proves.
 ///
 /// # Errors
 /// A machine that runs no WebAssembly.

@@ -1,5 +1,5 @@
-//! What the disk of a server has: snapshots, which say where in a history they were made, and append-only files,
-//! which do not.
+//! What the disk of a server has: snapshots, which say where in a history they were made, and append-only
+//! files, which do not.
 
 use super::data::Place;
 

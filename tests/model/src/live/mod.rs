@@ -10,7 +10,7 @@
 //! | `process` | one server: role, configuration; start, end, standstill |
 //! | `disk` | what its disk has |
 //! | `link` | a link between two servers, as each has it |
-//! | `replication` | what happens on links: handshake, partial and full copies, the stream, acknowledgements |
+//! | `replication` | what happens on links: handshake, copies, the stream, acknowledgements |
 //! | `commands` | what a command does, and its reply |
 //! | `network` | connections of operators, and edges that are cut |
 //! | `clients` | clients that write, and which of their writes were acknowledged |

@@ -29,8 +29,8 @@ pub struct Process {
     file: BTreeMap<String, String>,
     pub(super) config: BTreeMap<String, String>,
     pub(super) upstream: Option<Upstream>,
-    /// It can ask a master for the continuation of its own stream: it was linked to one, was one itself, or has
-    /// read a file that says where it was. Redis' cached master.
+    /// It can ask a master for the continuation of its own stream: it was linked to one, was one itself, or
+    /// has read a file that says where it was. Redis' cached master.
     pub(super) has_place: bool,
     /// When its link to a master went down, whichever master that was. None: it is up, or never was.
     pub(super) down_since_us: Option<u64>,

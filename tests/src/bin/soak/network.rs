@@ -1,6 +1,6 @@
-//! The network of a soak, in a namespace of its own: each server has an address, the operator another one, and
-//! what runs between two of them can be cut. Clients, and the look at the end, come from a third one and are
-//! never cut off.
+//! The network of a soak, in a namespace of its own: each server has an address, the operator another one,
+//! and what runs between two of them can be cut. Clients, and the look at the end, come from a third one and
+//! are never cut off.
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::BoxFuture;
