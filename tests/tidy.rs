@@ -110,7 +110,7 @@ const WALLS: &[(&str, &[&str])] = &[
 const ABOVE_THE_BOTTOM: &[&str] = &["crate::topology"];
 
 /// The rooms on top: no other room names them.
-const ON_TOP: &[&str] = &["crate::driver", "crate::fleet", "crate::controller", "crate::cli"];
+const ON_TOP: &[&str] = &["crate::driver", "crate::face", "crate::fleet", "crate::controller", "crate::cli"];
 const BELOW: &[&str] = &[
     "contract.rs",
     "conformance",
