@@ -99,10 +99,9 @@ fn told_all(face: &Face, shown: &[Witness]) {
     shown.iter().for_each(|witness| witness(Moment(1_000_000), &report));
     // Each subscriber of the endpoint hears of all groups.
     for client in &mut clients {
-        let mut events = 0;
-        while events < GROUPS {
-            let text = client.read();
-            events += text.matches("message\r\n").count();
+        let mut told = String::new();
+        while told.matches("+switch-master\r\n").count() < GROUPS {
+            told.push_str(&client.read());
         }
     }
     println!(

@@ -409,8 +409,8 @@ fn allow_files() {
 const CONNECTIONS_MAX: usize = 10_000;
 /// Of the operator itself.
 const FILES_OF_OTHERS: usize = 2_000;
-/// Batches of events that a subscriber may be behind; 1 MiB at most.
-const EVENTS_MAX: usize = 1_024;
+/// Batches of events that a subscriber may be behind, of some hundred bytes each.
+const EVENTS_MAX: usize = 4_096;
 /// For TLS, and again until a client that must log in has done so.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A client that takes no reply for so long is gone.
