@@ -179,9 +179,23 @@ fn received_until_the_end(view: &View, lost: &Lost, winner: usize) -> bool {
         && ages.is_some_and(|(down_s, up_s)| down_s <= up_s.saturating_add(2))
 }
 
+/// Step 10. A replica whose link never came up has what a full copy brought, and nothing that its master took
+/// since that copy was made. How much that is, only the master's own words tell, where this host heard them.
+///
+/// 1. Redis-1 becomes master; redis-2 asks for a full copy, which takes four seconds.
+/// 2. Clients write. Redis-1 ends, and so does the operator.
+/// 3. Redis-2 has the recorded history at the recorded offset, and none of the writes.
+fn has_a_copy_alone(view: &View, lost: &Lost, winner: usize) -> bool {
+    let replication = &view.members[winner].replication;
+    let was_heard = lost.index.is_some_and(|old| view.members[old].history().is_some());
+    replication.link_up == Some(false) && replication.link_down_s.is_none() && !was_heard
+}
+
 /// Step 10.
 fn known_loss_bytes(view: &View, lost: &Lost, reference: Option<&History>, winner: usize) -> Option<u64> {
-    let is_known = !is_from_file(view, winner) && received_until_the_end(view, lost, winner);
+    let is_known = !is_from_file(view, winner)
+        && !has_a_copy_alone(view, lost, winner)
+        && received_until_the_end(view, lost, winner);
     let reference = reference.filter(|_| is_known)?;
     let last_words = lost
         .index
