@@ -238,7 +238,8 @@ impl Model {
                     let Some(index) = self.ready(&follow.id, &follow.expect) else { continue };
                     let master = self.find(&follow.master).expect("a member");
                     self.follow(index, master);
-                    reported.push((index, follow.discards_bytes.unwrap_or(0)));
+                    // Unknown is a report, too.
+                    reported.push((index, follow.discards_bytes.unwrap_or(u64::MAX)));
                 }
                 Action::Handover(handover) => {
                     let Some(source) = self.ready(&handover.source, &handover.expect_source) else {

@@ -84,7 +84,8 @@ pub fn discarded_by_following(view: &View, follower: usize, master: usize) -> Di
                 had_the_role(view, follower, master) || is_restarted_copy(view, follower, master);
             let is_contained = is_copy_of_living(view, follower, master);
             if is_given_up && (is_contained || view.group().prefer == Preference::Availability) {
-                return if is_fresh(member) { Discard::Proven(history.offset) } else { Discard::Unknown };
+                // An offset counts nothing that was taken before the first replica of a process.
+                return Discard::Unknown;
             }
             let keys = member.keys.map_or_else(|| "an unknown number of".into(), |keys| keys.to_string());
             Discard::Unproven(format!(
@@ -133,11 +134,6 @@ fn had_the_role(view: &View, index: usize, master: usize) -> bool {
             && member.server.run_id.is_some_and(|run_id| run_id != published.run_id)
     });
     lost_the_role || restarted && has_no_more && is_of_the_group
-}
-
-/// Its process began without any file: all that it has, it took since then.
-fn is_fresh(member: &Member) -> bool {
-    member.persistence.aof_enabled == Some(false) && member.persistence.keys_loaded == Some(0)
 }
 
 /// The master is the very process on record, and the follower's process began when it was: what a copy had,

@@ -151,10 +151,8 @@ fn loses_nothing(
             ensure(is_given_up && !asks, || {
                 format!("{} would follow {} and lose data of an unrelated history", instance.id, master.id)
             })?;
-            // A process that began without any file has just what it took since.
-            let is_fresh = !instance.has_aof && instance.keys_loaded == Some(0);
-            let is_true = follow.discards_bytes.is_none_or(|bytes| is_fresh && bytes >= own.offset);
-            ensure(is_true, || {
+            // A server counts no byte of its stream before its first replica.
+            ensure(follow.discards_bytes.is_none(), || {
                 format!("what {} would lose cannot be computed, but the plan gives a number", instance.id)
             })
         }

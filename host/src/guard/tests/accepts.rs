@@ -157,6 +157,12 @@ fn what_a_careful_engine_plans() {
             "its role was taken in the last failover",
             with(rejoin(|_| {}), |play| {
                 play.observation.shards[0].last_failover = last_failover("redis-2", "redis-0", 9_000_000);
+                play.decision.stages[0].actions = vec![Action::Follow(Follow {
+                    id: "redis-2".into(),
+                    master: "redis-0".into(),
+                    discards_bytes: None,
+                    expect: expect(Role::Master),
+                })];
             }),
         ),
         ("a better copy that refused is passed over, and the loss is said", passed_over(7, Some(7))),

@@ -346,6 +346,13 @@ fn plans() -> Vec<(Rule, &'static str, Play)> {
         (Rule::NoDestructiveFollow, "a foreign history with data", rejoin(|_| {})),
         (
             Rule::NoDestructiveFollow,
+            "a number for what a server took before its first replica, of which its offset counts nothing",
+            with(rejoin(|last| last.offset = 0), |play| {
+                play.observation.shards[0].last_failover = last_failover("redis-2", "redis-0", 9_000_000);
+            }),
+        ),
+        (
+            Rule::NoDestructiveFollow,
             "a surplus that is no fork",
             rejoin(|last| {
                 (last.replid, last.offset, last.former) = ("b".into(), 130, Some(("a".into(), 110)))
