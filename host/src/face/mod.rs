@@ -16,7 +16,7 @@
 //!
 //! It says nothing that it cannot know. A master is named while the operator's decision names it; a dead one
 //! is named with the flags of a dead one, as Sentinel does until it has promoted another; when nobody is
-//! master for [`NAMELESS_US`], the answer is nil, and clients ask again.
+//! master for ten seconds, the answer is nil, and clients ask again.
 
 mod certificate;
 mod command;
