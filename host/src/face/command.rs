@@ -183,8 +183,8 @@ impl Session {
         if !self.is_logged_in {
             return Reply::Error(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
-                 <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP \
-                 protocol version at the same time"
+                 <proto> AUTH <user> <pass> option can be used to authenticate the client and select the \
+                 RESP protocol version at the same time"
                     .into(),
             );
         }
