@@ -232,7 +232,8 @@ impl Pair {
             for place in 0..COUNT {
                 difference = difference.or(self.difference(place));
             }
-            equal = if difference.is_none() { equal + 1 } else { 0 };
+            let is_equal = difference.is_none() && self.all_have_pinged();
+            equal = if is_equal { equal + 1 } else { 0 };
             if equal == EQUAL {
                 self.ids.keep();
                 return Ok(());
@@ -243,6 +244,17 @@ impl Pair {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// The first second of each server is over.
+    fn all_have_pinged(&self) -> bool {
+        (0..COUNT).all(|place| {
+            let Value::BulkString(text) = Wire::to(&self.real, place).ask(&["INFO", "server"]) else {
+                return false;
+            };
+            let uptime_s = rows(&String::from_utf8_lossy(&text))["uptime_in_seconds"].parse::<u64>();
+            uptime_s.is_ok_and(|uptime_s| uptime_s >= 2)
+        })
     }
 
     /// Whatever its period, a master sends a PING in the first second of its life.
