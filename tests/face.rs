@@ -10,7 +10,6 @@ mod wire;
 
 use redis_operator::local::Signal;
 use std::collections::BTreeSet;
-use std::time::Duration;
 use tests::real::{Program, Servers, until};
 use wire::{Wire, free_address, texts};
 
@@ -250,6 +249,7 @@ async fn client_libraries_write_on_through_every_change_of_master() {
 
     servers.end(0).await;
     let master = servers.settled().await;
+    is_named(&second, &servers.id(master)).await;
     clients::all_go_on(&mut writing, "after a kill").await;
     servers.start(0, &[]).await;
     servers.in_sync(master).await;
@@ -260,6 +260,7 @@ async fn client_libraries_write_on_through_every_change_of_master() {
     clients::all_go_on(&mut writing, "after a hang").await;
     servers.signal(master, Signal::Continue);
     let master = servers.settled().await;
+    is_named(&second, &servers.id(master)).await;
     clients::all_go_on(&mut writing, "with all back").await;
 
     let kept = writing.iter().map(|client| client.acknowledged().len()).collect::<Vec<_>>();
@@ -268,9 +269,9 @@ async fn client_libraries_write_on_through_every_change_of_master() {
         .await;
     clients::all_go_on(&mut writing, "after a handover").await;
     let master = servers.settled().await;
+    is_named(&second, &servers.id(master)).await;
 
     drop(other);
-    tokio::time::sleep(Duration::from_millis(1)).await;
     servers.end(master).await;
     let master = servers.settled().await;
     clients::all_go_on(&mut writing, "after one endpoint and a master died").await;
