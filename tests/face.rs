@@ -10,8 +10,8 @@ mod wire;
 
 use redis_operator::local::Signal;
 use std::collections::BTreeSet;
-use tests::real::{Program, Servers, until};
-use wire::{Wire, free_address, texts};
+use tests::real::{Program, Servers, Wire, until};
+use wire::{event, free_address, texts};
 
 /// A group, its operator, and the endpoint.
 async fn served(count: usize, further: &[&str]) -> (Servers, Program, String) {
@@ -87,7 +87,7 @@ async fn subscribers_are_told_of_a_failover_in_the_words_and_the_order_of_sentin
     servers.end(0).await;
     let mut channels = vec![];
     let switched = loop {
-        let words = told.event();
+        let words = event(&mut told);
         println!("{}: {}", words[2], words[3]);
         channels.push(words[2].clone());
         if words[2] == "+switch-master" {
@@ -115,7 +115,7 @@ async fn subscribers_are_told_of_a_failover_in_the_words_and_the_order_of_sentin
         || !later.contains("-sdown")
         || !later.contains("+failover-end")
     {
-        let words = told.event();
+        let words = event(&mut told);
         println!("{}: {}", words[2], words[3]);
         later.insert(words[2].clone());
     }

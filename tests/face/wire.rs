@@ -1,48 +1,18 @@
-//! A client of a Sentinel, word for word; and a real Sentinel.
+//! Replies of a Sentinel, read; and a real Sentinel.
 
 use redis::Value;
-use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use tests::real::{SOON, Servers};
+use tests::real::{SOON, Servers, Wire};
 
 /// An address on loopback where nobody listens.
 pub fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-/// A connection.
-pub struct Wire {
-    stream: TcpStream,
-    /// Keeps what it has read and not given yet.
-    parser: redis::Parser,
-}
-
-impl Wire {
-    /// None: nobody listens.
-    pub fn to(address: &str) -> Option<Self> {
-        let stream = TcpStream::connect(address).ok()?;
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        Some(Self { stream, parser: redis::Parser::new() })
-    }
-
-    /// A command and its reply.
-    pub fn ask(&mut self, words: &[&str]) -> Value {
-        let mut request = format!("*{}\r\n", words.len());
-        words.iter().for_each(|word| request.push_str(&format!("${}\r\n{word}\r\n", word.len())));
-        self.stream.write_all(request.as_bytes()).unwrap();
-        self.next()
-    }
-
-    /// What it is sent next.
-    pub fn next(&mut self) -> Value {
-        self.parser.parse_value(&mut self.stream).unwrap()
-    }
-
-    /// The words of the next event.
-    pub fn event(&mut self) -> Vec<String> {
-        texts(&self.next()).unwrap()
-    }
+/// The words of the next event.
+pub fn event(told: &mut Wire) -> Vec<String> {
+    texts(&told.next_reply()).unwrap()
 }
 
 fn text(value: &Value) -> Option<String> {

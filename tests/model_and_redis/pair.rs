@@ -4,11 +4,9 @@ use super::rows::{Ids, rows};
 use redis::Value;
 use redis_model::live::{Boot, Cluster, Files, Life, PING_BYTES, Session, Timing};
 use redis_model::{Dialect, Dice, Role, Server};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tests::real::{SOON, Servers};
+use tests::real::{SOON, Servers, Wire};
 
 pub struct Pair {
     real: Servers,
@@ -173,7 +171,7 @@ impl Pair {
     }
 
     fn say(&mut self, place: usize, commands: &[Vec<&'static str>]) -> Result<(), String> {
-        let mut real = Wire::to(&self.real, place);
+        let mut real = wire(&self.real, place);
         let mut session = Session::default();
         for command in commands {
             if command[..] == ["SAVE"] {
@@ -210,10 +208,10 @@ impl Pair {
 
     fn write(&mut self, place: usize) -> Result<(), String> {
         self.keys += 1;
-        let mut real = Wire::to(&self.real, place);
-        let before = real.offset();
+        let mut real = wire(&self.real, place);
+        let before = offset(&mut real);
         let reply = plain(&real.ask(&["SET", &format!("key{}", self.keys), "value"]));
-        let bytes = real.offset() - before;
+        let bytes = offset(&mut real) - before;
         let is_taken = self.model.set(place, bytes);
         if is_taken != (reply == OK) {
             return Err(format!("SET: the server replies {reply}, the model takes it: {is_taken}"));
@@ -249,7 +247,7 @@ impl Pair {
     /// The first second of each server is over.
     fn all_have_pinged(&self) -> bool {
         (0..COUNT).all(|place| {
-            let Value::BulkString(text) = Wire::to(&self.real, place).ask(&["INFO", "server"]) else {
+            let Value::BulkString(text) = wire(&self.real, place).ask(&["INFO", "server"]) else {
                 return false;
             };
             let uptime_s = rows(&String::from_utf8_lossy(&text))["uptime_in_seconds"].parse::<u64>();
@@ -260,7 +258,7 @@ impl Pair {
     /// Whatever its period, a master sends a PING in the first second of its life.
     fn take_over_pings(&mut self) {
         for place in 0..COUNT {
-            let real = Wire::to(&self.real, place).offset();
+            let real = offset(&mut wire(&self.real, place));
             if real == self.model.view(place).offset + PING_BYTES {
                 self.model.ping(place);
                 self.model.advance(self.model.now_us() + REST_US);
@@ -271,7 +269,7 @@ impl Pair {
     /// What all say.
     fn both(&self) -> String {
         let say = |place: usize| {
-            let Value::BulkString(text) = Wire::to(&self.real, place).ask(&["INFO", "replication"]) else {
+            let Value::BulkString(text) = wire(&self.real, place).ask(&["INFO", "replication"]) else {
                 return String::new();
             };
             let there = redis_model::says::replication(&self.model.view(place));
@@ -283,7 +281,7 @@ impl Pair {
     fn difference(&mut self, place: usize) -> Option<String> {
         let view = self.model.view(place);
         assert_eq!(self.model.processes()[place].life(), Life::Up);
-        let mut wire = Wire::to(&self.real, place);
+        let mut wire = wire(&self.real, place);
         for section in ["replication", "persistence", "keyspace"] {
             let Value::BulkString(text) = wire.ask(&["INFO", section]) else { return Some("no INFO".into()) };
             let here = rows(&String::from_utf8(text).unwrap());
@@ -345,39 +343,14 @@ fn in_order(value: &Value) -> Vec<String> {
     words
 }
 
-/// A connection, word for word.
-struct Wire(TcpStream);
+/// A connection to one of the servers.
+fn wire(servers: &Servers, place: usize) -> Wire {
+    Wire::to(&servers.id(place)).unwrap()
+}
 
-impl Wire {
-    fn to(servers: &Servers, place: usize) -> Self {
-        let at = servers.endpoint(place);
-        let stream = TcpStream::connect((at.host.as_str(), at.port)).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        Self(stream)
-    }
-
-    fn ask(&mut self, words: &[&str]) -> Value {
-        let mut request = format!("*{}\r\n", words.len());
-        words.iter().for_each(|word| request.push_str(&redis_model::says::bulk(word)));
-        self.0.write_all(request.as_bytes()).unwrap();
-        let (mut reply, mut part) = (vec![], [0; 1 << 14]);
-        loop {
-            let count = match self.0.read(&mut part) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                read => read.unwrap(),
-            };
-            assert_ne!(count, 0, "the server ended the connection");
-            reply.extend_from_slice(&part[..count]);
-            if let Ok(value) = redis::parse_redis_value(&reply) {
-                return value;
-            }
-        }
-    }
-
-    fn offset(&mut self) -> u64 {
-        let Value::BulkString(text) = self.ask(&["INFO", "replication"]) else { return 0 };
-        rows(&String::from_utf8(text).unwrap())["master_repl_offset"].parse().unwrap()
-    }
+fn offset(wire: &mut Wire) -> u64 {
+    let Value::BulkString(text) = wire.ask(&["INFO", "replication"]) else { return 0 };
+    rows(&String::from_utf8(text).unwrap())["master_repl_offset"].parse().unwrap()
 }
 
 const COUNT: usize = 3;

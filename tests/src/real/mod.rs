@@ -9,11 +9,13 @@
 mod operator;
 mod program;
 mod servers;
+mod wire;
 mod writers;
 
 pub use operator::{Operator, Terms, access_of, sandbox};
 pub use program::{Ended, Program, build_program};
 pub use servers::{AS_MASTER, Facts, Servers};
+pub use wire::Wire;
 pub use writers::{Acknowledged, Writers};
 
 use std::time::{Duration, Instant};
