@@ -5,12 +5,16 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+#[path = "cluster/binding.rs"]
+mod binding;
 #[path = "cluster/changes.rs"]
 mod changes;
 #[path = "cluster/crowd.rs"]
 mod crowd;
 #[path = "cluster/deployed.rs"]
 mod deployed;
+#[path = "cluster/endpoint.rs"]
+mod endpoint;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/former.rs"]
@@ -37,6 +41,8 @@ mod tasks;
 mod tls;
 #[path = "cluster/trouble.rs"]
 mod trouble;
+#[path = "cluster/waiting.rs"]
+mod waiting;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt};
@@ -147,6 +153,10 @@ cases![
     Here policies::a_policy_reaches_no_file_and_no_secret_of_others,
     Here plugin::a_group_is_shown_explained_and_observed_through_the_operator,
     Here plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
+    Here waiting::who_waits_for_a_resource_waits_until_the_last_pod_has_what_was_asked,
+    Here binding::a_password_is_made_on_request_and_the_binding_opens_the_group,
+    Here endpoint::sentinel_clients_find_the_master_through_each_operator_and_go_on_when_one_dies,
+    Here endpoint::an_endpoint_asks_for_its_password_and_hands_over_where_that_is_allowed,
     Here tasks::a_task_that_panics_is_started_again_and_counted_and_its_group_fails_over,
     // Last: what is deployed looks after all namespaces.
     Anywhere deployed::every_example_fits_the_schema,

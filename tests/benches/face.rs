@@ -11,7 +11,7 @@
 use redis_model::World;
 use redis_operator::contract::{Action, Evidence, Expectation, Observation, Promote, Promotion, Role, same};
 use redis_operator::driver::Witness;
-use redis_operator::face::{Face, FaceSettings, Faces};
+use redis_operator::face::{Entry, Face, FaceSettings, Faces};
 use redis_operator::group::{Decided, Moment, Outcome, Report};
 use redis_operator::guard::Picture;
 use redis_operator::policy::{Policy, Sandbox, embedded};
@@ -24,7 +24,7 @@ fn main() {
     // Cargo says `--bench`.
     let start = Instant::now();
     let listen = "127.0.0.1:0".parse().unwrap();
-    let settings = FaceSettings { listen, gate: None, tls: None, peers: vec![], announces_names: false };
+    let settings = FaceSettings { listen, entry: Entry::default(), announces_names: false };
     let faces = Faces::start().unwrap();
     let face = faces.open(settings, start).unwrap();
     let healthy = healthy();

@@ -233,6 +233,20 @@ pub async fn what_is_deployed_does_the_walk_through_and_its_rights_are_enough_an
         cluster.kubectl(&["patch", "redis", name, "-n", namespace, "--type=merge", "-p", change]).await
     };
     change("password", r#"{"spec": {"password": null}}"#).await.unwrap();
+    let endpoint = async || {
+        let labels = "-l=kubernetes.io/service-name=redis-password-sentinel";
+        let words = ["get", "endpointslices", labels, "-o", "name", "-n", namespace];
+        cluster.kubectl(&words).await.map(|names| names.lines().count())
+    };
+    change("password", r#"{"spec": {"sentinelEndpoint": {}}}"#).await.unwrap();
+    until("a Sentinel endpoint at both operators", async || (endpoint().await.ok()? == 2).then_some(()))
+        .await;
+    change("password", r#"{"spec": {"sentinelEndpoint": null}}"#).await.unwrap();
+    until("no Sentinel endpoint", async || {
+        let service = cluster.kubectl(&["get", "service", "redis-password-sentinel", "-n", namespace]).await;
+        (endpoint().await.ok()? == 0 && service.is_err()).then_some(())
+    })
+    .await;
     change("example", r#"{"spec": {"annotations": {"rolled": "yes"}}}"#).await.unwrap();
     until("all Pods rolled", async || {
         let pods = Api::<Pod>::namespaced(cluster.client(), namespace)

@@ -19,7 +19,7 @@ pub async fn with_rights_in_named_namespaces_and_to_named_secrets_alone_it_does_
     // A further namespace, where Secrets are named.
     let role = std::fs::read_to_string(of_the_clone("deploy/namespaced/role.yaml")).unwrap();
     let all = "    resources: [secrets]\n    verbs: [get, list, watch, create, patch, delete]\n";
-    let named = "    resources: [secrets]\n    resourceNames: [redis-example, users]\n    verbs: [get, list, watch, \
+    let named = "    resources: [secrets]\n    resourceNames: [redis-example, redis-example-binding, users]\n    verbs: [get, list, watch, \
                  patch, delete]\n  - apiGroups: [\"\"]\n    resources: [secrets]\n    verbs: [create]\n";
     assert!(role.contains(all));
     let here = format!("\n  namespace: {namespace}\n");

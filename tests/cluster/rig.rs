@@ -10,7 +10,7 @@ use redis_operator::kubernetes::crd::Redis;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tests::cluster::{Cluster, is_ready, until};
+use tests::cluster::{Cluster, HOME, is_ready, until};
 use tests::real::build_program;
 use tokio::process::{Child, Command};
 use tokio::task::AbortHandle;
@@ -36,6 +36,8 @@ impl Operator {
             .args(["run", "--watch-namespace", namespace, "--namespace", namespace, "--identity", identity])
             // The registries of the tests are on this machine.
             .arg("--policy-allow-private")
+            // It runs beside the Pods, where the API server does.
+            .args(["--sentinel-address", &HOME.to_string()])
             .env("KUBECONFIG", kubeconfig);
         let child = command.stderr(std::fs::File::create(&log).unwrap()).kill_on_drop(true).spawn().unwrap();
         Self { child, log }

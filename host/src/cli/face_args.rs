@@ -2,10 +2,11 @@
 
 use super::Exit;
 use crate::driver::{GroupHandle, Witness};
-use crate::face::{Certificate, Face, FaceSettings, Faces, Gate, Peer};
+use crate::face::{Certificate, Entry, Face, FaceSettings, Faces, Gate, Peer};
 use crate::redis::Endpoint;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A Sentinel endpoint, for clients that ask Redis Sentinel for their master.
@@ -64,12 +65,13 @@ impl FaceArgs {
         let tls = files.map(|(chain, key)| Certificate::read(chain, key)).transpose();
         let tls = tls.map_err(|error| Exit::Input(format!("--sentinel-tls-cert: {error}")))?;
         let peers = self.sentinel_peers.iter().map(peer).collect::<Result<_, _>>()?;
-        let settings =
-            FaceSettings { listen, gate: self.gate()?, tls, peers, announces_names: self.sentinel_hostnames };
+        let entry = Entry { gate: self.gate()?, tls: tls.map(Arc::new) };
+        let settings = FaceSettings { listen, entry, announces_names: self.sentinel_hostnames };
         let faces = Faces::start().map_err(|error| Exit::Failed(error.to_string()))?;
         let face = faces
             .open(settings, start)
             .map_err(|error| Exit::Input(format!("--sentinel-listen: {error}: choose another address")))?;
+        face.set_peers(peers);
         tracing::info!(address = %face.address(), name = self.sentinel_name, "sentinel endpoint opened");
         Ok(Some(OpenFace { face, _faces: faces }))
     }
@@ -83,7 +85,10 @@ impl FaceArgs {
 
     /// Shows the group at the endpoint.
     pub fn show(&self, open: Option<&OpenFace>, handle: GroupHandle) -> Option<Witness> {
-        let switch_over = move || handle.switch_over(None);
+        let switch_over = move || {
+            handle.switch_over(None);
+            Ok(())
+        };
         let allowed = self.sentinel_allow_failover.then(|| Box::new(switch_over) as _);
         Some(open?.face.show(&self.sentinel_name, allowed))
     }

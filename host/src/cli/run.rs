@@ -3,7 +3,7 @@
 use super::{Environment, Exit, PolicyChoice};
 use crate::authority::{ACTION_MAX, Authority};
 use crate::controller::policy::{DefaultPolicies, Policies, Shadows, Sources};
-use crate::controller::{self, Context};
+use crate::controller::{self, Context, Endpoints};
 use crate::driver::{ThreadLoad, moment};
 use crate::kubernetes::access::Access;
 use crate::kubernetes::events::EventWriter;
@@ -14,7 +14,8 @@ use crate::policy::{COMPONENT_BYTES_MAX, Loaded, embedded};
 use crate::registry::{HostRule, Reach, Remote};
 use crate::report::{GroupInspector, GroupListen, Health, Listen, Metrics};
 use kube::{Client, Config};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -61,8 +62,20 @@ pub struct Args {
     /// The only directory that a FailoverPolicy of source `file` is read from
     #[arg(long, env = "POLICY_FILES", default_value = "/policies", value_name = "DIR")]
     policy_files: PathBuf,
+    /// The operator's own address, at which it serves the Sentinel endpoints of groups [default: it serves none]
+    #[arg(long, env = "POD_IP", value_name = "ADDRESS")]
+    sentinel_address: Option<IpAddr>,
+    /// Ports for them, one for each group
+    #[arg(long, default_value = "27000-28999", value_name = "FIRST-LAST", value_parser = ports)]
+    sentinel_ports: RangeInclusive<u16>,
     #[command(flatten)]
     policy: PolicyChoice,
+}
+
+fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let range = text.split_once('-').and_then(|(first, last)| Some(first.parse().ok()?..=last.parse().ok()?));
+    let range = range.filter(|range| !range.is_empty() && *range.start() > 0);
+    range.ok_or_else(|| "write the first and the last port, as in 27000-28999".into())
 }
 
 /// Which Secrets are watched.
@@ -120,6 +133,10 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     }
     let identity =
         args.identity.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), start_of_process()));
+    let endpoints = args.sentinel_address.map(|address| {
+        Endpoints::start(address, args.sentinel_ports.clone(), identity.clone(), start).map(Arc::new)
+    });
+    let endpoints = endpoints.transpose().map_err(|error| Exit::Failed(error.to_string()))?;
     let events = EventWriter::start(client.clone(), identity.clone(), Arc::clone(&metrics));
     let candidate = Candidate { namespace: args.namespace.clone(), lease: args.lease.clone(), identity };
     let (holder, may_act) = tokio::sync::watch::channel(false);
@@ -158,6 +175,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         events,
         authority: authority.clone(),
         held,
+        endpoints: endpoints.clone(),
         start,
     };
     let failed = |error: std::io::Error| Exit::Failed(format!("cannot handle signals: {error}"));
@@ -170,7 +188,13 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
             _ = interrupted.recv() => {}
             _ = terminated.recv() => {}
         }
-        if !ending.end(ACTION_MAX).await {
+        let withdrawn = async {
+            if let Some(endpoints) = &endpoints {
+                drop(tokio::time::timeout(WITHDRAW, endpoints.withdraw(&client)).await);
+            }
+        };
+        let (is_settled, ()) = tokio::join!(ending.end(ACTION_MAX), withdrawn);
+        if !is_settled {
             tracing::warn!("stopped with an action in progress: the next operator sees what became of it");
         }
     };
@@ -247,6 +271,8 @@ fn start_of_process() -> u128 {
 
 /// Objects of all resources that are applied at the same time.
 const APPLIED_AT_ONCE: usize = 16;
+/// For the slices that lead clients of Sentinel endpoints here.
+const WITHDRAW: Duration = Duration::from_secs(2);
 /// A longer call counts as failed.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// As long as a Lease lasts: without an answer for longer, its holder is unknown.

@@ -1,5 +1,6 @@
 //! What the controllers of all resources share.
 
+use super::endpoints::Endpoints;
 use super::policy::{Policies, Shadows};
 use crate::authority::Authority;
 use crate::driver::ThreadLoad;
@@ -44,6 +45,8 @@ pub struct Context {
     pub events: EventWriter,
     /// The term of the Lease, as it was last held.
     pub held: Arc<Mutex<Option<Term>>>,
+    /// Where this operator serves Sentinel endpoints. None: it does not know its own address.
+    pub endpoints: Option<Arc<Endpoints>>,
     /// The zero of all moments.
     pub start: Instant,
 }

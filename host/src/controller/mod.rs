@@ -4,19 +4,23 @@
 pub mod policy;
 
 mod context;
+mod endpoints;
 mod group;
 
 pub use context::Context;
+pub use endpoints::Endpoints;
 
 use crate::driver::moment;
 use crate::group::Moment;
 use crate::kubernetes::kinds::Resource;
 use crate::kubernetes::nodes::{Place, node};
-use crate::kubernetes::objects::name_for;
+use crate::kubernetes::objects::own_secrets;
 use crate::kubernetes::ownership::Sighting;
 use crate::kubernetes::record::record_name;
 use crate::kubernetes::status::refuse;
-use crate::kubernetes::watch::{Key, Scope, Set, WatchEvent, WatchedSecrets, lists, watch, watch_secret};
+use crate::kubernetes::watch::{
+    Key, Scope, SeenFace, Set, WatchEvent, WatchedSecrets, lists, watch, watch_secret,
+};
 use crate::report::{Backoff, Dependency, Task, restarts};
 use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_util::StreamExt;
@@ -39,6 +43,8 @@ struct Controller {
     /// Pods may be observed before the resource that they belong to.
     pods: BTreeMap<Key, BTreeMap<String, Arc<Pod>>>,
     sets: BTreeMap<Key, Arc<Set>>,
+    /// The slices by which operators serve Sentinel endpoints.
+    faces: BTreeMap<Key, BTreeMap<String, SeenFace>>,
     /// The objects with the records of groups.
     records: BTreeMap<Key, Sighting>,
     /// The list of those is complete, or refused.
@@ -83,6 +89,7 @@ pub async fn run(context: Context, scope: &Scope, authority: Receiver<bool>) {
         reconcilers,
         pods,
         sets,
+        faces: BTreeMap::new(),
         records: BTreeMap::new(),
         are_records_listed: false,
         nodes,
@@ -143,6 +150,17 @@ impl Controller {
                     }
                 }
                 self.tell(&key, Observed::Object(kind, name, sighting))
+            }
+            WatchEvent::Face(key, name, seen) => {
+                let faces = self.faces.entry(key.clone()).or_default();
+                match &seen {
+                    Some(seen) => drop(faces.insert(name.clone(), seen.clone())),
+                    None => drop(faces.remove(&name)),
+                }
+                if faces.is_empty() {
+                    self.faces.remove(&key);
+                }
+                self.tell(&key, Observed::Face(name, seen));
             }
             WatchEvent::Secret((namespace, name)) => {
                 let of = |(key, reconciler): &(&Key, &Handle)| {
@@ -217,6 +235,9 @@ impl Controller {
         if let Some(set) = self.sets.get(&key) {
             drop(observed.unbounded_send(Observed::Set(Arc::clone(set))));
         }
+        for (name, seen) in self.faces.get(&key).into_iter().flatten() {
+            drop(observed.unbounded_send(Observed::Face(name.clone(), Some(seen.clone()))));
+        }
         for pod in self.pods.get(&key).into_iter().flat_map(BTreeMap::values) {
             self.observed_with(pod).into_iter().for_each(|word| drop(observed.unbounded_send(word)));
         }
@@ -232,7 +253,8 @@ impl Controller {
         let Some(reconciler) = self.reconcilers.get_mut(key).filter(|_| self.are_secrets_named) else {
             return;
         };
-        let wanted: BTreeSet<String> = reconciler.secrets.iter().cloned().chain([name_for(&key.1)]).collect();
+        let wanted: BTreeSet<String> =
+            reconciler.secrets.iter().cloned().chain(own_secrets(&key.1)).collect();
         reconciler.watches.retain(|name, _| wanted.contains(name));
         for name in wanted {
             let Entry::Vacant(entry) = reconciler.watches.entry(name) else { continue };

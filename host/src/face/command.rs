@@ -2,7 +2,8 @@
 //! switchover where that is allowed.
 
 use super::glob;
-use super::group::{Fields, Group, Node};
+use super::group::{Fields, Group, Node, ms};
+use super::peers::Known;
 use super::resp::Reply;
 use crate::group::Moment;
 use std::collections::BTreeSet;
@@ -29,12 +30,12 @@ pub(super) trait Desk {
     fn now(&self) -> Moment;
     /// This face's identity among others: forty hexadecimal digits.
     fn id(&self) -> &str;
-    /// Other faces: identity, host, port.
-    fn peers(&self) -> Vec<(String, String, u16)>;
+    /// Other faces.
+    fn peers(&self) -> Vec<Known>;
     /// Whether user and password are right. None: no login is wanted.
     fn admits(&self, login: Option<(&str, &str)>) -> Option<bool>;
-    /// Asks for a planned change of master. None: that is not allowed here.
-    fn switch_over(&self, name: &str) -> Option<()>;
+    /// Asks for a planned change of master. None: that is not allowed here. The error is why it cannot be.
+    fn switch_over(&self, name: &str) -> Option<Result<(), String>>;
     /// How many clients are connected.
     fn clients(&self) -> usize;
 }
@@ -280,7 +281,7 @@ fn sentinel(words: &[String], upper: &[&str], desk: &impl Desk) -> Reply {
         }
         ["SENTINEL", "SENTINELS", _] => match find(&words[2]) {
             Some(group) => Reply::Array(
-                desk.peers().into_iter().map(|peer| peer_fields(&peer, group.hang_limit_ms)).collect(),
+                desk.peers().iter().map(|peer| peer_fields(peer, group.hang_limit_ms, now)).collect(),
             ),
             None => unknown(),
         },
@@ -330,7 +331,8 @@ fn fail_over(name: &str, group: &Group, desk: &impl Desk) -> Reply {
         return Reply::Error("NOGOODSLAVE No suitable replica to promote".into());
     }
     match desk.switch_over(name) {
-        Some(()) => OK,
+        Some(Ok(())) => OK,
+        Some(Err(text)) => Reply::Error(format!("ERR {text}")),
         None => Reply::Error(
             "ERR SENTINEL FAILOVER is not allowed at this endpoint: ask the operator for a switchover, or allow \
              it there"
@@ -339,12 +341,17 @@ fn fail_over(name: &str, group: &Group, desk: &impl Desk) -> Reply {
     }
 }
 
-fn peer_fields((id, host, port): &(String, String, u16), hang_limit_ms: u32) -> Reply {
-    let mut fields = Fields::new(id, host, *port, id, &["sentinel"]);
-    fields.heard(0);
+fn peer_fields(Known { peer, id, answered, down }: &Known, hang_limit_ms: u32, now: Moment) -> Reply {
+    let flags: &[&str] = if down.is_some() { &["s_down", "sentinel", "disconnected"] } else { &["sentinel"] };
+    let mut fields = Fields::new(id, &peer.host, peer.port, id, flags);
+    let answered_ms = ms(*answered, now);
+    fields.heard(answered_ms);
+    if down.is_some() {
+        fields.add("s-down-time", ms(*down, now));
+    }
     fields
         .add("down-after-milliseconds", hang_limit_ms)
-        .add("last-hello-message", 0)
+        .add("last-hello-message", answered_ms)
         .add("voted-leader", "?")
         .add("voted-leader-epoch", 0);
     fields.reply()

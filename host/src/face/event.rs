@@ -1,6 +1,7 @@
 //! What subscribers are told, in Sentinel's words: a channel, and a message that names the server.
 
 use super::group::{Group, Node};
+use super::peers::Known;
 
 /// A message on a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,14 @@ impl<'a> Events<'a> {
     pub fn replica(&mut self, channel: &'static str, replica: &Node, master: &Node) {
         let message =
             format!("slave {} {} @ {} {}", replica.name(), replica.address(), self.name, master.address());
+        self.all.push(Event { channel, message });
+    }
+
+    /// About another face of the group with that master.
+    pub fn peer(&mut self, channel: &'static str, peer: &Known, master: &Node) {
+        let Known { peer, id, .. } = peer;
+        let (host, port) = (&peer.host, peer.port);
+        let message = format!("sentinel {id} {host} {port} @ {} {}", self.name, master.address());
         self.all.push(Event { channel, message });
     }
 

@@ -259,7 +259,8 @@ impl Group {
     }
 }
 
-fn ms(since: Option<Moment>, now: Moment) -> u64 {
+/// Since then, in milliseconds.
+pub(super) fn ms(since: Option<Moment>, now: Moment) -> u64 {
     since.map_or(0, |since| since.age_us(now) / 1000)
 }
 

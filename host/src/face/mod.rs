@@ -11,7 +11,9 @@
 //! | `command` | a command of a client to its reply |
 //! | `resp` | requests out of bytes, replies as bytes of RESP2 and RESP3 |
 //! | `glob` | the patterns of PSUBSCRIBE |
+//! | `entry` | who may enter |
 //! | `certificate` | the certificate that it shows, read again when its file changes |
+//! | `peers` | other faces of the same groups, and which of them answer |
 //! | `serve` | sockets: connections, subscribers, bounds |
 //!
 //! It says nothing that it cannot know. A master is named while the operator's decision names it; a dead one
@@ -20,15 +22,21 @@
 
 mod certificate;
 mod command;
+mod entry;
 mod event;
 mod glob;
 mod group;
+mod peers;
 mod resp;
 mod serve;
 mod tracker;
 
 pub use certificate::Certificate;
-pub use serve::{Face, FaceError, FaceSettings, Faces, Gate, Peer, SwitchOver};
+pub use entry::{Entry, Gate};
+pub use peers::Peer;
+pub use serve::{Face, FaceError, FaceSettings, Faces, SwitchOver};
 
-/// The last master is named for so long after nobody is master.
+/// The last master is named for so long after nobody is master, or nothing is seen of the group any more.
 const NAMELESS_US: u64 = 10_000_000;
+/// Of an identity, in hexadecimal digits.
+const ID_LENGTH: usize = 40;

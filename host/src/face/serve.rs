@@ -1,10 +1,13 @@
 //! The sockets of faces: connections, subscribers, bounds. They have a thread of their own, so that no client
 //! delays a group, and no group's work a look-up.
 
+use super::ID_LENGTH;
 use super::certificate::Certificate;
 use super::command::{Desk, Next, Session};
-use super::event::Event;
+use super::entry::Entry;
+use super::event::{Event, Events};
 use super::group::{Group, Names};
+use super::peers::{Known, News, Peer, Peers};
 use super::resp::request;
 use super::tracker::Tracker;
 use crate::driver::{Witness, moment};
@@ -29,31 +32,10 @@ use tokio_rustls::TlsAcceptor;
 pub struct FaceSettings {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// None: anybody may ask.
-    pub gate: Option<Gate>,
-    /// None: in the clear.
-    pub tls: Option<Certificate>,
-    /// Other faces of the same groups.
-    pub peers: Vec<Peer>,
+    /// What a connection needs to enter, at first.
+    pub entry: Entry,
     /// Servers are announced by their host names, not by the addresses that these resolve to.
     pub announces_names: bool,
-}
-
-/// The login that clients need.
-pub struct Gate {
-    /// None: the user `default`.
-    pub user: Option<String>,
-    /// The password.
-    pub password: String,
-}
-
-/// Another face of the same groups, where clients dial it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its host.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
 }
 
 /// A face cannot be opened.
@@ -79,24 +61,26 @@ pub struct Faces {
     /// None only during drop.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
+    /// Peers that all faces list.
+    peers: Arc<AtomicUsize>,
 }
 
 /// An open face. Dropping it ends all its connections.
 pub struct Face {
     shared: Arc<Shared>,
     address: SocketAddr,
-    task: AbortHandle,
+    tasks: [AbortHandle; 2],
 }
 
-/// Asks a group for a planned change of master.
-pub type SwitchOver = Box<dyn Fn() + Send + Sync>;
+/// Asks a group for a planned change of master. The error is why it cannot be asked here, as one sentence.
+pub type SwitchOver = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 struct Shared {
     id: String,
     start: Instant,
     names: Names,
-    gate: Option<Gate>,
-    peers: Vec<Peer>,
+    entry: Mutex<Arc<Entry>>,
+    peers: Peers,
     /// By the names that clients use.
     groups: Mutex<BTreeMap<String, Served>>,
     events: Sender<Arc<[Event]>>,
@@ -123,7 +107,7 @@ impl Faces {
             .name("sentinel-faces".into())
             .spawn(serve)
             .map_err(FaceError::Thread)?;
-        Ok(Self { runtime: handle, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { runtime: handle, stop: Some(stop), thread: Some(thread), peers: Arc::default() })
     }
 
     /// Listens. `start`: moment zero of the groups.
@@ -131,7 +115,7 @@ impl Faces {
     /// # Errors
     /// [`FaceError::Listen`].
     pub fn open(&self, settings: FaceSettings, start: Instant) -> Result<Face, FaceError> {
-        let FaceSettings { listen, gate, tls, peers, announces_names } = settings;
+        let FaceSettings { listen, entry, announces_names } = settings;
         let failed = |source| FaceError::Listen { address: listen, source };
         let socket = std::net::TcpListener::bind(listen).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
@@ -145,14 +129,21 @@ impl Faces {
             id: digest_of(unique.as_bytes())[..ID_LENGTH].to_owned(),
             start,
             names: if announces_names { Names::Hosts } else { Names::Addresses },
-            gate,
-            peers,
+            entry: Mutex::new(Arc::new(entry)),
+            peers: Peers::new(&self.peers),
             groups: Mutex::default(),
             events: channel(EVENTS_MAX).0,
             clients: AtomicUsize::new(0),
         });
-        let task = self.runtime.spawn(accept(socket, Arc::clone(&shared), tls)).abort_handle();
-        Ok(Face { shared, address, task })
+        let watched = Arc::clone(&shared);
+        let watch = async move {
+            watched.peers.watch(|| watched.now(), |peer, news| watched.tell_of_peer(peer, news)).await;
+        };
+        let tasks = [
+            self.runtime.spawn(accept(socket, Arc::clone(&shared))).abort_handle(),
+            self.runtime.spawn(watch).abort_handle(),
+        ];
+        Ok(Face { shared, address, tasks })
     }
 }
 
@@ -160,6 +151,23 @@ impl Face {
     /// Where it listens, with the port that the system chose if the requested port is 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Lists these other faces of its groups, and no others.
+    pub fn set_peers(&self, peers: Vec<Peer>) {
+        self.shared.peers.set(peers);
+    }
+
+    /// The listed faces that do not answer, and for how long.
+    pub fn lost_peers(&self) -> Vec<(Peer, Duration)> {
+        let (now, all) = (self.shared.now(), self.shared.peers.all());
+        let lost = |known: Known| Some((known.peer, Duration::from_micros(known.down?.age_us(now))));
+        all.into_iter().filter_map(lost).collect()
+    }
+
+    /// What a connection needs to enter from now on.
+    pub fn set_entry(&self, entry: Entry) {
+        *self.shared.entry.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(entry);
     }
 
     /// Shows one more group under this name. `switch_over`: what `SENTINEL FAILOVER` asks for; None: it is
@@ -182,7 +190,7 @@ impl Face {
 
 impl Drop for Face {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -199,6 +207,25 @@ impl Shared {
     fn served(&self) -> MutexGuard<'_, BTreeMap<String, Served>> {
         // No holder panics halfway through a change that another one could see.
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entry(&self) -> Arc<Entry> {
+        Arc::clone(&self.entry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells the subscribers of each group what is new of another face.
+    fn tell_of_peer(&self, peer: &Known, news: News) {
+        let channel = match news {
+            News::Joined => "+sentinel",
+            News::Lost => "+sdown",
+            News::Returned => "-sdown",
+        };
+        for (name, group) in self.groups() {
+            let Some(master) = &group.master else { continue };
+            let mut events = Events::of(&name);
+            events.peer(channel, peer, master);
+            drop(self.events.send(events.all.into()));
+        }
     }
 }
 
@@ -221,22 +248,16 @@ impl Desk for Shared {
         &self.id
     }
 
-    fn peers(&self) -> Vec<(String, String, u16)> {
-        let peer = |Peer { host, port }: &Peer| {
-            (digest_of(format!("{host}:{port}").as_bytes())[..ID_LENGTH].to_owned(), host.clone(), *port)
-        };
-        self.peers.iter().map(peer).collect()
+    fn peers(&self) -> Vec<Known> {
+        self.peers.all()
     }
 
     fn admits(&self, login: Option<(&str, &str)>) -> Option<bool> {
-        let gate = self.gate.as_ref()?;
         let (user, password) = login.unwrap_or_default();
-        let is_user = user == gate.user.as_deref().unwrap_or("default");
-        // Digests: how long the comparison takes tells nothing of the password.
-        Some(is_user & (digest_of(password.as_bytes()) == digest_of(gate.password.as_bytes())))
+        self.entry().gate.as_ref().map(|gate| gate.admits(user, password))
     }
 
-    fn switch_over(&self, name: &str) -> Option<()> {
+    fn switch_over(&self, name: &str) -> Option<Result<(), String>> {
         self.served().get(name)?.switch_over.as_ref().map(|switch_over| switch_over())
     }
 
@@ -246,7 +267,7 @@ impl Desk for Shared {
 }
 
 /// With this future all its connections end.
-async fn accept(socket: TcpListener, shared: Arc<Shared>, tls: Option<Certificate>) {
+async fn accept(socket: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     let mut number = 0;
     loop {
@@ -263,7 +284,7 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, tls: Option<Certificat
             }
         };
         number += 1;
-        let tls = tls.as_ref().map(Certificate::acceptor);
+        let tls = shared.entry().tls.as_deref().map(Certificate::acceptor);
         let (count, shared) = (Counted::new(&shared), Arc::clone(&shared));
         connections.spawn(async move {
             serve_any(stream, tls, number, &shared, count.is_within).await;
@@ -417,5 +438,3 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const WRITE: Duration = Duration::from_secs(10);
 /// The process is out of file descriptors; some are closed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Of an identity, in hexadecimal digits.
-const ID_LENGTH: usize = 40;

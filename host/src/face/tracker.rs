@@ -17,6 +17,8 @@ pub(super) struct Tracker {
     group: Group,
     /// No decision names a master, since then.
     nameless: Option<Moment>,
+    /// Without another decision until then, nothing is seen of the group any more.
+    until: Moment,
     /// The replicas have yet to follow the new master.
     is_ending: bool,
     /// When a promotion was last confirmed: what was heard before says nothing of who is master.
@@ -25,13 +27,14 @@ pub(super) struct Tracker {
 
 impl Tracker {
     pub fn new(name: String, names: Names) -> Self {
-        Self { name, names, group: Group::default(), nameless: None, is_ending: false, promoted: None }
+        let (group, until) = (Group::default(), Moment::default());
+        Self { name, names, group, nameless: None, until, is_ending: false, promoted: None }
     }
 
     /// What clients are told now.
     pub fn group(&self, now: Moment) -> Group {
         let mut group = self.group.clone();
-        if self.nameless.is_some_and(|since| since.age_us(now) >= NAMELESS_US) {
+        if now >= self.until || self.nameless.is_some_and(|since| since.age_us(now) >= NAMELESS_US) {
             group.master = None;
         }
         group
@@ -48,6 +51,7 @@ impl Tracker {
     }
 
     fn decided(&mut self, now: Moment, observation: &Observation, decision: &Decision) -> Vec<Event> {
+        self.until = Moment(now.0.saturating_add(decision.next_look_us).saturating_add(NAMELESS_US));
         let before = self.group.clone();
         let known = |id: &str| before.master.iter().chain(&before.replicas).find(|node| node.member == id);
         let mut nodes: Vec<Node> = vec![];

@@ -2,13 +2,14 @@
 //! own are corrected.
 
 use super::ownership::is_owned_by;
-use k8s_openapi::api::core::v1::Secret;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
 };
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::fmt::Debug;
 
 /// The manager of the operator's fields.
 pub const FIELD_MANAGER: &str = "redis-operator";
@@ -53,19 +54,20 @@ fn place<'a>(client: &Client, namespace: &str, object: &'a Value) -> (Api<Dynami
     (Api::namespaced_with(client.clone(), namespace, &resource), text("/metadata/name"))
 }
 
-/// Deletes the Secret of that uid, if it still exists. Another one of its name stays.
+/// Deletes the object of that kind and uid, if it still exists. Another one of its name stays.
 ///
 /// # Errors
 /// As [`apply`].
-pub async fn delete_secret(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-    uid: &str,
-) -> Result<(), kube::Error> {
+pub async fn delete<K>(client: &Client, namespace: &str, name: &str, uid: &str) -> Result<(), kube::Error>
+where
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
     let preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
     let params = DeleteParams { preconditions, ..DeleteParams::default() };
-    match Api::<Secret>::namespaced(client.clone(), namespace).delete(name, &params).await {
+    match Api::<K>::namespaced(client.clone(), namespace).delete(name, &params).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(()),
         Err(error) => Err(error),

@@ -4,13 +4,14 @@
 use super::kinds::{KINDS, Kind, Resource};
 use super::listed::{Change, Identity, Listed};
 use super::nodes::{Place, place};
-use super::objects::{GROUP_LABEL, name_for};
+use super::objects::{GROUP_LABEL, SENTINEL_SLICES, face_of, name_for};
 use super::ownership::Sighting;
 use super::pods::owner;
 use backon::ExponentialBuilder;
 use futures_util::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DynamicObject};
@@ -46,6 +47,9 @@ pub enum WatchEvent {
     /// An object with the label of a group changed: its kind, its name, what it is now; None if it was
     /// deleted. Whose it is, its owners say.
     Object(Key, &'static str, String, Option<Sighting>),
+    /// An operator added itself to the Sentinel endpoint of a group, or was removed: the name of its slice, and
+    /// what it says; None if it was deleted.
+    Face(Key, String, Option<SeenFace>),
     /// Any Secret was created, changed or deleted: its namespace and name. Its content is not read here.
     Secret(Key),
     /// A node was created or changed.
@@ -64,6 +68,17 @@ pub struct Set {
     pub sighting: Sighting,
     /// The revision that its Pods should have. Empty: not known yet.
     pub revision: String,
+    /// Its controller has seen its newest version, so the revision is that of the newest template.
+    pub is_current: bool,
+}
+
+/// The slice by which an operator adds itself to a Sentinel endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenFace {
+    /// Its uid, version and owners.
+    pub sighting: Sighting,
+    /// Where that operator's face listens: host and port.
+    pub place: (String, u16),
 }
 
 /// What is watched.
@@ -119,6 +134,7 @@ pub fn watch(client: &Client, scope: &Scope) -> BoxStream<'static, WatchEvent> {
         in_all(&|place| objects::<Service>(client, place, "Service")),
         in_all(&|place| objects::<ConfigMap>(client, place, "ConfigMap")),
         in_all(&|place| objects::<PodDisruptionBudget>(client, place, "PodDisruptionBudget")),
+        in_all(&|place| faces(client, place)),
         nodes(client),
     ]);
     if scope.secrets == WatchedSecrets::All {
@@ -187,12 +203,29 @@ fn of_set(change: Change<StatefulSet>) -> Vec<WatchEvent> {
         Change::Seen(Identity { of, name }, set) if *name == name_for(&of.1) => {
             let revision = set.status.as_ref().and_then(|status| status.update_revision.clone());
             let revision = revision.unwrap_or_default();
+            let observed = set.status.as_ref().and_then(|status| status.observed_generation);
+            let is_current = observed.is_some() && observed == set.metadata.generation;
             Sighting::of(set)
-                .map(|sighting| WatchEvent::Set(of.clone(), Arc::new(Set { sighting, revision })))
+                .map(|sighting| WatchEvent::Set(of.clone(), Arc::new(Set { sighting, revision, is_current })))
         }
         Change::Seen(..) | Change::Gone(_) | Change::Complete => None,
     };
     set.into_iter().chain([object("StatefulSet", change)]).collect()
+}
+
+/// The slices of all operators.
+fn faces(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
+    let which = watcher::Config::default().labels(SENTINEL_SLICES);
+    let watched = watcher(all::<EndpointSlice>(client, namespace), which).backoff(pace()).boxed();
+    changes("EndpointSlice", watched, labelled, |change| match change {
+        Change::Seen(Identity { of, name }, slice) => {
+            let seen = face_of(&slice).zip(Sighting::of(&slice));
+            let seen = seen.map(|(place, sighting)| SeenFace { sighting, place });
+            seen.map(|seen| WatchEvent::Face(of, name, Some(seen))).into_iter().collect()
+        }
+        Change::Gone(Identity { of, name }) => vec![WatchEvent::Face(of, name, None)],
+        Change::Complete => vec![WatchEvent::Listed("EndpointSlice")],
+    })
 }
 
 /// An object with our label, whose content is not looked at here.

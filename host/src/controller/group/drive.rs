@@ -2,7 +2,7 @@
 //! goes through the group's queue.
 
 use super::Reconciler;
-use super::observe::POLICY;
+use super::observe::{ENDPOINT, POLICY};
 use super::running::RunningGroup;
 
 impl Reconciler {
@@ -17,6 +17,9 @@ impl Reconciler {
         {
             self.running = None;
         }
+        let (face, problem) = self.endpoint.settle(&self.context, &self.snapshot, &secrets, &self.authority);
+        self.snapshot.endpoint = face;
+        self.snapshot.problems.insert(ENDPOINT, problem.into_iter().collect());
         let resource = &self.snapshot.resource;
         let mut assignment =
             self.context.policies.assignment(&resource.namespace(), &resource.references.policy);
@@ -28,7 +31,10 @@ impl Reconciler {
         let running = match &mut self.running {
             Some(running) => running,
             None => {
-                self.running.insert(RunningGroup::start(&self.context, &self.snapshot, &secrets, &assignment))
+                let witness = self.endpoint.witness();
+                let started =
+                    RunningGroup::start(&self.context, &self.snapshot, &secrets, &assignment, witness);
+                self.running.insert(started)
             }
         };
         running.tell(
@@ -39,6 +45,7 @@ impl Reconciler {
         );
         running.serve(&self.context, assignment);
         self.snapshot.shadow = running.shadow_status();
+        self.endpoint.set_handle(&running.handle);
         self.snapshot.handle = Some(running.handle.clone());
         #[cfg(debug_assertions)]
         super::fault_of_group(&self.snapshot.resource, &running.handle);

@@ -5,7 +5,7 @@
 //! |--|--|--|
 //! | 1 observe | watch events, Secrets and the group's reports into the snapshot | nothing |
 //! | 2 drive | members, settings, logins and policies to the group, which fails over by itself | nothing |
-//! | 3 publish | role labels, failover slice, status | the API server |
+//! | 3 publish | role labels, failover slice, status; slices of the Sentinel endpoint | the API server |
 //! | 4 apply | objects; directives, logins and certificates of running instances | the API server, Redis |
 //! | 5 roll | the next outdated Pod | the API server |
 //!
@@ -15,6 +15,8 @@
 
 mod count;
 mod drive;
+mod endpoint;
+mod endpoint_slice;
 mod failover_slice;
 #[cfg(test)]
 mod fixture;
@@ -30,6 +32,7 @@ mod role_labels;
 mod rollout;
 mod running;
 mod secrets;
+mod settling;
 mod snapshot;
 mod step;
 
@@ -40,6 +43,8 @@ use crate::fleet::CensusEntry;
 use crate::kubernetes::kinds::Resource;
 use crate::kubernetes::status::Problem;
 use crate::report::{Backoff, PublishedView, Task, supervise};
+use endpoint::Endpoint;
+use endpoint_slice::EndpointPublisher;
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use handover::HandoverRequest;
 use live_config::LiveConfig;
@@ -48,6 +53,7 @@ use observe::{Finding, Inputs, News, SecretReader};
 use publish::Publisher;
 use rollout::roll;
 use running::RunningGroup;
+use settling::Settling;
 use snapshot::Snapshot;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,6 +67,9 @@ struct Reconciler {
     snapshot: Snapshot,
     /// None: the Secrets were not read yet, so no instance could be logged in to.
     running: Option<RunningGroup>,
+    endpoint: Endpoint,
+    /// Whether this operator may act now.
+    authority: watch::Receiver<bool>,
     /// Where `kubectl redis` sees the newest decision.
     view: PublishedView,
     /// Where its state is counted among those of all groups.
@@ -79,8 +88,8 @@ pub async fn reconcile(
     authority: watch::Receiver<bool>,
 ) {
     let (findings, found) = unbounded();
-    let mut inputs = Inputs::new(observed, found, authority, &context);
-    let mut reconciler = Reconciler::new(Arc::clone(&context), resource, findings.clone());
+    let mut inputs = Inputs::new(observed, found, authority.clone(), &context);
+    let mut reconciler = Reconciler::new(Arc::clone(&context), resource, authority, findings.clone());
     let (to_publish, newest) = watch::channel(reconciler.snapshot.clone());
     let (to_maintain, newest_to_maintain) = watch::channel(reconciler.snapshot.clone());
     let mut tasks = JoinSet::new();
@@ -116,17 +125,20 @@ pub async fn reconcile(
 
 async fn publish_newest(context: Arc<Context>, mut snapshots: watch::Receiver<Snapshot>) {
     let mut publisher = Publisher::new(&context, &snapshots.borrow());
+    let mut endpoint = EndpointPublisher::default();
     let mut is_done = true;
     while next(&mut snapshots, (!is_done).then_some(PUBLISH_RETRY_AFTER)).await {
         let snapshot = snapshots.borrow_and_update().clone();
         test_fault(Task::Publish, &snapshot.resource);
+        // 3. Publish. Calls the API server.
         if !snapshot.may_act {
             publisher.forget();
-            is_done = true;
+            is_done = endpoint.settle(&context, &snapshot).await;
             continue;
         }
-        // 3. Publish. Calls the API server.
-        is_done = publisher.settle(&context, &snapshot).await;
+        let (is_published, is_led_here) =
+            tokio::join!(publisher.settle(&context, &snapshot), endpoint.settle(&context, &snapshot));
+        is_done = is_published && is_led_here;
     }
 }
 
@@ -138,6 +150,8 @@ async fn maintain_newest(
     let (mut objects, mut live_config, mut handover) =
         (Objects::default(), LiveConfig::default(), HandoverRequest::default());
     let (mut problems, mut retry_after) = (Vec::new(), None);
+    let mut settling = Settling::new(&snapshots.borrow());
+    let mut settled = None;
     while next(&mut snapshots, retry_after).await {
         let snapshot = snapshots.borrow_and_update().clone();
         test_fault(Task::Maintain, &snapshot.resource);
@@ -152,6 +166,10 @@ async fn maintain_newest(
         // 5. Roll. Calls the API server.
         result.add(roll(&context, &snapshot, &live_config, &mut handover).await);
         retry_after = (!result.is_done).then(|| step::retry_after(retry_after));
+        let now_settled = settling.observe(&snapshot, &objects, &live_config, result.is_done);
+        if settled.replace(now_settled) != Some(now_settled) {
+            drop(findings.unbounded_send(Finding::Settled(now_settled)));
+        }
         let user = live_config.replication_user(&snapshot);
         let user = user.filter(|user| snapshot.replication_user.as_ref() != Some(user));
         user.into_iter().for_each(|user| drop(findings.unbounded_send(Finding::ReplicationUser(user))));

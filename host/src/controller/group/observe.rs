@@ -1,8 +1,10 @@
 //! Step 1 of the reconciler: what is observed goes into the snapshot. Calls no API: Secrets are read by a
 //! task beside, whose findings come in like everything else.
 
+use super::endpoint::Endpoint;
 use super::running::{GroupOutput, RunningGroup};
 use super::secrets::{self, Read};
+use super::settling::Settled;
 use super::snapshot::Snapshot;
 use super::{Context, Reconciler};
 use crate::driver::NewestDecision;
@@ -13,7 +15,7 @@ use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::ownership::Sighting;
 use crate::kubernetes::record::record_name;
 use crate::kubernetes::status::Problem;
-use crate::kubernetes::watch::Set;
+use crate::kubernetes::watch::{SeenFace, Set};
 use crate::report::{Backoff, DecisionRef, Task, restarts, supervise};
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender};
 use futures_util::StreamExt;
@@ -47,6 +49,8 @@ pub enum Observed {
     Object(&'static str, String, Option<Sighting>),
     /// The list of objects is complete, or refused: what was not seen of the stored record does not exist.
     RecordsListed,
+    /// An operator's slice of the Sentinel endpoint, as it is now. None: it was deleted.
+    Face(String, Option<SeenFace>),
     /// A Secret that the resource names was changed, made or deleted.
     Secret,
 }
@@ -54,11 +58,13 @@ pub enum Observed {
 /// What the tasks of a reconciler find out.
 pub enum Finding {
     /// The Secrets were read.
-    Secrets(Read),
+    Secrets(Box<Read>),
     /// All problems that one finder has now.
     Problems(&'static str, Vec<Problem>),
     /// All instances let each other in as this user.
     ReplicationUser(String),
+    /// Whether what runs is what is asked for.
+    Settled(Settled),
 }
 
 /// Anything that can change the snapshot.
@@ -181,7 +187,9 @@ impl SecretReader {
         self.reading.abort_all();
         self.reading.spawn(async move {
             let read = || {
-                secrets::read(&client, &resource, |read| drop(found.unbounded_send(Finding::Secrets(read))))
+                secrets::read(&client, &resource, |read| {
+                    drop(found.unbounded_send(Finding::Secrets(Box::new(read))))
+                })
             };
             supervise(Task::Secrets, &resource.name(), &metrics, read).await;
         });
@@ -190,14 +198,31 @@ impl SecretReader {
 
 impl Reconciler {
     /// Of a resource that was just observed.
-    pub fn new(context: Arc<Context>, resource: Arc<Resource>, found: UnboundedSender<Finding>) -> Self {
+    pub fn new(
+        context: Arc<Context>,
+        resource: Arc<Resource>,
+        authority: watch::Receiver<bool>,
+        found: UnboundedSender<Finding>,
+    ) -> Self {
         let snapshot = Snapshot::new(resource);
         let view = context.inspector.open(&snapshot.namespace(), &snapshot.resource.name());
         let mut secrets = SecretReader::new(found);
         secrets.read(&context, &snapshot.resource);
         let census = context.census.enter();
         let (starts_at, backoff) = (None, Backoff::default());
-        Self { context, snapshot, running: None, view, census, secrets, starts_at, backoff }
+        let endpoint = Endpoint::default();
+        Self {
+            context,
+            snapshot,
+            running: None,
+            endpoint,
+            authority,
+            view,
+            census,
+            secrets,
+            starts_at,
+            backoff,
+        }
     }
 
     /// Takes an input into the snapshot.
@@ -218,7 +243,7 @@ impl Reconciler {
             }
             Input::Tick => {
                 let is_other = self.snapshot.settle_former(Instant::now());
-                News::if_so(is_other || self.has_news_of_the_shadow())
+                News::if_so(is_other || self.has_news_of_the_shadow() || self.endpoint.has_lost_peers())
             }
             Input::Finding(finding) => {
                 self.observe_finding(finding);
@@ -303,6 +328,7 @@ impl Reconciler {
                     }
                 }
             }
+            Observed::Face(name, seen) => snapshot.observe_face(name, seen),
             Observed::Secret => self.secrets.read(&self.context, &snapshot.resource),
         }
         News::Everything
@@ -310,7 +336,8 @@ impl Reconciler {
 
     fn observe_finding(&mut self, finding: Finding) {
         match finding {
-            Finding::Secrets((secrets, problem)) => {
+            Finding::Secrets(read) => {
+                let (secrets, problem) = *read;
                 let before = self.snapshot.secrets.take();
                 self.snapshot.secrets =
                     secrets.map(|secrets| Arc::new(secrets.after(before.as_deref()))).or(before);
@@ -320,14 +347,17 @@ impl Reconciler {
                 self.snapshot.problems.insert(finder, problems);
             }
             Finding::ReplicationUser(user) => self.snapshot.replication_user = Some(user),
+            Finding::Settled(settled) => self.snapshot.settled = Some(settled),
         }
     }
 
     fn observe_report(&mut self, now: Moment, report: Report) -> bool {
+        let was_made = self.snapshot.was_made();
         let Some(running) = &mut self.running else { return false };
         let change = running.reporter.take(now, &report);
-        let events =
-            [events::of_report(&report), change.as_ref().map(events::of_master_change)].into_iter().flatten();
+        let events = [events::of_report(&report, was_made), change.as_ref().map(events::of_master_change)]
+            .into_iter()
+            .flatten();
         // Of several operators the one that acts writes events.
         for event in events.filter(|_| self.snapshot.may_act) {
             self.context.events.emit(self.snapshot.resource.object_ref(), event);
@@ -367,7 +397,8 @@ fn differs_by_status_only(one: &ObjectMeta, other: &ObjectMeta) -> bool {
 }
 
 fn names_other_secrets(one: &References, other: &References) -> bool {
-    (&one.password, &one.tls) != (&other.password, &other.tls)
+    let named = |all: &References| (all.password.clone(), all.endpoint_password.clone(), all.tls.clone());
+    named(one) != named(other)
 }
 
 /// The finders of problems.
@@ -375,6 +406,7 @@ const SPEC: &str = "spec";
 const SECRETS: &str = "secrets";
 const FAULT: &str = "fault";
 pub const POLICY: &str = "policy";
+pub const ENDPOINT: &str = "endpoint";
 pub const MAINTAIN: &str = "maintain";
 const TICK: Duration = Duration::from_secs(10);
 

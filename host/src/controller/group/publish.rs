@@ -92,6 +92,7 @@ fn known<'a>(written: Option<&'a Value>, snapshot: &'a Snapshot, labels: &'a Wri
         record: snapshot.record.as_ref().map(|(record, at)| (record, *at)),
         master_change: snapshot.master_change.as_deref(),
         labelled: labels.epoch,
+        is_settled: snapshot.is_settled(),
         switchover_id: snapshot.switchover_id.as_deref(),
         switchover_refused: snapshot.switchover_refused.as_deref(),
         is_switching: snapshot.is_switching,

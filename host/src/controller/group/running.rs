@@ -6,7 +6,7 @@ use super::restart::restarter;
 use super::secrets::Secrets;
 use super::snapshot::Snapshot;
 use crate::contract::Group as Wanted;
-use crate::driver::{Access, Driver, GroupHandle, NewestDecision, Reports, moment};
+use crate::driver::{Access, Driver, GroupHandle, NewestDecision, Reports, Witness, moment};
 use crate::group::{Changed, Decided, Event, Moment, Record, Report, Settings};
 use crate::kubernetes::crd::ShadowStatus;
 use crate::kubernetes::kinds::{ObservedPod, Resource};
@@ -66,7 +66,13 @@ pub enum GroupOutput {
 
 impl RunningGroup {
     /// Starts it, from the record as last published.
-    pub fn start(context: &Context, snapshot: &Snapshot, secrets: &Secrets, assignment: &Assignment) -> Self {
+    pub fn start(
+        context: &Context,
+        snapshot: &Snapshot,
+        secrets: &Secrets,
+        assignment: &Assignment,
+        witness: Witness,
+    ) -> Self {
         let logins = secrets.passwords.logins();
         let resource = &snapshot.resource;
         let settings = Settings {
@@ -111,6 +117,7 @@ impl RunningGroup {
             .group(format!("{}/{}", names.namespace, names.name), moment(context.start, Instant::now()));
         let restarter = restarter(context.client.clone(), names.namespace.clone());
         let driver = driver.with_heartbeat(pulse).with_restarter(restarter).under(&context.authority);
+        let driver = driver.seen_by(Some(witness));
         let reporter = Reporter::new(names.clone(), Arc::clone(&context.metrics), None);
         let handle = driver.handle();
         let task = context.groups.spawn(driver.among(&context.thread_load).run()).abort_handle();

@@ -1,16 +1,21 @@
 //! What the Secrets of a resource say: the password that is wanted, those that a Redis may still have, and
 //! the certificate.
 
+use crate::face::Certificate;
 use crate::kubernetes::error::message;
 use crate::kubernetes::kinds::{Resource, TlsReference};
-use crate::kubernetes::objects::{PASSWORD_KEY, PREVIOUS_KEY, name_for};
+use crate::kubernetes::objects::{GROUP_LABEL, PASSWORD_KEY, PREVIOUS_KEY, name_for};
 use crate::kubernetes::ownership::is_owned_by;
 use crate::kubernetes::status::Problem;
 use crate::redis::{Credentials, Logins, Tls};
-use k8s_openapi::api::core::v1::Secret;
-use kube::Client;
-use kube::api::Api;
+use k8s_openapi::api::core::v1::{Secret, SecretKeySelector};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, PostParams};
+use kube::{Client, Resource as _};
 use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::Read as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// None: no password.
@@ -61,6 +66,8 @@ pub struct Secrets {
     pub passwords: Passwords,
     /// None: in the clear.
     pub tls: Option<Identity>,
+    /// The password that clients of the Sentinel endpoint need, or why it is not known. None: none.
+    pub endpoint_password: Option<Result<String, Problem>>,
 }
 
 impl Secrets {
@@ -90,6 +97,10 @@ pub struct Identity {
     pub tls: Tls,
     /// When it was seen first.
     pub since: Instant,
+    /// The authorities that sign them, in PEM.
+    pub authorities: String,
+    /// As a Sentinel endpoint shows it.
+    pub shown: Arc<Certificate>,
     /// Another one was seen before it.
     pub is_another: bool,
     /// Tells one certificate from the next.
@@ -125,17 +136,40 @@ async fn try_read(client: &Client, resource: &Resource) -> Result<Read, kube::Er
             Err(problem) => return Ok((None, Some(problem))),
         },
     };
+    let endpoint_password = match &resource.references.endpoint_password {
+        None => None,
+        Some(key) => {
+            let secret = api.get_opt(&key.name).await?;
+            Some(wanted(secret.as_ref(), &key.name, &key.key, "spec.sentinelEndpoint.password"))
+        }
+    };
     // A Secret of somebody else with that name: what is in it is no login of this group.
     let ours = api.get_opt(&name_for(&resource.name())).await?;
     let ours = ours.filter(|secret| is_owned_by(secret, resource.uid()));
     let (given, previous) = (text(ours.as_ref(), PASSWORD_KEY), text(ours.as_ref(), PREVIOUS_KEY));
     let Some(password) = &resource.references.password else {
-        return Ok((Some(Secrets { passwords: Passwords { wanted: None, given, previous }, tls }), None));
+        let passwords = Passwords { wanted: None, given, previous };
+        return Ok((Some(Secrets { passwords, tls, endpoint_password }), None));
     };
-    let secret = api.get_opt(&password.name).await?;
-    Ok(match wanted(secret.as_ref(), &password.name, &password.key) {
+    let mut secret = api.get_opt(&password.name).await?;
+    if secret.is_none() && resource.references.generates_password {
+        let made = match &given {
+            // Its Secret was deleted; servers have it.
+            Some(given) => given.clone(),
+            None => random_password().map_err(|error| kube::Error::Service(Box::new(error)))?,
+        };
+        let made = generated(resource, password, made);
+        secret = match api.create(&PostParams::default(), &made).await {
+            Ok(made) => Some(made),
+            // Another operator was first.
+            Err(kube::Error::Api(error)) if error.code == 409 => api.get_opt(&password.name).await?,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(match wanted(secret.as_ref(), &password.name, &password.key, "spec.password") {
         Ok(wanted) => {
-            (Some(Secrets { passwords: Passwords { wanted: Some(wanted), given, previous }, tls }), None)
+            let passwords = Passwords { wanted: Some(wanted), given, previous };
+            (Some(Secrets { passwords, tls, endpoint_password }), None)
         }
         // The password before it stays: a Secret that is gone locks no client out.
         Err(problem) => {
@@ -144,26 +178,46 @@ async fn try_read(client: &Client, resource: &Resource) -> Result<Read, kube::Er
                 given: Some(password),
                 previous,
             });
-            (before.map(|passwords| Secrets { passwords, tls }), Some(problem))
+            (before.map(|passwords| Secrets { passwords, tls, endpoint_password }), Some(problem))
         }
     })
+}
+
+/// The Secret that the operator makes for a password.
+fn generated(resource: &Resource, key: &SecretKeySelector, password: String) -> Secret {
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(key.name.clone()),
+            namespace: Some(resource.namespace()),
+            labels: Some([(GROUP_LABEL.to_owned(), resource.name())].into()),
+            owner_references: resource.object.controller_owner_ref(&resource.api).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        string_data: Some([(key.key.clone(), password)].into()),
+        ..Secret::default()
+    }
+}
+
+/// 160 bits of the system, as hexadecimal digits: it needs no quotes anywhere.
+fn random_password() -> std::io::Result<String> {
+    let mut bytes = [0_u8; 20];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn text(secret: Option<&Secret>, key: &str) -> Option<String> {
     String::from_utf8(secret?.data.as_ref()?.get(key)?.0.clone()).ok()
 }
 
-fn wanted(secret: Option<&Secret>, name: &str, key: &str) -> Result<String, Problem> {
+/// The password in that key of a Secret, which a field of the resource names.
+fn wanted(secret: Option<&Secret>, name: &str, key: &str, field: &str) -> Result<String, Problem> {
     let missing = |message: String| Problem { reason: "SecretMissing", message };
     let invalid = |message: String| Problem { reason: "SecretInvalid", message };
-    let secret = secret.ok_or_else(|| {
-        missing(format!("secret {name} is not there: create it, or take spec.password out"))
-    })?;
+    let secret = secret
+        .ok_or_else(|| missing(format!("secret {name} is not there: create it, or take {field} out")))?;
     let bytes = secret.data.as_ref().and_then(|data| data.get(key));
     let bytes = bytes.ok_or_else(|| {
-        missing(format!(
-            "secret {name} has no key {key}: add it, or name another in spec.password.secretKeyRef"
-        ))
+        missing(format!("secret {name} has no key {key}: add it, or name another in {field}.secretKeyRef"))
     })?;
     let text = str::from_utf8(&bytes.0).map_err(|_| {
         invalid(format!("key {key} of secret {name} is no UTF-8 text: clients could not log in"))
@@ -171,7 +225,7 @@ fn wanted(secret: Option<&Secret>, name: &str, key: &str) -> Result<String, Prob
     let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     if text.is_empty() || text.contains('\0') {
         return Err(invalid(format!(
-            "key {key} of secret {name} is empty: write the password into it, or take spec.password out"
+            "key {key} of secret {name} is empty: write the password into it, or take {field} out"
         )));
     }
     Ok(text.to_owned())
@@ -192,9 +246,13 @@ fn identity(reference: &TlsReference, secret: Option<Secret>) -> Result<Identity
     let tls = Tls::from_pem(ca, certificate, key, server_name);
     let tls =
         tls.map_err(|why| Problem { reason: "SecretInvalid", message: format!("secret {name}: {why}") })?;
+    let shown = Certificate::of_pem(certificate, key)
+        .map_err(|why| Problem { reason: "SecretInvalid", message: format!("secret {name}: {why}") })?;
     let digest = Sha256::new().chain_update(ca).chain_update(certificate).chain_update(key).finalize();
     Ok(Identity {
         tls,
+        authorities: String::from_utf8_lossy(ca).into_owned(),
+        shown: Arc::new(shown),
         since: Instant::now(),
         is_another: false,
         digest: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),

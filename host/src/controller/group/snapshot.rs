@@ -1,9 +1,11 @@
 //! What is known of one resource at one moment. Each step gets the newest snapshot and makes it true; the
 //! ones in between do not matter.
 
+use super::super::endpoints::OpenFace;
 use super::former::FormerPods;
 use super::observe::News;
 use super::secrets::Secrets;
+use super::settling::Settled;
 use crate::contract::{Decision, Health, Verdict};
 use crate::driver::GroupHandle;
 use crate::group::{Picture, Record};
@@ -16,7 +18,7 @@ use crate::kubernetes::record::Content;
 use crate::kubernetes::status::Problem;
 use crate::kubernetes::status::failover::refusal;
 use crate::kubernetes::status::instances::differs;
-use crate::kubernetes::watch::Set;
+use crate::kubernetes::watch::{SeenFace, Set};
 use crate::report::{DecisionRef, MasterChange};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -39,6 +41,8 @@ pub struct Snapshot {
     /// The uids of the StatefulSets of this resource, the newest last: the Pods of one that was deleted run
     /// until they have ended.
     sets: Vec<String>,
+    /// The StatefulSet's controller has seen its newest version.
+    pub is_set_current: bool,
     /// The nodes that the Pods run on.
     pub nodes: BTreeMap<String, Place>,
     /// The revision that Pods should have. Empty: not known yet.
@@ -79,8 +83,14 @@ pub struct Snapshot {
     /// What stands in the way, by its finder.
     pub problems: BTreeMap<&'static str, Vec<Problem>>,
     pub may_act: bool,
+    /// Whether what runs is what is asked for, as of the last time that it was maintained here. None: not yet.
+    pub settled: Option<Settled>,
     /// None: there is no group yet.
     pub handle: Option<GroupHandle>,
+    /// The slices by which operators serve the Sentinel endpoint, by name, as they were seen last. None: deleted.
+    pub faces: BTreeMap<String, Option<SeenFace>>,
+    /// The face of this operator. None: there is none.
+    pub endpoint: Option<Arc<OpenFace>>,
 }
 
 impl Snapshot {
@@ -94,6 +104,7 @@ impl Snapshot {
             claimants: BTreeMap::new(),
             former: FormerPods::default(),
             sets: Vec::new(),
+            is_set_current: false,
             nodes: BTreeMap::new(),
             revision: String::new(),
             seen: BTreeMap::new(),
@@ -114,7 +125,10 @@ impl Snapshot {
             secrets: None,
             problems: BTreeMap::new(),
             may_act: false,
+            settled: None,
             handle: None,
+            faces: BTreeMap::new(),
+            endpoint: None,
         }
     }
 
@@ -155,6 +169,14 @@ impl Snapshot {
             }
             None => None,
         };
+    }
+
+    /// Takes in a slice of the Sentinel endpoint, or that it is gone. Another's is none.
+    pub fn observe_face(&mut self, name: String, seen: Option<SeenFace>) {
+        let seen = seen.filter(|seen| seen.sighting.is_owned_by(self.resource.uid()));
+        if seen.is_some() || self.faces.contains_key(&name) {
+            self.faces.insert(name, seen);
+        }
     }
 
     /// Whether the object with the record is gone that had been written before.
@@ -207,6 +229,7 @@ impl Snapshot {
             return;
         }
         self.revision.clone_from(&set.revision);
+        self.is_set_current = set.is_current;
         if !self.sets.contains(&set.sighting.uid) {
             self.sets.push(set.sighting.uid.clone());
             let surplus = self.sets.len().saturating_sub(SETS_MAX);
@@ -322,6 +345,18 @@ impl Snapshot {
     pub fn observed_pods(&self) -> Vec<ObservedPod<'_>> {
         let observed = |pod| ObservedPod { pod, revision: self.revision.as_str(), place: self.place(pod) };
         self.pods.values().map(|pod| observed(pod)).collect()
+    }
+
+    /// Whether the group was ever seen to run as asked for.
+    pub fn was_made(&self) -> bool {
+        let recorded = &self.resource.settings.recorded;
+        recorded.settled_generation.is_some() || self.settled.is_some_and(|settled| settled.is_settled)
+    }
+
+    /// Whether what runs is what this version of the resource asks for.
+    pub fn is_settled(&self) -> bool {
+        let settled = self.settled.unwrap_or_else(|| Settled::recorded(self));
+        settled.is_settled && settled.generation == self.resource.object.metadata.generation
     }
 
     /// Where a Pod's Redis is dialled. None: nowhere, it does not run.
@@ -481,6 +516,7 @@ mod tests {
         let set = |uid: &str, owner: &str, revision: &str| Set {
             sighting: Sighting { version: 1, uid: uid.into(), owners: vec![owner.into()], record: None },
             revision: revision.into(),
+            is_current: true,
         };
         for pod in [claimant("redis-cart-0", "s-1"), claimant("redis-cart-1", "forged")] {
             snapshot.claimants.insert(pod.metadata.name.clone().unwrap(), pod);

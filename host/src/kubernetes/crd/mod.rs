@@ -13,8 +13,8 @@ pub use policy::{
 };
 pub use schema::{definitions, parse};
 pub use status::{
-    Condition, GenerationStatus, InstanceStatus, LastFailover, PositionStatus, PublishedMaster, RedisStatus,
-    Timeline,
+    Binding, Condition, GenerationStatus, InstanceStatus, LastFailover, PositionStatus, PublishedMaster,
+    RedisStatus, Timeline,
 };
 
 use k8s_openapi::api::core::v1::{
@@ -79,6 +79,10 @@ use std::collections::BTreeMap;
     validation = Rule::new("size(self.metadata.name) <= 44 && !self.metadata.name.contains('.')").message(
         "the name must have 44 characters at most and no dots: names of Pods and Services are made from it"
     ),
+    validation = Rule::new(
+        "!has(self.spec.sentinelEndpoint) || !has(self.spec.sentinelEndpoint.tls) || \
+         !self.spec.sentinelEndpoint.tls || has(self.spec.tls)"
+    ).message("sentinelEndpoint.tls uses the certificate of spec.tls: set that, or leave sentinelEndpoint.tls out"),
     validation = Rule::new("has(self.spec.tls) == has(oldSelf.spec.tls)").message(
         "TLS cannot be switched on or off while the group runs: create another resource, and move the data"
     )
@@ -190,6 +194,10 @@ pub struct RedisSpec {
     /// Settings of the Services.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSettings>,
+    /// A Sentinel endpoint, the Service `redis-NAME-sentinel` with port 26379: clients of Redis Sentinel look up
+    /// the master there. The operator answers by itself; there is no Sentinel. Unset: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel_endpoint: Option<SentinelEndpoint>,
     /// When and how a failover happens.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self.prefer != 'Consistency' || self.selfFence").message(
@@ -217,10 +225,25 @@ fn default_set_aside() -> u8 {
     2
 }
 
-/// Source of a password.
+/// Source of the password: a Secret of the user, or one that the operator makes.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.secretKeyRef) != (has(self.generate) && self.generate)")
+    .message("the password needs one source: set password.secretKeyRef, or password.generate to true"))]
+pub struct Password {
+    /// A key of a Secret in the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<SecretKeySelector>,
+    /// The operator makes the Secret `redis-NAME-password` with a random password under the key `password`. It
+    /// is deleted with the resource; another password in it is applied live.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub generate: bool,
+}
+
+/// Source of the password of a Sentinel endpoint.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct Password {
+pub struct EndpointPassword {
     /// A key of a Secret in the same namespace.
     pub secret_key_ref: SecretKeySelector,
 }
@@ -304,6 +327,41 @@ pub struct ServiceSettings {
     /// Annotations of the Services.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// A Sentinel endpoint that the operator serves.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.user) || has(self.password)")
+    .message("sentinelEndpoint.user needs a password: set sentinelEndpoint.password, or leave the user out"))]
+pub struct SentinelEndpoint {
+    /// Name of the master, as these clients ask for it.
+    #[serde(default = "default_master_name")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    pub master_name: String,
+    /// Source of the password that clients need at the endpoint. Unset: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<EndpointPassword>,
+    /// User of that password. Unset: the user `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub user: Option<String>,
+    /// Clients must use TLS. The certificate is that of `tls`, which should hold the name
+    /// `redis-NAME-sentinel.NAMESPACE.svc`, too. Unset: if the group has TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<bool>,
+    /// Name servers as `POD.redis-NAME-headless.NAMESPACE.svc` and not by address: for certificates that hold
+    /// names.
+    #[serde(default)]
+    pub hostnames: bool,
+    /// Carry out `SENTINEL FAILOVER` as a switchover.
+    #[serde(default)]
+    pub allow_failover: bool,
+}
+
+/// As the documentation of Sentinel and most clients have it.
+fn default_master_name() -> String {
+    "mymaster".into()
 }
 
 /// When and how a failover happens.

@@ -27,7 +27,7 @@ pub struct RedisStatus {
     /// How the shadow policy answered, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<super::ShadowStatus>,
-    /// Ready, Progressing, Degraded, Paused, SwitchoverInProgress.
+    /// Ready, Progressing, Degraded, Paused, SwitchoverInProgress, Reconciling, Stalled.
     pub conditions: Vec<Condition>,
     /// One verdict per instance.
     pub instances: Vec<InstanceStatus>,
@@ -50,6 +50,9 @@ pub struct RedisStatus {
     /// master's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replication_user: Option<String>,
+    /// The Secret by which a client finds the group and logs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
     /// The `id` of the last switchover that was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub switchover_id: Option<String>,
@@ -58,11 +61,19 @@ pub struct RedisStatus {
     pub switchover_refused: Option<String>,
 }
 
+/// A Secret of the type `servicebinding.io/redis` in the same namespace, with the keys type, provider, host,
+/// port, uri, and where there are any username, password and certificates.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Its name.
+    pub name: String,
+}
+
 /// A condition as all Kubernetes resources have it.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Ready, Progressing, Degraded, Paused, SwitchoverInProgress.
+    /// Ready, Progressing, Degraded, Paused, SwitchoverInProgress, Reconciling, Stalled.
     #[serde(rename = "type")]
     pub type_: String,
     /// True, False, Unknown.

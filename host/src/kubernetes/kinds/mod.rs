@@ -68,8 +68,27 @@ pub struct Settings {
     pub switchover: Option<SwitchoverRequest>,
     /// The Service that leads clients to the master. None: no Service does.
     pub master_service: Option<Service>,
+    /// The Sentinel endpoint. None: there is none.
+    pub endpoint: Option<EndpointSettings>,
     /// What the status says.
     pub recorded: Recorded,
+}
+
+/// A Sentinel endpoint, which each operator serves for itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointSettings {
+    /// The Service that leads clients there. It selects no Pods.
+    pub service: Service,
+    /// As clients ask for it.
+    pub master_name: String,
+    /// User of the password. None: the user `default`.
+    pub user: Option<String>,
+    /// Clients must use TLS, with the certificate of the group.
+    pub has_tls: bool,
+    /// Servers are named by host names.
+    pub hostnames: bool,
+    /// `SENTINEL FAILOVER` is a switchover.
+    pub allow_failover: bool,
 }
 
 /// What the status of a resource says: an operator starts from it.
@@ -79,6 +98,8 @@ pub struct Recorded {
     pub status: Option<Value>,
     /// The records of the group, at most one per shard. Empty: none was written, or it is not valid.
     pub records: Vec<Record>,
+    /// The generation of the spec that ran when the status was written. None: none was seen through.
+    pub settled_generation: Option<i64>,
     /// The Pod that was published as master.
     pub master: Option<String>,
     /// The `id` of the last switchover that was accepted.
@@ -94,8 +115,12 @@ pub struct Recorded {
 pub struct References {
     /// The key with the password. None: no password.
     pub password: Option<SecretKeySelector>,
+    /// The operator makes that Secret where it is missing.
+    pub generates_password: bool,
     /// The certificate. None: no TLS.
     pub tls: Option<TlsReference>,
+    /// The key with the password of the Sentinel endpoint. None: no password.
+    pub endpoint_password: Option<SecretKeySelector>,
     /// The policies.
     pub policy: PolicyReference,
 }
@@ -131,6 +156,8 @@ pub struct Inputs<'a> {
     pub previous: Option<&'a str>,
     /// ACL user of the instances for replication. None until every instance has that user.
     pub replication_user: Option<&'a str>,
+    /// The authorities of the certificate, in PEM. None: no TLS.
+    pub authorities: Option<&'a str>,
 }
 
 /// A Pod, with what was observed beside it.
@@ -158,6 +185,8 @@ pub struct Known<'a> {
     pub master_change: Option<&'a MasterChange>,
     /// The newest epoch that role labels were changed for, and how many microseconds that took.
     pub labelled: Option<(u64, i64)>,
+    /// What runs is what the resource asks for.
+    pub is_settled: bool,
     /// The newest switchover that was taken up.
     pub switchover_id: Option<&'a str>,
     /// Why that switchover was refused.
@@ -219,8 +248,8 @@ impl Resource {
 impl References {
     /// The names of all Secrets.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        let password = self.password.iter().map(|key| key.name.as_str());
-        password.chain(self.tls.iter().map(|tls| tls.secret.as_str()))
+        let passwords = self.password.iter().chain(&self.endpoint_password).map(|key| key.name.as_str());
+        passwords.chain(self.tls.iter().map(|tls| tls.secret.as_str()))
     }
 }
 

@@ -68,6 +68,7 @@ impl Managed for Sample {
             has_volume: false,
             switchover: None,
             master_service: None,
+            endpoint: None,
             recorded: Recorded { status, master, records: self.records(), ..Recorded::default() },
         }
     }

@@ -59,4 +59,4 @@ pub fn lead_to(slices: &[EndpointSlice], ours: &str, address: &str) -> bool {
 }
 
 /// The EndpointSlice controller ignores slices that another manager is named for.
-const MANAGED_BY_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
+pub const MANAGED_BY_LABEL: &str = "endpointslice.kubernetes.io/managed-by";

@@ -1,20 +1,25 @@
 //! The objects of a Redis resource: one file per kind, no client. Equal resources give equal objects, byte
 //! for byte, so that applying them again changes nothing.
 
+mod binding;
 mod config;
 mod disruption;
 mod failover_slice;
 mod pod;
 mod security;
+mod sentinel_slice;
 mod services;
 mod set_aside;
 mod stateful_set;
 
+use binding::BINDING;
+pub use binding::binding_name;
 pub use config::{
     AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, REPLICATES, live_directives, replication_user,
 };
 pub use failover_slice::{SERVICE_LABEL, failover_slice, lead_to};
-pub use services::master_service;
+pub use sentinel_slice::{SENTINEL_SLICES, face_of, sentinel_slice, sentinel_slice_name};
+pub use services::{master_service, sentinel_service};
 pub use set_aside::SET_ASIDE;
 
 use super::crd::Redis;
@@ -51,6 +56,7 @@ pub fn objects(redis: &Redis, inputs: &Inputs<'_>) -> Result<Vec<Value>, serde_j
     for service in services::services(redis) {
         all.push(serde_json::to_value(service)?);
     }
+    all.push(serde_json::to_value(binding::binding(redis, inputs))?);
     all.push(serde_json::to_value(disruption::budget(redis))?);
     all.push(serde_json::to_value(stateful_set::stateful_set(redis, inputs.replicas))?);
     Ok(all)
@@ -64,6 +70,11 @@ pub fn name(redis: &Redis) -> String {
 /// The same for the resource of that name.
 pub fn name_for(resource: &str) -> String {
     format!("redis-{resource}")
+}
+
+/// The Secrets that the operator makes for the resource of that name, beside one for its password.
+pub fn own_secrets(resource: &str) -> [String; 2] {
+    [name_for(resource), name_for(resource) + BINDING]
 }
 
 /// The labels that select the Pods of a resource.

@@ -1,4 +1,4 @@
-//! The Services: all instances, each by its own name, the master, the replicas.
+//! The Services: all instances, each by its own name, the master, the replicas, the Sentinel endpoint.
 
 use super::{MASTER, PORT, REPLICA, ROLE_LABEL, metadata, selector};
 use crate::kubernetes::crd::Redis;
@@ -15,12 +15,24 @@ pub fn services(redis: &Redis) -> Vec<Service> {
         service.metadata.labels.get_or_insert_default().insert("service-type".into(), "headless".into());
         service
     };
-    vec![
+    let mut all = vec![
         service(redis, "", None),
         headless,
         master_service(redis),
         service(redis, "-replicas", Some(REPLICA)),
-    ]
+    ];
+    all.extend(redis.spec.sentinel_endpoint.as_ref().map(|_| sentinel_service(redis)));
+    all
+}
+
+/// The Service that leads clients of Redis Sentinel to the operators. It selects no Pods: each operator adds
+/// itself, see [`super::sentinel_slice`].
+pub fn sentinel_service(redis: &Redis) -> Service {
+    let mut sentinel = service(redis, "-sentinel", None);
+    let spec = sentinel.spec.get_or_insert_default();
+    spec.selector = None;
+    spec.ports = Some(vec![port((SENTINEL, SENTINEL_PORT))]);
+    sentinel
 }
 
 /// The Service that leads clients to the master.
@@ -36,13 +48,6 @@ fn ports(redis: &Redis) -> impl Iterator<Item = (&'static str, i32)> {
 fn service(redis: &Redis, suffix: &str, role: Option<&str>) -> Service {
     let mut selector = selector(redis);
     selector.extend(role.map(|role| (ROLE_LABEL.to_owned(), role.to_owned())));
-    let port = |(name, port): (&str, i32)| ServicePort {
-        name: Some(name.to_owned()),
-        port,
-        protocol: Some("TCP".into()),
-        target_port: Some(IntOrString::Int(port)),
-        ..ServicePort::default()
-    };
     let mut metadata = metadata(redis, suffix);
     metadata.annotations = redis.spec.service.as_ref().map(|settings| settings.annotations.clone());
     let spec = ServiceSpec {
@@ -53,4 +58,18 @@ fn service(redis: &Redis, suffix: &str, role: Option<&str>) -> Service {
     Service { metadata, spec: Some(spec), ..Service::default() }
 }
 
+fn port((name, port): (&str, i32)) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port,
+        protocol: Some("TCP".into()),
+        target_port: Some(IntOrString::Int(port)),
+        ..ServicePort::default()
+    }
+}
+
 pub const EXPORTER_PORT: i32 = 9121;
+/// The name of the port of the Sentinel endpoint.
+pub const SENTINEL: &str = "sentinel";
+/// As a Sentinel's.
+const SENTINEL_PORT: i32 = 26379;

@@ -23,7 +23,7 @@ fn minimal() -> Redis {
 }
 
 #[test]
-fn the_objects_of_amaizfinance_keep_their_names_and_one_service_is_added() {
+fn the_objects_of_amaizfinance_keep_their_names_and_a_service_and_a_binding_are_added() {
     let names: Vec<String> = made(&minimal(), Some("secret"))
         .iter()
         .map(|object| {
@@ -39,6 +39,7 @@ fn the_objects_of_amaizfinance_keep_their_names_and_one_service_is_added() {
             "Service redis-example-headless",
             "Service redis-example-master",
             "Service redis-example-replicas",
+            "Secret redis-example-binding",
             "PodDisruptionBudget redis-example",
             "StatefulSet redis-example",
         ]
@@ -261,4 +262,41 @@ fn a_failover_slice_leads_where_the_master_service_does_and_keeps_its_owner() {
         { "name": "exporter", "port": 9121, "protocol": "TCP" }
     ]);
     assert_eq!((&slice["ports"], &slice["endpoints"][0]["addresses"]), (&ports, &json!(["10.0.0.7"])));
+}
+
+#[test]
+fn the_binding_has_the_keys_of_service_binding_and_takes_a_password_of_any_characters() {
+    let tls = json!({ "secretName": "tls" });
+    let redis = redis(json!({ "replicas": 3, "tls": tls, "redis": { "image": "redis:7" } }));
+    let (password, authorities) = (Some("p@ss/w?rd"), Some("PEM"));
+    let inputs = Inputs { password, authorities, ..Inputs::default() };
+    let secret = serde_json::to_value(binding::binding(&redis, &inputs)).unwrap();
+    assert_eq!(secret["type"], "servicebinding.io/redis");
+    let text = |key: &str| {
+        let bytes: k8s_openapi::ByteString = serde_json::from_value(secret["data"][key].clone()).unwrap();
+        String::from_utf8(bytes.0).unwrap()
+    };
+    assert_eq!(text("uri"), "rediss://default:p%40ss%2Fw%3Frd@redis-example-master.shop.svc:6379");
+    assert_eq!((text("password"), text("certificates")), ("p@ss/w?rd".into(), "PEM".into()));
+    let open = serde_json::to_value(binding::binding(&minimal(), &Inputs::default())).unwrap();
+    let keys: Vec<&String> = open["data"].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["host", "port", "provider", "type", "uri"]);
+}
+
+#[test]
+fn each_operator_adds_itself_to_the_service_of_a_sentinel_endpoint() {
+    let redis = redis(json!({ "replicas": 3, "sentinelEndpoint": {}, "redis": { "image": "redis:7" } }));
+    let made = made(&redis, None);
+    let service = made.iter().find(|object| object["metadata"]["name"] == "redis-example-sentinel").unwrap();
+    assert_eq!(service.pointer("/spec/selector"), None);
+    assert_eq!(service.pointer("/spec/ports/0/port"), Some(&json!(26379)));
+    let slice =
+        |operator, place: &str| sentinel_slice(&sentinel_service(&redis), operator, place.parse().unwrap());
+    let [one, other] = [slice("a", "10.0.0.1:27000"), slice("b", "[fd00::1]:27001")];
+    assert_ne!(one.name_any(), other.name_any());
+    assert_eq!(one.labels()[SERVICE_LABEL], "redis-example-sentinel");
+    assert_eq!(face_of(&one), Some(("10.0.0.1".into(), 27000)));
+    assert_eq!((face_of(&other), other.address_type.as_str()), (Some(("fd00::1".into(), 27001)), "IPv6"));
+    let uids: Vec<&str> = one.owner_references().iter().map(|owner| owner.uid.as_str()).collect();
+    assert_eq!(uids, ["u-1"], "it goes with the resource");
 }

@@ -1,7 +1,7 @@
 //! The conditions of a Redis resource, made from the decision and from the obstacles that were found.
 
 use super::{Problem, camel, shortened, text};
-use crate::contract::{Decision, Progress};
+use crate::contract::{Decision, Progress, Verdict};
 use crate::kubernetes::crd::{Condition, Redis, RedisStatus};
 use crate::kubernetes::objects;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -14,6 +14,8 @@ pub struct State<'a> {
     pub redis: &'a Redis,
     /// The last decision. None: there was none yet.
     pub decision: Option<&'a Decision>,
+    /// What runs is what the resource asks for.
+    pub is_settled: bool,
     /// A switchover was requested and is not done.
     pub is_switching: bool,
     /// Obstacles to the desired state.
@@ -41,13 +43,30 @@ fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Co
         let all: Vec<&str> = state.problems.iter().map(|problem| problem.message.as_str()).collect();
         (first.reason.to_owned(), shortened(&all.join("; "), MESSAGE_BYTES_MAX))
     });
-    let not_ready = if has_master { why.clone() } else { hindrance.clone().unwrap_or(why.clone()) };
+    let first = hindrance.clone().unwrap_or(why.clone());
+    let generation = state.redis.metadata.generation;
+    // A group that was made once stays ready while a change is on its way. Ready is about the spec that runs, so
+    // that who waits for the next one waits until that runs.
+    let ran = settled_generation(before);
+    let runs = if state.is_settled { generation } else { ran.or(Some(NEVER)) };
+    let is_ready = has_master && (state.is_settled || ran.is_some());
+    // While a group is made, what is refused now is done as soon as its Pods answer.
+    let is_refused = decision.is_some_and(|decision| decision.verdict == Verdict::Refuse) && ran.is_some();
+    let is_stalled =
+        is_refused || state.problems.iter().any(|problem| NEED_A_PERSON.contains(&problem.reason));
+    let reconciling = if state.is_settled {
+        ("Settled".to_owned(), "what the resource asks for is what runs".to_owned())
+    } else {
+        first.clone()
+    };
     let all = [
-        ("Ready", has_master, not_ready),
+        (READY, is_ready, if is_ready { why.clone() } else { first.clone() }),
         ("Progressing", is_progressing, why.clone()),
-        ("Degraded", is_degraded || hindrance.is_some(), hindrance.unwrap_or(why.clone())),
+        ("Degraded", is_degraded || hindrance.is_some(), first.clone()),
         ("Paused", state.redis.spec.paused, why.clone()),
         ("SwitchoverInProgress", state.is_switching, why),
+        (RECONCILING, !state.is_settled, reconciling),
+        ("Stalled", is_stalled, first),
     ];
     all.into_iter()
         .map(|(type_, holds, (reason, message))| {
@@ -61,11 +80,40 @@ fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Co
                 message,
                 last_transition_time: unchanged
                     .map_or_else(|| text(now), |condition| condition.last_transition_time.clone()),
-                observed_generation: state.redis.metadata.generation,
+                observed_generation: if type_ == READY { runs } else { generation },
             }
         })
         .collect()
 }
+
+/// The generation of the spec that ran when these conditions were written. None: none was seen through.
+pub fn settled_generation(conditions: &[Condition]) -> Option<i64> {
+    let ready = conditions.iter().find(|condition| condition.type_ == READY)?;
+    // Before there was Reconciling, Ready said only that there is a master.
+    let is_known = conditions.iter().any(|condition| condition.type_ == RECONCILING);
+    ready.observed_generation.filter(|generation| *generation > NEVER && (is_known || ready.status == "True"))
+}
+
+const READY: &str = "Ready";
+const RECONCILING: &str = "Reconciling";
+/// Kubernetes counts from 1.
+const NEVER: i64 = 0;
+/// Problems that neither time nor the operator solves: whoever waits for the resource waits in vain.
+const NEED_A_PERSON: &[&str] = &[
+    "CertificateNotTaken",
+    "CreateContainerConfigError",
+    "DirectiveRefused",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "InvalidSpec",
+    "LoginNotChanged",
+    "NameTaken",
+    "ObjectsNotMade",
+    "RolloutBlocked",
+    "SecretInvalid",
+    "SecretMissing",
+    "SentinelEndpointUnavailable",
+];
 
 /// Problems that the Pods report, and missing Pods.
 pub fn pod_problems<'a>(redis: &Redis, pods: impl Iterator<Item = &'a Pod> + Clone) -> Vec<Problem> {

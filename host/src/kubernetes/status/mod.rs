@@ -17,7 +17,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 
-pub use conditions::{State, pod_problems, with_conditions};
+pub use conditions::{State, pod_problems, settled_generation, with_conditions};
 
 /// An obstacle to the desired state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,8 +210,13 @@ mod tests {
     #[test]
     fn the_status_has_the_decisions_reason_and_conditions_keep_their_transition_times() {
         let after = |before: RedisStatus, decision: &Decision, second| {
-            let state =
-                State { redis: &redis(), decision: Some(decision), is_switching: false, problems: vec![] };
+            let state = State {
+                is_settled: true,
+                redis: &redis(),
+                decision: Some(decision),
+                is_switching: false,
+                problems: vec![],
+            };
             with_conditions(
                 with_decision(before, &redis(), decision, "default", at(second)),
                 &state,
@@ -258,7 +263,7 @@ mod tests {
         let problem = Problem { reason: "SecretMissing", message: "Secret s does not exist".into() };
         let decision = decision(Verdict::Healthy, "healthy", Some("a"));
         let of = |decision, problems| {
-            let state = State { redis: &redis(), decision, is_switching: false, problems };
+            let state = State { redis: &redis(), decision, is_settled: true, is_switching: false, problems };
             let conditions = with_conditions(RedisStatus::default(), &state, at(10)).conditions;
             conditions
                 .iter()
@@ -275,6 +280,36 @@ mod tests {
             (&row("Ready", "True", "Healthy"), &row("Degraded", "True", "SecretMissing"))
         );
         assert_eq!(of(None, vec![problem])[0], row("Ready", "False", "SecretMissing"));
+    }
+
+    #[test]
+    fn who_waits_for_a_change_waits_until_it_runs_and_a_group_that_ran_stays_ready_meanwhile() {
+        let decision = decision(Verdict::Healthy, "healthy", Some("a"));
+        let after = |before: RedisStatus, generation, is_settled, reason: Option<&'static str>| {
+            let mut redis = redis();
+            redis.metadata.generation = Some(generation);
+            let problems = reason.map(|reason| Problem { reason, message: String::new() });
+            let (decision, problems) = (Some(&decision), problems.into_iter().collect());
+            let state = State { redis: &redis, decision, is_settled, is_switching: false, problems };
+            with_conditions(before, &state, at(10))
+        };
+        let row = |status: &RedisStatus| {
+            let of = |type_| status.conditions.iter().find(|of| of.type_ == type_).unwrap();
+            let holds = ["Ready", "Reconciling", "Stalled"].map(|type_| of(type_).status == "True");
+            (holds, of("Ready").observed_generation, settled_generation(&status.conditions))
+        };
+        let made = after(RedisStatus::default(), 1, false, None);
+        assert_eq!(row(&made), ([false, true, false], Some(0), None), "its Pods start");
+        let ready = after(made.clone(), 1, true, None);
+        assert_eq!(row(&ready), ([true, false, false], Some(1), Some(1)));
+        let changing = after(ready, 2, false, None);
+        assert_eq!(row(&changing), ([true, true, false], Some(1), Some(1)), "kubectl wait goes on");
+        let stalled = after(changing.clone(), 2, false, Some("DirectiveRefused"));
+        assert_eq!(row(&stalled), ([true, true, true], Some(1), Some(1)));
+        assert_eq!(row(&after(changing, 2, true, None)), ([true, false, false], Some(2), Some(2)));
+        let mut before = after(made, 1, true, None);
+        before.conditions.retain(|of| of.type_ != "Reconciling" && of.type_ != "Stalled");
+        assert_eq!(settled_generation(&before.conditions), Some(1), "of an operator from before");
     }
 
     #[test]

@@ -8,11 +8,12 @@ use super::super::Context;
 use super::handover::HandoverRequest;
 use super::snapshot::{ObjectKey, Snapshot};
 use super::step::StepResult;
-use crate::kubernetes::apply::{apply as apply_object, delete_secret, is_foreign};
+use crate::kubernetes::apply::{apply as apply_object, delete, is_foreign};
 use crate::kubernetes::kinds::Inputs;
 use crate::kubernetes::objects::{OBJECT_KINDS, name_for};
 use crate::kubernetes::pods::revision;
 use crate::kubernetes::status::Problem;
+use k8s_openapi::api::core::v1::{Secret, Service};
 use plan::{ObjectStep, ObjectsView, Replicas, plan, plan_replicas, unclaimed};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -66,6 +67,14 @@ impl Objects {
         result
     }
 
+    /// Whether the watches have shown all that was applied: what follows from it may be seen by now.
+    pub fn are_seen(&self, snapshot: &Snapshot) -> bool {
+        let is_seen = |(key, (_, version)): (&ObjectKey, &(Value, u64))| {
+            snapshot.seen.get(key).is_some_and(|seen| seen.version >= *version)
+        };
+        !self.0.is_empty() && self.0.iter().all(is_seen)
+    }
+
     /// Carries one step out. `is_well`: no step before it failed.
     async fn apply(
         &mut self,
@@ -96,9 +105,13 @@ impl Objects {
                 }
             }
             ObjectStep::Leave(problem) => StepResult::blocked(problem),
-            ObjectStep::DeleteSecret { name, uid } => {
-                let key = ("Secret", name);
-                match delete_secret(&context.client, &namespace, &key.1, &uid).await {
+            ObjectStep::Delete { key, uid } => {
+                let (client, name) = (&context.client, key.1.as_str());
+                let deleted = match key.0 {
+                    "Secret" => delete::<Secret>(client, &namespace, name, &uid).await,
+                    _ => delete::<Service>(client, &namespace, name, &uid).await,
+                };
+                match deleted {
                     Ok(()) => {
                         self.0.remove(&key);
                         StepResult::done()
@@ -156,11 +169,13 @@ impl<'a> ObjectsView<'a> {
 /// The objects as they should be.
 fn wanted(snapshot: &Snapshot, replicas: i32) -> Result<Vec<(ObjectKey, Value)>, serde_json::Error> {
     let passwords = snapshot.secrets.as_ref().map(|secrets| &secrets.passwords);
+    let tls = snapshot.secrets.as_ref().and_then(|secrets| secrets.tls.as_ref());
     let all = snapshot.resource.managed.objects(&Inputs {
         replicas,
         password: passwords.and_then(|passwords| passwords.wanted.as_deref()),
         replication_user: snapshot.replication_user(),
         previous: passwords.and_then(|passwords| passwords.before()),
+        authorities: tls.map(|identity| identity.authorities.as_str()),
     })?;
     let key = |object: &Value| {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -189,7 +204,8 @@ mod tests {
     #[test]
     fn the_objects_of_any_kind_are_planned_and_a_taken_name_says_whose_they_should_be() {
         let mut snapshot = fixture::snapshot(&[]);
-        snapshot.secrets = Some(Arc::new(Secrets { passwords: Passwords::default(), tls: None }));
+        snapshot.secrets =
+            Some(Arc::new(Secrets { passwords: Passwords::default(), tls: None, endpoint_password: None }));
         let (applied, replicas) = (BTreeMap::new(), plan_replicas(3, None, [].into_iter()));
         let wanted = wanted(&snapshot, replicas.count).unwrap();
         assert_eq!(wanted[1].1["spec"]["replicas"], 3);

@@ -16,7 +16,8 @@ use std::sync::Arc;
 /// 2. The StatefulSet is created after all others, and not while one of them is another's: no Pod starts on
 ///    what is not as it should be. One that exists is updated all the same, since its Pods run.
 /// 3. The Secret goes when its password is not wanted and no Pod needs it any more.
-/// 4. A master that would go with a scale-down is asked to hand over to an instance that stays.
+/// 4. A Service that is not wanted any more goes.
+/// 5. A master that would go with a scale-down is asked to hand over to an instance that stays.
 pub fn plan(view: &ObjectsView<'_>) -> Vec<ObjectStep> {
     let mut steps = Vec::new();
     let mut are_all_ours = true;
@@ -39,7 +40,8 @@ pub fn plan(view: &ObjectsView<'_>) -> Vec<ObjectStep> {
             }),
         }
     }
-    steps.extend(view.secret_to_delete().map(|(name, uid)| ObjectStep::DeleteSecret { name, uid }));
+    let surplus = view.secret_to_delete().into_iter().chain(view.services_to_delete());
+    steps.extend(surplus.map(|(key, uid)| ObjectStep::Delete { key, uid }));
     steps.extend(view.hands_over_to.iter().filter(|_| view.may_hand_over).cloned().map(ObjectStep::HandOver));
     steps
 }
@@ -107,8 +109,8 @@ pub enum ObjectStep {
     },
     /// Left alone: it is another's.
     Leave(Problem),
-    DeleteSecret {
-        name: String,
+    Delete {
+        key: ObjectKey,
         uid: String,
     },
 }
@@ -129,11 +131,18 @@ impl ObjectsView<'_> {
         self.applied.get(key).is_some_and(|(before, version)| before == object && !is_touched(*version))
     }
 
-    /// Its name and uid.
-    fn secret_to_delete(&self) -> Option<(String, String)> {
+    /// It and its uid.
+    fn secret_to_delete(&self) -> Option<(ObjectKey, String)> {
         let key = ("Secret", name_for(&self.resource));
         let seen = self.seen.get(&key).filter(|_| self.is_secret_over)?;
-        Some((key.1, seen.uid.clone()))
+        Some((key, seen.uid.clone()))
+    }
+
+    /// They and their uids. Of the objects that a resource may cease to want, only these hold no data.
+    fn services_to_delete(&self) -> impl Iterator<Item = (ObjectKey, String)> {
+        let is_wanted = |key: &ObjectKey| self.wanted.iter().any(|(wanted, _)| wanted == key);
+        let surplus = self.seen.iter().filter(move |(key, _)| key.0 == "Service" && !is_wanted(key));
+        surplus.map(|(key, seen)| (key.clone(), seen.uid.clone()))
     }
 }
 
@@ -217,7 +226,7 @@ mod tests {
             ObjectStep::Apply { key: (kind, _), needs_all_before: true, .. } => format!("start {kind}"),
             ObjectStep::Apply { key: (kind, _), needs_all_before: false, .. } => format!("apply {kind}"),
             ObjectStep::Leave(problem) => problem.reason.into(),
-            ObjectStep::DeleteSecret { name, uid } => format!("delete {name} {uid}"),
+            ObjectStep::Delete { key: (kind, name), uid } => format!("delete {kind} {name} {uid}"),
         }
     }
 
@@ -338,7 +347,16 @@ mod tests {
             facts.seen.extend(is_there.then(|| (key("Secret"), seen(5))));
             plan(&view(&facts)).iter().map(words).collect::<Vec<_>>()
         };
-        assert_eq!(steps(true, true), ["delete redis-cart o"]);
+        assert_eq!(steps(true, true), ["delete Secret redis-cart o"]);
         assert!(steps(true, false).is_empty() && steps(false, true).is_empty());
+    }
+
+    #[test]
+    fn a_service_that_is_not_wanted_goes_and_nothing_that_may_hold_data() {
+        let mut facts = settled();
+        let other = |kind| (kind, "redis-cart-other".to_owned());
+        facts.seen.extend(["Service", "ConfigMap", "StatefulSet"].map(|kind| (other(kind), seen(5))));
+        let steps = plan(&view(&facts)).iter().map(words).collect::<Vec<_>>();
+        assert_eq!(steps, ["delete Service redis-cart-other o"]);
     }
 }

@@ -28,6 +28,18 @@ pub async fn roll(
     apply(context, snapshot, step, handover, now).await
 }
 
+/// Whether a Pod runs with what is not wanted any more.
+pub fn has_old_pods(snapshot: &Snapshot, live_config: &LiveConfig) -> bool {
+    snapshot.pods.values().any(|pod| is_old(snapshot, live_config, pod))
+}
+
+fn is_old(snapshot: &Snapshot, live_config: &LiveConfig, pod: &Pod) -> bool {
+    let wanted = &snapshot.resource.settings.directive_names;
+    revision(pod).is_some_and(|revision| revision != snapshot.revision)
+        || directive_names(pod).iter().any(|name| !wanted.contains(*name))
+        || live_config.needs_a_start(pod)
+}
+
 /// Carries a step out.
 async fn apply(
     context: &Context,
@@ -65,15 +77,10 @@ async fn apply(
 impl RolloutView {
     fn new(snapshot: &Snapshot, live_config: &LiveConfig, handover: HandoverRequest) -> Self {
         let settings = &snapshot.resource.settings;
-        let is_old = |pod: &Pod| {
-            revision(pod).is_some_and(|revision| revision != snapshot.revision)
-                || directive_names(pod).iter().any(|name| !settings.directive_names.contains(*name))
-                || live_config.needs_a_start(pod)
-        };
         let pods = snapshot.pods.iter().map(|(name, pod)| PodView {
             name: name.clone(),
             uid: pod.uid(),
-            is_old: is_old(pod),
+            is_old: is_old(snapshot, live_config, pod),
             runs: is_running(pod),
             is_terminating: pod.metadata.deletion_timestamp.is_some(),
             health: snapshot.health(name),

@@ -4,9 +4,10 @@ mod settings;
 
 use super::{Inputs, Known, Managed, ObservedPod, PolicyReference, References, Settings, TlsReference};
 use crate::group::Member;
-use crate::kubernetes::crd::{Redis, RedisStatus};
+use crate::kubernetes::crd::{Binding, Redis, RedisStatus};
 use crate::kubernetes::status::{self, failover};
 use crate::kubernetes::{objects, pods};
+use k8s_openapi::api::core::v1::SecretKeySelector;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Deserialize;
@@ -24,11 +25,23 @@ impl Managed for Redis {
         let master =
             || format!("{}-master.{}.svc", objects::name(self), self.namespace().unwrap_or_default());
         References {
-            password: spec.password.as_ref().map(|password| password.secret_key_ref.clone()),
+            password: spec.password.as_ref().map(|password| {
+                let generated = || SecretKeySelector {
+                    name: format!("{}-password", objects::name(self)),
+                    key: "password".into(),
+                    optional: None,
+                };
+                password.secret_key_ref.clone().unwrap_or_else(generated)
+            }),
+            generates_password: spec.password.as_ref().is_some_and(|password| password.generate),
             tls: spec.tls.as_ref().map(|tls| TlsReference {
                 secret: tls.secret_name.clone(),
                 server_name: tls.server_name.clone().unwrap_or_else(master),
             }),
+            endpoint_password: spec
+                .sentinel_endpoint
+                .as_ref()
+                .and_then(|endpoint| Some(endpoint.password.as_ref()?.secret_key_ref.clone())),
             policy: PolicyReference {
                 name: choice.name,
                 shadow: choice.shadow,
@@ -60,6 +73,7 @@ fn next_status(redis: &Redis, before: RedisStatus, known: &Known<'_>, now: Times
         switchover_id: known.switchover_id.map(str::to_owned),
         switchover_refused: known.switchover_refused.map(str::to_owned),
         replication_user: known.replication_user.map(str::to_owned),
+        binding: Some(Binding { name: objects::binding_name(redis) }),
         shadow: known.shadow.cloned(),
         ..before
     };
@@ -83,6 +97,7 @@ fn next_status(redis: &Redis, before: RedisStatus, known: &Known<'_>, now: Times
     let state = status::State {
         redis,
         decision: known.decided.map(|(decision, ..)| decision),
+        is_settled: known.is_settled,
         is_switching: known.is_switching,
         problems: known.problems.iter().cloned().chain(of_pods).collect(),
     };

@@ -4,8 +4,9 @@
 use crate::contract::{Evidence, Generation, Group, Position, Preference, Published, Topology};
 use crate::group::{Changed, Moment, Record};
 use crate::kubernetes::crd::{Prefer, PublishedMaster, Redis, RedisStatus};
-use crate::kubernetes::kinds::{Recorded, Settings};
-use crate::kubernetes::objects::{live_directives, master_service, replication_user};
+use crate::kubernetes::kinds::{EndpointSettings, Recorded, Settings};
+use crate::kubernetes::objects::{live_directives, master_service, replication_user, sentinel_service};
+use crate::kubernetes::status::settled_generation;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::json;
@@ -22,8 +23,21 @@ pub fn settings(redis: &Redis, now: Timestamp) -> Settings {
         has_volume: spec.data_volume_claim_template.is_some(),
         switchover: spec.switchover.clone(),
         master_service: Some(master_service(redis)),
+        endpoint: endpoint(redis),
         recorded: redis.status.as_ref().map(|status| recorded(status, now)).unwrap_or_default(),
     }
+}
+
+fn endpoint(redis: &Redis) -> Option<EndpointSettings> {
+    let endpoint = redis.spec.sentinel_endpoint.as_ref()?;
+    Some(EndpointSettings {
+        service: sentinel_service(redis),
+        master_name: endpoint.master_name.clone(),
+        user: endpoint.user.clone(),
+        has_tls: endpoint.tls.unwrap_or(redis.spec.tls.is_some()),
+        hostnames: endpoint.hostnames,
+        allow_failover: endpoint.allow_failover,
+    })
 }
 
 fn group(redis: &Redis) -> Group {
@@ -53,6 +67,7 @@ fn recorded(status: &RedisStatus, now: Timestamp) -> Recorded {
         records: record(status, now).into_iter().collect(),
         // Known even where the rest of the record is not valid.
         master: status.published.as_ref().map(|published| published.name.clone()),
+        settled_generation: settled_generation(&status.conditions),
         switchover_id: status.switchover_id.clone(),
         switchover_refused: status.switchover_refused.clone(),
         replication_user: status.replication_user.clone(),

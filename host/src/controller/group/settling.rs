@@ -1,0 +1,111 @@
+//! Whether what runs is what the resource asks for: not from the moment that a change of it, or of what it
+//! names, is seen until the last Pod has it and the group is healthy. A Pod that dies later is trouble and no
+//! change.
+
+use super::live_config::LiveConfig;
+use super::objects::Objects;
+use super::rollout::has_old_pods;
+use super::snapshot::Snapshot;
+
+/// The answer for one version of the spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// `metadata.generation`. None: the API server gave it none.
+    pub generation: Option<i64>,
+    /// All of it runs.
+    pub is_settled: bool,
+}
+
+impl Settled {
+    /// What a predecessor left.
+    pub fn recorded(snapshot: &Snapshot) -> Self {
+        let generation = snapshot.resource.object.metadata.generation;
+        let settled = snapshot.resource.settings.recorded.settled_generation;
+        Self { generation, is_settled: generation.is_some() && settled == generation }
+    }
+}
+
+/// Follows one resource.
+pub struct Settling {
+    wanted: Option<Wanted>,
+    settled: Settled,
+}
+
+/// What a change changes: the spec, and what it names.
+#[derive(PartialEq, Eq)]
+struct Wanted {
+    generation: Option<i64>,
+    password: Option<String>,
+    certificate: Option<String>,
+}
+
+impl Settling {
+    pub fn new(snapshot: &Snapshot) -> Self {
+        Self { wanted: None, settled: Settled::recorded(snapshot) }
+    }
+
+    /// Takes in a snapshot that was maintained. `is_done`: nothing is left to be tried again.
+    pub fn observe(
+        &mut self,
+        snapshot: &Snapshot,
+        objects: &Objects,
+        live_config: &LiveConfig,
+        is_done: bool,
+    ) -> Settled {
+        let wanted = wanted(snapshot);
+        let is_rolled = snapshot.is_set_current && !has_old_pods(snapshot, live_config);
+        let is_complete = is_done && is_rolled && objects.are_seen(snapshot) && snapshot.is_healthy();
+        self.note(wanted, is_rolled, is_complete);
+        self.settled
+    }
+
+    fn note(&mut self, wanted: Wanted, is_rolled: bool, is_complete: bool) {
+        let is_same = self.wanted.as_ref().is_none_or(|before| *before == wanted)
+            && self.settled.generation == wanted.generation;
+        let was_settled = self.settled.is_settled && is_same;
+        let generation = wanted.generation;
+        self.wanted = Some(wanted);
+        // Another version of the operator may want other Pods for the same spec.
+        self.settled = Settled { generation, is_settled: is_rolled && was_settled || is_complete };
+    }
+}
+
+fn wanted(snapshot: &Snapshot) -> Wanted {
+    let secrets = snapshot.secrets.as_deref();
+    Wanted {
+        generation: snapshot.resource.object.metadata.generation,
+        password: secrets.and_then(|secrets| secrets.passwords.wanted.clone()),
+        certificate: secrets.and_then(|secrets| secrets.certificate()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_settled_from_the_last_pod_that_has_a_change_until_the_next_change() {
+        let settled = Settled { generation: Some(1), is_settled: false };
+        let mut settling = Settling { wanted: None, settled };
+        let mut note = |generation, password: &str, is_rolled, is_complete| {
+            let wanted =
+                Wanted { generation: Some(generation), password: Some(password.into()), certificate: None };
+            settling.note(wanted, is_rolled, is_complete);
+            settling.settled.is_settled
+        };
+        assert!(!note(1, "a", true, false), "its Pods start");
+        assert!(note(1, "a", true, true));
+        assert!(note(1, "a", true, false), "a replica died: no change");
+        assert!(!note(2, "a", true, false), "another spec, before the StatefulSet has it");
+        assert!(!note(2, "a", false, false), "Pods are replaced");
+        assert!(note(2, "a", true, true));
+        assert!(!note(2, "b", true, false), "another password");
+        assert!(note(2, "b", true, true));
+        assert!(!note(2, "b", false, false), "the operator wants other Pods");
+        let recorded = Settled { generation: Some(3), is_settled: true };
+        let mut settling = Settling { wanted: None, settled: recorded };
+        let wanted = Wanted { generation: Some(3), password: None, certificate: None };
+        settling.note(wanted, true, false);
+        assert!(settling.settled.is_settled, "a predecessor saw it through");
+    }
+}
