@@ -54,6 +54,12 @@ pub fn running(pod: &Pod) -> Option<&ContainerStatus> {
     Some(redis)
 }
 
+/// Whether its probes call it ready.
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
 /// Its address. None: it has none yet, or its process has ended for good. A Pod that was called failed while
 /// its container was still seen running (its node is lost) may live on.
 pub fn address(pod: &Pod) -> Option<&str> {
@@ -69,11 +75,6 @@ pub fn member(pod: &Pod, revision: &str, place: Option<&Place>, now: SystemTime)
     let host = address(pod)?.to_owned();
     let container = status.container_statuses.iter().flatten().find(|container| container.name == "redis");
     let running = container.and_then(|container| container.state.as_ref()?.running.as_ref());
-    let is_ready = status
-        .conditions
-        .iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
     let started = running.and_then(|running| running.started_at.as_ref()).map(|at| SystemTime::from(at.0));
     let age_us =
         |at: SystemTime| now.duration_since(at).ok().and_then(|age| u64::try_from(age.as_micros()).ok());
@@ -83,7 +84,7 @@ pub fn member(pod: &Pod, revision: &str, place: Option<&Place>, now: SystemTime)
         .map(|(namespace, subdomain)| format!("{}.{subdomain}.{namespace}.svc", pod.name_any()));
     let facts = Facts {
         uid: pod.uid().unwrap_or_default(),
-        ready: is_ready,
+        ready: is_ready(pod),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         running: running.is_some(),
         restarts: container.and_then(|container| u32::try_from(container.restart_count).ok()).unwrap_or(0),

@@ -6,6 +6,7 @@ use super::live_config::LiveConfig;
 use super::objects::Objects;
 use super::rollout::has_old_pods;
 use super::snapshot::Snapshot;
+use crate::kubernetes::pods::is_ready;
 
 /// The answer for one version of the spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,9 @@ impl Settling {
     ) -> Settled {
         let wanted = wanted(snapshot);
         let is_rolled = snapshot.is_set_current && !has_old_pods(snapshot, live_config);
-        let is_complete = is_done && is_rolled && objects.are_seen(snapshot) && snapshot.is_healthy();
+        let are_ready = snapshot.pods.values().all(|pod| is_ready(pod));
+        let is_complete =
+            is_done && is_rolled && are_ready && objects.are_seen(snapshot) && snapshot.is_healthy();
         self.note(wanted, is_rolled, is_complete);
         self.settled
     }
