@@ -1,5 +1,5 @@
-//! A group that is ready to be used: a password that the operator makes, and the Secret by which a client finds
-//! the group.
+//! A group that is ready to be used: a password that the operator makes, and the Secret by which a client
+//! finds the group.
 
 use super::rig::{Operator, example, patch, redis, say_as, settled};
 use k8s_openapi::api::core::v1::Secret;

@@ -62,7 +62,8 @@ pub struct Args {
     /// The only directory that a FailoverPolicy of source `file` is read from
     #[arg(long, env = "POLICY_FILES", default_value = "/policies", value_name = "DIR")]
     policy_files: PathBuf,
-    /// The operator's own address, at which it serves the Sentinel endpoints of groups [default: it serves none]
+    /// The operator's own address, at which it serves the Sentinel endpoints of groups [default: it serves
+    /// none]
     #[arg(long, env = "POD_IP", value_name = "ADDRESS")]
     sentinel_address: Option<IpAddr>,
     /// Ports for them, one for each group

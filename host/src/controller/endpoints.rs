@@ -1,6 +1,6 @@
-//! The Sentinel endpoints of this operator: one face for each group that has one, all on one thread, each at a
-//! port of its own, because all groups may have the same name of a master, and a Service hides which one was
-//! dialled.
+//! The Sentinel endpoints of this operator: one face for each group that has one, all on one thread, each at
+//! a port of its own, because all groups may have the same name of a master, and a Service hides which one
+//! was dialled.
 
 use crate::face::{Entry, Face, FaceError, FaceSettings, Faces};
 use crate::kubernetes::apply::delete;

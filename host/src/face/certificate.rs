@@ -1,5 +1,5 @@
-//! The certificate that a face shows. Files are read again when they change, so a renewed certificate needs no
-//! restart; what cannot be read changes nothing.
+//! The certificate that a face shows. Files are read again when they change, so a renewed certificate needs
+//! no restart; what cannot be read changes nothing.
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;

@@ -1,5 +1,5 @@
-//! Other faces of the same groups: which are listed, and which of them answer. Each is asked over a connection
-//! of its own, so a face that is gone is shown as gone, as Sentinel shows a Sentinel.
+//! Other faces of the same groups: which are listed, and which of them answer. Each is asked over a
+//! connection of its own, so a face that is gone is shown as gone, as Sentinel shows a Sentinel.
 
 use super::ID_LENGTH;
 use crate::group::Moment;

@@ -47,8 +47,9 @@ async fn write_all(client: Client, instance: String, queue: Queue) {
     }
 }
 
-/// The event for a report. None: the report is not worth an event. `was_made`: the group once ran as asked for.
-/// Before, it waits for its Pods, which is no trouble; one of them that cannot start has events of its own.
+/// The event for a report. None: the report is not worth an event. `was_made`: the group once ran as asked
+/// for. Before, it waits for its Pods, which is no trouble; one of them that cannot start has events of its
+/// own.
 pub fn of_report(report: &Report, was_made: bool) -> Option<Event> {
     match report {
         Report::Decided(decided) if decided.is_news => {

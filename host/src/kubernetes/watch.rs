@@ -47,8 +47,8 @@ pub enum WatchEvent {
     /// An object with the label of a group changed: its kind, its name, what it is now; None if it was
     /// deleted. Whose it is, its owners say.
     Object(Key, &'static str, String, Option<Sighting>),
-    /// An operator added itself to the Sentinel endpoint of a group, or was removed: the name of its slice, and
-    /// what it says; None if it was deleted.
+    /// An operator added itself to the Sentinel endpoint of a group, or was removed: the name of its slice,
+    /// and what it says; None if it was deleted.
     Face(Key, String, Option<SeenFace>),
     /// Any Secret was created, changed or deleted: its namespace and name. Its content is not read here.
     Secret(Key),

@@ -1,5 +1,5 @@
-//! The Sentinel endpoint of one group at this operator: a face that is open while the resource asks for one. It
-//! outlives the group's loop, so a loop that is started again cuts no client off.
+//! The Sentinel endpoint of one group at this operator: a face that is open while the resource asks for one.
+//! It outlives the group's loop, so a loop that is started again cuts no client off.
 
 use super::super::Context;
 use super::super::endpoints::OpenFace;

@@ -1,6 +1,7 @@
-//! Where the face of a group listens, as an EndpointSlice. Each operator publishes its own, the one on standby,
-//! too: a look-up needs no authority. The slice of an operator that is gone is deleted by any other one, which
-//! its face tells apart from one that answers. [`plan`] decides, [`EndpointPublisher::apply`] writes.
+//! Where the face of a group listens, as an EndpointSlice. Each operator publishes its own, the one on
+//! standby, too: a look-up needs no authority. The slice of an operator that is gone is deleted by any other
+//! one, which its face tells apart from one that answers. [`plan`] decides, [`EndpointPublisher::apply`]
+//! writes.
 
 use super::super::Context;
 use super::super::endpoints::Endpoints;
@@ -145,8 +146,8 @@ impl EndpointPublisher {
 
 /// Plans the steps:
 ///
-/// 1. The slice that leads here is applied when it should be otherwise, and when another client has changed or
-///    deleted it.
+/// 1. The slice that leads here is applied when it should be otherwise, and when another client has changed
+///    or deleted it.
 /// 2. It goes when there is no face, and all go when the resource asks for no endpoint.
 /// 3. The slice of a face that has not answered for long goes, once: if it is back, its operator lives.
 fn plan(view: &SlicesView<'_>) -> Vec<SliceStep> {

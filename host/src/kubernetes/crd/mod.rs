@@ -194,8 +194,8 @@ pub struct RedisSpec {
     /// Settings of the Services.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSettings>,
-    /// A Sentinel endpoint, the Service `redis-NAME-sentinel` with port 26379: clients of Redis Sentinel look up
-    /// the master there. The operator answers by itself; there is no Sentinel. Unset: none.
+    /// A Sentinel endpoint, the Service `redis-NAME-sentinel` with port 26379: clients of Redis Sentinel look
+    /// up the master there. The operator answers by itself; there is no Sentinel. Unset: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentinel_endpoint: Option<SentinelEndpoint>,
     /// When and how a failover happens.
@@ -234,8 +234,8 @@ pub struct Password {
     /// A key of a Secret in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<SecretKeySelector>,
-    /// The operator makes the Secret `redis-NAME-password` with a random password under the key `password`. It
-    /// is deleted with the resource; another password in it is applied live.
+    /// The operator makes the Secret `redis-NAME-password` with a random password under the key `password`.
+    /// It is deleted with the resource; another password in it is applied live.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub generate: bool,
 }

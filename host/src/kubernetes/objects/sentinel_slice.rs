@@ -3,11 +3,11 @@
 use super::failover_slice::{MANAGED_BY_LABEL, SERVICE_LABEL};
 use super::services::SENTINEL;
 use crate::kubernetes::apply::FIELD_MANAGER;
-use crate::policy::digest_of;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
+use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 
 /// The slices of all operators, by these labels.
@@ -44,7 +44,10 @@ pub fn sentinel_slice(service: &Service, operator: &str, face: SocketAddr) -> En
 
 /// Its name.
 pub fn sentinel_slice_name(service: &Service, operator: &str) -> String {
-    format!("{}-{:.10}", service.name_any(), digest_of(operator.as_bytes()))
+    // Whatever an operator is called, it is a name of an object.
+    let digest = Sha256::digest(operator.as_bytes());
+    let digits: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{digits}", service.name_any())
 }
 
 /// Where the face of a slice is dialled. None: it is no slice of a face.

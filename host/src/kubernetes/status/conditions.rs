@@ -45,8 +45,8 @@ fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Co
     });
     let first = hindrance.clone().unwrap_or(why.clone());
     let generation = state.redis.metadata.generation;
-    // A group that was made once stays ready while a change is on its way. Ready is about the spec that runs, so
-    // that who waits for the next one waits until that runs.
+    // A group that was made once stays ready while a change is on its way. Ready is about the spec that runs,
+    // so that who waits for the next one waits until that runs.
     let ran = settled_generation(before);
     let runs = if state.is_settled { generation } else { ran.or(Some(NEVER)) };
     let is_ready = has_master && (state.is_settled || ran.is_some());
