@@ -7,6 +7,8 @@
 
 #[path = "cluster/changes.rs"]
 mod changes;
+#[path = "cluster/charts.rs"]
+mod charts;
 #[path = "cluster/crowd.rs"]
 mod crowd;
 #[path = "cluster/deployed.rs"]
@@ -148,6 +150,9 @@ cases![
     Here plugin::a_group_is_shown_explained_and_observed_through_the_operator,
     Here plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
     Here tasks::a_task_that_panics_is_started_again_and_counted_and_its_group_fails_over,
+    // What a chart installs looks after all namespaces, too, and is gone when they end.
+    Alone charts::chart_of_helm_4_lives_through_all_its_releases_with_live_data,
+    Alone charts::chart_of_helm_3_lives_through_all_its_releases_with_live_data,
     // Last: what is deployed looks after all namespaces.
     Anywhere deployed::every_example_fits_the_schema,
     Alone namespaced::with_rights_in_named_namespaces_and_to_named_secrets_alone_it_does_all_of_it,
