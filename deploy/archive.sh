@@ -3,6 +3,8 @@
 # man pages, completions, licence and README. The same input makes the same bytes. Beside it the bill of materials, in CycloneDX.
 #
 #   deploy/archive.sh      for this machine's architecture; `make archive` installs the prerequisites
+#
+# PROGRAM=FILE packs that one in place of building it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,12 +12,13 @@ cargo=${CARGO:-cargo}
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 name=redis-operator-$(uname -m)-unknown-linux-musl-v$version
 out=target/package
-program=target/image/redis-operator
+program=${PROGRAM:-target/image/redis-operator}
 
-CARGO=$cargo deploy/image.sh
+[ -n "${PROGRAM:-}" ] || CARGO=$cargo deploy/image.sh
 rm -rf "$out/$name"
 mkdir -p "$out/$name/completions"
-cp "$program" LICENSE README.md CHANGELOG.md "$out/$name/"
+cp "$program" "$out/$name/redis-operator"
+cp LICENSE README.md CHANGELOG.md "$out/$name/"
 "$program" man "$out/$name/man"
 for shell in bash zsh fish; do "$program" completions "$shell" >"$out/$name/completions/redis-operator.$shell"; done
 

@@ -273,7 +273,9 @@ fn man_writes_a_page_for_each_command_and_the_plugin_answers_to_both_of_its_name
     let dir = tempfile::tempdir().unwrap();
     let pages = dir.path().join("man");
     assert_eq!(operator(&["man", pages.to_str().unwrap()], "").code, 0);
-    for page in ["redis-operator", "redis-operator-run", "redis-operator-policy-check", "kubectl-redis-status"] {
+    for page in
+        ["redis-operator", "redis-operator-run", "redis-operator-policy-check", "kubectl-redis-status"]
+    {
         let text = std::fs::read_to_string(pages.join(page).with_extension("1")).unwrap();
         assert!(text.starts_with(".ie") && text.contains(".SH SYNOPSIS"), "{page}: {text}");
     }

@@ -321,7 +321,8 @@ fn every_file_opens_with_what_it_owns() {
 /// Rustfmt breaks no line for the sake of a literal, and YAML or JSON in a test is read better unbroken.
 #[test]
 fn no_line_is_wider_than_a_page() {
-    let files: Vec<_> = ["core", "deploy", "host", "tests", "example"].into_iter().flat_map(rust_files).collect();
+    let files: Vec<_> =
+        ["core", "deploy", "host", "tests", "example"].into_iter().flat_map(rust_files).collect();
     let is_wide = |line: &str| line.chars().count() > COLUMNS_MAX && !line.contains('"');
     let wide = files.iter().flat_map(|(name, text)| {
         let lines = text.lines().enumerate().filter(|(_, line)| is_wide(line));

@@ -74,12 +74,19 @@ pub async fn chart_of_helm_3_lives_through_all_its_releases_with_live_data(
 async fn lives_through_all_its_releases(cluster: &Cluster, namespace: &str, helm: &Helm) {
     // Refused before anything is made.
     assert!(helm.refuses("install main chart --set replicaCount=none").await.contains("replicaCount"));
-    assert!(helm.refuses("install main chart --set watchNamespaces={nowhere} --take-ownership").await.contains("nowhere"));
+    assert!(
+        helm.refuses("install main chart --set watchNamespaces={nowhere} --take-ownership")
+            .await
+            .contains("nowhere")
+    );
     helm.does("uninstall main --ignore-not-found").await;
 
     // The definitions were applied by kubectl before: they are taken over.
     let notes = helm.does("install main chart --take-ownership --wait --timeout 3m").await;
-    assert!(notes.contains(&format!("kubectl -n {namespace} rollout status deployment/main-redis-operator")), "{notes}");
+    assert!(
+        notes.contains(&format!("kubectl -n {namespace} rollout status deployment/main-redis-operator")),
+        "{notes}"
+    );
     helm.does("test main --timeout 2m").await;
 
     let refused = helm.refuses("install example chart-redis --set spec.replicas=0").await;
@@ -124,12 +131,18 @@ async fn lives_through_all_its_releases(cluster: &Cluster, namespace: &str, helm
     // Without an operator everything else is as it was.
     let servers = uids(cluster, namespace).await;
     helm.does("uninstall main --wait --timeout 2m").await;
-    let kept = cluster.kubectl(&["get", "crd", "redis.k8s.amaiz.com", "failoverpolicies.k8s.amaiz.com"]).await;
+    let kept =
+        cluster.kubectl(&["get", "crd", "redis.k8s.amaiz.com", "failoverpolicies.k8s.amaiz.com"]).await;
     assert!(kept.is_ok(), "definitions survive the operator");
     assert!(redis(cluster, namespace).await.is_some());
     assert_eq!(uids(cluster, namespace).await, servers);
     assert_eq!(say(cluster, namespace, &third, &["GET", "lol"]).await.as_deref(), Some("woot"));
-    let left = ["get", "deployment,role,rolebinding,serviceaccount,networkpolicy", "-l", "app.kubernetes.io/instance=main"];
+    let left = [
+        "get",
+        "deployment,role,rolebinding,serviceaccount,networkpolicy",
+        "-l",
+        "app.kubernetes.io/instance=main",
+    ];
     let left = cluster.kubectl(&[&left[..], &["-o", "name", "-n", namespace]].concat()).await.unwrap();
     assert_eq!(left, "", "nothing else is left of it");
 

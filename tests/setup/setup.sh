@@ -2,7 +2,7 @@
 # Brings a machine that has rustup's Rust, gcc, Python 3 and Node to where the tests run. Installs what is missing and nothing
 # else; run again, it does nothing, in a moment. What has to be made is stamped with a hash of what it was made from.
 #
-#   setup.sh rust | redis | python | node | servers | clients | registry | cluster | image | deny | helm | lua | validators | sbom …      the parts that are wanted
+#   setup.sh rust | redis | python | node | servers | clients | registry | cluster | image | deny | helm | helm3 | lua | validators | sbom …      the parts that are wanted
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 CARGO_DENY=0.20.2
@@ -97,12 +97,16 @@ deny() { # cargo-deny, in target/tools
   rm -rf target/tools/build
 }
 
-helm() { # Both lines of Helm: optional, says `skipped` itself
-  tests/setup/tools.sh target/tools/bin helm4 helm3
+helm() { # The present line of Helm: optional, says `skipped` itself
+  tests/setup/tools.sh target/tools/bin helm4
+}
+
+helm3() { # The one before: the same
+  tests/setup/tools.sh target/tools/bin helm3
 }
 
 validators() { # Who judges a release's files before others do: optional, says `skipped` itself
-  tests/setup/tools.sh target/tools/bin promtool operator-verify validate-krew-manifest
+  tests/setup/tools.sh target/tools/bin validate-krew-manifest operator-verify promtool
 }
 
 lua() { # What runs the scripts of Argo CD: optional, the tests that need it say so
@@ -142,7 +146,7 @@ die() { echo "setup: $*" >&2; exit 1; }
 
 for part; do
   case $part in
-    rust | redis | python | node | servers | clients | registry | cluster | image | deny | helm | lua | validators | sbom) "$part" ;;
+    rust | redis | python | node | servers | clients | registry | cluster | image | deny | helm | helm3 | lua | validators | sbom) "$part" ;;
     *) die "no part is called $part" ;;
   esac
 done

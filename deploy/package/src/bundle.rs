@@ -215,14 +215,15 @@ fn text<'a>(object: &'a Value, pointer: &str) -> Result<&'a str> {
 const NAME: &str = "redis-operator";
 const SUMMARY: &str = "Failover for Redis and Valkey without Sentinel, decided by a WebAssembly component";
 const DESCRIPTION: &str = "\
-Keeps groups of Redis or Valkey servers available: a master that dies is replaced by its most advanced replica, without Sentinel, and every \
-byte that may be lost by it is accounted for.
+Keeps groups of Redis or Valkey servers available: a master that dies is replaced by its most advanced \
+replica, without Sentinel, and every byte that may be lost by it is accounted for.
 
-Create a `Redis`, and connect to the Service `redis-NAME-master`. A `FailoverPolicy` replaces the policy that decides by a WebAssembly \
-component of your own, which is verified before it decides.
+Create a `Redis`, and connect to the Service `redis-NAME-master`. A `FailoverPolicy` replaces the policy that \
+decides by a WebAssembly component of your own, which is verified before it decides.
 
-`kubectl redis` shows a group through the operator if `--operator-namespace` names the operator's namespace. It needs a kubeconfig with a \
-token: the account that others borrow is bound by the manifests and the chart, not by this bundle.
+`kubectl redis` shows a group through the operator if `--operator-namespace` names the operator's namespace. \
+It needs a kubeconfig with a token: the account that others borrow is bound by the manifests and the chart, \
+not by this bundle.
 ";
 
 /// What belongs to an installation, and is made by no part of the ClusterServiceVersion. The binding for

@@ -39,8 +39,8 @@ pub fn generated(root: &Path) -> Result<Vec<Generated>> {
     ])
 }
 
-/// What the templates take over as it is: the rules of all roles, by what they are for, who may connect, and the
-/// container but for what values change.
+/// What the templates take over as it is: the rules of all roles, by what they are for, who may connect, and
+/// the container but for what values change.
 fn parts(read: &impl Fn(&str) -> Result<String>) -> Result<String> {
     let mut objects = Vec::new();
     for path in [

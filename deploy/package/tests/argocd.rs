@@ -86,7 +86,7 @@ fn health_is_what_its_tests_expect() {
     }
 }
 
-/// A condition that is missing, has no message or an unknown type, or a status without fields, ends no script.
+/// A condition or a field of the status that is missing ends no script.
 #[test]
 fn an_incomplete_status_has_a_health() {
     let Some(lua) = lua() else { return };
