@@ -1,7 +1,7 @@
 # Everything runs from a clone on a machine with rustup's Rust, gcc, Python 3, Node and Go: each target sets up what it needs first.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster build image-layout test test-cluster check deny bench simulate mutants soak policies hosts clean
+.PHONY: help demo cluster build image-layout package archive test test-cluster check deny bench simulate mutants soak policies hosts clean
 
 CARGO ?= cargo
 SETUP := tests/setup/setup.sh
@@ -31,8 +31,16 @@ image-layout: ## what the container image holds, in target/image: a static progr
 	@$(SETUP) rust image
 	CARGO='$(CARGO)' deploy/image.sh
 
+package: ## what a release ships beside the program, in target/package, judged by its own validators and installed on the test cluster
+	@$(SETUP) rust redis servers registry cluster helm helm3 lua validators
+	CARGO='$(CARGO)' deploy/package.sh
+
+archive: ## the program with its man pages and completions as an archive, and its bill of materials, in target/package
+	@$(SETUP) rust image sbom
+	CARGO='$(CARGO)' deploy/archive.sh
+
 test: ## everything: unit, scenario, property, real-Redis and cluster tests, then the same component in Python and JavaScript
-	@$(SETUP) rust redis python node servers clients registry cluster
+	@$(SETUP) rust redis python node servers clients registry cluster helm lua
 	$(CARGO) test --locked --workspace --no-fail-fast
 	@$(MAKE) --no-print-directory hosts
 

@@ -9,6 +9,8 @@
 mod binding;
 #[path = "cluster/changes.rs"]
 mod changes;
+#[path = "cluster/charts.rs"]
+mod charts;
 #[path = "cluster/crowd.rs"]
 mod crowd;
 #[path = "cluster/deployed.rs"]
@@ -158,6 +160,9 @@ cases![
     Here endpoint::sentinel_clients_find_the_master_through_each_operator_and_go_on_when_one_dies,
     Here endpoint::an_endpoint_asks_for_its_password_and_hands_over_where_that_is_allowed,
     Here tasks::a_task_that_panics_is_started_again_and_counted_and_its_group_fails_over,
+    // What a chart installs looks after all namespaces, too, and is gone when they end.
+    Alone charts::chart_of_helm_4_lives_through_all_its_releases_with_live_data,
+    Alone charts::chart_of_helm_3_lives_through_all_its_releases_with_live_data,
     // Last: what is deployed looks after all namespaces.
     Anywhere deployed::every_example_fits_the_schema,
     Alone namespaced::with_rights_in_named_namespaces_and_to_named_secrets_alone_it_does_all_of_it,

@@ -267,3 +267,31 @@ fn scenarios_are_written_in_full_and_decide_and_check_take_both_forms() {
     assert_eq!(operator(&[&strict[..], &[file]].concat(), "").code, 1);
     assert!(complaint(&["policy", "expand", "/nowhere"], "").contains("scenarios /nowhere: No such file"));
 }
+
+#[test]
+fn man_writes_a_page_for_each_command_and_the_plugin_answers_to_both_of_its_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man");
+    assert_eq!(operator(&["man", pages.to_str().unwrap()], "").code, 0);
+    for page in
+        ["redis-operator", "redis-operator-run", "redis-operator-policy-check", "kubectl-redis-status"]
+    {
+        let text = std::fs::read_to_string(pages.join(page).with_extension("1")).unwrap();
+        assert!(text.starts_with(".ie") && text.contains(".SH SYNOPSIS"), "{page}: {text}");
+    }
+    let check = std::fs::read_to_string(pages.join("redis-operator-policy-check.1")).unwrap();
+    assert!(check.contains("\\-\\-strict"), "{check}");
+    let taken = file(dir.path(), "taken", "");
+    assert!(operator(&["man", taken.to_str().unwrap()], "").complaint.contains("taken: "));
+
+    for name in ["kubectl-redis", "kubectl-redis_failover"] {
+        let plugin = dir.path().join(name);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_redis-operator"), &plugin).unwrap();
+        let output = Command::new(&plugin).args(["status", "--help"]).output().unwrap();
+        assert!(String::from_utf8(output.stdout).unwrap().contains("Usage: kubectl redis status"), "{name}");
+    }
+    let complete = dir.path().join("kubectl_complete-redis_failover");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_redis-operator"), &complete).unwrap();
+    let output = Command::new(&complete).args(["sw"]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "switchover\n:4\n");
+}

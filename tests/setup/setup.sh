@@ -2,10 +2,11 @@
 # Brings a machine that has rustup's Rust, gcc, Python 3 and Node to where the tests run. Installs what is missing and nothing
 # else; run again, it does nothing, in a moment. What has to be made is stamped with a hash of what it was made from.
 #
-#   setup.sh rust | redis | python | node | servers | clients | registry | cluster | image | deny …      the parts that are wanted
+#   setup.sh rust | redis | python | node | servers | clients | registry | cluster | image | deny | helm | helm3 | lua | validators | sbom …      the parts that are wanted
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 CARGO_DENY=0.20.2
+CARGO_CYCLONEDX=0.5.9
 
 rust() { # The compiler and its wasm target, named in rust-toolchain.toml
   has cargo || die "cargo is missing: install Rust with rustup (https://rustup.rs)"
@@ -96,6 +97,31 @@ deny() { # cargo-deny, in target/tools
   rm -rf target/tools/build
 }
 
+helm() { # The present line of Helm: optional, says `skipped` itself
+  tests/setup/tools.sh target/tools/bin helm4
+}
+
+helm3() { # The one before: the same
+  tests/setup/tools.sh target/tools/bin helm3
+}
+
+validators() { # Who judges a release's files before others do: optional, says `skipped` itself
+  tests/setup/tools.sh target/tools/bin validate-krew-manifest operator-verify promtool
+}
+
+lua() { # What runs the scripts of Argo CD: optional, the tests that need it say so
+  has lua5.1 && return
+  has apt-get || { echo "skipped: Lua 5.1: install it with this system's package manager"; return; }
+  install_packages lua5.1
+}
+
+sbom() { # cargo-cyclonedx, in target/tools
+  has cargo-cyclonedx || [ -x target/tools/bin/cargo-cyclonedx ] && return
+  echo "building cargo-cyclonedx, once: a minute"
+  cargo install --locked --debug --root target/tools --target-dir target/tools/build --version "$CARGO_CYCLONEDX" cargo-cyclonedx
+  rm -rf target/tools/build
+}
+
 has_assets() { # Whether a complete control plane is there already, as tests/src/cluster/programs.rs asks too
   local component
   for component in etcd kube-apiserver kube-controller-manager kube-scheduler kubectl; do
@@ -120,7 +146,7 @@ die() { echo "setup: $*" >&2; exit 1; }
 
 for part; do
   case $part in
-    rust | redis | python | node | servers | clients | registry | cluster | image | deny) "$part" ;;
+    rust | redis | python | node | servers | clients | registry | cluster | image | deny | helm | helm3 | lua | validators | sbom) "$part" ;;
     *) die "no part is called $part" ;;
   esac
 done

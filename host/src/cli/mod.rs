@@ -15,6 +15,7 @@ mod face_args;
 mod kubectl;
 mod local;
 mod local_group;
+mod man;
 mod observation;
 mod observe;
 mod outcome;
@@ -68,6 +69,9 @@ enum Command {
     /// Print the custom resource definitions, as in `deploy/`
     Crds,
     Completions(completions::Args),
+    // For those who package the program.
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 /// Format of log lines.
@@ -180,7 +184,8 @@ impl Cli {
             | Command::Policy(_)
             | Command::Kubectl(_)
             | Command::Crds
-            | Command::Completions(_) => "warn",
+            | Command::Completions(_)
+            | Command::Man(_) => "warn",
         }
     }
 
@@ -210,6 +215,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<u8, Exit> {
                 .map(|()| 0)
         }
         Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     }
 }
 

@@ -8,9 +8,10 @@ use std::path::Path;
 
 /// Whether the program was called by that name.
 pub fn is_meant_by(arguments: &[OsString]) -> bool {
-    arguments.first().is_some_and(|program| {
-        Path::new(program).file_stem().is_some_and(|name| name == "kubectl_complete-redis")
-    })
+    arguments
+        .first()
+        .and_then(|program| Path::new(program).file_stem())
+        .is_some_and(|name| NAMES.iter().any(|of| name == *of))
 }
 
 /// Candidates for the last word, which may be empty.
@@ -37,6 +38,8 @@ fn following<'a>(command: &'a Command, last: &'a str) -> impl Iterator<Item = St
         .filter(move |candidate| candidate.starts_with(last))
 }
 
+/// For each name of the plugin.
+const NAMES: &[&str] = &["kubectl_complete-redis", "kubectl_complete-redis_failover"];
 /// Cobra's ShellCompDirectiveNoFileComp: no file names.
 const NO_FILES: &str = ":4\n";
 

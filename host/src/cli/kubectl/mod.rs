@@ -60,11 +60,12 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// Whether the program was called by the plugin's name.
+    /// Whether the program was called by a name of the plugin.
     pub fn is_meant_by(arguments: &[OsString]) -> bool {
         arguments
             .first()
-            .is_some_and(|program| Path::new(program).file_stem().is_some_and(|name| name == "kubectl-redis"))
+            .and_then(|program| Path::new(program).file_stem())
+            .is_some_and(|name| NAMES.iter().any(|of| name == *of))
     }
 
     /// The parts as the program has them.
@@ -84,3 +85,6 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         Command::Observe(observe) => observe::run(observe, &cluster).await,
     }
 }
+
+/// `kubectl redis`, and `kubectl redis-failover`, where another plugin has the short name.
+const NAMES: &[&str] = &["kubectl-redis", "kubectl-redis_failover"];

@@ -1,0 +1,3 @@
+-- Observe and explain, but do not act.
+obj.spec.paused = true
+return obj

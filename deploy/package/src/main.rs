@@ -1,0 +1,153 @@
+//! `package`: writes the generated files of `deploy/`, or what a release ships. `make package` calls it.
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use package::bundle::{Source, bundle};
+use package::documents::documents;
+use package::generated::generated;
+use package::release::{Maintainer, Release};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Make what a release ships from `deploy/`
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// The page of the repository
+    #[arg(long, global = true, env = "REPOSITORY", default_value = "https://example.com/redis-operator")]
+    repository: String,
+    /// Registry and name of the operator's image
+    #[arg(long, global = true, env = "IMAGE", default_value = "redis-operator")]
+    image: String,
+    /// Who answers questions
+    #[arg(
+        long,
+        global = true,
+        env = "MAINTAINER",
+        default_value = "The Redis Operator authors <maintainers@example.com>"
+    )]
+    maintainer: Maintainer,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write the committed files that are made from others
+    Generate {
+        /// Write nothing, and fail if one differs
+        #[arg(long)]
+        check: bool,
+    },
+    /// Copy a chart, with its home and its image
+    Chart { chart: PathBuf, output: PathBuf },
+    /// Make the OLM bundle
+    Bundle {
+        /// What `kubectl kustomize deploy` renders
+        deployed: PathBuf,
+        output: PathBuf,
+        /// When this version was made, RFC 3339
+        #[arg(long)]
+        created: String,
+    },
+    /// Make the plugin's manifests and the formula, from the archives' checksums
+    Plugin { checksums: PathBuf, output: PathBuf },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("package: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let root = root();
+    let release = Release {
+        version: env!("CARGO_PKG_VERSION").into(),
+        repository: cli.repository.trim_end_matches('/').into(),
+        image: cli.image,
+        maintainer: cli.maintainer,
+    };
+    match cli.command {
+        Command::Generate { check } => generate(&root, check),
+        Command::Chart { chart, output } => copy_chart(&release, &root, &chart, &output),
+        Command::Bundle { deployed, output, created } => {
+            let example = |path: &str| documents(&read(&root.join(path))?);
+            let mut examples = example("example/redis/minimal.yaml")?;
+            // The second document of that file needs nothing that is not there.
+            examples
+                .extend(example("example/k8s_v1alpha1_failoverpolicy_cr.yaml")?.into_iter().skip(1).take(1));
+            let (deployed, icon) = (documents(&read(&deployed)?)?, read(&root.join("deploy/icon.svg"))?);
+            let source = Source { deployed: &deployed, examples: &examples, icon: &icon, created: &created };
+            for (path, content) in bundle(&release, &source)? {
+                write(&output.join(path), &content)?;
+            }
+            Ok(())
+        }
+        Command::Plugin { checksums, output } => {
+            let archives = release.archives(&read(&checksums)?)?;
+            for name in ["redis", "redis-failover"] {
+                write(&output.join(format!("krew/{name}.yaml")), &release.krew(name, &archives)?)?;
+            }
+            write(&output.join("homebrew/redis-operator.rb"), &release.formula(&archives)?)
+        }
+    }
+}
+
+fn generate(root: &Path, check: bool) -> Result<()> {
+    let mut stale = Vec::new();
+    for file in generated(root)? {
+        let path = root.join(file.path);
+        if std::fs::read_to_string(&path).is_ok_and(|content| content == file.content) {
+            continue;
+        }
+        stale.push(file.path);
+        if !check {
+            write(&path, &file.content)?;
+            println!("{}", file.path);
+        }
+    }
+    if check && !stale.is_empty() {
+        bail!("not up to date: {}: cargo run -p package -- generate", stale.join(", "));
+    }
+    Ok(())
+}
+
+fn copy_chart(release: &Release, root: &Path, chart: &Path, output: &Path) -> Result<()> {
+    let mut folders = vec![chart.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let path = entry?.path();
+            let to = output.join(path.strip_prefix(chart)?);
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name == "Chart.yaml") {
+                let has_image = chart.join("files").is_dir();
+                write(&to, &release.chart(&read(&path)?, has_image))?;
+            } else if path.file_name().is_some_and(|name| name == "values.yaml") {
+                let ours = "\n  repository: redis-operator\n";
+                write(&to, &read(&path)?.replace(ours, &format!("\n  repository: {}\n", release.image)))?;
+            } else {
+                write(&to, &read(&path)?)?;
+            }
+        }
+    }
+    write(&output.join("LICENSE"), &read(&root.join("LICENSE"))?)
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| path.display().to_string())
+}
+
+fn write(path: &Path, content: &str) -> Result<()> {
+    let folder = path.parent().context("a file is in a folder")?;
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    std::fs::write(path, content).with_context(|| path.display().to_string())
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_owned).unwrap_or_default()
+}
