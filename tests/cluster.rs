@@ -29,6 +29,8 @@ mod plugin;
 mod pods;
 #[path = "cluster/policies.rs"]
 mod policies;
+#[path = "cluster/redisfailover.rs"]
+mod redisfailover;
 #[path = "cluster/rig.rs"]
 mod rig;
 #[path = "cluster/tasks.rs"]
@@ -147,6 +149,10 @@ cases![
     Here policies::a_policy_reaches_no_file_and_no_secret_of_others,
     Here plugin::a_group_is_shown_explained_and_observed_through_the_operator,
     Here plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
+    Here redisfailover::the_seed_s_manifest_is_a_group_that_sentinel_clients_follow_through_a_failover,
+    Here redisfailover::manifests_of_both_operators_become_groups,
+    Here redisfailover::what_another_operator_made_is_not_touched_until_it_is_handed_over,
+    Here redisfailover::what_cannot_be_served_is_refused_by_condition,
     Here tasks::a_task_that_panics_is_started_again_and_counted_and_its_group_fails_over,
     // Last: what is deployed looks after all namespaces.
     Anywhere deployed::every_example_fits_the_schema,

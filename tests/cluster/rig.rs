@@ -36,6 +36,7 @@ impl Operator {
             .args(["run", "--watch-namespace", namespace, "--namespace", namespace, "--identity", identity])
             // The registries of the tests are on this machine.
             .arg("--policy-allow-private")
+            .args(["--image", "redis-operator:of-the-tests"])
             .env("KUBECONFIG", kubeconfig);
         let child = command.stderr(std::fs::File::create(&log).unwrap()).kill_on_drop(true).spawn().unwrap();
         Self { child, log }

@@ -44,6 +44,8 @@ pub struct Context {
     pub events: EventWriter,
     /// The term of the Lease, as it was last held.
     pub held: Arc<Mutex<Option<Term>>>,
+    /// The image that this program is in.
+    pub image: String,
     /// The zero of all moments.
     pub start: Instant,
 }

@@ -3,6 +3,7 @@
 
 pub mod policy;
 
+mod claims;
 mod context;
 mod group;
 
@@ -10,14 +11,14 @@ pub use context::Context;
 
 use crate::driver::moment;
 use crate::group::Moment;
-use crate::kubernetes::kinds::Resource;
+use crate::kubernetes::kinds::{Kind, Resource};
 use crate::kubernetes::nodes::{Place, node};
-use crate::kubernetes::objects::name_for;
 use crate::kubernetes::ownership::Sighting;
 use crate::kubernetes::record::record_name;
-use crate::kubernetes::status::refuse;
+use crate::kubernetes::status::{Problem, refuse};
 use crate::kubernetes::watch::{Key, Scope, Set, WatchEvent, WatchedSecrets, lists, watch, watch_secret};
 use crate::report::{Backoff, Dependency, Task, restarts};
+use claims::Claims;
 use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll, select_all};
@@ -36,9 +37,13 @@ struct Controller {
     context: Arc<Context>,
     authority: Receiver<bool>,
     reconcilers: BTreeMap<Key, Handle>,
+    /// Which resource has which name.
+    claims: Claims,
     /// Pods may be observed before the resource that they belong to.
     pods: BTreeMap<Key, BTreeMap<String, Arc<Pod>>>,
     sets: BTreeMap<Key, Arc<Set>>,
+    /// How many Sentinel endpoints are ready.
+    sentinels: BTreeMap<Key, i32>,
     /// The objects with the records of groups.
     records: BTreeMap<Key, Sighting>,
     /// The list of those is complete, or refused.
@@ -81,8 +86,10 @@ pub async fn run(context: Context, scope: &Scope, authority: Receiver<bool>) {
         context: Arc::new(context),
         authority,
         reconcilers,
+        claims: Claims::default(),
         pods,
         sets,
+        sentinels: BTreeMap::new(),
         records: BTreeMap::new(),
         are_records_listed: false,
         nodes,
@@ -118,13 +125,20 @@ impl Controller {
                     error,
                     "resource not understood, its last version stands"
                 );
-                if self.reconcilers.contains_key(&key) {
+                if self.reconcilers.get(&key).is_some_and(|known| kind.is_of(&known.resource)) {
                     self.tell(&key, Observed::Invalid(error));
-                } else if *self.authority.borrow() {
-                    tokio::spawn(refuse(self.context.client.clone(), kind.api(), key, error));
+                } else {
+                    self.refuse(kind, key, Problem { reason: "InvalidSpec", message: error });
                 }
             }
-            WatchEvent::Unwanted(key) => drop(self.reconcilers.remove(&key)),
+            WatchEvent::Unwanted(key, kind) => {
+                self.claims.withdraw(&key, kind);
+                self.serve_holder(&key);
+            }
+            WatchEvent::Sentinels(key, ready) => {
+                self.sentinels.insert(key.clone(), ready);
+                self.tell(&key, Observed::Sentinels(ready));
+            }
             WatchEvent::Pod(key, pod) => {
                 let name = pod.metadata.name.clone().unwrap_or_default();
                 self.pods.entry(key.clone()).or_default().insert(name, Arc::clone(&pod));
@@ -184,12 +198,39 @@ impl Controller {
         }
     }
 
+    /// Writes the conditions of a resource that has no reconciler.
+    fn refuse(&self, kind: &Kind, key: Key, why: Problem) {
+        if *self.authority.borrow() {
+            tokio::spawn(refuse(self.context.client.clone(), kind.api(), key, why));
+        }
+    }
+
     fn want(&mut self, key: Key, resource: Arc<Resource>) {
         if resource.object.metadata.deletion_timestamp.is_some() {
             // Its objects go with it; until they are gone, they are not repaired.
-            self.reconcilers.remove(&key);
-            return;
+            self.claims.withdraw(&key, resource.kind);
+            return self.serve_holder(&key);
         }
+        if let Some((kind, why)) = self.claims.enter(&key, resource) {
+            self.refuse(kind, key.clone(), why);
+        }
+        self.serve_holder(&key);
+    }
+
+    /// Serves the resource that has a name now, and no other.
+    fn serve_holder(&mut self, key: &Key) {
+        let Some(resource) = self.claims.holder(key) else {
+            self.reconcilers.remove(key);
+            self.sentinels.remove(key);
+            return;
+        };
+        let known = self.reconcilers.get(key);
+        if known.is_none_or(|known| !Arc::ptr_eq(&known.resource, &resource)) {
+            self.serve(key.clone(), resource);
+        }
+    }
+
+    fn serve(&mut self, key: Key, resource: Arc<Resource>) {
         // Another uid is another group, whatever its name is.
         let known = self.reconcilers.get_mut(&key).filter(|known| known.resource.uid() == resource.uid());
         if let Some(reconciler) = known {
@@ -214,6 +255,9 @@ impl Controller {
         if self.are_records_listed {
             drop(observed.unbounded_send(Observed::RecordsListed));
         }
+        if let Some(ready) = self.sentinels.get(&key) {
+            drop(observed.unbounded_send(Observed::Sentinels(*ready)));
+        }
         if let Some(set) = self.sets.get(&key) {
             drop(observed.unbounded_send(Observed::Set(Arc::clone(set))));
         }
@@ -232,7 +276,8 @@ impl Controller {
         let Some(reconciler) = self.reconcilers.get_mut(key).filter(|_| self.are_secrets_named) else {
             return;
         };
-        let wanted: BTreeSet<String> = reconciler.secrets.iter().cloned().chain([name_for(&key.1)]).collect();
+        let own = reconciler.resource.settings.family.set_name(&key.1);
+        let wanted: BTreeSet<String> = reconciler.secrets.iter().cloned().chain([own]).collect();
         reconciler.watches.retain(|name, _| wanted.contains(name));
         for name in wanted {
             let Entry::Vacant(entry) = reconciler.watches.entry(name) else { continue };

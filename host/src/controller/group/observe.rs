@@ -49,6 +49,8 @@ pub enum Observed {
     RecordsListed,
     /// A Secret that the resource names was changed, made or deleted.
     Secret,
+    /// So many Sentinel endpoints are ready.
+    Sentinels(i32),
 }
 
 /// What the tasks of a reconciler find out.
@@ -291,7 +293,8 @@ impl Reconciler {
             }
             Observed::Object(kind, name, sighting) => {
                 let key = (kind, name);
-                match sighting.filter(|seen| seen.is_owned_by(snapshot.resource.uid())) {
+                let (uid, family) = (snapshot.resource.uid(), snapshot.resource.settings.family);
+                match sighting.filter(|seen| seen.is_ours(uid, family)) {
                     Some(sighting) => {
                         snapshot.missing.remove(&key);
                         snapshot.seen.insert(key, Arc::new(sighting));
@@ -304,6 +307,10 @@ impl Reconciler {
                 }
             }
             Observed::Secret => self.secrets.read(&self.context, &snapshot.resource),
+            Observed::Sentinels(ready) => {
+                let is_news = snapshot.sentinels.replace(ready) != Some(ready);
+                return if is_news { News::Status } else { News::Nothing };
+            }
         }
         News::Everything
     }

@@ -3,7 +3,7 @@
 
 use crate::kubernetes::error::message;
 use crate::kubernetes::kinds::{Resource, TlsReference};
-use crate::kubernetes::objects::{PASSWORD_KEY, PREVIOUS_KEY, name_for};
+use crate::kubernetes::objects::{PASSWORD_KEY, PREVIOUS_KEY};
 use crate::kubernetes::ownership::is_owned_by;
 use crate::kubernetes::status::Problem;
 use crate::redis::{Credentials, Logins, Tls};
@@ -126,7 +126,7 @@ async fn try_read(client: &Client, resource: &Resource) -> Result<Read, kube::Er
         },
     };
     // A Secret of somebody else with that name: what is in it is no login of this group.
-    let ours = api.get_opt(&name_for(&resource.name())).await?;
+    let ours = api.get_opt(&resource.settings.family.set_name(&resource.name())).await?;
     let ours = ours.filter(|secret| is_owned_by(secret, resource.uid()));
     let (given, previous) = (text(ours.as_ref(), PASSWORD_KEY), text(ours.as_ref(), PREVIOUS_KEY));
     let Some(password) = &resource.references.password else {
@@ -157,13 +157,11 @@ fn wanted(secret: Option<&Secret>, name: &str, key: &str) -> Result<String, Prob
     let missing = |message: String| Problem { reason: "SecretMissing", message };
     let invalid = |message: String| Problem { reason: "SecretInvalid", message };
     let secret = secret.ok_or_else(|| {
-        missing(format!("secret {name} is not there: create it, or take spec.password out"))
+        missing(format!("secret {name} is not there: create it, or take the password out of the spec"))
     })?;
     let bytes = secret.data.as_ref().and_then(|data| data.get(key));
     let bytes = bytes.ok_or_else(|| {
-        missing(format!(
-            "secret {name} has no key {key}: add it, or name another in spec.password.secretKeyRef"
-        ))
+        missing(format!("secret {name} has no key {key}: add it, or name another Secret in the spec"))
     })?;
     let text = str::from_utf8(&bytes.0).map_err(|_| {
         invalid(format!("key {key} of secret {name} is no UTF-8 text: clients could not log in"))
@@ -171,7 +169,7 @@ fn wanted(secret: Option<&Secret>, name: &str, key: &str) -> Result<String, Prob
     let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     if text.is_empty() || text.contains('\0') {
         return Err(invalid(format!(
-            "key {key} of secret {name} is empty: write the password into it, or take spec.password out"
+            "key {key} of secret {name} is empty: write the password into it, or take it out of the spec"
         )));
     }
     Ok(text.to_owned())

@@ -81,6 +81,8 @@ pub struct Snapshot {
     pub may_act: bool,
     /// None: there is no group yet.
     pub handle: Option<GroupHandle>,
+    /// Sentinel endpoints that are ready. None: not observed.
+    pub sentinels: Option<i32>,
 }
 
 impl Snapshot {
@@ -115,6 +117,7 @@ impl Snapshot {
             problems: BTreeMap::new(),
             may_act: false,
             handle: None,
+            sentinels: None,
         }
     }
 
@@ -203,7 +206,7 @@ impl Snapshot {
     /// Takes a StatefulSet in that has the name of this resource's. One that this resource does not own
     /// changes nothing, and neither do its Pods.
     pub fn observe_set(&mut self, set: &Set) {
-        if !set.sighting.is_owned_by(self.resource.uid()) {
+        if !set.sighting.is_ours(self.resource.uid(), self.resource.settings.family) {
             return;
         }
         self.revision.clone_from(&set.revision);
@@ -443,7 +446,7 @@ mod tests {
         let stored = |epoch: u64| {
             let content = Content::new(Default::default(), fixture::record("redis-cart-1", epoch), now);
             let record = Some(serde_json::to_string(&content).unwrap());
-            Some(Sighting { version: 7, uid: "m".into(), owners: vec!["u".into()], record })
+            Some(Sighting { version: 7, uid: "m".into(), owners: vec!["u".into()], record, is_marked: false })
         };
         let mut snapshot = fixture::snapshot(&[]);
         assert!(!snapshot.is_record_known && snapshot.records(now).is_empty());
@@ -479,7 +482,13 @@ mod tests {
             Arc::new(serde_json::from_value(json!({ "metadata": metadata })).unwrap())
         };
         let set = |uid: &str, owner: &str, revision: &str| Set {
-            sighting: Sighting { version: 1, uid: uid.into(), owners: vec![owner.into()], record: None },
+            sighting: Sighting {
+                version: 1,
+                uid: uid.into(),
+                owners: vec![owner.into()],
+                record: None,
+                is_marked: false,
+            },
             revision: revision.into(),
         };
         for pod in [claimant("redis-cart-0", "s-1"), claimant("redis-cart-1", "forged")] {

@@ -10,7 +10,7 @@ use super::snapshot::{ObjectKey, Snapshot};
 use super::step::StepResult;
 use crate::kubernetes::apply::{apply as apply_object, delete_secret, is_foreign};
 use crate::kubernetes::kinds::Inputs;
-use crate::kubernetes::objects::{OBJECT_KINDS, name_for};
+use crate::kubernetes::objects::OBJECT_KINDS;
 use crate::kubernetes::pods::revision;
 use crate::kubernetes::status::Problem;
 use plan::{ObjectStep, ObjectsView, Replicas, plan, plan_replicas, unclaimed};
@@ -41,7 +41,7 @@ impl Objects {
             snapshot.pods.keys().map(String::as_str),
         );
         let mut result = if replicas.is_master_in_the_way { StepResult::again() } else { StepResult::done() };
-        let wanted = match wanted(snapshot, replicas.count) {
+        let wanted = match wanted(snapshot, replicas.count, &context.image) {
             Ok(wanted) => wanted,
             Err(error) => {
                 return StepResult::blocked(Problem { reason: "ObjectsNotMade", message: error.to_string() });
@@ -135,12 +135,13 @@ impl<'a> ObjectsView<'a> {
         let resource = &snapshot.resource;
         let is_password_wanted =
             snapshot.secrets.as_ref().is_none_or(|secrets| secrets.passwords.wanted.is_some());
-        let first = || format!("{}-0", name_for(&resource.name()));
+        let set = resource.settings.family.set_name(&resource.name());
+        let first = || format!("{set}-0");
         let is_paused = resource.settings.group.paused;
         Self {
             kind: resource.api.kind.clone(),
-            resource: resource.name(),
             uid: resource.uid().unwrap_or_default().to_owned(),
+            secret: set.clone(),
             wanted,
             applied,
             seen: &snapshot.seen,
@@ -154,13 +155,18 @@ impl<'a> ObjectsView<'a> {
 }
 
 /// The objects as they should be.
-fn wanted(snapshot: &Snapshot, replicas: i32) -> Result<Vec<(ObjectKey, Value)>, serde_json::Error> {
+fn wanted(
+    snapshot: &Snapshot,
+    replicas: i32,
+    image: &str,
+) -> Result<Vec<(ObjectKey, Value)>, serde_json::Error> {
     let passwords = snapshot.secrets.as_ref().map(|secrets| &secrets.passwords);
     let all = snapshot.resource.managed.objects(&Inputs {
         replicas,
         password: passwords.and_then(|passwords| passwords.wanted.as_deref()),
         replication_user: snapshot.replication_user(),
         previous: passwords.and_then(|passwords| passwords.before()),
+        image,
     })?;
     let key = |object: &Value| {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -191,7 +197,7 @@ mod tests {
         let mut snapshot = fixture::snapshot(&[]);
         snapshot.secrets = Some(Arc::new(Secrets { passwords: Passwords::default(), tls: None }));
         let (applied, replicas) = (BTreeMap::new(), plan_replicas(3, None, [].into_iter()));
-        let wanted = wanted(&snapshot, replicas.count).unwrap();
+        let wanted = wanted(&snapshot, replicas.count, "redis-operator").unwrap();
         assert_eq!(wanted[1].1["spec"]["replicas"], 3);
         let keys: Vec<ObjectKey> = wanted.iter().map(|(key, _)| key.clone()).collect();
         let name = || "redis-cart".to_owned();
