@@ -39,6 +39,8 @@ mod tasks;
 mod tls;
 #[path = "cluster/trouble.rs"]
 mod trouble;
+#[path = "cluster/unserved.rs"]
+mod unserved;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt};
@@ -151,8 +153,8 @@ cases![
     Here plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
     Here redisfailover::the_seed_s_manifest_is_a_group_that_sentinel_clients_follow_through_a_failover,
     Here redisfailover::manifests_of_both_operators_become_groups,
-    Here redisfailover::what_another_operator_made_is_not_touched_until_it_is_handed_over,
-    Here redisfailover::what_cannot_be_served_is_refused_by_condition,
+    Here unserved::what_another_operator_made_is_not_touched_until_it_is_handed_over,
+    Here unserved::what_cannot_be_served_is_refused_by_condition,
     Here tasks::a_task_that_panics_is_started_again_and_counted_and_its_group_fails_over,
     // Last: what is deployed looks after all namespaces.
     Anywhere deployed::every_example_fits_the_schema,

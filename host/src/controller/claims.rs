@@ -1,6 +1,6 @@
-//! Which resource has which name: two of a namespace may have the same name if they are of different kinds, and
-//! one is served, the older one. Metrics, the record and `/groups/` are named by namespace and name alone. Calls
-//! nothing.
+//! Which resource has which name: two of a namespace may have the same name if they are of different kinds,
+//! and the older one is served. Metrics, the record and `/groups/` are named by namespace and name alone.
+//! Calls nothing.
 
 use crate::kubernetes::kinds::{Kind, Resource};
 use crate::kubernetes::status::Problem;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 pub struct Claims(BTreeMap<Key, Vec<Arc<Resource>>>);
 
 impl Claims {
-    /// Takes a resource in, as it is now. Returns which one is not served for that, and why: this one, or the one
-    /// that was served before.
+    /// Takes a resource in, as it is now. Returns which one is not served for that, and why: this one, or the
+    /// one that was served before.
     pub fn enter(&mut self, key: &Key, resource: Arc<Resource>) -> Option<(&'static Kind, Problem)> {
         let before = self.holder(key).filter(|before| !resource.kind.is_of(before));
         let all = self.0.entry(key.clone()).or_default();

@@ -39,6 +39,8 @@ struct Controller {
     reconcilers: BTreeMap<Key, Handle>,
     /// Which resource has which name.
     claims: Claims,
+    /// What was written of resources that are not served, by kind.
+    refusals: BTreeMap<(Key, &'static str), Problem>,
     /// Pods may be observed before the resource that they belong to.
     pods: BTreeMap<Key, BTreeMap<String, Arc<Pod>>>,
     sets: BTreeMap<Key, Arc<Set>>,
@@ -87,6 +89,7 @@ pub async fn run(context: Context, scope: &Scope, authority: Receiver<bool>) {
         authority,
         reconcilers,
         claims: Claims::default(),
+        refusals: BTreeMap::new(),
         pods,
         sets,
         sentinels: BTreeMap::new(),
@@ -133,6 +136,7 @@ impl Controller {
             }
             WatchEvent::Unwanted(key, kind) => {
                 self.claims.withdraw(&key, kind);
+                self.refusals.remove(&(key.clone(), kind.name));
                 self.serve_holder(&key);
             }
             WatchEvent::Sentinels(key, ready) => {
@@ -198,9 +202,14 @@ impl Controller {
         }
     }
 
-    /// Writes the conditions of a resource that has no reconciler.
-    fn refuse(&self, kind: &Kind, key: Key, why: Problem) {
-        if *self.authority.borrow() {
+    /// Writes the conditions of a resource that has no reconciler: once for each reason, since another
+    /// operator whose resource it is may write its status as well.
+    fn refuse(&mut self, kind: &'static Kind, key: Key, why: Problem) {
+        if !*self.authority.borrow() {
+            return;
+        }
+        let before = self.refusals.insert((key.clone(), kind.name), why.clone());
+        if before.as_ref() != Some(&why) {
             tokio::spawn(refuse(self.context.client.clone(), kind.api(), key, why));
         }
     }
@@ -231,6 +240,7 @@ impl Controller {
     }
 
     fn serve(&mut self, key: Key, resource: Arc<Resource>) {
+        self.refusals.remove(&(key.clone(), resource.kind.name));
         // Another uid is another group, whatever its name is.
         let known = self.reconcilers.get_mut(&key).filter(|known| known.resource.uid() == resource.uid());
         if let Some(reconciler) = known {

@@ -8,7 +8,7 @@ use super::record::RECORD_ANNOTATION;
 use kube::ResourceExt;
 
 /// An object as a watch shows it, without its content.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sighting {
     /// Its resource version.
     pub version: u64,
@@ -37,8 +37,8 @@ impl Sighting {
         })
     }
 
-    /// Whether it is this operator's, for the resource with that uid: owned by it, and marked where others make
-    /// objects for the same owner.
+    /// Whether it is this operator's, for the resource with that uid: owned by it, and marked where others
+    /// make objects for the same owner.
     pub fn is_ours(&self, uid: Option<&str>, family: &Family) -> bool {
         self.is_owned_by(uid) && (self.is_marked || !family.are_marked)
     }

@@ -40,7 +40,7 @@ impl Shared {
         (pod.namespace().unwrap_or_default(), pod.name_any())
     }
 
-    /// Tells all Pods the names of those that have one in DNS: by their hosts files, in place of a DNS server.
+    /// Tells all Pods the names of those that have one in DNS: by their hosts files, in place of a server.
     pub(super) fn write_names(&self) {
         let seats = self.seats.lock().expect("no holder panics");
         let names: String = seats.values().filter_map(|seat| seat.dns()).collect();

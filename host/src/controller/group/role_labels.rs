@@ -1,5 +1,5 @@
-//! The Pods' role labels, which the Services select on: the published master has the role of the master, every
-//! other Pod that of a replica. [`plan`] decides, [`apply`] writes.
+//! The Pods' role labels, which the Services select on: the published master has the role of the master,
+//! every other Pod that of a replica. [`plan`] decides, [`apply`] writes.
 
 use super::super::Context;
 use super::snapshot::Snapshot;

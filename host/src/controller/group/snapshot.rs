@@ -481,15 +481,10 @@ mod tests {
             let metadata = json!({ "name": name, "namespace": "shop", "ownerReferences": controller });
             Arc::new(serde_json::from_value(json!({ "metadata": metadata })).unwrap())
         };
-        let set = |uid: &str, owner: &str, revision: &str| Set {
-            sighting: Sighting {
-                version: 1,
-                uid: uid.into(),
-                owners: vec![owner.into()],
-                record: None,
-                is_marked: false,
-            },
-            revision: revision.into(),
+        let set = |uid: &str, owner: &str, revision: &str| {
+            let owners = vec![owner.into()];
+            let sighting = Sighting { version: 1, uid: uid.into(), owners, ..Sighting::default() };
+            Set { sighting, revision: revision.into() }
         };
         for pod in [claimant("redis-cart-0", "s-1"), claimant("redis-cart-1", "forged")] {
             snapshot.claimants.insert(pod.metadata.name.clone().unwrap(), pod);

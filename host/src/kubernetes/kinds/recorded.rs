@@ -1,5 +1,5 @@
-//! What the status of a resource says to the operator that starts from it, and what `failover` of its spec says
-//! to a policy: the same for all kinds.
+//! What the status of a resource says to the operator that starts from it, and what `failover` of its spec
+//! says to a policy: the same for all kinds.
 
 use super::Recorded;
 use crate::contract::{Evidence, Generation, Position, Preference, Published};

@@ -146,8 +146,8 @@ fn name_taken(
     if object.pointer("/metadata/annotations").is_some_and(|all| all.get(MARK_ANNOTATION).is_some()) {
         let message = format!(
             "{kind} {name} exists and this operator did not make it: nothing of it is changed. Once no other \
-             operator looks after it, hand it over: kubectl annotate {} {name} {MARK_ANNOTATION}=true; or rename \
-             this {owner}",
+             operator looks after it, hand it over: kubectl annotate {} {name} {MARK_ANNOTATION}=true; or \
+             rename this {owner}",
             kind.to_ascii_lowercase()
         );
         return Problem { reason: "NotAdopted", message };

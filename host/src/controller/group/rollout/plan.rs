@@ -15,8 +15,8 @@ use std::time::Instant;
 ///    sync.
 /// 3. Nothing else happens while the group is not healthy: so at most one Pod is away at a time.
 /// 4. Old replicas, by name.
-/// 5. The old master, unless it is to be kept: hands over if there is another Pod; an only one is replaced if its volume keeps the
-///    data, and else is left to the user.
+/// 5. The old master, unless it is to be kept: hands over if there is another Pod; an only one is replaced if
+///    its volume keeps the data, and else is left to the user.
 pub fn plan(view: &RolloutView, now: Instant) -> Rollout {
     if view.pods.iter().all(|pod| !pod.is_old) {
         return Rollout::Done;

@@ -1,6 +1,6 @@
 //! The RedisFailover of spotahome/redis-operator 0.1, `spotahome.com/v1alpha1`. Its manifests work unchanged:
-//! they mean a resource of `databases.spotahome.com/v1`, whose objects they get. Nothing of what that operator
-//! made is adopted: its definition was of an API that Kubernetes ended with 1.22.
+//! they mean a resource of `databases.spotahome.com/v1`, whose objects they get. Nothing of what that
+//! operator made is adopted: its definition was of an API that Kubernetes ended with 1.22.
 
 use super::{ExporterSettings, PodSettings, RedisFailoverSpec, RedisFailoverStatus, RedisSettings};
 use super::{SentinelSettings, any_object};

@@ -153,8 +153,8 @@ fn further_conditions(
     };
     let served = format!(
         "{ready} of {desired} endpoints ready at rfs-{}:26379 as {}; mode Served: they are this operator's program, \
-         so image, command, configCopy, startupConfigMap and probes of spec.sentinel do not apply, and of its \
-         customConfig only down-after-milliseconds",
+         so image, command, configCopy, startupConfigMap and probes of spec.sentinel do not apply, and of \
+         its customConfig only down-after-milliseconds",
         failover.name(),
         failover.master_name()
     );

@@ -145,7 +145,10 @@ fn pod_spec(
     put("imagePullSecrets", json!(pods.image_pull_secrets));
     put("priorityClassName", json!(pods.priority_class_name));
     put("serviceAccountName", json!(pods.service_account_name));
-    put("dnsPolicy", json!(pods.dns_policy.as_deref().unwrap_or("ClusterFirst")));
+    // The endpoints dial instances by names, which a node does not know.
+    let needs_names = pods.host_network && role == Role::Sentinel;
+    let dns = if needs_names { "ClusterFirstWithHostNet" } else { "ClusterFirst" };
+    put("dnsPolicy", json!(pods.dns_policy.as_deref().unwrap_or(dns)));
     if !pods.node_selector.is_empty() {
         put("nodeSelector", json!(pods.node_selector));
     }

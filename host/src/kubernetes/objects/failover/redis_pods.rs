@@ -1,4 +1,5 @@
-//! The StatefulSet of a RedisFailover: Redis, which starts as a replica, its exporter, and what the user adds.
+//! The StatefulSet of a RedisFailover: Redis, which starts as a replica, its exporter, and what the user
+//! adds.
 
 use super::super::family::FAILOVER;
 use super::config::{AUTH_PATH, CONFIG_PATH};
