@@ -35,6 +35,8 @@ mod plugin;
 mod pods;
 #[path = "cluster/policies.rs"]
 mod policies;
+#[path = "cluster/redisfailover.rs"]
+mod redisfailover;
 #[path = "cluster/rig.rs"]
 mod rig;
 #[path = "cluster/tasks.rs"]
@@ -43,6 +45,8 @@ mod tasks;
 mod tls;
 #[path = "cluster/trouble.rs"]
 mod trouble;
+#[path = "cluster/unserved.rs"]
+mod unserved;
 #[path = "cluster/waiting.rs"]
 mod waiting;
 
@@ -159,6 +163,10 @@ cases![
     Here binding::a_password_is_made_on_request_and_the_binding_opens_the_group,
     Here endpoint::sentinel_clients_find_the_master_through_each_operator_and_go_on_when_one_dies,
     Here endpoint::an_endpoint_asks_for_its_password_and_hands_over_where_that_is_allowed,
+    Here redisfailover::the_seed_s_manifest_is_a_group_that_sentinel_clients_follow_through_a_failover,
+    Here redisfailover::manifests_of_both_operators_become_groups,
+    Here unserved::what_another_operator_made_is_not_touched_until_it_is_handed_over,
+    Here unserved::what_cannot_be_served_is_refused_by_condition,
     Here tasks::a_task_that_panics_is_started_again_and_counted_and_its_group_fails_over,
     // What a chart installs looks after all namespaces, too, and is gone when they end.
     Alone charts::chart_of_helm_4_lives_through_all_its_releases_with_live_data,

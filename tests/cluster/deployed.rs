@@ -19,7 +19,12 @@ pub const HOME: &str = "redis-operator";
 
 /// Granted for what cannot be seen here: a check of the API server's own, which another test provokes, and an
 /// event that is reported again.
-const UNSEEN: &[&str] = &["update k8s.amaiz.com/redis/finalizers", "patch events.k8s.io/events"];
+const UNSEEN: &[&str] = &[
+    "update k8s.amaiz.com/redis/finalizers",
+    "update databases.spotahome.com/redisfailovers/finalizers",
+    "update spotahome.com/redisfailovers/finalizers",
+    "patch events.k8s.io/events",
+];
 
 pub fn of_the_clone(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path)
@@ -199,6 +204,20 @@ async fn walk_through(cluster: &Cluster, namespace: &str) {
     let others =
         ["configmap/redis-example", "poddisruptionbudget/redis-example", "statefulset/redis-example"];
     cluster.kubectl(&[&["get", "-n", namespace], &services[..], &others[..]].concat()).await.unwrap();
+
+    for (file, kind) in [
+        ("basic", "redisfailovers.databases.spotahome.com/basic"),
+        ("seed", "redisfailovers.spotahome.com/myredisfailover"),
+    ] {
+        let file = of_the_clone(&format!("example/redisfailover/{file}.yaml"));
+        cluster.kubectl(&["apply", "-f", file.to_str().unwrap(), "-n", namespace]).await.unwrap();
+        let phase = ["get", kind, "-n", namespace, "-o", "jsonpath={.status.phase} {.status.sentinels}"];
+        until("a RedisFailover that runs", async || {
+            cluster.kubectl(&phase).await.ok().filter(|phase| phase == "Running 3")
+        })
+        .await;
+        cluster.kubectl(&["delete", kind, "-n", namespace]).await.unwrap();
+    }
 }
 
 pub async fn what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more(
@@ -456,7 +475,7 @@ spec:
 "#;
 
 pub async fn every_example_fits_the_schema(cluster: &Cluster, namespace: &str) {
-    let folders = ["example", "example/redis"]
+    let folders = ["example", "example/redis", "example/redisfailover"]
         .into_iter()
         .flat_map(|folder| std::fs::read_dir(of_the_clone(folder)).unwrap());
     let mut files: Vec<PathBuf> = folders

@@ -38,6 +38,7 @@ impl Operator {
             .arg("--policy-allow-private")
             // It runs beside the Pods, where the API server does.
             .args(["--sentinel-address", &HOME.to_string()])
+            .args(["--image", "redis-operator:of-the-tests"])
             .env("KUBECONFIG", kubeconfig);
         let child = command.stderr(std::fs::File::create(&log).unwrap()).kill_on_drop(true).spawn().unwrap();
         Self { child, log }

@@ -1,4 +1,4 @@
-//! `run`: operates the Redis resources of a Kubernetes cluster.
+//! `run`: operates the Redis and RedisFailover resources of a Kubernetes cluster.
 
 use super::{Environment, Exit, PolicyChoice};
 use crate::authority::{ACTION_MAX, Authority};
@@ -24,7 +24,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
 
-/// Operate the Redis resources of a Kubernetes cluster
+/// Operate the Redis and RedisFailover resources of a Kubernetes cluster
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  redis-operator run --listen 0.0.0.0:8080 --listen-groups 0.0.0.0:8081\n\n\
@@ -69,6 +69,9 @@ pub struct Args {
     /// Ports for them, one for each group
     #[arg(long, default_value = "27000-28999", value_name = "FIRST-LAST", value_parser = ports)]
     sentinel_ports: RangeInclusive<u16>,
+    /// The image of this program, for the Sentinel endpoints of RedisFailover resources
+    #[arg(long, env = "OPERATOR_IMAGE", default_value = concat!("redis-operator:", env!("CARGO_PKG_VERSION")), value_name = "IMAGE")]
+    image: String,
     #[command(flatten)]
     policy: PolicyChoice,
 }
@@ -84,7 +87,7 @@ fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
 enum Secrets {
     /// One watch for all Secrets: their names and versions.
     All,
-    /// One watch for each Secret that a Redis names, and for its own, `redis-NAME`.
+    /// One watch for each Secret that a resource names, and for its own: `redis-NAME`, `rfr-NAME`.
     Named,
 }
 
@@ -177,6 +180,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         authority: authority.clone(),
         held,
         endpoints: endpoints.clone(),
+        image: args.image.clone(),
         start,
     };
     let failed = |error: std::io::Error| Exit::Failed(format!("cannot handle signals: {error}"));

@@ -47,6 +47,8 @@ pub struct Context {
     pub held: Arc<Mutex<Option<Term>>>,
     /// Where this operator serves Sentinel endpoints. None: it does not know its own address.
     pub endpoints: Option<Arc<Endpoints>>,
+    /// The image that this program is in.
+    pub image: String,
     /// The zero of all moments.
     pub start: Instant,
 }

@@ -3,6 +3,7 @@
 
 pub mod policy;
 
+mod claims;
 mod context;
 mod endpoints;
 mod group;
@@ -12,16 +13,16 @@ pub use endpoints::Endpoints;
 
 use crate::driver::moment;
 use crate::group::Moment;
-use crate::kubernetes::kinds::Resource;
+use crate::kubernetes::kinds::{Kind, Resource};
 use crate::kubernetes::nodes::{Place, node};
-use crate::kubernetes::objects::own_secrets;
 use crate::kubernetes::ownership::Sighting;
 use crate::kubernetes::record::record_name;
-use crate::kubernetes::status::refuse;
+use crate::kubernetes::status::{Problem, refuse};
 use crate::kubernetes::watch::{
     Key, Scope, SeenFace, Set, WatchEvent, WatchedSecrets, lists, watch, watch_secret,
 };
 use crate::report::{Backoff, Dependency, Task, restarts};
+use claims::Claims;
 use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll, select_all};
@@ -40,11 +41,17 @@ struct Controller {
     context: Arc<Context>,
     authority: Receiver<bool>,
     reconcilers: BTreeMap<Key, Handle>,
+    /// Which resource has which name.
+    claims: Claims,
+    /// What was written of resources that are not served, by kind.
+    refusals: BTreeMap<(Key, &'static str), Problem>,
     /// Pods may be observed before the resource that they belong to.
     pods: BTreeMap<Key, BTreeMap<String, Arc<Pod>>>,
     sets: BTreeMap<Key, Arc<Set>>,
     /// The slices by which operators serve Sentinel endpoints.
     faces: BTreeMap<Key, BTreeMap<String, SeenFace>>,
+    /// How many Sentinel endpoints are ready.
+    sentinels: BTreeMap<Key, i32>,
     /// The objects with the records of groups.
     records: BTreeMap<Key, Sighting>,
     /// The list of those is complete, or refused.
@@ -87,9 +94,12 @@ pub async fn run(context: Context, scope: &Scope, authority: Receiver<bool>) {
         context: Arc::new(context),
         authority,
         reconcilers,
+        claims: Claims::default(),
+        refusals: BTreeMap::new(),
         pods,
         sets,
         faces: BTreeMap::new(),
+        sentinels: BTreeMap::new(),
         records: BTreeMap::new(),
         are_records_listed: false,
         nodes,
@@ -125,13 +135,21 @@ impl Controller {
                     error,
                     "resource not understood, its last version stands"
                 );
-                if self.reconcilers.contains_key(&key) {
+                if self.reconcilers.get(&key).is_some_and(|known| kind.is_of(&known.resource)) {
                     self.tell(&key, Observed::Invalid(error));
-                } else if *self.authority.borrow() {
-                    tokio::spawn(refuse(self.context.client.clone(), kind.api(), key, error));
+                } else {
+                    self.refuse(kind, key, Problem { reason: "InvalidSpec", message: error });
                 }
             }
-            WatchEvent::Unwanted(key) => drop(self.reconcilers.remove(&key)),
+            WatchEvent::Unwanted(key, kind) => {
+                self.claims.withdraw(&key, kind);
+                self.refusals.remove(&(key.clone(), kind.name));
+                self.serve_holder(&key);
+            }
+            WatchEvent::Sentinels(key, ready) => {
+                self.sentinels.insert(key.clone(), ready);
+                self.tell(&key, Observed::Sentinels(ready));
+            }
             WatchEvent::Pod(key, pod) => {
                 let name = pod.metadata.name.clone().unwrap_or_default();
                 self.pods.entry(key.clone()).or_default().insert(name, Arc::clone(&pod));
@@ -202,12 +220,45 @@ impl Controller {
         }
     }
 
+    /// Writes the conditions of a resource that has no reconciler: once for each reason, since another
+    /// operator whose resource it is may write its status as well.
+    fn refuse(&mut self, kind: &'static Kind, key: Key, why: Problem) {
+        if !*self.authority.borrow() {
+            return;
+        }
+        let before = self.refusals.insert((key.clone(), kind.name), why.clone());
+        if before.as_ref() != Some(&why) {
+            tokio::spawn(refuse(self.context.client.clone(), kind.api(), key, why));
+        }
+    }
+
     fn want(&mut self, key: Key, resource: Arc<Resource>) {
         if resource.object.metadata.deletion_timestamp.is_some() {
             // Its objects go with it; until they are gone, they are not repaired.
-            self.reconcilers.remove(&key);
-            return;
+            self.claims.withdraw(&key, resource.kind);
+            return self.serve_holder(&key);
         }
+        if let Some((kind, why)) = self.claims.enter(&key, resource) {
+            self.refuse(kind, key.clone(), why);
+        }
+        self.serve_holder(&key);
+    }
+
+    /// Serves the resource that has a name now, and no other.
+    fn serve_holder(&mut self, key: &Key) {
+        let Some(resource) = self.claims.holder(key) else {
+            self.reconcilers.remove(key);
+            self.sentinels.remove(key);
+            return;
+        };
+        let known = self.reconcilers.get(key);
+        if known.is_none_or(|known| !Arc::ptr_eq(&known.resource, &resource)) {
+            self.serve(key.clone(), resource);
+        }
+    }
+
+    fn serve(&mut self, key: Key, resource: Arc<Resource>) {
+        self.refusals.remove(&(key.clone(), resource.kind.name));
         // Another uid is another group, whatever its name is.
         let known = self.reconcilers.get_mut(&key).filter(|known| known.resource.uid() == resource.uid());
         if let Some(reconciler) = known {
@@ -232,6 +283,9 @@ impl Controller {
         if self.are_records_listed {
             drop(observed.unbounded_send(Observed::RecordsListed));
         }
+        if let Some(ready) = self.sentinels.get(&key) {
+            drop(observed.unbounded_send(Observed::Sentinels(*ready)));
+        }
         if let Some(set) = self.sets.get(&key) {
             drop(observed.unbounded_send(Observed::Set(Arc::clone(set))));
         }
@@ -253,8 +307,8 @@ impl Controller {
         let Some(reconciler) = self.reconcilers.get_mut(key).filter(|_| self.are_secrets_named) else {
             return;
         };
-        let wanted: BTreeSet<String> =
-            reconciler.secrets.iter().cloned().chain(own_secrets(&key.1)).collect();
+        let own = reconciler.resource.settings.family.secrets(&key.1);
+        let wanted: BTreeSet<String> = reconciler.secrets.iter().cloned().chain(own).collect();
         reconciler.watches.retain(|name, _| wanted.contains(name));
         for name in wanted {
             let Entry::Vacant(entry) = reconciler.watches.entry(name) else { continue };

@@ -1,11 +1,12 @@
 //! Writes objects by server-side apply with one field manager: fields of other managers stay, the operator's
 //! own are corrected.
 
+use super::objects::MARK_ANNOTATION;
 use super::ownership::is_owned_by;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
 };
-use kube::core::GroupVersionKind;
+use kube::core::{GroupVersionKind, PartialObjectMeta};
 use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -34,8 +35,8 @@ pub async fn apply(
     Ok(version(&applied).unwrap_or_default())
 }
 
-/// Whether an object of that name exists that the owner of this object does not own. Applying over it would
-/// take it from whoever has it, and delete it together with the Redis resource.
+/// Whether an object of that name exists that the owner of this object does not own, or that lacks the mark
+/// which this one has. Applying over it would take it from another, and delete it together with the resource.
 ///
 /// # Errors
 /// As [`apply`].
@@ -44,7 +45,11 @@ pub async fn is_foreign(client: &Client, namespace: &str, object: &Value) -> Res
     // By a list: it needs no right beyond those of the watches.
     let there = api.list_metadata(&ListParams::default().fields(&format!("metadata.name={name}"))).await?;
     let owner = object.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str);
-    Ok(there.items.iter().any(|there| !is_owned_by(there, owner)))
+    let marks = object.pointer("/metadata/annotations").is_some_and(|all| all.get(MARK_ANNOTATION).is_some());
+    let lacks_mark = |there: &PartialObjectMeta<DynamicObject>| {
+        marks && !there.annotations().contains_key(MARK_ANNOTATION)
+    };
+    Ok(there.items.iter().any(|there| !is_owned_by(there, owner) || lacks_mark(there)))
 }
 
 fn place<'a>(client: &Client, namespace: &str, object: &'a Value) -> (Api<DynamicObject>, &'a str) {

@@ -14,6 +14,7 @@ pub mod objects;
 pub mod ownership;
 pub mod pods;
 pub mod policies;
+pub mod quantity;
 pub mod record;
 pub mod status;
 pub mod watch;

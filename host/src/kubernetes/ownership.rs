@@ -3,11 +3,12 @@
 //! Calls nothing.
 
 use super::apply::version;
+use super::objects::{Family, MARK_ANNOTATION};
 use super::record::RECORD_ANNOTATION;
 use kube::ResourceExt;
 
 /// An object as a watch shows it, without its content.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sighting {
     /// Its resource version.
     pub version: u64,
@@ -17,6 +18,8 @@ pub struct Sighting {
     pub owners: Vec<String>,
     /// The record of a group, which one object of each group has.
     pub record: Option<String>,
+    /// It has [`MARK_ANNOTATION`].
+    pub is_marked: bool,
 }
 
 impl Sighting {
@@ -24,7 +27,20 @@ impl Sighting {
     pub fn of(object: &impl ResourceExt) -> Option<Self> {
         let owners = object.owner_references().iter().map(|owner| owner.uid.clone()).collect();
         let record = object.annotations().get(RECORD_ANNOTATION).cloned();
-        Some(Self { version: version(object)?, uid: object.uid().unwrap_or_default(), owners, record })
+        let is_marked = object.annotations().contains_key(MARK_ANNOTATION);
+        Some(Self {
+            version: version(object)?,
+            uid: object.uid().unwrap_or_default(),
+            owners,
+            record,
+            is_marked,
+        })
+    }
+
+    /// Whether it is this operator's, for the resource with that uid: owned by it, and marked where others
+    /// make objects for the same owner.
+    pub fn is_ours(&self, uid: Option<&str>, family: &Family) -> bool {
+        self.is_owned_by(uid) && (self.is_marked || !family.are_marked)
     }
 
     /// Whether the resource with that uid owns it. A resource without uid owns nothing.

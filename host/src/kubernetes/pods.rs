@@ -1,7 +1,7 @@
 //! A Pod as a member of a group.
 
-use super::nodes::Place;
-use super::objects::{GROUP_LABEL, PORT, name_for};
+use super::kinds::ObservedPod;
+use super::objects::Family;
 use crate::contract::{Address, InstanceKind, Pod as Facts};
 use crate::group::Member;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -13,8 +13,8 @@ use std::time::SystemTime;
 /// resource as its controller, and is named as one of its Pods. None: it does not, whatever its labels are.
 /// Whether the claim holds, [`set_uid`] says.
 pub fn owner(pod: &Pod) -> Option<&str> {
-    let resource = pod.labels().get(GROUP_LABEL)?;
-    let set = name_for(resource);
+    let (family, resource) = Family::of(pod)?;
+    let set = family.set_name(resource);
     let is_ours = controller(pod).is_some_and(|owner| owner.name == set);
     (is_ours && ordinal(&pod.name_any(), &set).is_some()).then_some(resource)
 }
@@ -69,8 +69,9 @@ pub fn address(pod: &Pod) -> Option<&str> {
 }
 
 /// The member that a Pod is. None: it has no address, so there is nobody to dial, or it has ended for good.
-/// `revision` is the one that its StatefulSet wants, `place` what is known of its node.
-pub fn member(pod: &Pod, revision: &str, place: Option<&Place>, now: SystemTime) -> Option<Member> {
+/// `port`: that of every instance.
+pub fn member(observed: &ObservedPod<'_>, port: u16, now: SystemTime) -> Option<Member> {
+    let ObservedPod { pod, revision, place } = *observed;
     let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
     let host = address(pod)?.to_owned();
     let container = status.container_statuses.iter().flatten().find(|container| container.name == "redis");
@@ -99,8 +100,8 @@ pub fn member(pod: &Pod, revision: &str, place: Option<&Place>, now: SystemTime)
         id: pod.name_any(),
         kind: InstanceKind::Redis,
         shard: Some(0),
-        address: Address { host, port: PORT as u16 },
-        aliases: names.into_iter().map(|host| Address { host, port: PORT as u16 }).collect(),
+        address: Address { host, port },
+        aliases: names.into_iter().map(|host| Address { host, port }).collect(),
         pod: Some(facts),
         is_former: false,
     })
@@ -112,6 +113,7 @@ const REVISION_LABEL: &str = "controller-revision-hash";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::nodes::Place;
     use serde_json::{Value, json};
 
     fn pod(change: impl FnOnce(&mut Value)) -> Pod {
@@ -141,9 +143,8 @@ mod tests {
     fn member_of(pod: &Pod) -> Option<Member> {
         let place = Place { is_ready: Some(false), zone: Some("a".into()) };
         member(
-            pod,
-            "r-2",
-            Some(&place),
+            &ObservedPod { pod, revision: "r-2", place: Some(&place) },
+            6379,
             SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_767_225_610),
         )
     }

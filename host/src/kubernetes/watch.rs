@@ -4,12 +4,12 @@
 use super::kinds::{KINDS, Kind, Resource};
 use super::listed::{Change, Identity, Listed};
 use super::nodes::{Place, place};
-use super::objects::{GROUP_LABEL, SENTINEL_SLICES, face_of, name_for};
+use super::objects::{FAILOVER, FAMILIES, Family, REDIS, SENTINEL_SLICES, face_of};
 use super::ownership::Sighting;
 use super::pods::owner;
 use backon::ExponentialBuilder;
 use futures_util::stream::{BoxStream, StreamExt, select_all};
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -36,14 +36,16 @@ pub enum WatchEvent {
     Wanted(Key, Arc<Resource>),
     /// A resource of that kind does not fit the schema, with the reason.
     Invalid(Key, &'static Kind, String),
-    /// A resource was deleted, or was missing when the watch started over.
-    Unwanted(Key),
+    /// A resource of that kind was deleted, or was missing when the watch started over.
+    Unwanted(Key, &'static Kind),
     /// A Pod was created or changed.
     Pod(Key, Arc<Pod>),
     /// A Pod was deleted, by name.
     PodGone(Key, String),
     /// A StatefulSet with the name of a group's was created or changed.
     Set(Key, Arc<Set>),
+    /// So many Sentinel endpoints of a group are ready.
+    Sentinels(Key, i32),
     /// An object with the label of a group changed: its kind, its name, what it is now; None if it was
     /// deleted. Whose it is, its owners say.
     Object(Key, &'static str, String, Option<Sighting>),
@@ -113,7 +115,7 @@ impl Scope {
 
 /// The names of all that is listed; each list ends with [`WatchEvent::Listed`] if the API server permits it.
 pub fn lists(scope: &Scope) -> impl Iterator<Item = &'static str> {
-    let objects = ["Pod", "StatefulSet", "Service", "ConfigMap", "PodDisruptionBudget"];
+    let objects = ["Pod", "StatefulSet", "Deployment", "Service", "ConfigMap", "PodDisruptionBudget"];
     let secrets = (scope.secrets == WatchedSecrets::All).then_some(SECRET);
     KINDS.iter().map(|kind| kind.name).chain(objects).chain(secrets)
 }
@@ -124,16 +126,29 @@ pub fn watch(client: &Client, scope: &Scope) -> BoxStream<'static, WatchEvent> {
     let in_all = |of: &dyn Fn(Option<&str>) -> BoxStream<'static, WatchEvent>| {
         all_listed(places.iter().map(|place| of(*place)).collect())
     };
+    // Objects of one kind that have the label of one family or of another are two lists.
+    let of_all = |of: &dyn Fn(Option<&str>, &'static Family) -> BoxStream<'static, WatchEvent>| {
+        let each = places.iter().flat_map(|place| FAMILIES.iter().map(move |family| of(*place, family)));
+        all_listed(each.collect())
+    };
     let mut streams: Vec<_> =
         KINDS.iter().map(|kind| in_all(&|place| resources(client, place, kind))).collect();
     streams.extend([
-        in_all(&|place| {
-            changes("Pod", ours::<Pod>(client, place), of_pod_owner, |change| vec![of_pod(change)])
+        of_all(&|place, family| {
+            let owned = move |pod: &Pod| of_pod_owner(pod).filter(|_| is_of(pod, family));
+            changes("Pod", ours::<Pod>(client, place, family), owned, |change| vec![of_pod(change)])
         }),
-        in_all(&|place| changes("StatefulSet", ours::<StatefulSet>(client, place), labelled, of_set)),
-        in_all(&|place| objects::<Service>(client, place, "Service")),
-        in_all(&|place| objects::<ConfigMap>(client, place, "ConfigMap")),
-        in_all(&|place| objects::<PodDisruptionBudget>(client, place, "PodDisruptionBudget")),
+        of_all(&|place, family| {
+            let sets = ours::<StatefulSet>(client, place, family);
+            changes("StatefulSet", sets, labelled_by(family), move |change| of_set(family, change))
+        }),
+        in_all(&|place| {
+            let deployments = ours::<Deployment>(client, place, &FAILOVER);
+            changes("Deployment", deployments, labelled_by(&FAILOVER), of_deployment)
+        }),
+        of_all(&|place, family| objects::<Service>(client, place, family, "Service")),
+        of_all(&|place, family| objects::<ConfigMap>(client, place, family, "ConfigMap")),
+        of_all(&|place, family| objects::<PodDisruptionBudget>(client, place, family, "PodDisruptionBudget")),
         in_all(&|place| faces(client, place)),
         nodes(client),
     ]);
@@ -176,6 +191,21 @@ fn resources(
         None => Api::all_with(client.clone(), &kind.api()),
     };
     let watched = watcher(api, watcher::Config::default()).backoff(pace()).boxed();
+    // A kind whose definition is not there has no resources: what an operator serves was not all installed.
+    let mut is_absence_said = false;
+    let watched = watched.flat_map(move |event| {
+        let events = match event {
+            Err(error) if is_absence(&error) => {
+                if !std::mem::replace(&mut is_absence_said, true) {
+                    tracing::info!(kind = kind.name, "no definition of this kind: apply deploy/crds.yaml");
+                }
+                vec![Ok(Event::Init), Ok(Event::InitDone)]
+            }
+            event => vec![event],
+        };
+        futures_util::stream::iter(events)
+    });
+    let watched = watched.boxed();
     changes(kind.name, watched, itself, move |change| vec![of_resource(kind, change)])
 }
 
@@ -185,7 +215,7 @@ fn of_resource(kind: &'static Kind, change: Change<DynamicObject>) -> WatchEvent
             Ok(resource) => WatchEvent::Wanted(of, Arc::new(resource)),
             Err(error) => WatchEvent::Invalid(of, kind, error),
         },
-        Change::Gone(Identity { of, .. }) => WatchEvent::Unwanted(of),
+        Change::Gone(Identity { of, .. }) => WatchEvent::Unwanted(of, kind),
         Change::Complete => WatchEvent::Listed(kind.name),
     }
 }
@@ -198,9 +228,22 @@ fn of_pod(change: Change<Pod>) -> WatchEvent {
     }
 }
 
-fn of_set(change: Change<StatefulSet>) -> Vec<WatchEvent> {
+/// The Deployment of the Sentinel endpoints: the only one with the label.
+fn of_deployment(change: Change<Deployment>) -> Vec<WatchEvent> {
+    let ready = match &change {
+        Change::Seen(Identity { of, .. }, deployment) => {
+            let ready = deployment.status.as_ref().and_then(|status| status.ready_replicas);
+            Some(WatchEvent::Sentinels(of.clone(), ready.unwrap_or_default()))
+        }
+        Change::Gone(Identity { of, .. }) => Some(WatchEvent::Sentinels(of.clone(), 0)),
+        Change::Complete => None,
+    };
+    ready.into_iter().chain([object("Deployment", change)]).collect()
+}
+
+fn of_set(family: &Family, change: Change<StatefulSet>) -> Vec<WatchEvent> {
     let set = match &change {
-        Change::Seen(Identity { of, name }, set) if *name == name_for(&of.1) => {
+        Change::Seen(Identity { of, name }, set) if *name == family.set_name(&of.1) => {
             let revision = set.status.as_ref().and_then(|status| status.update_revision.clone());
             let revision = revision.unwrap_or_default();
             let observed = set.status.as_ref().and_then(|status| status.observed_generation);
@@ -217,7 +260,7 @@ fn of_set(change: Change<StatefulSet>) -> Vec<WatchEvent> {
 fn faces(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
     let which = watcher::Config::default().labels(SENTINEL_SLICES);
     let watched = watcher(all::<EndpointSlice>(client, namespace), which).backoff(pace()).boxed();
-    changes("EndpointSlice", watched, labelled, |change| match change {
+    changes("EndpointSlice", watched, labelled_by(&REDIS), |change| match change {
         Change::Seen(Identity { of, name }, slice) => {
             let seen = face_of(&slice).zip(Sighting::of(&slice));
             let seen = seen.map(|(place, sighting)| SeenFace { sighting, place });
@@ -243,13 +286,13 @@ fn object<K: kube::Resource>(kind: &'static str, change: Change<K>) -> WatchEven
 fn changes<K: Send + 'static>(
     kind: &'static str,
     stream: Stream<K>,
-    identity: fn(&K) -> Option<Identity>,
+    identity: impl Fn(&K) -> Option<Identity> + Send + 'static,
     events: impl Fn(Change<K>) -> Vec<WatchEvent> + Send + 'static,
 ) -> BoxStream<'static, WatchEvent> {
     let mut listed = Listed::default();
     let told = stream.flat_map(move |event| {
         let told: Vec<WatchEvent> = match event {
-            Ok(event) => listed.on(event, identity).into_iter().flat_map(&events).collect(),
+            Ok(event) => listed.on(event, &identity).into_iter().flat_map(&events).collect(),
             Err(error) => problem(kind, &error).into_iter().collect(),
         };
         futures_util::stream::iter(told)
@@ -259,7 +302,7 @@ fn changes<K: Send + 'static>(
 
 type Stream<K> = BoxStream<'static, Result<Event<K>, watcher::Error>>;
 
-fn ours<K>(client: &Client, namespace: Option<&str>) -> Stream<K>
+fn ours<K>(client: &Client, namespace: Option<&str>, family: &Family) -> Stream<K>
 where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Clone
@@ -268,7 +311,7 @@ where
         + Send
         + 'static,
 {
-    watcher(all(client, namespace), watcher::Config::default().labels(GROUP_LABEL)).backoff(pace()).boxed()
+    watcher(all(client, namespace), watcher::Config::default().labels(family.label)).backoff(pace()).boxed()
 }
 
 fn all<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -278,7 +321,12 @@ where
     namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
-fn objects<K>(client: &Client, namespace: Option<&str>, kind: &'static str) -> BoxStream<'static, WatchEvent>
+fn objects<K>(
+    client: &Client,
+    namespace: Option<&str>,
+    family: &'static Family,
+    kind: &'static str,
+) -> BoxStream<'static, WatchEvent>
 where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Clone
@@ -289,10 +337,10 @@ where
 {
     let watched = watcher(
         all::<PartialObjectMeta<K>>(client, namespace),
-        watcher::Config::default().labels(GROUP_LABEL),
+        watcher::Config::default().labels(family.label),
     );
     let watched = watched.backoff(pace()).boxed();
-    changes(kind, watched, labelled, move |change| vec![object(kind, change)])
+    changes(kind, watched, labelled_by(family), move |change| vec![object(kind, change)])
 }
 
 /// Names and versions of Secrets: the operator's own, and those with the users' passwords. Never their
@@ -363,6 +411,11 @@ fn problem(kind: &'static str, error: &watcher::Error) -> Option<WatchEvent> {
     is_refusal(error).then_some(WatchEvent::Refused(kind))
 }
 
+/// Whether the API server knows no such kind.
+fn is_absence(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
+}
+
 /// Whether the right to list or watch is missing.
 fn is_refusal(error: &watcher::Error) -> bool {
     let refusal = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
@@ -387,8 +440,17 @@ fn of_pod_owner(pod: &Pod) -> Option<Identity> {
 
 /// An object by the resource that its label names.
 fn labelled(object: &impl ResourceExt) -> Option<Identity> {
-    let resource = object.labels().get(GROUP_LABEL)?.clone();
-    Some(Identity { of: key(object, resource), name: object.name_any() })
+    let (_, resource) = Family::of(object)?;
+    Some(Identity { of: key(object, resource.to_owned()), name: object.name_any() })
+}
+
+/// The same, of one family alone.
+fn labelled_by<K: ResourceExt>(family: &'static Family) -> impl Fn(&K) -> Option<Identity> + Send + 'static {
+    move |object| labelled(object).filter(|_| is_of(object, family))
+}
+
+fn is_of(object: &impl ResourceExt, family: &Family) -> bool {
+    Family::of(object).is_some_and(|(of, _)| of == family)
 }
 
 fn key(object: &impl ResourceExt, name: String) -> Key {

@@ -39,6 +39,16 @@ impl Shared {
     pub(super) fn key(&self, pod: &Pod) -> (String, String) {
         (pod.namespace().unwrap_or_default(), pod.name_any())
     }
+
+    /// Tells all Pods the names of those that have one in DNS: by their hosts files, in place of a server.
+    pub(super) fn write_names(&self) {
+        let seats = self.seats.lock().expect("no holder panics");
+        let names: String = seats.values().filter_map(|seat| seat.dns()).collect();
+        for seat in seats.values() {
+            // A Pod that is about to go needs no names.
+            let _ = std::fs::write(seat.hosts(), seat.own_names() + &names);
+        }
+    }
 }
 
 /// The running agent. Dropping it ends it, and all Pods.

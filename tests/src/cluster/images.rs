@@ -34,17 +34,28 @@ impl Image {
         server.exists().then(|| Self::of_server("redis:8", Some(server)))
     }
 
+    /// The official image of Valkey. None: as of [`Self::redis_8`].
+    pub fn valkey() -> Option<Self> {
+        let server = workspace().join("target/servers/valkey-8.1/valkey-server");
+        let programs = [("valkey-server", Some(server.clone())), ("valkey-cli", in_path("redis-cli"))];
+        server.exists().then(|| Self::of_programs("valkey", &programs))
+    }
+
     fn of_server(name: &str, server: Option<PathBuf>) -> Self {
-        let programs =
-            [("/usr/local/bin/redis-server", server), ("/usr/local/bin/redis-cli", in_path("redis-cli"))];
+        Self::of_programs(name, &[("redis-server", server), ("redis-cli", in_path("redis-cli"))])
+    }
+
+    /// The first is what it starts.
+    fn of_programs(name: &str, programs: &[(&str, Option<PathBuf>)]) -> Self {
+        let command = vec![programs[0].0.to_owned()];
         Self {
             name: name.into(),
             programs: programs
-                .into_iter()
-                .filter_map(|(inside, path)| Some((inside.into(), path?)))
+                .iter()
+                .filter_map(|(inside, path)| Some((format!("/usr/local/bin/{inside}"), path.clone()?)))
                 .collect(),
             entrypoint: ["/bin/sh", "-c", REDIS_ENTRYPOINT, "docker-entrypoint.sh"].map(str::to_owned).into(),
-            command: vec!["redis-server".into()],
+            command,
             working_dir: "/data".into(),
         }
     }

@@ -3,7 +3,8 @@
 //! processes, with an address, network and file system of the Pod's own. Faults are real: signals, cut
 //! networks, lost nodes, an API server that is away.
 //!
-//! Not there: Service addresses are not routed and have no names (dial Pods; [`HOME`] is the API), images are
+//! Not there: Service addresses are not routed and have no names (dial Pods; [`HOME`] is the API; Pods with a
+//! subdomain have their names, which other Pods find in their hosts files), images are
 //! a table of programs ([`Image`]), users and resource limits of a container are ignored, and there is no
 //! `kubectl logs` or `exec`.
 //!
@@ -64,6 +65,7 @@ impl Default for Settings {
         // The first that matches.
         let images = Image::redis_8()
             .into_iter()
+            .chain(Image::valkey())
             .chain([Image::redis(), Image::redis_exporter(), Image::busybox()])
             .collect();
         // The kubelet's back-off.

@@ -196,7 +196,8 @@ mod tests {
     }
 
     fn seen(version: u64, port: u16) -> Option<SeenFace> {
-        let sighting = Sighting { version, uid: format!("u-{port}"), owners: vec!["u".into()], record: None };
+        let sighting =
+            Sighting { version, uid: format!("u-{port}"), owners: vec!["u".into()], ..Sighting::default() };
         Some(SeenFace { sighting, place: ("10.0.0.2".into(), port) })
     }
 

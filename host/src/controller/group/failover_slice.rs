@@ -6,7 +6,7 @@
 use super::super::Context;
 use super::snapshot::Snapshot;
 use crate::kubernetes::error::message;
-use crate::kubernetes::objects::{MASTER, ROLE_LABEL, SERVICE_LABEL, failover_slice, lead_to};
+use crate::kubernetes::objects::{SERVICE_LABEL, failover_slice, lead_to};
 use crate::kubernetes::ownership::is_owned_by;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -98,8 +98,10 @@ impl FailoverSlice {
     }
 
     fn view(&self, snapshot: &Snapshot) -> SliceView {
+        let family = snapshot.resource.settings.family;
         let is_unlabelled = snapshot.master_pod().is_some_and(|(name, pod)| {
-            pod.labels().get(ROLE_LABEL).is_none_or(|role| role != MASTER) && snapshot.address(name).is_some()
+            let role = pod.labels().get(family.role_label);
+            role.is_none_or(|role| role != family.master) && snapshot.address(name).is_some()
         });
         SliceView {
             epoch: snapshot.record.as_ref().map(|(record, _)| record.published.epoch),

@@ -53,6 +53,8 @@ pub enum Observed {
     Face(String, Option<SeenFace>),
     /// A Secret that the resource names was changed, made or deleted.
     Secret,
+    /// So many Sentinel endpoints are ready.
+    Sentinels(i32),
 }
 
 /// What the tasks of a reconciler find out.
@@ -316,7 +318,8 @@ impl Reconciler {
             }
             Observed::Object(kind, name, sighting) => {
                 let key = (kind, name);
-                match sighting.filter(|seen| seen.is_owned_by(snapshot.resource.uid())) {
+                let (uid, family) = (snapshot.resource.uid(), snapshot.resource.settings.family);
+                match sighting.filter(|seen| seen.is_ours(uid, family)) {
                     Some(sighting) => {
                         snapshot.missing.remove(&key);
                         snapshot.seen.insert(key, Arc::new(sighting));
@@ -330,6 +333,10 @@ impl Reconciler {
             }
             Observed::Face(name, seen) => snapshot.observe_face(name, seen),
             Observed::Secret => self.secrets.read(&self.context, &snapshot.resource),
+            Observed::Sentinels(ready) => {
+                let is_news = snapshot.sentinels.replace(ready) != Some(ready);
+                return if is_news { News::Status } else { News::Nothing };
+            }
         }
         News::Everything
     }

@@ -99,6 +99,7 @@ fn known<'a>(written: Option<&'a Value>, snapshot: &'a Snapshot, labels: &'a Wri
         replication_user: snapshot.replication_user(),
         shadow: snapshot.shadow.as_ref(),
         pods: snapshot.pods.values().map(AsRef::as_ref).collect(),
+        sentinels: snapshot.sentinels,
         problems: found.chain(&labels.refused).cloned().collect(),
     }
 }

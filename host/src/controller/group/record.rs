@@ -167,7 +167,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     fn sighting(version: u64) -> Sighting {
-        Sighting { version, uid: "m".into(), owners: vec!["u".into()], record: None }
+        Sighting { version, uid: "m".into(), owners: vec!["u".into()], record: None, is_marked: false }
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! The Pods' role labels, which the Services select on: the published master has the role master, every other
-//! Pod the role replica. [`plan`] decides, [`apply`] writes.
+//! The Pods' role labels, which the Services select on: the published master has the role of the master,
+//! every other Pod that of a replica. [`plan`] decides, [`apply`] writes.
 
 use super::super::Context;
 use super::snapshot::Snapshot;
 use crate::kubernetes::error::message;
-use crate::kubernetes::objects::{MASTER, REPLICA, ROLE_LABEL};
+use crate::kubernetes::kinds::Settings;
+use crate::kubernetes::objects::Family;
 use crate::kubernetes::status::Problem;
 use crate::report::RoleMetrics;
 use k8s_openapi::api::core::v1::Pod;
@@ -47,13 +48,14 @@ impl RoleLabels {
     /// # Errors
     /// The first label that was not written, in one sentence.
     pub async fn settle(&mut self, context: &Context, snapshot: &Snapshot) -> Result<(), String> {
+        let words = Words::of(&snapshot.resource.settings);
         let roles = snapshot
             .pods
             .iter()
             // Its name means another process, which the record speaks of.
             .filter(|(name, _)| !snapshot.former.keeps_name(name))
-            .map(|(name, pod)| (name.as_str(), pod.labels().get(ROLE_LABEL).map(String::as_str)));
-        let applied = apply(context, snapshot, &plan(snapshot.master(), roles)).await;
+            .map(|(name, pod)| (name.as_str(), Marks::of(pod, words.family)));
+        let applied = apply(context, snapshot, words, &plan(snapshot.master(), words, roles)).await;
         self.metrics.are_stale(applied.is_err());
         let published = snapshot.record.as_ref().map(|(record, at)| (record.published.epoch, *at));
         let (written, is_published) = after(&self.written, &applied, published, Timestamp::now());
@@ -77,17 +79,57 @@ impl Unlabelled {
     }
 }
 
-/// The roles to write: of each Pod whose label is another one. Without a published master every label stays,
-/// since a wrong guess would lead clients to a replica.
+/// How roles are written.
+#[derive(Clone, Copy, Debug)]
+struct Words {
+    family: &'static Family,
+    /// An annotation keeps the cluster autoscaler from evicting the master.
+    marks_eviction: bool,
+}
+
+impl Words {
+    fn of(settings: &Settings) -> Self {
+        Self { family: settings.family, marks_eviction: settings.marks_eviction }
+    }
+
+    /// What a Pod of that role has.
+    fn marks(self, is_master: bool) -> Marks<'static> {
+        let role = if is_master { self.family.master } else { self.family.replica };
+        let may_evict = if is_master { "false" } else { "true" };
+        Marks { role: Some(role), may_evict: self.marks_eviction.then_some(may_evict) }
+    }
+}
+
+/// The label and the annotation of a Pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Marks<'a> {
+    role: Option<&'a str>,
+    may_evict: Option<&'a str>,
+}
+
+impl<'a> Marks<'a> {
+    fn of(pod: &'a Pod, family: &Family) -> Self {
+        Self {
+            role: pod.labels().get(family.role_label).map(String::as_str),
+            may_evict: pod.annotations().get(EVICTION_ANNOTATION).map(String::as_str),
+        }
+    }
+}
+
+/// The Pods to write to, and what: each whose marks are others. Without a published master all stay, since a
+/// wrong guess would lead clients to a replica.
 fn plan<'a>(
     master: Option<&str>,
-    roles: impl Iterator<Item = (&'a str, Option<&'a str>)>,
-) -> Vec<(String, &'static str)> {
+    words: Words,
+    pods: impl Iterator<Item = (&'a str, Marks<'a>)>,
+) -> Vec<(String, Marks<'static>)> {
     let Some(master) = master else { return Vec::new() };
-    let wanted = |pod: &str| if pod == master { MASTER } else { REPLICA };
-    roles
-        .filter(|(pod, role)| *role != Some(wanted(pod)))
-        .map(|(pod, _)| (pod.to_owned(), wanted(pod)))
+    let is_so = |marks: &Marks<'_>, wanted: &Marks<'_>| {
+        marks.role == wanted.role && (wanted.may_evict.is_none() || marks.may_evict == wanted.may_evict)
+    };
+    pods.map(|(pod, marks)| (pod, marks, words.marks(pod == master)))
+        .filter(|(_, marks, wanted)| !is_so(marks, wanted))
+        .map(|(pod, _, wanted)| (pod.to_owned(), wanted))
         .collect()
 }
 
@@ -95,13 +137,18 @@ fn plan<'a>(
 async fn apply(
     context: &Context,
     snapshot: &Snapshot,
-    roles: &[(String, &'static str)],
+    words: Words,
+    roles: &[(String, Marks<'static>)],
 ) -> Result<bool, Unlabelled> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &snapshot.namespace());
-    let patches = roles.iter().map(async |(pod, role)| {
+    let patches = roles.iter().map(async |(pod, marks)| {
         // Of this Pod, and of no other that has its name by now.
         let uid = snapshot.pods.get(pod).and_then(|pod| pod.uid());
-        let patch = json!({ "metadata": { "uid": uid, "labels": { ROLE_LABEL: role } } });
+        let labels = json!({ words.family.role_label: marks.role });
+        let mut patch = json!({ "metadata": { "uid": uid, "labels": labels } });
+        if let Some(may_evict) = marks.may_evict {
+            patch["metadata"]["annotations"] = json!({ EVICTION_ANNOTATION: may_evict });
+        }
         match api.patch(pod, &PatchParams::default(), &Patch::Merge(&patch)).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(false),
@@ -137,17 +184,41 @@ fn after(
     }
 }
 
+/// Read by the cluster autoscaler.
+const EVICTION_ANNOTATION: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::objects::{FAILOVER, REDIS};
     use kube::core::Status;
+
+    #[test]
+    fn the_words_are_the_family_s_and_an_annotation_keeps_the_autoscaler_off_the_master() {
+        let words = Words { family: &FAILOVER, marks_eviction: true };
+        let marks = |role, may_evict| Marks { role, may_evict };
+        let pods = [
+            ("a", marks(Some("master"), None)),
+            ("b", marks(Some("slave"), Some("true"))),
+            ("c", marks(Some("slave"), Some("false"))),
+        ];
+        let expected = [
+            ("a".to_owned(), marks(Some("master"), Some("false"))),
+            ("c".to_owned(), marks(Some("slave"), Some("true"))),
+        ];
+        assert_eq!(plan(Some("a"), words, pods.into_iter()), expected);
+        let words = Words { marks_eviction: false, ..words };
+        assert_eq!(plan(Some("a"), words, pods.into_iter()), []);
+    }
 
     #[test]
     fn a_label_is_written_where_it_differs_and_none_without_a_master() {
         let pods = [("a", Some("replica")), ("b", Some("master")), ("c", None), ("d", Some("replica"))];
-        let of = |master| plan(master, pods.into_iter());
+        let words = Words { family: &REDIS, marks_eviction: false };
+        let marks = |role| Marks { role, may_evict: None };
+        let of = |master| plan(master, words, pods.into_iter().map(|(pod, role)| (pod, marks(role))));
         let write = |roles: &[(&str, &'static str)]| {
-            roles.iter().map(|(pod, role)| ((*pod).to_owned(), *role)).collect::<Vec<_>>()
+            roles.iter().map(|(pod, role)| ((*pod).to_owned(), marks(Some(*role)))).collect::<Vec<_>>()
         };
         let rows = [
             ("no master is published", None, write(&[])),

@@ -4,7 +4,7 @@
 use crate::face::Certificate;
 use crate::kubernetes::error::message;
 use crate::kubernetes::kinds::{Resource, TlsReference};
-use crate::kubernetes::objects::{GROUP_LABEL, PASSWORD_KEY, PREVIOUS_KEY, name_for};
+use crate::kubernetes::objects::{GROUP_LABEL, PASSWORD_KEY, PREVIOUS_KEY};
 use crate::kubernetes::ownership::is_owned_by;
 use crate::kubernetes::status::Problem;
 use crate::redis::{Credentials, Logins, Tls};
@@ -144,7 +144,7 @@ async fn try_read(client: &Client, resource: &Resource) -> Result<Read, kube::Er
         }
     };
     // A Secret of somebody else with that name: what is in it is no login of this group.
-    let ours = api.get_opt(&name_for(&resource.name())).await?;
+    let ours = api.get_opt(&resource.settings.family.set_name(&resource.name())).await?;
     let ours = ours.filter(|secret| is_owned_by(secret, resource.uid()));
     let (given, previous) = (text(ours.as_ref(), PASSWORD_KEY), text(ours.as_ref(), PREVIOUS_KEY));
     let Some(password) = &resource.references.password else {

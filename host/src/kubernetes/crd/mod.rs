@@ -2,6 +2,7 @@
 //! amaizfinance/redis-operator with its meaning, and further ones. The custom resource definition in
 //! `deploy/` is generated from these types.
 
+pub mod failover;
 mod policy;
 mod schema;
 mod status;

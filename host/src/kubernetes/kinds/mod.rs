@@ -2,12 +2,16 @@
 //! [`Managed`]. The controllers know no kind: each version of a resource comes to them as a [`Resource`],
 //! plain data and those functions. Another kind is a folder here and a line in [`KINDS`]. Never does I/O.
 
+mod failover;
+mod recorded;
 mod redis;
 #[cfg(test)]
 pub(crate) mod sample;
 
+use super::crd::failover::{AlphaFailover, RedisFailover, definition};
 use super::crd::{self, Redis, ShadowStatus, SwitchoverRequest};
 use super::nodes::Place;
+use super::objects::Family;
 use super::status::Problem;
 use crate::contract::{Decision, Group};
 use crate::group::{Member, Record};
@@ -22,10 +26,19 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-/// All kinds. Labels, objects, metrics and `/groups/` are named after a resource's namespace and name, so two
-/// resources of one namespace must not have the same name, whatever their kinds. With one kind the API server
-/// sees to that; the second one needs a check.
-pub static KINDS: [Kind; 1] = [Kind::of::<Redis>("Redis")];
+/// All kinds. Metrics, `/groups/` and the record are named after a resource's namespace and name, so two
+/// resources of one namespace must not have the same name, whatever their kinds: the controllers serve the
+/// older one.
+pub static KINDS: [Kind; 3] = [
+    Kind::of::<Redis>("Redis"),
+    Kind::made("RedisFailover", api::<RedisFailover>, definition::<RedisFailover>, failover::read),
+    Kind::made(
+        "RedisFailover.spotahome.com",
+        api::<AlphaFailover>,
+        definition::<AlphaFailover>,
+        failover::read_alpha,
+    ),
+];
 
 /// What the controllers ask of a resource. All functions are pure: equal arguments give equal results.
 pub trait Managed: Debug + Send + Sync {
@@ -56,6 +69,16 @@ pub struct Settings {
     pub group: Group,
     /// Desired instances: as many Pods as its StatefulSet should have.
     pub replicas: i32,
+    /// How its objects are called and labelled.
+    pub family: &'static Family,
+    /// The port of every instance.
+    pub port: u16,
+    /// The cluster autoscaler is kept from evicting the master, and no other instance.
+    pub marks_eviction: bool,
+    /// A rollout does not replace the master's Pod.
+    pub keeps_master_pod: bool,
+    /// Directives are in a file, too: one that cannot be set live takes effect with the next start.
+    pub has_directives_file: bool,
     /// The directives that the resource names. A running instance that was given another one needs a restart.
     pub directive_names: BTreeSet<String>,
     /// The directives that running instances get by `CONFIG SET`.
@@ -158,6 +181,8 @@ pub struct Inputs<'a> {
     pub replication_user: Option<&'a str>,
     /// The authorities of the certificate, in PEM. None: no TLS.
     pub authorities: Option<&'a str>,
+    /// The image that this program is in.
+    pub image: &'a str,
 }
 
 /// A Pod, with what was observed beside it.
@@ -199,6 +224,8 @@ pub struct Known<'a> {
     pub shadow: Option<&'a ShadowStatus>,
     /// All Pods of the resource.
     pub pods: Vec<&'a Pod>,
+    /// Sentinel endpoints that are ready. None: not observed.
+    pub sentinels: Option<i32>,
     /// Obstacles to the desired state that the controllers found.
     pub problems: Vec<Problem>,
 }
@@ -206,6 +233,8 @@ pub struct Known<'a> {
 /// One version of a resource, of whichever kind.
 #[derive(Debug)]
 pub struct Resource {
+    /// Its kind.
+    pub kind: &'static Kind,
     /// Its kind, as the API server calls it.
     pub api: ApiResource,
     /// Its name, version, labels and owner: the object without spec and status.
@@ -256,7 +285,7 @@ impl References {
 /// A kind of resource: how its objects become a [`Resource`].
 #[derive(Debug)]
 pub struct Kind {
-    /// As in manifests.
+    /// As in manifests; with its group where two have the same.
     pub name: &'static str,
     api: fn() -> ApiResource,
     parse: fn(Value) -> Result<Box<dyn Managed>, String>,
@@ -271,15 +300,30 @@ impl Kind {
     {
         Self {
             name,
-            api: || ApiResource::erase::<K>(&()),
+            api: api::<K>,
             parse: |object| Ok(Box::new(crd::parse::<K>(object)?)),
             definition: K::crd,
         }
     }
 
+    /// The kind of a type of resources that is managed by another type.
+    const fn made(
+        name: &'static str,
+        api: fn() -> ApiResource,
+        definition: fn() -> CustomResourceDefinition,
+        parse: fn(Value) -> Result<Box<dyn Managed>, String>,
+    ) -> Self {
+        Self { name, api, parse, definition }
+    }
+
     /// The kind, as the API server calls it.
     pub fn api(&self) -> ApiResource {
         (self.api)()
+    }
+
+    /// Whether a resource is of this kind.
+    pub fn is_of(&self, resource: &Resource) -> bool {
+        std::ptr::eq(self, resource.kind)
     }
 
     /// The custom resource definition.
@@ -291,10 +335,11 @@ impl Kind {
     ///
     /// # Errors
     /// What does not fit the schema, and where, as one sentence.
-    pub fn read(&self, object: DynamicObject, now: Timestamp) -> Result<Resource, String> {
+    pub fn read(&'static self, object: DynamicObject, now: Timestamp) -> Result<Resource, String> {
         let managed =
             serde_json::to_value(&object).map_err(|error| error.to_string()).and_then(self.parse)?;
         Ok(Resource {
+            kind: self,
             api: self.api(),
             object: DynamicObject { data: Value::Null, ..object },
             settings: managed.settings(now),
@@ -302,6 +347,10 @@ impl Kind {
             managed,
         })
     }
+}
+
+fn api<K: kube::Resource<DynamicType = ()>>() -> ApiResource {
+    ApiResource::erase::<K>(&())
 }
 
 #[cfg(test)]
@@ -312,8 +361,8 @@ mod tests {
     #[test]
     fn each_kind_has_the_name_that_manifests_use_and_a_definition() {
         for kind in KINDS.iter().chain([&sample::SAMPLE]) {
-            assert_eq!(kind.api().kind, kind.name);
-            assert_eq!(kind.definition().spec.names.kind, kind.name);
+            let name = kind.name.split('.').next().unwrap();
+            assert_eq!((kind.api().kind.as_str(), kind.definition().spec.names.kind.as_str()), (name, name));
         }
     }
 

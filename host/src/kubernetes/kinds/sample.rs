@@ -4,7 +4,7 @@
 use super::{Inputs, Kind, Known, Managed, ObservedPod, Recorded, References, Resource, Settings};
 use crate::contract::{Group, Preference, Published, Topology};
 use crate::group::{Member, Record};
-use crate::kubernetes::objects::{GROUP_LABEL, name_for};
+use crate::kubernetes::objects::{GROUP_LABEL, PORT, REDIS, name_for};
 use crate::kubernetes::pods;
 use k8s_openapi::jiff::Timestamp;
 use kube::{CustomResource, ResourceExt};
@@ -62,6 +62,11 @@ impl Managed for Sample {
         Settings {
             group,
             replicas: self.spec.servers,
+            family: &REDIS,
+            port: PORT as u16,
+            marks_eviction: false,
+            keeps_master_pod: false,
+            has_directives_file: true,
             directive_names: BTreeSet::new(),
             live_directives: BTreeMap::new(),
             replication_user: None,
@@ -88,10 +93,8 @@ impl Managed for Sample {
     }
 
     fn members(&self, pods: &[ObservedPod<'_>], now: Timestamp) -> Vec<Member> {
-        let member = |observed: &ObservedPod<'_>| {
-            pods::member(observed.pod, observed.revision, observed.place, SystemTime::from(now))
-        };
-        pods.iter().filter_map(member).collect()
+        let now = SystemTime::from(now);
+        pods.iter().filter_map(|observed| pods::member(observed, PORT as u16, now)).collect()
     }
 
     fn status(&self, known: &Known<'_>, _: Timestamp) -> Value {

@@ -1,7 +1,7 @@
 //! The files that a Redis reads when it starts: its configuration, its master, its password.
 
 use super::{PORT, metadata};
-use crate::kubernetes::crd::{Prefer, Redis};
+use crate::kubernetes::crd::{FailoverSettings, Prefer, Redis};
 use crate::kubernetes::kinds::Inputs;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -38,17 +38,23 @@ pub fn config_map(redis: &Redis, inputs: &Inputs<'_>) -> ConfigMap {
 }
 
 pub fn secret(redis: &Redis, inputs: &Inputs<'_>, password: &str) -> Secret {
+    let data = secret_data(inputs, password).into_iter();
+    Secret {
+        metadata: metadata(redis, ""),
+        data: Some(data.map(|(key, text)| (key, ByteString(text.into_bytes()))).collect()),
+        ..Secret::default()
+    }
+}
+
+/// The operator's Secret by its keys: a file for redis.conf, and the passwords themselves.
+pub fn secret_data(inputs: &Inputs<'_>, password: &str) -> BTreeMap<String, String> {
     let quoted = quote(password);
     let mut text = format!("requirepass {quoted}\nmasterauth {quoted}\n");
     text.extend(inputs.replication_user.map(|user| user_directives(user, password)));
     let mut data =
         BTreeMap::from([(SECRET_FILE.to_owned(), text), (PASSWORD_KEY.to_owned(), password.to_owned())]);
     data.extend(inputs.previous.map(|previous| (PREVIOUS_KEY.to_owned(), previous.to_owned())));
-    Secret {
-        metadata: metadata(redis, ""),
-        data: Some(data.into_iter().map(|(key, text)| (key, ByteString(text.into_bytes()))).collect()),
-        ..Secret::default()
-    }
+    data
 }
 
 /// The ACL user with which the instances of this group, and of no other, log in to their master. An address
@@ -65,7 +71,7 @@ pub fn replication_user(redis: &Redis) -> Option<String> {
 
 /// Directives that create the replication user and log in as it. Not in redis.conf, because a Redis without
 /// ACLs (before 6) would not start with them.
-fn user_directives(user: &str, password: &str) -> String {
+pub fn user_directives(user: &str, password: &str) -> String {
     let (secret, word) = if password.is_empty() {
         ("nopass".to_owned(), user.to_owned())
     } else {
@@ -85,7 +91,7 @@ pub fn live_directives(redis: &Redis) -> BTreeMap<String, String> {
         .iter()
         .filter(|(name, _)| !is_read_at_start(name))
         .map(|(name, value)| (name.clone(), unquoted(value)));
-    of_the_user.chain(fence(redis)).chain(client_certificates(redis)).collect()
+    of_the_user.chain(own_fence(redis)).chain(client_certificates(redis)).collect()
 }
 
 /// Whether clients must present a certificate.
@@ -95,20 +101,23 @@ fn client_certificates(redis: &Redis) -> Option<(String, String)> {
     })
 }
 
-/// The directives with which a master fences itself, unless the user sets them. In a group of two, a master
-/// must not stop when its only replica does.
-fn fence(redis: &Redis) -> BTreeMap<String, String> {
-    let (spec, failover) = (&redis.spec, &redis.spec.failover);
-    let replicas = u8::from(failover.self_fence && spec.replicas >= 3)
-        .max(u8::from(failover.prefer == Prefer::Consistency));
+/// [`fence`], without what the user sets.
+fn own_fence(redis: &Redis) -> BTreeMap<String, String> {
+    let mut own = fence(&redis.spec.failover, redis.spec.replicas);
+    own.retain(|name, _| !redis.spec.config.contains_key(name));
+    own
+}
+
+/// The directives with which a master fences itself. In a group of two, a master must not stop when its only
+/// replica does.
+pub fn fence(failover: &FailoverSettings, replicas: i32) -> BTreeMap<String, String> {
+    let needed =
+        u8::from(failover.self_fence && replicas >= 3).max(u8::from(failover.prefer == Prefer::Consistency));
     let both = [
-        ("min-replicas-to-write", replicas.to_string()),
+        ("min-replicas-to-write", needed.to_string()),
         ("min-replicas-max-lag", failover.self_fence_lag_seconds.to_string()),
     ];
-    both.into_iter()
-        .filter(|(name, _)| !spec.config.contains_key(*name))
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    both.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The directives that Redis reads only at its start: changing one replaces the Pods.
@@ -122,7 +131,8 @@ pub fn start_directives(redis: &Redis) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-fn is_read_at_start(directive: &str) -> bool {
+/// Whether CONFIG SET cannot change a directive.
+pub fn is_read_at_start(directive: &str) -> bool {
     let directive = directive.to_ascii_lowercase();
     READ_AT_START.contains(&directive.as_str())
 }
@@ -202,7 +212,7 @@ pub fn config(redis: &Redis) -> String {
         }
     }
     lines.extend(
-        fence(redis)
+        own_fence(redis)
             .into_iter()
             .chain(client_certificates(redis))
             .map(|(name, value)| format!("{name} {value}")),
@@ -220,7 +230,7 @@ pub fn config(redis: &Redis) -> String {
 }
 
 /// Quoted for redis.conf: a password may contain any byte.
-fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     let escaped: String = text
         .bytes()
         .map(|byte| match byte {

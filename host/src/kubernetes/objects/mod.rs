@@ -4,7 +4,9 @@
 mod binding;
 mod config;
 mod disruption;
+pub mod failover;
 mod failover_slice;
+mod family;
 mod pod;
 mod security;
 mod sentinel_slice;
@@ -12,12 +14,13 @@ mod services;
 mod set_aside;
 mod stateful_set;
 
-use binding::BINDING;
 pub use binding::binding_name;
 pub use config::{
-    AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, REPLICATES, live_directives, replication_user,
+    AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, REPLICATES, is_read_at_start, live_directives,
+    replication_user,
 };
 pub use failover_slice::{SERVICE_LABEL, failover_slice, lead_to};
+pub use family::{FAILOVER, FAMILIES, Family, MARK_ANNOTATION, REDIS};
 pub use sentinel_slice::{SENTINEL_SLICES, face_of, sentinel_slice, sentinel_slice_name};
 pub use services::{master_service, sentinel_service};
 pub use set_aside::SET_ASIDE;
@@ -30,12 +33,15 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The kinds of the objects.
-pub const OBJECT_KINDS: &[&str] = &["Secret", "ConfigMap", "Service", "PodDisruptionBudget", "StatefulSet"];
+pub const OBJECT_KINDS: &[&str] =
+    &["Secret", "ConfigMap", "Service", "PodDisruptionBudget", "StatefulSet", "Deployment"];
 
 /// The port of every Redis.
 pub const PORT: i32 = 6379;
 /// The label with the name of the resource. Selectors use it, and no label of the user.
 pub const GROUP_LABEL: &str = "redis";
+/// The beginning of the names of all objects.
+pub const PREFIX: &str = "redis-";
 /// The label with the role of a Pod. The Services select by it.
 pub const ROLE_LABEL: &str = "role";
 /// Value of [`ROLE_LABEL`] for the master.
@@ -69,12 +75,7 @@ pub fn name(redis: &Redis) -> String {
 
 /// The same for the resource of that name.
 pub fn name_for(resource: &str) -> String {
-    format!("redis-{resource}")
-}
-
-/// The Secrets that the operator makes for the resource of that name, beside one for its password.
-pub fn own_secrets(resource: &str) -> [String; 2] {
-    [name_for(resource), name_for(resource) + BINDING]
+    format!("{PREFIX}{resource}")
 }
 
 /// The labels that select the Pods of a resource.

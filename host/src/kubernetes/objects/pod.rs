@@ -146,6 +146,7 @@ fn redis_container(redis: &Redis) -> Container {
         "--include".into(),
         format!("/config/{MASTER_FILE}"),
     ];
+    let replicas = format!("/config/{REPLICAS_FILE}");
     Container {
         name: "redis".into(),
         args: Some(arguments.into()),
@@ -157,7 +158,7 @@ fn redis_container(redis: &Redis) -> Container {
         readiness_probe: Some(probe(settings, &format!("{} {READY}", authorised(redis)), 2, 3)),
         liveness_probe: Some(probe(settings, &format!("{} {ALIVE}", authorised(redis)), 10, 6)),
         lifecycle: Some(Lifecycle {
-            pre_stop: Some(exec_handler(&format!("{} {}", authorised(redis), wait_for_handover()))),
+            pre_stop: Some(exec_handler(&format!("{} {}", authorised(redis), wait_for_handover(&replicas)))),
             ..Lifecycle::default()
         }),
         ..container(redis, settings)
@@ -276,11 +277,12 @@ fn authorised(redis: &Redis) -> String {
 
 /// The preStop script. A master waits for its handover as long as its grace period permits and a replica is
 /// connected. Without a replica it waits eight seconds for one, unless one instance is desired: when all Pods
-/// are deleted at once, the replicas end first and are created again at once.
-fn wait_for_handover() -> String {
+/// are deleted at once, the replicas end first and are created again at once. `replicas`: the file with that
+/// number.
+pub fn wait_for_handover(replicas: &str) -> String {
     let is_master = "i=$(r) && echo \"$i\" | grep -qE '^(role:master|NOAUTH)'";
     let is_alone = "echo \"$i\" | grep -q '^connected_slaves:0'";
-    let is_awaited = format!("[ $n -lt 40 ] && [ \"$(cat /config/{REPLICAS_FILE})\" != 1 ]");
+    let is_awaited = format!("[ $n -lt 40 ] && [ \"$(cat {replicas})\" != 1 ]");
     let turn = format!(
         "if {is_alone}; then {is_awaited} || break; sleep 1; n=$((n+5)); else sleep 0.2; n=$((n+1)); fi"
     );
@@ -290,9 +292,9 @@ fn wait_for_handover() -> String {
 /// Data loaded and in sync: a master, or a replica with its link up. The mounted password and certificate may
 /// be older or newer than the server's until the kubelet has updated the files: a server that refuses the
 /// login or the handshake for that reason stays in service.
-const READY: &str = "case \"$(r 2>&1)\" in *NOAUTH* | *SSL* | *'closed the connection'*) ;; \
+pub const READY: &str = "case \"$(r 2>&1)\" in *NOAUTH* | *SSL* | *'closed the connection'*) ;; \
                      *role:master*loading:0* | *master_link_status:up*loading:0*) ;; *) false ;; esac";
 /// Any answer: loading, busy and an untrusted certificate are signs of life.
-const ALIVE: &str = "case \"$(r 2>&1)\" in '' | *refused*) false ;; esac";
+pub const ALIVE: &str = "case \"$(r 2>&1)\" in '' | *refused*) false ;; esac";
 const GRACE_S: i64 = 30;
 const CONFIG_ANNOTATION: &str = "k8s.amaiz.com/config";

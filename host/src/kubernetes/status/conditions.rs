@@ -2,16 +2,32 @@
 
 use super::{Problem, camel, shortened, text};
 use crate::contract::{Decision, Progress, Verdict};
-use crate::kubernetes::crd::{Condition, Redis, RedisStatus};
-use crate::kubernetes::objects;
+use crate::kubernetes::crd::{Condition, RedisStatus};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
+/// What a status says of its resource, of whichever kind.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Label selector of the Pods, as text.
+    pub selector: String,
+    /// The StatefulSet.
+    pub set: String,
+    /// Desired instances.
+    pub desired: i32,
+    /// The Secret by which clients find the group. None: there is none.
+    pub binding: Option<String>,
+    /// Generation of the spec.
+    pub generation: Option<i64>,
+    /// The operator observes, and does not act.
+    pub is_paused: bool,
+}
+
 /// The input of the conditions.
 pub struct State<'a> {
     /// The resource.
-    pub redis: &'a Redis,
+    pub about: &'a About,
     /// The last decision. None: there was none yet.
     pub decision: Option<&'a Decision>,
     /// What runs is what the resource asks for.
@@ -24,7 +40,7 @@ pub struct State<'a> {
 
 /// The status with its conditions. `now` is the transition time of those that change.
 pub fn with_conditions(before: RedisStatus, state: &State<'_>, now: Timestamp) -> RedisStatus {
-    let generation = state.redis.metadata.generation;
+    let generation = state.about.generation;
     let conditions = conditions(&before.conditions, state, now);
     RedisStatus { observed_generation: generation, conditions, ..before }
 }
@@ -44,7 +60,7 @@ fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Co
         (first.reason.to_owned(), shortened(&all.join("; "), MESSAGE_BYTES_MAX))
     });
     let first = hindrance.clone().unwrap_or(why.clone());
-    let generation = state.redis.metadata.generation;
+    let generation = state.about.generation;
     // A group that was made once stays ready while a change is on its way. Ready is about the spec that runs,
     // so that who waits for the next one waits until that runs.
     let ran = settled_generation(before);
@@ -63,25 +79,15 @@ fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Co
         (READY, is_ready, if is_ready { why.clone() } else { first.clone() }),
         ("Progressing", is_progressing, why.clone()),
         ("Degraded", is_degraded || hindrance.is_some(), first.clone()),
-        ("Paused", state.redis.spec.paused, why.clone()),
+        ("Paused", state.about.is_paused, why.clone()),
         ("SwitchoverInProgress", state.is_switching, why),
         (RECONCILING, !state.is_settled, reconciling),
         ("Stalled", is_stalled, first),
     ];
     all.into_iter()
-        .map(|(type_, holds, (reason, message))| {
-            let status = if holds { "True" } else { "False" };
-            let unchanged =
-                before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
-            Condition {
-                type_: type_.into(),
-                status: status.into(),
-                reason,
-                message,
-                last_transition_time: unchanged
-                    .map_or_else(|| text(now), |condition| condition.last_transition_time.clone()),
-                observed_generation: if type_ == READY { runs } else { generation },
-            }
+        .map(|(type_, holds, why)| {
+            let generation = if type_ == READY { runs } else { generation };
+            condition(before, type_, holds, why, generation, now)
         })
         .collect()
 }
@@ -115,16 +121,38 @@ const NEED_A_PERSON: &[&str] = &[
     "SentinelEndpointUnavailable",
 ];
 
+/// One condition, which keeps its transition time while its status is as it was `before`.
+pub fn condition(
+    before: &[Condition],
+    type_: &str,
+    holds: bool,
+    (reason, message): (String, String),
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Condition {
+    let status = if holds { "True" } else { "False" };
+    let unchanged = before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
+    Condition {
+        type_: type_.into(),
+        status: status.into(),
+        reason,
+        message,
+        last_transition_time: unchanged
+            .map_or_else(|| text(now), |condition| condition.last_transition_time.clone()),
+        observed_generation: generation,
+    }
+}
+
 /// Problems that the Pods report, and missing Pods.
-pub fn pod_problems<'a>(redis: &Redis, pods: impl Iterator<Item = &'a Pod> + Clone) -> Vec<Problem> {
-    let (count, desired) = (pods.clone().count(), usize::try_from(redis.spec.replicas).unwrap_or_default());
+pub fn pod_problems<'a>(about: &About, pods: impl Iterator<Item = &'a Pod> + Clone) -> Vec<Problem> {
+    let (count, desired) = (pods.clone().count(), usize::try_from(about.desired).unwrap_or_default());
     let is_terminating = pods.clone().any(|pod| pod.metadata.deletion_timestamp.is_some());
     let missing = (count < desired && !is_terminating).then(|| Problem {
         reason: "PodsMissing",
         message: format!(
             "{count} of {desired} Pods exist: kubectl describe statefulset {} shows why the others are \
              missing",
-            objects::name(redis)
+            about.set
         ),
     });
     pods.filter_map(pod_problem).chain(missing).collect()

@@ -6,18 +6,18 @@ pub mod instances;
 pub mod write;
 
 use super::crd::{
-    Condition, GenerationStatus, LastFailover, PositionStatus, PublishedMaster, Redis, RedisStatus,
+    Binding, Condition, GenerationStatus, LastFailover, PositionStatus, PublishedMaster, RedisStatus,
 };
-use super::objects::GROUP_LABEL;
+use super::kinds::Known;
 use super::watch::Key;
 use crate::contract::{Decision, Health};
 use crate::group::Record;
 use instances::instances;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use kube::{Client, ResourceExt};
 
-pub use conditions::{State, pod_problems, settled_generation, with_conditions};
+pub use conditions::{About, State, condition, pod_problems, settled_generation, with_conditions};
 
 /// An obstacle to the desired state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +28,47 @@ pub struct Problem {
     pub message: String,
 }
 
+/// The status after `before`.
+pub fn next(about: &About, before: RedisStatus, known: &Known<'_>, now: Timestamp) -> RedisStatus {
+    let before = RedisStatus {
+        switchover_id: known.switchover_id.map(str::to_owned),
+        switchover_refused: known.switchover_refused.map(str::to_owned),
+        replication_user: known.replication_user.map(str::to_owned),
+        shadow: known.shadow.cloned(),
+        binding: about.binding.clone().map(|name| Binding { name }),
+        ..before
+    };
+    let before = match known.record {
+        Some((record, at)) => with_record(before, record, at),
+        None => before,
+    };
+    let before = match known.decided {
+        Some((decision, title, at)) => with_decision(before, about, decision, title, at),
+        None => before,
+    };
+    let before = match known.master_change {
+        Some(master_change) => failover::with_master_change(before, master_change),
+        None => before,
+    };
+    let before = match known.labelled {
+        Some((epoch, us)) => failover::with_publish_time(before, epoch, us),
+        None => before,
+    };
+    let of_pods = pod_problems(about, known.pods.iter().copied());
+    let state = State {
+        about,
+        decision: known.decided.map(|(decision, ..)| decision),
+        is_settled: known.is_settled,
+        is_switching: known.is_switching,
+        problems: known.problems.iter().cloned().chain(of_pods).collect(),
+    };
+    with_conditions(before, &state, now)
+}
+
 /// The status after a decision made at that time.
 pub fn with_decision(
     before: RedisStatus,
-    redis: &Redis,
+    about: &About,
     decision: &Decision,
     policy: &str,
     at: Timestamp,
@@ -41,7 +78,7 @@ pub fn with_decision(
         master: decision.master().map(str::to_owned),
         replicas: i32::try_from(decision.members.iter().filter(|member| answers(member.health)).count())
             .unwrap_or(i32::MAX),
-        selector: format!("{GROUP_LABEL}={}", redis.name_any()),
+        selector: about.selector.clone(),
         reason: decision.reason.clone(),
         message: decision.explanation.clone(),
         policy: policy.to_owned(),
@@ -99,11 +136,11 @@ pub fn with_record(before: RedisStatus, record: &Record, now: Timestamp) -> Redi
     RedisStatus { published: Some(master), lineage: lineage.collect(), position, last_failover, ..before }
 }
 
-/// Writes the conditions of a resource that does not fit the schema and that no reconciler runs for. Tried
-/// once, and again when the resource changes.
-pub async fn refuse(client: Client, kind: ApiResource, (namespace, name): Key, error: String) {
+/// Writes the conditions of a resource that no reconciler runs for, and why. Tried once, and again when the
+/// resource changes.
+pub async fn refuse(client: Client, kind: ApiResource, (namespace, name): Key, why: Problem) {
     let condition = |type_: &str, status: &str| {
-        let (reason, message) = ("InvalidSpec".into(), error.clone());
+        let (reason, message) = (why.reason.into(), why.message.clone());
         Condition {
             type_: type_.into(),
             status: status.into(),
@@ -157,7 +194,7 @@ mod tests {
         Evidence, Generation, Member, Position, Progress, Published, Role, ShardVerdict, Verdict,
     };
     use crate::group::{Changed, Moment};
-    use crate::kubernetes::crd::parse;
+    use crate::kubernetes::crd::{Redis, parse};
     use crate::kubernetes::kinds::Managed;
     use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
@@ -169,6 +206,17 @@ mod tests {
             "metadata": { "name": "example", "generation": 4 }, "spec": spec
         }))
         .unwrap()
+    }
+
+    fn about() -> About {
+        About {
+            binding: None,
+            selector: "redis=example".into(),
+            set: "redis-example".into(),
+            desired: 2,
+            generation: Some(4),
+            is_paused: false,
+        }
     }
 
     fn decision(verdict: Verdict, reason: &str, master: Option<&str>) -> Decision {
@@ -212,13 +260,13 @@ mod tests {
         let after = |before: RedisStatus, decision: &Decision, second| {
             let state = State {
                 is_settled: true,
-                redis: &redis(),
+                about: &about(),
                 decision: Some(decision),
                 is_switching: false,
                 problems: vec![],
             };
             with_conditions(
-                with_decision(before, &redis(), decision, "default", at(second)),
+                with_decision(before, &about(), decision, "default", at(second)),
                 &state,
                 at(second),
             )
@@ -263,7 +311,7 @@ mod tests {
         let problem = Problem { reason: "SecretMissing", message: "Secret s does not exist".into() };
         let decision = decision(Verdict::Healthy, "healthy", Some("a"));
         let of = |decision, problems| {
-            let state = State { redis: &redis(), decision, is_settled: true, is_switching: false, problems };
+            let state = State { about: &about(), decision, is_settled: true, is_switching: false, problems };
             let conditions = with_conditions(RedisStatus::default(), &state, at(10)).conditions;
             conditions
                 .iter()
@@ -286,11 +334,10 @@ mod tests {
     fn who_waits_for_a_change_waits_until_it_runs_and_a_group_that_ran_stays_ready_meanwhile() {
         let decision = decision(Verdict::Healthy, "healthy", Some("a"));
         let after = |before: RedisStatus, generation, is_settled, reason: Option<&'static str>| {
-            let mut redis = redis();
-            redis.metadata.generation = Some(generation);
+            let about = About { generation: Some(generation), ..about() };
             let problems = reason.map(|reason| Problem { reason, message: String::new() });
             let (decision, problems) = (Some(&decision), problems.into_iter().collect());
-            let state = State { redis: &redis, decision, is_settled, is_switching: false, problems };
+            let state = State { about: &about, decision, is_settled, is_switching: false, problems };
             with_conditions(before, &state, at(10))
         };
         let row = |status: &RedisStatus| {
@@ -323,7 +370,7 @@ mod tests {
             )
             .unwrap()
         };
-        let of = |pods: &[Pod]| pod_problems(&redis(), pods.iter());
+        let of = |pods: &[Pod]| pod_problems(&about(), pods.iter());
         let pulled = pod(
             json!({ "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } } }),
         );
@@ -355,7 +402,7 @@ mod tests {
     #[test]
     fn a_missing_pod_is_a_problem_and_a_terminating_one_is_not() {
         let of = |pods: &[Pod]| {
-            pod_problems(&redis(), pods.iter()).into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+            pod_problems(&about(), pods.iter()).into_iter().map(|problem| problem.message).collect::<Vec<_>>()
         };
         let going: Pod = serde_json::from_value(
             json!({ "metadata": { "name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z" } }),

@@ -21,7 +21,7 @@ use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, Preconditions};
-use kube::{Api, Error};
+use kube::{Api, Error, ResourceExt};
 use ledger::{Ledger, now};
 use redis_operator::local::Signal;
 use std::collections::BTreeMap;
@@ -65,6 +65,24 @@ impl Seat {
         self.dir.join(format!("{container}.log"))
     }
 
+    /// What its own hosts file has of it.
+    pub(super) fn own_names(&self) -> String {
+        own_names(&self.network, &self.pod.borrow().name_any())
+    }
+
+    /// What DNS has of it: an address and a name, for a Pod with a subdomain.
+    pub(super) fn dns(&self) -> Option<String> {
+        let pod = self.pod.borrow();
+        let spec = pod.spec.as_ref()?;
+        let (host, domain, namespace) = (spec.hostname.as_ref()?, spec.subdomain.as_ref()?, pod.namespace()?);
+        Some(format!("{} {host}.{domain}.{namespace}.svc\n", self.network.address()))
+    }
+
+    /// Where its hosts file is.
+    pub(super) fn hosts(&self) -> PathBuf {
+        self.dir.join("hosts")
+    }
+
     fn grace(&self) -> Duration {
         let pod = self.pod.borrow();
         let asked = pod.metadata.deletion_grace_period_seconds;
@@ -90,6 +108,7 @@ pub(super) async fn live(
     node.is_found().await;
     let Ok(seat) = sit_down(&shared, &node, pod) else { return };
     shared.seats.lock().expect("no holder panics").insert(shared.key(&seat.pod.borrow()), Arc::clone(&seat));
+    shared.write_names();
     let is_gone = async {
         let _ = gone.wait_for(|gone| *gone).await;
         node.is_found().await;
@@ -99,10 +118,17 @@ pub(super) async fn live(
         () = is_gone => {}
     }
     let key = shared.key(&seat.pod.borrow());
-    let mut seats = shared.seats.lock().expect("no holder panics");
-    if seats.get(&key).is_some_and(|present| Arc::ptr_eq(present, &seat)) {
-        seats.remove(&key);
+    {
+        let mut seats = shared.seats.lock().expect("no holder panics");
+        if seats.get(&key).is_some_and(|present| Arc::ptr_eq(present, &seat)) {
+            seats.remove(&key);
+        }
     }
+    shared.write_names();
+}
+
+fn own_names(network: &PodNetwork, name: &str) -> String {
+    format!("127.0.0.1 localhost\n{} {name}\n", network.address())
 }
 
 fn sit_down(shared: &Arc<Shared>, node: &Arc<Node>, pod: watch::Receiver<Arc<Pod>>) -> Result<Arc<Seat>> {
@@ -123,7 +149,7 @@ fn sit_down(shared: &Arc<Shared>, node: &Arc<Node>, pod: watch::Receiver<Arc<Pod
         )
     };
     std::fs::create_dir_all(&dir)?;
-    std::fs::write(dir.join("hosts"), format!("127.0.0.1 localhost\n{} {name}\n", network.address()))?;
+    std::fs::write(dir.join("hosts"), own_names(&network, &name))?;
     let (shared, node) = (Arc::clone(shared), Arc::clone(node));
     Ok(Arc::new(Seat {
         network,

@@ -20,16 +20,21 @@ pub struct Directed {
     pub needs_a_start: bool,
 }
 
-/// Sets all directives at one instance.
+/// Sets all directives at one instance. `has_file`: its next start has those that it cannot set now.
 ///
 /// # Errors
 /// The connection ended.
-pub async fn set(session: &Session, directives: &BTreeMap<String, String>) -> Result<Directed, String> {
+pub async fn set(
+    session: &Session,
+    directives: &BTreeMap<String, String>,
+    has_file: bool,
+) -> Result<Directed, String> {
     let mut directed = Directed::default();
     for (directive, value) in directives {
         match session.set(directive, value).await? {
             Set::Done => {}
-            Set::AtStart => directed.needs_a_start = true,
+            Set::AtStart if has_file => directed.needs_a_start = true,
+            Set::AtStart => directed.refused.push(format!("{directive} {value}: read at the start only")),
             Set::Refused(error) => directed.refused.push(format!("{directive} {value}: {error}")),
         }
     }

@@ -19,7 +19,6 @@ use super::super::Context;
 use super::secrets::Secrets;
 use super::snapshot::Snapshot;
 use super::step::StepResult;
-use crate::kubernetes::objects::PORT;
 use crate::kubernetes::status::Problem;
 use crate::redis::{Endpoint, Session};
 use certificate::{CertificateStep, reload};
@@ -125,7 +124,8 @@ impl LiveConfig {
             });
         }
         let Some(pod) = snapshot.pods.get(&name) else { return result };
-        let directed = match directives::set(&session, &given.directives).await {
+        let has_file = snapshot.resource.settings.has_directives_file;
+        let directed = match directives::set(&session, &given.directives, has_file).await {
             Ok(directed) => directives::note(context, snapshot, pod).await.map(|()| directed),
             Err(error) => Err(error),
         };
@@ -159,8 +159,9 @@ fn pods(snapshot: &Snapshot) -> Vec<PodStart> {
 /// Opens sessions with all of them at once. Those that do not answer are left out.
 async fn open(snapshot: &Snapshot, secrets: &Secrets, due: Vec<(String, Start)>) -> Vec<Open> {
     let (logins, tls) = (secrets.passwords.logins(), secrets.tls.as_ref().map(|identity| &identity.tls));
+    let port = snapshot.resource.settings.port;
     let opened = due.into_iter().map(async |(name, start)| {
-        let endpoint = Endpoint { host: snapshot.address(&name).unwrap_or_default(), port: PORT as u16 };
+        let endpoint = Endpoint { host: snapshot.address(&name).unwrap_or_default(), port };
         let session = Session::open(&endpoint, &logins, tls, SESSION_LIMIT).await.ok()?;
         Some(Open { name, start, endpoint, session })
     });

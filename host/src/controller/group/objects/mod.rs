@@ -10,7 +10,7 @@ use super::snapshot::{ObjectKey, Snapshot};
 use super::step::StepResult;
 use crate::kubernetes::apply::{apply as apply_object, delete, is_foreign};
 use crate::kubernetes::kinds::Inputs;
-use crate::kubernetes::objects::{OBJECT_KINDS, name_for};
+use crate::kubernetes::objects::OBJECT_KINDS;
 use crate::kubernetes::pods::revision;
 use crate::kubernetes::status::Problem;
 use k8s_openapi::api::core::v1::{Secret, Service};
@@ -42,7 +42,7 @@ impl Objects {
             snapshot.pods.keys().map(String::as_str),
         );
         let mut result = if replicas.is_master_in_the_way { StepResult::again() } else { StepResult::done() };
-        let wanted = match wanted(snapshot, replicas.count) {
+        let wanted = match wanted(snapshot, replicas.count, &context.image) {
             Ok(wanted) => wanted,
             Err(error) => {
                 return StepResult::blocked(Problem { reason: "ObjectsNotMade", message: error.to_string() });
@@ -148,12 +148,13 @@ impl<'a> ObjectsView<'a> {
         let resource = &snapshot.resource;
         let is_password_wanted =
             snapshot.secrets.as_ref().is_none_or(|secrets| secrets.passwords.wanted.is_some());
-        let first = || format!("{}-0", name_for(&resource.name()));
+        let set = resource.settings.family.set_name(&resource.name());
+        let first = || format!("{set}-0");
         let is_paused = resource.settings.group.paused;
         Self {
             kind: resource.api.kind.clone(),
-            resource: resource.name(),
             uid: resource.uid().unwrap_or_default().to_owned(),
+            secret: set.clone(),
             wanted,
             applied,
             seen: &snapshot.seen,
@@ -167,7 +168,11 @@ impl<'a> ObjectsView<'a> {
 }
 
 /// The objects as they should be.
-fn wanted(snapshot: &Snapshot, replicas: i32) -> Result<Vec<(ObjectKey, Value)>, serde_json::Error> {
+fn wanted(
+    snapshot: &Snapshot,
+    replicas: i32,
+    image: &str,
+) -> Result<Vec<(ObjectKey, Value)>, serde_json::Error> {
     let passwords = snapshot.secrets.as_ref().map(|secrets| &secrets.passwords);
     let tls = snapshot.secrets.as_ref().and_then(|secrets| secrets.tls.as_ref());
     let all = snapshot.resource.managed.objects(&Inputs {
@@ -176,6 +181,7 @@ fn wanted(snapshot: &Snapshot, replicas: i32) -> Result<Vec<(ObjectKey, Value)>,
         replication_user: snapshot.replication_user(),
         previous: passwords.and_then(|passwords| passwords.before()),
         authorities: tls.map(|identity| identity.authorities.as_str()),
+        image,
     })?;
     let key = |object: &Value| {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -207,7 +213,7 @@ mod tests {
         snapshot.secrets =
             Some(Arc::new(Secrets { passwords: Passwords::default(), tls: None, endpoint_password: None }));
         let (applied, replicas) = (BTreeMap::new(), plan_replicas(3, None, [].into_iter()));
-        let wanted = wanted(&snapshot, replicas.count).unwrap();
+        let wanted = wanted(&snapshot, replicas.count, "redis-operator").unwrap();
         assert_eq!(wanted[1].1["spec"]["replicas"], 3);
         let keys: Vec<ObjectKey> = wanted.iter().map(|(key, _)| key.clone()).collect();
         let name = || "redis-cart".to_owned();

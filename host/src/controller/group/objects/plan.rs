@@ -2,7 +2,7 @@
 //! alone.
 
 use super::super::snapshot::ObjectKey;
-use crate::kubernetes::objects::name_for;
+use crate::kubernetes::objects::MARK_ANNOTATION;
 use crate::kubernetes::ownership::Sighting;
 use crate::kubernetes::status::Problem;
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub fn plan(view: &ObjectsView<'_>) -> Vec<ObjectStep> {
         match is_foreign {
             Some(true) if !is_seen => {
                 are_all_ours = false;
-                steps.push(ObjectStep::Leave(name_taken(view, key)));
+                steps.push(ObjectStep::Leave(name_taken(view, key, object)));
             }
             // The call that failed is a problem of its own already.
             None if !is_seen => are_all_ours = false,
@@ -74,10 +74,10 @@ pub fn plan_replicas<'a>(
 pub struct ObjectsView<'a> {
     /// The kind of the resource.
     pub kind: String,
-    /// The name of the resource.
-    pub resource: String,
     /// The uid of the resource.
     pub uid: String,
+    /// The operator's Secret with its password.
+    pub secret: String,
     /// All objects, in the order in which they are applied.
     pub wanted: Vec<(ObjectKey, Value)>,
     pub applied: &'a BTreeMap<ObjectKey, (Value, u64)>,
@@ -133,7 +133,7 @@ impl ObjectsView<'_> {
 
     /// It and its uid.
     fn secret_to_delete(&self) -> Option<(ObjectKey, String)> {
-        let key = ("Secret", name_for(&self.resource));
+        let key = ("Secret", self.secret.clone());
         let seen = self.seen.get(&key).filter(|_| self.is_secret_over)?;
         Some((key, seen.uid.clone()))
     }
@@ -146,7 +146,21 @@ impl ObjectsView<'_> {
     }
 }
 
-fn name_taken(ObjectsView { kind: owner, uid, .. }: &ObjectsView<'_>, (kind, name): &ObjectKey) -> Problem {
+fn name_taken(
+    ObjectsView { kind: owner, uid, .. }: &ObjectsView<'_>,
+    (kind, name): &ObjectKey,
+    object: &Value,
+) -> Problem {
+    // Another operator makes objects of such names, for the same owner.
+    if object.pointer("/metadata/annotations").is_some_and(|all| all.get(MARK_ANNOTATION).is_some()) {
+        let message = format!(
+            "{kind} {name} exists and this operator did not make it: nothing of it is changed. Once no other \
+             operator looks after it, hand it over: kubectl annotate {} {name} {MARK_ANNOTATION}=true; or \
+             rename this {owner}",
+            kind.to_ascii_lowercase()
+        );
+        return Problem { reason: "NotAdopted", message };
+    }
     let message = format!(
         "{kind} {name} exists and is not owned by this {owner}: delete it, or rename this {owner}; to hand it \
          over with all that is in it, name this {owner} in its ownerReferences, with uid {uid}"
@@ -175,7 +189,13 @@ mod tests {
     }
 
     fn seen(version: u64) -> Arc<Sighting> {
-        Arc::new(Sighting { version, uid: "o".into(), owners: vec!["u".into()], record: None })
+        Arc::new(Sighting {
+            version,
+            uid: "o".into(),
+            owners: vec!["u".into()],
+            record: None,
+            is_marked: false,
+        })
     }
 
     /// Both objects were applied, and were seen at the version that this gave them.
@@ -206,8 +226,8 @@ mod tests {
     fn view(facts: &Facts) -> ObjectsView<'_> {
         ObjectsView {
             kind: "Redis".into(),
-            resource: "cart".into(),
             uid: "u".into(),
+            secret: "redis-cart".into(),
             wanted: ["ConfigMap", "StatefulSet"].map(|kind| (key(kind), json!({ "kind": kind }))).into(),
             applied: &facts.applied,
             seen: &facts.seen,

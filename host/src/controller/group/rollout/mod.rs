@@ -94,6 +94,7 @@ impl RolloutView {
             is_whole: snapshot.is_whole(),
             is_healthy: snapshot.is_healthy(),
             has_volume: settings.has_volume,
+            keeps_master_pod: settings.keeps_master_pod,
             handover,
         }
     }

@@ -15,8 +15,8 @@ use std::time::Instant;
 ///    sync.
 /// 3. Nothing else happens while the group is not healthy: so at most one Pod is away at a time.
 /// 4. Old replicas, by name.
-/// 5. The old master: hands over if there is another Pod; an only one is replaced if its volume keeps the
-///    data, and else is left to the user.
+/// 5. The old master, unless it is to be kept: hands over if there is another Pod; an only one is replaced if
+///    its volume keeps the data, and else is left to the user.
 pub fn plan(view: &RolloutView, now: Instant) -> Rollout {
     if view.pods.iter().all(|pod| !pod.is_old) {
         return Rollout::Done;
@@ -49,6 +49,7 @@ pub fn plan(view: &RolloutView, now: Instant) -> Rollout {
         (None, None) => Rollout::Done,
         (Some(_), _) | (None, Some(_)) if !view.is_healthy => Rollout::Wait(Wait::NotHealthy),
         (Some(replica), _) => replica.replace(Replace::Outdated),
+        (None, Some(_)) if view.keeps_master_pod => Rollout::Wait(Wait::MasterKept),
         (None, Some(_)) if view.pods.len() > 1 && view.handover.is_due(now) => Rollout::HandOver,
         (None, Some(_)) if view.pods.len() > 1 => Rollout::Wait(Wait::HandoverRequested),
         (None, Some(only)) if view.has_volume => only.replace(Replace::Outdated),
@@ -79,6 +80,8 @@ pub struct RolloutView {
     pub is_healthy: bool,
     /// The data outlives the Pod.
     pub has_volume: bool,
+    /// The master's Pod is left to the user.
+    pub keeps_master_pod: bool,
     pub handover: HandoverRequest,
 }
 
@@ -120,6 +123,8 @@ pub enum Wait {
     Paused,
     Switching,
     NotHealthy,
+    /// The resource keeps the master's Pod out of it.
+    MasterKept,
     /// The only one that ends by time alone.
     HandoverRequested,
 }
@@ -148,7 +153,8 @@ impl Wait {
             | Self::PodTerminating
             | Self::Paused
             | Self::Switching
-            | Self::NotHealthy => false,
+            | Self::NotHealthy
+            | Self::MasterKept => false,
         }
     }
 }
@@ -177,6 +183,7 @@ mod tests {
             is_whole: true,
             is_healthy: true,
             has_volume: false,
+            keeps_master_pod: false,
             handover: HandoverRequest::default(),
         }
     }
@@ -267,6 +274,11 @@ mod tests {
                 "a handover was requested a moment ago",
                 with(master_only(), |view| view.handover = asked),
                 Rollout::Wait(Wait::HandoverRequested),
+            ),
+            (
+                "the resource keeps the master's Pod",
+                with(master_only(), |view| view.keeps_master_pod = true),
+                Rollout::Wait(Wait::MasterKept),
             ),
             (
                 "the published master is no Pod any more: all old ones are replicas",

@@ -93,6 +93,8 @@ pub struct Snapshot {
     pub faces: BTreeMap<String, Option<SeenFace>>,
     /// The face of this operator. None: there is none.
     pub endpoint: Option<Arc<OpenFace>>,
+    /// Sentinel endpoints that are ready. None: not observed.
+    pub sentinels: Option<i32>,
 }
 
 impl Snapshot {
@@ -131,6 +133,7 @@ impl Snapshot {
             handle: None,
             faces: BTreeMap::new(),
             endpoint: None,
+            sentinels: None,
         }
     }
 
@@ -227,7 +230,7 @@ impl Snapshot {
     /// Takes a StatefulSet in that has the name of this resource's. One that this resource does not own
     /// changes nothing, and neither do its Pods.
     pub fn observe_set(&mut self, set: &Set) {
-        if !set.sighting.is_owned_by(self.resource.uid()) {
+        if !set.sighting.is_ours(self.resource.uid(), self.resource.settings.family) {
             return;
         }
         self.revision.clone_from(&set.revision);

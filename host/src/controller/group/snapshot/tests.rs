@@ -102,7 +102,7 @@ fn a_group_starts_from_the_later_of_the_stored_record_and_the_status() {
     let stored = |epoch: u64| {
         let content = Content::new(Default::default(), fixture::record("redis-cart-1", epoch), now);
         let record = Some(serde_json::to_string(&content).unwrap());
-        Some(Sighting { version: 7, uid: "m".into(), owners: vec!["u".into()], record })
+        Some(Sighting { version: 7, uid: "m".into(), owners: vec!["u".into()], record, is_marked: false })
     };
     let mut snapshot = fixture::snapshot(&[]);
     assert!(!snapshot.is_record_known && snapshot.records(now).is_empty());
@@ -137,10 +137,10 @@ fn only_a_pod_of_the_statefulset_of_this_resource_is_a_member() {
         let metadata = json!({ "name": name, "namespace": "shop", "ownerReferences": controller });
         Arc::new(serde_json::from_value(json!({ "metadata": metadata })).unwrap())
     };
-    let set = |uid: &str, owner: &str, revision: &str| Set {
-        sighting: Sighting { version: 1, uid: uid.into(), owners: vec![owner.into()], record: None },
-        revision: revision.into(),
-        is_current: true,
+    let set = |uid: &str, owner: &str, revision: &str| {
+        let owners = vec![owner.into()];
+        let sighting = Sighting { version: 1, uid: uid.into(), owners, ..Sighting::default() };
+        Set { sighting, revision: revision.into(), is_current: true }
     };
     for pod in [claimant("redis-cart-0", "s-1"), claimant("redis-cart-1", "forged")] {
         snapshot.claimants.insert(pod.metadata.name.clone().unwrap(), pod);

@@ -4,8 +4,9 @@ mod settings;
 
 use super::{Inputs, Known, Managed, ObservedPod, PolicyReference, References, Settings, TlsReference};
 use crate::group::Member;
-use crate::kubernetes::crd::{Binding, Redis, RedisStatus};
-use crate::kubernetes::status::{self, failover};
+use crate::kubernetes::crd::{Redis, RedisStatus};
+use crate::kubernetes::objects::{GROUP_LABEL, PORT};
+use crate::kubernetes::status::{self, About};
 use crate::kubernetes::{objects, pods};
 use k8s_openapi::api::core::v1::SecretKeySelector;
 use k8s_openapi::jiff::Timestamp;
@@ -56,52 +57,21 @@ impl Managed for Redis {
 
     fn members(&self, pods: &[ObservedPod<'_>], now: Timestamp) -> Vec<Member> {
         let now = SystemTime::from(now);
-        pods.iter()
-            .filter_map(|ObservedPod { pod, revision, place }| pods::member(pod, revision, *place, now))
-            .collect()
+        pods.iter().filter_map(|observed| pods::member(observed, PORT as u16, now)).collect()
     }
 
     fn status(&self, known: &Known<'_>, now: Timestamp) -> Value {
         let before = known.before.and_then(|before| RedisStatus::deserialize(before).ok());
-        json!(next_status(self, before.unwrap_or_default(), known, now))
+        let about = About {
+            selector: format!("{GROUP_LABEL}={}", self.name_any()),
+            set: objects::name(self),
+            binding: Some(objects::binding_name(self)),
+            desired: self.spec.replicas,
+            generation: self.metadata.generation,
+            is_paused: self.spec.paused,
+        };
+        json!(status::next(&about, before.unwrap_or_default(), known, now))
     }
-}
-
-/// The status after `before`.
-fn next_status(redis: &Redis, before: RedisStatus, known: &Known<'_>, now: Timestamp) -> RedisStatus {
-    let before = RedisStatus {
-        switchover_id: known.switchover_id.map(str::to_owned),
-        switchover_refused: known.switchover_refused.map(str::to_owned),
-        replication_user: known.replication_user.map(str::to_owned),
-        binding: Some(Binding { name: objects::binding_name(redis) }),
-        shadow: known.shadow.cloned(),
-        ..before
-    };
-    let before = match known.record {
-        Some((record, at)) => status::with_record(before, record, at),
-        None => before,
-    };
-    let before = match known.decided {
-        Some((decision, title, at)) => status::with_decision(before, redis, decision, title, at),
-        None => before,
-    };
-    let before = match known.master_change {
-        Some(master_change) => failover::with_master_change(before, master_change),
-        None => before,
-    };
-    let before = match known.labelled {
-        Some((epoch, us)) => failover::with_publish_time(before, epoch, us),
-        None => before,
-    };
-    let of_pods = status::pod_problems(redis, known.pods.iter().copied());
-    let state = status::State {
-        redis,
-        decision: known.decided.map(|(decision, ..)| decision),
-        is_settled: known.is_settled,
-        is_switching: known.is_switching,
-        problems: known.problems.iter().cloned().chain(of_pods).collect(),
-    };
-    status::with_conditions(before, &state, now)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! A Redis resource as settings: what its spec asks for, and what its status says. The only translation from
 //! a Redis resource to a policy's input.
 
-use crate::contract::{Evidence, Generation, Group, Position, Preference, Published, Topology};
-use crate::group::{Changed, Moment, Record};
-use crate::kubernetes::crd::{Prefer, PublishedMaster, Redis, RedisStatus};
-use crate::kubernetes::kinds::{EndpointSettings, Recorded, Settings};
-use crate::kubernetes::objects::{live_directives, master_service, replication_user, sentinel_service};
-use crate::kubernetes::status::settled_generation;
+use crate::contract::{Group, Topology};
+use crate::kubernetes::crd::Redis;
+use crate::kubernetes::kinds::recorded::{preference, recorded};
+use crate::kubernetes::kinds::{EndpointSettings, Settings};
+use crate::kubernetes::objects::{
+    PORT, REDIS, live_directives, master_service, replication_user, sentinel_service,
+};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::json;
@@ -17,6 +18,11 @@ pub fn settings(redis: &Redis, now: Timestamp) -> Settings {
     Settings {
         group: group(redis),
         replicas: spec.replicas,
+        family: &REDIS,
+        port: PORT as u16,
+        marks_eviction: false,
+        keeps_master_pod: false,
+        has_directives_file: true,
         directive_names: spec.config.keys().cloned().collect(),
         live_directives: live_directives(redis),
         replication_user: replication_user(redis),
@@ -24,7 +30,11 @@ pub fn settings(redis: &Redis, now: Timestamp) -> Settings {
         switchover: spec.switchover.clone(),
         master_service: Some(master_service(redis)),
         endpoint: endpoint(redis),
-        recorded: redis.status.as_ref().map(|status| recorded(status, now)).unwrap_or_default(),
+        recorded: redis
+            .status
+            .as_ref()
+            .map(|status| recorded(status, json!(status), now))
+            .unwrap_or_default(),
     }
 }
 
@@ -42,10 +52,7 @@ fn endpoint(redis: &Redis) -> Option<EndpointSettings> {
 
 fn group(redis: &Redis) -> Group {
     let (spec, failover) = (&redis.spec, &redis.spec.failover);
-    let (prefer, self_fence_lag_s) = match failover.prefer {
-        Prefer::Availability => (Preference::Availability, None),
-        Prefer::Consistency => (Preference::Consistency, Some(failover.self_fence_lag_seconds)),
-    };
+    let (prefer, self_fence_lag_s) = preference(failover);
     Group {
         namespace: redis.namespace().unwrap_or_default(),
         name: redis.name_any(),
@@ -61,72 +68,10 @@ fn group(redis: &Redis) -> Group {
     }
 }
 
-fn recorded(status: &RedisStatus, now: Timestamp) -> Recorded {
-    Recorded {
-        status: Some(json!(status)),
-        records: record(status, now).into_iter().collect(),
-        // Known even where the rest of the record is not valid.
-        master: status.published.as_ref().map(|published| published.name.clone()),
-        settled_generation: settled_generation(&status.conditions),
-        switchover_id: status.switchover_id.clone(),
-        switchover_refused: status.switchover_refused.clone(),
-        replication_user: status.replication_user.clone(),
-    }
-}
-
-/// The record in the status. None: none was written, or it is not valid.
-fn record(status: &RedisStatus, now: Timestamp) -> Option<Record> {
-    let PublishedMaster { name, run_id, replication_id, offset, epoch, at } = status.published.as_ref()?;
-    let published = Published {
-        master: name.clone(),
-        run_id: run_id.clone(),
-        replid: replication_id.clone(),
-        offset: u64::try_from(*offset).ok()?,
-        epoch: u64::try_from(*epoch).ok()?,
-        age_us: age_us(at, now)?,
-        node: None,
-    };
-    let last_failover = status.last_failover.as_ref().and_then(|last| {
-        Some(Changed {
-            at: Moment::default(),
-            age_us: age_us(&last.at, now)?,
-            source: last.from.clone(),
-            target: last.to.clone(),
-            meant_for: last.meant_for.clone(),
-            evidence: evidence(&last.evidence)?,
-        })
-    });
-    let lineage = status.lineage.iter().filter_map(|generation| {
-        Some(Generation {
-            replid: generation.replication_id.clone(),
-            master: generation.master.clone(),
-            end_offset: generation.end_offset.and_then(|end| u64::try_from(end).ok()),
-            age_us: age_us(&generation.since, now)?,
-        })
-    });
-    let position = status.position.as_ref().and_then(|position| {
-        Some(Position {
-            replid: position.replication_id.clone(),
-            offset: u64::try_from(position.offset).ok()?,
-            acknowledged_by: position.acknowledged_by.clone(),
-            age_us: age_us(&position.at, now)?,
-        })
-    });
-    Some(Record { shard: 0, published, lineage: lineage.collect(), position, last_failover })
-}
-
-fn age_us(at: &str, now: Timestamp) -> Option<u64> {
-    let at: Timestamp = at.parse().ok()?;
-    Some(u64::try_from(now.as_microsecond().saturating_sub(at.as_microsecond())).unwrap_or(0))
-}
-
-fn evidence(word: &str) -> Option<Evidence> {
-    serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::Evidence;
     use crate::kubernetes::crd::parse;
     use serde_json::Value;
 

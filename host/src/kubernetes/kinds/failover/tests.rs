@@ -1,0 +1,93 @@
+//! What a RedisFailover answers to the controllers: settings, references, status.
+
+use super::*;
+use crate::kubernetes::status::Problem;
+use k8s_openapi::api::core::v1::Pod;
+
+fn managed(spec: &Value) -> Box<dyn Managed> {
+    let metadata = json!({ "name": "cart", "namespace": "shop", "uid": "u", "generation": 2 });
+    let (api_version, kind) = ("databases.spotahome.com/v1", "RedisFailover");
+    read(json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec })).unwrap()
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn condition_of(status: &RedisFailoverStatus, type_: &str) -> (String, String) {
+    let found = status.group.conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+    (found.status.clone(), found.reason.clone())
+}
+
+fn status(spec: &Value, known: &Known<'_>) -> RedisFailoverStatus {
+    serde_json::from_value(managed(spec).status(known, at(10))).unwrap()
+}
+
+#[test]
+fn settings_and_references_are_those_of_the_spec() {
+    let spec = json!({
+        "auth": { "secretPath": "login" }, "policy": { "name": "mine" },
+        "failover": { "prefer": "Consistency", "selfFenceLagSeconds": 4 },
+        "switchover": { "id": "one" },
+        "redis": {
+            "replicas": 5, "port": 7000, "preventMasterEviction": true, "disableMasterRollout": true,
+            "customConfig": ["hz 50"], "storage": { "persistentVolumeClaim": { "metadata": { "name": "d" } } }
+        }
+    });
+    let managed = managed(&spec);
+    let settings = managed.settings(at(0));
+    assert_eq!((settings.replicas, settings.port, settings.group.members_desired), (5, 7000, 5));
+    assert_eq!(settings.family.set_name("cart"), "rfr-cart");
+    assert!(
+        settings.marks_eviction
+            && settings.keeps_master_pod
+            && settings.has_volume
+            && !settings.has_directives_file
+    );
+    assert_eq!((settings.group.self_fence_lag_s, settings.switchover.unwrap().id), (Some(4), "one".into()));
+    assert_eq!(settings.directive_names.into_iter().collect::<Vec<_>>(), ["hz"]);
+    assert_eq!(settings.replication_user.as_deref(), Some("group-u"));
+    let references = managed.references();
+    assert_eq!(references.secrets().collect::<Vec<_>>(), ["login"]);
+    assert_eq!(
+        (references.password.unwrap().key.as_str(), references.policy.name.as_deref()),
+        ("password", Some("mine"))
+    );
+}
+
+#[test]
+fn the_status_has_a_phase_the_endpoints_and_what_cannot_be_done() {
+    let pods: Vec<Pod> = vec![Pod::default(); 3];
+    let known = Known { pods: pods.iter().collect(), sentinels: Some(2), ..Known::default() };
+    let first = status(&json!({}), &known);
+    assert_eq!((first.phase.as_str(), first.sentinels), ("Creating", Some(2)));
+    assert_eq!(condition_of(&first, "SentinelsReady"), ("False".into(), "Served".into()));
+    assert_eq!(condition_of(&first, "Adopted"), ("True".into(), "Own".into()));
+    assert_eq!(condition_of(&first, "Degraded").0, "False");
+    let spec = json!({ "sentinel": { "mode": "Assisted", "replicas": 2 } });
+    let assisted = status(&spec, &known);
+    assert_eq!(condition_of(&assisted, "Degraded"), ("True".into(), "SentinelModeUnavailable".into()));
+    assert_eq!(condition_of(&assisted, "SentinelsReady").0, "True");
+    assert_eq!(status(&json!({ "paused": true }), &known).phase, "Paused");
+    let unknown = status(&json!({}), &Known { sentinels: None, ..known.clone() });
+    let message = &unknown.group.conditions.iter().find(|one| one.type_ == "SentinelsReady").unwrap().message;
+    assert!(message.starts_with("unknown of 3 endpoints ready"), "{message}");
+    let problem = Problem { reason: "NotAdopted", message: "StatefulSet rfr-cart exists".into() };
+    let foreign = status(&json!({}), &Known { problems: vec![problem], ..known });
+    assert_eq!(condition_of(&foreign, "Adopted"), ("False".into(), "NotAdopted".into()));
+}
+
+#[test]
+fn a_status_that_was_written_is_what_the_next_operator_starts_from() {
+    let pods: Vec<Pod> = vec![Pod::default(); 3];
+    let known = Known { pods: pods.iter().collect(), sentinels: Some(3), ..Known::default() };
+    let first = managed(&json!({})).status(&known, at(10));
+    let again = managed(&json!({})).status(&Known { before: Some(&first), ..known }, at(99));
+    assert_eq!(first, again, "the same facts give the same status at any later time");
+    let metadata = json!({ "name": "cart", "namespace": "shop" });
+    let read = read(json!({
+        "apiVersion": "databases.spotahome.com/v1", "kind": "RedisFailover", "metadata": metadata,
+        "spec": {}, "status": first
+    }));
+    assert_eq!(read.unwrap().settings(at(0)).recorded.status, Some(first));
+}
