@@ -114,6 +114,7 @@ const NEED_A_PERSON: &[&str] = &[
     "InvalidSpec",
     "LoginNotChanged",
     "NameTaken",
+    "NotAdopted",
     "ObjectsNotMade",
     "RolloutBlocked",
     "SecretInvalid",
