@@ -270,7 +270,7 @@ fn the_rights_in_a_namespace_are_those_in_the_cluster() {
         rules.split_once("\n---\n").unwrap().0.to_owned()
     };
     let cluster = rules("deploy/cluster/groups.yaml");
-    assert!(cluster.contains("resources: [statefulsets]"), "{cluster}");
+    assert!(cluster.contains("resources: [statefulsets, deployments]"), "{cluster}");
     assert_eq!(rules("deploy/namespaced/role.yaml"), cluster);
 }
 

@@ -337,7 +337,9 @@ async fn connect(
     password: Option<&str>,
 ) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
     let login = password.map(|password| format!(":{password}@")).unwrap_or_default();
-    redis::Client::open(format!("redis://{login}{address}:{port}/"))?.get_multiplexed_async_connection().await
+    let client = redis::Client::open(format!("redis://{login}{address}:{port}/"))?;
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
+    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 async fn setting(cluster: &Cluster, (namespace, _): (&str, &str), pod: &str, name: &str) -> Option<String> {

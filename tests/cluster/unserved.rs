@@ -39,8 +39,10 @@ pub async fn what_another_operator_made_is_not_touched_until_it_is_handed_over(
     let selected = json!({
         "app.kubernetes.io/name": "cart", "app.kubernetes.io/component": "redis", "app.kubernetes.io/part-of": "redis-failover"
     });
+    let mut of_pods = selected.clone();
+    of_pods["redisfailovers.databases.spotahome.com/name"] = json!("cart");
     let template = json!({
-        "metadata": { "labels": selected },
+        "metadata": { "labels": of_pods },
         "spec": { "containers": [{ "name": "redis", "image": "redis:7", "args": ["--protected-mode", "no"] }] }
     });
     let set = json!({

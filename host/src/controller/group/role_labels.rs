@@ -199,12 +199,12 @@ mod tests {
         let marks = |role, may_evict| Marks { role, may_evict };
         let pods = [
             ("a", marks(Some("master"), None)),
-            ("b", marks(Some("slave"), Some("true"))),
-            ("c", marks(Some("slave"), Some("false"))),
+            ("b", marks(Some(FAILOVER.replica), Some("true"))),
+            ("c", marks(Some(FAILOVER.replica), Some("false"))),
         ];
         let expected = [
             ("a".to_owned(), marks(Some("master"), Some("false"))),
-            ("c".to_owned(), marks(Some("slave"), Some("true"))),
+            ("c".to_owned(), marks(Some(FAILOVER.replica), Some("true"))),
         ];
         assert_eq!(plan(Some("a"), words, pods.into_iter()), expected);
         let words = Words { marks_eviction: false, ..words };
