@@ -46,9 +46,14 @@ done
 step "bundle"
 package bundle "$out/install.yaml" "$out/bundle" --created "$(git log -1 --format=%cI 2>/dev/null || date -u +%FT%TZ)"
 if has operator-verify; then
-  # It prints what it finds, and exits with 0 whatever that is.
-  "$tools/operator-verify" manifests --operatorhub_validate --object_validate "$out/bundle/manifests" 2>&1 | tee "$out/bundle.log"
-  if grep -q -i 'error\|warn' "$out/bundle.log"; then echo "package: the bundle is not valid" >&2; exit 1; fi
+  # It prints what it finds, and exits with 0 whatever that is. Two warnings mean nothing: it takes rights to endpointslices and events, which
+  # have no version, for those of versions that are gone, and it says of itself that a newer validator has another name.
+  "$tools/operator-verify" manifests --operatorhub_validate --object_validate "$out/bundle/manifests" >"$out/bundle.log" 2>&1
+  kind='(endpointslices|events): [^,]*,'
+  if grep -v -E "Migrate the API\(s\) for $kind$kind\"\$|validator is deprecated" "$out/bundle.log"; then
+    echo "package: the bundle is not valid" >&2
+    exit 1
+  fi
 fi
 
 step "plugin and formula"

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 pub struct Source<'a> {
     /// What `kubectl kustomize deploy` renders.
     pub deployed: &'a [Value],
-    /// A Redis and a FailoverPolicy.
+    /// One of each definition.
     pub examples: &'a [Value],
     /// SVG.
     pub icon: &'a str,
@@ -117,8 +117,13 @@ fn deployment(deployed: &[Value], image: &str) -> Result<Value> {
     let mut spec = named(deployed, "Deployment", NAME)?["spec"].clone();
     let container =
         spec.pointer_mut("/template/spec/containers/0").context("the Deployment has a container")?;
+    let deployed = container["image"].take();
     container["image"] = json!(image);
     let env = container["env"].as_array_mut().context("the container has an environment")?;
+    // What the operator itself starts is of the same image.
+    for variable in env.iter_mut().filter(|variable| variable["value"] == deployed) {
+        variable["value"] = json!(image);
+    }
     let watched = env.iter_mut().find(|variable| variable["name"] == "WATCH_NAMESPACE");
     *watched.context("the container has WATCH_NAMESPACE")? = json!({
         "name": "WATCH_NAMESPACE",
@@ -136,12 +141,9 @@ fn owned(definition: &Value) -> Result<Value> {
         let fields = schema.pointer(&format!("/properties/{part}/properties")).and_then(Value::as_object);
         fields.into_iter().flatten().map(|(path, field)| descriptor(path, field)).collect()
     };
-    let resource = |(kind, version): &(&str, &str)| json!({"kind": kind, "name": "", "version": version});
-    let resources: Vec<Value> = MADE
-        .iter()
-        .filter(|(of, ..)| *of == kind)
-        .map(|(_, kind, version)| resource(&(kind, version)))
-        .collect();
+    let made = if kind == "FailoverPolicy" { READ } else { MADE };
+    let resources: Vec<Value> =
+        made.iter().map(|kind| json!({"kind": kind, "name": "", "version": "v1"})).collect();
     Ok(json!({
         "name": text(definition, "/metadata/name")?,
         "version": text(version, "/name")?,
@@ -236,17 +238,10 @@ const BESIDE: &[(&str, &str)] = &[
     ("Service", "redis-operator-metrics"),
 ];
 
-/// Kind of the resource, kind of what is made of it, and its version.
-const MADE: &[(&str, &str, &str)] = &[
-    ("Redis", "StatefulSet", "v1"),
-    ("Redis", "Pod", "v1"),
-    ("Redis", "Service", "v1"),
-    ("Redis", "ConfigMap", "v1"),
-    ("Redis", "Secret", "v1"),
-    ("Redis", "PodDisruptionBudget", "v1"),
-    // What it is read from.
-    ("FailoverPolicy", "ConfigMap", "v1"),
-];
+/// What is made of a group.
+const MADE: &[&str] = &["StatefulSet", "Pod", "Service", "ConfigMap", "Secret", "PodDisruptionBudget"];
+/// What a policy is read from.
+const READ: &[&str] = &["ConfigMap"];
 
 const FEATURES: &[(&str, bool)] = &[
     ("disconnected", true),

@@ -23,6 +23,29 @@ pub fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> Result<&'a Val
         .with_context(|| format!("no {kind} is called {name}"))
 }
 
+/// The definitions among the objects.
+pub fn definitions(objects: &[Value]) -> Vec<&Value> {
+    objects.iter().filter(|object| object["kind"] == "CustomResourceDefinition").collect()
+}
+
+/// For each definition the smallest example of its kind, as one of its group and version.
+///
+/// # Errors
+/// If a kind has no example.
+pub fn examples(definitions: &[&Value], all: &[Value]) -> Result<Vec<Value>> {
+    let smallest = |definition: &&Value| {
+        let (kind, group) = (&definition["spec"]["names"]["kind"], &definition["spec"]["group"]);
+        let version = &definition["spec"]["versions"][0]["name"];
+        let of_kind = all.iter().filter(|example| example["kind"] == *kind);
+        let example = of_kind.min_by_key(|example| example["spec"].to_string().len());
+        let mut example = example.with_context(|| format!("no example of {kind}"))?.clone();
+        let (group, version) = (group.as_str().unwrap_or_default(), version.as_str().unwrap_or_default());
+        example["apiVersion"] = format!("{group}/{version}").into();
+        Ok(example)
+    };
+    definitions.iter().map(smallest).collect()
+}
+
 /// As YAML.
 ///
 /// # Errors

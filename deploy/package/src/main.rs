@@ -3,9 +3,10 @@
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use package::bundle::{Source, bundle};
-use package::documents::documents;
+use package::documents::{definitions, documents, examples};
 use package::generated::generated;
 use package::release::{Maintainer, Release};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -75,12 +76,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Generate { check } => generate(&root, check),
         Command::Chart { chart, output } => copy_chart(&release, &root, &chart, &output),
         Command::Bundle { deployed, output, created } => {
-            let example = |path: &str| documents(&read(&root.join(path))?);
-            let mut examples = example("example/redis/minimal.yaml")?;
-            // The second document of that file needs nothing that is not there.
-            examples
-                .extend(example("example/k8s_v1alpha1_failoverpolicy_cr.yaml")?.into_iter().skip(1).take(1));
             let (deployed, icon) = (documents(&read(&deployed)?)?, read(&root.join("deploy/icon.svg"))?);
+            let examples = examples(&definitions(&deployed), &all_examples(&root)?)?;
             let source = Source { deployed: &deployed, examples: &examples, icon: &icon, created: &created };
             for (path, content) in bundle(&release, &source)? {
                 write(&output.join(path), &content)?;
@@ -125,8 +122,12 @@ fn copy_chart(release: &Release, root: &Path, chart: &Path, output: &Path) -> Re
             if path.is_dir() {
                 folders.push(path);
             } else if path.file_name().is_some_and(|name| name == "Chart.yaml") {
-                let has_image = chart.join("files").is_dir();
-                write(&to, &release.chart(&read(&path)?, has_image))?;
+                let crds = chart.join("files/crds.yaml");
+                let crds = if crds.is_file() { documents(&read(&crds)?)? } else { Vec::new() };
+                let definitions = definitions(&crds);
+                let examples = examples(&definitions, &all_examples(root)?)?;
+                let of_operator = (!crds.is_empty()).then_some((&definitions[..], &examples[..]));
+                write(&to, &release.chart(&read(&path)?, of_operator)?)?;
             } else if path.file_name().is_some_and(|name| name == "values.yaml") {
                 let ours = "\n  repository: redis-operator\n";
                 write(&to, &read(&path)?.replace(ours, &format!("\n  repository: {}\n", release.image)))?;
@@ -136,6 +137,24 @@ fn copy_chart(release: &Release, root: &Path, chart: &Path, output: &Path) -> Re
         }
     }
     write(&output.join("LICENSE"), &read(&root.join("LICENSE"))?)
+}
+
+/// Every manifest of `example/`.
+fn all_examples(root: &Path) -> Result<Vec<Value>> {
+    let (mut folders, mut all) = (vec![root.join("example")], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let path = entry?.path();
+            if path.is_dir() && !path.ends_with("node_modules") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "yaml") {
+                all.extend(documents(&read(&path)?).with_context(|| path.display().to_string())?);
+            }
+        }
+    }
+    // Whatever order the file system has them in.
+    all.sort_by_key(Value::to_string);
+    Ok(all)
 }
 
 fn read(path: &Path) -> Result<String> {

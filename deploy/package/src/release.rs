@@ -1,7 +1,7 @@
 //! What names a release: the manifest of the plugin for krew, the formula for Homebrew, and the charts with
 //! where they come from. Made from the archives' checksums.
 
-use crate::documents::yaml;
+use crate::documents::{documents, yaml};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
@@ -147,22 +147,37 @@ end
         ))
     }
 
-    /// A chart's `Chart.yaml` with its home, and with the image where it has one.
-    pub fn chart(&self, chart: &str, has_image: bool) -> String {
-        let mut text = format!(
-            "{chart}  artifacthub.io/links: |\n    - name: support\n      url: {}/issues\n",
-            self.repository
-        );
-        if has_image {
-            text += &format!(
-                "  artifacthub.io/images: |\n    - name: redis-operator\n      image: {}:{}\n      platforms: [linux/amd64, linux/arm64]\n",
-                self.image, self.version
-            );
+    /// A chart's `Chart.yaml` with its home, and for the operator's with its definitions, an example of each,
+    /// and its image.
+    ///
+    /// # Errors
+    /// If the chart is no YAML.
+    pub fn chart(&self, chart: &str, of_operator: Option<(&[&Value], &[Value])>) -> Result<String> {
+        let mut chart = documents(chart)?.into_iter().next().context("the chart has no description")?;
+        let mut annotate = |name: &str, value: Value| -> Result<()> {
+            chart["annotations"][format!("artifacthub.io/{name}")] = yaml(&value)?.into();
+            Ok(())
+        };
+        annotate("links", json!([{"name": "support", "url": format!("{}/issues", self.repository)}]))?;
+        if let Some((definitions, examples)) = of_operator {
+            let listed = definitions.iter().map(|definition| {
+                let version = &definition["spec"]["versions"][0];
+                let (name, kind) = (&definition["metadata"]["name"], &definition["spec"]["names"]["kind"]);
+                let description = &version["schema"]["openAPIV3Schema"]["description"];
+                json!({"kind": kind, "version": version["name"], "name": name, "displayName": kind,
+                    "description": description})
+            });
+            annotate("crds", listed.collect())?;
+            annotate("crdsExamples", examples.into())?;
+            let (image, platforms) =
+                (format!("{}:{}", self.image, self.version), ["linux/amd64", "linux/arm64"]);
+            annotate("images", json!([{"name": "redis-operator", "image": image, "platforms": platforms}]))?;
         }
-        let (repository, Maintainer { name, email }) = (&self.repository, &self.maintainer);
-        text + &format!(
-            "home: {repository}\nsources: [{repository}]\nmaintainers:\n  - name: {name}\n    email: {email}\n"
-        )
+        let Maintainer { name, email } = &self.maintainer;
+        chart["home"] = self.repository.as_str().into();
+        chart["sources"] = json!([self.repository]);
+        chart["maintainers"] = json!([{"name": name, "email": email}]);
+        yaml(&chart)
     }
 }
 
