@@ -39,7 +39,9 @@ async fn killed_twice(down_after_ms: u32) -> (usize, usize) {
     .await;
     rig.servers.kill(1);
     rig.servers.end(1).await;
-    rig.fail_over(2, &[]).await.unwrap();
+    // Refused where the Sentinels have gone to fail over by themselves already, which is counted.
+    let outcome = rig.fail_over(2, &[]).await;
+    assert!(outcome.is_ok() || rig.own_failovers() > 0, "{outcome:?}");
     tokio::time::sleep(Duration::from_millis(u64::from(down_after_ms) + 1_500)).await;
     (taken_for_down(&rig, 2), rig.own_failovers())
 }
@@ -60,8 +62,12 @@ async fn with_the_least_down_after_two_kills_in_a_row_are_two_switches() {
 #[tokio::test]
 #[ignore = "a measurement: prints how often Sentinels fail over once more, by down-after-milliseconds"]
 async fn how_often_sentinels_fail_over_once_more() {
-    let runs = 6;
+    let runs = number("SENTINEL_RUNS").unwrap_or(6);
+    let only = number("SENTINEL_DOWN_AFTER_MS");
     for down_after_ms in [800, 1_000, 1_100, 1_200, 1_500] {
+        if only.is_some_and(|only| only != down_after_ms) {
+            continue;
+        }
         for (what, delay_ms) in
             [("told at once", Some(0)), ("told 100 ms later", Some(100)), ("2 kills", None)]
         {
@@ -80,4 +86,8 @@ async fn how_often_sentinels_fail_over_once_more() {
             );
         }
     }
+}
+
+fn number(name: &str) -> Option<u32> {
+    std::env::var(name).ok()?.parse().ok()
 }
