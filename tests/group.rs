@@ -9,6 +9,8 @@ mod former;
 mod liars;
 #[path = "group/memory.rs"]
 mod memory;
+#[path = "group/sentinels.rs"]
+mod sentinels;
 
 use redis_model::World;
 use redis_operator::contract::{Action, FailureKind, Group as Wanted, Instance, Observation, Value, Verdict};

@@ -84,6 +84,14 @@ impl Authority {
 #[derive(Debug)]
 pub struct InProgress(Arc<watch::Sender<usize>>);
 
+impl InProgress {
+    /// A part of the same action that goes on by itself.
+    pub fn part(&self) -> Self {
+        self.0.send_modify(|count| *count += 1);
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);

@@ -221,11 +221,24 @@ impl Action {
         }
     }
 
-    /// The same command to the same instance, and for CONFIG SET the same directive: what a server refused
-    /// once, it refuses again.
+    /// The same command to the same instance, and for CONFIG SET and SENTINEL SET the same directive: what a
+    /// server refused once, it refuses again.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        let directive = |action: &Self| match action {
-            Self::Configure(action) => Some(action.directive.clone()),
+        let of =
+            |action: &Self| (action.name(), action.target().to_owned(), action.part().map(str::to_owned));
+        of(self) == of(other)
+    }
+
+    /// What the action changes of its instance, where one kind of action changes several things: the
+    /// directive of CONFIG SET, the option of SENTINEL SET.
+    pub fn part(&self) -> Option<&str> {
+        match self {
+            Self::Configure(action) => Some(&action.directive),
+            Self::Sentinel(action) => Some(match &action.change {
+                SentinelChange::Announce(_) => "announce",
+                SentinelChange::Rewrite(_) => "rewrite",
+                SentinelChange::SetOption(option) => &option.name,
+            }),
             Self::Promote(_)
             | Self::Follow(_)
             | Self::Demote(_)
@@ -234,10 +247,8 @@ impl Action {
             | Self::Unfence(_)
             | Self::KickClients(_)
             | Self::Restart(_)
-            | Self::Sentinel(_)
             | Self::Cluster(_) => None,
-        };
-        (self.name(), self.target()) == (other.name(), other.target()) && directive(self) == directive(other)
+        }
     }
 
     /// The name of the case in kebab-case: log field and metric label.

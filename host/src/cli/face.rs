@@ -3,7 +3,7 @@
 use super::face_args::FaceArgs;
 use super::telemetry::TelemetryArgs;
 use super::upkeep::Upkeep;
-use super::{Environment, Exit, GroupSettings, PolicyChoice, Servers, Session};
+use super::{Environment, Exit, GroupSettings, PolicyChoice, SentinelArgs, Servers, Session};
 use crate::driver::StateFile;
 use std::sync::Arc;
 
@@ -35,7 +35,8 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         Session::open(settings, members, access, &args.policy, &args.face, memory, environment)?;
     let mut telemetry = args.telemetry.open(&args.group.name, args.group.interval, &session).await?;
     let (handle, metrics) = (&session.handle, Arc::clone(&telemetry.metrics));
-    session.upkeep = Some(Upkeep::start(&args.servers, &kept.0, &kept.1, handle, environment, metrics)?);
+    let (kept, none) = ((kept.0.as_slice(), &kept.1), SentinelArgs::default());
+    session.upkeep = Some(Upkeep::start(&args.servers, &none, kept, handle, environment, metrics)?);
     telemetry.until(&mut session, &args.policy, |_, _| false).await?;
     Ok(0)
 }

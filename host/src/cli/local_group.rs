@@ -3,7 +3,7 @@
 
 use super::face_args::FaceArgs;
 use super::{Environment, Exit, GroupSettings, PolicyChoice, Session};
-use crate::driver::{Access, member};
+use crate::driver::{Access, Entry, member};
 use crate::group::{Moment, Record};
 use crate::local::{Change, Scratch, ServerError, ServerSettings, Supervisor, free_ports};
 use crate::redis::Endpoint;
@@ -83,7 +83,13 @@ impl LocalServers {
         for endpoint in &endpoints {
             members.push(member(endpoint).await.map_err(Exit::Failed)?);
         }
-        let access = Access { logins: None.into(), tls: None, network: None, hang_limit: group.down_after };
+        let access = Access {
+            logins: None.into(),
+            tls: None,
+            sentinels: Entry::default(),
+            network: None,
+            hang_limit: group.down_after,
+        };
         // First, because an invalid policy must end this before any server starts.
         let session = Session::open(settings, members, access, policy, face, publish, environment)?;
         let servers = endpoints.iter().map(|endpoint| ServerSettings {

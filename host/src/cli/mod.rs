@@ -22,6 +22,7 @@ mod outcome;
 mod policy;
 mod policy_args;
 mod run;
+mod sentinel_args;
 mod server_args;
 mod session;
 mod settings;
@@ -32,6 +33,7 @@ mod upkeep;
 
 pub use observation::read_observation;
 pub use policy_args::PolicyChoice;
+pub use sentinel_args::SentinelArgs;
 pub use server_args::Servers;
 pub use session::Session;
 pub use settings::{GroupSettings, Prefer};

@@ -1,7 +1,7 @@
 //! `observe`: prints the live Observation of given servers.
 
 use super::face_args::FaceArgs;
-use super::{Environment, Exit, GroupSettings, PolicyChoice, Servers, Session, print_json};
+use super::{Environment, Exit, GroupSettings, PolicyChoice, SentinelArgs, Servers, Session, print_json};
 use crate::driver::StateFile;
 use std::path::PathBuf;
 
@@ -13,6 +13,8 @@ pub struct Args {
     #[command(flatten)]
     servers: Servers,
     #[command(flatten)]
+    sentinels: SentinelArgs,
+    #[command(flatten)]
     group: GroupSettings,
     #[command(flatten)]
     policy: PolicyChoice,
@@ -22,8 +24,10 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
-    let (members, access) = args.servers.resolve(args.group.down_after, environment).await?;
+    let (mut members, mut access) = args.servers.resolve(args.group.down_after, environment).await?;
     let mut settings = args.group.settings(members.len())?;
+    let (watching, servers) = (&args.sentinels, &args.servers);
+    watching.add_to(&mut settings, &mut members, &mut access, servers, environment).await?;
     let (_, record) = StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
     settings.records = record.into_iter().collect();
     let memory = StateFile::open(None).map_err(|error| Exit::Failed(error.to_string()))?.0;

@@ -1,7 +1,9 @@
 //! One pass over a group: its end, its outcome, and the exit code for it.
 
 use super::{Exit, Format, print, print_json};
-use crate::contract::{Decision, Failure, FailureKind, Instance, LinkState, Observation, Verdict};
+use crate::contract::{
+    Decision, Failure, FailureKind, Instance, InstanceKind, LinkState, Observation, Verdict,
+};
 use crate::group::{Decided, Moment, Outcome as Ended, Report};
 use std::time::Duration;
 
@@ -147,12 +149,13 @@ pub fn check_input(observation: &Observation) -> Result<(), Exit> {
     if let Some(why) = wrong_input(observation) {
         return Err(Exit::Input(why));
     }
+    let servers = servers(observation).count();
     let silent: Vec<&str> = failures(observation)
         .filter(|(instance, failure)| is_absence(failure.kind) && instance.link.state != LinkState::Answering)
         .map(|(_, failure)| failure.text.as_str())
         .collect();
     match silent.first() {
-        Some(first) if silent.len() == observation.instances.len() => {
+        Some(first) if silent.len() == servers => {
             Err(Exit::Input(format!("no Redis answers at any address: {first}: check --redis")))
         }
         Some(_) | None => Ok(()),
@@ -163,7 +166,7 @@ pub fn check_input(observation: &Observation) -> Result<(), Exit> {
 /// the first error is given. None: one of them may be, and the rest is that member's own fault, which every
 /// decision names.
 fn wrong_input(observation: &Observation) -> Option<String> {
-    let mut all = observation.instances.iter().map(fault);
+    let mut all = servers(observation).map(fault);
     let first = all.next()??;
     all.all(|fault| fault.is_some()).then_some(first)
 }
@@ -182,9 +185,14 @@ fn fault(instance: &Instance) -> Option<String> {
     ))
 }
 
-/// The first failure of every instance that has one.
+/// The instances that are no Sentinels.
+fn servers(observation: &Observation) -> impl Iterator<Item = &Instance> {
+    observation.instances.iter().filter(|instance| instance.kind == InstanceKind::Redis)
+}
+
+/// The first failure of every server that has one.
 fn failures(observation: &Observation) -> impl Iterator<Item = (&Instance, &Failure)> {
-    observation.instances.iter().filter_map(|instance| {
+    servers(observation).filter_map(|instance| {
         instance.replies.iter().find_map(|reply| reply.failure.as_ref()).map(|failure| (instance, failure))
     })
 }

@@ -1,7 +1,7 @@
 //! The options that name existing Redis servers, and the login to them.
 
 use super::{Environment, Exit};
-use crate::driver::{Access, member, unresolved_member};
+use crate::driver::{Access, Entry, member, unresolved_member};
 use crate::group::Member;
 use crate::redis::{Credentials, Endpoint, Tls};
 use futures_util::future::join_all;
@@ -48,16 +48,8 @@ impl Servers {
     ) -> Result<(Vec<Member>, Access), Exit> {
         let mut members: Vec<Member> = Vec::new();
         for member in join_all(self.endpoints()?.iter().map(member_by_now)).await {
-            if let Some(twin) = members.iter().find(|other| is_same_server(other, &member)) {
-                let as_what = if twin.id == member.id {
-                    String::new()
-                } else {
-                    format!(", as {} and as {}", twin.id, member.id)
-                };
-                return Err(Exit::Input(format!(
-                    "--redis: {} is listed twice{as_what}: list every server once",
-                    member.id
-                )));
+            if let Some(twins) = twins(&members, &member) {
+                return Err(Exit::Input(format!("--redis: {twins}: list every server once")));
             }
             members.push(member);
         }
@@ -66,6 +58,7 @@ impl Servers {
             Access {
                 logins: self.credentials(environment)?.into(),
                 tls: self.tls()?,
+                sentinels: Entry::default(),
                 network: None,
                 hang_limit,
             },
@@ -117,8 +110,16 @@ impl Servers {
     }
 }
 
+/// That the member is among the listed already, in words. None: it is not.
+pub(super) fn twins(listed: &[Member], member: &Member) -> Option<String> {
+    let twin = listed.iter().find(|other| is_same_server(other, member))?;
+    let as_what =
+        if twin.id == member.id { String::new() } else { format!(", as {} and as {}", twin.id, member.id) };
+    Some(format!("{} is listed twice{as_what}", member.id))
+}
+
 /// The member, without aliases if its name does not resolve in time.
-async fn member_by_now(endpoint: &Endpoint) -> Member {
+pub(super) async fn member_by_now(endpoint: &Endpoint) -> Member {
     match tokio::time::timeout(RESOLVE_DEADLINE, member(endpoint)).await {
         Ok(Ok(member)) => member,
         Ok(Err(_)) | Err(_) => unresolved_member(endpoint),

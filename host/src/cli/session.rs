@@ -6,6 +6,7 @@ use super::outcome::{Pass, check_input};
 use super::upkeep::Upkeep;
 use super::{Environment, Exit, PolicyChoice};
 use crate::authority::{ACTION_MAX, Authority};
+use crate::contract::Topology;
 use crate::driver::{Access, Driver, GroupHandle, Publish, Reports};
 use crate::group::{Decided, Event, Member, Moment, Report, Settings};
 use crate::policy::{Policy, PolicyChain, Sandbox};
@@ -24,6 +25,8 @@ pub struct Session {
     pub policies: Arc<PolicyChain>,
     /// Runs the policies.
     pub sandbox: Arc<Sandbox>,
+    /// How the servers relate to each other.
+    pub topology: Topology,
     /// Moment zero.
     pub start: Instant,
     /// Reads again what may change. None: nothing may.
@@ -104,6 +107,7 @@ impl Session {
             reports,
             policies,
             sandbox,
+            topology,
             start,
             upkeep: None,
             face: open,

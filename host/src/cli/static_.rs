@@ -4,7 +4,9 @@ use super::face_args::FaceArgs;
 use super::outcome::{Outcome, Pass};
 use super::telemetry::TelemetryArgs;
 use super::upkeep::Upkeep;
-use super::{Environment, Exit, Format, GroupSettings, PolicyChoice, Servers, Session, outcome};
+use super::{
+    Environment, Exit, Format, GroupSettings, PolicyChoice, SentinelArgs, Servers, Session, outcome,
+};
 use crate::driver::StateFile;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use std::sync::Arc;
 pub struct Args {
     #[command(flatten)]
     servers: Servers,
+    #[command(flatten)]
+    sentinels: SentinelArgs,
     #[command(flatten)]
     group: GroupSettings,
     #[command(flatten)]
@@ -48,8 +52,10 @@ impl Args {
 }
 
 pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
-    let (members, access) = args.servers.resolve(args.group.down_after, environment).await?;
+    let (mut members, mut access) = args.servers.resolve(args.group.down_after, environment).await?;
     let mut settings = args.group.settings(members.len())?;
+    let (watching, servers) = (&args.sentinels, &args.servers);
+    watching.add_to(&mut settings, &mut members, &mut access, servers, environment).await?;
     let (record_file, record) =
         StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
     settings.records = record.into_iter().collect();
@@ -65,7 +71,9 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         return Ok(Outcome::of(&first.decision).code());
     }
     let (handle, metrics) = (&session.handle, Arc::clone(&telemetry.metrics));
-    session.upkeep = Some(Upkeep::start(&args.servers, &kept.0, &kept.1, handle, environment, metrics)?);
+    let kept = (kept.0.as_slice(), &kept.1);
+    let upkeep = Upkeep::start(servers, watching, kept, handle, environment, metrics)?;
+    session.upkeep = Some(upkeep);
     session.authorise(true);
     if !args.once {
         telemetry.until(&mut session, &args.policy, |_, _| false).await?;

@@ -3,7 +3,7 @@
 use super::face_args::FaceArgs;
 use super::outcome::{Outcome, Pass};
 use super::telemetry::TelemetryArgs;
-use super::{Environment, Exit, GroupSettings, PolicyChoice, Servers, Session, print};
+use super::{Environment, Exit, GroupSettings, PolicyChoice, SentinelArgs, Servers, Session, print};
 use crate::contract::{Action, RequestAnswer, RequestState, Verdict};
 use crate::driver::StateFile;
 use crate::group::{Outcome as Ended, Report};
@@ -17,6 +17,8 @@ use std::path::PathBuf;
 pub struct Args {
     #[command(flatten)]
     servers: Servers,
+    #[command(flatten)]
+    sentinels: SentinelArgs,
     /// The new master, as written in --redis [default: the best replica in sync]
     #[arg(long, value_name = "HOST:PORT")]
     to: Option<String>,
@@ -30,13 +32,15 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
-    let (members, access) = args.servers.resolve(args.group.down_after, environment).await?;
+    let (mut members, mut access) = args.servers.resolve(args.group.down_after, environment).await?;
     if let Some(to) = args.to.as_ref().filter(|to| !members.iter().any(|member| member.id == **to)) {
         return Err(Exit::Input(format!(
             "--to: {to} is not in --redis: name a member as it is written there"
         )));
     }
     let mut settings = args.group.settings(members.len())?;
+    let (watching, servers) = (&args.sentinels, &args.servers);
+    watching.add_to(&mut settings, &mut members, &mut access, servers, environment).await?;
     let (record_file, record) =
         StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
     settings.records = record.into_iter().collect();

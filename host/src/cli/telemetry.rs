@@ -3,7 +3,6 @@
 
 use super::{Exit, PolicyChoice, Session};
 use crate::conformance::prove;
-use crate::contract::Topology;
 use crate::group::{Event, Moment, Report};
 use crate::policy::{Change, Policy, Prove, Watch};
 use crate::report::{GroupNames, Health, Heartbeat, Listen, Metrics, Recording, Reporter};
@@ -60,7 +59,7 @@ impl TelemetryArgs {
             tokio::spawn(listen.run());
         }
         let names =
-            GroupNames { namespace: String::new(), name: name.to_owned(), topology: Topology::Replication };
+            GroupNames { namespace: String::new(), name: name.to_owned(), topology: session.topology };
         let heartbeat = health.group(name.to_owned(), Moment::default());
         let reporter = Reporter::new(names, Arc::clone(&metrics), recording);
         Ok(Telemetry { metrics, reporter, heartbeat })

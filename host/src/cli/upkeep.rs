@@ -2,9 +2,10 @@
 //! certificates. On a thread of its own, so that neither a resolver that hangs nor a slow terminal holds up a
 //! failover, or the other way round. Must not judge a server.
 
-use super::{Environment, Exit, Servers};
-use crate::contract::LinkState;
-use crate::driver::{Access, GroupHandle, member};
+use super::sentinel_args::as_sentinel;
+use super::{Environment, Exit, SentinelArgs, Servers};
+use crate::contract::{InstanceKind, LinkState};
+use crate::driver::{Access, Entry, GroupHandle, member};
 use crate::group::{Event, Member, Report};
 use crate::redis::{Credentials, Endpoint, Logins, Tls};
 use crate::report::{Metrics, Task, supervise};
@@ -24,6 +25,7 @@ pub struct Upkeep {
 /// What the group uses now.
 struct Inputs {
     servers: Servers,
+    sentinels: SentinelArgs,
     environment: Environment,
     handle: GroupHandle,
     members: Mutex<Vec<Member>>,
@@ -37,17 +39,22 @@ impl Upkeep {
     /// [`Exit::Failed`] on a machine without threads.
     pub fn start(
         servers: &Servers,
-        members: &[Member],
-        access: &Access,
+        sentinels: &SentinelArgs,
+        (members, access): (&[Member], &Access),
         handle: &GroupHandle,
         environment: &Environment,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Exit> {
         let failed = |error: std::io::Error| Exit::Failed(format!("cannot start a thread: {error}"));
         let (nudge, nudged) = watch::channel(());
-        let endpoints = servers.endpoints()?;
+        let of_kind = |kind| move |endpoint| (endpoint, kind);
+        let endpoints = servers.endpoints()?.into_iter().map(of_kind(InstanceKind::Redis));
+        let endpoints =
+            endpoints.chain(sentinels.endpoints()?.into_iter().map(of_kind(InstanceKind::Sentinel)));
+        let endpoints: Vec<(Endpoint, InstanceKind)> = endpoints.collect();
         let inputs = Arc::new(Inputs {
             servers: servers.clone(),
+            sentinels: sentinels.clone(),
             environment: environment.clone(),
             handle: handle.clone(),
             members: Mutex::new(members.to_vec()),
@@ -55,10 +62,10 @@ impl Upkeep {
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let live = async move {
-            let is_name = |endpoint: &&Endpoint| endpoint.host.parse::<IpAddr>().is_err();
+            let is_name = |(endpoint, _): &&(Endpoint, _)| endpoint.host.parse::<IpAddr>().is_err();
             let (inputs, metrics, nudged) = (&inputs, &metrics, &nudged);
-            let names = endpoints.iter().filter(is_name).map(async |name| {
-                let follow = || inputs.follow_name(name, nudged.clone());
+            let names = endpoints.iter().filter(is_name).map(async |(name, kind)| {
+                let follow = || inputs.follow_name(name, *kind, nudged.clone());
                 supervise(Task::Upkeep, &name.to_string(), metrics, follow).await;
             });
             let files = supervise(Task::Upkeep, "files", metrics, || inputs.follow_files(nudged.clone()));
@@ -103,7 +110,7 @@ async fn is_due(nudged: &mut watch::Receiver<()>, every: Duration) -> bool {
 impl Inputs {
     /// Resolves one name again and again: it may come later, or get another address. While it does not
     /// resolve, the addresses that it had stand.
-    async fn follow_name(&self, name: &Endpoint, mut nudged: watch::Receiver<()>) {
+    async fn follow_name(&self, name: &Endpoint, kind: InstanceKind, mut nudged: watch::Receiver<()>) {
         let mut was_resolved = true;
         loop {
             match member(name).await {
@@ -112,7 +119,10 @@ impl Inputs {
                         tracing::info!(member = member.id, "name resolves");
                     }
                     was_resolved = true;
-                    self.set(member);
+                    self.set(match kind {
+                        InstanceKind::Redis => member,
+                        InstanceKind::Sentinel => as_sentinel(member),
+                    });
                 }
                 Err(error) if was_resolved => {
                     was_resolved = false;
@@ -144,10 +154,11 @@ impl Inputs {
     async fn follow_files(&self, mut nudged: watch::Receiver<()>) {
         let mut secrets = self.secrets.lock().await;
         while is_due(&mut nudged, FILES_EVERY).await {
-            match secrets.read(&self.servers, &self.environment) {
+            match secrets.read(&self.servers, &self.sentinels, &self.environment) {
                 Ok(false) => {}
                 Ok(true) => {
                     self.handle.log_in_as(Logins::any(secrets.logins.clone()), secrets.tls.clone());
+                    self.handle.enter_sentinels_as(secrets.entry.clone());
                     tracing::info!("credentials changed");
                 }
                 Err(why) => tracing::warn!(error = why, "credentials not read: the former ones stand"),
@@ -161,6 +172,8 @@ struct Secrets {
     /// The newest first.
     logins: Vec<Option<Credentials>>,
     tls: Option<Tls>,
+    /// Of the Sentinels.
+    entry: Entry,
     /// Content of the files of `tls`.
     files: Vec<Option<Vec<u8>>>,
     /// The last error, which is reported once.
@@ -174,6 +187,7 @@ impl Secrets {
             // again.
             logins: servers.credentials(environment).into_iter().collect(),
             tls: access.tls.clone(),
+            entry: access.sentinels.clone(),
             files: contents(servers),
             error: None,
         }
@@ -183,15 +197,25 @@ impl Secrets {
     ///
     /// # Errors
     /// One sentence, once.
-    fn read(&mut self, servers: &Servers, environment: &Environment) -> Result<bool, String> {
-        let read = self.read_all(servers, environment);
+    fn read(
+        &mut self,
+        servers: &Servers,
+        sentinels: &SentinelArgs,
+        environment: &Environment,
+    ) -> Result<bool, String> {
+        let read = self.read_all(servers, sentinels, environment);
         let error = read.as_ref().err().cloned();
         let is_old = error == self.error;
         self.error = error;
         if is_old { read.or(Ok(false)) } else { read }
     }
 
-    fn read_all(&mut self, servers: &Servers, environment: &Environment) -> Result<bool, String> {
+    fn read_all(
+        &mut self,
+        servers: &Servers,
+        sentinels: &SentinelArgs,
+        environment: &Environment,
+    ) -> Result<bool, String> {
         let said = |exit: Exit| match exit {
             Exit::Input(why) | Exit::Failed(why) => why,
             Exit::Done | Exit::Usage => String::new(),
@@ -211,7 +235,13 @@ impl Secrets {
                 tls.map(|tls| self.tls.as_ref().map_or_else(|| tls.clone(), |former| tls.clone().or(former)));
             self.files = files;
         }
-        Ok(is_new_login || is_new_tls)
+        // Of Sentinels only the newest login is tried: they keep the connections that they have.
+        let entry = sentinels.entry(servers, environment).map_err(said)?;
+        let is_new_entry = (&entry.logins, &entry.to_servers) != (&self.entry.logins, &self.entry.to_servers);
+        if is_new_entry || is_new_tls {
+            self.entry = entry;
+        }
+        Ok(is_new_login || is_new_tls || is_new_entry)
     }
 }
 

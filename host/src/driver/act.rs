@@ -3,11 +3,14 @@
 
 use super::GroupHandle;
 use super::links::Links;
+use super::sentinels::{Sentinels, votes};
 use crate::authority::Authority;
-use crate::contract::{Action, Restart};
+use crate::contract::{Action, Promotion, Restart};
 use crate::group::{Event, Order, Outcome};
+use crate::redis::act::sentinel::{Elected, Votes};
 use crate::redis::act::{
-    ActFailure, HandoverTerms, configure, demote, fence, follow, handover, kick_clients, promote, unfence,
+    ActFailure, HandoverTerms, configure, demote, fence, follow, handover, handover_with, kick_clients,
+    promote, unfence,
 };
 use crate::redis::{Connection, Endpoint, now};
 use futures_util::FutureExt;
@@ -29,7 +32,7 @@ pub fn carry_out(
     restarter: Option<&Restarter>,
     handle: GroupHandle,
 ) {
-    let Order { number, action, links: numbers, place } = order;
+    let Order { number, action, links: numbers, place, watch } = order;
     let longest = longest(&action);
     let Some(in_progress) = authority.begin(longest) else {
         let text = format!(
@@ -59,24 +62,48 @@ pub fn carry_out(
     }
     let connections: Option<Vec<Connection>> =
         numbers.iter().map(|(id, link)| links.connection(id, *link)).collect();
+    let sentinels = watch.map(|watch| Sentinels::of(links, *watch));
     tokio::spawn(async move {
-        let outcome = match connections.as_deref() {
+        let Ended { outcome, elected } = match connections.as_deref() {
             Some([first, rest @ ..]) => {
                 let place = place.map(|place| Endpoint { host: place.host, port: place.port });
-                settled(run(&action, first, rest.first(), place).map(outcome)).await
+                settled(run(&action, first, rest.first(), place, sentinels.as_ref()).map(Ended::from)).await
             }
             Some([]) | None => {
-                Outcome::NotSent("not sent: the connection that reported its precondition has ended".into())
+                let text = "not sent: the connection that reported its precondition has ended";
+                Outcome::NotSent(text.into()).into()
             }
         };
+        // Beside what follows: the other replicas need not wait for the disks of the Sentinels. It may
+        // outlive the authority: a Sentinel believes the later epoch, and a later operator is elected in
+        // one.
+        if let Some((sentinels, elected)) = sentinels.zip(elected) {
+            let part = in_progress.part();
+            tokio::spawn(async move {
+                sentinels.tell(elected).await;
+                drop(part);
+            });
+        }
         handle.finish(Event::Finished { order: number, outcome }, in_progress);
     });
 }
 
-/// The outcome, whatever happens: a panic leaves it open, as a lost reply does.
-async fn settled(outcome: impl Future<Output = Outcome>) -> Outcome {
-    let settled = AssertUnwindSafe(outcome).catch_unwind().await;
-    settled.unwrap_or_else(|_| Outcome::InDoubt("the operator panicked; its log says where".into()))
+/// How an action ended, and the votes that it was carried out with.
+struct Ended {
+    outcome: Outcome,
+    elected: Option<Elected>,
+}
+
+impl From<Outcome> for Ended {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, elected: None }
+    }
+}
+
+/// The end of an action, whatever happens: a panic leaves it open, as a lost reply does.
+async fn settled<T: From<Outcome>>(end: impl Future<Output = T>) -> T {
+    let settled = AssertUnwindSafe(end).catch_unwind().await;
+    settled.unwrap_or_else(|_| Outcome::InDoubt("the operator panicked; its log says where".into()).into())
 }
 
 async fn run(
@@ -84,13 +111,31 @@ async fn run(
     connection: &Connection,
     target: Option<&Connection>,
     place: Option<Endpoint>,
+    sentinels: Option<&Sentinels>,
 ) -> Result<Note, ActFailure> {
     let deadline = now() + ACTION_DEADLINE;
     let missing = |step| ActFailure::Precondition { step, why: "the action needs a second member".into() };
+    let unserved = |step| ActFailure::Precondition {
+        step,
+        why: "the action belongs to a topology that is not served".into(),
+    };
     match action {
-        Action::Promote(_) => promote(connection, deadline).await.map(|promoted| {
-            Note::new(format!("was {}, now master at offset {}", promoted.was, promoted.offset))
-        }),
+        Action::Promote(terms) => {
+            let needed = match terms.how {
+                Promotion::ReplicaofNoOne => None,
+                Promotion::Votes => Some(Votes::Majority),
+                Promotion::AvailableVotes => Some(Votes::Available),
+                Promotion::Takeover | Promotion::Force => return Err(unserved("promote")),
+            };
+            let elected = match needed {
+                None => None,
+                Some(needed) => Some(sentinels.ok_or_else(|| unserved("promote"))?.elect(needed).await?),
+            };
+            let promoted = promote(connection, deadline).await?;
+            let votes = elected.as_ref().map(votes).unwrap_or_default();
+            let text = format!("was {}, now master at offset {}{votes}", promoted.was, promoted.offset);
+            Ok(Note { elected, ..Note::new(text) })
+        }
         Action::Follow(_) => {
             let master = place.ok_or_else(|| missing("follow"))?;
             let followed = follow(connection, &master, deadline).await?;
@@ -110,20 +155,25 @@ async fn run(
         Action::Handover(terms) => {
             let (target, place) = target.zip(place).ok_or_else(|| missing("handover"))?;
             let pause_max = Duration::from_millis(u64::from(terms.pause_max_ms));
-            let report = handover(
-                connection,
-                target,
-                &HandoverTerms { target: place, pause_max, deadline: now() + pause_max },
-            )
-            .await?;
-            Ok(Note {
-                text: format!(
-                    "writes paused for {:.1} ms, no bytes lost, handed over at offset {}",
-                    report.pause_us as f64 / 1000.0,
-                    report.offset
-                ),
-                pause_us: Some(report.pause_us),
-            })
+            let terms = HandoverTerms { target: place, pause_max, deadline: now() + pause_max };
+            let mut elected = None;
+            let report = match sentinels {
+                None => handover(connection, target, &terms).await?,
+                Some(sentinels) => {
+                    let permission = async {
+                        elected = Some(sentinels.elect(Votes::Majority).await?);
+                        Ok(())
+                    };
+                    handover_with(connection, target, &terms, permission).await?
+                }
+            };
+            let votes = elected.as_ref().map(votes).unwrap_or_default();
+            let text = format!(
+                "writes paused for {:.1} ms, no bytes lost, handed over at offset {}{votes}",
+                report.pause_us as f64 / 1000.0,
+                report.offset
+            );
+            Ok(Note { text, pause_us: Some(report.pause_us), elected })
         }
         Action::Fence(terms) => fence(connection, Duration::from_millis(terms.max_ms.into()), deadline)
             .await
@@ -137,11 +187,12 @@ async fn run(
         Action::Configure(terms) => configure(connection, &terms.directive, &terms.to, deadline)
             .await
             .map(|()| Note::new(format!("{} set to {}", terms.directive, terms.to))),
-        // The guard refuses these: no served topology has them.
-        Action::Sentinel(_) | Action::Cluster(_) => Err(ActFailure::Precondition {
-            step: action.name(),
-            why: "the action belongs to a topology that is not served".into(),
-        }),
+        Action::Sentinel(terms) => {
+            let sentinels = sentinels.ok_or_else(|| unserved(action.name()))?;
+            sentinels.change(terms, deadline).await.map(Note::new)
+        }
+        // The guard refuses it: no served topology has it.
+        Action::Cluster(_) => Err(unserved(action.name())),
         // `carry_out` sends it to the orchestrator.
         Action::Restart(_) => Err(ActFailure::Precondition {
             step: action.name(),
@@ -153,26 +204,31 @@ async fn run(
 struct Note {
     text: String,
     pause_us: Option<u64>,
+    elected: Option<Elected>,
 }
 
 impl Note {
     fn new(text: String) -> Self {
-        Self { text, pause_us: None }
+        Self { text, pause_us: None, elected: None }
     }
 }
 
-fn outcome(result: Result<Note, ActFailure>) -> Outcome {
-    match result {
-        Ok(Note { text, pause_us }) => Outcome::Done { note: text, pause_us },
-        Err(failure @ (ActFailure::InDoubt { .. } | ActFailure::Unconfirmed { .. })) => {
-            Outcome::InDoubt(failure.to_string())
+impl From<Result<Note, ActFailure>> for Ended {
+    fn from(result: Result<Note, ActFailure>) -> Self {
+        match result {
+            Ok(Note { text, pause_us, elected }) => {
+                Self { outcome: Outcome::Done { note: text, pause_us }, elected }
+            }
+            Err(failure @ (ActFailure::InDoubt { .. } | ActFailure::Unconfirmed { .. })) => {
+                Outcome::InDoubt(failure.to_string()).into()
+            }
+            Err(failure @ ActFailure::Gone { .. }) => Outcome::NotSent(failure.to_string()).into(),
+            Err(
+                failure @ (ActFailure::Precondition { .. }
+                | ActFailure::Refused { .. }
+                | ActFailure::Undone { .. }),
+            ) => Outcome::Failed(failure.to_string()).into(),
         }
-        Err(failure @ ActFailure::Gone { .. }) => Outcome::NotSent(failure.to_string()),
-        Err(
-            failure @ (ActFailure::Precondition { .. }
-            | ActFailure::Refused { .. }
-            | ActFailure::Undone { .. }),
-        ) => Outcome::Failed(failure.to_string()),
     }
 }
 
@@ -207,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_action_that_panics_is_in_doubt() {
-        let outcome = settled(async { panic!("an executor") }).await;
+        let outcome: Outcome = settled(async { panic!("an executor") }).await;
         assert!(matches!(outcome, Outcome::InDoubt(text) if text.contains("panicked")));
     }
 }

@@ -4,7 +4,8 @@
 use crate::contract::{Address, InstanceKind, Topology, Want};
 use crate::group::{Answer, Event, Failed, Member, Moment, Reply};
 use crate::redis::{
-    CommandFailure, Connection, Dial, Endpoint, Link, LinkEvent, LinkSettings, Listener, Logins, Probe, Tls,
+    CommandFailure, Connection, Credentials, Dial, Endpoint, Link, LinkEvent, LinkSettings, Listener, Logins,
+    Probe, Tls,
 };
 use crate::topology;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub struct Access {
     pub logins: Logins,
     /// None: plain TCP.
     pub tls: Option<Tls>,
+    /// How to connect to its Sentinels.
+    pub sentinels: Entry,
     /// The hang limit: the deadline of a dial, and the time until a second connection is dialled beside a
     /// hung one.
     pub hang_limit: Duration,
@@ -24,10 +27,31 @@ pub struct Access {
     pub network: Option<Arc<dyn Dial>>,
 }
 
+/// How to connect to Sentinels, and how they log in to the servers.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The logins to try.
+    pub logins: Logins,
+    /// None: plain TCP.
+    pub tls: Option<Tls>,
+    /// The login of Sentinels to the servers, for the one that is written anew. None: without a password.
+    pub to_servers: Option<Credentials>,
+}
+
+impl Default for Entry {
+    /// Without a password.
+    fn default() -> Self {
+        Self { logins: None.into(), tls: None, to_servers: None }
+    }
+}
+
 /// The links of one group.
 pub struct Links {
     access: Access,
     topology: Topology,
+    /// The name under which Sentinels watch the group. Empty: they do not.
+    master_name: String,
+    wants: Vec<Want>,
     probes: Probes,
     listener: Listener,
     /// Sorted by member.
@@ -46,8 +70,9 @@ struct Probes {
 }
 
 impl Probes {
-    fn new(topology: Topology, wants: &[Want]) -> Self {
-        let probe = |kind| Arc::new(Probe::new(&topology::commands(topology, kind, wants)));
+    fn new(topology: Topology, wants: &[Want], master_name: &str) -> Self {
+        let probe =
+            |kind| Arc::new(Probe::of_master(&topology::commands(topology, kind, wants), master_name));
         Self { redis: probe(InstanceKind::Redis), sentinel: probe(InstanceKind::Sentinel) }
     }
 
@@ -62,7 +87,9 @@ impl Probes {
 impl Links {
     /// No members yet. The probes have the standard commands.
     pub fn new(access: Access, topology: Topology, listener: Listener) -> Self {
-        Self { access, topology, probes: Probes::new(topology, &[]), listener, links: Vec::new() }
+        let (master_name, wants) = (String::new(), Vec::new());
+        let probes = Probes::new(topology, &wants, &master_name);
+        Self { access, topology, master_name, wants, probes, listener, links: Vec::new() }
     }
 
     /// Keeps the links of members with an unchanged address, drops the others, adds new ones.
@@ -81,7 +108,11 @@ impl Links {
     }
 
     fn link(&self, member: &Member, endpoint: Endpoint) -> MemberLink {
-        let Access { logins, tls, hang_limit, network } = &self.access;
+        let Access { logins, tls, sentinels, hang_limit, network } = &self.access;
+        let (logins, tls) = match member.kind {
+            InstanceKind::Redis => (logins, tls),
+            InstanceKind::Sentinel => (&sentinels.logins, &sentinels.tls),
+        };
         let settings = LinkSettings {
             endpoint,
             logins: logins.clone(),
@@ -97,19 +128,50 @@ impl Links {
 
     /// Sets the read-only commands that policies want beyond the standard ones, each for instances of its
     /// kind.
-    pub fn set_extra_commands(&mut self, wants: &[Want]) {
-        self.probes = Probes::new(self.topology, wants);
+    pub fn set_extra_commands(&mut self, wants: Vec<Want>) {
+        self.wants = wants;
+        self.set_probes();
+    }
+
+    /// Sets the name under which Sentinels watch the group. None: they do not.
+    pub fn set_master_name(&mut self, name: Option<&str>) {
+        let name = name.unwrap_or_default();
+        if self.master_name != name {
+            name.clone_into(&mut self.master_name);
+            self.set_probes();
+        }
+    }
+
+    fn set_probes(&mut self) {
+        self.probes = Probes::new(self.topology, &self.wants, &self.master_name);
         for MemberLink { kind, link } in &self.links {
             link.set_probe(self.probes.of(*kind));
         }
     }
 
-    /// Sets logins and certificates, for members that change them now or soon.
+    /// Sets logins and certificates, for servers that change them now or soon.
     pub fn log_in_as(&mut self, logins: Logins, tls: Option<Tls>) {
-        for MemberLink { link, .. } in &self.links {
+        for link in self.of_kind(InstanceKind::Redis) {
             link.log_in_as(logins.clone(), tls.clone());
         }
         (self.access.logins, self.access.tls) = (logins, tls);
+    }
+
+    /// The same for Sentinels.
+    pub fn enter_sentinels_as(&mut self, entry: Entry) {
+        for link in self.of_kind(InstanceKind::Sentinel) {
+            link.log_in_as(entry.logins.clone(), entry.tls.clone());
+        }
+        self.access.sentinels = entry;
+    }
+
+    /// The login of Sentinels to the servers.
+    pub fn login_of_sentinels(&self) -> Option<Credentials> {
+        self.access.sentinels.to_servers.clone()
+    }
+
+    fn of_kind(&self, wanted: InstanceKind) -> impl Iterator<Item = &Link> {
+        self.links.iter().filter(move |it| it.kind == wanted).map(|it| &it.link)
     }
 
     /// Probes a member.

@@ -8,17 +8,18 @@
 mod act;
 mod links;
 mod reports;
+mod sentinels;
 mod state_file;
 mod thread_load;
 
 pub use act::Restarter;
-pub use links::{Access, member, unresolved_member};
+pub use links::{Access, Entry, member, unresolved_member};
 pub use reports::{NewestDecision, Reports};
 pub use state_file::{StateFile, StateFileError};
 pub use thread_load::ThreadLoad;
 
 use crate::authority::{Authority, InProgress};
-use crate::contract::{Observation, Topology};
+use crate::contract::{self, Observation, Topology};
 use crate::group::{Effect, Event, Group, Moment, Record, Report, Request, Settings};
 use crate::policy::PolicyChain;
 use crate::redis::{Logins, Tls, now};
@@ -72,6 +73,7 @@ enum Message {
     /// An action ended. It counts as in progress until the group has taken that in.
     Finished(Event, InProgress),
     Access(Logins, Option<Tls>),
+    Entry(Entry),
     Policies(Arc<PolicyChain>),
     Observe(oneshot::Sender<Observation>),
     /// For tests alone: the release program has no such message.
@@ -96,6 +98,11 @@ impl GroupHandle {
     /// Sets how to log in and to encrypt, from the next connection on.
     pub fn log_in_as(&self, logins: Logins, tls: Option<Tls>) {
         drop(self.0.unbounded_send(Message::Access(logins, tls)));
+    }
+
+    /// The same for its Sentinels.
+    pub fn enter_sentinels_as(&self, entry: Entry) {
+        drop(self.0.unbounded_send(Message::Entry(entry)));
     }
 
     /// Requests the present Observation, for display.
@@ -136,7 +143,8 @@ impl<P: Publish> Driver<P> {
         let (reporting, reports) = reports::reports();
         let topology = settings.wanted.topology;
         let mut links = Links::new(access, topology, listener);
-        links.set_extra_commands(&policies.wants(topology));
+        links.set_extra_commands(policies.wants(topology));
+        links.set_master_name(master_name(&settings.wanted));
         let group = Group::new(settings, moment(start, now()));
         (
             Self {
@@ -213,6 +221,10 @@ impl<P: Publish> Driver<P> {
                             self.links.log_in_as(logins, tls);
                             continue;
                         }
+                        Message::Entry(entry) => {
+                            self.links.enter_sentinels_as(entry);
+                            continue;
+                        }
                         Message::Observe(reply) => {
                             // The receiver may be gone.
                             drop(reply.send(self.group.observation(moment(self.start, now()))));
@@ -229,15 +241,15 @@ impl<P: Publish> Driver<P> {
                 };
                 match &event {
                     Event::Members(members) => self.links.set_members(members),
-                    Event::Policy => self.links.set_extra_commands(&self.policies.wants(self.topology)),
+                    Event::Policy => self.links.set_extra_commands(self.policies.wants(self.topology)),
+                    Event::Wanted { wanted, .. } => self.links.set_master_name(master_name(wanted)),
                     Event::Tick
                     | Event::Reply(_)
                     | Event::Closed { .. }
                     | Event::Finished { .. }
                     | Event::Authority { .. }
                     | Event::Records(_)
-                    | Event::Request(_)
-                    | Event::Wanted { .. } => {}
+                    | Event::Request(_) => {}
                 }
                 let now = moment(self.start, now());
                 if let Some(thread_load) = &self.thread_load {
@@ -273,6 +285,11 @@ impl<P: Publish> Driver<P> {
             }
         }
     }
+}
+
+/// The name under which Sentinels watch the group.
+fn master_name(wanted: &contract::Group) -> Option<&str> {
+    wanted.sentinel.as_ref().map(|settings| settings.master_name.as_str())
 }
 
 /// The moment of `at`, relative to `start`.

@@ -3,7 +3,7 @@
 
 use crate::contract::{
     Action, Address, Decision, Evidence, FailureKind, Generation, Group, InstanceKind, Observation, Pod,
-    Position, Published, Value,
+    Position, Published, SentinelSettings, Value,
 };
 use crate::guard::Picture;
 use crate::policy::PolicyFault;
@@ -176,6 +176,30 @@ pub struct Order {
     pub links: Vec<(String, u64)>,
     /// The address under which peers reach the master of a `follow`, or the target of a handover.
     pub place: Option<Address>,
+    /// For an action that Sentinels take part in.
+    pub watch: Option<Box<Watch>>,
+}
+
+/// The Sentinels of a group, and the member that an action makes them name.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// How they watch the group.
+    pub settings: SentinelSettings,
+    /// Those that answer: id, number of the connection that reported its run id, and address. Sorted by id.
+    pub sentinels: Vec<(String, u64, Address)>,
+    /// The member that they are to name. None: the action tells them of none.
+    pub master: Option<ToName>,
+}
+
+/// A member that Sentinels are to name.
+#[derive(Clone, Debug)]
+pub struct ToName {
+    /// Its id.
+    pub id: String,
+    /// The number of the connection that reported its run id.
+    pub link: u64,
+    /// Its addresses, the one that its peers use first.
+    pub places: Vec<Address>,
 }
 
 /// The record of one shard: published, and kept for the next operator where there is storage for it.

@@ -25,6 +25,7 @@ use super::address::among_servers;
 use super::event::{Changed, Decided, Effect, Moment, Order, Outcome, Report};
 use super::member_state::MemberState;
 use super::record::ShardMemory;
+use super::sentinels;
 use crate::contract::{
     Action, Decision, Evidence, Expectation, InDoubt, RequestState, RoleChange, ShardVerdict, Succession,
     Verdict,
@@ -134,8 +135,10 @@ impl Group {
                 self.rate.note_sent(now, &action, self.settings.wanted.hang_limit_ms);
                 let is_repeat = self.refusals.note_sent(now, &action);
                 // Published beside the promotion, to save clients a round trip: a client that comes too early
-                // gets READONLY. What was refused before is published when it is done.
-                if let (Action::Promote(promote), false) = (&action, is_repeat) {
+                // gets READONLY. What was refused before, or needs votes first, is published when it is done.
+                if let (Action::Promote(promote), false) = (&action, is_repeat)
+                    && !sentinels::needs_votes(promote.how)
+                {
                     let shard = self.shard_of(&promote.id);
                     self.publish(now, shard, &promote.id, effects, ShardMemory::publish_ahead);
                 }
@@ -153,7 +156,7 @@ impl Group {
         let place = |id: &str| {
             self.members
                 .get(id)
-                .map(|member| among_servers(self.members.values().map(AsRef::as_ref), member))
+                .map(|member| among_servers(self.servers(), member))
                 .ok_or_else(|| format!("{id} is not a member"))
         };
         let expectations = action.expectations();
@@ -164,7 +167,8 @@ impl Group {
             Some(RoleChange::Handover { target, .. }) => Some(place(target)?),
             Some(RoleChange::Promote { .. } | RoleChange::Demote { .. }) | None => None,
         };
-        Ok(Order { number, action: action.clone(), links, place })
+        let watch = self.watch(action)?.map(Box::new);
+        Ok(Order { number, action: action.clone(), links, place, watch })
     }
 
     /// The connection that reported the expected run id. Sending on it is the only atomic check that Redis
@@ -296,6 +300,9 @@ fn patience_us(action: &Action) -> u64 {
     match action {
         // A handover ends within its own pause; a handover that must be undone takes as long again.
         Action::Handover(handover) => u64::from(handover.pause_max_ms) * 2000,
+        // What a Sentinel does not answer before it is on its disk.
+        Action::Promote(promote) if sentinels::needs_votes(promote.how) => 300_000,
+        Action::Sentinel(_) => 300_000,
         Action::Promote(_)
         | Action::Follow(_)
         | Action::Demote(_)
@@ -304,7 +311,6 @@ fn patience_us(action: &Action) -> u64 {
         | Action::KickClients(_)
         | Action::Configure(_)
         | Action::Restart(_)
-        | Action::Sentinel(_)
         | Action::Cluster(_) => 50_000,
     }
 }

@@ -3,7 +3,8 @@
 
 use super::event::{Answer, Failed, Member, Moment, Reply};
 use crate::contract::{
-    Failure, FailureKind, Instance, Link, LinkState, Refusals, Reply as ContractReply, Sample, Value,
+    Failure, FailureKind, Instance, InstanceKind, Link, LinkState, Refusals, Reply as ContractReply, Sample,
+    Value,
 };
 use crate::topology::{self, Shown};
 use failover_core::facts::{
@@ -102,6 +103,11 @@ impl MemberState {
         let known = self.run_id();
         self.identity.is_former
             && (known.is_none() || answer.replies.iter().find_map(run_id).as_deref() != known)
+    }
+
+    /// Whether it is a server with data, and no Sentinel.
+    pub fn is_server(&self) -> bool {
+        self.identity.kind == InstanceKind::Redis
     }
 
     /// Whether an Observation lists it: a former Pod's process only while it answers.

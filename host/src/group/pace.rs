@@ -13,6 +13,7 @@
 //! The price: the silence of a stream counts from the first round that shows its last byte. So with many
 //! groups on a thread, a hung server is replaced later by up to the time between two rounds.
 
+use super::member_state::MemberState;
 use super::{Group, Moment};
 use crate::contract::{Decision, Group as Wanted};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -30,7 +31,7 @@ impl Group {
     /// The time to the next round after one that showed nothing new. Longer if no stream has moved since the
     /// round before: an idle stream needs fewer samples to show how long it has stood still.
     pub(super) fn rest_us(&self, now: Moment) -> u64 {
-        let is_idle = self.members.values().all(|member| member.stands_still());
+        let is_idle = self.servers().all(MemberState::stands_still);
         let idle_us = if is_idle {
             (self.hang_limit_us() / 2).min(self.settings.interval_us * IDLE_INTERVALS)
         } else {

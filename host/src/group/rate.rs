@@ -9,12 +9,14 @@
 //! | `restart` | a minute after the last one of the group |
 //! | `follow` | 0.2 s after the last one of that process to that master |
 //! | `configure` | 0.2 s after the last one of that directive of that member |
+//! | `sentinel` announce, set-option | 0.2 s after the last one of the same of that Sentinel |
+//! | `sentinel` rewrite | ten seconds after the last one of that Sentinel |
 //!
 //! Nothing else is limited here: promotions and handovers need evidence each time, and what they change is no
 //! evidence for the next.
 
 use super::Moment;
-use crate::contract::{Action, Configure, Fence, Follow};
+use crate::contract::{Action, Configure, Fence, Follow, SentinelChange};
 use std::collections::BTreeMap;
 
 /// The last limited actions of a group.
@@ -36,6 +38,8 @@ enum Limit {
     Follow(String, String, String),
     /// By member and directive.
     Configure(String, String),
+    /// By Sentinel, and what is changed at it.
+    Sentinel(String, String),
 }
 
 impl Rate {
@@ -73,11 +77,10 @@ fn limit(action: &Action) -> Option<Limit> {
         Action::Configure(Configure { id, directive, .. }) => {
             Some(Limit::Configure(id.clone(), directive.clone()))
         }
-        Action::Promote(_)
-        | Action::Handover(_)
-        | Action::Unfence(_)
-        | Action::Sentinel(_)
-        | Action::Cluster(_) => None,
+        Action::Sentinel(sentinel) => {
+            Some(Limit::Sentinel(sentinel.id.clone(), action.part().unwrap_or_default().to_owned()))
+        }
+        Action::Promote(_) | Action::Handover(_) | Action::Unfence(_) | Action::Cluster(_) => None,
     }
 }
 
@@ -89,11 +92,14 @@ fn rest_us(action: &Action, hang_limit_ms: u32) -> u64 {
         Action::Demote(_) => DEMOTE_US,
         Action::Restart(_) => RESTART_US,
         Action::Follow(_) | Action::Configure(_) => REPEAT_US,
+        Action::Sentinel(sentinel) => match &sentinel.change {
+            SentinelChange::Rewrite(_) => REWRITE_US,
+            SentinelChange::Announce(_) | SentinelChange::SetOption(_) => REPEAT_US,
+        },
         Action::KickClients(_)
         | Action::Promote(_)
         | Action::Handover(_)
         | Action::Unfence(_)
-        | Action::Sentinel(_)
         | Action::Cluster(_) => cool_down_us,
     }
 }
@@ -105,6 +111,9 @@ const FENCE_SHARE: u64 = 10;
 const DEMOTE_US: u64 = 1_000_000;
 /// An instance is back and in sync, or it is no use to restart the next.
 const RESTART_US: u64 = 60_000_000;
+/// A Sentinel knows its replicas again 20 to 60 ms after it, and is blind until then: a replica that comes
+/// and goes must not keep it so.
+const REWRITE_US: u64 = 10_000_000;
 /// Both show in the next reply; a replica that is sent the same master again and again never gets in sync.
 const REPEAT_US: u64 = 200_000;
 

@@ -235,7 +235,7 @@ impl ShardMemory {
             }
             return false;
         };
-        let others = || members.iter().filter(|(id, _)| **id != published.master);
+        let others = || members.iter().filter(|(id, it)| **id != published.master && it.is_server());
         for (id, member) in others() {
             let is_in_time = |(offset, at): (u64, Moment)| {
                 offset >= goal.offset && at >= goal.sampled && at.0 - goal.sampled.0 <= REACHED_WITHIN_US

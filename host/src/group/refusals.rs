@@ -11,7 +11,7 @@ pub struct Refusals {
     by_action: BTreeMap<Key, Kept>,
 }
 
-/// What makes two actions the same for a server: the command, the server, and the directive of CONFIG SET.
+/// What makes two actions the same for a server: the command, the server, and [`Action::part`].
 type Key = (&'static str, String, String);
 
 #[derive(Default)]
@@ -91,9 +91,7 @@ fn processes(action: &Action) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn key(action: &Action) -> Key {
-    let directive =
-        if let Action::Configure(configure) = action { configure.directive.clone() } else { String::new() };
-    (action.name(), action.target().to_owned(), directive)
+    (action.name(), action.target().to_owned(), action.part().unwrap_or_default().to_owned())
 }
 
 /// How long a refusal stays in the Observation, and how many refusals at most.

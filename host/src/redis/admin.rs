@@ -5,9 +5,10 @@ use super::clock::now;
 use super::connection::{Connection, Question};
 use super::dial::dial;
 use super::endpoint::{Credentials, Endpoint, Logins};
-use super::probe::error_text;
+use super::probe::{error_text, fields};
 use super::tls::Tls;
 use redis::Value;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
@@ -152,6 +153,21 @@ impl Session {
         };
         let is_set = matches!(present, Some(Value::BulkString(present)) if present == value.as_bytes());
         Ok(if is_set { Set::Done } else { Set::AtStart })
+    }
+
+    /// The masters that a Sentinel watches: a row each, with its fields by name (`SENTINEL MASTERS`).
+    ///
+    /// # Errors
+    /// The error reply, which a server that is no Sentinel gives, too, or why the connection ended.
+    pub async fn sentinel_masters(&self) -> Result<Vec<BTreeMap<String, String>>, String> {
+        let question = Question::new(&[["SENTINEL", "MASTERS"]]);
+        let replies = self.connection.ask(&question, self.deadline).await.map_err(|why| why.to_string())?;
+        match replies.first() {
+            Some(Value::Array(rows)) => {
+                rows.iter().map(fields).collect::<Option<_>>().ok_or_else(|| "no rows of fields".into())
+            }
+            other => Err(other.and_then(error_text).unwrap_or_else(|| "no rows".into())),
+        }
     }
 
     /// Reloads certificate, key and authorities: setting one of the file names reloads all, even with the

@@ -141,6 +141,12 @@ impl Credentials {
         }
     }
 
+    /// The pairs of `SENTINEL SET` that make a Sentinel log in to the servers so.
+    pub(super) fn sentinel_options(&self) -> Vec<&str> {
+        let user = self.username.as_deref().map(|user| ["auth-user", user]);
+        ["auth-pass", self.password.as_str()].into_iter().chain(user.into_iter().flatten()).collect()
+    }
+
     /// The words of AUTH.
     pub(super) fn auth(&self) -> Vec<&str> {
         ["AUTH"].into_iter().chain(self.username.as_deref()).chain([self.password.as_str()]).collect()

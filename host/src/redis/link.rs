@@ -16,6 +16,7 @@ use super::meter::{ANSWER_BYTES_MAX, End};
 use super::probe::{CommandFailure, error_kind, error_text, reply};
 use super::tls::Tls;
 use crate::contract::{FailureKind, Value};
+use crate::topology::allowed::MASTER_NAME;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -399,10 +400,17 @@ pub struct Probe {
 impl Probe {
     /// A probe of these commands, each as its words.
     pub fn new(commands: &[Vec<String>]) -> Self {
-        let commands: Vec<Vec<&str>> =
-            commands.iter().map(|words| words.iter().map(String::as_str).collect()).collect();
+        Self::of_master(commands, MASTER_NAME)
+    }
+
+    /// The same for Sentinels: [`MASTER_NAME`] is sent as this name, and kept in what the Observation shows.
+    pub fn of_master(commands: &[Vec<String>], name: &str) -> Self {
+        let sent = |word: &'_ String| if word == MASTER_NAME { name.to_owned() } else { word.clone() };
+        let sent: Vec<Vec<String>> = commands.iter().map(|words| words.iter().map(sent).collect()).collect();
+        let sent: Vec<Vec<&str>> =
+            sent.iter().map(|words| words.iter().map(String::as_str).collect()).collect();
         Self {
-            question: Question::new(&commands),
+            question: Question::new(&sent),
             names: commands.iter().map(|words| words.join(" ").into()).collect(),
         }
     }

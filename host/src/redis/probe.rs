@@ -1,6 +1,7 @@
 //! From RESP replies to values of the contract. Cuts and classifies; must not interpret.
 
 use crate::contract::{FailureKind, Integer, Nested, Nil, Text, Value};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The host's limit for one reply: longer ones are cut and marked. INFO replication with 500 replicas has 45
@@ -51,6 +52,12 @@ pub(super) fn error_text(value: &redis::Value) -> Option<String> {
     let mut text = format!("{} {}", error.code(), error.details().unwrap_or_default()).trim_end().to_owned();
     cut(&mut text);
     Some(text)
+}
+
+/// An array of names and values in turn, as rows of Sentinel are. None: it is none.
+pub(super) fn fields(value: &redis::Value) -> Option<BTreeMap<String, String>> {
+    let redis::Value::Array(items) = value else { return None };
+    Some(items.chunks_exact(2).map(|pair| (words(&pair[0]), words(&pair[1]))).collect())
 }
 
 /// The kind of an error reply, by its first word.

@@ -1,7 +1,7 @@
 //! SIGKILL of the master under load, until the first acknowledged write on another.
 
 use crate::Plan;
-use crate::peers::{Ideal, Sentinels, WARM_UP};
+use crate::peers::{Ideal, WARM_UP, sentinels};
 use crate::sample::{Sample, verdict};
 use std::time::Instant;
 use tests::real::{Acknowledged, Program, Servers, Writers};
@@ -72,7 +72,7 @@ async fn once(controller: Controller, outcome: &mut Outcome) {
             program.logged("healthy").await;
             Box::new(program)
         }
-        Controller::Sentinel => Box::new(Sentinels::start(&servers).await),
+        Controller::Sentinel => Box::new(sentinels(&servers).await),
     };
     // Half of the clients' writes ask whether a replica has them: those must survive any failover.
     let (writers, asking) = (Writers::start(&servers), Writers::waiting(&servers));

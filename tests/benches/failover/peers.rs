@@ -1,12 +1,10 @@
 //! The controllers that are measured beside the operator: an ideal one, and three real Redis Sentinels.
 
-use redis_operator::local::free_ports;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tests::real::{Servers, until};
+use tests::real::{Sentinels, Servers, Watching};
 
 /// The floor: one observer without policy, quorum, lease or record. It sleeps on the master's socket; on its
 /// end it confirms by a refused connect, reads all replicas until their links are down, promotes the most
@@ -84,66 +82,8 @@ fn take_over(mut master: TcpStream, address: &str, mut replicas: Vec<Talk>) {
 }
 
 /// Three Sentinels with the least down-after at which they do not fail over falsely on a busy machine.
-pub struct Sentinels(Vec<Child>);
-
-impl Sentinels {
-    /// Starts them, and waits until they know each other and all replicas.
-    pub async fn start(servers: &Servers) -> Self {
-        let ports = free_ports(u64::from(servers.endpoint(0).port), 3).unwrap();
-        let started = ports.iter().map(|port| {
-            let config = servers.dir().join(format!("sentinel-{port}.conf"));
-            let dir = servers.dir().display();
-            let text = format!(
-                "port {port}\nbind 127.0.0.1\ndir {dir}\nsentinel monitor m 127.0.0.1 {} 2\nsentinel \
-                 down-after-milliseconds m 1000\nsentinel failover-timeout m 60000\n",
-                servers.endpoint(0).port
-            );
-            std::fs::write(&config, text).unwrap();
-            let program = std::env::var_os("REDIS_SERVER").unwrap_or("redis-server".into());
-            Command::new(program)
-                .arg(config)
-                .arg("--sentinel")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap()
-        });
-        let sentinels = Self(started.collect());
-        for port in ports {
-            let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
-            until("the Sentinels know all servers", async || {
-                let mut client = client.get_multiplexed_async_connection().await.ok()?;
-                let rows: Vec<String> =
-                    redis::cmd("SENTINEL").arg("MASTER").arg("m").query_async(&mut client).await.ok()?;
-                let row =
-                    |name: &str| rows.iter().position(|word| word == name).map(|at| rows[at + 1].clone());
-                let replicas = (servers.count() - 1).to_string();
-                let replicas_known = row("num-slaves")? == replicas
-                    && row("num-other-sentinels")? == "2"
-                    && row("flags")? == "master";
-                let replies: Vec<Vec<String>> =
-                    redis::cmd("SENTINEL").arg("REPLICAS").arg("m").query_async(&mut client).await.ok()?;
-                let has_offset = |rows: &Vec<String>| {
-                    rows.iter()
-                        .position(|word| word == "slave-repl-offset")
-                        .is_some_and(|at| rows[at + 1] != "0")
-                };
-                (replicas_known && replies.iter().all(has_offset)).then_some(())
-            })
-            .await;
-        }
-        sentinels
-    }
-}
-
-impl Drop for Sentinels {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            // It may have ended by itself.
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
+pub async fn sentinels(servers: &Servers) -> Sentinels {
+    Sentinels::start(servers, &Watching { down_after_ms: 1_000, ..Watching::default() }).await
 }
 
 /// The time that a controller gets to know the group by.

@@ -5,7 +5,7 @@ use crate::schedule::Schedule;
 use redis_model::live::Peer;
 use redis_operator::authority::{ACTION_MAX, Authority};
 use redis_operator::contract::{Address, Group, InstanceKind, Preference, Topology};
-use redis_operator::driver::{Access, Driver, GroupHandle, Reports};
+use redis_operator::driver::{Access, Driver, Entry, GroupHandle, Reports};
 use redis_operator::group::{Changed, Event, Member, Moment, Record, Request, Settings};
 use redis_operator::policy::PolicyChain;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -82,6 +82,7 @@ impl Operator {
         let access = Access {
             logins: None.into(),
             tls: None,
+            sentinels: Entry::default(),
             hang_limit: Duration::from_millis(schedule.hang_limit_ms.into()),
             network: Some(Arc::new(Network { world: world.clone(), operator: number })),
         };

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use futures_channel::mpsc::unbounded;
 use futures_util::StreamExt;
 use redis_operator::contract::{Address, Group, InstanceKind, Preference, Topology, Verdict};
-use redis_operator::driver::{Access, Driver, ThreadLoad, moment};
+use redis_operator::driver::{Access, Driver, Entry, ThreadLoad, moment};
 use redis_operator::group::{Event, Member, Record, Report, Settings};
 use redis_operator::policy::{Component, Policy, PolicyChain, Sandbox, embedded};
 use redis_operator::report::{DecisionRef, GroupInspector, GroupNames, Health, Metrics, Reporter};
@@ -100,6 +100,7 @@ fn look_after(common: &Common, number: usize, place: impl Fn(usize) -> SocketAdd
     let access = Access {
         logins: None.into(),
         tls: None,
+        sentinels: Entry::default(),
         network: None,
         hang_limit: Duration::from_millis(HANG_LIMIT_MS.into()),
     };

@@ -8,12 +8,14 @@
 
 mod operator;
 mod program;
+mod sentinels;
 mod servers;
 mod wire;
 mod writers;
 
 pub use operator::{Operator, Terms, access_of, sandbox};
 pub use program::{Ended, Program, build_program};
+pub use sentinels::{Heard, MASTER_NAME, Sentinels, Watching};
 pub use servers::{AS_MASTER, Facts, Servers};
 pub use wire::Wire;
 pub use writers::{Acknowledged, Writers};

@@ -3,7 +3,7 @@
 
 use super::{Servers, until};
 use redis_operator::contract::{Group, Preference, Topology, Verdict};
-use redis_operator::driver::{Access, Driver, GroupHandle, StateFile, member};
+use redis_operator::driver::{Access, Driver, Entry, GroupHandle, StateFile, member};
 use redis_operator::group::{Decided, Event, Moment, Report, Settings};
 use redis_operator::policy::{Component, PolicyChain, Sandbox, embedded};
 use redis_operator::redis::{Credentials, Endpoint};
@@ -70,7 +70,13 @@ fn policy() -> Arc<Component> {
 /// How servers without TLS are reached.
 pub fn access_of(terms: &Terms, login: Option<(&str, &str)>) -> Access {
     let credentials = login.map(|(user, password)| Credentials::new(Some(user.into()), password).unwrap());
-    Access { logins: credentials.into(), tls: None, network: None, hang_limit: terms.hang_limit }
+    Access {
+        logins: credentials.into(),
+        tls: None,
+        sentinels: Entry::default(),
+        network: None,
+        hang_limit: terms.hang_limit,
+    }
 }
 
 impl Operator {

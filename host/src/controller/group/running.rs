@@ -6,7 +6,7 @@ use super::restart::restarter;
 use super::secrets::Secrets;
 use super::snapshot::Snapshot;
 use crate::contract::Group as Wanted;
-use crate::driver::{Access, Driver, GroupHandle, NewestDecision, Reports, Witness, moment};
+use crate::driver::{Access, Driver, Entry, GroupHandle, NewestDecision, Reports, Witness, moment};
 use crate::group::{Changed, Decided, Event, Moment, Record, Report, Settings};
 use crate::kubernetes::crd::ShadowStatus;
 use crate::kubernetes::kinds::{ObservedPod, Resource};
@@ -91,6 +91,7 @@ impl RunningGroup {
         let access = Access {
             logins: logins.clone(),
             tls: secrets.tls.as_ref().map(|identity| identity.tls.clone()),
+            sentinels: Entry::default(),
             network: None,
             hang_limit,
         };

@@ -93,6 +93,20 @@ pub async fn handover(
     target: &Connection,
     terms: &HandoverTerms,
 ) -> Result<HandoverReport, ActFailure> {
+    handover_with(source, target, terms, std::future::ready(Ok(()))).await
+}
+
+/// The same, with a permission that is asked for between step 2 and step 3: when nothing is changed yet, and
+/// nothing is left that may take longer than a pause of writes may.
+///
+/// # Errors
+/// As [`handover`], and those of the permission.
+pub async fn handover_with(
+    source: &Connection,
+    target: &Connection,
+    terms: &HandoverTerms,
+    permission: impl Future<Output = Result<(), ActFailure>>,
+) -> Result<HandoverReport, ActFailure> {
     let mut watch = Stopwatch { last: now(), steps: Vec::new() };
     let start = match look(source, target, terms).await? {
         Start::Done(offset) => {
@@ -113,6 +127,8 @@ pub async fn handover(
         approached.map_err(|why| ActFailure::Precondition { step: "handover", why })?;
     }
     watch.lap("approach");
+    permission.await?;
+    watch.last = now();
 
     let paused_at = now();
     let catch_up_until = terms.deadline.min(paused_at + terms.pause_max / 2);

@@ -15,6 +15,8 @@
 //! | kick clients | `CLIENT KILL TYPE normal`, `… pubsub` | number of killed clients; in no transaction |
 //! | configure | `CONFIG SET` `CONFIG GET` | the value read back |
 //!
+//! Actions with Sentinels have a table of their own: `sentinel/mod.rs`.
+//!
 //! The second and third form of promote, follow and the demotion of a handover, for a server that refuses
 //! MULTI, ROLE or REPLICAOF: see `replicaof`.
 //!
@@ -33,13 +35,14 @@ mod handover;
 mod promote;
 mod replicaof;
 mod role;
+pub mod sentinel;
 mod write_pause;
 
 pub use clients::{Kicked, kick_clients};
 pub use configure::configure;
 pub use fence::{fence, unfence};
 pub use follow::{Followed, demote, follow};
-pub use handover::{HandoverReport, HandoverTerms, StepTime, handover};
+pub use handover::{HandoverReport, HandoverTerms, StepTime, handover, handover_with};
 pub use promote::{Promoted, promote};
 pub use role::Role;
 
