@@ -1,7 +1,7 @@
-//! What a policy may make the host send: read-only commands and directives to set. The one list of each, used
-//! by the check of descriptions, the guard and the executor. Observations are logged and pasted into issues,
-//! so no listed command may return a secret, a key, a value or a client's command (never ACL, SLOWLOG,
-//! MONITOR, `CONFIG GET *`).
+//! What a policy may make the host send: read-only commands, directives of servers and options of Sentinels.
+//! The one list of each, used by the check of descriptions, the guard and the executor. Observations are
+//! logged and pasted into issues, so no listed command may return a secret, a key, a value or a client's
+//! command (never ACL, SLOWLOG, MONITOR, `CONFIG GET *`).
 
 use crate::contract::{InstanceKind, Topology, Want};
 
@@ -61,6 +61,62 @@ impl Directive {
     }
 }
 
+/// An option that `SENTINEL SET` may set. No secrets, no scripts, no names of commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SentinelOption {
+    /// `down-after-milliseconds`.
+    DownAfterMilliseconds,
+    /// `failover-timeout`.
+    FailoverTimeout,
+    /// `parallel-syncs`.
+    ParallelSyncs,
+    /// `quorum`.
+    Quorum,
+}
+
+impl SentinelOption {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::DownAfterMilliseconds, Self::FailoverTimeout, Self::ParallelSyncs, Self::Quorum];
+
+    /// The option with that name of `SENTINEL SET`, and of the rows of `SENTINEL MASTERS`.
+    ///
+    /// # Errors
+    /// One sentence with the name and the list of options that may be set.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|option| option.name() == name);
+        found.ok_or_else(|| format!("Sentinel option {name:?} may not be set; allowed are {}", names()))
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DownAfterMilliseconds => "down-after-milliseconds",
+            Self::FailoverTimeout => "failover-timeout",
+            Self::ParallelSyncs => "parallel-syncs",
+            Self::Quorum => "quorum",
+        }
+    }
+
+    /// Checks the value: each option needs a number of 1 or more that a C `int` holds.
+    ///
+    /// # Errors
+    /// One sentence with the option and the value.
+    pub fn check(self, value: &str) -> Result<(), String> {
+        let is_number = value.parse::<i32>().is_ok_and(|number| number > 0 && number.to_string() == value);
+        if is_number {
+            Ok(())
+        } else {
+            Err(format!("Sentinel option {} needs a number of 1 or more, not {value:?}", self.name()))
+        }
+    }
+}
+
+/// Stands in a wanted command for the name under which Sentinels watch the group. The host fills it in at the
+/// sending; the reply keeps it in its `command`.
+pub const MASTER_NAME: &str = "{master}";
+
 /// True if the host will send it. Case counts: commands in upper case, sections and directives in lower case,
 /// so that one command has one name in every Observation.
 pub fn is_allowed(want: &Want) -> bool {
@@ -76,6 +132,9 @@ pub fn is_allowed(want: &Want) -> bool {
         (InstanceKind::Sentinel, ["INFO", section]) => *section == "server" || *section == "sentinel",
         (InstanceKind::Sentinel, ["SENTINEL", about]) => {
             want.topology == Topology::Sentinel && SENTINEL.contains(about)
+        }
+        (InstanceKind::Sentinel, ["SENTINEL", about, MASTER_NAME]) => {
+            want.topology == Topology::Sentinel && SENTINEL_OF_MASTER.contains(about)
         }
         (InstanceKind::Redis | InstanceKind::Sentinel, _) => false,
     }
@@ -123,8 +182,10 @@ const READABLE: [&str; 21] = [
 ];
 
 const CLUSTER: [&str; 6] = ["INFO", "LINKS", "MYID", "NODES", "SHARDS", "SLOTS"];
-/// The rows of MASTERS show names, addresses, flags and timers, and never `auth-pass`.
+/// The rows of MASTERS, SENTINELS and REPLICAS show names, addresses, ids, flags, timers and the paths of
+/// scripts, and never `auth-pass` (`sentinel.c`, `addReplySentinelRedisInstance`).
 const SENTINEL: [&str; 2] = ["MASTERS", "MYID"];
+const SENTINEL_OF_MASTER: [&str; 2] = ["REPLICAS", "SENTINELS"];
 
 #[cfg(test)]
 mod tests {
@@ -149,6 +210,20 @@ mod tests {
     }
 
     #[test]
+    fn four_options_of_sentinels_are_set_to_positive_numbers() {
+        for option in SentinelOption::ALL {
+            assert_eq!(SentinelOption::parse(option.name()), Ok(option));
+            assert_eq!(option.check("2"), Ok(()));
+        }
+        for name in ["auth-pass", "notification-script", "rename-command", "QUORUM", ""] {
+            assert!(SentinelOption::parse(name).unwrap_err().contains("parallel-syncs"), "{name}");
+        }
+        for value in ["", "0", "-1", "01", "2 ", "2147483648", "yes"] {
+            assert!(SentinelOption::Quorum.check(value).is_err(), "{value:?}");
+        }
+    }
+
+    #[test]
     fn harmless_commands_are_allowed_where_they_have_a_meaning() {
         use InstanceKind::{Redis, Sentinel};
         for (topology, kind, command) in [
@@ -157,7 +232,11 @@ mod tests {
             (Topology::Replication, Redis, "CLIENT INFO"),
             (Topology::Replication, Redis, "CONFIG GET min-replicas-*"),
             (Topology::Cluster, Redis, "CLUSTER NODES"),
+            (Topology::Sentinel, Sentinel, "INFO sentinel"),
             (Topology::Sentinel, Sentinel, "SENTINEL MASTERS"),
+            (Topology::Sentinel, Sentinel, "SENTINEL MYID"),
+            (Topology::Sentinel, Sentinel, "SENTINEL REPLICAS {master}"),
+            (Topology::Sentinel, Sentinel, "SENTINEL SENTINELS {master}"),
         ] {
             assert!(is_allowed(&want(topology, kind, command)), "{command}");
         }
@@ -186,6 +265,21 @@ mod tests {
         ] {
             assert!(!is_allowed(&want(Topology::Replication, InstanceKind::Redis, command)), "{command}");
         }
-        assert!(!is_allowed(&want(Topology::Sentinel, InstanceKind::Sentinel, "ROLE")));
+        for command in [
+            "ROLE",
+            "SENTINEL MASTER {master}",
+            "SENTINEL REPLICAS mymaster",
+            "SENTINEL SENTINELS",
+            "SENTINEL FAILOVER {master}",
+            "SENTINEL RESET {master}",
+            "SENTINEL REMOVE {master}",
+            "SENTINEL INFO-CACHE {master}",
+            "SENTINEL IS-MASTER-DOWN-BY-ADDR {master}",
+        ] {
+            assert!(!is_allowed(&want(Topology::Sentinel, InstanceKind::Sentinel, command)), "{command}");
+        }
+        let replicas = "SENTINEL REPLICAS {master}";
+        assert!(!is_allowed(&want(Topology::Replication, InstanceKind::Sentinel, replicas)));
+        assert!(!is_allowed(&want(Topology::Sentinel, InstanceKind::Redis, replicas)));
     }
 }
