@@ -28,8 +28,8 @@ reasons! {
     SENTINEL_ELSEWHERE "sentinel-elsewhere" "act"
         "A Sentinel takes another server for the master, or watches none, and is told.",
     SENTINEL_GHOSTS "sentinel-ghosts" "act"
-        "A Sentinel knows a replica or a Sentinel that does not exist any more, and would act on whatever gets its address. \
-         It is set up anew, one Sentinel at a time.",
+        "A Sentinel knows a replica or a Sentinel that is none of this group, as one whose Pod is gone, and would act on \
+         whatever has its address. It is set up anew, one Sentinel at a time.",
     SENTINEL_SETTINGS "sentinel-settings" "act"
         "A Sentinel has another quorum, down-after-milliseconds, failover-timeout or parallel-syncs than the group, and \
          gets the group's.",

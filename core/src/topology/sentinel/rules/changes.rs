@@ -84,9 +84,10 @@ pub fn voted(scene: &Scene, ruling: Ruling) -> Ruling {
     match scene.sentinels.as_ref().filter(|sentinels| needs_votes && !sentinels.can_elect()) {
         Some(sentinels) => {
             let text = format!(
-                "{}, but {} Sentinels answer, and a change of master takes the votes of {}",
+                "{}, but {} of {} Sentinels answer, and a change of master takes {} votes",
                 ruling.explanation,
                 sentinels.voters().count(),
+                sentinels.desired(),
                 sentinels.majority()
             );
             Ruling::wait(VOTES_MISSING, text, CHANGING_LOOK_US)

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! the Sentinels made a member master that lacks the data         it is made, with votes
+//! the master came back without its data                          it is made, with votes: to the Sentinels
+//!                                                                that master is well, and replicas copy it
 //! the master is silent, and the Sentinels still hear it          not yet
 //! a first master                                                 it is made, with the votes there are
 //! mode assisted, and a majority can be asked                     it is made, with votes
@@ -38,6 +40,9 @@ pub fn elected(scene: &Scene, ruling: Ruling) -> Ruling {
             ruling.explanation
         );
         return by(any, Ruling { reason: SENTINELS_ERRED, explanation: text, ..ruling });
+    }
+    if evidence == Evidence::Amnesic {
+        return by(any, ruling);
     }
     if evidence == Evidence::Silent
         && let Some(wait) = still_heard(scene, sentinels)

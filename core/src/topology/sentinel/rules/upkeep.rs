@@ -133,7 +133,7 @@ pub fn sentinel_ghosts(scene: &Scene) -> Option<Ruling> {
         .filter_map(|(_, sentinel)| Some((sentinel, ghost(scene, sentinels, sentinel, master)?)))
         .find(|(sentinel, _)| rewrite(scene, sentinel, master).is_some())?;
     let text = format!(
-        "{} is a working master; {} knows {ghost}, which does not exist any more",
+        "{} is a working master; {} knows {ghost}, which is none of this group",
         scene.view().id(master),
         sentinel.id()
     );
@@ -216,12 +216,14 @@ pub fn sentinels_not_ready(scene: &Scene) -> Option<Ruling> {
         .filter(|sentinel| sentinel.answers && sentinel.own.is_in_tilt == Some(true))
         .map(Sentinel::id)
         .collect();
-    let lacking = sentinels
-        .all
-        .iter()
-        .find_map(|sentinel| Some(format!("{} {}", sentinel.id(), lack(sentinels, sentinel, master)?)));
+    let lacks =
+        |sentinel: &Sentinel| Some(format!("{} {}", sentinel.id(), lack(sentinels, sentinel, master)?));
+    let absent = sentinels.all.iter().filter(|sentinel| !sentinel.answers).find_map(lacks);
+    let lacking = absent.or_else(|| sentinels.all.iter().find_map(lacks));
     let missing = sentinels.desired().saturating_sub(sentinels.all.len());
-    let lacking = lacking.or_else(|| (missing > 0).then(|| format!("{missing} Sentinels do not exist")));
+    let lacking = lacking.or_else(|| {
+        (missing > 0).then(|| format!("{missing} of {} Sentinels do not exist", sentinels.desired()))
+    });
     match (lacking, &in_tilt[..]) {
         (Some(lacking), _) => {
             let text = format!("{id} is a working master; {lacking}");
