@@ -53,18 +53,20 @@ pub(in crate::guard) fn votes(case: &Case<'_>) -> Result<(), String> {
     let (scene, Some(settings)) = (case.scene, watched_by(case.scene)) else { return Ok(()) };
     let can_elect = scene.voters().count() as u64 >= scene.majority();
     for promote in case.promotes() {
+        // To the Sentinels such a master is well: they never replace it, and its replicas copy the loss.
+        let is_theirs_wrong = promote.evidence == Evidence::Amnesic || erred(scene, promote);
         let is_allowed = match promote.how {
             Promotion::Votes => {
                 let is_ours = match settings.mode {
                     SentinelMode::Assisted => true,
                     SentinelMode::Deferred | SentinelMode::Served => false,
                 };
-                is_ours || erred(scene, promote)
+                is_ours || is_theirs_wrong
             }
             Promotion::AvailableVotes => {
                 promote.evidence == Evidence::Bootstrap
                     || are_powerless(scene, promote)
-                    || erred(scene, promote) && !can_elect
+                    || is_theirs_wrong && !can_elect
             }
             Promotion::ReplicaofNoOne | Promotion::Takeover | Promotion::Force => false,
         };

@@ -291,6 +291,7 @@ fn accepted() -> Vec<(&'static str, Play)> {
         }),
         ("a first master", with(assisted(bootstrap()), by(Promotion::AvailableVotes))),
         ("a handover", assisted(handover())),
+        ("the master came back empty, and is well to them", watched(SentinelMode::Deferred, amnesic())),
         ("they made an empty replica master", erred()),
         ("they decided, and the former master follows", decided()),
         ("hello", told()),
