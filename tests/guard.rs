@@ -4,6 +4,7 @@ use failover_core::facts::{
     INFO_REPLICATION, INFO_SERVER, PersistenceFacts, Relation, ReplicationFacts, ServerFacts, config_pairs,
     keys,
 };
+use redis_model::faults::{broken, watched};
 use redis_model::says;
 use redis_model::{Dialect, Server};
 use redis_operator::conformance::{Dice, Trial, check, mutated, random_observation};
@@ -55,6 +56,11 @@ fn the_guard_never_panics_and_its_breaches_do_not_depend_on_the_order_of_instanc
     for seed in 0..20_000 {
         let mut dice = Dice::new(seed);
         let mut observation = random_observation(&mut dice);
+        if dice.chance(300) {
+            let mut world = broken(&mut dice).seen_world();
+            watched(&mut world, &mut dice);
+            observation = same(&world.observe());
+        }
         let decision = any_decision(&mut dice, &observation);
         let judgement = judge(&observation, &decision);
         let first = decision.stages.first().map_or(&[][..], |stage| &stage.actions);
