@@ -33,16 +33,12 @@ pub fn of_the_clone(path: &str) -> PathBuf {
 /// As `kubectl apply -k deploy` does, unless it was done before. Returns when all replicas are ready.
 pub async fn deploy(cluster: &Cluster) {
     // Objects of other tests have no operator any more.
-    let others = "get redis -A -o jsonpath={.items[*].metadata.namespace}".split(' ').collect::<Vec<_>>();
-    for namespace in cluster
-        .kubectl(&others)
-        .await
-        .unwrap()
-        .split(' ')
-        .filter(|name| !name.is_empty())
-        .collect::<BTreeSet<_>>()
-    {
-        cluster.kubectl(&["delete", "redis", "--all", "-n", namespace]).await.unwrap();
+    for kind in ["redis", "redisfailovers.databases.spotahome.com", "redisfailovers.spotahome.com"] {
+        let words = ["get", kind, "-A", "-o", "jsonpath={.items[*].metadata.namespace}"];
+        let namespaces = cluster.kubectl(&words).await.unwrap();
+        for namespace in namespaces.split_whitespace().collect::<BTreeSet<_>>() {
+            cluster.kubectl(&["delete", kind, "--all", "-n", namespace]).await.unwrap();
+        }
     }
     cluster
         .kubectl(&[

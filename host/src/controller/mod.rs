@@ -43,8 +43,8 @@ struct Controller {
     reconcilers: BTreeMap<Key, Handle>,
     /// Which resource has which name.
     claims: Claims,
-    /// What was written of resources that are not served, by kind.
-    refusals: BTreeMap<(Key, &'static str), Problem>,
+    /// Why resources are not served, by kind.
+    refusals: BTreeMap<(Key, &'static str), Refusal>,
     /// Pods may be observed before the resource that they belong to.
     pods: BTreeMap<Key, BTreeMap<String, Arc<Pod>>>,
     sets: BTreeMap<Key, Arc<Set>>,
@@ -68,6 +68,13 @@ struct Controller {
     happenings: SelectAll<BoxStream<'static, WatchEvent>>,
     /// Each Secret has a watch of its own.
     are_secrets_named: bool,
+}
+
+/// Why a resource is not served.
+struct Refusal {
+    kind: &'static Kind,
+    why: Problem,
+    is_written: bool,
 }
 
 struct Handle {
@@ -119,6 +126,7 @@ pub async fn run(context: Context, scope: &Scope, authority: Receiver<bool>) {
             },
             Some(ended) = controller.tasks.join_next_with_id() => controller.observe_end(ended),
             Some(due) = controller.due.join_next() => controller.restart(due),
+            Ok(()) = controller.authority.changed() => controller.write_refusals(),
             _ = count.tick() => controller.count(),
         }
     }
@@ -220,15 +228,26 @@ impl Controller {
         }
     }
 
-    /// Writes the conditions of a resource that has no reconciler: once for each reason, since another
-    /// operator whose resource it is may write its status as well.
+    /// Notes why a resource has no reconciler, and writes that as its conditions.
     fn refuse(&mut self, kind: &'static Kind, key: Key, why: Problem) {
+        let refusal = Refusal { kind, why, is_written: false };
+        let known = self.refusals.get(&(key.clone(), kind.name));
+        // Once for each reason: another operator whose resource it is may write its status as well.
+        if known.is_none_or(|known| known.why != refusal.why) {
+            self.refusals.insert((key, kind.name), refusal);
+            self.write_refusals();
+        }
+    }
+
+    /// Writes what was not written yet, if this operator has authority.
+    fn write_refusals(&mut self) {
         if !*self.authority.borrow() {
             return;
         }
-        let before = self.refusals.insert((key.clone(), kind.name), why.clone());
-        if before.as_ref() != Some(&why) {
-            tokio::spawn(refuse(self.context.client.clone(), kind.api(), key, why));
+        for ((key, _), refusal) in self.refusals.iter_mut().filter(|(_, refusal)| !refusal.is_written) {
+            refusal.is_written = true;
+            let (client, kind) = (self.context.client.clone(), refusal.kind.api());
+            tokio::spawn(refuse(client, kind, key.clone(), refusal.why.clone()));
         }
     }
 

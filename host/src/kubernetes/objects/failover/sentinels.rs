@@ -82,7 +82,12 @@ fn served(failover: &Failover, inputs: &Inputs<'_>) -> Value {
         arguments.extend(["--password-file".into(), format!("{AUTH_PATH}/{PASSWORD_KEY}")]);
         mounts.push(json!({ "name": "redis-auth", "mountPath": AUTH_PATH, "readOnly": true }));
     }
-    let probe = |period_s: i32| json!({ "tcpSocket": { "port": SENTINEL_PORT }, "periodSeconds": period_s, "timeoutSeconds": 5 });
+    let probe = |period_s: i32, failures: i32| {
+        let mut probe = json!({ "tcpSocket": { "port": SENTINEL_PORT }, "timeoutSeconds": 5 });
+        probe["periodSeconds"] = json!(period_s);
+        probe["failureThreshold"] = json!(failures);
+        probe
+    };
     let mut container = json!({
         "name": "sentinel",
         "image": inputs.image,
@@ -91,8 +96,10 @@ fn served(failover: &Failover, inputs: &Inputs<'_>) -> Value {
         "ports": [{ "name": "sentinel", "containerPort": SENTINEL_PORT, "protocol": "TCP" }],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": container_context(settings.container_security_context.as_ref()),
-        "readinessProbe": probe(2),
-        "livenessProbe": probe(10),
+        // It compiles its policy first, which takes seconds where it gets a tenth of a processor.
+        "startupProbe": probe(2, STARTUP_S / 2),
+        "readinessProbe": probe(2, 3),
+        "livenessProbe": probe(10, 3),
     });
     if !mounts.is_empty() {
         container["volumeMounts"] = json!(mounts);
@@ -115,5 +122,7 @@ fn servers(failover: &Failover) -> Vec<String> {
         .collect()
 }
 
+/// As long as a start may take, whatever limits its container has.
+const STARTUP_S: i32 = 300;
 /// Of the exporter in the Pods of the endpoints.
 const EXPORTER_PORT: i32 = 9355;

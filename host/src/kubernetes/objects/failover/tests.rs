@@ -238,7 +238,7 @@ fn what_the_user_writes_of_pods_is_in_the_pods_as_it_is_written() {
         assert_eq!(container[kind], probe, "{kind}");
     }
     assert_eq!(sentinel["containers"][0]["image"], "operator:1");
-    assert!(sentinel["containers"][0].get("startupProbe").is_none(), "the program has no shell");
+    assert!(sentinel["containers"][0]["startupProbe"].get("exec").is_none(), "the program has no shell");
 }
 
 #[test]
