@@ -27,7 +27,7 @@ step "install.yaml, and the same for named namespaces"
 rm -rf "$out/charts" "$out/bundle" "$out/install"
 mkdir -p "$out"
 for installation in install:deploy install-namespaced:deploy/namespaced monitoring:deploy/monitoring; do
-  "$kubectl" kustomize "${installation#*:}" | sed "s|image: redis-operator:$version$|image: $image:$version|" >"$out/${installation%%:*}.yaml"
+  "$kubectl" kustomize "${installation#*:}" | sed "s,\(image\|value\): redis-operator:$version\$,\1: $image:$version," >"$out/${installation%%:*}.yaml"
 done
 cp deploy/crds.yaml "$out/crds.yaml"
 

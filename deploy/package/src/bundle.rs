@@ -220,8 +220,8 @@ const DESCRIPTION: &str = "\
 Keeps groups of Redis or Valkey servers available: a master that dies is replaced by its most advanced \
 replica, without Sentinel, and every byte that may be lost by it is accounted for.
 
-Create a `Redis`, and connect to the Service `redis-NAME-master`. A `FailoverPolicy` replaces the policy that \
-decides by a WebAssembly component of your own, which is verified before it decides.
+Create a `Redis`, and connect to the Service `redis-NAME-master`. A `FailoverPolicy` replaces the policy \
+that decides by a WebAssembly component of your own; it is verified first.
 
 `kubectl redis` shows a group through the operator if `--operator-namespace` names the operator's namespace. \
 It needs a kubeconfig with a token: the account that others borrow is bound by the manifests and the chart, \

@@ -101,6 +101,9 @@ fn an_incomplete_status_has_a_health() {
                 let health = run(lua, &folder.join("health.lua"), &less);
                 assert!(health["status"].is_string(), "{health}");
             }
+            let mut less = object.clone();
+            less["spec"].as_object_mut().unwrap().remove("replicas");
+            assert!(run(lua, &folder.join("health.lua"), &less)["status"].is_string());
             for field in ["observedGeneration", "replicas", "master", "conditions"] {
                 let mut less = object.clone();
                 if let Some(status) = less["status"].as_object_mut() {

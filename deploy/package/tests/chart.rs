@@ -30,7 +30,13 @@ fn helms() -> Vec<PathBuf> {
 /// What a chart renders with these words, or what Helm complains of.
 fn render(helm: &Path, chart: &str, words: &[&str]) -> Result<Vec<Value>, String> {
     let chart = root().join("deploy").join(chart);
-    let output = Command::new(helm).arg("template").args(words).arg(chart).output().unwrap();
+    // For the same version of Kubernetes whatever Helm was built with.
+    let output = Command::new(helm)
+        .args(["template", "--kube-version", "1.36.0"])
+        .args(words)
+        .arg(chart)
+        .output()
+        .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     if output.status.success() {
         Ok(documents(&text(output.stdout)).unwrap())
@@ -379,7 +385,7 @@ fn bad_values_are_refused_by_name() {
 }
 
 #[test]
-fn lint_finds_nothing_and_the_notes_say_what_to_do_next() {
+fn lint_finds_nothing() {
     for helm in helms() {
         for chart in ["chart", "chart-redis"] {
             let output = Command::new(&helm)
@@ -389,20 +395,26 @@ fn lint_finds_nothing_and_the_notes_say_what_to_do_next() {
                 .unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         }
-        let output = Command::new(&helm)
-            .args(["install", "main", "--namespace", "infra", "--dry-run=client"])
-            .arg(root().join("deploy/chart"))
-            .env("KUBECONFIG", "/nowhere")
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let notes = said.split("NOTES:").nth(1).unwrap();
-        assert!(
-            notes.contains("kubectl -n infra rollout status deployment/main-redis-operator")
-                && notes.contains("--operator-namespace=infra")
-                && notes.contains("metrics=enabled"),
-            "{notes}"
-        );
     }
+}
+
+/// Helm 3 shows them with a cluster only, as the tests of the cluster do.
+#[test]
+fn the_notes_say_what_to_do_next() {
+    let Some(helm) = helms().into_iter().find(|path| path.ends_with("helm4")) else { return };
+    let output = Command::new(&helm)
+        .args(["install", "main", "--namespace", "infra", "--dry-run=client"])
+        .arg(root().join("deploy/chart"))
+        .env("KUBECONFIG", "/nowhere")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let notes = said.split("NOTES:").nth(1).unwrap();
+    assert!(
+        notes.contains("kubectl -n infra rollout status deployment/main-redis-operator")
+            && notes.contains("--operator-namespace=infra")
+            && notes.contains("metrics=enabled"),
+        "{notes}"
+    );
 }

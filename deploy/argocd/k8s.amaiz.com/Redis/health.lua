@@ -1,4 +1,5 @@
--- Health of a Redis, by its conditions: Degraded needs a person, Progressing passes by itself.
+-- Health of a Redis, by its conditions, which follow kstatus: Stalled needs a person, Reconciling passes by itself. An operator that knows
+-- neither says Degraded and Progressing.
 local status = obj.status or {}
 local conditions = {}
 for _, condition in ipairs(status.conditions or {}) do
@@ -16,9 +17,9 @@ local function health(name, condition, message)
   return { status = name, message = message }
 end
 
--- The API server admitted it, and this operator cannot read it: it observes no generation of it.
+-- The API server admitted it, and this operator cannot read it: it names no generation that it observed.
 local degraded = conditions.Degraded
-if holds("Degraded") and degraded.reason == "InvalidSpec" then
+if holds("Degraded") and degraded.observedGeneration == nil then
   return health("Degraded", degraded)
 end
 if conditions.Ready == nil then
@@ -33,14 +34,14 @@ end
 if holds("Stalled") then
   return health("Degraded", conditions.Stalled)
 end
+if holds("Reconciling") then
+  return health("Progressing", conditions.Reconciling)
+end
 if holds("Degraded") then
   return health("Degraded", degraded)
 end
 if not holds("Ready") then
   return health("Progressing", conditions.Ready, "it has no master yet")
-end
-if holds("Reconciling") then
-  return health("Progressing", conditions.Reconciling)
 end
 if holds("Progressing") then
   return health("Progressing", conditions.Progressing)
@@ -48,7 +49,9 @@ end
 if holds("SwitchoverInProgress") then
   return health("Progressing", conditions.SwitchoverInProgress)
 end
-if (status.replicas or 0) < obj.spec.replicas then
-  return health("Progressing", nil, (status.replicas or 0) .. " of " .. obj.spec.replicas .. " instances answer")
+-- Of a RedisFailover, which has the same status, the number lies below.
+local desired = obj.spec.replicas or (obj.spec.redis or {}).replicas or 0
+if (status.replicas or 0) < desired then
+  return health("Progressing", nil, (status.replicas or 0) .. " of " .. desired .. " instances answer")
 end
 return health("Healthy", nil, (status.master or "an instance") .. " is master")

@@ -9,5 +9,5 @@ end
 local actions = {}
 actions["pause"] = { ["disabled"] = paused }
 actions["resume"] = { ["disabled"] = not paused }
-actions["switchover"] = { ["disabled"] = paused or not ready or obj.spec.replicas < 2 }
+actions["switchover"] = { ["disabled"] = paused or not ready or (obj.spec.replicas or 0) < 2 }
 return actions
