@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+use redis_model::Dice;
+use redis_model::faults::{broken, watched};
 use redis_operator::conformance::read_scenarios;
 use redis_operator::contract::{Decision, Observation};
 use redis_operator::guard;
@@ -31,9 +33,23 @@ fn decided(observation: &Observation) -> Decision {
 /// The same on seeded worlds, breach by rule.
 #[test]
 fn no_plan_for_a_broken_group_breaches_the_guard() {
+    check_seeded(10_000, &|dice| broken(dice).observe());
+}
+
+/// And with Sentinels beside it, to which anything may have happened, too.
+#[test]
+fn no_plan_for_a_broken_group_with_sentinels_breaches_the_guard() {
+    check_seeded(10_000, &|dice| {
+        let mut world = broken(dice).seen_world();
+        watched(&mut world, dice);
+        world.observe()
+    });
+}
+
+fn check_seeded(seeds: u64, observed: &dyn Fn(&mut Dice) -> failover_core::contract::Observation) {
     let mut breaches = std::collections::BTreeMap::<&str, (u64, u64, String)>::new();
-    for seed in 0..10_000 {
-        let observation = redis_model::faults::broken(&mut redis_model::Dice::new(seed)).observe();
+    for seed in 0..seeds {
+        let observation = observed(&mut Dice::new(seed));
         let decision = failover_core::decide(&observation);
         let observation: Observation =
             serde_json::from_value(serde_json::to_value(&observation).unwrap()).unwrap();
@@ -41,7 +57,7 @@ fn no_plan_for_a_broken_group_breaches_the_guard() {
         for breach in guard::judge(&observation, &decision).err().into_iter().flatten() {
             let row = breaches
                 .entry(breach.rule.name())
-                .or_insert_with(|| (0, seed, format!("{}: {}", decision.reason, breach.text)));
+                .or_insert_with(|| (0, seed, format!("{}: {}", decision.explanation, breach.text)));
             row.0 += 1;
         }
     }

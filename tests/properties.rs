@@ -6,7 +6,7 @@
 use failover_core::contract::{Action, Decision, Evidence, Observation, Sample, Value, Verdict};
 use failover_core::topology::replication::reasons::UNRELATED_DATA;
 use failover_core::{decide, reasons};
-use redis_model::faults::broken;
+use redis_model::faults::{broken, watched};
 use redis_model::truth::{Life, Model, Node};
 use redis_model::{Dice, Role, World, id40};
 
@@ -231,11 +231,20 @@ fn every_plan_ends_in_rest_and_loses_nothing_that_it_could_keep() {
     }
 }
 
+/// A broken group; half of them have Sentinels beside it.
+fn observed(choices: &mut Dice) -> Observation {
+    let mut world = broken(choices).seen_world();
+    if choices.chance(500) {
+        watched(&mut world, choices);
+    }
+    world.observe()
+}
+
 #[test]
 fn the_order_of_instances_never_matters() {
-    for seed in seeds(3_000) {
+    for seed in seeds(6_000) {
         let mut choices = Dice::new(seed);
-        let observation = broken(&mut choices).observe();
+        let observation = observed(&mut choices);
         let mut shuffled = observation.clone();
         choices.shuffle(&mut shuffled.instances);
         assert_eq!(decide(&observation), decide(&shuffled), "seed {seed}");
@@ -247,7 +256,7 @@ fn any_text_gets_an_answer() {
     for seed in seeds(10_000) {
         let mut choices = Dice::new(seed);
         let mut observation =
-            if choices.chance(500) { broken(&mut choices).observe() } else { World::healthy(3).observe() };
+            if choices.chance(700) { observed(&mut choices) } else { World::healthy(3).observe() };
         for instance in &mut observation.instances {
             for reply in &mut instance.replies {
                 for sample in [&mut reply.newest, &mut reply.earlier].into_iter().flatten() {
@@ -296,7 +305,7 @@ fn mangle(sample: &mut Sample, dice: &mut Dice) {
 fn any_number_gets_an_answer() {
     for seed in seeds(5_000) {
         let mut choices = Dice::new(seed);
-        let mut observation = broken(&mut choices).observe();
+        let mut observation = observed(&mut choices);
         let extreme = |choices: &mut Dice| choices.one_of([0, 1, u64::MAX, u64::MAX - 1, 1 << 63]);
         let group = &mut observation.group;
         (group.hang_limit_ms, group.members_desired) =

@@ -40,9 +40,10 @@ use contract::{Decision, Description, Observation};
 use reason::{Reason, UNSUPPORTED_TOPOLOGY};
 use topology::Served;
 use topology::replication::Replication;
+use topology::sentinel::Sentinel;
 
 /// The topologies that this policy decides for.
-const SERVED: &[Served] = &[Served::of::<Replication>()];
+const SERVED: &[Served] = &[Served::of::<Replication>(), Served::of::<Sentinel>()];
 
 /// What this policy is.
 pub fn describe() -> Description {
@@ -75,12 +76,14 @@ pub fn reasons() -> impl Iterator<Item = Reason> {
 
 /// The rules, by the first reason of each, in their order.
 pub fn rules() -> impl Iterator<Item = &'static str> {
-    SERVED.iter().flat_map(|served| (served.rules)())
+    // A section of another topology's table has no name of its own.
+    SERVED.iter().flat_map(|served| (served.rules)()).filter(|name| !name.is_empty())
 }
 
-/// The schema of the one topology; of several, one of theirs.
+/// The schema of every topology, once; of several, one of theirs.
 fn parameters_schema() -> String {
-    let schemas: Vec<String> = SERVED.iter().map(|served| (served.parameters_schema)()).collect();
+    let mut schemas: Vec<String> = SERVED.iter().map(|served| (served.parameters_schema)()).collect();
+    schemas.dedup();
     match &schemas[..] {
         [only] => only.clone(),
         several => format!("{{\"anyOf\": [{}]}}", several.join(", ")),

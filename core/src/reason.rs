@@ -65,5 +65,5 @@ reasons! {
     INVALID_PARAMETERS "invalid-parameters" "refuse"
         "The parameters do not fit the schema; the explanation says where.",
     UNSUPPORTED_TOPOLOGY "unsupported-topology" "refuse"
-        "This policy decides for replication only.",
+        "This policy decides for replication and sentinel only.",
 }

@@ -13,8 +13,8 @@ pub trait Ruled: Sized + 'static {
 
 /// The ordered rules of a topology. The first that applies decides; `otherwise` always applies.
 pub struct Table<T: Ruled> {
-    /// Read from top to bottom.
-    pub rules: &'static [Rule<T>],
+    /// Read from top to bottom; in sections, between which another topology can put rules of its own.
+    pub sections: &'static [&'static [Rule<T>]],
     /// What is decided where no rule applies.
     pub otherwise: fn(&T::Scene<'_>) -> Ruling,
     /// The reasons that `otherwise` may give and that no rule gives.
@@ -33,9 +33,17 @@ pub struct Rule<T: Ruled> {
 impl<T: Ruled> Table<T> {
     /// The ruling of the first rule that applies.
     pub fn decide(&self, scene: &T::Scene<'_>) -> Ruling {
-        let mut rules = self.rules.iter().filter(|rule| !mutant::is_left_out("rule", rule.name()));
-        rules.find_map(|rule| (rule.when)(scene)).unwrap_or_else(|| (self.otherwise)(scene))
+        self.sections
+            .iter()
+            .find_map(|section| first(section, scene))
+            .unwrap_or_else(|| (self.otherwise)(scene))
     }
+}
+
+/// The ruling of the first of these rules that applies.
+pub fn first<T: Ruled>(rules: &[Rule<T>], scene: &T::Scene<'_>) -> Option<Ruling> {
+    let mut rules = rules.iter().filter(|rule| !mutant::is_left_out("rule", rule.name()));
+    rules.find_map(|rule| (rule.when)(scene))
 }
 
 impl<T: Ruled> Rule<T> {

@@ -1,21 +1,16 @@
 //! RESP2 text of a `CONFIG GET` reply to pairs.
 
+use super::resp::Resp;
+
 /// The directives and values of a flat array of bulk strings. Stops quietly at the first thing that is none:
 /// a truncated reply gives its complete pairs.
 pub fn config_pairs(resp: &str) -> Vec<(&str, &str)> {
-    let mut words = Vec::new();
-    let mut rest = resp.strip_prefix('*').and_then(|rest| row(rest)).map_or("", |(_, rest)| rest);
-    while let Some((length, tail)) = rest.strip_prefix('$').and_then(|rest| row(rest)) {
-        let Some(length) = super::info::unsigned(length).and_then(|length| usize::try_from(length).ok())
-        else {
-            break;
-        };
-        let Some((word, tail)) = tail.split_at_checked(length) else { break };
-        let Some(tail) = tail.strip_prefix("\r\n") else { break };
-        words.push(word);
-        rest = tail;
+    let mut resp = Resp(resp);
+    if resp.array().is_none() {
+        return Vec::new();
     }
-    words.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
+    let pairs = std::iter::from_fn(|| Some((resp.bulk()?, resp.bulk()?)));
+    pairs.collect()
 }
 
 /// Seconds of `repl-ping-replica-period` in such a reply.
@@ -29,12 +24,6 @@ pub fn heartbeat_s(resp: &str) -> Option<u64> {
 /// bytes (`*1\r\n$4\r\nPING\r\n`), at most one a second; twice that, and two more, leave no doubt.
 pub fn is_more_than_heartbeats(bytes: u64, in_us: u64) -> bool {
     bytes > (in_us / 1_000_000).saturating_add(2).saturating_mul(28)
-}
-
-/// One row and what follows its CR LF.
-fn row(text: &str) -> Option<(&str, &str)> {
-    let (row, rest) = text.split_once('\n')?;
-    Some((row.strip_suffix('\r')?, rest))
 }
 
 #[cfg(test)]

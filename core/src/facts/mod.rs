@@ -10,6 +10,8 @@ mod history;
 mod info;
 mod keyspace;
 mod replication;
+mod resp;
+mod sentinel;
 mod server;
 
 pub use client::{ClientFacts, is_direct};
@@ -18,6 +20,9 @@ pub use history::{History, Relation};
 pub use info::info_fields;
 pub use keyspace::keys;
 pub use replication::{AttachedReplica, Place, ReplicationFacts, ReportedRole};
+pub use sentinel::{
+    INFO_SENTINEL, SENTINEL_MASTERS, SENTINEL_MYID, SENTINEL_PEERS, SENTINEL_REPLICAS, SentinelFacts, Watched,
+};
 pub use server::{PersistenceFacts, ServerFacts};
 
 /// The part of a reply that can be read: all of it, or of one that was cut only its whole rows, because half

@@ -2,6 +2,7 @@
 //! course of a decision is the same for all of them and stands here.
 
 pub mod replication;
+pub mod sentinel;
 
 use crate::contract::{
     self, Decision, Member, Observation, Progress, RequestAnswer, ShardVerdict, Verdict, Want,
@@ -20,7 +21,7 @@ pub trait Topology: Ruled {
     const TOPOLOGY: contract::Topology;
     /// For people.
     const NAME: &'static str;
-    /// Every reason that the rules give, in the order of the rules.
+    /// Every reason that the rules give and that no topology listed before gives, in the order of the rules.
     const REASONS: &'static [Reason];
     /// What is decided when.
     const RULES: Table<Self>;
@@ -88,7 +89,7 @@ impl Served {
             reasons: T::REASONS,
             wants: T::wants,
             parameters_schema: T::parameters_schema,
-            rules: || T::RULES.rules.iter().map(Rule::name).collect(),
+            rules: || T::RULES.sections.iter().copied().flatten().map(Rule::name).collect(),
             decide: decide::<T>,
         }
     }
@@ -184,13 +185,13 @@ mod tests {
         const NAME: &'static str = "pair";
         const REASONS: &'static [Reason] = &[LONELY, PAIRED];
         const RULES: Table<Self> = Table {
-            rules: &[Rule {
+            sections: &[&[Rule {
                 gives: &[LONELY],
                 when: |scene| {
                     (scene.instances.len() < 2)
                         .then(|| Ruling::wait(LONELY, "one is missing".into(), STEADY_LOOK_US))
                 },
-            }],
+            }]],
             otherwise: |_| Ruling::healthy(PAIRED, "both are there".into()),
             otherwise_gives: &[PAIRED],
         };

@@ -15,6 +15,7 @@ mod identity;
 mod picture;
 mod replication;
 mod scene;
+mod sentinel;
 mod structure;
 #[cfg(test)]
 mod tests;
@@ -50,7 +51,8 @@ impl<'a> Reading<'a> {
     pub fn judge(&self, decision: &Decision) -> Result<(), Vec<Breach>> {
         let case = Case { scene: &self.0, decision };
         let breach = |rule: &Rule| (rule.row().2)(&case).err().map(|text| Breach { rule: *rule, text });
-        let rules = Rule::COMMON.iter().chain(Rule::of(self.0.observation.group.topology));
+        let own = Rule::of(self.0.observation.group.topology);
+        let rules = Rule::COMMON.iter().chain(own.iter().copied().flatten());
         let rules = rules.filter(|rule| !mutant::is_left_out("guard", rule.name()));
         let breaches: Vec<_> = rules.filter_map(breach).collect();
         if breaches.is_empty() { Ok(()) } else { Err(breaches) }
@@ -179,15 +181,37 @@ rules! {
         /// A switchover is answered as done only when its target is the master.
         RequestDone = "request-done", replication::statement::request_done;
     }
+    /// The rules of such a group that Sentinels watch, beside those.
+    SENTINEL {
+        /// Nothing that a Sentinel does in a failover is done while one of them fails over, or while one that
+        /// answers has not said a moment ago that it does not.
+        NoFailoverOfTheirs = "no-failover-of-theirs", sentinel::promoters::no_failover_of_theirs;
+        /// A promotion takes the votes of a majority of the Sentinels in mode assisted, or proof that they
+        /// cannot do it, erred, or had their time; a handover takes the votes always.
+        Votes = "votes", sentinel::promoters::votes;
+        /// A master is silent only if most of the Sentinels that could fail over call it down, too.
+        SentinelWitnesses = "sentinel-witnesses", sentinel::promoters::witnesses;
+        /// A Sentinel is told of a master only if the decision names it and it answers as one.
+        ToldMaster = "told-master", sentinel::told::told_master;
+        /// A Sentinel is told in the epoch after the largest known one, and only if it names a member.
+        ToldEpoch = "told-epoch", sentinel::told::told_epoch;
+        /// A Sentinel is set as the group is, and nothing else of it is set.
+        SentinelSettings = "sentinel-settings", sentinel::told::settings;
+        /// Of the Sentinels that can act, one is set up anew at a time, while the others are a majority.
+        OneRewrite = "one-rewrite", sentinel::upkeep::rewrites;
+        /// One Sentinel is restarted at a time, while those that can act are a majority without it.
+        OneRestart = "one-restart", sentinel::upkeep::restarts;
+    }
 }
 
 impl Rule {
     /// The rules of a topology beyond the common ones. A topology that is not served has none: `allow-list`
     /// refuses every plan for it.
-    fn of(topology: Topology) -> &'static [Self] {
+    fn of(topology: Topology) -> &'static [&'static [Self]] {
         match topology {
-            Topology::Replication => Self::REPLICATION,
-            Topology::Sentinel | Topology::Cluster => &[],
+            Topology::Replication => &[Self::REPLICATION],
+            Topology::Sentinel => &[Self::REPLICATION, Self::SENTINEL],
+            Topology::Cluster => &[],
         }
     }
 

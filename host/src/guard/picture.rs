@@ -36,8 +36,8 @@ impl Picture {
             .and_then(|record| scene.instance(&record.master))
             .is_some_and(|instance| is_out_of_sight(scene, instance));
         match observation.group.topology {
-            Topology::Replication => {}
-            Topology::Sentinel | Topology::Cluster => return Self::default(),
+            Topology::Replication | Topology::Sentinel => {}
+            Topology::Cluster => return Self::default(),
         }
         let masters = scene.answering().filter(|instance| instance.answers_as_master()).count();
         let has_second_master = masters > 1;
@@ -76,7 +76,8 @@ impl Picture {
 fn serving<'s, 'a>(scene: &'s Scene<'a>) -> Option<&'s Instance<'a>> {
     let masters =
         || scene.answering().filter(|instance| instance.answers_as_master() && !scene.is_amnesic(instance));
-    masters().find(|master| !masters().any(|other| outranks(scene, other, master)))
+    let is_first = |master: &&Instance<'a>| !masters().any(|other| outranks(scene, other, master));
+    masters().find(|master| scene.is_appointed(master)).or_else(|| masters().find(is_first))
 }
 
 /// It shows no life, and its end is not proven.

@@ -5,6 +5,8 @@
 //! fail: what cannot be read is unknown, and unknown proves nothing.
 
 use super::identity;
+use super::sentinel::appointed;
+use super::sentinel::reading::Sentinel;
 use crate::contract::{self, InstanceKind, Link, LinkState, Observation, Pod, Sample, Value};
 use failover_core::facts::{CLIENT_INFO, HEARTBEAT, HEARTBEAT_DEFAULT_S, History, INFO_KEYSPACE};
 use failover_core::facts::{
@@ -17,10 +19,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An observation, read once.
 pub(super) struct Scene<'a> {
     pub observation: &'a Observation,
-    /// The Redis servers, in the order of the Observation. Sentinels are left out.
+    /// The Redis servers, in the order of the Observation.
     pub instances: Vec<Instance<'a>>,
+    /// The Sentinels that watch the group; none in another topology.
+    pub sentinels: Vec<Sentinel<'a>>,
+    /// The member that a majority of them made master, in place of the recorded one.
+    pub appointed: Option<usize>,
     by_id: BTreeMap<&'a str, usize>,
-    by_place: BTreeMap<Place, Vec<usize>>,
+    pub(super) by_place: BTreeMap<Place, Vec<usize>>,
 }
 
 /// A member and its newest replies.
@@ -153,7 +159,14 @@ impl<'a> Scene<'a> {
             .map(|(index, instance)| Instance::read(instance, index, &places, limit_us))
             .collect();
         let stands_for = identity::representatives(observation, &instances);
-        let mut scene = Self { observation, instances: Vec::new(), by_id: BTreeMap::new(), by_place: places };
+        let mut scene = Self {
+            observation,
+            instances: Vec::new(),
+            sentinels: Vec::new(),
+            appointed: None,
+            by_id: BTreeMap::new(),
+            by_place: places,
+        };
         for there in scene.by_place.values_mut() {
             there.iter_mut().for_each(|index| *index = stands_for[*index]);
             there.sort_unstable();
@@ -174,7 +187,14 @@ impl<'a> Scene<'a> {
             }
         }
         scene.instances = instances;
+        scene.sentinels = Sentinel::read_all(&scene, limit_us);
+        scene.appointed = appointed(&scene);
         scene
+    }
+
+    /// True if a majority of the Sentinels made it master in place of the recorded one.
+    pub fn is_appointed(&self, instance: &Instance<'_>) -> bool {
+        self.appointed.is_some_and(|index| self.instances[index].id == instance.id)
     }
 
     /// True unless the connections to it are known to end at its own process. A refusal by anything between
@@ -393,7 +413,7 @@ fn answer_age_max_us(observation: &Observation) -> u64 {
 }
 
 /// A text reply.
-fn text(sample: &Sample) -> Option<&str> {
+pub(super) fn text(sample: &Sample) -> Option<&str> {
     match &sample.value {
         Value::Text(text) => Some(whole_rows(&text.text, text.truncated)),
         Value::Integer(_) | Value::Nil(_) | Value::Nested(_) => None,

@@ -1,9 +1,10 @@
 //! Checks that need no judgement of an instance's state: verdict, names, expectations, allow-lists, bounds.
 //! They cover every stage. Must not read offsets or evidence.
 
+use super::sentinel::reading::watched_by;
 use super::{Case, Rule, ensure};
-use crate::contract::{Action, Promotion, Role, RoleChange, Stage, Verdict};
-use crate::topology::allowed::Directive;
+use crate::contract::{Action, Promotion, Role, RoleChange, SentinelChange, Stage, Verdict};
+use crate::topology::allowed::{Directive, SentinelOption};
 use failover_core::facts::ReportedRole;
 use std::collections::BTreeMap;
 
@@ -74,16 +75,40 @@ pub(super) fn known_ids(case: &Case<'_>) -> Result<(), String> {
             }
             Action::Follow(follow) => vec![&follow.master],
             Action::Handover(handover) => vec![&handover.source, &handover.meant_for],
+            Action::Sentinel(action) => match &action.change {
+                SentinelChange::Announce(announce) => vec![&announce.master],
+                SentinelChange::Rewrite(rewrite) => vec![&rewrite.master],
+                SentinelChange::SetOption(_) => vec![],
+            },
             Action::Demote(_)
             | Action::Fence(_)
             | Action::Unfence(_)
             | Action::KickClients(_)
             | Action::Configure(_)
             | Action::Restart(_)
-            | Action::Sentinel(_)
             | Action::Cluster(_) => vec![],
         };
-        if let Some(id) = std::iter::once(action.target()).chain(others).find(|id| !is_member(id)) {
+        let is_target = match action {
+            // Where none watch the group, the rule `allow-list` refuses the action.
+            Action::Sentinel(action) if watched_by(case.scene).is_some() => {
+                case.scene.sentinel(&action.id).is_some()
+            }
+            Action::Sentinel(_) => true,
+            Action::Restart(restart) => is_member(&restart.id) || case.scene.sentinel(&restart.id).is_some(),
+            Action::Promote(_)
+            | Action::Follow(_)
+            | Action::Handover(_)
+            | Action::Demote(_)
+            | Action::Fence(_)
+            | Action::Unfence(_)
+            | Action::KickClients(_)
+            | Action::Configure(_)
+            | Action::Cluster(_) => is_member(action.target()),
+        };
+        if !is_target {
+            return unknown(action.target(), "the target");
+        }
+        if let Some(id) = others.into_iter().find(|id| !is_member(id)) {
             return unknown(id, "the target");
         }
     }
@@ -94,6 +119,15 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
     let mut made: BTreeMap<&str, Role> = BTreeMap::new();
     for (number, stage) in case.decision.stages.iter().enumerate() {
         for (id, expect) in stage.actions.iter().flat_map(Action::expectations) {
+            if let Some(sentinel) = case.scene.sentinel(id) {
+                let is_it = sentinel.run_id == Some(expect.run_id.as_str()) && expect.role == Role::Unknown;
+                ensure(is_it, || {
+                    format!(
+                        "{id} is expected to be a Sentinel with run id {}, but reports {:?}",
+                        expect.run_id, sentinel.run_id
+                    )
+                })?;
+            }
             let Some(instance) = case.scene.instance(id) else { continue };
             let shown = match instance.facts.role {
                 ReportedRole::Master => Role::Master,
@@ -132,11 +166,9 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
     }
     for action in actions(&case.decision.stages) {
         if let Action::Restart(restart) = action {
-            let shown = case
-                .scene
-                .instance(&restart.id)
-                .and_then(|instance| instance.pod)
-                .map(|pod| pod.uid.as_str());
+            let of_member = case.scene.instance(&restart.id).and_then(|instance| instance.pod);
+            let pod = case.scene.sentinel(&restart.id).and_then(|sentinel| sentinel.pod).or(of_member);
+            let shown = pod.map(|pod| pod.uid.as_str());
             ensure(shown == Some(restart.uid.as_str()), || {
                 format!("{} is expected to be Pod {}, but is {shown:?}", restart.id, restart.uid)
             })?;
@@ -147,6 +179,8 @@ pub(super) fn expectation(case: &Case<'_>) -> Result<(), String> {
 
 pub(super) fn freshness(case: &Case<'_>) -> Result<(), String> {
     for (id, _) in actions(&case.decision.stages).flat_map(Action::expectations) {
+        let is_deaf = case.scene.sentinel(id).is_some_and(|sentinel| !sentinel.answers);
+        ensure(!is_deaf, || format!("{id} is to be changed, but does not answer now"))?;
         let Some(instance) = case.scene.instance(id) else { continue };
         ensure(instance.answers, || format!("{id} is to be acted on, but does not answer now"))?;
     }
@@ -155,6 +189,7 @@ pub(super) fn freshness(case: &Case<'_>) -> Result<(), String> {
 
 pub(super) fn allow_list(case: &Case<'_>) -> Result<(), String> {
     let topology = case.scene.observation.group.topology;
+    let is_watched = watched_by(case.scene).is_some();
     ensure(!Rule::of(topology).is_empty() || case.decision.stages.is_empty(), || {
         format!("topology {topology:?} is not served, so it may have no plan")
     })?;
@@ -163,7 +198,12 @@ pub(super) fn allow_list(case: &Case<'_>) -> Result<(), String> {
             Action::Configure(configure) => {
                 Directive::parse(&configure.directive)?.check(&configure.to)?;
             }
-            // Actions of Sentinels and of Redis Cluster nodes come with those topologies.
+            Action::Sentinel(action) if is_watched => {
+                if let SentinelChange::SetOption(set) = &action.change {
+                    SentinelOption::parse(&set.name)?.check(&set.to)?;
+                }
+            }
+            // Actions of Redis Cluster nodes come with that topology.
             Action::Sentinel(_) | Action::Cluster(_) => {
                 return Err(format!(
                     "action {} on {} belongs to a topology that is not served",
@@ -172,8 +212,13 @@ pub(super) fn allow_list(case: &Case<'_>) -> Result<(), String> {
                 ));
             }
             Action::Promote(promote) => {
-                ensure(promote.how == Promotion::ReplicaofNoOne && promote.completes.is_empty(), || {
-                    format!("{} is to be promoted by votes, in a topology that is not served", promote.id)
+                let is_served = match promote.how {
+                    Promotion::ReplicaofNoOne => true,
+                    Promotion::Votes | Promotion::AvailableVotes => is_watched,
+                    Promotion::Takeover | Promotion::Force => false,
+                };
+                ensure(is_served && promote.completes.is_empty(), || {
+                    format!("{} is to be promoted {:?}, where that is not served", promote.id, promote.how)
                 })?;
             }
             Action::Follow(_)

@@ -1,9 +1,11 @@
 //! What may happen to a group: seeded starting points, from quiet to hopeless.
 
 use crate::dice::Dice;
+use crate::group::World;
 use crate::has::Role;
+use crate::sentinel::Sentinel;
 use crate::truth::{Life, Model};
-use failover_core::contract::Preference;
+use failover_core::contract::{Preference, SentinelMode};
 
 /// Anything that may have happened to a group.
 pub fn broken(dice: &mut Dice) -> Model {
@@ -31,6 +33,55 @@ pub fn broken(dice: &mut Dice) -> Model {
     let age_us = dice.one_of([1_500, 40_000, 2_500_000]);
     model.pass(age_us);
     model
+}
+
+/// Sentinels watch it, and anything may have happened to them.
+pub fn watched(world: &mut World, dice: &mut Dice) {
+    let count = dice.one_of([3, 3, 3, 1, 2, 5]);
+    let mode = dice.one_of([
+        SentinelMode::Assisted,
+        SentinelMode::Assisted,
+        SentinelMode::Deferred,
+        SentinelMode::Served,
+    ]);
+    world.watch(count, mode);
+    let places: Vec<(String, u16)> =
+        world.servers.iter().map(|server| (server.host.clone(), server.port)).collect();
+    let agreed = dice.chance(300).then(|| dice.one_of([0, 1, 2]).min(places.len() - 1));
+    for number in 0..world.sentinels.len() {
+        let sentinel = &mut world.sentinels[number];
+        if let Some(index) = agreed {
+            (sentinel.master, sentinel.epoch) = (Some(places[index].clone()), 2);
+        }
+        if dice.chance(400) {
+            (sentinel.flags, sentinel.down_ms) =
+                (vec!["s_down".into(), "o_down".into()], Some(dice.below(20_000)));
+        }
+        sentinel.role_ms = dice.one_of([500, 4_000, 3_600_000]);
+        sentinel.epoch += dice.one_of([0, 0, 0, 1]);
+        sentinel.voted_epoch = dice.one_of([0, 0, 3]);
+        afflict(sentinel, &places, dice);
+    }
+}
+
+fn afflict(sentinel: &mut Sentinel, places: &[(String, u16)], dice: &mut Dice) {
+    match dice.index(18) {
+        0 | 1 => sentinel.seen.dead(),
+        2 => sentinel.seen.hung(dice.one_of([300_000, 1_500_000, 12_000_000])),
+        3 => sentinel.is_barred = true,
+        4 => sentinel.seen.is_listed = false,
+        5 => sentinel.tilt_s = Some(dice.one_of([3, 40])),
+        6 => sentinel.master = None,
+        7 => sentinel.master = Some(("127.0.0.1".into(), 6_379)),
+        8 => sentinel.master = Some(("10.9.9.9".into(), 6_379)),
+        9 => sentinel.master = Some(places[dice.index(places.len())].clone()),
+        10 => sentinel.failover_state = Some("wait_start".into()),
+        11 => sentinel.ghosts = vec![("10.9.9.8".into(), 6_379)],
+        12 => sentinel.claims = Some(dice.below(7)),
+        13 => sentinel.seen.age_us = Some(dice.one_of([150_000, 300_000, 3_000_000])),
+        14 => sentinel.settings.quorum = 7,
+        _ => {}
+    }
 }
 
 fn restart_all(model: &mut Model, dice: &mut Dice) {

@@ -11,6 +11,7 @@
 //! ```
 
 use crate::has::{MasterLink, Role, Row, Server};
+use crate::sentinel::Sentinel;
 use failover_core::contract::{
     Action, Evidence, Failover, Group, InDoubt, Instance, Observation, Preference, Published, Shard,
     Switchover, Topology,
@@ -21,6 +22,8 @@ use failover_core::contract::{
 pub struct World {
     /// Its servers, sorted by id.
     pub servers: Vec<Server>,
+    /// The Sentinels that watch them.
+    pub sentinels: Vec<Sentinel>,
     /// Everything but the instances.
     pub rest: Observation,
 }
@@ -28,7 +31,7 @@ pub struct World {
 impl World {
     /// Servers that have nothing to do with each other: empty masters, no record.
     pub fn strangers(count: usize) -> Self {
-        Self { servers: (1..=count).map(Server::new).collect(), rest: rest(count) }
+        Self { servers: (1..=count).map(Server::new).collect(), sentinels: vec![], rest: rest(count) }
     }
 
     /// A healthy group: redis-1 is master of the history `a` at 1000 with 100 keys, the others its replicas,
@@ -48,7 +51,7 @@ impl World {
 
     /// These servers, which no host has seen before.
     pub fn of(servers: Vec<Server>) -> Self {
-        Self { rest: rest(servers.len()), servers }
+        Self { rest: rest(servers.len()), sentinels: vec![], servers }
     }
 
     /// What the host remembers.
@@ -147,7 +150,9 @@ impl World {
     pub fn observe(&self) -> Observation {
         let seen = |server: &Server| Server { attached: self.rows(server), ..server.clone() }.instance();
         let listed = self.servers.iter().filter(|server| server.seen.is_listed);
-        let mut instances: Vec<Instance> = listed.map(seen).collect();
+        let watching = self.sentinels.iter().filter(|sentinel| sentinel.seen.is_listed);
+        let watching = watching.map(|sentinel| sentinel.instance(self));
+        let mut instances: Vec<Instance> = listed.map(seen).chain(watching).collect();
         instances.sort_by(|one, other| one.id.cmp(&other.id));
         Observation { instances, ..self.rest.clone() }
     }

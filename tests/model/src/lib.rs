@@ -5,6 +5,7 @@
 //! | [`has`] | the state of one server: role, history, offset, keys |
 //! | [`says`] | what a server in that state replies: INFO, ROLE, CONFIG GET, in the words of each version |
 //! | [`does`] | what a command does to that state: REPLICAOF, partial and full copies, a restart |
+//! | [`sentinel`] | a Sentinel and what it says |
 //! | [`seen`] | how a host sees a server: its connection, the age of its replies, its Pod |
 //! | [`group`] | several servers, and what their host remembers: an Observation |
 //! | [`dice`] | seeded choices: equal seeds give equal worlds |
@@ -29,6 +30,7 @@ pub mod random;
 pub mod says;
 pub mod scenario;
 pub mod seen;
+pub mod sentinel;
 pub mod truth;
 pub mod wire;
 

@@ -210,6 +210,27 @@ pub fn bulk(text: &str) -> String {
     format!("${}\r\n{text}\r\n", text.len())
 }
 
+/// A flat array of names and values.
+#[derive(Default)]
+pub(crate) struct RespText(Vec<String>);
+
+impl RespText {
+    pub(crate) fn table() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn pair(&mut self, name: &str, value: impl Display) -> &mut Self {
+        self.0.extend([bulk(name), bulk(&value.to_string())]);
+        self
+    }
+
+    /// Several of them, as RESP.
+    pub(crate) fn list(rows: Vec<Self>) -> String {
+        let row = |row: &Self| format!("*{}\r\n{}", row.0.len(), row.0.concat());
+        format!("*{}\r\n{}", rows.len(), rows.iter().map(row).collect::<String>())
+    }
+}
+
 fn seconds(value: Option<u64>) -> String {
     value.map_or("-1".into(), |value| value.to_string())
 }

@@ -317,9 +317,14 @@ impl Model {
 
     /// What the host sees now, by the record.
     pub fn observe(&self) -> Observation {
+        self.seen_world().observe()
+    }
+
+    /// Its servers as their host sees them now.
+    pub fn seen_world(&self) -> World {
         let mut world = self.world.clone();
         world.servers = (0..self.nodes.len()).map(|index| self.seen(index)).collect();
-        world.observe()
+        world
     }
 
     fn seen(&self, index: usize) -> Server {

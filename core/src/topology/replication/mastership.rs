@@ -11,12 +11,17 @@ use crate::health::Life;
 
 /// The state of the role:
 ///
+/// 0. The member that Sentinels appointed has it, if its claim is valid: what they decided is done.
 /// 1. The claimants are the members that answer as masters and whose claim is valid ([`is_valid_claim`]), but
 ///    for those that the user gave up (`discard`), unless no other is left.
 /// 2. No claimant: the role is lost, external or vacant ([`holder`]).
 /// 3. The claimant that beats every other ([`beats`]) is the master. None does: contested.
 /// 4. Where an earlier master may still be at work ([`predecessor`]), its loss must be proven first.
 pub fn mastership(view: &View) -> Mastership {
+    let is_appointed = |index: &usize| view.members[*index].is_master() && is_valid_claim(view, *index);
+    if let Some(master) = view.appointed.filter(is_appointed) {
+        return Mastership::Held(master);
+    }
     let mut claimants: Vec<usize> = view
         .answering()
         .filter(|(index, member)| member.is_master() && is_valid_claim(view, *index))

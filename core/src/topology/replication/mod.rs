@@ -29,27 +29,27 @@
 //! A file knows those above it, and not those below.
 
 mod absence;
-mod actions;
+pub(super) mod actions;
 mod claims;
 mod discard;
 mod election;
-mod heard;
+pub(super) mod heard;
 mod holder;
 mod identity;
-mod in_sync;
-mod ineligible;
+pub(super) mod in_sync;
+pub(super) mod ineligible;
 mod mastership;
-mod parameters;
+pub(super) mod parameters;
 mod proof;
 pub mod reasons;
 mod recorded;
-mod refused;
-mod role;
-mod rules;
-mod scene;
+pub(super) mod refused;
+pub(super) mod role;
+pub(super) mod rules;
+pub(super) mod scene;
 mod silence;
-mod verdicts;
-mod view;
+pub(super) mod verdicts;
+pub(super) mod view;
 mod writes;
 
 pub use ineligible::Ineligible;

@@ -9,7 +9,7 @@
 //! Six refusals at a distance of ten seconds fit into the minute, so the pace stays where it is.
 
 use super::view::View;
-use crate::contract::{Action, Handover, Promote};
+use crate::contract::{Action, Handover, Promote, Promotion, SentinelChange};
 
 /// An action that was refused within the last minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +35,11 @@ pub fn refusal<'a>(view: &View<'a>, action: &Action) -> Option<Refusal<'a>> {
     matching(view, &|refused| self::key(refused) == key)
 }
 
-/// The refusals of this member's promotion.
+/// The refusals of this member's promotion. One for want of votes is no word of the member.
 pub fn refused_promotion<'a>(view: &View<'a>, index: usize) -> Option<Refusal<'a>> {
     let id = view.id(index);
-    matching(view, &|refused| matches!(refused, Action::Promote(Promote { id: of, .. }) if of == id))
+    let is_its = |promote: &Promote| promote.id == id && promote.how != Promotion::Votes;
+    matching(view, &|refused| matches!(refused, Action::Promote(promote) if is_its(promote)))
 }
 
 /// The refusals of a handover to this member.
@@ -88,9 +89,11 @@ fn is_of_present_processes(view: &View, action: &Action) -> bool {
 }
 
 /// What makes two actions the same for the server that refused one of them: the command, the server, and for
-/// CONFIG SET the directive.
+/// CONFIG SET and SENTINEL SET the name of what is set.
 fn key(action: &Action) -> (u8, &str, &str) {
     match action {
+        // Without votes, the member itself was not asked.
+        Action::Promote(action) if action.how == Promotion::Votes => (13, &action.id, ""),
         Action::Promote(action) => (0, &action.id, ""),
         Action::Follow(action) => (1, &action.id, ""),
         Action::Handover(action) => (2, &action.target, ""),
@@ -99,7 +102,11 @@ fn key(action: &Action) -> (u8, &str, &str) {
         Action::KickClients(action) => (5, &action.id, ""),
         Action::Configure(action) => (6, &action.id, &action.directive),
         Action::Restart(action) => (7, &action.id, ""),
-        Action::Sentinel(action) => (8, &action.id, ""),
+        Action::Sentinel(action) => match &action.change {
+            SentinelChange::Announce(_) => (8, &action.id, ""),
+            SentinelChange::Rewrite(_) => (11, &action.id, ""),
+            SentinelChange::SetOption(set) => (12, &action.id, &set.name),
+        },
         Action::Cluster(action) => (9, &action.id, ""),
         Action::Demote(action) => (10, &action.id, ""),
     }

@@ -22,6 +22,11 @@ pub struct View<'a> {
     pub parameters: &'a Parameters,
     /// The Redis instances, sorted by id.
     pub members: Vec<Member<'a>>,
+    /// Which member an address means.
+    pub places: Places,
+    /// The member that the group's Sentinels made master, in topology `sentinel`: none is before it, as long
+    /// as it answers as one and has lost nothing.
+    pub appointed: Option<usize>,
     /// Something passes the bytes on between the host and one of them: see [`Self::is_behind_hop`].
     is_any_passed_on: bool,
 }
@@ -106,7 +111,7 @@ impl<'a> View<'a> {
             .collect();
         identity::learn(&mut members);
         let is_any_passed_on = members.iter().any(|member| member.is_direct == Some(false));
-        Self { observation, parameters, members, is_any_passed_on }
+        Self { observation, parameters, members, places, appointed: None, is_any_passed_on }
     }
 
     /// What the user wants.

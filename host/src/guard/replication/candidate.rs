@@ -2,7 +2,7 @@
 //! history, and the number of answering members. Must not judge the old master's end.
 
 use super::evidence::{claimants, is_silent, process_end};
-use crate::contract::{Action, Evidence, InDoubt, Promote};
+use crate::contract::{Action, Evidence, InDoubt, Promote, Promotion};
 use crate::guard::scene::{Instance, Named, Scene};
 use crate::guard::{Case, ensure};
 use failover_core::facts::{History, Relation};
@@ -207,8 +207,11 @@ pub(in crate::guard) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
 /// True if its present process refused its promotion within the last minute: it may be passed over.
 fn has_refused(case: &Case<'_>, instance: &Instance<'_>) -> bool {
     case.scene.observation.refused.iter().any(|refused| {
+        // For want of votes is no word of the member.
         matches!(&refused.action, Action::Promote(promote)
-            if promote.id == instance.id && instance.run_id == Some(promote.expect.run_id.as_str()))
+            if promote.id == instance.id
+                && promote.how != Promotion::Votes
+                && instance.run_id == Some(promote.expect.run_id.as_str()))
     })
 }
 

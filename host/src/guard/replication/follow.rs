@@ -25,7 +25,7 @@ pub(in crate::guard) fn amnesia(case: &Case<'_>) -> Result<(), String> {
 }
 
 pub(in crate::guard) fn two_masters(case: &Case<'_>) -> Result<(), String> {
-    for (_, instance, master) in pairs(case) {
+    for (_, instance, master) in pairs(case).filter(|(_, _, master)| !case.scene.is_appointed(master)) {
         check_own_master_lost(case, instance, master)?;
         if !(instance.answers_as_master() && case.scene.is_published(instance))
             || case.scene.may_be_discarded(instance)

@@ -21,6 +21,10 @@ pub(in crate::guard) fn named_master(case: &Case<'_>) -> Result<(), String> {
         };
         ensure(named.answers_as_master(), || format!("{id} is named master, and does not answer as one"))?;
         ensure(!scene.is_amnesic(named), || format!("{id} is named master, and came back without its data"))?;
+        // What a majority of the Sentinels decided is done, whatever the record says yet.
+        if scene.is_appointed(named) {
+            continue;
+        }
         let other = scene.answering().find(|other| other.id != named.id && outranks(scene, other, named));
         if let Some(other) = other {
             return Err(format!("{id} is named master, and {} has the better claim", other.id));

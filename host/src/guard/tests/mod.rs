@@ -3,16 +3,19 @@
 
 mod accepts;
 mod rejects;
+mod sentinels;
 mod states;
 
 use super::{Rule, judge};
 use crate::contract::*;
 use failover_core::contract::{Link, LinkState, Pod, Refusals};
+use redis_model::sentinel::Sentinel;
 use redis_model::{MasterLink, Role as Says, Server, World};
 
 /// Servers, what else the host knows, and a plan. `""` as an expected run id is filled in with the true one.
 struct Play {
     servers: Vec<Server>,
+    sentinels: Vec<Sentinel>,
     observation: Observation,
     decision: Decision,
 }
@@ -46,13 +49,14 @@ fn link(server: &mut Server) -> &mut MasterLink {
     server.master_link().expect("it is a replica")
 }
 
-fn observe(servers: &[Server]) -> Observation {
-    same(&World::of(servers.to_vec()).observe())
+fn observe(servers: &[Server], sentinels: &[Sentinel]) -> Observation {
+    let world = World { sentinels: sentinels.to_vec(), ..World::of(servers.to_vec()) };
+    same(&world.observe())
 }
 
 impl Play {
     fn new(servers: Vec<Server>, verdict: Verdict, stages: Vec<Vec<Action>>) -> Self {
-        let mut observation = observe(&servers);
+        let mut observation = observe(&servers, &[]);
         observation.shards[0].published = Some(Published {
             master: "redis-0".into(),
             run_id: "run-0".into(),
@@ -79,17 +83,18 @@ impl Play {
             stages,
             next_look_us: 1_000,
         };
-        Self { servers, observation, decision }
+        Self { servers, sentinels: vec![], observation, decision }
     }
 
     fn breached(mut self) -> Vec<Rule> {
-        self.observation.instances = observe(&self.servers).instances;
+        self.observation.instances = observe(&self.servers, &self.sentinels).instances;
         if self.decision.members.is_empty() {
             self.decision.members =
                 self.observation.instances.iter().map(|instance| member(&instance.id)).collect();
         }
-        let runs: Vec<_> =
-            self.servers.iter().map(|server| (server.id.clone(), server.run_id.clone())).collect();
+        let sentinels = self.sentinels.iter().map(|sentinel| (sentinel.id.clone(), sentinel.run_id.clone()));
+        let servers = self.servers.iter().map(|server| (server.id.clone(), server.run_id.clone()));
+        let runs: Vec<_> = servers.chain(sentinels).collect();
         let fill = |id: &str, expect: &mut Expectation| {
             if let Some((_, run_id)) =
                 runs.iter().find(|(known, _)| known == id).filter(|_| expect.run_id.is_empty())

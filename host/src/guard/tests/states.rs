@@ -256,7 +256,7 @@ fn a_truthful_decision_passes() {
 fn the_picture_is_the_guards_own() {
     let picture = |play: &Play| {
         let observation =
-            Observation { instances: observe(&play.servers).instances, ..play.observation.clone() };
+            Observation { instances: observe(&play.servers, &[]).instances, ..play.observation.clone() };
         crate::guard::Reading::of(&observation).picture()
     };
     let all = picture(&well());

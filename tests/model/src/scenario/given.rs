@@ -303,7 +303,7 @@ fn set<T>(field: &mut T, value: Option<T>) {
     }
 }
 
-fn address(text: &str) -> Result<(String, u16), String> {
+pub(super) fn address(text: &str) -> Result<(String, u16), String> {
     let invalid = || format!("{text} is not host:port");
     let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
     Ok((host.to_owned(), port.parse().map_err(|_| invalid())?))

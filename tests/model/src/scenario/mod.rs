@@ -15,6 +15,7 @@ mod directory;
 mod format;
 mod given;
 mod refusals;
+mod sentinels;
 mod short;
 mod upgrade;
 

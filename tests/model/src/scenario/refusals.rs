@@ -2,7 +2,8 @@
 
 use crate::group::World;
 use failover_core::contract::{
-    Action, Configure, Evidence, Expectation, Follow, Handover, Promote, Promotion, Refused, Role,
+    Action, Announce, Configure, Evidence, Expectation, Follow, Handover, Promote, Promotion, Refused, Role,
+    SentinelAction, SentinelChange,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,6 +20,12 @@ struct Written {
     configure: Option<(String, String)>,
     at: Option<String>,
     from: Option<String>,
+    /// Of a promotion: it was by votes, which were not given.
+    #[serde(default)]
+    votes: bool,
+    /// The Sentinel that refused to be told of the master `announce`.
+    sentinel: Option<String>,
+    announce: Option<String>,
     text: Option<String>,
     age_us: u64,
 }
@@ -39,15 +46,24 @@ fn refused(world: &World, written: Written) -> Result<Refused, String> {
         let (run_id, replid) = (server.run_id.clone(), Some(server.replid.clone()));
         Ok::<_, String>(Expectation { run_id, role: Role::Replica, replid, node: None })
     };
-    let Written { promote, follow, handover, configure, at, from, text, age_us } = written;
+    let Written { promote, follow, handover, configure, at, from, votes, sentinel, announce, text, age_us } =
+        written;
+    let how = if votes { Promotion::Votes } else { Promotion::ReplicaofNoOne };
+    let told = sentinel.zip(announce);
     let action = match (promote, follow, handover, configure) {
+        (None, None, None, None) if told.is_some() => {
+            let (id, master) = told.unwrap_or_default();
+            let change = SentinelChange::Announce(Announce { master, config_epoch: 1 });
+            let expect = Expectation { run_id: String::new(), role: Role::Unknown, replid: None, node: None };
+            Action::Sentinel(SentinelAction { id, change, expect })
+        }
         (Some(id), None, None, None) => Action::Promote(Promote {
             expect: expect(&id)?,
             meant_for: id.clone(),
             id,
             source: None,
             evidence: Evidence::Dead,
-            how: Promotion::ReplicaofNoOne,
+            how,
             completes: vec![],
         }),
         (None, Some(id), None, None) => {
@@ -70,7 +86,11 @@ fn refused(world: &World, written: Written) -> Result<Refused, String> {
             let id = at.ok_or("a directive is refused `at` a server")?;
             Action::Configure(Configure { expect: expect(&id)?, id, directive, to })
         }
-        _ => return Err("it is one of promote, follow, handover and configure".into()),
+        _ => {
+            return Err(
+                "it is one of promote, follow, handover, configure, and announce of a sentinel".into()
+            );
+        }
     };
     let text = text.unwrap_or_else(|| "ERR unknown command 'REPLICAOF'".into());
     Ok(Refused { action, text, age_us })

@@ -15,6 +15,7 @@ pub(super) const FIELDS: &[&str] = &[
     "why",
     "base",
     "given",
+    "sentinels",
     "group",
     "record",
     "last_failover",
@@ -37,6 +38,13 @@ pub(super) fn observation(mut file: Map<String, Value>) -> Result<Observation, S
     if let Some(given) = file.remove("given") {
         let Value::Object(given) = given else { return Err("given: it is an object of servers".into()) };
         apply(&mut world, given)?;
+    }
+    // They watch the one on record.
+    if let Some(record) = file.remove("record") {
+        describe(&mut world, "record", record).map_err(|error| format!("record: {error}"))?;
+    }
+    if let Some(sentinels) = file.remove("sentinels") {
+        super::sentinels::read(&mut world, sentinels).map_err(|error| format!("sentinels: {error}"))?;
     }
     for (field, value) in file {
         describe(&mut world, &field, value).map_err(|error| format!("{field}: {error}"))?;

@@ -26,61 +26,73 @@ use crate::rules::{CHANGING_LOOK_US, Rule, Ruling, STEADY_LOOK_US, Table};
 /// First what makes a judgement impossible, then a lost role, then a wrong shape, then what was asked for,
 /// then patience.
 pub const RULES: Table<Replication> = Table {
-    rules: &[
-        Rule { gives: &[NOT_REPLICATION, LOCKED_OUT, NOBODY_ANSWERS], when: nobody_answers },
-        Rule { gives: &[EXTERNAL_MASTER], when: loss::external_master },
-        Rule { gives: &[UNRELATED_MASTERS], when: loss::unrelated_masters },
-        Rule { gives: &[FAILOVER_IN_PROGRESS], when: failover_in_progress },
-        Rule {
-            gives: &[
-                MASTER_SUSPECT,
-                MASTER_OCCUPIED,
-                MASTER_BUSY,
-                MASTER_LOCKED,
-                CONFIRMING_DEATH,
-                MASTER_STILL_HEARD,
-                HEARTBEAT_WAITING,
-                TOO_FEW_WITNESSES,
-                SILENT_UNFENCED,
-                COOLING_DOWN,
-                FLEET_DOUBT,
-                FENCE_WAITING,
-                CONFIRMING_ABDICATION,
-            ],
-            when: loss::unproven_loss,
-        },
-        Rule { gives: &[EMPTY_MASTER], when: loss::empty_master },
-        Rule { gives: &[BELOW_MINIMUM_SIZE], when: loss::below_minimum_size },
-        Rule { gives: &[ACTION_IN_DOUBT], when: loss::action_in_doubt },
-        Rule { gives: &[NOBODY_ELIGIBLE], when: loss::nobody_eligible },
-        Rule { gives: &[PROMOTION_REFUSED], when: loss::promotion_refused },
-        Rule { gives: &[RESTART_WAITING], when: loss::restart_waiting },
-        Rule {
-            gives: &[MASTER_DEAD, MASTER_ABDICATED, MASTER_AMNESIC, MASTER_SILENT],
-            when: loss::proven_loss,
-        },
-        Rule { gives: &[BOOTSTRAP_WAITING], when: shape::bootstrap_waiting },
-        Rule { gives: &[BOOTSTRAP], when: shape::bootstrap },
-        Rule { gives: &[SECOND_MASTER], when: shape::second_master },
-        Rule { gives: &[REPLICA_ELSEWHERE], when: shape::replica_elsewhere },
-        Rule { gives: &[PAUSE_LEFT], when: shape::pause_left },
-        Rule { gives: &[SELF_FENCE], when: shape::self_fence },
-        Rule { gives: &[MASTER_CANNOT_WRITE], when: requests::master_cannot_write },
-        Rule { gives: &[SWITCHOVER_REFUSED], when: requests::switchover_refused },
-        Rule { gives: &[SWITCHOVER], when: requests::switchover },
-        Rule { gives: &[MASTER_TERMINATING], when: requests::master_terminating },
-        // A target that is never ready must not cost the lossless handover of a master that is to stop.
-        Rule { gives: &[SWITCHOVER_WAITING], when: requests::switchover_waiting },
-        Rule { gives: &[PRIORITY_HANDOVER], when: requests::priority_handover },
-        Rule { gives: &[WRITES_STOPPED], when: requests::writes_stopped },
-        Rule { gives: &[COMMAND_REFUSED], when: refused::command_refused },
-        Rule { gives: &[UNRELATED_DATA], when: shape::unrelated_data },
-        Rule { gives: &[REPLICA_MISSING], when: replica_missing },
-        Rule { gives: &[REPLICA_SYNCING], when: replica_syncing },
-    ],
+    sections: &[LOST, SHAPE, PLANNED, PATIENCE],
     otherwise: settled,
     otherwise_gives: &[SCRIPTS_UNFENCED, HEALTHY],
 };
+
+/// What makes a judgement impossible, then a role that is lost or not given yet.
+pub const LOST: &[Rule<Replication>] = &[
+    Rule { gives: &[NOT_REPLICATION, LOCKED_OUT, NOBODY_ANSWERS], when: nobody_answers },
+    Rule { gives: &[EXTERNAL_MASTER], when: loss::external_master },
+    Rule { gives: &[UNRELATED_MASTERS], when: loss::unrelated_masters },
+    Rule { gives: &[FAILOVER_IN_PROGRESS], when: failover_in_progress },
+    Rule {
+        gives: &[
+            MASTER_SUSPECT,
+            MASTER_OCCUPIED,
+            MASTER_BUSY,
+            MASTER_LOCKED,
+            CONFIRMING_DEATH,
+            MASTER_STILL_HEARD,
+            HEARTBEAT_WAITING,
+            TOO_FEW_WITNESSES,
+            SILENT_UNFENCED,
+            COOLING_DOWN,
+            FLEET_DOUBT,
+            FENCE_WAITING,
+            CONFIRMING_ABDICATION,
+        ],
+        when: loss::unproven_loss,
+    },
+    Rule { gives: &[EMPTY_MASTER], when: loss::empty_master },
+    Rule { gives: &[BELOW_MINIMUM_SIZE], when: loss::below_minimum_size },
+    Rule { gives: &[ACTION_IN_DOUBT], when: loss::action_in_doubt },
+    Rule { gives: &[NOBODY_ELIGIBLE], when: loss::nobody_eligible },
+    Rule { gives: &[PROMOTION_REFUSED], when: loss::promotion_refused },
+    Rule { gives: &[RESTART_WAITING], when: loss::restart_waiting },
+    Rule { gives: &[MASTER_DEAD, MASTER_ABDICATED, MASTER_AMNESIC, MASTER_SILENT], when: loss::proven_loss },
+    Rule { gives: &[BOOTSTRAP_WAITING], when: shape::bootstrap_waiting },
+    Rule { gives: &[BOOTSTRAP], when: shape::bootstrap },
+];
+
+/// A wrong shape around the master.
+pub const SHAPE: &[Rule<Replication>] = &[
+    Rule { gives: &[SECOND_MASTER], when: shape::second_master },
+    Rule { gives: &[REPLICA_ELSEWHERE], when: shape::replica_elsewhere },
+    Rule { gives: &[PAUSE_LEFT], when: shape::pause_left },
+    Rule { gives: &[SELF_FENCE], when: shape::self_fence },
+];
+
+/// What was asked for.
+pub const PLANNED: &[Rule<Replication>] = &[
+    Rule { gives: &[MASTER_CANNOT_WRITE], when: requests::master_cannot_write },
+    Rule { gives: &[SWITCHOVER_REFUSED], when: requests::switchover_refused },
+    Rule { gives: &[SWITCHOVER], when: requests::switchover },
+    Rule { gives: &[MASTER_TERMINATING], when: requests::master_terminating },
+    // A target that is never ready must not cost the lossless handover of a master that is to stop.
+    Rule { gives: &[SWITCHOVER_WAITING], when: requests::switchover_waiting },
+    Rule { gives: &[PRIORITY_HANDOVER], when: requests::priority_handover },
+];
+
+/// What needs time, or a person.
+pub const PATIENCE: &[Rule<Replication>] = &[
+    Rule { gives: &[WRITES_STOPPED], when: requests::writes_stopped },
+    Rule { gives: &[COMMAND_REFUSED], when: refused::command_refused },
+    Rule { gives: &[UNRELATED_DATA], when: shape::unrelated_data },
+    Rule { gives: &[REPLICA_MISSING], when: replica_missing },
+    Rule { gives: &[REPLICA_SYNCING], when: replica_syncing },
+];
 
 fn nobody_answers(scene: &Scene) -> Option<Ruling> {
     let view = &scene.view;
@@ -211,8 +223,10 @@ mod tests {
     #[test]
     fn the_documented_list_has_the_order_of_the_rules() {
         let given: Vec<_> = RULES
-            .rules
+            .sections
             .iter()
+            .copied()
+            .flatten()
             .flat_map(|rule| rule.gives)
             .chain(RULES.otherwise_gives)
             .map(|reason| reason.name)
