@@ -1,9 +1,9 @@
 //! A planned change of master: votes before the pause, hello after it.
 
-use super::rig::{Rig, soon};
+use super::rig::{Rig, in_time, soon};
 use redis_operator::redis::act::sentinel::{Votes, elect, tell};
 use redis_operator::redis::act::{self, ActFailure, HandoverTerms, follow};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tests::real::{Acknowledged, Watching, Writers};
 
 fn terms(rig: &Rig, to: usize) -> HandoverTerms {
@@ -16,12 +16,9 @@ async fn under_load_nothing_is_lost_and_the_sentinels_do_not_overturn_it() {
     let rig = Rig::new(Watching { down_after_ms: 1_500, ..Watching::default() }).await;
     let writers = Writers::start(&rig.servers);
     writers.go_on(300).await;
-    let begun = Instant::now();
     let mut elected = None;
     let permission = async {
-        elected = Some(
-            elect(&rig.watch, &rig.master(1), Votes::Majority, begun + Duration::from_millis(200)).await?,
-        );
+        elected = Some(elect(&rig.watch, &rig.master(1), Votes::Majority, in_time()).await?);
         Ok(())
     };
     let report = act::handover_with(rig.member(0), rig.member(1), &terms(&rig, 1), permission).await.unwrap();
@@ -46,11 +43,7 @@ async fn without_a_majority_writes_are_not_paused() {
     let mut rig = Rig::new(Watching::default()).await;
     rig.sentinels.end(0);
     rig.sentinels.end(1);
-    let permission = async {
-        elect(&rig.watch, &rig.master(1), Votes::Majority, Instant::now() + Duration::from_millis(200))
-            .await
-            .map(drop)
-    };
+    let permission = async { elect(&rig.watch, &rig.master(1), Votes::Majority, in_time()).await.map(drop) };
     let outcome = act::handover_with(rig.member(0), rig.member(1), &terms(&rig, 1), permission).await;
     assert!(matches!(&outcome, Err(ActFailure::Precondition { why, .. }) if why.contains("2 must")));
     assert_eq!(rig.servers.masters().await, [0]);

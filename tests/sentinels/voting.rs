@@ -1,14 +1,10 @@
 //! Elections that are not simply won: too few voters, a later epoch, a rival, a failover under way.
 
-use super::rig::{Rig, soon};
+use super::rig::{Rig, in_time, soon};
 use redis_operator::redis::act::ActFailure;
 use redis_operator::redis::act::sentinel::{Votes, elect, rewrite, set_option};
 use std::time::{Duration, Instant};
 use tests::real::{MASTER_NAME, Sentinels, Servers, Watching, until};
-
-fn in_time() -> Instant {
-    Instant::now() + Duration::from_millis(200)
-}
 
 fn refused(outcome: Result<redis_operator::redis::act::sentinel::Elected, ActFailure>) -> String {
     match outcome {
@@ -174,4 +170,19 @@ async fn the_least_rights_at_a_sentinel_are_enough_for_every_action() {
         let reply = format!("{:?}", wire.ask(refused));
         assert!(reply.contains("NOPERM") || reply.contains("no permissions"), "{refused:?}: {reply}");
     }
+}
+
+#[tokio::test]
+async fn a_sentinel_that_refuses_to_vote_is_not_asked_for_ever_and_its_words_are_told() {
+    let user = "user mute on >secret resetkeys allchannels +@all -sentinel|is-master-down-by-addr";
+    let servers = Servers::group(3, &[]).await;
+    let watching = Watching { further: vec![user.into()], ..Watching::default() };
+    let sentinels = Sentinels::start(&servers, &watching).await;
+    let rig = Rig::around(servers, sentinels, watching, Some((Some("mute"), "secret")), None).await;
+    let begun = Instant::now();
+    let text = refused(elect(&rig.watch, &rig.master(1), Votes::Majority, in_time()).await);
+    assert!(text.contains("0 of 3 Sentinels voted") && text.contains("NOPERM"), "{text}");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let elected = elect(&rig.watch, &rig.master(1), Votes::Available, in_time()).await.unwrap();
+    assert_eq!((elected.votes, elected.voters), (0, 3));
 }

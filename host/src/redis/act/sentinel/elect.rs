@@ -31,6 +31,7 @@ use super::{Master, Watch, is_same, precondition};
 use crate::redis::act::{ActFailure, text_of};
 use crate::redis::clock::now;
 use crate::redis::connection::Question;
+use crate::redis::probe::error_text;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use redis::Value;
@@ -43,7 +44,7 @@ use std::time::{Duration, Instant};
 pub enum Votes {
     /// Those of a majority.
     Majority,
-    /// Those of all that answer, if they are no majority.
+    /// Those that can be had until the deadline, if they are no majority.
     Available,
 }
 
@@ -77,7 +78,7 @@ pub async fn elect(
     if !candidate.connection.is_open() {
         return Err(ActFailure::Gone { step: "votes" });
     }
-    let (mut epoch, mut step) = (0, 1);
+    let (mut epoch, mut attempt) = (0, 0);
     let mut first: Vec<Option<Seen>> = Vec::new();
     loop {
         let looked = see_all(watch, deadline).await;
@@ -110,17 +111,21 @@ pub async fn elect(
             return Ok(Elected { epoch, votes: count.votes, voters, seen });
         }
         let pause = if count.rival.is_some() { RIVAL_PAUSE } else { Duration::ZERO };
-        if now() + pause >= deadline {
-            let rival = count.rival.map(|(id, epoch)| format!("; {id} has votes of epoch {epoch}"));
+        attempt += 1;
+        if now() + pause >= deadline || attempt == ATTEMPTS_MAX {
+            // A slow disk is no reason to wait for ever, where it was found that no Sentinel will act.
+            if needed == Votes::Available && count.rival.is_none() {
+                return Ok(Elected { epoch, votes: count.votes, voters, seen });
+            }
+            let rival = count.rival.map(|(id, epoch)| format!("{id} has votes of epoch {epoch}"));
+            let why = rival.or(count.refusal).map(|why| format!("; {why}")).unwrap_or_default();
+            let votes = count.votes;
             return Err(no(format!(
-                "{} of {voters} Sentinels voted in epoch {epoch}, and {quota} must{}",
-                count.votes,
-                rival.unwrap_or_default()
+                "{votes} of {voters} Sentinels voted in epoch {epoch}, and {quota} must{why}"
             )));
         }
         tokio::time::sleep(pause).await;
-        epoch = count.latest.max(epoch).saturating_add(step);
-        step *= 4;
+        epoch = count.latest.max(epoch).saturating_add(1 << (2 * attempt));
     }
 }
 
@@ -136,6 +141,8 @@ struct Count {
     rival: Option<(String, u64)>,
     /// The latest epoch of any vote in the replies.
     latest: u64,
+    /// An error reply.
+    refusal: Option<String>,
 }
 
 /// Asks all that were seen, until `quota` have voted, or all have answered.
@@ -153,7 +160,9 @@ async fn ask(watch: &Watch, seen: &[Option<Seen>], epoch: u64, quota: usize, dea
     let mut count = Count::default();
     while count.votes < quota {
         let Some(answer) = asked.next().await else { break };
-        let Some((leader, of)) = answer.ok().and_then(|replies| vote(&replies)) else { continue };
+        let Ok(replies) = answer else { continue };
+        count.refusal = count.refusal.or_else(|| replies.iter().find_map(error_text));
+        let Some((leader, of)) = vote(&replies) else { continue };
         count.latest = count.latest.max(of);
         if leader == *OWN_ID {
             count.votes += usize::from(of == epoch);
@@ -195,6 +204,8 @@ static OWN_ID: LazyLock<String> = LazyLock::new(|| {
 
 /// A Sentinel writes its vote to disk before it answers: 2 to 20 ms (measured), and a slow disk's more.
 pub const ELECTION_MAX: Duration = Duration::from_millis(200);
+/// Of epochs that are asked for: 1, 4, 16, 64 beyond the one before.
+const ATTEMPTS_MAX: u32 = 5;
 /// From the last vote to the hello that every Sentinel has taken: 4 to 15 ms (measured).
 const RIVAL_PAUSE: Duration = Duration::from_millis(60);
 
