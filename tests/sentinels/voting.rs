@@ -186,3 +186,23 @@ async fn a_sentinel_that_refuses_to_vote_is_not_asked_for_ever_and_its_words_are
     let elected = elect(&rig.watch, &rig.master(1), Votes::Available, in_time()).await.unwrap();
     assert_eq!((elected.votes, elected.voters), (0, 3));
 }
+
+#[tokio::test]
+async fn votes_that_come_too_late_count_in_the_next_attempt() {
+    let rig = Rig::new(Watching::default()).await;
+    for ms in [1, 2, 5] {
+        let outcome =
+            elect(&rig.watch, &rig.master(1), Votes::Majority, Instant::now() + Duration::from_millis(ms))
+                .await;
+        // By how fast the disk is: won, asked and not answered, or not even asked.
+        match outcome {
+            Ok(elected) => assert_eq!(elected.epoch, 1),
+            Err(ActFailure::NotInTime { .. } | ActFailure::Precondition { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    let elected = elect(&rig.watch, &rig.master(1), Votes::Majority, in_time()).await.unwrap();
+    assert_eq!(elected.epoch, 1, "no epoch was burnt");
+    let votes = rig.sentinels.heard("+vote-for-leader");
+    assert!(votes.iter().all(|heard| heard.text.ends_with(" 1")), "{}", rig.sentinels.story());
+}

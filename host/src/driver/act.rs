@@ -222,7 +222,9 @@ impl From<Result<Note, ActFailure>> for Ended {
             Err(failure @ (ActFailure::InDoubt { .. } | ActFailure::Unconfirmed { .. })) => {
                 Outcome::InDoubt(failure.to_string()).into()
             }
-            Err(failure @ ActFailure::Gone { .. }) => Outcome::NotSent(failure.to_string()).into(),
+            Err(failure @ (ActFailure::Gone { .. } | ActFailure::NotInTime { .. })) => {
+                Outcome::NotSent(failure.to_string()).into()
+            }
             Err(
                 failure @ (ActFailure::Precondition { .. }
                 | ActFailure::Refused { .. }

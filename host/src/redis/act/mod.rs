@@ -60,6 +60,15 @@ pub enum ActFailure {
         /// The step.
         step: &'static str,
     },
+    /// Nothing was sent to the server: the answers that it needs first were not there in time. The next
+    /// attempt may find them.
+    #[error("{step}: not in time: {why}")]
+    NotInTime {
+        /// The step.
+        step: &'static str,
+        /// What was missing.
+        why: String,
+    },
     /// A precondition does not hold. Nothing was changed.
     #[error("{step}: not done: {why}")]
     Precondition {

@@ -25,6 +25,9 @@
 //! - No vote, and one for *another* in this epoch or a later one: perhaps of long ago, perhaps of an
 //!   operator that is about to promote. [`RIVAL_PAUSE`] is more than such a one needs until the Sentinels
 //!   name its master; only if they still name the same one, the next epoch is asked for.
+//!
+//! A vote that comes after the deadline is not lost. Votes raise no config epoch, so the next attempt asks in
+//! the same epoch, and a Sentinel that has voted for this host in it says so again, without its disk.
 
 use super::seen::{ID_LENGTH, Seen, see_all};
 use super::{Master, Watch, is_same, precondition};
@@ -65,9 +68,10 @@ pub struct Elected {
 /// Asks for votes until `deadline`, for this member to be the master.
 ///
 /// # Errors
-/// `Gone`, before a Sentinel is asked: the connection to that member has ended, and the votes would be of no
-/// use. `Precondition`: there is no majority, or a Sentinel runs a failover itself. Votes that were given
-/// stand: the Sentinels that gave them start no failover for `2 * failover-timeout`.
+/// `Gone`, before a Sentinel is asked: the connection to that member has ended, and the votes would be of
+/// no use. `NotInTime`: no Sentinel is against it, and too few have answered. `Precondition`: there is no
+/// majority, or a Sentinel runs a failover itself. Votes that were given stand: the Sentinels that gave
+/// them start no failover for `2 * failover-timeout`.
 pub async fn elect(
     watch: &Watch,
     candidate: &Master,
@@ -117,12 +121,13 @@ pub async fn elect(
             if needed == Votes::Available && count.rival.is_none() {
                 return Ok(Elected { epoch, votes: count.votes, voters, seen });
             }
-            let rival = count.rival.map(|(id, epoch)| format!("{id} has votes of epoch {epoch}"));
-            let why = rival.or(count.refusal).map(|why| format!("; {why}")).unwrap_or_default();
             let votes = count.votes;
-            return Err(no(format!(
-                "{votes} of {voters} Sentinels voted in epoch {epoch}, and {quota} must{why}"
-            )));
+            let text = format!("{votes} of {voters} Sentinels voted in epoch {epoch}, and {quota} must");
+            let rival = count.rival.map(|(id, epoch)| format!("{id} has votes of epoch {epoch}"));
+            return Err(match rival.or(count.refusal) {
+                Some(why) => no(format!("{text}; {why}")),
+                None => ActFailure::NotInTime { step: "votes", why: text },
+            });
         }
         tokio::time::sleep(pause).await;
         epoch = count.latest.max(epoch).saturating_add(1 << (2 * attempt));
