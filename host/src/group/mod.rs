@@ -1,15 +1,14 @@
 //! One group of Redis servers: the loop, pure. `on(now, event) -> effects`, no I/O, no clock.
 //!
 //! ```text
-//! event -> facts (member_state.rs) -> round: probe all members, wait for replies (round.rs) ->
-//! Observation -> policy, guard (judge.rs) -> Decision -> first stage only (in_flight.rs) -> Act, Publish
-//! -> results are events -> next round
+//! event -> facts (member_state.rs) -> round: probe all members, wait for replies (round.rs)
+//!       -> Observation -> policy, guard (judge.rs) -> Decision
+//!       -> first stage only (in_flight.rs) -> Act, Publish -> results are events -> next round
 //! ```
 //!
 //! No plan is revised in flight, a policy can be swapped between any two rounds, and a crash between two
-//! effects is the ordinary case: the next round shows the result. An action that was sent and not answered
-//! is in doubt: it is never cancelled, and its target counts as possibly changed until it answers a later
-//! probe.
+//! effects is the ordinary case: the next round shows the result. An action that was sent and not answered is
+//! in doubt: it is never cancelled, and its target counts as possibly changed until it answers a later probe.
 //!
 //! # The driver's duties
 //!
@@ -17,23 +16,22 @@
 //!
 //! 1. Call `on` with events one at a time, in the order in which they happened, with a `now` that never
 //!    decreases.
-//! 2. Apply all effects of one call, in their order, before the next call. No effect may block: a probe or
-//!    an action runs beside the loop, and its result is a later event.
-//! 3. Answer each [`Effect::Act`] with exactly one [`Event::Finished`] with the number of its [`Order`],
-//!    also when the connection ends: [`Outcome::Failed`] or [`Outcome::NotSent`] only if the target is
-//!    certainly unchanged, [`Outcome::InDoubt`] if the action was sent and its answer is missing. Never
-//!    send an order twice.
+//! 2. Apply all effects of one call, in their order, before the next call. No effect may block: a probe or an
+//!    action runs beside the loop, and its result is a later event.
+//! 3. Answer each [`Effect::Act`] with exactly one [`Event::Finished`] with the number of its [`Order`], also
+//!    when the connection ends: [`Outcome::Failed`] or [`Outcome::NotSent`] only if the target is certainly
+//!    unchanged,
+//!    [`Outcome::InDoubt`] if the action was sent and its answer is missing. Never send an order twice.
 //! 4. Send an order only on the connections that it lists. If one of them has ended, the order has failed;
 //!    one of a Sentinel that only votes or is only told is left out.
-//! 5. Have at most one probe in flight per connection. [`Effect::Probe`] on a busy connection sends
-//!    nothing, but may dial a second connection. [`Reply::sent`] is the moment before the command was
-//!    sent, never the moment of its reply.
-//! 6. Send [`Event::Closed`] once per connection that had answered, with its number; numbers are not
-//!    reused.
+//! 5. Have at most one probe in flight per connection. [`Effect::Probe`] on a busy connection sends nothing,
+//!    but may dial a second connection. [`Reply::sent`] is the moment before the command was sent, never the
+//!    moment of its reply.
+//! 6. Send [`Event::Closed`] once per connection that had answered, with its number; numbers are not reused.
 //! 7. Each [`Effect::WakeAt`] replaces the one before: one timer per group. An early or late
 //!    [`Event::Tick`] does no harm but delay.
-//! 8. Publish each [`Record`] beside the plan and retry until it is stored; a newer record of the same
-//!    shard replaces an older one. Neither [`Effect::Publish`] nor [`Effect::Report`] may delay an action.
+//! 8. Publish each [`Record`] beside the plan and retry until it is stored; a newer record of the same shard
+//!    replaces an older one. Neither [`Effect::Publish`] nor [`Effect::Report`] may delay an action.
 
 mod address;
 mod event;
