@@ -30,8 +30,10 @@ fn accepting(definition: &CustomResourceDefinition) -> Result<Value, serde_json:
     {
         status["default"] = json!({ "observedGeneration": -1 });
     }
-    // Tools that bind clients look for it.
-    definition["metadata"]["labels"] = json!({ "servicebinding.io/provisioned-service": "true" });
+    // Tools that bind clients look for it; a RedisFailover has no Secret for them.
+    if definition["spec"]["names"]["kind"] == "Redis" {
+        definition["metadata"]["labels"] = json!({ "servicebinding.io/provisioned-service": "true" });
+    }
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
     if let Some(Value::Object(properties)) = definition.pointer_mut(schema) {
         for (name, property) in properties {
