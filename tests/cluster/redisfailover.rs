@@ -294,41 +294,45 @@ pub async fn manifests_of_both_operators_become_groups(cluster: &Cluster, namesp
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: login, namespace: {namespace}}}\nstringData: {{password: s3cret}}\n"
     );
     cluster.apply(&secret).await;
-    for manifest in MANIFESTS {
-        let at = (namespace, manifest.name);
-        let yaml = format!(
-            "apiVersion: databases.spotahome.com/v1\nkind: RedisFailover\nmetadata: {{name: {}, namespace: {namespace}}}\n{}",
-            manifest.name, manifest.yaml
-        );
-        let began = Instant::now();
-        cluster.apply(&yaml).await;
-        let master = settled(cluster, at, Version::V1, (manifest.redis, manifest.sentinels)).await;
-        all_name(cluster, at, manifest.master_name, &master, manifest.port).await;
-        println!("{} was a group after {:.1} s", manifest.name, began.elapsed().as_secs_f32());
-        match manifest.name {
-            "beside" => is_beside(cluster, at, &master).await,
-            name => {
-                let (words, answer) = manifest.asked;
-                let said = say(cluster, namespace, &master, words).await;
-                assert_eq!(said.as_deref(), Some(answer), "{name}");
-            }
+    futures_util::stream::iter(MANIFESTS)
+        .for_each_concurrent(None, async |manifest| becomes_a_group(cluster, namespace, manifest).await)
+        .await;
+}
+
+async fn becomes_a_group(cluster: &Cluster, namespace: &str, manifest: &Manifest) {
+    let at = (namespace, manifest.name);
+    let yaml = format!(
+        "apiVersion: databases.spotahome.com/v1\nkind: RedisFailover\nmetadata: {{name: {}, namespace: {namespace}}}\n{}",
+        manifest.name, manifest.yaml
+    );
+    let began = Instant::now();
+    cluster.apply(&yaml).await;
+    let master = settled(cluster, at, Version::V1, (manifest.redis, manifest.sentinels)).await;
+    all_name(cluster, at, manifest.master_name, &master, manifest.port).await;
+    println!("{} was a group after {:.1} s", manifest.name, began.elapsed().as_secs_f32());
+    match manifest.name {
+        "beside" => is_beside(cluster, at, &master).await,
+        name => {
+            let (words, answer) = manifest.asked;
+            let said = say(cluster, namespace, &master, words).await;
+            assert_eq!(said.as_deref(), Some(answer), "{name}");
         }
-        if manifest.name == "lines" {
-            let message = condition(cluster, at, "Degraded", "True", "DirectiveRefused").await;
-            assert!(
-                message.contains("no-such-line 1") && message.to_lowercase().contains("unknown"),
-                "{message}"
-            );
-            let timeout = setting(cluster, at, &master, "timeout").await;
-            assert_eq!(timeout.as_deref(), Some("60"), "a refused line stops nothing else");
-        }
-        if manifest.name == "valkey" {
-            restarts_with_its_data(cluster, at).await;
-        }
-        let api = Api::<RedisFailover>::namespaced(cluster.client(), namespace);
-        api.delete(manifest.name, &DeleteParams::default()).await.unwrap();
-        is_gone(cluster, at).await;
     }
+    if manifest.name == "lines" {
+        let message = condition(cluster, at, "Degraded", "True", "DirectiveRefused").await;
+        assert!(
+            message.contains("no-such-line 1") && message.to_lowercase().contains("unknown"),
+            "{message}"
+        );
+        let timeout = setting(cluster, at, &master, "timeout").await;
+        assert_eq!(timeout.as_deref(), Some("60"), "a refused line stops nothing else");
+    }
+    if manifest.name == "valkey" {
+        restarts_with_its_data(cluster, at).await;
+    }
+    let api = Api::<RedisFailover>::namespaced(cluster.client(), namespace);
+    api.delete(manifest.name, &DeleteParams::default()).await.unwrap();
+    is_gone(cluster, at).await;
 }
 
 async fn connect(
