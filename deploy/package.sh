@@ -35,11 +35,11 @@ step "charts"
 for chart in redis-operator:chart redis-group:chart-redis; do
   package chart "deploy/${chart#*:}" "$out/charts/${chart%%:*}"
 done
-for line in helm4 helm3; do
-  has "$line" || continue
+for helm in target/cluster/helm "$tools/helm3"; do
+  [ -x "$helm" ] || { echo "skipped: $helm: not set up"; continue; }
   for chart in redis-operator redis-group; do
-    "$tools/$line" lint --strict "$out/charts/$chart" >"$out/lint.log" || { cat "$out/lint.log"; exit 1; }
-    "$tools/$line" package --destination "$out" "$out/charts/$chart" >/dev/null
+    "$helm" lint --strict "$out/charts/$chart" >"$out/lint.log" || { cat "$out/lint.log"; exit 1; }
+    "$helm" package --destination "$out" "$out/charts/$chart" >/dev/null
   done
 done
 

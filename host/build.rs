@@ -1,37 +1,28 @@
-//! Builds the engine for WebAssembly and wraps it into the component that the operator embeds. Fails if that
-//! component has an import or is too large. Embeds the scenarios too, so that every operator can check a
-//! policy.
+//! Embeds what every operator has in it beside its program: the compiled code of its own policy, so that it
+//! decides within milliseconds of its start, and the scenarios, so that it can check any policy.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 
-#[path = "build/guest.rs"]
-mod guest;
+use wasmtime::Engine;
 
-/// Small enough to swap over a network; the engine fits, with standard library and parser. Topology
-/// `sentinel` adds 45 KiB to what it shares with `replication`: the reading of its replies, its own rules,
-/// and their sentences.
-const COMPONENT_BYTES_MAX: usize = 320 * 1024;
+#[path = "src/policy/configuration.rs"]
+#[allow(dead_code, reason = "the operator has more than one engine")]
+mod configuration;
+#[path = "src/policy/proposals.rs"]
+#[allow(dead_code, reason = "the component is checked by the operator's tests")]
+mod proposals;
 
 fn main() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("host/ lies in the workspace");
-    for path in [
-        "core/src",
-        "core/Cargo.toml",
-        "wit",
-        "Cargo.toml",
-        "Cargo.lock",
-        "host/build",
-        "host/src/policy/wrap.rs",
-        SCENARIOS,
-    ] {
+    for path in ["host/src/policy/configuration.rs", "host/src/policy/proposals.rs", SCENARIOS] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     for (what, embedded) in [
-        ("engine component was", embed_engine(workspace, &out)),
+        ("code of the embedded policy was", embed_code(&out)),
         ("scenarios were", embed_scenarios(&workspace.join(SCENARIOS), &out)),
     ] {
         if let Err(why) = embedded {
@@ -41,25 +32,23 @@ fn main() {
     }
 }
 
-fn embed_engine(workspace: &Path, out: &Path) -> Result<(), String> {
-    let component = guest::component("failover-core", workspace, out)?;
-    let imports = imports(&component)?;
-    if !imports.is_empty() {
-        return Err(format!("it must have no import, but imports {}", imports.join(", ")));
-    }
-    if component.len() > COMPONENT_BYTES_MAX {
-        return Err(format!("it has {} bytes, but may have {COMPONENT_BYTES_MAX}", component.len()));
-    }
-    std::fs::write(out.join("core.component.wasm"), component).map_err(|error| error.to_string())
-}
-
-/// The names of a component's imports.
-fn imports(component: &[u8]) -> Result<Vec<String>, String> {
-    let decoded = wit_component::decode(component).map_err(|error| format!("{error:#}"))?;
-    let wit_component::DecodedWasm::Component(resolve, world) = decoded else {
-        return Err("it came out as a WIT package".into());
+/// The policy as machine code for every processor of the target's architecture, with the settings of the
+/// operator's usual engine. Empty where there is no compiler for the target, or no room for such an engine:
+/// then, as with other settings, the operator compiles it at its start.
+fn embed_code(out: &Path) -> Result<(), String> {
+    let mut config = configuration::pooled();
+    let target = env::var("TARGET").map_err(|error| error.to_string())?;
+    let engine = config.target(&target).and_then(|config| Engine::new(config));
+    let code = match engine {
+        Ok(engine) => {
+            engine.precompile_component(embedded_policy::COMPONENT).map_err(|error| format!("{error:#}"))?
+        }
+        Err(why) => {
+            println!("cargo::warning=the embedded policy is compiled at every start: {why:#}");
+            Vec::new()
+        }
     };
-    Ok(resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key)).collect())
+    std::fs::write(out.join("core.component.code"), code).map_err(|error| error.to_string())
 }
 
 /// One line per file: its name, a tab, and its JSON.

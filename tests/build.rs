@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-#[path = "../host/build/guest.rs"]
+#[path = "../host/embedded/guest.rs"]
 mod guest;
 
 fn main() {
@@ -14,7 +14,7 @@ fn main() {
         "wit",
         "Cargo.toml",
         "Cargo.lock",
-        "host/build",
+        "host/embedded/guest.rs",
         "host/src/policy/wrap.rs",
     ] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());

@@ -98,6 +98,7 @@ cases![
     Alone losses::a_lost_node_takes_the_master_with_it_and_another_one_takes_over,
     Alone former::a_master_whose_pod_is_deleted_by_force_is_silent_and_is_stopped_when_back,
     // The longest: the others run beside them.
+    Here charts::chart_of_helm_4_lives_through_all_its_releases_with_live_data,
     Here redisfailover::manifests_of_both_operators_become_groups,
     Here outage::an_operator_that_is_killed_after_any_step_leaves_nothing_half_done,
     Here outage::an_operator_that_slept_through_its_lease_does_no_harm_when_it_wakes,
@@ -172,7 +173,6 @@ cases![
     Here unserved::what_another_operator_made_is_not_touched_until_it_is_handed_over,
     Anywhere deployed::every_example_fits_the_schema,
     // What a chart installs looks after all namespaces, too, and is gone when they end.
-    Alone charts::chart_of_helm_4_lives_through_all_its_releases_with_live_data,
     Alone charts::chart_of_helm_3_lives_through_all_its_releases_with_live_data,
     // Last: what is deployed looks after all namespaces.
     Alone namespaced::with_rights_in_named_namespaces_and_to_named_secrets_alone_it_does_all_of_it,

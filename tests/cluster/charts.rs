@@ -20,9 +20,9 @@ struct Helm {
 impl Helm {
     /// None: it is not set up.
     fn find(cluster: &Cluster, name: &str, namespace: &str) -> Option<Self> {
-        let program = of_the_clone("target/tools/bin").join(name);
+        let program = of_the_clone("target").join(name);
         if !program.is_file() {
-            println!("skipped: the charts with {name}: tests/setup/setup.sh helm builds it");
+            println!("skipped: the charts with {name}: tests/setup/setup.sh helm helm3 builds it");
             return None;
         }
         let (kubeconfig, namespace) = (cluster.admin_kubeconfig(), namespace.to_owned());
@@ -53,25 +53,29 @@ impl Helm {
     }
 }
 
+/// For one namespace, so that other groups have other operators.
 pub async fn chart_of_helm_4_lives_through_all_its_releases_with_live_data(
     cluster: &Cluster,
     namespace: &str,
 ) {
-    if let Some(helm) = Helm::find(cluster, "helm4", namespace) {
-        lives_through_all_its_releases(cluster, namespace, &helm).await;
+    if let Some(helm) = Helm::find(cluster, "cluster/helm", namespace) {
+        let main = format!("main chart --set watchNamespaces={{{namespace}}}");
+        lives_through_all_its_releases(cluster, namespace, &helm, &main).await;
     }
 }
 
+/// For all namespaces. `make package` alone sets Helm 3 up.
 pub async fn chart_of_helm_3_lives_through_all_its_releases_with_live_data(
     cluster: &Cluster,
     namespace: &str,
 ) {
-    if let Some(helm) = Helm::find(cluster, "helm3", namespace) {
-        lives_through_all_its_releases(cluster, namespace, &helm).await;
+    if let Some(helm) = Helm::find(cluster, "tools/bin/helm3", namespace) {
+        lives_through_all_its_releases(cluster, namespace, &helm, "main chart").await;
     }
 }
 
-async fn lives_through_all_its_releases(cluster: &Cluster, namespace: &str, helm: &Helm) {
+/// `main`: name, chart and values of the operator's release.
+async fn lives_through_all_its_releases(cluster: &Cluster, namespace: &str, helm: &Helm, main: &str) {
     // Refused before anything is made.
     assert!(helm.refuses("install main chart --set replicaCount=none").await.contains("replicaCount"));
     assert!(
@@ -82,7 +86,7 @@ async fn lives_through_all_its_releases(cluster: &Cluster, namespace: &str, helm
     helm.does("uninstall main --ignore-not-found").await;
 
     // The definitions were applied by kubectl before: they are taken over.
-    let notes = helm.does("install main chart --take-ownership --wait --timeout 3m").await;
+    let notes = helm.does(&format!("install {main} --take-ownership --wait --timeout 3m")).await;
     assert!(
         notes.contains(&format!("kubectl -n {namespace} rollout status deployment/main-redis-operator")),
         "{notes}"
@@ -99,19 +103,19 @@ async fn lives_through_all_its_releases(cluster: &Cluster, namespace: &str, helm
     let servers = uids(cluster, namespace).await;
 
     // Another operator, the same servers.
-    helm.does("upgrade main chart --set logLevel=debug --wait --timeout 3m").await;
+    helm.does(&format!("upgrade {main} --set logLevel=debug --wait --timeout 3m")).await;
     assert_eq!(settled(cluster, namespace, 3).await, master);
     assert_eq!(uids(cluster, namespace).await, servers, "an upgrade of the operator restarts no server");
 
     // Definitions that leave the release stay, and come back into it.
     for create in ["false", "true"] {
-        helm.does(&format!("upgrade main chart --set crds.create={create} --wait --timeout 3m")).await;
+        helm.does(&format!("upgrade {main} --set crds.create={create} --wait --timeout 3m")).await;
         assert!(redis(cluster, namespace).await.is_some());
     }
     assert_eq!(settled(cluster, namespace, 3).await, master);
 
     // One that cannot start: the former operators stay, and fail over.
-    helm.refuses("upgrade main chart --set image.tag=nowhere --wait --timeout 10s").await;
+    helm.refuses(&format!("upgrade {main} --set image.tag=nowhere --wait --timeout 10s")).await;
     cluster.running(namespace, &master).signal("redis", Signal::Kill);
     let second = another_master(cluster, namespace, &master).await;
     assert_eq!(settled(cluster, namespace, 3).await, second);
@@ -146,7 +150,7 @@ async fn lives_through_all_its_releases(cluster: &Cluster, namespace: &str, helm
     let left = cluster.kubectl(&[&left[..], &["-o", "name", "-n", namespace]].concat()).await.unwrap();
     assert_eq!(left, "", "nothing else is left of it");
 
-    helm.does("install main chart --wait --timeout 3m").await;
+    helm.does(&format!("install {main} --wait --timeout 3m")).await;
     cluster.running(namespace, &third).signal("redis", Signal::Kill);
     let fourth = another_master(cluster, namespace, &third).await;
     assert_eq!(settled(cluster, namespace, 3).await, fourth);

@@ -49,6 +49,7 @@ impl Rig {
             dir: self.path(&endpoint.port.to_string()),
             endpoint,
             arguments: arguments.collect(),
+            sentinel: None,
         }
     }
 

@@ -136,3 +136,18 @@ async fn settings_that_are_given_are_set_at_all_sentinels() {
     })
     .await;
 }
+
+/// Its own exit code says whether both groups ended whole and all writes were checked.
+#[tokio::test]
+async fn the_demo_shows_both_and_the_operator_loses_nothing_in_a_planned_change() {
+    let ended = Program::run(&["demo", "sentinel"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let row = |name: &str| {
+        let line = ended.out.lines().find(|line| line.contains(name)).unwrap();
+        line.split_whitespace().rev().take(2).map(|word| word.parse::<f64>().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(row("lost by the planned change")[0], 0.0);
+    let [ours, theirs] = row("SIGKILL: first write")[..] else { panic!("{ended:?}") };
+    assert!(ours < theirs, "{ours} ms with the operator, {theirs} ms without");
+    assert!(row("acknowledged writes").iter().all(|count| *count > 1_000.0));
+}

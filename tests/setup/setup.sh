@@ -97,8 +97,8 @@ deny() { # cargo-deny, in target/tools
   rm -rf target/tools/build
 }
 
-helm() { # The present line of Helm: optional, says `skipped` itself
-  tests/setup/tools.sh target/tools/bin helm4
+helm() { # The present line of Helm, built with the control plane: optional, says `skipped` itself
+  tests/setup/cluster.sh target/cluster
 }
 
 helm3() { # The one before: the same

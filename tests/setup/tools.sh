@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Programs that judge or install what is packaged, built from their own source through the Go module proxy, each of an exact version.
 #
-#   tools.sh DIR NAME…      then: DIR/NAME; helm3, helm4, operator-verify, validate-krew-manifest
+#   tools.sh DIR NAME…      then: DIR/NAME; helm3, operator-verify, validate-krew-manifest
 #
 # Optional: without Go it prints `skipped: …` and succeeds. What needs them then says so too.
 set -euo pipefail
@@ -12,14 +12,13 @@ shift
 package() {
   case $1 in
     helm3) echo helm.sh/helm/v3/cmd/helm@v3.22.0 ;;
-    helm4) echo helm.sh/helm/v4/cmd/helm@v4.3.1 ;;
     operator-verify) echo github.com/operator-framework/api/cmd/operator-verify@v0.35.0 ;;
     validate-krew-manifest) echo sigs.k8s.io/krew/cmd/validate-krew-manifest@v0.5.0 ;;
     *) echo "tools: none is called $1" >&2; return 1 ;;
   esac
 }
 
-# As its own build does: what it takes a cluster for that it cannot ask. Helm 4 reads it from the build's own modules.
+# As its own build does: what it takes a cluster for that it cannot ask.
 flags() {
   local at=helm.sh/helm/v3/pkg
   case $1 in

@@ -16,8 +16,8 @@ fn root() -> PathBuf {
 
 /// Those that are set up: `tests/setup/setup.sh helm`.
 fn helms() -> Vec<PathBuf> {
-    let found: Vec<PathBuf> = ["helm4", "helm3"]
-        .map(|name| root().join("target/tools/bin").join(name))
+    let found: Vec<PathBuf> = ["cluster/helm", "tools/bin/helm3"]
+        .map(|name| root().join("target").join(name))
         .into_iter()
         .filter(|path| path.is_file())
         .collect();
@@ -401,7 +401,7 @@ fn lint_finds_nothing() {
 /// Helm 3 shows them with a cluster only, as the tests of the cluster do.
 #[test]
 fn the_notes_say_what_to_do_next() {
-    let Some(helm) = helms().into_iter().find(|path| path.ends_with("helm4")) else { return };
+    let Some(helm) = helms().into_iter().find(|path| path.ends_with("cluster/helm")) else { return };
     let output = Command::new(&helm)
         .args(["install", "main", "--namespace", "infra", "--dry-run=client"])
         .arg(root().join("deploy/chart"))

@@ -97,6 +97,7 @@ impl LocalServers {
             endpoint: endpoint.clone(),
             dir: dir.join(endpoint.port.to_string()),
             arguments: Vec::new(),
+            sentinel: None,
         });
         let (supervisor, changes) =
             Supervisor::start(servers.collect()).await.map_err(|error| self.not_started(&error))?;

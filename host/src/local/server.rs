@@ -22,6 +22,9 @@ pub struct ServerSettings {
     pub dir: PathBuf,
     /// Further command-line arguments, which override the operator's: `["--requirepass", "x"]`.
     pub arguments: Vec<String>,
+    /// Lines of `sentinel.conf`: it runs as a Sentinel, and writes its state into that file. None: it is a
+    /// server of a group.
+    pub sentinel: Option<String>,
 }
 
 /// A running server. Dropping it kills it.
@@ -86,6 +89,9 @@ impl Server {
     pub fn start(settings: ServerSettings) -> Result<Self, ServerError> {
         let in_directory = |source| ServerError::Directory { path: settings.dir.clone(), source };
         std::fs::create_dir_all(&settings.dir).map_err(in_directory)?;
+        if let Some(lines) = &settings.sentinel {
+            write_configuration(&settings, lines).map_err(in_directory)?;
+        }
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -175,9 +181,23 @@ fn log_path(dir: &Path) -> PathBuf {
     dir.join("server.log")
 }
 
-/// It starts as a replica of itself. The operator's arguments come first, so that the caller's win: Redis
+/// A Sentinel that is started again goes on with what it wrote.
+fn write_configuration(settings: &ServerSettings, lines: &str) -> std::io::Result<()> {
+    let path = settings.dir.join(SENTINEL_CONF);
+    if path.exists() {
+        return Ok(());
+    }
+    let Endpoint { host, port } = &settings.endpoint;
+    std::fs::write(path, format!("port {port}\nbind {host}\n{lines}"))
+}
+
+/// A server starts as a replica of itself. The operator's arguments come first, so that the caller's win: Redis
 /// uses the last of two.
 fn command_line(settings: &ServerSettings) -> Vec<OsString> {
+    if settings.sentinel.is_some() {
+        let words = [SENTINEL_CONF.into(), "--sentinel".into()];
+        return words.into_iter().chain(settings.arguments.iter().map(OsString::from)).collect();
+    }
     let Endpoint { host, port } = &settings.endpoint;
     // Loopback only; nothing on disk; full synchronizations start at once (by default they wait 5 s for more
     // replicas); heartbeats once a second, the shortest period of Redis.
@@ -201,3 +221,6 @@ async fn answers(endpoint: &Endpoint) -> bool {
     sent.is_ok()
         && answered.map_or_else(|error| error.kind() == std::io::ErrorKind::ConnectionReset, |_| true)
 }
+
+/// In the directory of a Sentinel.
+const SENTINEL_CONF: &str = "sentinel.conf";

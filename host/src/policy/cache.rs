@@ -15,7 +15,8 @@ use super::bounds;
 ///
 /// To run compiled code is to trust it, and this code was compiled in a worker process, which the component
 /// may have subverted. So it is bytes to the operator, which hands it to worker processes of that policy and
-/// runs nothing of it. The embedded policy is not kept here: it is compiled at every start, in 0.1 s.
+/// runs nothing of it. The embedded policy is not kept here: its code is part of the
+/// program.
 ///
 /// The directory is closed to other users all the same, so that none of them chooses what a policy decides;
 /// a torn or damaged file does not match its SHA-256; and a worker refuses code of another version.

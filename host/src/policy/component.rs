@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use wasmtime::component::Component as Code;
 
 use super::about::About;
 use super::engine::Sandbox;
@@ -29,10 +30,18 @@ impl Component {
     pub fn load(sandbox: &Arc<Sandbox>, bytes: &[u8]) -> Result<Component, LoadError> {
         check_kind(bytes)?;
         linked::check(bytes)?;
-        let digest = digest_of(bytes);
-        let code = wasmtime::component::Component::from_binary(&sandbox.engine, bytes);
+        let code = Code::from_binary(&sandbox.engine, bytes);
         let code = code.map_err(|error| LoadError::Invalid(limits::one_line(&error)))?;
-        let linked = Linked::new(sandbox, &code)?;
+        Self::of_code(sandbox, bytes, &code)
+    }
+
+    /// Makes a policy from the bytes of a checked component file and the code that was compiled from them.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(super) fn of_code(sandbox: &Arc<Sandbox>, bytes: &[u8], code: &Code) -> Result<Component, LoadError> {
+        let digest = digest_of(bytes);
+        let linked = Linked::new(sandbox, code)?;
         let description = linked.describe().map_err(LoadError::Describe)?;
         let about = About::new(digest, bytes.len(), linked.exports().to_vec(), description)?;
         Ok(Component { linked, about })

@@ -4,7 +4,9 @@
 
 use wasmtime::{Engine, Error, ResourceLimiter, Result, Store, Trap};
 
-use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use super::configuration::{
+    CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
+};
 use super::{PolicyFault, bounds};
 
 /// A fresh store for one call, with the limits for an Observation of `members` instances.

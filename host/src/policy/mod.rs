@@ -9,6 +9,7 @@ mod budget;
 mod cache;
 mod chain;
 mod component;
+mod configuration;
 mod embedded;
 mod engine;
 mod fallback;

@@ -69,6 +69,7 @@ impl Servers {
             endpoint: Endpoint { host: host.clone(), port },
             dir: dir.path().join(port.to_string()),
             arguments: arguments.iter().map(ToString::to_string).collect(),
+            sentinel: None,
         };
         let ports = free_ports(seed, hosts.len()).unwrap();
         let seats = hosts.iter().zip(ports).map(|it| (settings(it), None)).collect();

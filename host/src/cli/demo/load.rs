@@ -1,5 +1,6 @@
 //! Clients that write: unique keys, pipelined, each recorded once it is acknowledged. They know the servers
-//! but not the master: after a refusal or a closed connection they try the next server. Blocking, on threads
+//! but not the master: after a refusal or a closed connection they try the next server. As clients of Redis
+//! Sentinel do, they go to a master that they are told of. Blocking, on threads
 //! of their own, so that the demo does not distort their times. Afterwards the master is queried for every
 //! acknowledged key.
 
@@ -7,7 +8,7 @@ use crate::redis::Endpoint;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -17,6 +18,16 @@ pub struct Load {
     clients: Vec<JoinHandle<Written>>,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
+    told: Arc<Told>,
+}
+
+/// The master that the clients were told of last.
+#[derive(Default)]
+struct Told {
+    /// Its index.
+    node: AtomicUsize,
+    /// How often they were told.
+    times: AtomicUsize,
 }
 
 /// A client received its first acknowledgement from another server than before.
@@ -57,8 +68,13 @@ impl Load {
     pub fn start(nodes: &[SocketAddr]) -> io::Result<(Self, UnboundedReceiver<Moved>)> {
         let (sender, moved) = unbounded_channel();
         let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let mut load =
-            Self { clients: Vec::new(), stop: Arc::clone(&stop), acknowledged: Arc::clone(&acknowledged) };
+        let told = Arc::<Told>::default();
+        let mut load = Self {
+            clients: Vec::new(),
+            stop: Arc::clone(&stop),
+            acknowledged: Arc::clone(&acknowledged),
+            told: Arc::clone(&told),
+        };
         for number in 0..CLIENTS {
             let client = Client {
                 number,
@@ -66,6 +82,8 @@ impl Load {
                 stop: Arc::clone(&stop),
                 count: Arc::clone(&acknowledged),
                 moves: sender.clone(),
+                told: Arc::clone(&told),
+                heard: 0,
                 last: None,
                 written: Written::default(),
             };
@@ -73,6 +91,12 @@ impl Load {
                 .push(std::thread::Builder::new().name("writer".into()).spawn(move || client.write())?);
         }
         Ok((load, moved))
+    }
+
+    /// Tells the clients of the master.
+    pub fn tell(&self, node: usize) {
+        self.told.node.store(node, Ordering::Relaxed);
+        self.told.times.fetch_add(1, Ordering::Release);
     }
 
     /// Writes acknowledged so far.
@@ -105,6 +129,9 @@ struct Client {
     stop: Arc<AtomicBool>,
     count: Arc<AtomicU64>,
     moves: UnboundedSender<Moved>,
+    told: Arc<Told>,
+    /// How often it was told of a master, when it went to one.
+    heard: usize,
     /// The server of the last acknowledgement.
     last: Option<usize>,
     written: Written,
@@ -116,6 +143,12 @@ impl Client {
         while !self.is_stopped() {
             // After any error, the next server is tried.
             drop(self.write_to(node));
+            let times = self.told.times.load(Ordering::Acquire);
+            if times != self.heard {
+                self.heard = times;
+                node = self.told.node.load(Ordering::Relaxed);
+                continue;
+            }
             node = (node + 1) % self.nodes.len();
             if node == 0 {
                 std::thread::sleep(LOOK_EVERY);
@@ -124,12 +157,12 @@ impl Client {
         self.written
     }
 
-    /// Writes until the server no longer acknowledges everything.
+    /// Writes until the server no longer acknowledges everything, or the client is told of a master.
     fn write_to(&mut self, node: usize) -> io::Result<()> {
         let mut stream = connect(self.nodes[node])?;
         let mut replies = BufReader::new(stream.try_clone()?);
         let mut line = String::new();
-        while !self.is_stopped() {
+        while !self.is_stopped() && self.told.times.load(Ordering::Acquire) == self.heard {
             let first = self.written.sent;
             let batch: String = (first..first + PIPELINED)
                 .map(|number| format!("SET {} {number}\r\n", key(self.number, number)))

@@ -1,8 +1,10 @@
 //! `demo`: the operator at work on real servers under load. This file is the script; `story` waits and
 //! prints, `load` writes, `swap` changes the policy file, `summary` counts.
 
+mod beside;
 mod load;
 mod screen;
+mod sentinel;
 mod story;
 mod summary;
 mod swap;
@@ -16,14 +18,26 @@ use story::{Kind, Story};
 /// See failover under load on servers of its own: a killed master, a switchover, a policy swap, in half a
 /// minute
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Example:\n  redis-operator demo --replicas 3\n\nExit codes: 0 the group ended \
                   healthy and every acknowledged write was checked, 1 otherwise.")]
 pub struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     #[command(flatten)]
     servers: LocalServers,
 }
 
+/// Another demo.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    Sentinel(sentinel::Args),
+}
+
 pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
+    if let Some(Other::Sentinel(args)) = &args.other {
+        return sentinel::run(args, environment).await;
+    }
     if args.servers.replicas == 0 {
         return Err(Exit::Input("--replicas: give 1 or more: without a replica there is no failover".into()));
     }

@@ -93,6 +93,7 @@ fn known<'a>(written: Option<&'a Value>, snapshot: &'a Snapshot, labels: &'a Wri
         master_change: snapshot.master_change.as_deref(),
         labelled: labels.epoch,
         is_settled: snapshot.is_settled(),
+        awaits: snapshot.settled.and_then(|settled| settled.awaits),
         switchover_id: snapshot.switchover_id.as_deref(),
         switchover_refused: snapshot.switchover_refused.as_deref(),
         is_switching: snapshot.is_switching,

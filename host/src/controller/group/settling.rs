@@ -15,6 +15,8 @@ pub struct Settled {
     pub generation: Option<i64>,
     /// All of it runs.
     pub is_settled: bool,
+    /// What is missing, in words. None: nothing, or it is not known yet.
+    pub awaits: Option<&'static str>,
 }
 
 impl Settled {
@@ -22,7 +24,7 @@ impl Settled {
     pub fn recorded(snapshot: &Snapshot) -> Self {
         let generation = snapshot.resource.object.metadata.generation;
         let settled = snapshot.resource.settings.recorded.settled_generation;
-        Self { generation, is_settled: generation.is_some() && settled == generation }
+        Self { generation, is_settled: generation.is_some() && settled == generation, awaits: None }
     }
 }
 
@@ -56,20 +58,27 @@ impl Settling {
         let wanted = wanted(snapshot);
         let is_rolled = snapshot.is_set_current && !has_old_pods(snapshot, live_config);
         let are_ready = snapshot.pods.values().all(|pod| is_ready(pod));
-        let is_complete =
-            is_done && is_rolled && are_ready && objects.are_seen(snapshot) && snapshot.is_healthy();
-        self.note(wanted, is_rolled, is_complete);
+        let conditions = [
+            (is_rolled, "not all Pods have what the resource asks for"),
+            (are_ready, "not all Pods are ready"),
+            (snapshot.is_healthy(), "the group is not yet healthy with these Pods"),
+            (objects.are_seen(snapshot), "the API server has not shown all objects as they were applied"),
+            (is_done, "a step is not done, and is tried again"),
+        ];
+        let awaits = conditions.into_iter().find_map(|(holds, otherwise)| (!holds).then_some(otherwise));
+        self.note(wanted, is_rolled, awaits);
         self.settled
     }
 
-    fn note(&mut self, wanted: Wanted, is_rolled: bool, is_complete: bool) {
+    fn note(&mut self, wanted: Wanted, is_rolled: bool, awaits: Option<&'static str>) {
         let is_same = self.wanted.as_ref().is_none_or(|before| *before == wanted)
             && self.settled.generation == wanted.generation;
         let was_settled = self.settled.is_settled && is_same;
         let generation = wanted.generation;
         self.wanted = Some(wanted);
         // Another version of the operator may want other Pods for the same spec.
-        self.settled = Settled { generation, is_settled: is_rolled && was_settled || is_complete };
+        let is_settled = is_rolled && was_settled || awaits.is_none();
+        self.settled = Settled { generation, is_settled, awaits: awaits.filter(|_| !is_settled) };
     }
 }
 
@@ -88,12 +97,12 @@ mod tests {
 
     #[test]
     fn it_is_settled_from_the_last_pod_that_has_a_change_until_the_next_change() {
-        let settled = Settled { generation: Some(1), is_settled: false };
+        let settled = Settled { generation: Some(1), is_settled: false, awaits: None };
         let mut settling = Settling { wanted: None, settled };
         let mut note = |generation, password: &str, is_rolled, is_complete| {
             let wanted =
                 Wanted { generation: Some(generation), password: Some(password.into()), certificate: None };
-            settling.note(wanted, is_rolled, is_complete);
+            settling.note(wanted, is_rolled, (!is_complete).then_some("a Pod"));
             settling.settled.is_settled
         };
         assert!(!note(1, "a", true, false), "its Pods start");
@@ -105,10 +114,10 @@ mod tests {
         assert!(!note(2, "b", true, false), "another password");
         assert!(note(2, "b", true, true));
         assert!(!note(2, "b", false, false), "the operator wants other Pods");
-        let recorded = Settled { generation: Some(3), is_settled: true };
+        let recorded = Settled { generation: Some(3), is_settled: true, awaits: None };
         let mut settling = Settling { wanted: None, settled: recorded };
         let wanted = Wanted { generation: Some(3), password: None, certificate: None };
-        settling.note(wanted, true, false);
+        settling.note(wanted, true, Some("a Pod"));
         assert!(settling.settled.is_settled, "a predecessor saw it through");
     }
 }

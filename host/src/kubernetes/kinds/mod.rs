@@ -212,6 +212,8 @@ pub struct Known<'a> {
     pub labelled: Option<(u64, i64)>,
     /// What runs is what the resource asks for.
     pub is_settled: bool,
+    /// What is missing of that, in words. None: nothing, or it is not known yet.
+    pub awaits: Option<&'static str>,
     /// The newest switchover that was taken up.
     pub switchover_id: Option<&'a str>,
     /// Why that switchover was refused.

@@ -32,6 +32,8 @@ pub struct State<'a> {
     pub decision: Option<&'a Decision>,
     /// What runs is what the resource asks for.
     pub is_settled: bool,
+    /// What is missing of that, in words. None: nothing, or it is not known yet.
+    pub awaits: Option<&'static str>,
     /// A switchover was requested and is not done.
     pub is_switching: bool,
     /// Obstacles to the desired state.
@@ -73,7 +75,8 @@ fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Co
     let reconciling = if state.is_settled {
         ("Settled".to_owned(), "what the resource asks for is what runs".to_owned())
     } else {
-        first.clone()
+        let (reason, message) = first.clone();
+        (reason, state.awaits.map_or_else(|| message.clone(), |awaits| format!("{awaits}; {message}")))
     };
     let all = [
         (READY, is_ready, if is_ready { why.clone() } else { first.clone() }),

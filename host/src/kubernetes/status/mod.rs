@@ -59,6 +59,7 @@ pub fn next(about: &About, before: RedisStatus, known: &Known<'_>, now: Timestam
         about,
         decision: known.decided.map(|(decision, ..)| decision),
         is_settled: known.is_settled,
+        awaits: known.awaits,
         is_switching: known.is_switching,
         problems: known.problems.iter().cloned().chain(of_pods).collect(),
     };
@@ -260,6 +261,7 @@ mod tests {
         let after = |before: RedisStatus, decision: &Decision, second| {
             let state = State {
                 is_settled: true,
+                awaits: None,
                 about: &about(),
                 decision: Some(decision),
                 is_switching: false,
@@ -311,7 +313,14 @@ mod tests {
         let problem = Problem { reason: "SecretMissing", message: "Secret s does not exist".into() };
         let decision = decision(Verdict::Healthy, "healthy", Some("a"));
         let of = |decision, problems| {
-            let state = State { about: &about(), decision, is_settled: true, is_switching: false, problems };
+            let state = State {
+                about: &about(),
+                decision,
+                is_settled: true,
+                awaits: None,
+                is_switching: false,
+                problems,
+            };
             let conditions = with_conditions(RedisStatus::default(), &state, at(10)).conditions;
             conditions
                 .iter()
@@ -337,7 +346,8 @@ mod tests {
             let about = About { generation: Some(generation), ..about() };
             let problems = reason.map(|reason| Problem { reason, message: String::new() });
             let (decision, problems) = (Some(&decision), problems.into_iter().collect());
-            let state = State { about: &about, decision, is_settled, is_switching: false, problems };
+            let state =
+                State { about: &about, decision, is_settled, awaits: None, is_switching: false, problems };
             with_conditions(before, &state, at(10))
         };
         let row = |status: &RedisStatus| {

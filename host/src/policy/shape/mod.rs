@@ -7,7 +7,7 @@ mod function;
 use serde::{Deserialize, Serialize};
 use wasmparser::{CanonicalFunction, CompositeInnerType, Encoding, Parser, Payload, SectionLimited, TypeRef};
 
-use super::engine::{CORE_INSTANCES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX};
+use super::configuration::{CORE_INSTANCES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX};
 
 /// The names at the border of a component.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use rustix::thread::set_no_new_privs;
 
 use super::Role;
 use crate::policy::bounds;
-use crate::policy::engine::MEMORY_BYTES_MAX;
+use crate::policy::configuration::MEMORY_BYTES_MAX;
 
 /// Confines this process. `parent`: the operator that started it.
 ///

@@ -1,5 +1,5 @@
-//! Builds a crate of this workspace for WebAssembly and wraps it into a component. For two build scripts: the
-//! host's, and the tests' for their own policies.
+//! Builds a crate of this workspace for WebAssembly and wraps it into a component. For two build
+//! scripts: that of the embedded policy, and the tests' for their own policies.
 
 use std::env;
 use std::ffi::OsString;

@@ -1,0 +1,55 @@
+//! Builds the engine for WebAssembly and wraps it into the component that the operator embeds. Fails if that
+//! component has an import or is too large.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::exit;
+
+mod guest;
+
+/// Small enough to swap over a network; the engine fits, with standard library and parser. Topology
+/// `sentinel` adds 45 KiB to what it shares with `replication`: the reading of its replies, its own rules,
+/// and their sentences.
+const COMPONENT_BYTES_MAX: usize = 320 * 1024;
+
+fn main() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workspace = here.ancestors().nth(2).expect("host/embedded/ lies in the workspace");
+    for path in [
+        "core/src",
+        "core/Cargo.toml",
+        "wit",
+        "Cargo.toml",
+        "Cargo.lock",
+        "host/embedded",
+        "host/src/policy/wrap.rs",
+    ] {
+        println!("cargo::rerun-if-changed={}", workspace.join(path).display());
+    }
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    if let Err(why) = embed_engine(workspace, &out) {
+        println!("cargo::error=the engine component was not embedded: {why}");
+        exit(1);
+    }
+}
+
+fn embed_engine(workspace: &Path, out: &Path) -> Result<(), String> {
+    let component = guest::component("failover-core", workspace, out)?;
+    let imports = imports(&component)?;
+    if !imports.is_empty() {
+        return Err(format!("it must have no import, but imports {}", imports.join(", ")));
+    }
+    if component.len() > COMPONENT_BYTES_MAX {
+        return Err(format!("it has {} bytes, but may have {COMPONENT_BYTES_MAX}", component.len()));
+    }
+    std::fs::write(out.join("core.component.wasm"), component).map_err(|error| error.to_string())
+}
+
+/// The names of a component's imports.
+fn imports(component: &[u8]) -> Result<Vec<String>, String> {
+    let decoded = wit_component::decode(component).map_err(|error| format!("{error:#}"))?;
+    let wit_component::DecodedWasm::Component(resolve, world) = decoded else {
+        return Err("it came out as a WIT package".into());
+    };
+    Ok(resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key)).collect())
+}
