@@ -56,8 +56,10 @@ impl Settling {
         let wanted = wanted(snapshot);
         let is_rolled = snapshot.is_set_current && !has_old_pods(snapshot, live_config);
         let are_ready = snapshot.pods.values().all(|pod| is_ready(pod));
-        let is_complete =
-            is_done && is_rolled && are_ready && objects.are_seen(snapshot) && snapshot.is_healthy();
+        // Of a group that hibernates nothing is left to be healthy.
+        let hibernates = snapshot.resource.settings.replicas == 0;
+        let works = if hibernates { snapshot.pods.is_empty() } else { snapshot.is_healthy() };
+        let is_complete = is_done && is_rolled && are_ready && objects.are_seen(snapshot) && works;
         self.note(wanted, is_rolled, is_complete);
         self.settled
     }
