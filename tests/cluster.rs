@@ -47,6 +47,8 @@ mod tls;
 mod trouble;
 #[path = "cluster/unserved.rs"]
 mod unserved;
+#[path = "cluster/verbs.rs"]
+mod verbs;
 #[path = "cluster/waiting.rs"]
 mod waiting;
 
@@ -167,6 +169,9 @@ cases![
     Here policies::a_policy_reaches_no_file_and_no_secret_of_others,
     Here plugin::a_group_is_shown_explained_and_observed_through_the_operator,
     Here plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
+    Here verbs::logs_and_a_report_tell_what_happened_and_no_secret_and_cli_opens_the_group,
+    Here verbs::a_restart_replaces_every_pod_and_the_master_by_handover,
+    Here verbs::a_group_hibernates_and_wakes_with_all_that_was_acknowledged,
     Here waiting::who_waits_for_a_resource_waits_until_the_last_pod_has_what_was_asked,
     Here binding::a_password_is_made_on_request_and_the_binding_opens_the_group,
     Here endpoint::an_endpoint_asks_for_its_password_and_hands_over_where_that_is_allowed,

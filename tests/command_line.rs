@@ -207,7 +207,20 @@ fn under_the_plugins_name_it_is_the_plugin_and_without_a_cluster_it_says_so() {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))
     };
-    for command in ["status", "explain", "switchover", "pause", "resume", "observe"] {
+    for command in [
+        "status",
+        "explain",
+        "switchover",
+        "pause",
+        "resume",
+        "observe",
+        "logs",
+        "report",
+        "cli",
+        "restart",
+        "hibernate",
+        "wake",
+    ] {
         let (code, help, _) = run(&plugin, &[command, "--help"]);
         assert_eq!(code, Some(0));
         assert!(

@@ -51,7 +51,7 @@ impl Kubectl {
     }
 
     /// Its exit code and the one line that it complains with.
-    async fn complains(&self, line: &str) -> (Option<i32>, String) {
+    pub async fn complains(&self, line: &str) -> (Option<i32>, String) {
         let output = self.run(line).await;
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     }
@@ -291,14 +291,14 @@ async fn decide(observation: &str) -> String {
 }
 
 /// Counts up in whichever of two servers takes writes, one at a time.
-struct Writer {
+pub struct Writer {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Writer {
-    async fn start(cluster: &Cluster, namespace: &str, pods: [&str; 2]) -> Self {
+    pub async fn start(cluster: &Cluster, namespace: &str, pods: [&str; 2]) -> Self {
         let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut connections = Vec::new();
         for pod in pods {
@@ -338,7 +338,7 @@ impl Writer {
     }
 
     /// Waits for a hundred more.
-    async fn goes_on(&self) {
+    pub async fn goes_on(&self) {
         let before = self.acknowledged.load(Ordering::Relaxed);
         until("writes go on", async || {
             (self.acknowledged.load(Ordering::Relaxed) >= before + 100).then_some(())
@@ -347,7 +347,7 @@ impl Writer {
     }
 
     /// Ends it, and returns the last number that was acknowledged.
-    async fn stop(self) -> u64 {
+    pub async fn stop(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap();
         self.acknowledged.load(Ordering::Relaxed)

@@ -96,7 +96,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         "ms" => 1e-3,
         "s" => 1.0,
         "m" => 60.0,
-        _ => return Err("write a number and us, ms, s or m, as in 300ms".into()),
+        "h" => 3600.0,
+        _ => return Err("write a number and us, ms, s, m or h, as in 300ms".into()),
     };
     let seconds = number
         .parse::<f64>()
@@ -105,7 +106,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .map(|number| number * factor);
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "write a number and us, ms, s or m, as in 300ms".into())
+        .ok_or_else(|| "write a number and us, ms, s, m or h, as in 300ms".into())
 }
 
 /// Below this, the scheduler of a busy machine causes hangs.
@@ -120,7 +121,8 @@ mod tests {
         assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
         assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for bad in ["300", "ms", "-1s", "1h", "", "1e999s", "nans"] {
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        for bad in ["300", "ms", "-1s", "1d", "", "1e999s", "nans"] {
             assert!(duration(bad).is_err(), "{bad:?}");
         }
     }

@@ -4,6 +4,7 @@
 use super::Settings;
 use super::config::{Config, Steady};
 use super::images::Image;
+use super::kubelet;
 use super::network::Bridge;
 use super::node::Node;
 use super::pod::{Seat, live};
@@ -75,7 +76,11 @@ impl Agent {
         for node in &nodes {
             node.register(&shared.client).await?;
             let (node, client) = (Arc::clone(node), shared.client.clone());
-            tasks.spawn(async move { node.beat(&client).await });
+            tasks.spawn({
+                let node = Arc::clone(&node);
+                async move { node.beat(&client).await }
+            });
+            tasks.spawn(kubelet::serve(node, Arc::clone(&shared)));
         }
         tasks.spawn(follow_pods(Arc::clone(&shared), nodes.clone()));
         tasks.spawn(follow_claims(Arc::clone(&shared)));

@@ -6,7 +6,7 @@
 //! Not there: Service addresses are not routed and have no names (dial Pods; [`HOME`] is the API; Pods with a
 //! subdomain have their names, which other Pods find in their hosts files), images are
 //! a table of programs ([`Image`]), users and resource limits of a container are ignored, and there is no
-//! `kubectl logs` or `exec`.
+//! `kubectl exec`.
 //!
 //! Everything lives in namespaces of its own: call [`enter`] first.
 
@@ -22,6 +22,7 @@ mod given;
 mod images;
 mod inside;
 mod kubectl;
+mod kubelet;
 mod network;
 mod node;
 mod pki;

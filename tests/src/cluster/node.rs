@@ -1,6 +1,7 @@
 //! A node: its object, its Lease and Ready condition as a kubelet keeps them, and whether it is lost. Runs no
 //! Pod.
 
+use super::kubelet;
 use super::network::node_address;
 use anyhow::Result;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -81,6 +82,7 @@ impl Node {
         let status = json!({"status": {
             "addresses": [{"type": "InternalIP", "address": self.address}, {"type": "Hostname",
                 "address": self.name}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet::PORT}},
             "capacity": room,
             "allocatable": room,
             "conditions": [

@@ -40,6 +40,9 @@ end
 if holds("Degraded") then
   return health("Degraded", degraded)
 end
+if obj.spec.hibernate == true and holds("Ready") then
+  return health("Suspended", conditions.Ready)
+end
 if not holds("Ready") then
   return health("Progressing", conditions.Ready, "it has no master yet")
 end

@@ -46,11 +46,13 @@ pub struct Options {
 
 /// A connected cluster.
 pub struct Cluster {
-    client: Client,
+    pub(super) client: Client,
+    /// The cluster as kubectl is told of it.
+    pub(super) kubectl_options: Vec<String>,
     /// Namespace of the resources.
     pub namespace: String,
-    operator_namespace: String,
-    operator_lease: String,
+    pub(super) operator_namespace: String,
+    pub(super) operator_lease: String,
     operator_port: u16,
     caller: Caller,
 }
@@ -96,8 +98,13 @@ impl Options {
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let caller = Caller::of(&config);
         let client = Client::try_from(config).map_err(|error| no_cluster(&error))?;
+        let option = |name: &str, value: Option<String>| value.map(|value| format!("--{name}={value}"));
+        let kubeconfig = self.kubeconfig.as_ref().map(|path| path.display().to_string());
+        let kubectl_options =
+            [option("kubeconfig", kubeconfig), option("context", self.context.clone())].into_iter().flatten();
         Ok(Cluster {
             client,
+            kubectl_options: kubectl_options.collect(),
             caller,
             namespace,
             operator_namespace: self.operator_namespace.clone(),
@@ -197,7 +204,10 @@ impl Cluster {
     }
 
     /// The Pod that holds the Lease.
-    async fn leader(&self) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// Why there is none: one sentence.
+    pub(super) async fn leader(&self) -> Result<String, String> {
         let (theirs, lease) = (&self.operator_namespace, &self.operator_lease);
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), theirs);
         let found = leases.get_opt(lease).await.map_err(|error| match &error {
@@ -265,7 +275,7 @@ fn no_answer(operator: &str, theirs: &str, why: &dyn std::fmt::Display) -> Strin
 }
 
 /// The API server's answer to a refused request.
-fn refused(verb: &str, error: &kube::Error) -> Exit {
+pub(super) fn refused(verb: &str, error: &kube::Error) -> Exit {
     Exit::Failed(match error {
         kube::Error::Api(status) if status.code == 403 => {
             format!("the right to {verb} is missing: {}", status.message)

@@ -6,8 +6,15 @@ mod cluster;
 pub mod complete;
 mod explain;
 mod facts;
+mod hibernate;
+mod log_line;
+mod logs;
 mod observe;
+mod operators;
 mod pause;
+mod redis_cli;
+mod report;
+mod restart;
 mod status;
 mod switchover;
 #[cfg(test)]
@@ -46,6 +53,12 @@ enum Command {
     #[command(after_help = "Example:\n  kubectl redis resume example")]
     Resume(pause::Args),
     Observe(observe::Args),
+    Logs(logs::Args),
+    Report(report::Args),
+    Cli(redis_cli::Args),
+    Restart(restart::Args),
+    Hibernate(hibernate::Hibernate),
+    Wake(hibernate::Wake),
 }
 
 // The plugin as a program, with the help of its arguments.
@@ -83,6 +96,12 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         Command::Pause(pause) => pause::run(pause, true, &cluster).await,
         Command::Resume(resume) => pause::run(resume, false, &cluster).await,
         Command::Observe(observe) => observe::run(observe, &cluster).await,
+        Command::Logs(logs) => logs::run(logs, &cluster, environment).await,
+        Command::Report(report) => report::run(report, &cluster).await,
+        Command::Cli(cli) => redis_cli::run(cli, &cluster).await,
+        Command::Restart(restart) => restart::run(restart, &cluster).await,
+        Command::Hibernate(args) => hibernate::hibernate(args, &cluster).await,
+        Command::Wake(args) => hibernate::wake(args, &cluster).await,
     }
 }
 

@@ -5,12 +5,14 @@ use super::facts::{Facts, Row};
 use super::text::{Paint, Tone, age, or_dash, plain};
 use super::timeline::timeline;
 use crate::cli::{Environment, Exit, Format, print, print_json};
+use crate::kubernetes::status::HIBERNATED;
 use k8s_openapi::jiff::Timestamp;
+use std::time::Duration;
 
 /// Show a Redis: its master, its instances, the last failover; without a name, one line for each Redis
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  kubectl redis status example\n  kubectl redis status -A\n  kubectl \
-                  redis status example -o json\n\nLags and offsets come from the operator that holds \
+#[command(after_help = "Examples:\n  kubectl redis status example\n  kubectl redis status -A --watch\n  \
+                  kubectl redis status example -o json\n\nLags and offsets come from the operator that holds \
                   the Lease, through the API server; without the rights to get leases and pods/proxy \
                   in its namespace they are left out.")]
 pub struct Args {
@@ -22,32 +24,93 @@ pub struct Args {
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     output: Format,
+    /// Show it until interrupted: on a terminal every second, else whenever a master, a health or a reason
+    /// changes
+    #[arg(short, long, conflicts_with = "output")]
+    watch: bool,
 }
 
 pub async fn run(args: &Args, cluster: &Cluster, environment: &Environment) -> Result<u8, Exit> {
-    let (paint, now) = (Paint(environment.has_colour), Timestamp::now());
-    if let Some(name) = &args.name {
-        let facts = Facts::gather(cluster, name).await?;
-        match args.output {
-            Format::Json => print_json(&facts)?,
-            Format::Table => print(&screen(&facts, paint, now))?,
-        }
-        return Ok(0);
+    let paint = Paint(environment.has_colour);
+    if args.watch {
+        return watch(args, cluster, environment.is_terminal, paint).await;
     }
-    let all: Vec<Facts> = cluster
-        .all(args.all_namespaces)
-        .await?
-        .into_iter()
-        .map(|redis| Facts::new(redis, &[], Err(String::new())))
-        .collect();
-    match args.output {
-        Format::Json => print_json(&all)?,
-        Format::Table if all.is_empty() => {
-            print("no Redis here; kubectl redis status -A shows those of all namespaces\n")?
-        }
-        Format::Table => print(&lines(&all, args.all_namespaces, paint, now))?,
+    let facts = gather(args, cluster).await?;
+    match (args.output, &facts[..]) {
+        (Format::Json, [facts]) if args.name.is_some() => print_json(facts)?,
+        (Format::Json, _) => print_json(&facts)?,
+        (Format::Table, _) => print(&text(args, &facts, paint, Timestamp::now()))?,
     }
     Ok(0)
+}
+
+/// The one resource, or all.
+async fn gather(args: &Args, cluster: &Cluster) -> Result<Vec<Facts>, Exit> {
+    if let Some(name) = &args.name {
+        return Ok(vec![Facts::gather(cluster, name).await?]);
+    }
+    let all = cluster.all(args.all_namespaces).await?.into_iter();
+    let mut all: Vec<Facts> = all.map(|redis| Facts::new(redis, &[], Err(String::new()))).collect();
+    // Of a fleet that fills more than a screen, what needs a look comes first.
+    all.sort_by_key(|facts| (tone(facts) == Tone::Good, facts.namespace.clone(), facts.name.clone()));
+    Ok(all)
+}
+
+fn text(args: &Args, all: &[Facts], paint: Paint, now: Timestamp) -> String {
+    match all {
+        [facts] if args.name.is_some() => screen(facts, paint, now),
+        [] if args.all_namespaces => "no Redis in any namespace\n".into(),
+        [] => "no Redis here; kubectl redis status -A shows those of all namespaces\n".into(),
+        all => lines(all, args.all_namespaces, paint, now) + &summary(all),
+    }
+}
+
+/// Shows it again and again.
+async fn watch(args: &Args, cluster: &Cluster, is_terminal: bool, paint: Paint) -> Result<u8, Exit> {
+    let mut shown = None;
+    loop {
+        let (now, gathered) = (Timestamp::now(), gather(args, cluster).await);
+        let (gist, page) = match gathered {
+            Ok(all) => (all.iter().map(gist).collect(), text(args, &all, paint, now)),
+            // The API server may be away for a moment; what was wrong from the beginning stays so.
+            Err(Exit::Failed(why)) if shown.is_some() => (why.clone(), format!("{}\n", plain(&why))),
+            Err(error) => return Err(error),
+        };
+        let is_news = shown.as_ref() != Some(&gist);
+        if is_terminal {
+            print(&format!("{CLEAR}{now:.0}\n\n{page}"))?;
+        } else if is_news {
+            print(&format!("{now:.0}\n{page}\n"))?;
+        }
+        shown = Some(gist);
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+}
+
+/// What makes a change worth to be shown: no age, lag or offset.
+pub(super) fn gist(facts: &Facts) -> String {
+    let rows = facts.instances.iter().map(|row| (&row.name, &row.role, &row.health, row.ready));
+    let (replicas, pending) = (facts.status.replicas, facts.pending());
+    let rows: Vec<_> = rows.collect();
+    format!(
+        "{}/{} {:?} {:?} {replicas} {pending:?} {rows:?}\n",
+        facts.namespace,
+        facts.name,
+        facts.master(),
+        facts.decision()
+    )
+}
+
+/// How many are well.
+pub(super) fn summary(all: &[Facts]) -> String {
+    let well = all.iter().filter(|facts| tone(facts) == Tone::Good).count();
+    match all.len() - well {
+        _ if all.len() < 2 => String::new(),
+        0 => format!("\n{well} Redis, all healthy\n"),
+        others => {
+            format!("\n{} Redis: {well} healthy, {others} not; kubectl redis explain says why\n", all.len())
+        }
+    }
 }
 
 /// One resource in detail.
@@ -192,7 +255,7 @@ pub(super) fn lines(all: &[Facts], everywhere: bool, paint: Paint, now: Timestam
 
 fn tone(facts: &Facts) -> Tone {
     match (facts.master(), facts.decision().0) {
-        (Some(_), "healthy") => Tone::Good,
+        (Some(_), "healthy") | (None, HIBERNATED) => Tone::Good,
         (Some(_), _) => Tone::Warn,
         (None, _) => Tone::Bad,
     }
@@ -206,3 +269,7 @@ pub(super) fn health_tone(health: &str) -> Tone {
         _ => Tone::Warn,
     }
 }
+
+/// To the top left of an empty screen.
+const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+const WATCH_EVERY: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use super::cluster::View;
 use super::explain::explanation;
 use super::facts::Facts;
-use super::status::{lines, screen};
+use super::status::{gist, lines, screen, summary};
 use super::text::Paint;
 use crate::kubernetes::crd::{Redis, parse};
 use crate::policy::healthy_group;
@@ -179,6 +179,23 @@ fn every_redis_has_a_line() {
         NAMESPACE   NAME      MASTER            SINCE   REPLICAS   REASON    LAST CHANGE\n\
         shop        example   redis-example-0   60s     3/3        healthy   60s ago, dead\n";
     assert_eq!(text, expected);
+}
+
+#[test]
+fn a_fleet_says_how_many_are_well_and_a_watch_shows_what_changed() {
+    let mut other = no_view();
+    other.status.reason = "replica-syncing".into();
+    let fleet = [no_view(), other];
+    assert_eq!(summary(&fleet), "\n2 Redis: 1 healthy, 1 not; kubectl redis explain says why\n");
+    assert_eq!(
+        (summary(&fleet[..1]), summary(&[no_view(), no_view()])),
+        (String::new(), "\n2 Redis, all healthy\n".into())
+    );
+    let mut later = no_view();
+    later.instances[1].offset = Some(8);
+    assert_eq!(gist(&later), gist(&no_view()), "an offset is no news");
+    later.instances[1].health = "Dead".into();
+    assert_ne!(gist(&later), gist(&no_view()));
 }
 
 #[test]

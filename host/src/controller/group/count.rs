@@ -15,9 +15,13 @@ impl Reconciler {
     pub fn count_decision(&self, now: Moment, decision: &Decision) {
         let hang_limit_us = u64::from(self.snapshot.resource.settings.group.hang_limit_ms) * 1000;
         let picture = Arc::clone(&self.snapshot.picture);
+        // Its Pods are away on request: it is no sign of anything.
+        let hibernates = self.snapshot.resource.settings.replicas == 0;
         self.census.update(now, |state| {
-            state.silent = picture.is_master_silent.then(|| state.silent.unwrap_or((now, hang_limit_us)));
-            state.is_healthy = decision.verdict == Verdict::Healthy && picture.master.is_some();
+            state.silent = (picture.is_master_silent && !hibernates)
+                .then(|| state.silent.unwrap_or((now, hang_limit_us)));
+            let works = decision.verdict == Verdict::Healthy && picture.master.is_some();
+            state.is_healthy = works || hibernates;
             state.is_failing_over = is_failing_over(decision);
         });
     }

@@ -228,7 +228,7 @@ fn log(snapshot: &Snapshot, problems: &[Problem]) {
             namespace = snapshot.namespace(),
             name = snapshot.resource.name(),
             reason,
-            message,
+            explanation = message,
             "resource not as specified"
         );
     }

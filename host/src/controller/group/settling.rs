@@ -58,10 +58,13 @@ impl Settling {
         let wanted = wanted(snapshot);
         let is_rolled = snapshot.is_set_current && !has_old_pods(snapshot, live_config);
         let are_ready = snapshot.pods.values().all(|pod| is_ready(pod));
+        // Of a group that hibernates nothing is left to be healthy.
+        let hibernates = snapshot.resource.settings.replicas == 0;
+        let works = if hibernates { snapshot.pods.is_empty() } else { snapshot.is_healthy() };
         let conditions = [
             (is_rolled, "not all Pods have what the resource asks for"),
             (are_ready, "not all Pods are ready"),
-            (snapshot.is_healthy(), "the group is not yet healthy with these Pods"),
+            (works, "the group is not yet healthy with these Pods"),
             (objects.are_seen(snapshot), "the API server has not shown all objects as they were applied"),
             (is_done, "a step is not done, and is tried again"),
         ];

@@ -19,8 +19,9 @@ pub use status::{
 };
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, LocalObjectReference, PersistentVolumeClaimSpec, PodSecurityContext,
+    Affinity, Container, EnvVar, LocalObjectReference, PersistentVolumeClaimSpec, PodSecurityContext,
     ResourceRequirements, SecretKeySelector, SecurityContext, Toleration, TopologySpreadConstraint, Volume,
+    VolumeMount,
 };
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -84,6 +85,20 @@ use std::collections::BTreeMap;
         "!has(self.spec.sentinelEndpoint) || !has(self.spec.sentinelEndpoint.tls) || \
          !self.spec.sentinelEndpoint.tls || has(self.spec.tls)"
     ).message("sentinelEndpoint.tls uses the certificate of spec.tls: set that, or leave sentinelEndpoint.tls out"),
+    validation = Rule::new(
+        "!has(self.spec.hibernate) || !self.spec.hibernate || has(self.spec.dataVolumeClaimTemplate)"
+    ).message(
+        "hibernation keeps the data on volumes, and this Redis has none: leave hibernate out, or move the data to \
+         a Redis with dataVolumeClaimTemplate"
+    ),
+    validation = Rule::new(
+        "!has(self.spec.hibernate) || !self.spec.hibernate || !has(self.spec.config) || \
+         !self.spec.config.exists(name, name.lowerAscii() == 'save' && self.spec.config[name].trim() in ['', '\"\"']) || \
+         self.spec.config.exists(name, name.lowerAscii() == 'appendonly' && self.spec.config[name].trim() == 'yes')"
+    ).message(
+        "with save switched off, Redis ends without writing its data: set config.appendonly to yes, or config.save, \
+         before hibernate"
+    ),
     validation = Rule::new("has(self.spec.tls) == has(oldSelf.spec.tls)").message(
         "TLS cannot be switched on or off while the group runs: create another resource, and move the data"
     )
@@ -187,6 +202,18 @@ pub struct RedisSpec {
     /// Containers that run before Redis starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub init_containers: Vec<Container>,
+    /// Further containers, which run beside Redis. A Pod is ready when all of them are: one that is not keeps
+    /// clients from its Redis.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::sidecars")]
+    pub containers: Vec<Container>,
+    /// Seconds that a Pod has for its end: for the handover, and for Redis to save its data. Unset: 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 15, max = 86_400))]
+    pub termination_grace_period_seconds: Option<i64>,
+    /// Runtime class of the Pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_class_name: Option<String>,
     /// The container that runs Redis.
     pub redis: ContainerSettings,
     /// A sidecar that exports metrics on port 9121. Decisions do not depend on it.
@@ -219,6 +246,17 @@ pub struct RedisSpec {
     /// Observe and explain, but do not act.
     #[serde(default)]
     pub paused: bool,
+    /// All Pods away until it is false again: the claims keep the data. Redis saves it at its end, for which it
+    /// has `terminationGracePeriodSeconds` at most. Needs `dataVolumeClaimTemplate`, and a `config` that saves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hibernate: bool,
+}
+
+impl RedisSpec {
+    /// Its Pods are to be away. Never without volumes, whatever was stored before the schema refused it.
+    pub fn hibernates(&self) -> bool {
+        self.hibernate && self.data_volume_claim_template.is_some()
+    }
 }
 
 /// One of the last start, and one of that before: a second start must not push out what the first one kept.
@@ -290,8 +328,12 @@ pub struct ClaimMetadata {
 }
 
 /// A container of the Pods.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "!has(self.maxmemoryPercent) || (has(self.resources) && has(self.resources.limits) && \
+     'memory' in self.resources.limits)"
+).message("maxmemoryPercent is a share of the memory limit: set resources.limits.memory, or leave it out"))]
 pub struct ContainerSettings {
     /// Image of the container.
     #[schemars(length(min = 1))]
@@ -307,6 +349,20 @@ pub struct ContainerSettings {
     /// system, unless `logfile`, `pidfile` or `unixsocket` names a path outside of /data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_context: Option<SecurityContext>,
+    /// Further environment variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::variables")]
+    pub env: Vec<EnvVar>,
+    /// Further mounts of `volumes`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::mounts")]
+    pub volume_mounts: Vec<VolumeMount>,
+    /// `maxmemory` as a share of the memory limit, in percent: the rest is for buffers, and for the pages that
+    /// are written while a copy is saved or sent. 75 suits most. A `maxmemory` in `config` overrides it. Only
+    /// for Redis, and with a memory limit. Unset: Redis knows no limit, and is killed at that of its container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 95))]
+    pub maxmemory_percent: Option<u8>,
     /// Seconds from the start of the container to its first probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
@@ -322,12 +378,51 @@ pub enum PullPolicy {
     Never,
 }
 
-/// Settings of all Services of a resource.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+/// Settings of the Services of a resource.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "!has(self.loadBalancerClass) || (has(self.type) && self.type == 'LoadBalancer')"
+).message("loadBalancerClass is for load balancers: set service.type to LoadBalancer, or leave it out"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.externalTrafficPolicy) || (has(self.type) && self.type in ['NodePort', 'LoadBalancer'])"
+).message(
+    "externalTrafficPolicy is for clients outside of the cluster: set service.type to NodePort or LoadBalancer, \
+     or leave it out"
+))]
 pub struct ServiceSettings {
-    /// Annotations of the Services.
+    /// Annotations of all Services.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Type of the Services that lead to the master and to the replicas, `redis-NAME-master` and
+    /// `redis-NAME-replicas`. Unset: ClusterIP.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub type_: Option<ServiceType>,
+    /// Class of their load balancers. Unset: the cluster's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub load_balancer_class: Option<String>,
+    /// Whether they keep the address of a client, at the price of nodes without such a Pod taking none. Unset:
+    /// Cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_traffic_policy: Option<TrafficPolicy>,
+}
+
+/// `type` of a Service.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the values of a Service's type")]
+pub enum ServiceType {
+    ClusterIP,
+    NodePort,
+    LoadBalancer,
+}
+
+/// `externalTrafficPolicy` of a Service.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the values of a Service's externalTrafficPolicy")]
+pub enum TrafficPolicy {
+    Cluster,
+    Local,
 }
 
 /// A Sentinel endpoint that the operator serves.

@@ -6,7 +6,7 @@ use crate::kubernetes::kinds::Inputs;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const CONFIG_FILE: &str = "redis.conf";
 /// How a replica logs in to its master. A file of its own: its change must not restart a Pod.
@@ -91,7 +91,24 @@ pub fn live_directives(redis: &Redis) -> BTreeMap<String, String> {
         .iter()
         .filter(|(name, _)| !is_read_at_start(name))
         .map(|(name, value)| (name.clone(), unquoted(value)));
-    of_the_user.chain(own_fence(redis)).chain(client_certificates(redis)).collect()
+    of_the_user.chain(own_fence(redis)).chain(client_certificates(redis)).chain(maxmemory(redis)).collect()
+}
+
+/// The names of the directives that the resource asks for: one that leaves them needs a restart.
+pub fn directive_names(redis: &Redis) -> BTreeSet<String> {
+    redis.spec.config.keys().cloned().chain(maxmemory(redis).map(|(name, _)| name)).collect()
+}
+
+/// The share of the memory limit that Redis may fill with data, in bytes.
+fn maxmemory(redis: &Redis) -> Option<(String, String)> {
+    const DIRECTIVE: &str = "maxmemory";
+    let settings = &redis.spec.redis;
+    let is_set = redis.spec.config.keys().any(|name| name.eq_ignore_ascii_case(DIRECTIVE));
+    let percent = settings.maxmemory_percent.filter(|_| !is_set)?;
+    let limit = settings.resources.as_ref()?.limits.as_ref()?.get("memory")?;
+    // In this order no limit is too large, and the error is below a hundred bytes.
+    let bytes = quantity_bytes(&limit.0)? / 100 * u64::from(percent);
+    Some((DIRECTIVE.into(), bytes.to_string()))
 }
 
 /// Whether clients must present a certificate.
@@ -215,6 +232,7 @@ pub fn config(redis: &Redis) -> String {
         own_fence(redis)
             .into_iter()
             .chain(client_certificates(redis))
+            .chain(maxmemory(redis))
             .map(|(name, value)| format!("{name} {value}")),
     );
     if spec.password.is_some() {
@@ -227,6 +245,40 @@ pub fn config(redis: &Redis) -> String {
         value => format!("{name} {value}"),
     }));
     lines.join("\n") + "\n"
+}
+
+/// A quantity of Kubernetes in whole bytes: `512Mi`, `1.5G`, `1e9`. None: it is none, or below one.
+pub fn quantity_bytes(quantity: &str) -> Option<u64> {
+    let quantity = quantity.trim();
+    let split = quantity.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(quantity.len());
+    let (number, unit) = quantity.split_at(split);
+    let power = |base: u128, exponent: u32| base.checked_pow(exponent);
+    let (factor, divisor) = match unit {
+        "" => (1, 1),
+        "m" => (1, 1000),
+        "k" => (1000, 1),
+        "M" => (power(1000, 2)?, 1),
+        "G" => (power(1000, 3)?, 1),
+        "T" => (power(1000, 4)?, 1),
+        "P" => (power(1000, 5)?, 1),
+        "E" => (power(1000, 6)?, 1),
+        "Ki" => (1024, 1),
+        "Mi" => (power(1024, 2)?, 1),
+        "Gi" => (power(1024, 3)?, 1),
+        "Ti" => (power(1024, 4)?, 1),
+        "Pi" => (power(1024, 5)?, 1),
+        "Ei" => (power(1024, 6)?, 1),
+        exponent => {
+            let exponent: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
+            let of_ten = power(10, exponent.unsigned_abs())?;
+            if exponent < 0 { (1, of_ten) } else { (of_ten, 1) }
+        }
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
+    let divisor = power(10, u32::try_from(fraction.len()).ok()?)?.checked_mul(divisor)?;
+    let bytes = digits.checked_mul(factor)? / divisor;
+    u64::try_from(bytes).ok().filter(|bytes| *bytes > 0)
 }
 
 /// Quoted for redis.conf: a password may contain any byte.

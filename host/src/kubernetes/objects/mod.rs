@@ -16,11 +16,12 @@ mod stateful_set;
 
 pub use binding::binding_name;
 pub use config::{
-    AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, REPLICATES, is_read_at_start, live_directives,
-    replication_user,
+    AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, REPLICATES, directive_names, is_read_at_start,
+    live_directives, replication_user,
 };
 pub use failover_slice::{SERVICE_LABEL, failover_slice, lead_to};
 pub use family::{FAILOVER, FAMILIES, Family, MARK_ANNOTATION, REDIS};
+pub use pod::GRACE_S;
 pub use sentinel_slice::{SENTINEL_SLICES, face_of, sentinel_slice, sentinel_slice_name};
 pub use services::{master_service, sentinel_service};
 pub use set_aside::SET_ASIDE;

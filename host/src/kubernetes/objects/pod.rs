@@ -32,7 +32,11 @@ pub fn template(redis: &Redis) -> PodTemplateSpec {
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
-            containers: [Some(redis_container(redis)), exporter(redis)].into_iter().flatten().collect(),
+            containers: [Some(redis_container(redis)), exporter(redis)]
+                .into_iter()
+                .flatten()
+                .chain(spec.containers.iter().cloned())
+                .collect(),
             init_containers: (!first.is_empty()).then_some(first),
             volumes: Some(volumes(redis)),
             security_context: Some(security::of_pod(redis)),
@@ -46,7 +50,8 @@ pub fn template(redis: &Redis) -> PodTemplateSpec {
             priority_class_name: spec.priority_class_name.clone(),
             // Redis does not use the API.
             automount_service_account_token: spec.service_account_name.is_none().then_some(false),
-            termination_grace_period_seconds: Some(GRACE_S),
+            termination_grace_period_seconds: Some(spec.termination_grace_period_seconds.unwrap_or(GRACE_S)),
+            runtime_class_name: spec.runtime_class_name.clone(),
             ..PodSpec::default()
         }),
     }
@@ -123,6 +128,7 @@ fn redis_container(redis: &Redis) -> Container {
     if redis.spec.tls.is_some() {
         mounts.push(mount("tls", "/tls", true));
     }
+    mounts.extend(settings.volume_mounts.iter().cloned());
     let address = EnvVarSource {
         field_ref: Some(ObjectFieldSelector {
             field_path: "status.podIP".into(),
@@ -150,7 +156,12 @@ fn redis_container(redis: &Redis) -> Container {
     Container {
         name: "redis".into(),
         args: Some(arguments.into()),
-        env: Some(vec![EnvVar { name: "POD_IP".into(), value_from: Some(address), ..EnvVar::default() }]),
+        env: Some(
+            [EnvVar { name: "POD_IP".into(), value_from: Some(address), ..EnvVar::default() }]
+                .into_iter()
+                .chain(settings.env.iter().cloned())
+                .collect(),
+        ),
         ports: Some(vec![port("redis", PORT)]),
         // Puts the reason of a failed start into the Pod's status, which the status of the Redis repeats.
         termination_message_policy: Some("FallbackToLogsOnError".into()),
@@ -176,19 +187,19 @@ fn exporter(redis: &Redis) -> Option<Container> {
         initial_delay_seconds: settings.initial_delay_seconds,
         ..Probe::default()
     };
+    let certificate = redis.spec.tls.as_ref().map(|_| VolumeMount {
+        name: "tls".into(),
+        mount_path: "/tls".into(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    });
+    let mounts: Vec<_> = certificate.into_iter().chain(settings.volume_mounts.iter().cloned()).collect();
     Some(Container {
         name: "exporter".into(),
         args: Some(vec![format!("--web.listen-address=:{EXPORTER_PORT}")]),
         env: Some(exporter_env(redis)),
         ports: Some(vec![port("exporter", EXPORTER_PORT)]),
-        volume_mounts: redis.spec.tls.is_some().then(|| {
-            vec![VolumeMount {
-                name: "tls".into(),
-                mount_path: "/tls".into(),
-                read_only: Some(true),
-                ..VolumeMount::default()
-            }]
-        }),
+        volume_mounts: (!mounts.is_empty()).then_some(mounts),
         // No readiness probe: the readiness of the exporter must not decide whether clients reach Redis.
         liveness_probe: Some(alive),
         ..container(redis, settings)
@@ -216,6 +227,7 @@ fn exporter_env(redis: &Redis) -> Vec<EnvVar> {
         env.push(value("REDIS_EXPORTER_TLS_CLIENT_CERT_FILE", "/tls/tls.crt".into()));
         env.push(value("REDIS_EXPORTER_TLS_CLIENT_KEY_FILE", "/tls/tls.key".into()));
     }
+    env.extend(redis.spec.exporter.iter().flat_map(|settings| settings.env.iter().cloned()));
     env
 }
 
@@ -296,5 +308,6 @@ pub const READY: &str = "case \"$(r 2>&1)\" in *NOAUTH* | *SSL* | *'closed the c
                      *role:master*loading:0* | *master_link_status:up*loading:0*) ;; *) false ;; esac";
 /// Any answer: loading, busy and an untrusted certificate are signs of life.
 pub const ALIVE: &str = "case \"$(r 2>&1)\" in '' | *refused*) false ;; esac";
-const GRACE_S: i64 = 30;
+/// Seconds that a Pod has for its end, unless the resource says otherwise.
+pub const GRACE_S: i64 = 30;
 const CONFIG_ANNOTATION: &str = "k8s.amaiz.com/config";

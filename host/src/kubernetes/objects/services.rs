@@ -1,7 +1,7 @@
 //! The Services: all instances, each by its own name, the master, the replicas, the Sentinel endpoint.
 
 use super::{MASTER, PORT, REPLICA, ROLE_LABEL, metadata, selector};
-use crate::kubernetes::crd::Redis;
+use crate::kubernetes::crd::{Redis, ServiceType, TrafficPolicy};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -19,7 +19,7 @@ pub fn services(redis: &Redis) -> Vec<Service> {
         service(redis, "", None),
         headless,
         master_service(redis),
-        service(redis, "-replicas", Some(REPLICA)),
+        outward(redis, service(redis, "-replicas", Some(REPLICA))),
     ];
     all.extend(redis.spec.sentinel_endpoint.as_ref().map(|_| sentinel_service(redis)));
     all
@@ -37,7 +37,31 @@ pub fn sentinel_service(redis: &Redis) -> Service {
 
 /// The Service that leads clients to the master.
 pub fn master_service(redis: &Redis) -> Service {
-    service(redis, "-master", Some(MASTER))
+    outward(redis, service(redis, "-master", Some(MASTER)))
+}
+
+/// As clients outside of the cluster reach it, if the resource asks for that. The Services by which instances
+/// and operators find each other stay inside.
+fn outward(redis: &Redis, mut service: Service) -> Service {
+    let Some(settings) = &redis.spec.service else { return service };
+    let spec = service.spec.get_or_insert_default();
+    spec.type_ = settings.type_.map(|chosen| {
+        let type_ = match chosen {
+            ServiceType::ClusterIP => "ClusterIP",
+            ServiceType::NodePort => "NodePort",
+            ServiceType::LoadBalancer => "LoadBalancer",
+        };
+        type_.to_owned()
+    });
+    spec.load_balancer_class = settings.load_balancer_class.clone();
+    spec.external_traffic_policy = settings.external_traffic_policy.map(|chosen| {
+        let policy = match chosen {
+            TrafficPolicy::Cluster => "Cluster",
+            TrafficPolicy::Local => "Local",
+        };
+        policy.to_owned()
+    });
+    service
 }
 
 /// Names and numbers of the ports of every Service.

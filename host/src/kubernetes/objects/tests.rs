@@ -4,6 +4,7 @@ use super::*;
 use crate::kubernetes::crd::parse;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 fn redis(spec: Value) -> Redis {
     let labels = json!({ "team": "cart", "redis": "other" });
@@ -299,4 +300,117 @@ fn each_operator_adds_itself_to_the_service_of_a_sentinel_endpoint() {
     assert_eq!((face_of(&other), other.address_type.as_str()), (Some(("fd00::1".into(), 27001)), "IPv6"));
     let uids: Vec<&str> = one.owner_references().iter().map(|owner| owner.uid.as_str()).collect();
     assert_eq!(uids, ["u-1"], "it goes with the resource");
+}
+
+/// The StatefulSets of resources that use what there was before. Every change of a template replaces the Pods
+/// of all groups when the operator is upgraded: change a digest only with a line in the changelog that says so.
+#[test]
+fn the_pods_of_a_resource_are_byte_for_byte_what_they_were() {
+    let claim = json!({ "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } });
+    let full = json!({
+        "replicas": 3, "redis": { "image": "redis:7", "resources": { "limits": { "memory": "1Gi" } } },
+        "exporter": { "image": "exporter:1", "initialDelaySeconds": 3 },
+        "config": { "maxmemory": "100mb", "databases": "4" }, "password": { "generate": true },
+        "tls": { "secretName": "cert" }, "dataVolumeClaimTemplate": claim, "service": { "annotations": { "a": "b" } },
+        "volumes": [{ "name": "mine", "emptyDir": {} }],
+        "initContainers": [{ "name": "first", "image": "busybox" }], "serviceAccountName": "mine"
+    });
+    let pinned = |redis: &Redis| {
+        let set = made(redis, redis.spec.password.as_ref().map(|_| "secret")).pop().unwrap();
+        let bytes = serde_json::to_vec(&set["spec"]).unwrap();
+        let digest: String = Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        (digest, set)
+    };
+    let pinned = [minimal(), redis(full)].map(|redis| pinned(&redis));
+    let digests = pinned.each_ref().map(|(digest, _)| digest.as_str());
+    assert_eq!(digests, ["5cd4216285c95715", "b7d8fa21cfa35d7c"], "{:#}\n{:#}", pinned[0].1, pinned[1].1);
+}
+
+#[test]
+fn what_a_user_adds_to_the_pods_stands_beside_what_the_operator_has() {
+    let redis = redis(json!({
+        "replicas": 1,
+        "redis": {
+            "image": "redis:7", "env": [{ "name": "TZ", "value": "UTC" }],
+            "volumeMounts": [{ "name": "mine", "mountPath": "/mine" }]
+        },
+        "exporter": { "image": "e", "env": [{ "name": "LOG", "value": "1" }], "volumeMounts": [{ "name": "mine", "mountPath": "/mine" }] },
+        "containers": [{ "name": "agent", "image": "agent:1" }], "volumes": [{ "name": "mine", "emptyDir": {} }],
+        "terminationGracePeriodSeconds": 120, "runtimeClassName": "gvisor"
+    }));
+    let set = made(&redis, None).pop().unwrap();
+    let pod = &set["spec"]["template"]["spec"];
+    let names = |list: &Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|of| of["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&pod["containers"]), ["redis", "exporter", "agent"]);
+    let container = |place: usize| &pod["containers"][place];
+    assert_eq!(names(&container(0)["env"]), ["POD_IP", "TZ"]);
+    assert_eq!(names(&container(0)["volumeMounts"]), ["config", "redis-example", "mine"]);
+    assert_eq!(names(&container(1)["env"]), ["REDIS_ADDR", "REDIS_ALIAS", "LOG"]);
+    assert_eq!(names(&container(1)["volumeMounts"]), ["mine"]);
+    let (grace, class) = (&pod["terminationGracePeriodSeconds"], &pod["runtimeClassName"]);
+    assert_eq!((grace, class), (&json!(120), &json!("gvisor")));
+}
+
+#[test]
+fn only_the_services_of_master_and_replicas_leave_the_cluster() {
+    let service = json!({ "type": "LoadBalancer", "loadBalancerClass": "mine", "externalTrafficPolicy": "Local", "annotations": { "a": "b" } });
+    let endpoint = json!({ "masterName": "mymaster" });
+    let redis = redis(
+        json!({ "replicas": 1, "redis": { "image": "redis:7" }, "service": service, "sentinelEndpoint": endpoint }),
+    );
+    let services: Vec<Value> =
+        made(&redis, None).into_iter().filter(|object| object["kind"] == "Service").collect();
+    assert_eq!(services.len(), 5);
+    for service in services {
+        let name = service["metadata"]["name"].as_str().unwrap();
+        let is_outward = name.ends_with("-master") || name.ends_with("-replicas");
+        let (type_, class, policy) = (
+            &service["spec"]["type"],
+            &service["spec"]["loadBalancerClass"],
+            &service["spec"]["externalTrafficPolicy"],
+        );
+        let expected = if is_outward {
+            (&json!("LoadBalancer"), &json!("mine"), &json!("Local"))
+        } else {
+            (&Value::Null, &Value::Null, &Value::Null)
+        };
+        assert_eq!((type_, class, policy), expected, "{name}");
+        assert_eq!(service["metadata"]["annotations"], json!({ "a": "b" }), "{name}");
+    }
+}
+
+#[test]
+fn maxmemory_is_a_share_of_the_limit_unless_it_is_set() {
+    let of = |config: Value, limit: Value| {
+        let redis = redis(json!({
+            "replicas": 1, "config": config,
+            "redis": { "image": "redis:7", "maxmemoryPercent": 75, "resources": { "limits": limit } }
+        }));
+        (
+            live_directives(&redis).get("maxmemory").cloned(),
+            config::config(&redis).contains("maxmemory 8053063"),
+            directive_names(&redis).len(),
+        )
+    };
+    assert_eq!(of(json!({}), json!({ "memory": "1Gi" })), (Some("805306350".into()), true, 1));
+    assert_eq!(of(json!({ "MaxMemory": "1gb" }), json!({ "memory": "1Gi" })), (None, false, 1));
+    assert_eq!(of(json!({}), json!({ "cpu": "1" })), (None, false, 0));
+    for (quantity, bytes) in [
+        ("1", Some(1)),
+        ("1500m", Some(1)),
+        ("2k", Some(2000)),
+        ("1.5Gi", Some(1_610_612_736)),
+        ("1e3", Some(1000)),
+        ("12E-1", Some(1)),
+        ("16Ei", None),
+        ("0", None),
+        ("-1", None),
+        ("", None),
+        ("1Q", None),
+        ("1.x", None),
+    ] {
+        assert_eq!(config::quantity_bytes(quantity), bytes, "{quantity}");
+    }
 }

@@ -14,7 +14,7 @@ pub struct About {
     pub selector: String,
     /// The StatefulSet.
     pub set: String,
-    /// Desired instances.
+    /// Desired instances. 0: the group hibernates.
     pub desired: i32,
     /// The Secret by which clients find the group. None: there is none.
     pub binding: Option<String>,
@@ -48,11 +48,15 @@ pub fn with_conditions(before: RedisStatus, state: &State<'_>, now: Timestamp) -
 }
 
 fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Condition> {
-    let decision = state.decision;
+    // Of a group whose Pods are away a decision says nothing.
+    let hibernates = state.about.desired == 0;
+    let decision = state.decision.filter(|_| !hibernates);
     let is = |progress: Progress| decision.is_some_and(|decision| decision.progress == progress);
     let has_master = decision.is_some_and(|decision| decision.master().is_some());
     let (is_progressing, is_degraded) = (is(Progress::Changing), is(Progress::Hindered));
     let why = match decision {
+        None if hibernates && state.is_settled => (camel(HIBERNATED), ALL_AWAY.to_owned()),
+        None if hibernates => ("Hibernating".into(), "the Pods are to end, and to save their data".into()),
         Some(decision) => (camel(&decision.reason), decision.explanation.clone()),
         None => ("Starting".into(), "no decision yet: no instance has been observed".into()),
     };
@@ -67,7 +71,10 @@ fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Co
     // so that who waits for the next one waits until that runs.
     let ran = settled_generation(before);
     let runs = if state.is_settled { generation } else { ran.or(Some(NEVER)) };
-    let is_ready = has_master && (state.is_settled || ran.is_some());
+    let is_ready = match hibernates {
+        true => state.is_settled,
+        false => has_master && (state.is_settled || ran.is_some()),
+    };
     // While a group is made, what is refused now is done as soon as its Pods answer.
     let is_refused = decision.is_some_and(|decision| decision.verdict == Verdict::Refuse) && ran.is_some();
     let is_stalled =
@@ -80,7 +87,7 @@ fn conditions(before: &[Condition], state: &State<'_>, now: Timestamp) -> Vec<Co
     };
     let all = [
         (READY, is_ready, if is_ready { why.clone() } else { first.clone() }),
-        ("Progressing", is_progressing, why.clone()),
+        ("Progressing", is_progressing || hibernates && !state.is_settled, why.clone()),
         ("Degraded", is_degraded || hindrance.is_some(), first.clone()),
         ("Paused", state.about.is_paused, why.clone()),
         ("SwitchoverInProgress", state.is_switching, why),
@@ -103,6 +110,11 @@ pub fn settled_generation(conditions: &[Condition]) -> Option<i64> {
     ready.observed_generation.filter(|generation| *generation > NEVER && (is_known || ready.status == "True"))
 }
 
+/// The reason of a group whose Pods are away on request.
+pub const HIBERNATED: &str = "hibernated";
+/// The same as one sentence.
+pub const ALL_AWAY: &str =
+    "all Pods are away on request, and the claims keep the data: spec.hibernate: false brings them back";
 const READY: &str = "Ready";
 const RECONCILING: &str = "Reconciling";
 /// Kubernetes counts from 1.

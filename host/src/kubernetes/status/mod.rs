@@ -17,7 +17,10 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 
-pub use conditions::{About, State, condition, pod_problems, settled_generation, with_conditions};
+use conditions::ALL_AWAY;
+pub use conditions::{
+    About, HIBERNATED, State, condition, pod_problems, settled_generation, with_conditions,
+};
 
 /// An obstacle to the desired state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,17 @@ pub fn next(about: &About, before: RedisStatus, known: &Known<'_>, now: Timestam
     let before = match known.labelled {
         Some((epoch, us)) => failover::with_publish_time(before, epoch, us),
         None => before,
+    };
+    let before = match about.desired == 0 && known.is_settled {
+        true => RedisStatus {
+            master: None,
+            replicas: 0,
+            reason: HIBERNATED.into(),
+            message: ALL_AWAY.into(),
+            instances: Vec::new(),
+            ..before
+        },
+        false => before,
     };
     let of_pods = pod_problems(about, known.pods.iter().copied());
     let state = State {

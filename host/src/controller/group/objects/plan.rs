@@ -53,7 +53,7 @@ pub fn unclaimed<'v>(view: &'v ObjectsView<'_>) -> Vec<&'v (ObjectKey, Value)> {
 }
 
 /// As many as are wanted; as many as there are while the master is among those that would go: it hands over
-/// first.
+/// first. Where none is wanted, none stays to take over: the group hibernates.
 pub fn plan_replicas<'a>(
     wanted: i32,
     master: Option<&str>,
@@ -63,7 +63,7 @@ pub fn plan_replicas<'a>(
     let last = pods.clone().filter_map(ordinal).max();
     let master = pods.into_iter().find(|pod| Some(*pod) == master).and_then(ordinal);
     match (master, last) {
-        (Some(master), Some(last)) if master >= wanted => {
+        (Some(master), Some(last)) if master >= wanted && wanted > 0 => {
             Replicas { count: last + 1, is_master_in_the_way: true }
         }
         (Some(_) | None, _) => Replicas { count: wanted, is_master_in_the_way: false },
@@ -350,6 +350,7 @@ mod tests {
         assert_eq!(of(1, "redis-cart-0"), (1, false), "the first stays");
         assert_eq!(of(2, "redis-cart-2"), (3, true), "the last goes");
         assert_eq!(of(1, "redis-cart-1"), (3, true), "one in the middle goes: none goes before it moved");
+        assert_eq!(of(0, "redis-cart-0"), (0, false), "none stays");
         assert_eq!(of(1, "redis-cart-7"), (1, false), "a master that is no Pod any more holds nothing up");
         assert_eq!(plan_replicas(5, None, [].into_iter()).count, 5);
         let steps = |may_hand_over| {

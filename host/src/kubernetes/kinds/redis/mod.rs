@@ -66,7 +66,7 @@ impl Managed for Redis {
             selector: format!("{GROUP_LABEL}={}", self.name_any()),
             set: objects::name(self),
             binding: Some(objects::binding_name(self)),
-            desired: self.spec.replicas,
+            desired: if self.spec.hibernates() { 0 } else { self.spec.replicas },
             generation: self.metadata.generation,
             is_paused: self.spec.paused,
         };

@@ -6,7 +6,7 @@ use crate::kubernetes::crd::Redis;
 use crate::kubernetes::kinds::recorded::{preference, recorded};
 use crate::kubernetes::kinds::{EndpointSettings, Settings};
 use crate::kubernetes::objects::{
-    PORT, REDIS, live_directives, master_service, replication_user, sentinel_service,
+    PORT, REDIS, directive_names, live_directives, master_service, replication_user, sentinel_service,
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -17,13 +17,13 @@ pub fn settings(redis: &Redis, now: Timestamp) -> Settings {
     let spec = &redis.spec;
     Settings {
         group: group(redis),
-        replicas: spec.replicas,
+        replicas: if spec.hibernates() { 0 } else { spec.replicas },
         family: &REDIS,
         port: PORT as u16,
         marks_eviction: false,
         keeps_master_pod: false,
         has_directives_file: true,
-        directive_names: spec.config.keys().cloned().collect(),
+        directive_names: directive_names(redis),
         live_directives: live_directives(redis),
         replication_user: replication_user(redis),
         has_volume: spec.data_volume_claim_template.is_some(),
@@ -60,7 +60,8 @@ fn group(redis: &Redis) -> Group {
         members_desired: u16::try_from(spec.replicas).unwrap_or(u16::MAX),
         members_min: failover.min_size,
         prefer,
-        paused: spec.paused,
+        // The Pods end one by one, and none of them is lost.
+        paused: spec.paused || spec.hibernates(),
         hang_limit_ms: failover.down_after_milliseconds,
         self_fence_lag_s,
         sentinel: None,

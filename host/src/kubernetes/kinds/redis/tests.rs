@@ -99,6 +99,49 @@ fn a_problem_that_was_found_comes_before_those_of_the_pods() {
     assert!(degraded.message.starts_with("pods is forbidden; 0 of 3 Pods exist"), "{}", degraded.message);
 }
 
+/// A claim, and away.
+fn asleep() -> Value {
+    let claim =
+        json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } });
+    json!({ "hibernate": true, "dataVolumeClaimTemplate": { "spec": claim } })
+}
+
+#[test]
+fn a_group_that_hibernates_wants_no_pods_and_does_not_act() {
+    let settings = |more: &Value| redis(more).settings(at(10));
+    let (asleep, without) = (settings(&asleep()), settings(&json!({ "hibernate": true })));
+    assert_eq!((asleep.replicas, asleep.group.paused, asleep.group.members_desired), (0, true, 3));
+    assert_eq!((without.replicas, without.group.paused), (3, false), "it would lose its data");
+}
+
+#[test]
+fn a_group_that_hibernates_is_ready_once_all_pods_are_away_and_keeps_its_record() {
+    let status = |is_settled, pods: &[Pod], before: Option<&RedisStatus>| -> RedisStatus {
+        let record = record("redis-cart-0", 3);
+        let before = before.map(|before| json!(before));
+        let (record, pods) = (Some((&record, at(5))), pods.iter().collect());
+        let known = Known { record, pods, is_settled, before: before.as_ref(), ..Known::default() };
+        serde_json::from_value(redis(&asleep()).status(&known, at(10))).unwrap()
+    };
+    let ending = status(false, &pods(&["redis-cart-0"]), None);
+    let of = |status: &RedisStatus, type_| {
+        let (holds, reason, _) = condition(status, type_);
+        (holds, reason)
+    };
+    let row = |holds: &str, reason: &str| (holds.to_owned(), reason.to_owned());
+    assert_eq!(of(&ending, "Ready"), row("False", "Hibernating"));
+    assert_eq!(of(&ending, "Reconciling"), row("True", "Hibernating"));
+    let away = status(true, &[], Some(&ending));
+    assert_eq!(
+        (away.reason.as_str(), away.published.as_ref().unwrap().name.as_str()),
+        ("hibernated", "redis-cart-0")
+    );
+    assert_eq!(of(&away, "Ready"), row("True", "Hibernated"));
+    for type_ in ["Reconciling", "Degraded", "Progressing", "Stalled", "Paused"] {
+        assert_eq!(of(&away, type_).0, "False", "{type_}: {away:#?}");
+    }
+}
+
 #[test]
 fn the_same_facts_give_the_same_status_at_any_later_time() {
     let (pods, record) = (pods(&["redis-cart-0", "redis-cart-1", "redis-cart-2"]), record("redis-cart-0", 1));
