@@ -52,6 +52,16 @@ impl Release {
         format!("redis-operator-{target}-v{}", self.version)
     }
 
+    /// Where the files of this release can be read.
+    pub fn tree(&self) -> String {
+        format!("{}/blob/v{}", self.repository, self.version)
+    }
+
+    /// A file whose links lead to the pages of this release: those of alerts to their runbooks.
+    pub fn located(&self, text: &str) -> String {
+        text.replace(CLONE, &self.tree())
+    }
+
     /// The archives of this release in the checksums, one `SHA256  FILE` a line. Other files are passed over.
     ///
     /// # Errors
@@ -190,9 +200,19 @@ fn processor(target: &str) -> Result<(&'static str, &'static str)> {
     }
 }
 
+/// Where the files of a clone say that they can be read.
+const CLONE: &str = "https://example.com/redis-operator/blob/main";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_of_a_clone_lead_to_the_release() {
+        let located = release().located(&format!("runbook_url: {CLONE}/deploy/docs/src/runbooks/A.md\n"));
+        let there = "https://example.com/redis-operator/blob/v1.2.3/deploy/docs/src/runbooks/A.md";
+        assert_eq!(located, format!("runbook_url: {there}\n"));
+    }
 
     fn release() -> Release {
         Release {
