@@ -98,8 +98,8 @@ pub fn anchors(page: &str) -> Vec<String> {
         .collect()
 }
 
-/// A path of the repository, relative to its top, that a link of a file there names. None: it leads elsewhere,
-/// or out of the repository.
+/// A path of the repository, relative to its top, that a link of a file there names. None: it leads
+/// elsewhere, or out of the repository.
 pub fn resolved(file: &str, target: &str) -> Option<String> {
     let path = target.split('#').next().unwrap_or_default();
     if path.is_empty() {

@@ -1,5 +1,5 @@
-//! The pages of the resources' reference, made from their definitions: each field that has a sentence, with its
-//! type, its default and what is refused. Fields of Kubernetes' own types are named, and not listed.
+//! The pages of the resources' reference, made from their definitions: each field that has a sentence, with
+//! its type, its default and what is refused. Fields of Kubernetes' own types are named, and not listed.
 
 use crate::documents::{definitions, documents};
 use anyhow::{Context, Result};
@@ -167,7 +167,9 @@ spec:
               parts:
                 type: array
                 description: Its parts.
-                items: {type: object, properties: {name: {type: string, minLength: 1, description: Its name.}}}
+                items:
+                  type: object
+                  properties: {name: {type: string, minLength: 1, description: Its name.}}
               pod: {type: object, description: Kubernetes' own., properties: {hidden: {type: string}}}
 "#;
 

@@ -1,6 +1,7 @@
 //! What names a release: the manifest of the plugin for krew, the formula for Homebrew, and the charts with
 //! where they come from. Made from the archives' checksums.
 
+use crate::book::BOOK;
 use crate::documents::{documents, yaml};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -55,6 +56,11 @@ impl Release {
     /// Where the files of this release can be read.
     pub fn tree(&self) -> String {
         format!("{}/blob/v{}", self.repository, self.version)
+    }
+
+    /// The first page of the book.
+    pub fn book(&self) -> String {
+        format!("{}/{BOOK}README.md", self.tree())
     }
 
     /// A file whose links lead to the pages of this release: those of alerts to their runbooks.
@@ -168,7 +174,9 @@ end
             chart["annotations"][format!("artifacthub.io/{name}")] = yaml(&value)?.into();
             Ok(())
         };
-        annotate("links", json!([{"name": "support", "url": format!("{}/issues", self.repository)}]))?;
+        let links = [("documentation", self.book()), ("support", format!("{}/issues", self.repository))];
+        let links: Vec<Value> = links.iter().map(|(name, url)| json!({"name": name, "url": url})).collect();
+        annotate("links", links.into())?;
         if let Some((definitions, examples)) = of_operator {
             let listed = definitions.iter().map(|definition| {
                 let version = &definition["spec"]["versions"][0];

@@ -1,9 +1,9 @@
-//! What the pages of the documentation say of files: no link is dead, each alert has a page, and YAML fits the
-//! definitions.
+//! What the pages of the documentation say of files: no link is dead, each alert has a page, and YAML fits
+//! the definitions.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
-use package::book::{BOOK, anchors, fences, links, resolved};
+use package::book::{BOOK, anchors, fences, links, published, resolved};
 use package::documents::{definitions, documents};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -72,6 +72,20 @@ fn the_summary_lists_each_page_once() {
         .collect();
     assert_eq!(listed.iter().cloned().collect::<BTreeSet<_>>(), pages);
     assert_eq!(listed.len(), pages.len(), "a page is listed twice");
+}
+
+#[test]
+fn a_published_page_links_to_pages_of_the_book_and_to_the_repository() {
+    const BASE: &str = "https://example.com/them/blob/v1";
+    let mut count = 0;
+    for (name, page) in pages().into_iter().filter(|(name, _)| name.starts_with(BOOK)) {
+        for (_, target) in links(&published(&name, &page, BASE)) {
+            count += usize::from(target.starts_with(BASE));
+            let is_of_the_book = || resolved(&name, &target).is_some_and(|path| path.starts_with(BOOK));
+            assert!(target.starts_with("https://") || is_of_the_book(), "{name}: {target}");
+        }
+    }
+    assert!(count > 20, "{count} links to the repository");
 }
 
 #[test]
