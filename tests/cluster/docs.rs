@@ -17,9 +17,11 @@ struct Script {
     text: String,
 }
 
-/// The pages with blocks that are marked `cluster`.
+/// The pages with blocks that are marked `cluster`. Runbooks are about one group, which is there.
 fn scripts() -> Vec<Script> {
     let (mut scripts, mut folders) = (Vec::new(), vec![of_the_clone(BOOK)]);
+    let mut runbooks =
+        Script { page: RUNBOOKS.into(), namespace: "docs-runbooks".into(), text: GROUP.into() };
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -34,9 +36,14 @@ fn scripts() -> Vec<Script> {
                 .collect();
             let page = path.strip_prefix(of_the_clone(BOOK)).unwrap().display().to_string();
             let namespace = format!("docs-{}", path.file_stem().unwrap().to_string_lossy().to_lowercase());
-            scripts.extend((!text.is_empty()).then_some(Script { page, namespace, text }));
+            if page.starts_with(RUNBOOKS) {
+                runbooks.text += &text.replace("NAMESPACE", &runbooks.namespace).replace("NAME", "minimal");
+            } else if !text.is_empty() {
+                scripts.push(Script { page, namespace, text });
+            }
         }
     }
+    scripts.push(runbooks);
     scripts
 }
 
@@ -101,5 +108,8 @@ pub fn resources_of_the_pages() -> Vec<String> {
     resources
 }
 
+const RUNBOOKS: &str = "runbooks/";
+const GROUP: &str = "kubectl apply -f example/redis/minimal.yaml\n\
+                     kubectl wait --for=condition=Ready redis/minimal --timeout=120s\n";
 /// Pages at a time.
 const AT_ONCE: usize = 4;
