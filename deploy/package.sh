@@ -13,6 +13,7 @@ tools=target/tools/bin
 cargo=${CARGO:-cargo}
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 image=${IMAGE:-redis-operator}
+repository=${REPOSITORY:-https://example.com/redis-operator}
 kubectl=target/cluster/kubectl
 [ -x "$kubectl" ] || kubectl=kubectl
 
@@ -27,7 +28,8 @@ step "install.yaml, and the same for named namespaces"
 rm -rf "$out/charts" "$out/bundle" "$out/install"
 mkdir -p "$out"
 for installation in install:deploy install-namespaced:deploy/namespaced monitoring:deploy/monitoring; do
-  "$kubectl" kustomize "${installation#*:}" | sed "s,\(image\|value\): redis-operator:$version\$,\1: $image:$version," >"$out/${installation%%:*}.yaml"
+  "$kubectl" kustomize "${installation#*:}" | sed -e "s,\(image\|value\): redis-operator:$version\$,\1: $image:$version," \
+    -e "s,https://example.com/redis-operator/blob/main,${repository%/}/blob/v$version," >"$out/${installation%%:*}.yaml"
 done
 cp deploy/crds.yaml "$out/crds.yaml"
 
@@ -42,6 +44,11 @@ for helm in target/cluster/helm "$tools/helm3"; do
     "$helm" package --destination "$out" "$out/charts/$chart" >/dev/null
   done
 done
+
+step "the book"
+rm -rf "$out/book"
+package book "$out/book"
+if command -v mdbook >/dev/null; then mdbook build --dest-dir "$PWD/$out/book/html" "$out/book"; else echo "skipped: the book as HTML: no mdbook (cargo install mdbook)"; fi
 
 step "bundle"
 package bundle "$out/install.yaml" "$out/bundle" --created "$(git log -1 --format=%cI 2>/dev/null || date -u +%FT%TZ)"

@@ -15,6 +15,8 @@ mod charts;
 mod crowd;
 #[path = "cluster/deployed.rs"]
 mod deployed;
+#[path = "cluster/docs.rs"]
+mod docs;
 #[path = "cluster/endpoint.rs"]
 mod endpoint;
 #[path = "cluster/faults.rs"]
@@ -182,6 +184,7 @@ cases![
     // Last: what is deployed looks after all namespaces.
     Alone namespaced::with_rights_in_named_namespaces_and_to_named_secrets_alone_it_does_all_of_it,
     Alone deployed::what_is_deployed_does_the_walk_through_and_its_rights_are_enough_and_no_more,
+    Alone docs::the_commands_of_the_pages_run,
     Alone deployed::an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other,
     Alone deployed::a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready,
 ];

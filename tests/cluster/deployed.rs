@@ -1,6 +1,7 @@
 //! The operator as a user deploys it: by `deploy/`, as two Pods, with the rights of its service account and
 //! no more. These come last of all, since what is deployed looks after all namespaces.
 
+use super::docs::resources_of_the_pages;
 use super::plugin::Kubectl;
 use super::rig::{another_master, redis, say, settled, write_through};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -482,6 +483,11 @@ pub async fn every_example_fits_the_schema(cluster: &Cluster, namespace: &str) {
     let predecessor = std::env::temp_dir().join("predecessor.yaml");
     std::fs::write(&predecessor, PREDECESSOR).unwrap();
     files.push(predecessor);
+    for (number, resource) in resources_of_the_pages().into_iter().enumerate() {
+        let file = std::env::temp_dir().join(format!("docs-{number}.yaml"));
+        std::fs::write(&file, resource).unwrap();
+        files.push(file);
+    }
     for file in files {
         cluster
             .kubectl(&[

@@ -89,7 +89,10 @@ fn service_version(release: &Release, source: &Source<'_>) -> Result<Value> {
             "minKubeVersion": "1.29.0",
             "provider": {"name": release.maintainer.name},
             "maintainers": [{"name": release.maintainer.name, "email": release.maintainer.email}],
-            "links": [{"name": "Source", "url": release.repository}],
+            "links": [
+                {"name": "Documentation", "url": release.book()},
+                {"name": "Source", "url": release.repository},
+            ],
             "relatedImages": [{"name": NAME, "image": image}],
             "installModes": modes,
             "customresourcedefinitions": {"owned": owned},

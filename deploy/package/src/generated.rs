@@ -1,7 +1,9 @@
-//! The files of the charts that are made from others. They are committed, so that a chart installs from a
-//! clone; `package generate` writes them, and a test compares them.
+//! The files of the charts and of the docs that are made from others. They are committed, so that a chart
+//! installs from a clone; `package generate` writes them, and a test compares them.
 
+use crate::book::BOOK;
 use crate::documents::{documents, named, yaml};
+use crate::reference::pages;
 use crate::values::{rows, with_table};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ use std::path::Path;
 /// A file, relative to the clone, and its content.
 pub struct Generated {
     /// With slashes.
-    pub path: &'static str,
+    pub path: String,
     /// All of it.
     pub content: String,
 }
@@ -21,22 +23,26 @@ pub struct Generated {
 /// If a file that they are made from is missing, or has another form.
 pub fn generated(root: &Path) -> Result<Vec<Generated>> {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).with_context(|| path.to_owned());
-    let table = |chart: &'static str, readme: &'static str| -> Result<Generated> {
+    let table = |chart: &str, readme: &str| -> Result<Generated> {
         let values = rows(&read(chart)?).with_context(|| chart.to_owned())?;
         let content = with_table(&read(readme)?, &values).with_context(|| readme.to_owned())?;
-        Ok(Generated { path: readme, content })
+        Ok(Generated { path: readme.into(), content })
     };
-    let copy = |path: &'static str, from: &str| -> Result<Generated> {
-        Ok(Generated { path, content: read(from)? })
+    let copy = |path: &str, from: &str| -> Result<Generated> {
+        Ok(Generated { path: path.into(), content: read(from)? })
     };
-    Ok(vec![
+    let mut all = vec![
         copy("deploy/chart/files/crds.yaml", "deploy/crds.yaml")?,
         copy("deploy/chart/files/rules.yaml", "deploy/monitoring/rules.yaml")?,
         copy("deploy/chart/files/dashboard.json", "deploy/monitoring/dashboard.json")?,
-        Generated { path: "deploy/chart/files/parts.yaml", content: parts(&read)? },
+        Generated { path: "deploy/chart/files/parts.yaml".into(), content: parts(&read)? },
         table("deploy/chart/values.yaml", "deploy/chart/README.md")?,
         table("deploy/chart-redis/values.yaml", "deploy/chart-redis/README.md")?,
-    ])
+    ];
+    for (name, content) in pages(&read("deploy/crds.yaml")?).context("deploy/crds.yaml")? {
+        all.push(Generated { path: format!("{BOOK}reference/{name}"), content });
+    }
+    Ok(all)
 }
 
 /// What the templates take over as it is: the rules of all roles, by what they are for, who may connect, and

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use package::book::published;
 use package::bundle::{Source, bundle};
 use package::documents::{definitions, documents, examples};
 use package::generated::generated;
@@ -50,6 +51,8 @@ enum Command {
         #[arg(long)]
         created: String,
     },
+    /// Copy the documentation, as mdBook reads it: links that leave it lead to the repository
+    Book { output: PathBuf },
     /// Make the plugin's manifests and the formula, from the archives' checksums
     Plugin { checksums: PathBuf, output: PathBuf },
 }
@@ -84,6 +87,7 @@ fn run(cli: Cli) -> Result<()> {
             }
             Ok(())
         }
+        Command::Book { output } => copy_book(&release, &root, &output),
         Command::Plugin { checksums, output } => {
             let archives = release.archives(&read(&checksums)?)?;
             for name in ["redis", "redis-failover"] {
@@ -97,15 +101,15 @@ fn run(cli: Cli) -> Result<()> {
 fn generate(root: &Path, check: bool) -> Result<()> {
     let mut stale = Vec::new();
     for file in generated(root)? {
-        let path = root.join(file.path);
+        let path = root.join(&file.path);
         if std::fs::read_to_string(&path).is_ok_and(|content| content == file.content) {
             continue;
         }
-        stale.push(file.path);
         if !check {
             write(&path, &file.content)?;
             println!("{}", file.path);
         }
+        stale.push(file.path);
     }
     if check && !stale.is_empty() {
         bail!("not up to date: {}: cargo run -p package -- generate", stale.join(", "));
@@ -132,11 +136,30 @@ fn copy_chart(release: &Release, root: &Path, chart: &Path, output: &Path) -> Re
                 let ours = "\n  repository: redis-operator\n";
                 write(&to, &read(&path)?.replace(ours, &format!("\n  repository: {}\n", release.image)))?;
             } else {
-                write(&to, &read(&path)?)?;
+                write(&to, &release.located(&read(&path)?))?;
             }
         }
     }
     write(&output.join("LICENSE"), &read(&root.join("LICENSE"))?)
+}
+
+fn copy_book(release: &Release, root: &Path, output: &Path) -> Result<()> {
+    let mut folders = vec![root.join("deploy/docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let path = entry?.path();
+            let name = path.strip_prefix(root)?.display().to_string();
+            let to = output.join(path.strip_prefix(root.join("deploy/docs"))?);
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "md") {
+                write(&to, &published(&name, &read(&path)?, &release.tree()))?;
+            } else {
+                write(&to, &read(&path)?)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Every manifest of `example/`.

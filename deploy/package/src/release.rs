@@ -1,6 +1,7 @@
 //! What names a release: the manifest of the plugin for krew, the formula for Homebrew, and the charts with
 //! where they come from. Made from the archives' checksums.
 
+use crate::book::BOOK;
 use crate::documents::{documents, yaml};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -50,6 +51,21 @@ impl Release {
     /// The name of an archive, and of the folder in it, as `cargo binstall` looks for it.
     pub fn archive(&self, target: &str) -> String {
         format!("redis-operator-{target}-v{}", self.version)
+    }
+
+    /// Where the files of this release can be read.
+    pub fn tree(&self) -> String {
+        format!("{}/blob/v{}", self.repository, self.version)
+    }
+
+    /// The first page of the book.
+    pub fn book(&self) -> String {
+        format!("{}/{BOOK}README.md", self.tree())
+    }
+
+    /// A file whose links lead to the pages of this release: those of alerts to their runbooks.
+    pub fn located(&self, text: &str) -> String {
+        text.replace(CLONE, &self.tree())
     }
 
     /// The archives of this release in the checksums, one `SHA256  FILE` a line. Other files are passed over.
@@ -158,7 +174,9 @@ end
             chart["annotations"][format!("artifacthub.io/{name}")] = yaml(&value)?.into();
             Ok(())
         };
-        annotate("links", json!([{"name": "support", "url": format!("{}/issues", self.repository)}]))?;
+        let links = [("documentation", self.book()), ("support", format!("{}/issues", self.repository))];
+        let links: Vec<Value> = links.iter().map(|(name, url)| json!({"name": name, "url": url})).collect();
+        annotate("links", links.into())?;
         if let Some((definitions, examples)) = of_operator {
             let listed = definitions.iter().map(|definition| {
                 let version = &definition["spec"]["versions"][0];
@@ -190,9 +208,19 @@ fn processor(target: &str) -> Result<(&'static str, &'static str)> {
     }
 }
 
+/// Where the files of a clone say that they can be read.
+const CLONE: &str = "https://example.com/redis-operator/blob/main";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_of_a_clone_lead_to_the_release() {
+        let located = release().located(&format!("runbook_url: {CLONE}/deploy/docs/src/runbooks/A.md\n"));
+        let there = "https://example.com/redis-operator/blob/v1.2.3/deploy/docs/src/runbooks/A.md";
+        assert_eq!(located, format!("runbook_url: {there}\n"));
+    }
 
     fn release() -> Release {
         Release {

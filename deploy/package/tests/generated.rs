@@ -25,7 +25,7 @@ fn parsed(path: &str) -> Value {
 fn generated_files_are_up_to_date() {
     for file in generated(&root()).unwrap() {
         let is_same =
-            std::fs::read_to_string(root().join(file.path)).is_ok_and(|content| content == file.content);
+            std::fs::read_to_string(root().join(&file.path)).is_ok_and(|content| content == file.content);
         assert!(is_same, "{}: cargo run -p package -- generate writes it anew", file.path);
     }
 }

@@ -1,5 +1,6 @@
 //! What becomes of acknowledged writes, by the kind of fault, by `prefer`, and by how many replicas had them
-//! when their client was answered: the table of the README. Schedules as of the seeds, with faults of one
+//! when their client was answered: the table of
+//! `deploy/docs/src/promises.md`. Schedules as of the seeds, with faults of one
 //! kind only.
 
 use crate::Schedule;
