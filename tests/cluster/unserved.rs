@@ -1,8 +1,7 @@
-//! RedisFailover resources that are not served, or not yet: of another operator, of another kind's name, in a
-//! mode that is not there.
+//! RedisFailover resources that are not served, or not yet: of another operator, of another kind's name.
 
 use super::redisfailover::{Version, all_name, condition, name_of, pods, settled};
-use super::rig::{Operator, say, say_as};
+use super::rig::{Operator, say};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::jiff::Timestamp;
@@ -138,16 +137,6 @@ pub async fn what_cannot_be_served_is_refused_by_condition(cluster: &Cluster, na
     // The younger one is served once the older one is gone.
     cluster.kubectl(&["delete", "redis", "twin", "-n", namespace]).await.unwrap();
     settled(cluster, (namespace, "twin"), Version::V1, (1, 3)).await;
-
-    // A mode that is not there yet is said, and served.
-    apply("twin", "{redis: {replicas: 1}, sentinel: {mode: Assisted}}").await;
-    let message =
-        condition(cluster, (namespace, "twin"), "Degraded", "True", "SentinelModeUnavailable").await;
-    assert!(message.contains("needs topology sentinel"), "{message}");
-    assert_eq!(
-        say_as(cluster, namespace, "rfr-twin-0", None, &["SET", "a", "b"]).await.as_deref(),
-        Some("OK")
-    );
 }
 
 /// When the Redis of that name was created.

@@ -330,6 +330,9 @@ impl Reconciler {
                         snapshot.missing.insert(key);
                     }
                 }
+                if kind == "Deployment" {
+                    snapshot.admit_pods();
+                }
             }
             Observed::Face(name, seen) => snapshot.observe_face(name, seen),
             Observed::Secret => self.secrets.read(&self.context, &snapshot.resource),

@@ -100,6 +100,7 @@ fn known<'a>(written: Option<&'a Value>, snapshot: &'a Snapshot, labels: &'a Wri
         shadow: snapshot.shadow.as_ref(),
         pods: snapshot.pods.values().map(AsRef::as_ref).collect(),
         sentinels: snapshot.sentinels,
+        picture: snapshot.decided.as_ref().map(|_| &*snapshot.picture),
         problems: found.chain(&labels.refused).cloned().collect(),
     }
 }

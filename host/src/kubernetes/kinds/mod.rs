@@ -14,7 +14,7 @@ use super::nodes::Place;
 use super::objects::Family;
 use super::status::Problem;
 use crate::contract::{Decision, Group};
-use crate::group::{Member, Record};
+use crate::group::{Member, Picture, Record};
 use crate::report::MasterChange;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, SecretKeySelector, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -57,6 +57,12 @@ pub trait Managed: Debug + Send + Sync {
 
     /// The Pods as members of the group. A Pod that cannot be dialled is none.
     fn members(&self, pods: &[ObservedPod<'_>], now: Timestamp) -> Vec<Member>;
+
+    /// The Pods of its Sentinels as instances of the group. A Pod that cannot be dialled, or in which no
+    /// Sentinel runs, is none. Empty: no Sentinels watch the group.
+    fn sentinels(&self, _pods: &[&Pod], _now: Timestamp) -> Vec<Member> {
+        Vec::new()
+    }
 
     /// The status that follows from what is known. `now` is the transition time of what changes.
     fn status(&self, known: &Known<'_>, now: Timestamp) -> Value;
@@ -226,6 +232,8 @@ pub struct Known<'a> {
     pub pods: Vec<&'a Pod>,
     /// Sentinel endpoints that are ready. None: not observed.
     pub sentinels: Option<i32>,
+    /// What the guard itself saw at the newest decision. None: there was none yet.
+    pub picture: Option<&'a Picture>,
     /// Obstacles to the desired state that the controllers found.
     pub problems: Vec<Problem>,
 }

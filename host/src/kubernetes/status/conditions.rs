@@ -14,6 +14,8 @@ pub struct About {
     pub selector: String,
     /// The StatefulSet.
     pub set: String,
+    /// The Deployment of its Sentinels. None: there is none.
+    pub sentinels: Option<String>,
     /// Desired instances.
     pub desired: i32,
     /// The Secret by which clients find the group. None: there is none.

@@ -34,7 +34,9 @@ pub struct Snapshot {
     pub resource: Arc<Resource>,
     /// The Pods of the StatefulSet of this resource: its members.
     pub pods: BTreeMap<String, Arc<Pod>>,
-    /// All Pods that claim to be.
+    /// The Pods of the Deployment of its Sentinels.
+    pub sentinel_pods: BTreeMap<String, Arc<Pod>>,
+    /// All Pods that claim to be one or the other.
     pub claimants: BTreeMap<String, Arc<Pod>>,
     /// Pods that are gone, whose processes may live.
     pub former: FormerPods,
@@ -105,6 +107,7 @@ impl Snapshot {
         Self {
             resource,
             pods: BTreeMap::new(),
+            sentinel_pods: BTreeMap::new(),
             claimants: BTreeMap::new(),
             former: FormerPods::default(),
             sets: Vec::new(),
@@ -265,12 +268,17 @@ impl Snapshot {
         self.former.settle(master.as_deref(), self.pods.values(), now)
     }
 
-    /// Of the Pods that claim to be members, those that a StatefulSet of this resource controls.
+    /// Of the Pods that claim to be members, those that a StatefulSet of this resource controls; of those that
+    /// claim to be its Sentinels, all, once a Deployment of this resource has that name.
     pub fn admit_pods(&mut self) {
         let is_ours =
             |pod: &Pod| pods::set_uid(pod).is_some_and(|uid| self.sets.iter().any(|ours| ours == uid));
-        let ours = self.claimants.iter().filter(|(_, pod)| is_ours(pod));
-        self.pods = ours.map(|(name, pod)| (name.clone(), Arc::clone(pod))).collect();
+        let all = |(name, pod): (&String, &Arc<Pod>)| (name.clone(), Arc::clone(pod));
+        self.pods = self.claimants.iter().filter(|(_, pod)| is_ours(pod)).map(all).collect();
+        let deployment = self.resource.settings.family.sentinels_name(&self.resource.name());
+        let has_sentinels = deployment.is_some_and(|name| self.seen.contains_key(&("Deployment", name)));
+        let sentinels = self.claimants.iter().filter(|(_, pod)| has_sentinels && pods::is_of_sentinels(pod));
+        self.sentinel_pods = sentinels.map(all).collect();
     }
 
     /// Takes a published record in. A newer position of the same master is for the status alone.

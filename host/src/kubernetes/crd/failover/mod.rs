@@ -11,6 +11,7 @@
 mod alpha;
 mod definition;
 mod model;
+mod sentinels;
 
 pub use alpha::AlphaFailover;
 pub use definition::definition;
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// One master, its replicas, and an endpoint for clients of Redis Sentinel.
+/// One master, its replicas, and endpoints for clients of Redis Sentinel.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "databases.spotahome.com",
@@ -145,7 +146,8 @@ pub struct RedisSettings {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SentinelSettings {
-    /// What answers clients of Redis Sentinel, and who promotes. Unset: Served.
+    /// What answers clients of Redis Sentinel, and who promotes. Unset: Served, or Assisted where the objects were
+    /// taken over from another operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<SentinelMode>,
     /// What Pods of either role have.
@@ -212,7 +214,8 @@ pub struct PodSettings {
     /// Service account of the Pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// Directives, each as a line `NAME VALUE`, that running servers get by CONFIG SET.
+    /// Directives, each as a line `NAME VALUE`, that running servers get by CONFIG SET. Of Sentinels:
+    /// down-after-milliseconds, failover-timeout, parallel-syncs and quorum, by SENTINEL SET.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub custom_config: Vec<String>,
     /// Command of the container, in place of the operator's.

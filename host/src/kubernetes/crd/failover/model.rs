@@ -3,7 +3,7 @@
 //! clock.
 
 use super::{AlphaFailover, Engine, PodSettings, RedisFailover, RedisFailoverSpec, RedisFailoverStatus};
-use super::{BootstrapNode, SentinelMode};
+use super::BootstrapNode;
 use crate::kubernetes::crd::parse;
 use crate::kubernetes::objects::is_read_at_start;
 use crate::kubernetes::quantity::{bytes, bytes_of_directive};
@@ -26,7 +26,7 @@ pub struct Failover {
     /// What was last written.
     pub status: Option<RedisFailoverStatus>,
     /// The spec itself says when a server hangs.
-    says_when_it_hangs: bool,
+    pub(super) says_when_it_hangs: bool,
 }
 
 /// Which Pods of a group.
@@ -37,11 +37,6 @@ pub enum Role {
     /// Those of the Deployment.
     Sentinel,
 }
-
-/// The mode of a resource that names none. Assisted is to be: it keeps the Sentinels that the users of
-/// RedisFailover have. It needs topology `sentinel`, which this operator does not have yet; until then Served
-/// gives the same clients the same answers at the same address.
-pub const DEFAULT_MODE: SentinelMode = SentinelMode::Served;
 
 impl Failover {
     /// An object of `databases.spotahome.com/v1`.
@@ -132,16 +127,6 @@ impl Failover {
         tag.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
     }
 
-    /// The name by which clients of Sentinel ask for the master.
-    pub fn master_name(&self) -> &str {
-        if self.spec.sentinel.disable_my_master { self.name() } else { "mymaster" }
-    }
-
-    /// What answers clients of Sentinel, as it is carried out.
-    pub fn mode(&self) -> SentinelMode {
-        self.spec.sentinel.mode.filter(|mode| is_available(*mode)).unwrap_or(DEFAULT_MODE)
-    }
-
     /// The Redis outside that all follow.
     pub fn bootstrap_node(&self) -> Option<&BootstrapNode> {
         self.spec.bootstrap_node.as_ref().filter(|node| !node.host.is_empty())
@@ -154,15 +139,6 @@ impl Failover {
         self.spec.paused
             || self.bootstrap_node().is_some()
             || annotations.into_iter().any(|(name, value)| is_skipped(name, value))
-    }
-
-    /// A server without a valid reply for so many milliseconds hangs. As `failover` says, or as
-    /// `sentinel.customConfig` does in Sentinel's words.
-    pub fn hang_limit_ms(&self) -> u32 {
-        let own = self.spec.failover.down_after_milliseconds;
-        let lines = lines(&self.spec.sentinel.pods.custom_config);
-        let of_sentinel = lines.get("down-after-milliseconds").and_then(|value| value.parse::<u32>().ok());
-        of_sentinel.filter(|ms| !self.says_when_it_hangs && (100..=600_000).contains(ms)).unwrap_or(own)
     }
 
     /// The labels of the resource that its objects get.
@@ -205,18 +181,7 @@ impl Failover {
     /// What of the spec cannot be done, and stops nothing else.
     pub fn problems(&self) -> Vec<Problem> {
         let problem = |reason, message| Problem { reason, message };
-        let mut all = Vec::new();
-        if let Some(mode) = self.spec.sentinel.mode.filter(|mode| !is_available(*mode)) {
-            all.push(problem(
-                "SentinelModeUnavailable",
-                format!(
-                    "spec.sentinel.mode {mode:?} needs topology sentinel, which this operator does not have: \
-                     the operator's own endpoint answers at rfs-{} instead, as in mode Served; leave the \
-                     mode out, or set Served",
-                    self.name()
-                ),
-            ));
-        }
+        let mut all = self.sentinel_problems();
         for name in lines(&self.spec.redis.pods.custom_config).keys() {
             if is_read_at_start(name) {
                 all.push(problem(
@@ -293,7 +258,7 @@ fn blocking(owner: OwnerReference) -> OwnerReference {
 
 /// Lines `NAME VALUE`, by name in lower case: of several for one name the last, but for the limits of the
 /// classes of clients, which add up. The quotes around a value go: CONFIG SET takes one argument.
-fn lines(lines: &[String]) -> BTreeMap<String, String> {
+pub(super) fn lines(lines: &[String]) -> BTreeMap<String, String> {
     let split = |line: &String| {
         let line = line.trim();
         let (name, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
@@ -345,14 +310,6 @@ fn drop_nulls(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(drop_nulls),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-/// The other modes need topology `sentinel`.
-fn is_available(mode: SentinelMode) -> bool {
-    match mode {
-        SentinelMode::Served => true,
-        SentinelMode::Assisted | SentinelMode::Deferred => false,
     }
 }
 

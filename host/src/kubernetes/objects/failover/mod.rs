@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 /// Value of the role label for all instances but the master.
 pub const REPLICA: &str = "slave";
 /// The port of every Sentinel endpoint.
-pub const SENTINEL_PORT: i32 = 26379;
+pub const SENTINEL_PORT: u16 = 26379;
 
 /// All objects, in the order in which they are applied. The StatefulSet starts Pods, so it comes after what
 /// they need; the endpoints follow.
@@ -34,6 +34,7 @@ pub fn objects(failover: &Failover, inputs: &Inputs<'_>) -> Result<Vec<Value>, s
     }
     all.push(config::config_map(failover, inputs));
     all.extend(scripts::config_maps(failover));
+    all.extend(sentinels::config_map(failover));
     all.extend(services::services(failover));
     all.extend([Role::Redis, Role::Sentinel].into_iter().filter_map(|role| budget(failover, role)));
     all.push(redis_pods::stateful_set(failover, inputs.replicas));
@@ -45,7 +46,7 @@ pub fn objects(failover: &Failover, inputs: &Inputs<'_>) -> Result<Vec<Value>, s
 fn name(failover: &Failover, role: Role) -> String {
     match role {
         Role::Redis => FAILOVER.set_name(failover.name()),
-        Role::Sentinel => format!("rfs-{}", failover.name()),
+        Role::Sentinel => FAILOVER.sentinels_name(failover.name()).unwrap_or_default(),
     }
 }
 
