@@ -2,6 +2,7 @@
 
 use super::redisfailover::{Version, all_name, condition, name_of, pods, settled};
 use super::rig::{Operator, say};
+use super::watched::patch;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::jiff::Timestamp;
@@ -19,7 +20,7 @@ pub async fn what_another_operator_made_is_not_touched_until_it_is_handed_over(
     let at = (namespace, "cart");
     let yaml = format!(
         "apiVersion: databases.spotahome.com/v1\nkind: RedisFailover\nmetadata: {{name: cart, namespace: {namespace}}}\n\
-         spec: {{redis: {{replicas: 2}}, sentinel: {{replicas: 1}}}}\n"
+         spec: {{paused: true, redis: {{replicas: 2}}, sentinel: {{replicas: 1}}}}\n"
     );
     cluster.apply(&yaml).await;
     let resources = Api::<RedisFailover>::namespaced(cluster.client(), namespace);
@@ -79,12 +80,13 @@ pub async fn what_another_operator_made_is_not_touched_until_it_is_handed_over(
         assert!(role.contains("role:master"), "no member was told to follow: {role}");
     }
 
-    // Handed over: the Pods are replaced, and the group is one.
+    // Handed over object by object: the Pods are replaced, and the group is one.
     let before: Vec<String> =
         pods(cluster, at, "redis").await.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
     for object in ["statefulset/rfr-cart", "configmap/rfr-cart"] {
         cluster.kubectl(&["annotate", object, "k8s.amaiz.com/operated=true", "-n", namespace]).await.unwrap();
     }
+    patch(cluster, at, r#"{"spec":{"paused":false}}"#).await;
     let master = settled(cluster, at, Version::V1, (2, 1)).await;
     until("all Pods are new", async || {
         let all = pods(cluster, at, "redis").await;

@@ -58,7 +58,8 @@ impl SentinelClient {
             some.iter().for_each(|(number, ..)| _ = pipeline.cmd("EXISTS").arg(number));
             let held: Vec<bool> = pipeline.query_async(&mut connection).await.unwrap();
             lost += held.iter().filter(|held| !**held).count();
-            lost_replicated += some.iter().zip(&held).filter(|((.., copied), held)| *copied && !**held).count();
+            lost_replicated +=
+                some.iter().zip(&held).filter(|((.., copied), held)| *copied && !**held).count();
         }
         (lost, lost_replicated)
     }
@@ -169,7 +170,17 @@ async fn made(cluster: &Cluster, at: (&str, &str), mode: &str, further: &str) ->
 }
 
 pub async fn patch(cluster: &Cluster, (namespace, name): (&str, &str), patch: &str) {
-    let words = ["patch", "redisfailover.databases.spotahome.com", name, "--type", "merge", "-p", patch, "-n", namespace];
+    let words = [
+        "patch",
+        "redisfailover.databases.spotahome.com",
+        name,
+        "--type",
+        "merge",
+        "-p",
+        patch,
+        "-n",
+        namespace,
+    ];
     cluster.kubectl(&words).await.unwrap();
 }
 
@@ -232,7 +243,8 @@ pub async fn with_sentinels_assisted_a_killed_master_and_a_switchover_are_told_b
     println!("Assisted: the kill kept a client from writing for {:?}", client.longest_pause(killed));
     assert_eq!(settled(cluster, at, Version::V1, (3, 3)).await, third);
     all_name(cluster, at, "mymaster", &third, 6379).await;
-    let (_, lost_replicated) = client.lost(&cluster.address(namespace, &third).await.unwrap(), password).await;
+    let (_, lost_replicated) =
+        client.lost(&cluster.address(namespace, &third).await.unwrap(), password).await;
     assert_eq!(lost_replicated, 0);
 
     // A Sentinel that is replaced knows nothing at first, and is told.

@@ -276,15 +276,22 @@ mod tests {
         assert_eq!((member.address.host.as_str(), member.address.port), ("10.0.0.9", 26379));
         let facts = member.pod.unwrap();
         assert_eq!((facts.running, facts.restarts, facts.ready), (true, 1, false));
-        let face = of_sentinels(|pod| pod["spec"]["containers"][0]["args"] = json!(["face", "--name", "cart"]));
+        let face =
+            of_sentinels(|pod| pod["spec"]["containers"][0]["args"] = json!(["face", "--name", "cart"]));
         assert!(owner(&face).is_some() && read(&face).is_none());
         let stopped = of_sentinels(|pod| {
             pod["status"]["containerStatuses"][0]["state"] = json!({ "terminated": { "exitCode": 1 } })
         });
         assert!(!read(&stopped).unwrap().pod.unwrap().running);
         for (fact, pod) in [
-            ("of another template", of_sentinels(|pod| pod["metadata"]["labels"]["pod-template-hash"] = json!("8"))),
-            ("of another Deployment", of_sentinels(|pod| pod["metadata"]["ownerReferences"][0]["name"] = json!("x"))),
+            (
+                "of another template",
+                of_sentinels(|pod| pod["metadata"]["labels"]["pod-template-hash"] = json!("8")),
+            ),
+            (
+                "of another Deployment",
+                of_sentinels(|pod| pod["metadata"]["ownerReferences"][0]["name"] = json!("x")),
+            ),
             ("of nobody", of_sentinels(|pod| pod["metadata"]["ownerReferences"] = json!([]))),
         ] {
             assert_eq!(owner(&pod), None, "{fact}");

@@ -108,6 +108,11 @@ impl Options {
 }
 
 impl Cluster {
+    /// For requests to the API server.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The resource with that name.
     ///
     /// # Errors
@@ -265,7 +270,7 @@ fn no_answer(operator: &str, theirs: &str, why: &dyn std::fmt::Display) -> Strin
 }
 
 /// The API server's answer to a refused request.
-fn refused(verb: &str, error: &kube::Error) -> Exit {
+pub(super) fn refused(verb: &str, error: &kube::Error) -> Exit {
     Exit::Failed(match error {
         kube::Error::Api(status) if status.code == 403 => {
             format!("the right to {verb} is missing: {}", status.message)

@@ -2,6 +2,7 @@
 //! under the name `kubectl-redis`, or as `redis-operator kubectl …`. Sends requests to the API server, and
 //! through it to the operator; never to a Redis.
 
+mod adopt;
 mod cluster;
 pub mod complete;
 mod explain;
@@ -46,6 +47,7 @@ enum Command {
     #[command(after_help = "Example:\n  kubectl redis resume example")]
     Resume(pause::Args),
     Observe(observe::Args),
+    Adopt(adopt::Args),
 }
 
 // The plugin as a program, with the help of its arguments.
@@ -83,6 +85,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         Command::Pause(pause) => pause::run(pause, true, &cluster).await,
         Command::Resume(resume) => pause::run(resume, false, &cluster).await,
         Command::Observe(observe) => observe::run(observe, &cluster).await,
+        Command::Adopt(adopt) => adopt::run(adopt, &cluster).await,
     }
 }
 

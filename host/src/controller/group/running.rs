@@ -266,9 +266,9 @@ impl RunningGroup {
             self.handle.send(Event::Records(snapshot.records(Timestamp::now())));
             self.version = version;
         }
-        let authority = (snapshot.may_act, silent_groups_permille);
+        let authority = (snapshot.may_change(), silent_groups_permille);
         if self.authority != authority {
-            self.handle.send(Event::Authority { may_act: snapshot.may_act, silent_groups_permille });
+            self.handle.send(Event::Authority { may_act: authority.0, silent_groups_permille });
             self.authority = authority;
         }
     }

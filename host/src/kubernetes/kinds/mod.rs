@@ -2,11 +2,14 @@
 //! [`Managed`]. The controllers know no kind: each version of a resource comes to them as a [`Resource`],
 //! plain data and those functions. Another kind is a folder here and a line in [`KINDS`]. Never does I/O.
 
+mod adoption;
 mod failover;
 mod recorded;
 mod redis;
 #[cfg(test)]
 pub(crate) mod sample;
+
+pub use adoption::{ADOPTED_ANNOTATION, AdoptionSettings, AdoptionState, OBSERVING};
 
 use super::crd::failover::{AlphaFailover, RedisFailover, definition};
 use super::crd::{self, Redis, ShadowStatus, SwitchoverRequest};
@@ -99,6 +102,8 @@ pub struct Settings {
     pub master_service: Option<Service>,
     /// The Sentinel endpoint. None: there is none.
     pub endpoint: Option<EndpointSettings>,
+    /// Whether objects of another operator are taken over. None: there is none that makes such objects.
+    pub adoption: Option<AdoptionSettings>,
     /// What the status says.
     pub recorded: Recorded,
 }
@@ -187,6 +192,8 @@ pub struct Inputs<'a> {
     pub replication_user: Option<&'a str>,
     /// The authorities of the certificate, in PEM. None: no TLS.
     pub authorities: Option<&'a str>,
+    /// Pods may run that another operator made: what they mount is all that they read.
+    pub has_former_pods: bool,
     /// The image that this program is in.
     pub image: &'a str,
 }

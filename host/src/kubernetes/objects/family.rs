@@ -30,6 +30,13 @@ pub struct Family {
 /// [`Family::are_marked`] says where it counts.
 pub const MARK_ANNOTATION: &str = "k8s.amaiz.com/operated";
 
+/// Its value on an object that this operator made, or was handed over.
+pub const MADE: &str = "true";
+/// Its value on an object of another operator whose Pods are as that one made them.
+pub const ADOPTED: &str = "adopted";
+/// Its value on an object of another operator that has this operator's template of Pods.
+pub const ROLLED: &str = "rolled";
+
 /// Of Redis.
 pub static REDIS: Family = Family {
     label: super::GROUP_LABEL,

@@ -118,6 +118,8 @@ const NEED_A_PERSON: &[&str] = &[
     "NameTaken",
     "NotAdopted",
     "ObjectsNotMade",
+    "OtherOperator",
+    "OtherOperatorUnknown",
     "RolloutBlocked",
     "SecretInvalid",
     "SecretMissing",

@@ -75,7 +75,8 @@ pub fn with_decision(
 ) -> RedisStatus {
     let answers = |health: Health| !matches!(health, Health::Dead | Health::Silent | Health::Suspect);
     // Sentinels have verdicts, too, and are no instances of the StatefulSet.
-    let is_sentinel = |id: &str| about.sentinels.as_ref().is_some_and(|deployment| id.starts_with(deployment));
+    let is_sentinel =
+        |id: &str| about.sentinels.as_ref().is_some_and(|deployment| id.starts_with(deployment));
     let instances_of_set = decision.members.iter().filter(|member| !is_sentinel(&member.id));
     let answering = instances_of_set.filter(|member| answers(member.health)).count();
     RedisStatus {

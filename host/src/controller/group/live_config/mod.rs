@@ -28,8 +28,8 @@ use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use login::Login;
-use sentinels::SentinelLogins;
 use plan::{Known, PodStart, Start, Wanted, plan_due, plan_user, user_of_all};
+use sentinels::SentinelLogins;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

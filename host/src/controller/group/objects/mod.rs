@@ -2,6 +2,7 @@
 //! deleted them. [`observe`] looks for objects of others, [`plan()`] decides, [`Objects::apply`] carries the
 //! steps out and decides nothing.
 
+mod adopted;
 mod plan;
 
 use super::super::Context;
@@ -9,10 +10,11 @@ use super::handover::HandoverRequest;
 use super::snapshot::{ObjectKey, Snapshot};
 use super::step::StepResult;
 use crate::kubernetes::apply::{apply as apply_object, delete, is_foreign};
-use crate::kubernetes::kinds::Inputs;
-use crate::kubernetes::objects::OBJECT_KINDS;
+use crate::kubernetes::kinds::{AdoptionState, Inputs};
+use crate::kubernetes::objects::{MADE, OBJECT_KINDS, ROLLED};
 use crate::kubernetes::pods::revision;
 use crate::kubernetes::status::Problem;
+use adopted::adopted;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use plan::{ObjectStep, ObjectsView, Replicas, plan, plan_replicas, unclaimed};
 use serde_json::Value;
@@ -181,6 +183,7 @@ fn wanted(
         replication_user: snapshot.replication_user(),
         previous: passwords.and_then(|passwords| passwords.before()),
         authorities: tls.map(|identity| identity.authorities.as_str()),
+        has_former_pods: has_former_pods(snapshot),
         image,
     })?;
     let key = |object: &Value| {
@@ -188,7 +191,35 @@ fn wanted(
         let kind = OBJECT_KINDS.iter().find(|kind| **kind == text("/kind")).copied().unwrap_or_default();
         (kind, text("/metadata/name").to_owned())
     };
-    Ok(all.into_iter().map(|object| (key(&object), object)).collect())
+    let leaves_templates = match snapshot.resource.settings.adoption.as_ref().map(|adoption| adoption.state) {
+        Some(AdoptionState::Adopted { leaves_templates }) => leaves_templates,
+        Some(AdoptionState::No | AdoptionState::Observing) | None => {
+            return Ok(all.into_iter().map(|object| (key(&object), object)).collect());
+        }
+    };
+    let in_place = |object: Value| {
+        let key = key(&object);
+        let there = snapshot.seen.get(&key).map(|seen| seen.mark.as_deref());
+        let object = match there {
+            Some(mark) => adopted(&key, object, mark, leaves_templates),
+            None => object,
+        };
+        (key, object)
+    };
+    Ok(all.into_iter().map(in_place).collect())
+}
+
+/// Whether Pods may run that another operator made, until the last one is replaced.
+fn has_former_pods(snapshot: &Snapshot) -> bool {
+    let is_adopted =
+        snapshot.resource.settings.adoption.as_ref().is_some_and(|adoption| match adoption.state {
+            AdoptionState::No => false,
+            AdoptionState::Observing | AdoptionState::Adopted { .. } => true,
+        });
+    let set = ("StatefulSet", snapshot.resource.settings.family.set_name(&snapshot.resource.name()));
+    let mark = snapshot.seen.get(&set).and_then(|seen| seen.mark.as_deref());
+    let has_our_template = mark == Some(MADE) || mark == Some(ROLLED);
+    is_adopted && !(has_our_template && snapshot.is_set_current && is_rolled(snapshot))
 }
 
 /// Every Pod has the revision that is wanted.

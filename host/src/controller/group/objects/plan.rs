@@ -189,13 +189,7 @@ mod tests {
     }
 
     fn seen(version: u64) -> Arc<Sighting> {
-        Arc::new(Sighting {
-            version,
-            uid: "o".into(),
-            owners: vec!["u".into()],
-            record: None,
-            is_marked: false,
-        })
+        Arc::new(Sighting { version, uid: "o".into(), owners: vec!["u".into()], record: None, mark: None })
     }
 
     /// Both objects were applied, and were seen at the version that this gave them.

@@ -8,6 +8,7 @@
 
 #![allow(clippy::duplicated_attributes, reason = "printed columns share attribute names")]
 
+mod adoption;
 mod alpha;
 mod definition;
 mod model;
@@ -104,8 +105,22 @@ pub struct RedisFailoverSpec {
     /// A planned change of master. Each `id` is carried out once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub switchover: Option<SwitchoverRequest>,
-    /// Observe and explain, but do not act.
+    /// Observe and explain, but do not act. Nothing is changed of objects that were adopted.
     pub paused: bool,
+    /// How objects that another operator made are taken over.
+    pub adoption: AdoptionRequest,
+}
+
+/// How objects that another operator made are taken over.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AdoptionRequest {
+    /// Seconds for which the group is only observed first. Unset: 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub observe_seconds: Option<u32>,
+    /// Pods that the other operator made are replaced, one at a time, without waiting for a change of the spec.
+    pub roll: bool,
 }
 
 /// The Redis instances.

@@ -2,8 +2,8 @@
 //! cannot be done. Everything that is made of such a resource is made of this. Must not read a cluster or a
 //! clock.
 
-use super::{AlphaFailover, Engine, PodSettings, RedisFailover, RedisFailoverSpec, RedisFailoverStatus};
 use super::BootstrapNode;
+use super::{AlphaFailover, Engine, PodSettings, RedisFailover, RedisFailoverSpec, RedisFailoverStatus};
 use crate::kubernetes::crd::parse;
 use crate::kubernetes::objects::is_read_at_start;
 use crate::kubernetes::quantity::{bytes, bytes_of_directive};
@@ -27,6 +27,8 @@ pub struct Failover {
     pub status: Option<RedisFailoverStatus>,
     /// The spec itself says when a server hangs.
     pub(super) says_when_it_hangs: bool,
+    /// Of all that its Pods are made from. None: no other operator makes objects for this version.
+    pub(super) pods_digest: Option<String>,
 }
 
 /// Which Pods of a group.
@@ -53,11 +55,12 @@ impl Failover {
             ));
         }
         let says_when_it_hangs = spec.pointer("/failover/downAfterMilliseconds").is_some();
+        let pods_digest = Some(super::adoption::digest(&spec));
         drop_nulls(&mut object);
         let read: RedisFailover = parse(object)?;
         let owner = read.controller_owner_ref(&());
         let RedisFailover { metadata, spec, status } = read;
-        Ok(Self { metadata, owner: owner.map(blocking), spec, status, says_when_it_hangs })
+        Ok(Self { metadata, owner: owner.map(blocking), spec, status, says_when_it_hangs, pods_digest })
     }
 
     /// An object of `spotahome.com/v1alpha1`.
@@ -70,7 +73,8 @@ impl Failover {
         let owner = read.controller_owner_ref(&());
         let AlphaFailover { metadata, spec, status } = read;
         let owner = owner.map(blocking);
-        Ok(Self { metadata, owner, spec: spec.into(), status, says_when_it_hangs: false })
+        let (spec, says_when_it_hangs, pods_digest) = (spec.into(), false, None);
+        Ok(Self { metadata, owner, spec, status, says_when_it_hangs, pods_digest })
     }
 
     /// Its name.

@@ -24,11 +24,6 @@ impl Failover {
         self.spec.sentinel.mode.unwrap_or(default)
     }
 
-    /// Another operator made its objects, and this one took them over.
-    pub fn is_adopted(&self) -> bool {
-        self.metadata.annotations.iter().flatten().any(|(name, _)| name == ADOPTED_ANNOTATION)
-    }
-
     /// The name by which clients of Sentinel ask for the master.
     pub fn master_name(&self) -> &str {
         if self.spec.sentinel.disable_my_master { self.name() } else { "mymaster" }
@@ -96,8 +91,6 @@ impl Failover {
     }
 }
 
-/// On a resource whose objects were taken over from another operator.
-pub const ADOPTED_ANNOTATION: &str = "k8s.amaiz.com/adopted";
 /// As spotahome/redis-operator sets them.
 const DOWN_AFTER_MS: u32 = 5_000;
 const FAILOVER_TIMEOUT_MS: u32 = 10_000;

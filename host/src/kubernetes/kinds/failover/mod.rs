@@ -2,7 +2,7 @@
 //! replicas, and Sentinels or endpoints that answer in their place. Must not read a cluster or a clock.
 
 use super::recorded::{preference, recorded};
-use super::{Inputs, Known, Managed, ObservedPod, PolicyReference, References, Settings};
+use super::{AdoptionState, Inputs, Known, Managed, ObservedPod, PolicyReference, References, Settings};
 use crate::contract::{Group, Topology};
 use crate::group::{Member, Picture};
 use crate::kubernetes::crd::Condition;
@@ -34,6 +34,7 @@ impl Managed for Failover {
             replicas: self.replicas(Role::Redis),
             family: &FAILOVER,
             endpoint: None,
+            adoption: self.adoption(),
             port: self.port(),
             marks_eviction: self.spec.redis.prevent_master_eviction,
             keeps_master_pod: self.spec.redis.disable_master_rollout,
@@ -153,12 +154,16 @@ fn further_conditions(
     now: Timestamp,
 ) -> Vec<Condition> {
     let generation = failover.metadata.generation;
-    let foreign = known.problems.iter().find(|problem| problem.reason == NOT_ADOPTED);
-    let adopted = match foreign {
-        Some(problem) => (problem.reason.to_owned(), problem.message.clone()),
-        None => ("Own".into(), "no object of this resource is known to be of another operator".into()),
-    };
-    let mut all = vec![condition(before, "Adopted", foreign.is_none(), adopted, generation, now)];
+    let (is_adopted, adopted) = adoption_state(failover, known);
+    let mut all = vec![condition(before, "Adopted", is_adopted, adopted, generation, now)];
+    let other = known.problems.iter().find(|problem| OTHERS.contains(&problem.reason));
+    if failover.is_adopted() || other.is_some() {
+        let why = match other {
+            Some(problem) => (problem.reason.to_owned(), problem.message.clone()),
+            None => ("NoneSeen".into(), "no other operator was seen before the objects were adopted".into()),
+        };
+        all.push(condition(before, "OtherOperator", other.is_some(), why, generation, now));
+    }
     let sentinels = sentinel_conditions(failover, known).into_iter();
     all.extend(sentinels.map(|(type_, holds, why)| condition(before, type_, holds, why, generation, now)));
     if let Some(node) = failover.bootstrap_node() {
@@ -180,8 +185,53 @@ fn further_conditions(
     all
 }
 
+/// Whether all objects are this operator's, and why.
+fn adoption_state(failover: &Failover, known: &Known<'_>) -> (bool, (String, String)) {
+    let is_told = |reason: &str| reason == NOT_ADOPTED || OTHERS.contains(&reason);
+    if let Some(problem) = known.problems.iter().find(|problem| is_told(problem.reason)) {
+        return (false, (problem.reason.to_owned(), problem.message.clone()));
+    }
+    let observe_s = failover.adoption().map_or(0, |adoption| adoption.observe_s);
+    match failover.adoption().map_or(AdoptionState::No, |adoption| adoption.state) {
+        AdoptionState::No => {
+            (true, ("Own".into(), "no object of this resource is known to be of another operator".into()))
+        }
+        AdoptionState::Observing => {
+            let decision = known.decided.map(|(decision, ..)| decision);
+            let now = decision.map_or_else(
+                || "nothing, since nothing was observed yet".to_owned(),
+                |decision| format!("{}: {}", decision.reason, decision.explanation),
+            );
+            let name = failover.name();
+            let text = format!(
+                "observed for {observe_s} s, and nothing is changed meanwhile; then the objects of the other operator are \
+                 adopted: no Pod is replaced, ConfigMaps rfr-{name}, rfr-s-{name}, rfr-readiness-{name} and rfs-{name} are \
+                 written, and the operator acts with mode {:?}; what it decides now: {now}",
+                failover.mode()
+            );
+            (false, ("Observing".into(), text))
+        }
+        AdoptionState::Adopted { leaves_templates } => {
+            let pods = if leaves_templates {
+                "Pods are as it made them until a part of spec changes that they are made from, or \
+                 spec.adoption.roll is true"
+            } else {
+                "Pods are replaced one at a time"
+            };
+            let text = format!(
+                "the objects that another operator made are this one's; {pods}; to go back, set spec.paused, wait for \
+                 condition Paused, and start the other operator"
+            );
+            (true, ("InPlace".into(), text))
+        }
+    }
+}
+
 /// What is known of the Sentinels, or of the endpoints in their place: a condition, whether it holds, and why.
-fn sentinel_conditions(failover: &Failover, known: &Known<'_>) -> Vec<(&'static str, bool, (String, String))> {
+fn sentinel_conditions(
+    failover: &Failover,
+    known: &Known<'_>,
+) -> Vec<(&'static str, bool, (String, String))> {
     let desired = failover.replicas(Role::Sentinel);
     let (has_all, ready) = match known.sentinels {
         Some(ready) => (ready >= desired, ready.to_string()),
@@ -221,13 +271,20 @@ fn agreement(picture: Option<&Picture>, desired: usize) -> (bool, (String, Strin
     let silent = if silent > 0 { format!("; {silent} did not answer") } else { String::new() };
     let agree = name_it == desired && name_it == picture.sentinels.len();
     let reason = if agree { "AllNameTheMaster" } else { "NotAllNameTheMaster" };
-    (agree, (reason.into(), format!("{name_it} of {desired} Sentinels take {master} for the master{others}{silent}")))
+    (
+        agree,
+        (
+            reason.into(),
+            format!("{name_it} of {desired} Sentinels take {master} for the master{others}{silent}"),
+        ),
+    )
 }
 
 /// The key of the user's Secret.
 const PASSWORD_KEY: &str = "password";
-/// The reason of the problem that another operator made an object.
+/// The reasons of the problems that another operator made an object, and may still look after it.
 const NOT_ADOPTED: &str = "NotAdopted";
+const OTHERS: &[&str] = &["OtherOperator", "OtherOperatorUnknown"];
 
 #[cfg(test)]
 mod tests;

@@ -106,7 +106,8 @@ fn a_group_with_sentinels_has_their_topology_and_the_settings_of_the_resource() 
     assert_eq!((by_default.master_name.as_str(), by_default.sentinels_desired), ("mymaster", 5));
     assert_eq!((by_default.quorum, by_default.parallel_syncs), (3, 2));
     assert_eq!((by_default.down_after_ms, by_default.failover_timeout_ms), (5_000, 10_000));
-    let lines = json!(["down-after-milliseconds 1000", "failover-timeout 3000", "quorum 1", "parallel-syncs 9"]);
+    let lines =
+        json!(["down-after-milliseconds 1000", "failover-timeout 3000", "quorum 1", "parallel-syncs 9"]);
     let deferred = watched(json!({ "mode": "Deferred", "disableMyMaster": true, "customConfig": lines }));
     assert_eq!((deferred.master_name.as_str(), deferred.quorum, deferred.parallel_syncs), ("cart", 1, 9));
     assert_eq!((deferred.down_after_ms, deferred.failover_timeout_ms), (1_000, 3_000));
