@@ -5,13 +5,15 @@ use super::redisfailover::{Version, all_name, condition, name_of, pods, settled}
 use super::rig::{Operator, say};
 use super::watched::{Listener, SentinelClient, addresses, patch};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 use redis_operator::kubernetes::crd::failover::RedisFailover;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tests::cluster::{Cluster, Signal, is_ready, until};
 
 /// The resource, and the objects of the other operator (1.2.4) with its owner reference. Its Sentinels watch
@@ -239,15 +241,41 @@ async fn standing(cluster: &Cluster, at: (&str, &str)) -> BTreeSet<(String, i32)
     all.iter().map(|pod| (pod.metadata.uid.clone().unwrap(), restarts(pod))).collect()
 }
 
-/// The Lease of the other operator, renewed now.
-async fn renew(cluster: &Cluster, namespace: &str, holder: &str) {
-    let now = Timestamp::now() + SignedDuration::from_secs(0);
+/// The other operator, as far as it is seen: it renews its Lease. It gives it back when it is stopped.
+struct Other {
+    task: tokio::task::AbortHandle,
+    leases: Api<Lease>,
+}
+
+impl Other {
+    async fn start(cluster: &Cluster, namespace: &str) -> Self {
+        let leases = Api::<Lease>::namespaced(cluster.client(), namespace);
+        renew(&leases, "the-old-one").await;
+        let renewed = leases.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                renew(&renewed, "the-old-one").await;
+            }
+        });
+        Self { task: task.abort_handle(), leases }
+    }
+
+    async fn stop(self) {
+        self.task.abort();
+        renew(&self.leases, "").await;
+    }
+}
+
+async fn renew(leases: &Api<Lease>, holder: &str) {
     let lease = json!({
-        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-        "metadata": { "name": "redis-failover-lease", "namespace": namespace },
-        "spec": { "holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": format!("{now:.6}") }
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "redis-failover-lease" },
+        "spec": {
+            "holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": format!("{:.6}", Timestamp::now())
+        }
     });
-    cluster.apply(&lease.to_string()).await;
+    let params = PatchParams::apply("the-old-one").force();
+    leases.patch("redis-failover-lease", &params, &Patch::Apply(&lease)).await.unwrap();
 }
 
 pub async fn a_group_of_the_other_operator_is_adopted_while_clients_write_and_no_pod_is_replaced(
@@ -267,13 +295,13 @@ pub async fn a_group_of_the_other_operator_is_adopted_while_clients_write_and_no
     let theirs = script().await;
 
     // While the other operator lives, nothing is done.
-    renew(cluster, namespace, "the-old-one").await;
+    let other = Other::start(cluster, namespace).await;
     let _operator = Operator::start(cluster, namespace);
     let message = condition(cluster, at, "OtherOperator", "True", "OtherOperator").await;
     assert!(message.contains("is held by the-old-one") && message.contains("kubectl scale"), "{message}");
     condition(cluster, at, "Adopted", "False", "OtherOperator").await;
     assert_eq!(script().await, theirs);
-    renew(cluster, namespace, "").await;
+    other.stop().await;
 
     // Then it is observed, and its plan shown.
     let began = Instant::now();

@@ -157,7 +157,7 @@ async fn made(cluster: &Cluster, at: (&str, &str), mode: &str, further: &str) ->
     cluster
         .apply(&format!(
             "apiVersion: databases.spotahome.com/v1\nkind: RedisFailover\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
-             spec:\n  sentinel: {{mode: {mode}, customConfig: [down-after-milliseconds 1500]}}\n{further}"
+             spec:\n  sentinel: {{mode: {mode}, customConfig: [down-after-milliseconds 1500, failover-timeout 3000]}}\n{further}"
         ))
         .await;
     let began = Instant::now();

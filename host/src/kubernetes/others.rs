@@ -33,8 +33,7 @@ impl Others {
     /// Why that is not known, as one sentence.
     pub async fn living(&self, client: &Client) -> Result<Option<String>, String> {
         let mut seen = self.0.lock().await;
-        if let Some((at, answer)) = seen.last.as_ref().filter(|(at, _)| at.elapsed() < KEPT) {
-            _ = at;
+        if let Some((_, answer)) = seen.last.as_ref().filter(|(at, _)| at.elapsed() < KEPT) {
             return answer.clone();
         }
         let answer = seen.look(client).await;
@@ -55,7 +54,7 @@ impl Seen {
         let of_lease = leases.iter().filter(|lease| lease.name_any().starts_with(LEASE));
         let of_lease: Vec<&Lease> = of_lease.collect();
         let living = of_lease.iter().find_map(|lease| self.holds(lease, Timestamp::now()));
-        self.renewed = of_lease.iter().filter_map(|lease| Some((key(*lease), renewed(lease)?))).collect();
+        self.renewed = of_lease.iter().filter_map(|lease| Some((key(lease), renewed(lease)?))).collect();
         Ok(living.or_else(|| deployments.iter().find_map(runs)))
     }
 

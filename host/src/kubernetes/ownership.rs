@@ -20,6 +20,8 @@ pub struct Sighting {
     pub record: Option<String>,
     /// The value of its [`MARK_ANNOTATION`]. None: it has none.
     pub mark: Option<String>,
+    /// Other operators make such objects for the same owner: [`Family::are_marked`].
+    pub may_be_of_others: bool,
 }
 
 impl Sighting {
@@ -28,7 +30,15 @@ impl Sighting {
         let owners = object.owner_references().iter().map(|owner| owner.uid.clone()).collect();
         let record = object.annotations().get(RECORD_ANNOTATION).cloned();
         let mark = object.annotations().get(MARK_ANNOTATION).cloned();
-        Some(Self { version: version(object)?, uid: object.uid().unwrap_or_default(), owners, record, mark })
+        let family = Family::of(object).map(|(family, _)| family);
+        Some(Self {
+            version: version(object)?,
+            uid: object.uid().unwrap_or_default(),
+            owners,
+            record,
+            mark,
+            may_be_of_others: family.is_some_and(|family| family.are_marked),
+        })
     }
 
     /// Whether it is this operator's, for the resource with that uid: owned by it, and marked where others

@@ -13,7 +13,7 @@ use super::super::Context;
 use super::snapshot::Snapshot;
 use super::step::StepResult;
 use crate::kubernetes::events;
-use crate::kubernetes::kinds::AdoptionState;
+use crate::kubernetes::kinds::{ADOPTED_ANNOTATION, AdoptionState, OBSERVING};
 use crate::kubernetes::status::Problem;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::json;
@@ -87,7 +87,9 @@ impl Adoption {
     /// One step further. None: nothing stands in the way of the resource's objects.
     pub async fn settle(&mut self, context: &Context, snapshot: &Snapshot) -> Option<StepResult> {
         let settings = snapshot.resource.settings.adoption.as_ref()?;
-        let foreign = snapshot.foreign.keys().map(|(kind, name)| format!("{kind} {name}")).collect();
+        let unmarked = snapshot.seen.iter().filter(|(_, seen)| seen.may_be_of_others && seen.mark.is_none());
+        let foreign = snapshot.foreign.keys().chain(unmarked.map(|(key, _)| key));
+        let foreign = foreign.map(|(kind, name)| format!("{kind} {name}")).collect();
         let mut view = AdoptionView {
             state: settings.state,
             foreign,
@@ -144,8 +146,6 @@ async fn note(context: &Context, snapshot: &Snapshot, word: &str) -> Result<(), 
     let patch = json!({ "metadata": { "uid": resource.uid(), "annotations": { ADOPTED_ANNOTATION: word } } });
     api.patch_metadata(&resource.name(), &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
 }
-
-use crate::kubernetes::kinds::{ADOPTED_ANNOTATION, OBSERVING};
 
 /// The reason of the problem that another operator lives.
 const OTHER_OPERATOR: &str = "OtherOperator";

@@ -172,7 +172,11 @@ async fn maintain_newest(
             // 5. Roll. Calls the API server.
             result.add(roll(&context, &snapshot, &live_config, &mut handover).await);
         }
-        retry_after = (!result.is_done).then(|| step::retry_after(retry_after));
+        retry_after = match may_go_on {
+            true => (!result.is_done).then(|| step::retry_after(retry_after)),
+            // A person or another operator is waited for.
+            false => (!result.is_done).then_some(ADOPT_AGAIN_AFTER),
+        };
         let now_settled = settling.observe(&snapshot, &objects, &live_config, result.is_done);
         if settled.replace(now_settled) != Some(now_settled) {
             drop(findings.unbounded_send(Finding::Settled(now_settled)));
@@ -243,5 +247,7 @@ fn log(snapshot: &Snapshot, problems: &[Problem]) {
 
 #[cfg(debug_assertions)]
 const FAULT_ANNOTATION: &str = "redis-operator.test/panic";
+/// The next look at what stands in the way of an adoption, or at whether it was observed for long enough.
+const ADOPT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A failed write of what clients wait for is repeated so soon.
 const PUBLISH_RETRY_AFTER: Duration = Duration::from_secs(1);

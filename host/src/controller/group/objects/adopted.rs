@@ -26,7 +26,8 @@ pub fn adopted(
     object
 }
 
-const MAKES_PODS: &[&str] = &["StatefulSet", "Deployment"];
+/// The kinds of objects that make Pods.
+pub const MAKES_PODS: &[&str] = &["StatefulSet", "Deployment"];
 /// The API server lets nobody change them.
 const FIXED: &[&str] = &["podManagementPolicy", "selector", "serviceName", "volumeClaimTemplates"];
 

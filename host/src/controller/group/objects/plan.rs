@@ -189,7 +189,14 @@ mod tests {
     }
 
     fn seen(version: u64) -> Arc<Sighting> {
-        Arc::new(Sighting { version, uid: "o".into(), owners: vec!["u".into()], record: None, mark: None })
+        Arc::new(Sighting {
+            version,
+            uid: "o".into(),
+            owners: vec!["u".into()],
+            record: None,
+            mark: None,
+            may_be_of_others: false,
+        })
     }
 
     /// Both objects were applied, and were seen at the version that this gave them.

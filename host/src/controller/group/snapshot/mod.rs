@@ -56,7 +56,7 @@ pub struct Snapshot {
     /// Objects that the resource owns and another operator made, as they were seen last.
     pub foreign: BTreeMap<ObjectKey, Arc<Sighting>>,
     /// The StatefulSet among them.
-    foreign_set: Option<Arc<Set>>,
+    foreign_set: Option<Set>,
     /// The object with the stored record, as it was seen last. None: there is none of this resource.
     pub stored: Option<Arc<Sighting>>,
     /// What it says. None: nothing that is understood.
@@ -238,9 +238,9 @@ impl Snapshot {
 
     /// Takes a StatefulSet in that has the name of this resource's. One that this resource does not own
     /// changes nothing, and neither do its Pods.
-    pub fn observe_set(&mut self, set: &Arc<Set>) {
+    pub fn observe_set(&mut self, set: &Set) {
         if !self.owns(&set.sighting) {
-            self.foreign_set = set.sighting.is_owned_by(self.resource.uid()).then(|| Arc::clone(set));
+            self.foreign_set = set.sighting.is_owned_by(self.resource.uid()).then(|| set.clone());
             return;
         }
         self.revision.clone_from(&set.revision);

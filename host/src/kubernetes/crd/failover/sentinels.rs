@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 /// this operator needs no Sentinels: Served gives the same answers at the same address, promotes
 /// without asking for votes, and has nothing that a restart forgets. It stays the default for groups
 /// that exist, since another one would replace the Pods of all their endpoints.
-pub const DEFAULT_MODE: SentinelMode = SentinelMode::Served;
+const DEFAULT_MODE: SentinelMode = SentinelMode::Served;
 
 /// The mode of an adopted resource that names none: its Sentinels run, and stay.
-pub const ADOPTED_MODE: SentinelMode = SentinelMode::Assisted;
+const ADOPTED_MODE: SentinelMode = SentinelMode::Assisted;
 
 impl Failover {
     /// What answers clients of Sentinel, and who promotes.
