@@ -23,7 +23,8 @@ async fn lay_down(cluster: &Cluster, at: (&str, &str)) {
     cluster
         .apply(&format!(
             "apiVersion: databases.spotahome.com/v1\nkind: RedisFailover\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
-             spec:\n  adoption: {{observeSeconds: 3}}\n  sentinel: {{replicas: 3, customConfig: [down-after-milliseconds 2000]}}\n  \
+             spec:\n  adoption: {{observeSeconds: 3}}\n  \
+             sentinel: {{replicas: 3, customConfig: [down-after-milliseconds 2000]}}\n  \
              redis: {{replicas: 3, image: \"redis:7\"}}\n"
         ))
         .await;

@@ -1,5 +1,6 @@
 //! What the guard itself sees of a group: which member serves as master, which replicas are in sync with it,
-//! and which member the Sentinels name. For rollouts, the census and the watchdog, which must not rest on the word of a policy.
+//! and which member the Sentinels name. For rollouts, the census and the watchdog, which must not rest on the
+//! word of a policy.
 
 use super::replication::evidence::{process_end, shows_life};
 use super::replication::statement::outranks;
@@ -24,7 +25,8 @@ pub struct Picture {
     pub is_whole: bool,
     /// Several members answer as masters.
     pub has_second_master: bool,
-    /// The Sentinels that answer, by `id`: the member that each takes for the master. None: none of the group.
+    /// The Sentinels that answer, by `id`: the member that each takes for the master. None: none of the
+    /// group.
     pub sentinels: BTreeMap<String, Option<String>>,
     /// The recorded master gives no valid reply, and its process is not proven to have ended.
     pub is_master_silent: bool,

@@ -42,8 +42,8 @@ pub enum Standing {
     Free,
     /// One of the same owner, with the mark where this one has it.
     Own,
-    /// One that the owner of this object does not own, or that lacks the mark which this one has. Applying over
-    /// it would take it from another, and delete it together with the resource.
+    /// One that the owner of this object does not own, or that lacks the mark which this one has. Applying
+    /// over it would take it from another, and delete it together with the resource.
     Foreign,
 }
 

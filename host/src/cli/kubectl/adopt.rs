@@ -1,5 +1,5 @@
-//! `kubectl redis adopt NAME --dry-run`: what the operator would do about a RedisFailover whose objects another
-//! operator made, from the API alone. Changes nothing.
+//! `kubectl redis adopt NAME --dry-run`: what the operator would do about a RedisFailover whose objects
+//! another operator made, from the API alone. Changes nothing.
 
 use super::cluster::{Cluster, refused, sentence};
 use crate::cli::{Exit, print};
@@ -14,7 +14,7 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// Show what an adoption would do: objects that another operator made for a RedisFailover, taken over in place
+/// Show what the adoption of a RedisFailover would do, whose objects another operator made
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  kubectl redis adopt example --dry-run\n\nThe operator adopts by itself once no other \
@@ -112,9 +112,9 @@ fn text(
     }
     _ = writeln!(
         text,
-        "mode: {:?}; no Pod is replaced until a part of spec changes that Pods are made from, or spec.adoption.roll is \
-         true. To go back: kubectl patch redisfailover.databases.spotahome.com {name} -n {namespace} --type merge -p \
-         '{}', then start the other operator",
+        "mode: {:?}; no Pod is replaced until a part of spec changes that Pods are made from, or \
+         spec.adoption.roll is true. To go back: kubectl patch redisfailover.databases.spotahome.com {name} \
+         -n {namespace} --type merge -p '{}', then start the other operator",
         resource.mode(),
         json!({ "spec": { "paused": true } })
     );

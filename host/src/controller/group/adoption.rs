@@ -67,9 +67,9 @@ pub fn plan(view: &AdoptionView) -> AdoptionStep {
         Ok(Some(other)) => return refuse(OTHER_OPERATOR, format!("nothing is adopted: {other}")),
         Err(why) => {
             let message = format!(
-                "whether another operator looks after this resource is not known, so nothing is adopted: {why}; grant \
-                 that right, or, once no other operator runs, hand over each of {} (kubectl annotate KIND NAME \
-                 k8s.amaiz.com/operated=true)",
+                "whether another operator looks after this resource is not known, so nothing is adopted: {why}; \
+                 grant that right, or, once no other operator runs, hand over each of {} (kubectl annotate \
+                 KIND NAME k8s.amaiz.com/operated=true)",
                 view.foreign.join(", ")
             );
             return refuse("OtherOperatorUnknown", message);

@@ -166,7 +166,8 @@ async fn maintain_newest(
         let may_go_on = stopped.is_none() && snapshot.may_change();
         let mut result = stopped.unwrap_or_else(StepResult::done);
         if may_go_on {
-            // 4. Apply. Calls the API server for objects, then Redis for the configuration of running instances.
+            // 4. Apply. Calls the API server for objects, then Redis for the configuration of running
+            // instances.
             result.add(objects.settle(&context, &snapshot, &mut handover).await);
             result.add(live_config.settle(&context, &snapshot).await);
             // 5. Roll. Calls the API server.

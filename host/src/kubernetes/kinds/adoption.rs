@@ -1,6 +1,7 @@
 //! How far a resource whose objects another operator made is taken over: its annotation says it.
 
-/// On such a resource: [`OBSERVING`], and then the digest of what its Pods were made from when it was adopted.
+/// On such a resource: [`OBSERVING`], and then the digest of what its Pods were made from when it was
+/// adopted.
 pub const ADOPTED_ANNOTATION: &str = "k8s.amaiz.com/adopted";
 /// Its objects count as its own, and nothing of them is changed yet.
 pub const OBSERVING: &str = "observing";

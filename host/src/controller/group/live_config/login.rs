@@ -60,8 +60,8 @@ pub fn next(last: Option<LoginStep>, login: &Login) -> Option<LoginStep> {
     order.into_iter().skip(done).find(|(_, is_needed)| *is_needed).map(|(step, _)| step)
 }
 
-/// Carries out all steps, and `tell` once what is new is used and what is old is still taken. Returns the user
-/// that it came to: none if an instance is from before ACLs.
+/// Carries out all steps, and `tell` once what is new is used and what is old is still taken. Returns the
+/// user that it came to: none if an instance is from before ACLs.
 ///
 /// # Errors
 /// The first refusal; the steps after it were not sent.

@@ -1,5 +1,5 @@
-//! Objects of another operator as they are changed: fields that cannot be are left out, and so is the template
-//! of Pods until they are to be replaced. Pure.
+//! Objects of another operator as they are changed: fields that cannot be are left out, and so is the
+//! template of Pods until they are to be replaced. Pure.
 
 use super::super::snapshot::ObjectKey;
 use crate::kubernetes::objects::{ADOPTED, MADE, MARK_ANNOTATION, ROLLED};

@@ -339,8 +339,8 @@ impl Snapshot {
         self.former.settle(master.as_deref(), self.pods.values(), now)
     }
 
-    /// Of the Pods that claim to be members, those that a StatefulSet of this resource controls; of those that
-    /// claim to be its Sentinels, all, once a Deployment of this resource has that name.
+    /// Of the Pods that claim to be members, those that a StatefulSet of this resource controls; of those
+    /// that claim to be its Sentinels, all, once a Deployment of this resource has that name.
     pub fn admit_pods(&mut self) {
         let is_ours =
             |pod: &Pod| pods::set_uid(pod).is_some_and(|uid| self.sets.iter().any(|ours| ours == uid));

@@ -119,7 +119,8 @@ pub struct AdoptionRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 86400))]
     pub observe_seconds: Option<u32>,
-    /// Pods that the other operator made are replaced, one at a time, without waiting for a change of the spec.
+    /// Pods that the other operator made are replaced, one at a time, without waiting for a change of the
+    /// spec.
     pub roll: bool,
 }
 
@@ -161,8 +162,8 @@ pub struct RedisSettings {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SentinelSettings {
-    /// What answers clients of Redis Sentinel, and who promotes. Unset: Served, or Assisted where the objects were
-    /// taken over from another operator.
+    /// What answers clients of Redis Sentinel, and who promotes. Unset: Served, or Assisted where the objects
+    /// were taken over from another operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<SentinelMode>,
     /// What Pods of either role have.

@@ -204,9 +204,10 @@ fn adoption_state(failover: &Failover, known: &Known<'_>) -> (bool, (String, Str
             );
             let name = failover.name();
             let text = format!(
-                "observed for {observe_s} s, and nothing is changed meanwhile; then the objects of the other operator are \
-                 adopted: no Pod is replaced, ConfigMaps rfr-{name}, rfr-s-{name}, rfr-readiness-{name} and rfs-{name} are \
-                 written, and the operator acts with mode {:?}; what it decides now: {now}",
+                "observed for {observe_s} s, and nothing is changed meanwhile; then the objects of the other \
+                 operator are adopted: no Pod is replaced, ConfigMaps rfr-{name}, rfr-s-{name}, \
+                 rfr-readiness-{name} and rfs-{name} are written, and the operator acts with mode {:?}; what \
+                 it decides now: {now}",
                 failover.mode()
             );
             (false, ("Observing".into(), text))
@@ -227,7 +228,8 @@ fn adoption_state(failover: &Failover, known: &Known<'_>) -> (bool, (String, Str
     }
 }
 
-/// What is known of the Sentinels, or of the endpoints in their place: a condition, whether it holds, and why.
+/// What is known of the Sentinels, or of the endpoints in their place: a condition, whether it holds, and
+/// why.
 fn sentinel_conditions(
     failover: &Failover,
     known: &Known<'_>,
@@ -241,9 +243,9 @@ fn sentinel_conditions(
     let mode = format!("{:?}", failover.mode());
     let Some(watched) = failover.watched() else {
         let text = format!(
-            "{ready} of {desired} endpoints ready at rfs-{name}:26379 as {master}; mode Served: they are this operator's \
-             program, so image, command, configCopy, startupConfigMap and probes of spec.sentinel do not apply, and of \
-             its customConfig only down-after-milliseconds",
+            "{ready} of {desired} endpoints ready at rfs-{name}:26379 as {master}; mode Served: they are this \
+             operator's program, so image, command, configCopy, startupConfigMap and probes of \
+             spec.sentinel do not apply, and of its customConfig only down-after-milliseconds",
         );
         return vec![("SentinelsReady", has_all, (mode, text))];
     };
