@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+#[path = "cluster/adoption.rs"]
+mod adoption;
 #[path = "cluster/binding.rs"]
 mod binding;
 #[path = "cluster/changes.rs"]
@@ -53,6 +55,8 @@ mod unserved;
 mod verbs;
 #[path = "cluster/waiting.rs"]
 mod waiting;
+#[path = "cluster/watched.rs"]
+mod watched;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt};
@@ -109,6 +113,9 @@ cases![
     Here tasks::a_task_that_panics_is_started_again_and_counted_and_its_group_fails_over,
     Here endpoint::sentinel_clients_find_the_master_through_each_operator_and_go_on_when_one_dies,
     Here redisfailover::the_seed_s_manifest_is_a_group_that_sentinel_clients_follow_through_a_failover,
+    Here watched::with_sentinels_assisted_a_killed_master_and_a_switchover_are_told_by_them_once,
+    Here adoption::a_group_of_the_other_operator_is_adopted_while_clients_write_and_no_pod_is_replaced,
+    Here watched::with_sentinels_deferred_they_promote_and_the_operator_follows,
     Here unserved::what_cannot_be_served_is_refused_by_condition,
     Here policies::a_broken_policy_and_a_deleted_one_change_no_group,
     Here outage::a_status_that_is_dropped_takes_no_record_with_it,

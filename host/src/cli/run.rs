@@ -8,6 +8,7 @@ use crate::driver::{ThreadLoad, moment};
 use crate::kubernetes::access::Access;
 use crate::kubernetes::events::EventWriter;
 use crate::kubernetes::lease::{Candidate, campaign, release};
+use crate::kubernetes::others::Others;
 use crate::kubernetes::record::Term;
 use crate::kubernetes::watch::{Scope, WatchedSecrets};
 use crate::policy::{COMPONENT_BYTES_MAX, Loaded, embedded};
@@ -180,6 +181,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         authority: authority.clone(),
         held,
         endpoints: endpoints.clone(),
+        others: Others::default(),
         image: args.image.clone(),
         start,
     };

@@ -6,6 +6,7 @@ use crate::authority::Authority;
 use crate::driver::ThreadLoad;
 use crate::fleet::Census;
 use crate::kubernetes::events::EventWriter;
+use crate::kubernetes::others::Others;
 use crate::kubernetes::record::Term;
 use crate::report::{GroupInspector, Health, Metrics};
 use kube::Client;
@@ -47,6 +48,8 @@ pub struct Context {
     pub held: Arc<Mutex<Option<Term>>>,
     /// Where this operator serves Sentinel endpoints. None: it does not know its own address.
     pub endpoints: Option<Arc<Endpoints>>,
+    /// Whether other operators of the same resources live.
+    pub others: Others,
     /// The image that this program is in.
     pub image: String,
     /// The zero of all moments.

@@ -52,6 +52,8 @@ struct Controller {
     faces: BTreeMap<Key, BTreeMap<String, SeenFace>>,
     /// How many Sentinel endpoints are ready.
     sentinels: BTreeMap<Key, i32>,
+    /// Objects of which the owner does not say who made them: they may be observed before their resource.
+    made_by_any: BTreeMap<Key, BTreeMap<(&'static str, String), Sighting>>,
     /// The objects with the records of groups.
     records: BTreeMap<Key, Sighting>,
     /// The list of those is complete, or refused.
@@ -107,6 +109,7 @@ pub async fn run(context: Context, scope: &Scope, authority: Receiver<bool>) {
         sets,
         faces: BTreeMap::new(),
         sentinels: BTreeMap::new(),
+        made_by_any: BTreeMap::new(),
         records: BTreeMap::new(),
         are_records_listed: false,
         nodes,
@@ -175,6 +178,7 @@ impl Controller {
                         None => drop(self.records.remove(&key)),
                     }
                 }
+                self.remember(&key, (kind, name.clone()), sighting.as_ref());
                 self.tell(&key, Observed::Object(kind, name, sighting))
             }
             WatchEvent::Face(key, name, seen) => {
@@ -205,6 +209,23 @@ impl Controller {
             WatchEvent::Refused(kind) => {
                 self.lists_of(kind, Dependency::refused);
                 self.know_records(kind);
+            }
+        }
+    }
+
+    /// Keeps an object for a reconciler that starts later.
+    fn remember(&mut self, key: &Key, object: (&'static str, String), sighting: Option<&Sighting>) {
+        match sighting.filter(|seen| seen.may_be_of_others) {
+            Some(seen) => {
+                self.made_by_any.entry(key.clone()).or_default().insert(object, seen.clone());
+            }
+            None => {
+                if let Some(known) = self.made_by_any.get_mut(key) {
+                    known.remove(&object);
+                    if known.is_empty() {
+                        self.made_by_any.remove(key);
+                    }
+                }
             }
         }
     }
@@ -307,6 +328,9 @@ impl Controller {
         }
         if let Some(set) = self.sets.get(&key) {
             drop(observed.unbounded_send(Observed::Set(Arc::clone(set))));
+        }
+        for ((kind, name), seen) in self.made_by_any.get(&key).into_iter().flatten() {
+            drop(observed.unbounded_send(Observed::Object(kind, name.clone(), Some(seen.clone()))));
         }
         for (name, seen) in self.faces.get(&key).into_iter().flatten() {
             drop(observed.unbounded_send(Observed::Face(name.clone(), Some(seen.clone()))));

@@ -1,12 +1,13 @@
-//! What the guard itself sees of a group: which member serves as master, and which replicas are in sync with
-//! it. For rollouts, the census and the watchdog, which must not rest on the word of a policy.
+//! What the guard itself sees of a group: which member serves as master, which replicas are in sync with it,
+//! and which member the Sentinels name. For rollouts, the census and the watchdog, which must not rest on the
+//! word of a policy.
 
 use super::replication::evidence::{process_end, shows_life};
 use super::replication::statement::outranks;
 use super::scene::{Instance, Scene};
 use crate::contract::Topology;
 use failover_core::facts::Relation;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A group as the guard reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,9 @@ pub struct Picture {
     pub is_whole: bool,
     /// Several members answer as masters.
     pub has_second_master: bool,
+    /// The Sentinels that answer, by `id`: the member that each takes for the master. None: none of the
+    /// group.
+    pub sentinels: BTreeMap<String, Option<String>>,
     /// The recorded master gives no valid reply, and its process is not proven to have ended.
     pub is_master_silent: bool,
 }
@@ -39,10 +43,11 @@ impl Picture {
             Topology::Replication | Topology::Sentinel => {}
             Topology::Cluster => return Self::default(),
         }
+        let sentinels = sentinels(scene);
         let masters = scene.answering().filter(|instance| instance.answers_as_master()).count();
         let has_second_master = masters > 1;
         let Some(master) = serving(scene) else {
-            return Self { has_second_master, is_master_silent, ..Self::default() };
+            return Self { has_second_master, sentinels, is_master_silent, ..Self::default() };
         };
         let follows =
             |replica: &&Instance<'_>| replica.answers_as_replica() && scene.names(replica, master.id);
@@ -67,9 +72,17 @@ impl Picture {
             pods,
             is_whole,
             has_second_master,
+            sentinels,
             is_master_silent,
         }
     }
+}
+
+/// Those that answer, with the member that each takes for the master.
+fn sentinels(scene: &Scene<'_>) -> BTreeMap<String, Option<String>> {
+    let answering = scene.sentinels.iter().filter(|sentinel| sentinel.answers);
+    let named = |index: usize| scene.instances[index].id.to_owned();
+    answering.map(|sentinel| (sentinel.id.to_owned(), sentinel.names.map(named))).collect()
 }
 
 /// The answering master that has its data, and that no other one outranks.

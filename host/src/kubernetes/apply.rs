@@ -35,12 +35,23 @@ pub async fn apply(
     Ok(version(&applied).unwrap_or_default())
 }
 
-/// Whether an object of that name exists that the owner of this object does not own, or that lacks the mark
-/// which this one has. Applying over it would take it from another, and delete it together with the resource.
+/// What stands in the place of an object that is to be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing.
+    Free,
+    /// One of the same owner, with the mark where this one has it.
+    Own,
+    /// One that the owner of this object does not own, or that lacks the mark which this one has. Applying
+    /// over it would take it from another, and delete it together with the resource.
+    Foreign,
+}
+
+/// What stands in the place of an object.
 ///
 /// # Errors
 /// As [`apply`].
-pub async fn is_foreign(client: &Client, namespace: &str, object: &Value) -> Result<bool, kube::Error> {
+pub async fn standing(client: &Client, namespace: &str, object: &Value) -> Result<Standing, kube::Error> {
     let (api, name) = place(client, namespace, object);
     // By a list: it needs no right beyond those of the watches.
     let there = api.list_metadata(&ListParams::default().fields(&format!("metadata.name={name}"))).await?;
@@ -49,7 +60,13 @@ pub async fn is_foreign(client: &Client, namespace: &str, object: &Value) -> Res
     let lacks_mark = |there: &PartialObjectMeta<DynamicObject>| {
         marks && !there.annotations().contains_key(MARK_ANNOTATION)
     };
-    Ok(there.items.iter().any(|there| !is_owned_by(there, owner) || lacks_mark(there)))
+    let is_foreign =
+        |there: &PartialObjectMeta<DynamicObject>| !is_owned_by(there, owner) || lacks_mark(there);
+    Ok(match there.items.first() {
+        None => Standing::Free,
+        Some(there) if is_foreign(there) => Standing::Foreign,
+        Some(_) => Standing::Own,
+    })
 }
 
 fn place<'a>(client: &Client, namespace: &str, object: &'a Value) -> (Api<DynamicObject>, &'a str) {

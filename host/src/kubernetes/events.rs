@@ -47,6 +47,11 @@ async fn write_all(client: Client, instance: String, queue: Queue) {
     }
 }
 
+/// The event for a step of an adoption.
+pub fn of_adoption(reason: &str, text: &str) -> Event {
+    event(EventType::Normal, reason.into(), text, "Adopt")
+}
+
 /// The event for a report. None: the report is not worth an event. `was_made`: the group once ran as asked
 /// for. Before, it waits for its Pods, which is no trouble; one of them that cannot start has events of its
 /// own.

@@ -11,6 +11,7 @@ pub mod lease;
 pub mod listed;
 pub mod nodes;
 pub mod objects;
+pub mod others;
 pub mod ownership;
 pub mod pods;
 pub mod policies;

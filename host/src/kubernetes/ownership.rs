@@ -18,8 +18,10 @@ pub struct Sighting {
     pub owners: Vec<String>,
     /// The record of a group, which one object of each group has.
     pub record: Option<String>,
-    /// It has [`MARK_ANNOTATION`].
-    pub is_marked: bool,
+    /// The value of its [`MARK_ANNOTATION`]. None: it has none.
+    pub mark: Option<String>,
+    /// Other operators make such objects for the same owner: [`Family::are_marked`].
+    pub may_be_of_others: bool,
 }
 
 impl Sighting {
@@ -27,20 +29,22 @@ impl Sighting {
     pub fn of(object: &impl ResourceExt) -> Option<Self> {
         let owners = object.owner_references().iter().map(|owner| owner.uid.clone()).collect();
         let record = object.annotations().get(RECORD_ANNOTATION).cloned();
-        let is_marked = object.annotations().contains_key(MARK_ANNOTATION);
+        let mark = object.annotations().get(MARK_ANNOTATION).cloned();
+        let family = Family::of(object).map(|(family, _)| family);
         Some(Self {
             version: version(object)?,
             uid: object.uid().unwrap_or_default(),
             owners,
             record,
-            is_marked,
+            mark,
+            may_be_of_others: family.is_some_and(|family| family.are_marked),
         })
     }
 
     /// Whether it is this operator's, for the resource with that uid: owned by it, and marked where others
     /// make objects for the same owner.
     pub fn is_ours(&self, uid: Option<&str>, family: &Family) -> bool {
-        self.is_owned_by(uid) && (self.is_marked || !family.are_marked)
+        self.is_owned_by(uid) && (self.mark.is_some() || !family.are_marked)
     }
 
     /// Whether the resource with that uid owns it. A resource without uid owns nothing.

@@ -1,4 +1,4 @@
-//! A Pod as a member of a group.
+//! A Pod as an instance of a group: a Redis of its StatefulSet, or a Sentinel of its Deployment.
 
 use super::kinds::ObservedPod;
 use super::objects::Family;
@@ -10,13 +10,24 @@ use kube::ResourceExt;
 use std::time::SystemTime;
 
 /// The resource, in the Pod's namespace, that a Pod claims to belong to: it names the StatefulSet of that
-/// resource as its controller, and is named as one of its Pods. None: it does not, whatever its labels are.
-/// Whether the claim holds, [`set_uid`] says.
+/// resource as its controller, and is named as one of its Pods; or it is of the Deployment of its Sentinels.
+/// None: it does not, whatever its labels are. Whether the claim holds, [`set_uid`] says of the former.
 pub fn owner(pod: &Pod) -> Option<&str> {
     let (family, resource) = Family::of(pod)?;
     let set = family.set_name(resource);
     let is_ours = controller(pod).is_some_and(|owner| owner.name == set);
-    (is_ours && ordinal(&pod.name_any(), &set).is_some()).then_some(resource)
+    let is_instance = is_ours && ordinal(&pod.name_any(), &set).is_some();
+    (is_instance || is_of_sentinels(pod)).then_some(resource)
+}
+
+/// Whether a Pod claims to be of the Deployment of a resource's Sentinels: its controller is a ReplicaSet
+/// that is called as that Deployment and the Pod's own template.
+pub fn is_of_sentinels(pod: &Pod) -> bool {
+    let deployment = Family::of(pod).and_then(|(family, resource)| family.sentinels_name(resource));
+    let template = pod.labels().get(TEMPLATE_LABEL);
+    let made = deployment.zip(template).map(|(deployment, template)| format!("{deployment}-{template}"));
+    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+    owner.is_some_and(|owner| owner.kind == "ReplicaSet" && Some(&owner.name) == made.as_ref())
 }
 
 /// The uid of the StatefulSet that controls a Pod. None: none does. A name may be anybody's: only a Pod of
@@ -41,17 +52,23 @@ pub fn revision(pod: &Pod) -> Option<&str> {
     pod.labels().get(REVISION_LABEL).map(String::as_str)
 }
 
-/// Whether its Redis process runs, whatever it answers.
+/// Whether its Redis or Sentinel process runs, whatever it answers.
 pub fn is_running(pod: &Pod) -> bool {
     running(pod).is_some()
 }
 
-/// The container of its Redis, if that runs.
+/// The container of its process, if that runs.
 pub fn running(pod: &Pod) -> Option<&ContainerStatus> {
+    let container = container(pod)?;
+    container.state.as_ref()?.running.as_ref()?;
+    Some(container)
+}
+
+/// The container of its process. None: none was started yet.
+fn container(pod: &Pod) -> Option<&ContainerStatus> {
+    let name = if is_of_sentinels(pod) { SENTINEL_CONTAINER } else { REDIS_CONTAINER };
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let redis = containers.iter().find(|container| container.name == "redis")?;
-    redis.state.as_ref()?.running.as_ref()?;
-    Some(redis)
+    containers.iter().find(|container| container.name == name)
 }
 
 /// Whether its probes call it ready.
@@ -71,10 +88,24 @@ pub fn address(pod: &Pod) -> Option<&str> {
 /// The member that a Pod is. None: it has no address, so there is nobody to dial, or it has ended for good.
 /// `port`: that of every instance.
 pub fn member(observed: &ObservedPod<'_>, port: u16, now: SystemTime) -> Option<Member> {
+    instance(observed, InstanceKind::Redis, port, now)
+}
+
+/// The Sentinel that a Pod is. None: as of [`member`], or this program answers there in place of a Sentinel.
+pub fn sentinel(pod: &Pod, port: u16, now: SystemTime) -> Option<Member> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut first = containers.filter(|container| container.name == SENTINEL_CONTAINER);
+    let words = first.next()?.args.iter().flatten();
+    let is_face = words.map(String::as_str).next() == Some(FACE);
+    let observed = ObservedPod { pod, revision: "", place: None };
+    instance(&observed, InstanceKind::Sentinel, port, now).filter(|_| !is_face)
+}
+
+fn instance(observed: &ObservedPod<'_>, kind: InstanceKind, port: u16, now: SystemTime) -> Option<Member> {
     let ObservedPod { pod, revision, place } = *observed;
-    let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
+    let spec = pod.spec.as_ref()?;
     let host = address(pod)?.to_owned();
-    let container = status.container_statuses.iter().flatten().find(|container| container.name == "redis");
+    let container = container(pod);
     let running = container.and_then(|container| container.state.as_ref()?.running.as_ref());
     let started = running.and_then(|running| running.started_at.as_ref()).map(|at| SystemTime::from(at.0));
     let age_us =
@@ -96,10 +127,14 @@ pub fn member(observed: &ObservedPod<'_>, port: u16, now: SystemTime) -> Option<
         revision: self::revision(pod).unwrap_or_default().to_owned(),
         revision_target: revision.to_owned(),
     };
+    let shard = match kind {
+        InstanceKind::Redis => Some(0),
+        InstanceKind::Sentinel => None,
+    };
     Some(Member {
         id: pod.name_any(),
-        kind: InstanceKind::Redis,
-        shard: Some(0),
+        kind,
+        shard,
         address: Address { host, port },
         aliases: names.into_iter().map(|host| Address { host, port }).collect(),
         pod: Some(facts),
@@ -107,8 +142,15 @@ pub fn member(observed: &ObservedPod<'_>, port: u16, now: SystemTime) -> Option<
     })
 }
 
+/// The command of this program in a container of mode Served.
+pub const FACE: &str = "face";
+/// The container of a Sentinel, as all operators of RedisFailover call it.
+pub const SENTINEL_CONTAINER: &str = "sentinel";
+const REDIS_CONTAINER: &str = "redis";
 /// Set by the StatefulSet controller.
 const REVISION_LABEL: &str = "controller-revision-hash";
+/// Set by the Deployment controller.
+const TEMPLATE_LABEL: &str = "pod-template-hash";
 
 #[cfg(test)]
 mod tests {
@@ -200,6 +242,59 @@ mod tests {
         assert_eq!(set_uid(&pod(|_| ())), Some("s"));
         for name in ["redis-example-x", "redis-example-01", "redis-example-", "redis-example", "mine-0"] {
             assert_eq!(owner(&pod(|pod| pod["metadata"]["name"] = json!(name))), None, "{name}");
+        }
+    }
+
+    fn of_sentinels(change: impl FnOnce(&mut Value)) -> Pod {
+        let mut pod = json!({
+            "metadata": {
+                "name": "rfs-cart-7d9f-x2", "namespace": "shop", "uid": "u-2",
+                "labels": { "redisfailovers.databases.spotahome.com/name": "cart", "pod-template-hash": "7d9f" },
+                "ownerReferences": [{
+                    "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rfs-cart-7d9f", "uid": "s", "controller": true
+                }]
+            },
+            "spec": { "containers": [{ "name": "sentinel", "command": ["redis-server", "/redis/sentinel.conf"] }] },
+            "status": {
+                "phase": "Running", "podIP": "10.0.0.9",
+                "containerStatuses": [{
+                    "name": "sentinel", "image": "", "imageID": "", "ready": false, "restartCount": 1,
+                    "state": { "running": { "startedAt": "2026-01-01T00:00:00Z" } }
+                }]
+            }
+        });
+        change(&mut pod);
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn a_pod_of_the_sentinels_is_one_at_its_address_and_a_face_in_its_place_is_none() {
+        let read = |pod: &Pod| sentinel(pod, 26379, SystemTime::UNIX_EPOCH);
+        let pod = of_sentinels(|_| ());
+        let member = read(&pod).unwrap();
+        assert_eq!((owner(&pod), member.kind, member.shard), (Some("cart"), InstanceKind::Sentinel, None));
+        assert_eq!((member.address.host.as_str(), member.address.port), ("10.0.0.9", 26379));
+        let facts = member.pod.unwrap();
+        assert_eq!((facts.running, facts.restarts, facts.ready), (true, 1, false));
+        let face =
+            of_sentinels(|pod| pod["spec"]["containers"][0]["args"] = json!(["face", "--name", "cart"]));
+        assert!(owner(&face).is_some() && read(&face).is_none());
+        let stopped = of_sentinels(|pod| {
+            pod["status"]["containerStatuses"][0]["state"] = json!({ "terminated": { "exitCode": 1 } })
+        });
+        assert!(!read(&stopped).unwrap().pod.unwrap().running);
+        for (fact, pod) in [
+            (
+                "of another template",
+                of_sentinels(|pod| pod["metadata"]["labels"]["pod-template-hash"] = json!("8")),
+            ),
+            (
+                "of another Deployment",
+                of_sentinels(|pod| pod["metadata"]["ownerReferences"][0]["name"] = json!("x")),
+            ),
+            ("of nobody", of_sentinels(|pod| pod["metadata"]["ownerReferences"] = json!([]))),
+        ] {
+            assert_eq!(owner(&pod), None, "{fact}");
         }
     }
 }

@@ -290,7 +290,14 @@ mod tests {
     }
 
     fn seen(record: Option<String>) -> Sighting {
-        Sighting { version: 7, uid: "m".into(), owners: vec!["u".into()], record, is_marked: false }
+        Sighting {
+            version: 7,
+            uid: "m".into(),
+            owners: vec!["u".into()],
+            record,
+            mark: None,
+            may_be_of_others: false,
+        }
     }
 
     #[test]

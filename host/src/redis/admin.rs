@@ -170,6 +170,14 @@ impl Session {
         }
     }
 
+    /// Sets the password by which a Sentinel logs in to the servers of that master. Empty: none.
+    ///
+    /// # Errors
+    /// As [`Session::add_password`].
+    pub async fn set_auth_pass(&self, master_name: &str, password: &str) -> Result<(), String> {
+        self.ask(&["SENTINEL", "SET", master_name, "auth-pass", password]).await?.map_or(Ok(()), Err)
+    }
+
     /// Reloads certificate, key and authorities: setting one of the file names reloads all, even with the
     /// same name. Existing connections stay open.
     ///

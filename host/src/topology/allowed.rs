@@ -113,6 +113,11 @@ impl SentinelOption {
     }
 }
 
+/// The least `down-after-milliseconds` with which Sentinels that are told of a new master do not take it for
+/// down before they have dialled it: a second between two attempts (`SENTINEL_PING_PERIOD`), up to 100 ms to
+/// the next tick of the timer (`hz` 10 to 20), the round trip, and as much again for a busy machine.
+pub const DOWN_AFTER_MIN_MS: u32 = 1500;
+
 /// Stands in a wanted command for the name under which Sentinels watch the group. The host fills it in at the
 /// sending; the reply keeps it in its `command`.
 pub const MASTER_NAME: &str = "{master}";

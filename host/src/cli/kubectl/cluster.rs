@@ -115,6 +115,11 @@ impl Options {
 }
 
 impl Cluster {
+    /// For requests to the API server.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The resource with that name.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! under the name `kubectl-redis`, or as `redis-operator kubectl …`. Sends requests to the API server, and
 //! through it to the operator; never to a Redis.
 
+mod adopt;
 mod cluster;
 pub mod complete;
 mod explain;
@@ -59,6 +60,7 @@ enum Command {
     Restart(restart::Args),
     Hibernate(hibernate::Hibernate),
     Wake(hibernate::Wake),
+    Adopt(adopt::Args),
 }
 
 // The plugin as a program, with the help of its arguments.
@@ -102,6 +104,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         Command::Restart(restart) => restart::run(restart, &cluster).await,
         Command::Hibernate(args) => hibernate::hibernate(args, &cluster).await,
         Command::Wake(args) => hibernate::wake(args, &cluster).await,
+        Command::Adopt(adopt) => adopt::run(adopt, &cluster).await,
     }
 }
 

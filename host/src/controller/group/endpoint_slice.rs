@@ -6,7 +6,7 @@
 use super::super::Context;
 use super::super::endpoints::Endpoints;
 use super::snapshot::Snapshot;
-use crate::kubernetes::apply::{FIELD_MANAGER, delete, is_foreign, version};
+use crate::kubernetes::apply::{FIELD_MANAGER, Standing, delete, standing, version};
 use crate::kubernetes::error::message;
 use crate::kubernetes::objects::{sentinel_slice, sentinel_slice_name};
 use crate::kubernetes::watch::SeenFace;
@@ -117,7 +117,8 @@ impl EndpointPublisher {
             SliceStep::Apply(slice) => {
                 let name = slice.name_any();
                 let object = serde_json::to_value(&slice).map_err(kube::Error::SerdeError)?;
-                if self.applied.is_none() && is_foreign(client, &namespace, &object).await? {
+                if self.applied.is_none() && standing(client, &namespace, &object).await? == Standing::Foreign
+                {
                     tracing::warn!(
                         namespace,
                         name,

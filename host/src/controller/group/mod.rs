@@ -13,6 +13,7 @@
 //! are one loop that never waits for a call, so a slow API server delays no failover; steps 3, and 4 with 5,
 //! are tasks beside it, since clients wait for 3 and for nothing after it.
 
+mod adoption;
 mod count;
 mod drive;
 mod endpoint;
@@ -43,6 +44,7 @@ use crate::fleet::CensusEntry;
 use crate::kubernetes::kinds::Resource;
 use crate::kubernetes::status::Problem;
 use crate::report::{Backoff, PublishedView, Task, supervise};
+use adoption::Adoption;
 use endpoint::Endpoint;
 use endpoint_slice::EndpointPublisher;
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -149,6 +151,7 @@ async fn maintain_newest(
 ) {
     let (mut objects, mut live_config, mut handover) =
         (Objects::default(), LiveConfig::default(), HandoverRequest::default());
+    let mut adoption = Adoption::default();
     let (mut problems, mut retry_after) = (Vec::new(), None);
     let mut settling = Settling::new(&snapshots.borrow());
     let mut settled = None;
@@ -159,13 +162,22 @@ async fn maintain_newest(
             retry_after = None;
             continue;
         }
-        let mut result = StepResult::done();
-        // 4. Apply. Calls the API server for objects, then Redis for the configuration of running instances.
-        result.add(objects.settle(&context, &snapshot, &mut handover).await);
-        result.add(live_config.settle(&context, &snapshot).await);
-        // 5. Roll. Calls the API server.
-        result.add(roll(&context, &snapshot, &live_config, &mut handover).await);
-        retry_after = (!result.is_done).then(|| step::retry_after(retry_after));
+        let stopped = adoption.settle(&context, &snapshot).await;
+        let may_go_on = stopped.is_none() && snapshot.may_change();
+        let mut result = stopped.unwrap_or_else(StepResult::done);
+        if may_go_on {
+            // 4. Apply. Calls the API server for objects, then Redis for the configuration of running
+            // instances.
+            result.add(objects.settle(&context, &snapshot, &mut handover).await);
+            result.add(live_config.settle(&context, &snapshot).await);
+            // 5. Roll. Calls the API server.
+            result.add(roll(&context, &snapshot, &live_config, &mut handover).await);
+        }
+        retry_after = match may_go_on {
+            true => (!result.is_done).then(|| step::retry_after(retry_after)),
+            // A person or another operator is waited for.
+            false => (!result.is_done).then_some(ADOPT_AGAIN_AFTER),
+        };
         let now_settled = settling.observe(&snapshot, &objects, &live_config, result.is_done);
         if settled.replace(now_settled) != Some(now_settled) {
             drop(findings.unbounded_send(Finding::Settled(now_settled)));
@@ -236,5 +248,7 @@ fn log(snapshot: &Snapshot, problems: &[Problem]) {
 
 #[cfg(debug_assertions)]
 const FAULT_ANNOTATION: &str = "redis-operator.test/panic";
+/// The next look at what stands in the way of an adoption, or at whether it was observed for long enough.
+const ADOPT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A failed write of what clients wait for is repeated so soon.
 const PUBLISH_RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -281,7 +281,7 @@ impl Reconciler {
         let snapshot = &mut self.snapshot;
         match observed {
             Observed::Resource(resource) => {
-                let before = std::mem::replace(&mut snapshot.resource, resource);
+                let before = snapshot.observe_resource(resource);
                 let after = &snapshot.resource;
                 let is_status_only = differs_by_status_only(&before.object.metadata, &after.object.metadata);
                 let was_invalid = snapshot.problems.remove(SPEC).is_some();
@@ -316,21 +316,7 @@ impl Reconciler {
                 snapshot.observe_stored(sighting);
                 return News::Status;
             }
-            Observed::Object(kind, name, sighting) => {
-                let key = (kind, name);
-                let (uid, family) = (snapshot.resource.uid(), snapshot.resource.settings.family);
-                match sighting.filter(|seen| seen.is_ours(uid, family)) {
-                    Some(sighting) => {
-                        snapshot.missing.remove(&key);
-                        snapshot.seen.insert(key, Arc::new(sighting));
-                    }
-                    // Another's stands there, or nothing does.
-                    None => {
-                        snapshot.seen.remove(&key);
-                        snapshot.missing.insert(key);
-                    }
-                }
-            }
+            Observed::Object(kind, name, sighting) => snapshot.observe_object((kind, name), sighting),
             Observed::Face(name, seen) => snapshot.observe_face(name, seen),
             Observed::Secret => self.secrets.read(&self.context, &snapshot.resource),
             Observed::Sentinels(ready) => {

@@ -43,6 +43,16 @@ impl Publisher {
         let mut known = known(written, snapshot, &labels);
         known.problems.extend(problem.clone());
         let status = snapshot.resource.managed.status(&known, Timestamp::now());
+        if !snapshot.may_change() {
+            return match store(context, snapshot, &mut self.written, status).await {
+                Ok(()) => true,
+                Err(error) => {
+                    let (namespace, name) = (snapshot.namespace(), snapshot.resource.name());
+                    tracing::warn!(namespace, name, error, "status not written, will retry");
+                    false
+                }
+            };
+        }
         let ((), labelled, stored, recorded) = tokio::join!(
             self.failover_slice.settle(context, snapshot),
             self.role_labels.settle(context, snapshot),
@@ -101,6 +111,7 @@ fn known<'a>(written: Option<&'a Value>, snapshot: &'a Snapshot, labels: &'a Wri
         shadow: snapshot.shadow.as_ref(),
         pods: snapshot.pods.values().map(AsRef::as_ref).collect(),
         sentinels: snapshot.sentinels,
+        picture: snapshot.decided.as_ref().map(|_| &*snapshot.picture),
         problems: found.chain(&labels.refused).cloned().collect(),
     }
 }

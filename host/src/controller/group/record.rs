@@ -167,7 +167,14 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     fn sighting(version: u64) -> Sighting {
-        Sighting { version, uid: "m".into(), owners: vec!["u".into()], record: None, is_marked: false }
+        Sighting {
+            version,
+            uid: "m".into(),
+            owners: vec!["u".into()],
+            record: None,
+            mark: None,
+            may_be_of_others: false,
+        }
     }
 
     #[test]

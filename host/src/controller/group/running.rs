@@ -6,7 +6,7 @@ use super::restart::restarter;
 use super::secrets::Secrets;
 use super::snapshot::Snapshot;
 use crate::contract::Group as Wanted;
-use crate::driver::{Access, Driver, Entry, GroupHandle, NewestDecision, Reports, Witness, moment};
+use crate::driver::{Access, Driver, GroupHandle, NewestDecision, Reports, Witness, moment};
 use crate::group::{Changed, Decided, Event, Moment, Record, Report, Settings};
 use crate::kubernetes::crd::ShadowStatus;
 use crate::kubernetes::kinds::{ObservedPod, Resource};
@@ -17,6 +17,7 @@ use crate::redis::Logins;
 use crate::report::{GroupNames, ObserveFn, Reporter};
 use futures_channel::mpsc::{UnboundedReceiver, unbounded};
 use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use std::sync::Arc;
@@ -91,7 +92,7 @@ impl RunningGroup {
         let access = Access {
             logins: logins.clone(),
             tls: secrets.tls.as_ref().map(|identity| identity.tls.clone()),
-            sentinels: Entry::default(),
+            sentinels: secrets.passwords.entry(),
             network: None,
             hang_limit,
         };
@@ -210,9 +211,10 @@ impl RunningGroup {
         }
     }
 
-    /// Whether it has to be started anew: its connections would be others.
+    /// Whether it has to be started anew: its connections would be others, or its rules.
     pub fn is_outdated(&self, resource: &Resource, secrets: &Secrets) -> bool {
-        self.wanted.0.hang_limit_ms != resource.settings.group.hang_limit_ms
+        self.names.topology != resource.settings.group.topology
+            || self.wanted.0.hang_limit_ms != resource.settings.group.hang_limit_ms
             || self.certificate.is_some() != secrets.tls.is_some()
     }
 
@@ -235,6 +237,7 @@ impl RunningGroup {
             (secrets.passwords.logins(), secrets.tls.as_ref().map(|identity| &identity.digest));
         if self.logins != logins || self.certificate.as_ref() != certificate {
             self.handle.log_in_as(logins.clone(), secrets.tls.as_ref().map(|identity| identity.tls.clone()));
+            self.handle.enter_sentinels_as(secrets.passwords.entry());
             (self.logins, self.certificate) = (logins, certificate.cloned());
         }
         let mut pods = snapshot.observed_pods();
@@ -243,10 +246,14 @@ impl RunningGroup {
             (pod.metadata.resource_version.clone(), (*revision).to_owned(), place.cloned())
         };
         let former = snapshot.former.ids().map(|id| (id, (None, String::new(), None)));
+        let sentinels: Vec<&Pod> = snapshot.sentinel_pods.values().map(AsRef::as_ref).collect();
+        let watching = sentinels.iter().map(|pod| ObservedPod { pod, revision: "", place: None });
+        let others = watching.map(|pod| (pod.pod.name_any(), standing(&pod))).chain(former);
         let members: Vec<_> =
-            pods.iter().map(|pod| (pod.pod.name_any(), standing(pod))).chain(former).collect();
+            pods.iter().map(|pod| (pod.pod.name_any(), standing(pod))).chain(others).collect();
         if self.members != members {
             let mut all = resource.managed.members(&pods, Timestamp::now());
+            all.extend(resource.managed.sentinels(&sentinels, Timestamp::now()));
             all.extend(snapshot.former.members(resource, Timestamp::now()));
             self.handle.send(Event::Members(all));
             self.members = members;
@@ -259,9 +266,9 @@ impl RunningGroup {
             self.handle.send(Event::Records(snapshot.records(Timestamp::now())));
             self.version = version;
         }
-        let authority = (snapshot.may_act, silent_groups_permille);
+        let authority = (snapshot.may_change(), silent_groups_permille);
         if self.authority != authority {
-            self.handle.send(Event::Authority { may_act: snapshot.may_act, silent_groups_permille });
+            self.handle.send(Event::Authority { may_act: authority.0, silent_groups_permille });
             self.authority = authority;
         }
     }

@@ -1,6 +1,7 @@
 //! What the Secrets of a resource say: the password that is wanted, those that a Redis may still have, and
 //! the certificate.
 
+use crate::driver::Entry;
 use crate::face::Certificate;
 use crate::kubernetes::error::message;
 use crate::kubernetes::kinds::{Resource, TlsReference};
@@ -52,6 +53,12 @@ impl Passwords {
                 .map(|password| password.and_then(|password| Credentials::new(None, password).ok()))
                 .collect(),
         )
+    }
+
+    /// How Sentinels are entered, which ask for no password, and how they log in to the instances.
+    pub fn entry(&self) -> Entry {
+        let to_servers = self.wanted.as_deref().and_then(|password| Credentials::new(None, password).ok());
+        Entry { to_servers, ..Entry::default() }
     }
 
     /// Whether an instance has a password, or should have one.

@@ -2,11 +2,14 @@
 //! [`Managed`]. The controllers know no kind: each version of a resource comes to them as a [`Resource`],
 //! plain data and those functions. Another kind is a folder here and a line in [`KINDS`]. Never does I/O.
 
+mod adoption;
 mod failover;
 mod recorded;
 mod redis;
 #[cfg(test)]
 pub(crate) mod sample;
+
+pub use adoption::{ADOPTED_ANNOTATION, AdoptionSettings, AdoptionState, OBSERVING};
 
 use super::crd::failover::{AlphaFailover, RedisFailover, definition};
 use super::crd::{self, Redis, ShadowStatus, SwitchoverRequest};
@@ -14,7 +17,7 @@ use super::nodes::Place;
 use super::objects::Family;
 use super::status::Problem;
 use crate::contract::{Decision, Group};
-use crate::group::{Member, Record};
+use crate::group::{Member, Picture, Record};
 use crate::report::MasterChange;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, SecretKeySelector, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -58,6 +61,12 @@ pub trait Managed: Debug + Send + Sync {
     /// The Pods as members of the group. A Pod that cannot be dialled is none.
     fn members(&self, pods: &[ObservedPod<'_>], now: Timestamp) -> Vec<Member>;
 
+    /// The Pods of its Sentinels as instances of the group. A Pod that cannot be dialled, or in which no
+    /// Sentinel runs, is none. Empty: no Sentinels watch the group.
+    fn sentinels(&self, _pods: &[&Pod], _now: Timestamp) -> Vec<Member> {
+        Vec::new()
+    }
+
     /// The status that follows from what is known. `now` is the transition time of what changes.
     fn status(&self, known: &Known<'_>, now: Timestamp) -> Value;
 }
@@ -93,6 +102,8 @@ pub struct Settings {
     pub master_service: Option<Service>,
     /// The Sentinel endpoint. None: there is none.
     pub endpoint: Option<EndpointSettings>,
+    /// Whether objects of another operator are taken over. None: there is none that makes such objects.
+    pub adoption: Option<AdoptionSettings>,
     /// What the status says.
     pub recorded: Recorded,
 }
@@ -181,6 +192,8 @@ pub struct Inputs<'a> {
     pub replication_user: Option<&'a str>,
     /// The authorities of the certificate, in PEM. None: no TLS.
     pub authorities: Option<&'a str>,
+    /// Pods may run that another operator made: what they mount is all that they read.
+    pub has_former_pods: bool,
     /// The image that this program is in.
     pub image: &'a str,
 }
@@ -228,6 +241,8 @@ pub struct Known<'a> {
     pub pods: Vec<&'a Pod>,
     /// Sentinel endpoints that are ready. None: not observed.
     pub sentinels: Option<i32>,
+    /// What the guard itself saw at the newest decision. None: there was none yet.
+    pub picture: Option<&'a Picture>,
     /// Obstacles to the desired state that the controllers found.
     pub problems: Vec<Problem>,
 }

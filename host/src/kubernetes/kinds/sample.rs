@@ -74,6 +74,7 @@ impl Managed for Sample {
             switchover: None,
             master_service: None,
             endpoint: None,
+            adoption: None,
             recorded: Recorded { status, master, records: self.records(), ..Recorded::default() },
         }
     }

@@ -10,6 +10,8 @@ pub struct Family {
     pub label: &'static str,
     /// The names of its StatefulSet and of its Secret: this, and the name of the resource.
     pub prefix: &'static str,
+    /// Before the name of the resource: the Deployment of its Sentinels. None: it has none.
+    pub sentinels_prefix: Option<&'static str>,
     /// After the name of that Secret: the one by which clients find the group. None: there is none.
     pub binding: Option<&'static str>,
     /// The label with the role of a Pod. Services select by it.
@@ -28,10 +30,18 @@ pub struct Family {
 /// [`Family::are_marked`] says where it counts.
 pub const MARK_ANNOTATION: &str = "k8s.amaiz.com/operated";
 
+/// Its value on an object that this operator made, or was handed over.
+pub const MADE: &str = "true";
+/// Its value on an object of another operator whose Pods are as that one made them.
+pub const ADOPTED: &str = "adopted";
+/// Its value on an object of another operator that has this operator's template of Pods.
+pub const ROLLED: &str = "rolled";
+
 /// Of Redis.
 pub static REDIS: Family = Family {
     label: super::GROUP_LABEL,
     prefix: super::PREFIX,
+    sentinels_prefix: None,
     binding: Some(super::binding::BINDING),
     role_label: super::ROLE_LABEL,
     master: super::MASTER,
@@ -43,6 +53,7 @@ pub static REDIS: Family = Family {
 pub static FAILOVER: Family = Family {
     label: "redisfailovers.databases.spotahome.com/name",
     prefix: "rfr-",
+    sentinels_prefix: Some("rfs-"),
     binding: None,
     role_label: "redisfailovers-role",
     master: "master",
@@ -57,6 +68,11 @@ impl Family {
     /// The name of the StatefulSet and the Secret of a resource.
     pub fn set_name(&self, resource: &str) -> String {
         format!("{}{resource}", self.prefix)
+    }
+
+    /// The name of the Deployment of a resource's Sentinels. None: such a resource has none.
+    pub fn sentinels_name(&self, resource: &str) -> Option<String> {
+        self.sentinels_prefix.map(|prefix| format!("{prefix}{resource}"))
     }
 
     /// The Secrets that the operator makes for a resource, beside one for its password.

@@ -20,7 +20,7 @@ pub use config::{
     live_directives, replication_user,
 };
 pub use failover_slice::{SERVICE_LABEL, failover_slice, lead_to};
-pub use family::{FAILOVER, FAMILIES, Family, MARK_ANNOTATION, REDIS};
+pub use family::{ADOPTED, FAILOVER, FAMILIES, Family, MADE, MARK_ANNOTATION, REDIS, ROLLED};
 pub use pod::GRACE_S;
 pub use sentinel_slice::{SENTINEL_SLICES, face_of, sentinel_slice, sentinel_slice_name};
 pub use services::{master_service, sentinel_service};

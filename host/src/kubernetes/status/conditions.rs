@@ -14,6 +14,8 @@ pub struct About {
     pub selector: String,
     /// The StatefulSet.
     pub set: String,
+    /// The Deployment of its Sentinels. None: there is none.
+    pub sentinels: Option<String>,
     /// Desired instances. 0: the group hibernates.
     pub desired: i32,
     /// The Secret by which clients find the group. None: there is none.
@@ -131,6 +133,8 @@ const NEED_A_PERSON: &[&str] = &[
     "NameTaken",
     "NotAdopted",
     "ObjectsNotMade",
+    "OtherOperator",
+    "OtherOperatorUnknown",
     "RolloutBlocked",
     "SecretInvalid",
     "SecretMissing",

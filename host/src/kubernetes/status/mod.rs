@@ -89,10 +89,14 @@ pub fn with_decision(
     at: Timestamp,
 ) -> RedisStatus {
     let answers = |health: Health| !matches!(health, Health::Dead | Health::Silent | Health::Suspect);
+    // Sentinels have verdicts, too, and are no instances of the StatefulSet.
+    let is_sentinel =
+        |id: &str| about.sentinels.as_ref().is_some_and(|deployment| id.starts_with(deployment));
+    let instances_of_set = decision.members.iter().filter(|member| !is_sentinel(&member.id));
+    let answering = instances_of_set.filter(|member| answers(member.health)).count();
     RedisStatus {
         master: decision.master().map(str::to_owned),
-        replicas: i32::try_from(decision.members.iter().filter(|member| answers(member.health)).count())
-            .unwrap_or(i32::MAX),
+        replicas: i32::try_from(answering).unwrap_or(i32::MAX),
         selector: about.selector.clone(),
         reason: decision.reason.clone(),
         message: decision.explanation.clone(),
@@ -226,6 +230,7 @@ mod tests {
     fn about() -> About {
         About {
             binding: None,
+            sentinels: None,
             selector: "redis=example".into(),
             set: "redis-example".into(),
             desired: 2,

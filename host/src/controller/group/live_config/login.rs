@@ -60,13 +60,23 @@ pub fn next(last: Option<LoginStep>, login: &Login) -> Option<LoginStep> {
     order.into_iter().skip(done).find(|(_, is_needed)| *is_needed).map(|(step, _)| step)
 }
 
-/// Carries out all steps. Returns the user that it came to: none if an instance is from before ACLs.
+/// Carries out all steps, and `tell` once what is new is used and what is old is still taken. Returns the
+/// user that it came to: none if an instance is from before ACLs.
 ///
 /// # Errors
 /// The first refusal; the steps after it were not sent.
-pub async fn change(sessions: &[&Session], mut login: Login) -> Result<Option<String>, String> {
-    let mut last = None;
+pub async fn change(
+    sessions: &[&Session],
+    mut login: Login,
+    tell: impl AsyncFnOnce(),
+) -> Result<Option<String>, String> {
+    let (mut last, mut tell) = (None, Some(tell));
     while let Some(step) = next(last, &login) {
+        if last == Some(LoginStep::Use)
+            && let Some(tell) = tell.take()
+        {
+            tell().await;
+        }
         let takes_users = join_all(sessions.iter().map(|session| send(session, step, &login)))
             .await
             .into_iter()
@@ -75,6 +85,9 @@ pub async fn change(sessions: &[&Session], mut login: Login) -> Result<Option<St
             login.user = None;
         }
         last = Some(step);
+    }
+    if let Some(tell) = tell {
+        tell().await;
     }
     Ok(login.user)
 }

@@ -7,11 +7,13 @@
 //! | `login` | which step of a changed login is next |
 //! | `certificate` | whether an instance has its new certificate |
 //! | `directives` | which names the Pod's annotation gets |
+//! | `sentinels` | which Sentinel gets the password |
 
 mod certificate;
 mod directives;
 mod login;
 mod plan;
+mod sentinels;
 
 pub use directives::directive_names;
 
@@ -27,6 +29,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use login::Login;
 use plan::{Known, PodStart, Start, Wanted, plan_due, plan_user, user_of_all};
+use sentinels::SentinelLogins;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -36,6 +39,7 @@ pub struct LiveConfig {
     known: BTreeMap<String, Known>,
     /// An instance is from before ACLs, so none gets a user of replication.
     knows_no_users: bool,
+    sentinels: SentinelLogins,
 }
 
 /// A Pod that is being configured.
@@ -81,7 +85,12 @@ impl LiveConfig {
         let user = plan_user(wanted.user.clone(), are_all_reached, snapshot.replication_user().is_some());
         let sessions: Vec<&Session> = open.iter().map(|open| &open.session).collect();
         let has_user = user.is_some();
-        let user = match login::change(&sessions, Login::new(&wanted.passwords, user)).await {
+        // Sentinels use the new password once all instances take it, and before one refuses the old.
+        let mut told = StepResult::done();
+        let tell = async || told = self.sentinels.settle(snapshot, &wanted.passwords).await;
+        let changed = login::change(&sessions, Login::new(&wanted.passwords, user), tell).await;
+        result.add(told);
+        let user = match changed {
             Ok(user) => user,
             Err(message) => {
                 return StepResult::blocked(Problem { reason: "LoginNotChanged", message });

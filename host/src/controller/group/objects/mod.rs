@@ -2,17 +2,19 @@
 //! deleted them. [`observe`] looks for objects of others, [`plan()`] decides, [`Objects::apply`] carries the
 //! steps out and decides nothing.
 
+mod adopted;
 mod plan;
 
 use super::super::Context;
 use super::handover::HandoverRequest;
 use super::snapshot::{ObjectKey, Snapshot};
 use super::step::StepResult;
-use crate::kubernetes::apply::{apply as apply_object, delete, is_foreign};
-use crate::kubernetes::kinds::Inputs;
-use crate::kubernetes::objects::OBJECT_KINDS;
+use crate::kubernetes::apply::{Standing, apply as apply_object, delete, standing};
+use crate::kubernetes::kinds::{AdoptionState, Inputs};
+use crate::kubernetes::objects::{MADE, OBJECT_KINDS, ROLLED};
 use crate::kubernetes::pods::revision;
 use crate::kubernetes::status::Problem;
+use adopted::{MAKES_PODS, adopted};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use plan::{ObjectStep, ObjectsView, Replicas, plan, plan_replicas, unclaimed};
 use serde_json::Value;
@@ -50,9 +52,14 @@ impl Objects {
         };
         let mut view = ObjectsView::new(snapshot, wanted, &self.0, replicas, handover.is_due(now));
         let mut is_well = true;
-        for (key, is_foreign) in observe(context, snapshot, &unclaimed(&view)).await {
-            match is_foreign {
-                Ok(is_foreign) => _ = view.is_foreign.insert(key, is_foreign),
+        for (key, standing) in observe(context, snapshot, &unclaimed(&view)).await {
+            match standing {
+                // The watch shows it soon, and who made its Pods. Applied whole, it would replace them.
+                Ok(Standing::Own) if is_adopted(snapshot) && MAKES_PODS.contains(&key.0) => {
+                    is_well = false;
+                    result.add(StepResult::again());
+                }
+                Ok(standing) => _ = view.is_foreign.insert(key, standing == Standing::Foreign),
                 Err(error) => {
                     is_well = false;
                     result.add(refused(&key, &error));
@@ -123,16 +130,16 @@ impl Objects {
     }
 }
 
-/// Asks whether another's object stands in the place of each of them.
+/// Asks what stands in the place of each of them.
 async fn observe(
     context: &Context,
     snapshot: &Snapshot,
     objects: &[&(ObjectKey, Value)],
-) -> Vec<(ObjectKey, Result<bool, kube::Error>)> {
+) -> Vec<(ObjectKey, Result<Standing, kube::Error>)> {
     let mut observed = Vec::new();
     for (key, object) in objects {
         let _turn = context.turns.acquire().await;
-        observed.push((key.clone(), is_foreign(&context.client, &snapshot.namespace(), object).await));
+        observed.push((key.clone(), standing(&context.client, &snapshot.namespace(), object).await));
     }
     observed
 }
@@ -181,6 +188,7 @@ fn wanted(
         replication_user: snapshot.replication_user(),
         previous: passwords.and_then(|passwords| passwords.before()),
         authorities: tls.map(|identity| identity.authorities.as_str()),
+        has_former_pods: has_former_pods(snapshot),
         image,
     })?;
     let key = |object: &Value| {
@@ -188,7 +196,35 @@ fn wanted(
         let kind = OBJECT_KINDS.iter().find(|kind| **kind == text("/kind")).copied().unwrap_or_default();
         (kind, text("/metadata/name").to_owned())
     };
-    Ok(all.into_iter().map(|object| (key(&object), object)).collect())
+    let leaves_templates = match snapshot.resource.settings.adoption.as_ref().map(|adoption| adoption.state) {
+        Some(AdoptionState::Adopted { leaves_templates }) => leaves_templates,
+        Some(AdoptionState::No | AdoptionState::Observing) | None => {
+            return Ok(all.into_iter().map(|object| (key(&object), object)).collect());
+        }
+    };
+    let in_place = |object: Value| {
+        let key = key(&object);
+        let there = snapshot.seen.get(&key).map(|seen| seen.mark.as_deref());
+        let object = match there {
+            Some(mark) => adopted(&key, object, mark, leaves_templates),
+            None => object,
+        };
+        (key, object)
+    };
+    Ok(all.into_iter().map(in_place).collect())
+}
+
+/// Whether Pods may run that another operator made, until the last one is replaced.
+fn has_former_pods(snapshot: &Snapshot) -> bool {
+    let set = ("StatefulSet", snapshot.resource.settings.family.set_name(&snapshot.resource.name()));
+    let mark = snapshot.seen.get(&set).and_then(|seen| seen.mark.as_deref());
+    let has_our_template = mark == Some(MADE) || mark == Some(ROLLED);
+    is_adopted(snapshot) && !(has_our_template && snapshot.is_set_current && is_rolled(snapshot))
+}
+
+fn is_adopted(snapshot: &Snapshot) -> bool {
+    let adoption = snapshot.resource.settings.adoption.as_ref();
+    adoption.is_some_and(|adoption| adoption.state != AdoptionState::No)
 }
 
 /// Every Pod has the revision that is wanted.

@@ -194,7 +194,8 @@ mod tests {
             uid: "o".into(),
             owners: vec!["u".into()],
             record: None,
-            is_marked: false,
+            mark: None,
+            may_be_of_others: false,
         })
     }
 

@@ -10,7 +10,7 @@ use crate::contract::{Decision, Health, Verdict};
 use crate::driver::GroupHandle;
 use crate::group::{Picture, Record};
 use crate::kubernetes::crd::{ShadowStatus, SwitchoverRequest};
-use crate::kubernetes::kinds::{ObservedPod, Recorded, Resource};
+use crate::kubernetes::kinds::{AdoptionState, ObservedPod, Recorded, Resource};
 use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::ownership::Sighting;
 use crate::kubernetes::pods;
@@ -34,7 +34,9 @@ pub struct Snapshot {
     pub resource: Arc<Resource>,
     /// The Pods of the StatefulSet of this resource: its members.
     pub pods: BTreeMap<String, Arc<Pod>>,
-    /// All Pods that claim to be.
+    /// The Pods of the Deployment of its Sentinels.
+    pub sentinel_pods: BTreeMap<String, Arc<Pod>>,
+    /// All Pods that claim to be one or the other.
     pub claimants: BTreeMap<String, Arc<Pod>>,
     /// Pods that are gone, whose processes may live.
     pub former: FormerPods,
@@ -51,6 +53,10 @@ pub struct Snapshot {
     pub seen: BTreeMap<ObjectKey, Arc<Sighting>>,
     /// Objects that were there and are not, or are another's.
     pub missing: BTreeSet<ObjectKey>,
+    /// Objects that the resource owns and another operator made, as they were seen last.
+    pub foreign: BTreeMap<ObjectKey, Arc<Sighting>>,
+    /// The StatefulSet among them.
+    foreign_set: Option<Set>,
     /// The object with the stored record, as it was seen last. None: there is none of this resource.
     pub stored: Option<Arc<Sighting>>,
     /// What it says. None: nothing that is understood.
@@ -105,6 +111,7 @@ impl Snapshot {
         Self {
             resource,
             pods: BTreeMap::new(),
+            sentinel_pods: BTreeMap::new(),
             claimants: BTreeMap::new(),
             former: FormerPods::default(),
             sets: Vec::new(),
@@ -113,6 +120,8 @@ impl Snapshot {
             revision: String::new(),
             seen: BTreeMap::new(),
             missing: BTreeSet::new(),
+            foreign: BTreeMap::new(),
+            foreign_set: None,
             stored: None,
             stored_content: None,
             gone_record: None,
@@ -224,13 +233,14 @@ impl Snapshot {
     /// another operator has the authority.
     pub fn switchover_to_send(&self) -> Option<&SwitchoverRequest> {
         let request = self.resource.settings.switchover.as_ref();
-        request.filter(|request| self.may_act && self.switchover_id.as_ref() != Some(&request.id))
+        request.filter(|request| self.may_change() && self.switchover_id.as_ref() != Some(&request.id))
     }
 
     /// Takes a StatefulSet in that has the name of this resource's. One that this resource does not own
     /// changes nothing, and neither do its Pods.
     pub fn observe_set(&mut self, set: &Set) {
-        if !set.sighting.is_ours(self.resource.uid(), self.resource.settings.family) {
+        if !self.owns(&set.sighting) {
+            self.foreign_set = set.sighting.is_owned_by(self.resource.uid()).then(|| set.clone());
             return;
         }
         self.revision.clone_from(&set.revision);
@@ -241,6 +251,70 @@ impl Snapshot {
             self.sets.drain(..surplus);
         }
         self.admit_pods();
+    }
+
+    /// Whether an object is this resource's: its own, or one that it took over.
+    fn owns(&self, seen: &Sighting) -> bool {
+        let (uid, family) = (self.resource.uid(), self.resource.settings.family);
+        seen.is_ours(uid, family) || self.adoption() != AdoptionState::No && seen.is_owned_by(uid)
+    }
+
+    fn adoption(&self) -> AdoptionState {
+        let adoption = self.resource.settings.adoption.as_ref();
+        adoption.map_or(AdoptionState::No, |adoption| adoption.state)
+    }
+
+    /// Whether this operator may change anything but the status: it has the authority, and does not just
+    /// observe what another operator made, or leave it to that one again.
+    pub fn may_change(&self) -> bool {
+        self.may_act
+            && match self.adoption() {
+                AdoptionState::No => true,
+                AdoptionState::Observing => false,
+                AdoptionState::Adopted { .. } => !self.resource.settings.group.paused,
+            }
+    }
+
+    /// Takes in another version of the resource: by its annotation what another operator made is its own.
+    pub fn observe_resource(&mut self, resource: Arc<Resource>) -> Arc<Resource> {
+        let before = std::mem::replace(&mut self.resource, resource);
+        if self.adoption() != AdoptionState::No && !self.foreign.is_empty() {
+            for (key, seen) in std::mem::take(&mut self.foreign) {
+                self.missing.remove(&key);
+                self.seen.insert(key, seen);
+            }
+            if let Some(set) = self.foreign_set.take() {
+                self.observe_set(&set);
+            }
+            self.admit_pods();
+        }
+        before
+    }
+
+    /// Takes an object in that has the label of this resource, or that it is gone.
+    pub fn observe_object(&mut self, key: ObjectKey, sighting: Option<Sighting>) {
+        let is_deployment = key.0 == "Deployment";
+        let (ours, others): (Option<Sighting>, Option<Sighting>) = sighting.map_or((None, None), |seen| {
+            if self.owns(&seen) { (Some(seen), None) } else { (None, Some(seen)) }
+        });
+        match others.filter(|seen| seen.is_owned_by(self.resource.uid())) {
+            Some(seen) => drop(self.foreign.insert(key.clone(), Arc::new(seen))),
+            None => drop(self.foreign.remove(&key)),
+        }
+        match ours {
+            Some(seen) => {
+                self.missing.remove(&key);
+                self.seen.insert(key, Arc::new(seen));
+            }
+            // Another's stands there, or nothing does.
+            None => {
+                self.seen.remove(&key);
+                self.missing.insert(key);
+            }
+        }
+        if is_deployment {
+            self.admit_pods();
+        }
     }
 
     /// Takes in a Pod as it is now, or that none of that name exists.
@@ -265,12 +339,17 @@ impl Snapshot {
         self.former.settle(master.as_deref(), self.pods.values(), now)
     }
 
-    /// Of the Pods that claim to be members, those that a StatefulSet of this resource controls.
+    /// Of the Pods that claim to be members, those that a StatefulSet of this resource controls; of those
+    /// that claim to be its Sentinels, all, once a Deployment of this resource has that name.
     pub fn admit_pods(&mut self) {
         let is_ours =
             |pod: &Pod| pods::set_uid(pod).is_some_and(|uid| self.sets.iter().any(|ours| ours == uid));
-        let ours = self.claimants.iter().filter(|(_, pod)| is_ours(pod));
-        self.pods = ours.map(|(name, pod)| (name.clone(), Arc::clone(pod))).collect();
+        let all = |(name, pod): (&String, &Arc<Pod>)| (name.clone(), Arc::clone(pod));
+        self.pods = self.claimants.iter().filter(|(_, pod)| is_ours(pod)).map(all).collect();
+        let deployment = self.resource.settings.family.sentinels_name(&self.resource.name());
+        let has_sentinels = deployment.is_some_and(|name| self.seen.contains_key(&("Deployment", name)));
+        let sentinels = self.claimants.iter().filter(|(_, pod)| has_sentinels && pods::is_of_sentinels(pod));
+        self.sentinel_pods = sentinels.map(all).collect();
     }
 
     /// Takes a published record in. A newer position of the same master is for the status alone.

@@ -102,7 +102,14 @@ fn a_group_starts_from_the_later_of_the_stored_record_and_the_status() {
     let stored = |epoch: u64| {
         let content = Content::new(Default::default(), fixture::record("redis-cart-1", epoch), now);
         let record = Some(serde_json::to_string(&content).unwrap());
-        Some(Sighting { version: 7, uid: "m".into(), owners: vec!["u".into()], record, is_marked: false })
+        Some(Sighting {
+            version: 7,
+            uid: "m".into(),
+            owners: vec!["u".into()],
+            record,
+            mark: None,
+            may_be_of_others: false,
+        })
     };
     let mut snapshot = fixture::snapshot(&[]);
     assert!(!snapshot.is_record_known && snapshot.records(now).is_empty());

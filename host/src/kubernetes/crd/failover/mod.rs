@@ -8,9 +8,11 @@
 
 #![allow(clippy::duplicated_attributes, reason = "printed columns share attribute names")]
 
+mod adoption;
 mod alpha;
 mod definition;
 mod model;
+mod sentinels;
 
 pub use alpha::AlphaFailover;
 pub use definition::definition;
@@ -24,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// One master, its replicas, and an endpoint for clients of Redis Sentinel.
+/// One master, its replicas, and endpoints for clients of Redis Sentinel.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "databases.spotahome.com",
@@ -103,8 +105,23 @@ pub struct RedisFailoverSpec {
     /// A planned change of master. Each `id` is carried out once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub switchover: Option<SwitchoverRequest>,
-    /// Observe and explain, but do not act.
+    /// Observe and explain, but do not act. Nothing is changed of objects that were adopted.
     pub paused: bool,
+    /// How objects that another operator made are taken over.
+    pub adoption: AdoptionRequest,
+}
+
+/// How objects that another operator made are taken over.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AdoptionRequest {
+    /// Seconds for which the group is only observed first. Unset: 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub observe_seconds: Option<u32>,
+    /// Pods that the other operator made are replaced, one at a time, without waiting for a change of the
+    /// spec.
+    pub roll: bool,
 }
 
 /// The Redis instances.
@@ -145,7 +162,8 @@ pub struct RedisSettings {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SentinelSettings {
-    /// What answers clients of Redis Sentinel, and who promotes. Unset: Served.
+    /// What answers clients of Redis Sentinel, and who promotes. Unset: Served, or Assisted where the objects
+    /// were taken over from another operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<SentinelMode>,
     /// What Pods of either role have.
@@ -212,7 +230,8 @@ pub struct PodSettings {
     /// Service account of the Pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// Directives, each as a line `NAME VALUE`, that running servers get by CONFIG SET.
+    /// Directives, each as a line `NAME VALUE`, that running servers get by CONFIG SET. Of Sentinels:
+    /// down-after-milliseconds, failover-timeout, parallel-syncs and quorum, by SENTINEL SET.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub custom_config: Vec<String>,
     /// Command of the container, in place of the operator's.

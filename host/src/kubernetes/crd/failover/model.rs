@@ -2,8 +2,8 @@
 //! cannot be done. Everything that is made of such a resource is made of this. Must not read a cluster or a
 //! clock.
 
+use super::BootstrapNode;
 use super::{AlphaFailover, Engine, PodSettings, RedisFailover, RedisFailoverSpec, RedisFailoverStatus};
-use super::{BootstrapNode, SentinelMode};
 use crate::kubernetes::crd::parse;
 use crate::kubernetes::objects::is_read_at_start;
 use crate::kubernetes::quantity::{bytes, bytes_of_directive};
@@ -26,7 +26,9 @@ pub struct Failover {
     /// What was last written.
     pub status: Option<RedisFailoverStatus>,
     /// The spec itself says when a server hangs.
-    says_when_it_hangs: bool,
+    pub(super) says_when_it_hangs: bool,
+    /// Of all that its Pods are made from. None: no other operator makes objects for this version.
+    pub(super) pods_digest: Option<String>,
 }
 
 /// Which Pods of a group.
@@ -37,11 +39,6 @@ pub enum Role {
     /// Those of the Deployment.
     Sentinel,
 }
-
-/// The mode of a resource that names none. Assisted is to be: it keeps the Sentinels that the users of
-/// RedisFailover have. It needs topology `sentinel`, which this operator does not have yet; until then Served
-/// gives the same clients the same answers at the same address.
-pub const DEFAULT_MODE: SentinelMode = SentinelMode::Served;
 
 impl Failover {
     /// An object of `databases.spotahome.com/v1`.
@@ -58,11 +55,12 @@ impl Failover {
             ));
         }
         let says_when_it_hangs = spec.pointer("/failover/downAfterMilliseconds").is_some();
+        let pods_digest = Some(super::adoption::digest(&spec));
         drop_nulls(&mut object);
         let read: RedisFailover = parse(object)?;
         let owner = read.controller_owner_ref(&());
         let RedisFailover { metadata, spec, status } = read;
-        Ok(Self { metadata, owner: owner.map(blocking), spec, status, says_when_it_hangs })
+        Ok(Self { metadata, owner: owner.map(blocking), spec, status, says_when_it_hangs, pods_digest })
     }
 
     /// An object of `spotahome.com/v1alpha1`.
@@ -75,7 +73,8 @@ impl Failover {
         let owner = read.controller_owner_ref(&());
         let AlphaFailover { metadata, spec, status } = read;
         let owner = owner.map(blocking);
-        Ok(Self { metadata, owner, spec: spec.into(), status, says_when_it_hangs: false })
+        let (spec, says_when_it_hangs, pods_digest) = (spec.into(), false, None);
+        Ok(Self { metadata, owner, spec, status, says_when_it_hangs, pods_digest })
     }
 
     /// Its name.
@@ -132,16 +131,6 @@ impl Failover {
         tag.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
     }
 
-    /// The name by which clients of Sentinel ask for the master.
-    pub fn master_name(&self) -> &str {
-        if self.spec.sentinel.disable_my_master { self.name() } else { "mymaster" }
-    }
-
-    /// What answers clients of Sentinel, as it is carried out.
-    pub fn mode(&self) -> SentinelMode {
-        self.spec.sentinel.mode.filter(|mode| is_available(*mode)).unwrap_or(DEFAULT_MODE)
-    }
-
     /// The Redis outside that all follow.
     pub fn bootstrap_node(&self) -> Option<&BootstrapNode> {
         self.spec.bootstrap_node.as_ref().filter(|node| !node.host.is_empty())
@@ -154,15 +143,6 @@ impl Failover {
         self.spec.paused
             || self.bootstrap_node().is_some()
             || annotations.into_iter().any(|(name, value)| is_skipped(name, value))
-    }
-
-    /// A server without a valid reply for so many milliseconds hangs. As `failover` says, or as
-    /// `sentinel.customConfig` does in Sentinel's words.
-    pub fn hang_limit_ms(&self) -> u32 {
-        let own = self.spec.failover.down_after_milliseconds;
-        let lines = lines(&self.spec.sentinel.pods.custom_config);
-        let of_sentinel = lines.get("down-after-milliseconds").and_then(|value| value.parse::<u32>().ok());
-        of_sentinel.filter(|ms| !self.says_when_it_hangs && (100..=600_000).contains(ms)).unwrap_or(own)
     }
 
     /// The labels of the resource that its objects get.
@@ -205,18 +185,7 @@ impl Failover {
     /// What of the spec cannot be done, and stops nothing else.
     pub fn problems(&self) -> Vec<Problem> {
         let problem = |reason, message| Problem { reason, message };
-        let mut all = Vec::new();
-        if let Some(mode) = self.spec.sentinel.mode.filter(|mode| !is_available(*mode)) {
-            all.push(problem(
-                "SentinelModeUnavailable",
-                format!(
-                    "spec.sentinel.mode {mode:?} needs topology sentinel, which this operator does not have: \
-                     the operator's own endpoint answers at rfs-{} instead, as in mode Served; leave the \
-                     mode out, or set Served",
-                    self.name()
-                ),
-            ));
-        }
+        let mut all = self.sentinel_problems();
         for name in lines(&self.spec.redis.pods.custom_config).keys() {
             if is_read_at_start(name) {
                 all.push(problem(
@@ -293,7 +262,7 @@ fn blocking(owner: OwnerReference) -> OwnerReference {
 
 /// Lines `NAME VALUE`, by name in lower case: of several for one name the last, but for the limits of the
 /// classes of clients, which add up. The quotes around a value go: CONFIG SET takes one argument.
-fn lines(lines: &[String]) -> BTreeMap<String, String> {
+pub(super) fn lines(lines: &[String]) -> BTreeMap<String, String> {
     let split = |line: &String| {
         let line = line.trim();
         let (name, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
@@ -345,14 +314,6 @@ fn drop_nulls(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(drop_nulls),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-/// The other modes need topology `sentinel`.
-fn is_available(mode: SentinelMode) -> bool {
-    match mode {
-        SentinelMode::Served => true,
-        SentinelMode::Assisted | SentinelMode::Deferred => false,
     }
 }
 

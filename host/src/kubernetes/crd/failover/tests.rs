@@ -1,6 +1,8 @@
 //! Manifests of both operators as resources: defaults, fields, and what is said of those that cannot be done.
 
 use super::*;
+use crate::kubernetes::crd::failover::SentinelMode;
+use crate::kubernetes::kinds::{ADOPTED_ANNOTATION, AdoptionState, OBSERVING};
 use serde_json::json;
 
 fn object(api_version: &str, spec: &Value) -> Value {
@@ -177,16 +179,45 @@ fn annotations_of_both_operators_and_a_bootstrap_node_pause() {
 }
 
 #[test]
-fn a_mode_with_sentinel_processes_is_served_and_what_is_missing_is_said() {
-    for mode in ["Assisted", "Deferred"] {
-        let failover = failover(json!({ "sentinel": { "mode": mode } }));
-        assert_eq!(
-            (failover.mode(), reasons(&failover)),
-            (SentinelMode::Served, vec!["SentinelModeUnavailable"])
-        );
+fn a_mode_is_the_one_that_is_asked_for_and_an_adopted_group_keeps_its_sentinels() {
+    let of = |spec: Value, note: Option<&str>| {
+        let mut object = object("databases.spotahome.com/v1", &spec);
+        object["metadata"]["annotations"] = json!({ ADOPTED_ANNOTATION: note });
+        let failover = Failover::read(object).unwrap();
+        assert!(reasons(&failover).is_empty());
+        failover.mode()
+    };
+    for mode in [SentinelMode::Served, SentinelMode::Assisted, SentinelMode::Deferred] {
+        assert_eq!(of(json!({ "sentinel": { "mode": mode } }), Some("x")), mode);
     }
-    assert!(reasons(&failover(json!({ "sentinel": { "mode": "Served" } }))).is_empty());
-    assert_eq!(DEFAULT_MODE, SentinelMode::Served);
+    assert_eq!(of(json!({}), None), SentinelMode::Served);
+    assert_eq!(of(json!({}), Some(OBSERVING)), SentinelMode::Assisted);
+    assert_eq!(of(json!({}), Some("x")), SentinelMode::Assisted);
+}
+
+#[test]
+fn templates_are_left_until_what_pods_are_made_from_changes() {
+    let of = |spec: Value, note: Option<&str>| {
+        let mut object = object("databases.spotahome.com/v1", &spec);
+        object["metadata"]["annotations"] = json!({ ADOPTED_ANNOTATION: note });
+        Failover::read(object).unwrap().adoption().unwrap()
+    };
+    let spec = json!({ "redis": { "image": "redis:7" } });
+    let before = of(spec.clone(), None);
+    assert_eq!((before.state, before.observe_s), (AdoptionState::No, 10));
+    assert_eq!(of(spec.clone(), Some(OBSERVING)).state, AdoptionState::Observing);
+    let leaves = |spec: Value| match of(spec, Some(&before.digest)).state {
+        AdoptionState::Adopted { leaves_templates } => leaves_templates,
+        other => panic!("{other:?}"),
+    };
+    assert!(leaves(spec));
+    let with = |field: &str, value: Value| leaves(json!({ "redis": { "image": "redis:7" }, field: value }));
+    assert!(with("paused", json!(true)) && with("switchover", json!({ "id": "one" })));
+    assert!(!with("adoption", json!({ "roll": true })));
+    assert!(!with("auth", json!({ "secretPath": "login" })));
+    assert!(!leaves(json!({ "redis": { "image": "redis:8" } })));
+    let alpha = Failover::read_alpha(object("spotahome.com/v1alpha1", &json!({}))).unwrap();
+    assert_eq!(alpha.adoption(), None, "no live objects of that version can exist");
 }
 
 #[test]

@@ -1,16 +1,16 @@
 //! The RedisFailover resource of spotahome/redis-operator as a kind, in both versions: one master, its
-//! replicas, and endpoints for clients of Redis Sentinel. Must not read a cluster or a clock.
+//! replicas, and Sentinels or endpoints that answer in their place. Must not read a cluster or a clock.
 
 use super::recorded::{preference, recorded};
-use super::{Inputs, Known, Managed, ObservedPod, PolicyReference, References, Settings};
+use super::{AdoptionState, Inputs, Known, Managed, ObservedPod, PolicyReference, References, Settings};
 use crate::contract::{Group, Topology};
-use crate::group::Member;
+use crate::group::{Member, Picture};
 use crate::kubernetes::crd::Condition;
 use crate::kubernetes::crd::failover::{Failover, RedisFailoverStatus, Role};
 use crate::kubernetes::objects::{FAILOVER, failover};
 use crate::kubernetes::pods;
 use crate::kubernetes::status::{self, About, condition};
-use k8s_openapi::api::core::v1::SecretKeySelector;
+use k8s_openapi::api::core::v1::{Pod, SecretKeySelector};
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -34,6 +34,7 @@ impl Managed for Failover {
             replicas: self.replicas(Role::Redis),
             family: &FAILOVER,
             endpoint: None,
+            adoption: self.adoption(),
             port: self.port(),
             marks_eviction: self.spec.redis.prevent_master_eviction,
             keeps_master_pod: self.spec.redis.disable_master_rollout,
@@ -77,6 +78,12 @@ impl Managed for Failover {
         pods.iter().filter_map(|observed| pods::member(observed, self.port(), now)).collect()
     }
 
+    fn sentinels(&self, pods: &[&Pod], now: Timestamp) -> Vec<Member> {
+        let (now, is_watched) = (SystemTime::from(now), self.watched().is_some());
+        let sentinel = |pod: &&Pod| pods::sentinel(pod, failover::SENTINEL_PORT, now);
+        pods.iter().filter(|_| is_watched).filter_map(sentinel).collect()
+    }
+
     fn status(&self, known: &Known<'_>, now: Timestamp) -> Value {
         let before = known.before.and_then(|before| RedisFailoverStatus::deserialize(before).ok());
         json!(next_status(self, before.unwrap_or_default(), known, now))
@@ -86,18 +93,19 @@ impl Managed for Failover {
 fn group(failover: &Failover) -> Group {
     let settings = &failover.spec.failover;
     let (prefer, self_fence_lag_s) = preference(settings);
+    let sentinel = failover.watched();
     Group {
         namespace: failover.namespace().to_owned(),
         name: failover.name().to_owned(),
         // In mode Served no Sentinel process takes part, so the group is one of replication.
-        topology: Topology::Replication,
+        topology: if sentinel.is_some() { Topology::Sentinel } else { Topology::Replication },
         members_desired: u16::try_from(failover.replicas(Role::Redis)).unwrap_or(u16::MAX),
         members_min: settings.min_size,
         prefer,
         paused: failover.is_paused(),
         hang_limit_ms: failover.hang_limit_ms(),
         self_fence_lag_s,
-        sentinel: None,
+        sentinel,
         cluster: None,
     }
 }
@@ -116,6 +124,7 @@ fn next_status(
             failover.name()
         ),
         set,
+        sentinels: FAILOVER.sentinels_name(failover.name()),
         binding: None,
         desired: failover.replicas(Role::Redis),
         generation: failover.metadata.generation,
@@ -145,27 +154,18 @@ fn further_conditions(
     now: Timestamp,
 ) -> Vec<Condition> {
     let generation = failover.metadata.generation;
-    let foreign = known.problems.iter().find(|problem| problem.reason == NOT_ADOPTED);
-    let adopted = match foreign {
-        Some(problem) => (problem.reason.to_owned(), problem.message.clone()),
-        None => ("Own".into(), "no object of this resource is known to be of another operator".into()),
-    };
-    let desired = failover.replicas(Role::Sentinel);
-    let (has_all, ready) = match known.sentinels {
-        Some(ready) => (ready >= desired, ready.to_string()),
-        None => (false, "unknown".into()),
-    };
-    let served = format!(
-        "{ready} of {desired} endpoints ready at rfs-{}:26379 as {}; mode Served: they are this operator's program, \
-         so image, command, configCopy, startupConfigMap and probes of spec.sentinel do not apply, and of \
-         its customConfig only down-after-milliseconds",
-        failover.name(),
-        failover.master_name()
-    );
-    let mut all = vec![
-        condition(before, "Adopted", foreign.is_none(), adopted, generation, now),
-        condition(before, "SentinelsReady", has_all, ("Served".into(), served), generation, now),
-    ];
+    let (is_adopted, adopted) = adoption_state(failover, known);
+    let mut all = vec![condition(before, "Adopted", is_adopted, adopted, generation, now)];
+    let other = known.problems.iter().find(|problem| OTHERS.contains(&problem.reason));
+    if failover.is_adopted() || other.is_some() {
+        let why = match other {
+            Some(problem) => (problem.reason.to_owned(), problem.message.clone()),
+            None => ("NoneSeen".into(), "no other operator was seen before the objects were adopted".into()),
+        };
+        all.push(condition(before, "OtherOperator", other.is_some(), why, generation, now));
+    }
+    let sentinels = sentinel_conditions(failover, known).into_iter();
+    all.extend(sentinels.map(|(type_, holds, why)| condition(before, type_, holds, why, generation, now)));
     if let Some(node) = failover.bootstrap_node() {
         let message = format!(
             "instances that start follow {}:{} outside of the group, and the operator does not act; to end that, take \
@@ -185,10 +185,108 @@ fn further_conditions(
     all
 }
 
+/// Whether all objects are this operator's, and why.
+fn adoption_state(failover: &Failover, known: &Known<'_>) -> (bool, (String, String)) {
+    let is_told = |reason: &str| reason == NOT_ADOPTED || OTHERS.contains(&reason);
+    if let Some(problem) = known.problems.iter().find(|problem| is_told(problem.reason)) {
+        return (false, (problem.reason.to_owned(), problem.message.clone()));
+    }
+    let observe_s = failover.adoption().map_or(0, |adoption| adoption.observe_s);
+    match failover.adoption().map_or(AdoptionState::No, |adoption| adoption.state) {
+        AdoptionState::No => {
+            (true, ("Own".into(), "no object of this resource is known to be of another operator".into()))
+        }
+        AdoptionState::Observing => {
+            let decision = known.decided.map(|(decision, ..)| decision);
+            let now = decision.map_or_else(
+                || "nothing, since nothing was observed yet".to_owned(),
+                |decision| format!("{}: {}", decision.reason, decision.explanation),
+            );
+            let name = failover.name();
+            let text = format!(
+                "observed for {observe_s} s, and nothing is changed meanwhile; then the objects of the other \
+                 operator are adopted: no Pod is replaced, ConfigMaps rfr-{name}, rfr-s-{name}, \
+                 rfr-readiness-{name} and rfs-{name} are written, and the operator acts with mode {:?}; what \
+                 it decides now: {now}",
+                failover.mode()
+            );
+            (false, ("Observing".into(), text))
+        }
+        AdoptionState::Adopted { leaves_templates } => {
+            let pods = if leaves_templates {
+                "Pods are as it made them until a part of spec changes that they are made from, or \
+                 spec.adoption.roll is true"
+            } else {
+                "Pods are replaced one at a time"
+            };
+            let text = format!(
+                "the objects that another operator made are this one's; {pods}; to go back, set spec.paused, wait for \
+                 condition Paused, and start the other operator"
+            );
+            (true, ("InPlace".into(), text))
+        }
+    }
+}
+
+/// What is known of the Sentinels, or of the endpoints in their place: a condition, whether it holds, and
+/// why.
+fn sentinel_conditions(
+    failover: &Failover,
+    known: &Known<'_>,
+) -> Vec<(&'static str, bool, (String, String))> {
+    let desired = failover.replicas(Role::Sentinel);
+    let (has_all, ready) = match known.sentinels {
+        Some(ready) => (ready >= desired, ready.to_string()),
+        None => (false, "unknown".into()),
+    };
+    let (name, master) = (failover.name(), failover.master_name());
+    let mode = format!("{:?}", failover.mode());
+    let Some(watched) = failover.watched() else {
+        let text = format!(
+            "{ready} of {desired} endpoints ready at rfs-{name}:26379 as {master}; mode Served: they are this \
+             operator's program, so image, command, configCopy, startupConfigMap and probes of \
+             spec.sentinel do not apply, and of its customConfig only down-after-milliseconds",
+        );
+        return vec![("SentinelsReady", has_all, (mode, text))];
+    };
+    let ready = format!("{ready} of {desired} Sentinels ready at rfs-{name}:26379 as {master}");
+    let (agree, why) = agreement(known.picture, usize::from(watched.sentinels_desired));
+    vec![("SentinelsReady", has_all, (mode, ready)), ("SentinelsAgree", agree, why)]
+}
+
+/// Whether as many Sentinels as there should be, and no others, name the master that the operator sees.
+fn agreement(picture: Option<&Picture>, desired: usize) -> (bool, (String, String)) {
+    let Some(picture) = picture else {
+        return (false, ("Unknown".into(), "no Sentinel has been observed".into()));
+    };
+    let Some(master) = &picture.master else {
+        return (false, ("NoMaster".into(), "no instance is master".into()));
+    };
+    let name_it = picture.sentinels.values().filter(|named| named.as_ref() == Some(master)).count();
+    let others = picture.sentinels.iter().filter(|(_, named)| named.as_ref() != Some(master));
+    let others = others.map(|(id, named)| match named {
+        Some(named) => format!("; {id} takes {named} for the master"),
+        None => format!("; {id} watches no instance of this group"),
+    });
+    let others: String = others.collect();
+    let silent = desired.saturating_sub(picture.sentinels.len());
+    let silent = if silent > 0 { format!("; {silent} did not answer") } else { String::new() };
+    let agree = name_it == desired && name_it == picture.sentinels.len();
+    let reason = if agree { "AllNameTheMaster" } else { "NotAllNameTheMaster" };
+    (
+        agree,
+        (
+            reason.into(),
+            format!("{name_it} of {desired} Sentinels take {master} for the master{others}{silent}"),
+        ),
+    )
+}
+
 /// The key of the user's Secret.
 const PASSWORD_KEY: &str = "password";
-/// The reason of the problem that another operator made an object.
+/// The reasons of the problems that another operator made an object, and may still look after it.
 const NOT_ADOPTED: &str = "NotAdopted";
+const OTHERS: &[&str] = &["OtherOperator", "OtherOperatorUnknown"];
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::kubernetes::status::Problem;
-use k8s_openapi::api::core::v1::Pod;
 
 fn managed(spec: &Value) -> Box<dyn Managed> {
     let metadata = json!({ "name": "cart", "namespace": "shop", "uid": "u", "generation": 2 });
@@ -66,8 +65,9 @@ fn the_status_has_a_phase_the_endpoints_and_what_cannot_be_done() {
     assert_eq!(condition_of(&first, "Degraded").0, "False");
     let spec = json!({ "sentinel": { "mode": "Assisted", "replicas": 2 } });
     let assisted = status(&spec, &known);
-    assert_eq!(condition_of(&assisted, "Degraded"), ("True".into(), "SentinelModeUnavailable".into()));
-    assert_eq!(condition_of(&assisted, "SentinelsReady").0, "True");
+    assert_eq!(condition_of(&assisted, "Degraded").0, "False");
+    assert_eq!(condition_of(&assisted, "SentinelsReady"), ("True".into(), "Assisted".into()));
+    assert_eq!(condition_of(&assisted, "SentinelsAgree"), ("False".into(), "Unknown".into()));
     assert_eq!(status(&json!({ "paused": true }), &known).phase, "Paused");
     let unknown = status(&json!({}), &Known { sentinels: None, ..known.clone() });
     let message = &unknown.group.conditions.iter().find(|one| one.type_ == "SentinelsReady").unwrap().message;
@@ -90,4 +90,51 @@ fn a_status_that_was_written_is_what_the_next_operator_starts_from() {
         "spec": {}, "status": first
     }));
     assert_eq!(read.unwrap().settings(at(0)).recorded.status, Some(first));
+}
+
+#[test]
+fn a_group_with_sentinels_has_their_topology_and_the_settings_of_the_resource() {
+    let group = |sentinel: Value| managed(&json!({ "sentinel": sentinel })).settings(at(0)).group;
+    let served = group(json!({}));
+    assert_eq!((served.topology, served.sentinel), (Topology::Replication, None));
+    let watched = |sentinel: Value| {
+        let group = group(sentinel);
+        assert_eq!(group.topology, Topology::Sentinel);
+        group.sentinel.unwrap()
+    };
+    let by_default = watched(json!({ "mode": "Assisted", "replicas": 5 }));
+    assert_eq!((by_default.master_name.as_str(), by_default.sentinels_desired), ("mymaster", 5));
+    assert_eq!((by_default.quorum, by_default.parallel_syncs), (3, 2));
+    assert_eq!((by_default.down_after_ms, by_default.failover_timeout_ms), (5_000, 10_000));
+    let lines =
+        json!(["down-after-milliseconds 1000", "failover-timeout 3000", "quorum 1", "parallel-syncs 9"]);
+    let deferred = watched(json!({ "mode": "Deferred", "disableMyMaster": true, "customConfig": lines }));
+    assert_eq!((deferred.master_name.as_str(), deferred.quorum, deferred.parallel_syncs), ("cart", 1, 9));
+    assert_eq!((deferred.down_after_ms, deferred.failover_timeout_ms), (1_000, 3_000));
+    let assisted = json!({ "mode": "Assisted", "customConfig": lines });
+    assert_eq!(watched(assisted.clone()).down_after_ms, 1_500, "a told Sentinel needs that long");
+    let degraded = status(&json!({ "sentinel": assisted }), &Known::default());
+    assert_eq!(condition_of(&degraded, "Degraded"), ("True".into(), "DirectiveRefused".into()));
+    let other = json!({ "mode": "Deferred", "customConfig": ["auth-pass x"] });
+    let degraded = status(&json!({ "sentinel": other }), &Known::default());
+    assert_eq!(condition_of(&degraded, "Degraded"), ("True".into(), "DirectiveRefused".into()));
+}
+
+#[test]
+fn sentinels_agree_when_as_many_as_there_should_be_name_the_master_and_no_other_does_otherwise() {
+    let spec = json!({ "sentinel": { "mode": "Assisted" } });
+    let of = |named: &[(&str, Option<&str>)]| {
+        let named = named.iter().map(|(id, to)| ((*id).to_owned(), to.map(str::to_owned)));
+        let picture =
+            Picture { master: Some("rfr-cart-0".into()), sentinels: named.collect(), ..Picture::default() };
+        let status = status(&spec, &Known { picture: Some(&picture), ..Known::default() });
+        let found = status.group.conditions.into_iter().find(|one| one.type_ == "SentinelsAgree").unwrap();
+        (found.status == "True", found.message)
+    };
+    let (master, other) = (Some("rfr-cart-0"), Some("rfr-cart-1"));
+    assert!(of(&[("a", master), ("b", master), ("c", master)]).0);
+    let (holds, text) = of(&[("a", master), ("b", other)]);
+    assert!(!holds && text.ends_with("; b takes rfr-cart-1 for the master; 1 did not answer"), "{text}");
+    let (holds, text) = of(&[("a", master), ("b", master), ("c", master), ("d", None)]);
+    assert!(!holds && text.ends_with("; d watches no instance of this group"), "{text}");
 }

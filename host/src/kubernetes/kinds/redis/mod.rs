@@ -65,6 +65,7 @@ impl Managed for Redis {
         let about = About {
             selector: format!("{GROUP_LABEL}={}", self.name_any()),
             set: objects::name(self),
+            sentinels: None,
             binding: Some(objects::binding_name(self)),
             desired: if self.spec.hibernates() { 0 } else { self.spec.replicas },
             generation: self.metadata.generation,

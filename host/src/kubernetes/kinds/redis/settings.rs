@@ -28,6 +28,7 @@ pub fn settings(redis: &Redis, now: Timestamp) -> Settings {
         replication_user: replication_user(redis),
         has_volume: spec.data_volume_claim_template.is_some(),
         switchover: spec.switchover.clone(),
+        adoption: None,
         master_service: Some(master_service(redis)),
         endpoint: endpoint(redis),
         recorded: redis

@@ -22,19 +22,29 @@ const MASTER_FILE: &str = "master.conf";
 /// The password, in a file that redis.conf includes.
 pub const AUTH_FILE: &str = "auth.conf";
 
-/// The ConfigMap with redis.conf. No password is ever in it.
+/// Where instances read their password: in the mounted Secret, or beside redis.conf, where the other operator
+/// has it, while a Pod may run that mounts no such Secret.
+pub fn auth_path(inputs: &Inputs<'_>) -> &'static str {
+    if inputs.has_former_pods { CONFIG_PATH } else { AUTH_PATH }
+}
+
+/// The ConfigMap with redis.conf. No password is in it but that of Pods which another operator made.
 pub fn config_map(failover: &Failover, inputs: &Inputs<'_>) -> Value {
     let user = inputs.replication_user.filter(|_| inputs.password.is_none());
     let master = user.map(|user| user_directives(user, "")).unwrap_or_default();
+    let mut data = BTreeMap::from([
+        ("redis.conf", config(failover, auth_path(inputs))),
+        (MASTER_FILE, master),
+        (REPLICAS_FILE, failover.replicas(Role::Redis).to_string()),
+    ]);
+    let password = inputs.password.filter(|_| inputs.has_former_pods);
+    let auth = password.and_then(|password| secret_data(inputs, password).remove(AUTH_FILE));
+    data.extend(auth.map(|auth| (AUTH_FILE, auth)));
     json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(failover, Role::Redis, &name(failover, Role::Redis), []),
-        "data": {
-            "redis.conf": config(failover),
-            MASTER_FILE: master,
-            REPLICAS_FILE: failover.replicas(Role::Redis).to_string(),
-        },
+        "data": data,
     })
 }
 
@@ -53,7 +63,7 @@ pub fn secret(failover: &Failover, inputs: &Inputs<'_>, password: &str) -> Value
 
 /// redis.conf. An instance starts as a replica of itself, or of the Redis outside that all follow: a master
 /// that restarts empty can never wipe its replicas.
-fn config(failover: &Failover) -> String {
+fn config(failover: &Failover, auth_path: &str) -> String {
     let port = failover.port();
     let (host, master_port) = match failover.bootstrap_node() {
         Some(node) => (node.host.as_str(), node.port.clone().unwrap_or_else(|| "6379".into())),
@@ -80,7 +90,7 @@ fn config(failover: &Failover) -> String {
     lines
         .extend(failover.renames().map(|(from, to)| format!("rename-command {} {}", quote(from), quote(to))));
     if failover.spec.auth.secret_path.is_some() {
-        lines.push(format!("include {AUTH_PATH}/{AUTH_FILE}"));
+        lines.push(format!("include {auth_path}/{AUTH_FILE}"));
     }
     lines.push(format!("include {CONFIG_PATH}/{MASTER_FILE}"));
     lines.join("\n") + "\n"

@@ -12,7 +12,7 @@ mod services;
 pub use config::{live_directives, replication_user};
 pub use services::master_service;
 
-use super::family::{FAILOVER, MARK_ANNOTATION};
+use super::family::{FAILOVER, MADE, MARK_ANNOTATION};
 use crate::kubernetes::crd::failover::{Failover, PodSettings, Role};
 use crate::kubernetes::kinds::Inputs;
 use serde_json::{Map, Value, json};
@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 /// Value of the role label for all instances but the master.
 pub const REPLICA: &str = "slave";
 /// The port of every Sentinel endpoint.
-pub const SENTINEL_PORT: i32 = 26379;
+pub const SENTINEL_PORT: u16 = 26379;
 
 /// All objects, in the order in which they are applied. The StatefulSet starts Pods, so it comes after what
 /// they need; the endpoints follow.
@@ -33,7 +33,8 @@ pub fn objects(failover: &Failover, inputs: &Inputs<'_>) -> Result<Vec<Value>, s
         all.push(config::secret(failover, inputs, password));
     }
     all.push(config::config_map(failover, inputs));
-    all.extend(scripts::config_maps(failover));
+    all.extend(scripts::config_maps(failover, inputs));
+    all.extend(sentinels::config_map(failover));
     all.extend(services::services(failover));
     all.extend([Role::Redis, Role::Sentinel].into_iter().filter_map(|role| budget(failover, role)));
     all.push(redis_pods::stateful_set(failover, inputs.replicas));
@@ -45,7 +46,7 @@ pub fn objects(failover: &Failover, inputs: &Inputs<'_>) -> Result<Vec<Value>, s
 fn name(failover: &Failover, role: Role) -> String {
     match role {
         Role::Redis => FAILOVER.set_name(failover.name()),
-        Role::Sentinel => format!("rfs-{}", failover.name()),
+        Role::Sentinel => FAILOVER.sentinels_name(failover.name()).unwrap_or_default(),
     }
 }
 
@@ -80,7 +81,7 @@ fn metadata(
     name: &str,
     annotations: impl IntoIterator<Item = (String, String)>,
 ) -> Value {
-    let annotations = annotations.into_iter().chain([(MARK_ANNOTATION.to_owned(), "true".to_owned())]);
+    let annotations = annotations.into_iter().chain([(MARK_ANNOTATION.to_owned(), MADE.to_owned())]);
     let annotations: Map<String, Value> = annotations.map(|(name, value)| (name, json!(value))).collect();
     let mut metadata = json!({
         "name": name,
@@ -105,11 +106,17 @@ fn budget(failover: &Failover, role: Role) -> Option<Value> {
         Role::Redis => 1,
         Role::Sentinel => (replicas - (replicas / 2 + 1)).max(1),
     };
+    // The other operator says the same by how many must stay, and a budget takes one of the two.
+    let (field, count) = if failover.is_adopted() {
+        ("minAvailable", (replicas - unavailable).max(0))
+    } else {
+        ("maxUnavailable", unavailable)
+    };
     Some(json!({
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": metadata(failover, role, &name(failover, role), []),
-        "spec": { "maxUnavailable": unavailable, "selector": { "matchLabels": selector(failover, role) } },
+        "spec": { field: count, "selector": { "matchLabels": selector(failover, role) } },
     }))
 }
 

@@ -133,7 +133,8 @@ fn redis_container(failover: &Failover, env: &[Value]) -> Value {
     container
 }
 
-fn probe(mut handler: Value, period_s: i32, failures: i32) -> Value {
+/// A probe, as the other operator bounds it.
+pub fn probe(mut handler: Value, period_s: i32, failures: i32) -> Value {
     handler["periodSeconds"] = json!(period_s);
     handler["timeoutSeconds"] = json!(5);
     handler["failureThreshold"] = json!(failures);
@@ -238,4 +239,4 @@ const NOT_COPIED: &[&str] = &["kubectl.kubernetes.io/", "k8s.amaiz.com/"];
 /// As the other operator has it.
 const GRACE_S: i64 = 30;
 /// 0744, in the decimal form of JSON.
-const EXECUTABLE: i32 = 0o744;
+pub const EXECUTABLE: i32 = 0o744;

@@ -15,7 +15,7 @@ pub fn services(failover: &Failover) -> Vec<Value> {
         &name(failover, Role::Sentinel),
         &failover.pods(Role::Sentinel).service_annotations,
         json!({
-            "ports": [port("sentinel", SENTINEL_PORT)],
+            "ports": [port("sentinel", i32::from(SENTINEL_PORT))],
             "selector": selector(failover, Role::Sentinel),
         }),
     );

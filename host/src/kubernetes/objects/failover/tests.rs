@@ -382,3 +382,85 @@ fn all_follow_a_bootstrap_node_and_endpoints_exist_only_if_they_are_allowed() {
     let config = find(&odd, "ConfigMap", "rfr-cart")["data"]["redis.conf"].as_str().unwrap();
     assert!(config.starts_with("replicaof \"a\\x0aport 1\" 6379\n"), "{config}");
 }
+
+#[test]
+fn in_a_mode_with_sentinels_their_pods_and_files_are_those_of_the_other_operator() {
+    let sentinel = json!({
+        "mode": "Assisted", "image": "redis:7", "customConfig": ["down-after-milliseconds 2000"],
+        "startupConfigMap": "up", "configCopy": { "containerSecurityContext": { "runAsUser": 9 } }
+    });
+    let objects =
+        made_with(&json!({ "auth": { "secretPath": "login" }, "sentinel": sentinel }), Some("s3cret"));
+    let config = find(&objects, "ConfigMap", "rfs-cart")["data"]["sentinel.conf"].as_str().unwrap();
+    assert_eq!(
+        config,
+        "sentinel monitor mymaster 127.0.0.1 6379 2\nsentinel down-after-milliseconds mymaster 2000\n\
+         sentinel failover-timeout mymaster 10000\nsentinel parallel-syncs mymaster 2\n"
+    );
+    let (_, pod) = pods(&objects);
+    let (first, container) = (&pod["initContainers"][0], &pod["containers"][0]);
+    assert_eq!(
+        (&first["name"], &first["command"], &first["securityContext"]["runAsUser"]),
+        (
+            &json!("sentinel-config-copy"),
+            &json!(["cp", "/redis/sentinel.conf", "/redis-writable/sentinel.conf"]),
+            &json!(9)
+        )
+    );
+    assert_eq!(
+        (&container["name"], &container["image"], &container["command"]),
+        (
+            &json!("sentinel"),
+            &json!("redis:7"),
+            &json!(["redis-server", "/redis/sentinel.conf", "--sentinel"])
+        )
+    );
+    assert_eq!(
+        container["startupProbe"]["exec"]["command"],
+        json!(["/bin/sh", "/sentinel-startup/startup.sh"])
+    );
+    let ready = container["readinessProbe"]["exec"]["command"][2].as_str().unwrap();
+    assert!(ready.contains("get-master-addr-by-name mymaster") && ready.contains("127"), "{ready}");
+    assert!(!pod.to_string().contains("s3cret") && !pod.to_string().contains("redis-auth"), "{pod}");
+    assert!(
+        made(json!({})).iter().all(|one| one["kind"] != "ConfigMap" || one["metadata"]["name"] != "rfs-cart")
+    );
+    let outside = json!({
+        "sentinel": { "mode": "Deferred" }, "bootstrapNode": { "host": "redis.example", "allowSentinels": true }
+    });
+    let outside = made(outside);
+    let config = find(&outside, "ConfigMap", "rfs-cart")["data"]["sentinel.conf"].as_str().unwrap();
+    assert!(
+        config
+            .starts_with("sentinel resolve-hostnames yes\nsentinel monitor mymaster redis.example 6379 2\n"),
+        "{config}"
+    );
+}
+
+#[test]
+fn pods_of_the_other_operator_find_all_that_they_read_where_they_mount_it() {
+    let object = json!({
+        "apiVersion": "databases.spotahome.com/v1", "kind": "RedisFailover", "spec": { "auth": { "secretPath": "login" } },
+        "metadata": {
+            "name": "cart", "namespace": "shop", "uid": "u-1", "annotations": { "k8s.amaiz.com/adopted": "observing" }
+        }
+    });
+    let failover = Failover::read(object).unwrap();
+    let of = |has_former_pods| {
+        let inputs = Inputs { replicas: 3, password: Some("s3cret"), has_former_pods, ..Inputs::default() };
+        objects(&failover, &inputs).unwrap()
+    };
+    let data = |objects: &[Value], name: &str, key: &str| {
+        find(objects, "ConfigMap", name)["data"][key].as_str().unwrap_or_default().to_owned()
+    };
+    let former = of(true);
+    assert!(data(&former, "rfr-cart", "redis.conf").contains("include /redis/auth.conf\n"));
+    assert!(data(&former, "rfr-cart", "auth.conf").contains("requirepass \"s3cret\""));
+    assert!(data(&former, "rfr-s-cart", "shutdown.sh").contains("/redis/auth.conf"));
+    let later = of(false);
+    assert!(data(&later, "rfr-cart", "redis.conf").contains("include /redis-auth/auth.conf\n"));
+    assert_eq!(data(&later, "rfr-cart", "auth.conf"), "");
+    assert!(data(&later, "rfr-s-cart", "shutdown.sh").contains("/redis-auth/auth.conf"));
+    let budget = &find(&former, "PodDisruptionBudget", "rfs-cart")["spec"];
+    assert_eq!((&budget["minAvailable"], budget.get("maxUnavailable")), (&json!(2), None));
+}

@@ -36,6 +36,7 @@ mod seen;
 mod set_option;
 mod tell;
 
+pub use crate::topology::allowed::DOWN_AFTER_MIN_MS;
 pub use elect::{ELECTION_MAX, Elected, Votes, elect};
 pub use rewrite::{Rewritten, rewrite};
 pub use set_option::set_option;
@@ -79,11 +80,6 @@ pub struct Master {
     /// Its addresses, the one among servers first.
     pub places: Vec<Endpoint>,
 }
-
-/// The least `down-after-milliseconds` with which Sentinels that are told of a new master do not take it for
-/// down before they have dialled it: a second between two attempts (`SENTINEL_PING_PERIOD`), up to 100 ms to
-/// the next tick of the timer (`hz` 10 to 20), the round trip, and as much again for a busy machine.
-pub const DOWN_AFTER_MIN_MS: u32 = 1500;
 
 impl Watch {
     /// The name under which they watch the group.
