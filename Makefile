@@ -5,6 +5,8 @@
 
 CARGO ?= cargo
 SETUP := tests/setup/setup.sh
+# The operator with the same dependencies as the tests have: none is built twice with other features.
+OPERATOR := -p redis-operator -p simulator --bin redis-operator
 # The engine, as the file that any host can load.
 COMPONENT := target/policies/default.wasm
 # The scenarios in full, as any host can read them.
@@ -15,12 +17,12 @@ help: ## this list
 
 demo: ## a master killed, a replica promoted, a switchover, a policy swapped: on real Redis, on this machine
 	@$(SETUP) rust redis
-	$(CARGO) build --locked -p redis-operator
+	$(CARGO) build --locked $(OPERATOR)
 	@target/debug/redis-operator demo
 
 cluster: ## a Kubernetes cluster with Pods as processes, and kubectl for it, until Ctrl-C; `make cluster NODES=5`
 	@$(SETUP) rust redis cluster
-	$(CARGO) build --locked -p redis-operator -p tests --bin redis-operator --bin cluster
+	$(CARGO) build --locked $(OPERATOR) -p tests --bin cluster
 	@target/debug/cluster $(NODES)
 
 build: ## the operator, at target/release/redis-operator
@@ -46,7 +48,7 @@ test: ## everything: unit, scenario, property, real-Redis and cluster tests, the
 
 test-cluster: ## the operator on a real Kubernetes control plane, Pods as processes; with TEST_KUBECONFIG=FILE in a cluster of yours
 	@$(SETUP) rust redis servers registry cluster
-	$(CARGO) test --locked -p tests --test cluster
+	$(CARGO) test --locked --workspace --test cluster
 
 simulate: ## the whole operator on a virtual clock, against a model of Redis: `make simulate SEEDS=20000 FROM=0`, with policies that lie: `LIES=--lies`
 	@$(SETUP) rust
@@ -62,7 +64,8 @@ soak: ## random histories of several faults on real servers of four versions: `m
 
 hosts: policies ## every scenario in the Python and the JavaScript host
 	@$(SETUP) python node
-	$(CARGO) run --quiet --locked -p redis-operator -- policy expand tests/scenarios --output $(SCENARIOS)
+	$(CARGO) build --quiet --locked $(OPERATOR)
+	target/debug/redis-operator policy expand tests/scenarios --output $(SCENARIOS)
 	target/venv/bin/python example/hosts/python/host.py $(COMPONENT) $(SCENARIOS)/*.json
 	node example/hosts/javascript/host.mjs $(COMPONENT) $(SCENARIOS)/*.json
 
@@ -71,8 +74,8 @@ check: ## the quick part, under a minute when warm: format, lints, docs, engine,
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --quiet --workspace --no-deps
-	$(CARGO) test --locked --quiet --lib -p failover-core -p redis-model -p classic-policy -p redis-operator
-	$(CARGO) test --locked --quiet -p tests --test scenarios
+	$(CARGO) test --locked --quiet --workspace --lib
+	$(CARGO) test --locked --quiet --workspace --test scenarios
 
 deny: ## licences, sources, bans and security advisories of the dependencies; advisories where their database can be fetched
 	@$(SETUP) rust deny

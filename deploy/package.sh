@@ -86,7 +86,7 @@ step "rendering, values, scripts"
 
 if [ "${CASES:-}" != none ]; then
   step "installed, upgraded, rolled back, uninstalled and reinstalled with live data"
-  "$cargo" test --locked -p tests --test cluster -- chart_
+  "$cargo" test --locked --workspace --test cluster -- chart_
 fi
 
 (cd "$out" && rm -f checksums.txt && find . -maxdepth 1 -type f \( -name '*.tgz' -o -name '*.yaml' -o -name '*.json' \) -printf '%P\n' | sort | xargs sha256sum >checksums.txt)

@@ -43,6 +43,8 @@ pub fn build_program() -> &'static Path {
             "tests",
             "-p",
             "redis-operator",
+            "-p",
+            "simulator",
             "--bin",
             "redis-operator",
         ];
