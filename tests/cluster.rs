@@ -27,6 +27,8 @@ mod faults;
 mod former;
 #[path = "cluster/losses.rs"]
 mod losses;
+#[path = "cluster/moving.rs"]
+mod moving;
 #[path = "cluster/namespaced.rs"]
 mod namespaced;
 #[path = "cluster/operator.rs"]
@@ -183,6 +185,7 @@ cases![
     Here verbs::a_group_hibernates_and_wakes_with_all_that_was_acknowledged,
     Here waiting::who_waits_for_a_resource_waits_until_the_last_pod_has_what_was_asked,
     Here binding::a_password_is_made_on_request_and_the_binding_opens_the_group,
+    Anywhere moving::a_paused_group_takes_the_data_of_a_master_outside_and_goes_on_with_it,
     Here endpoint::an_endpoint_asks_for_its_password_and_hands_over_where_that_is_allowed,
     Here unserved::what_another_operator_made_is_not_touched_until_it_is_handed_over,
     Anywhere deployed::every_example_fits_the_schema,
