@@ -23,6 +23,8 @@ mod docs;
 mod endpoint;
 #[path = "cluster/faults.rs"]
 mod faults;
+#[path = "cluster/fields.rs"]
+mod fields;
 #[path = "cluster/former.rs"]
 mod former;
 #[path = "cluster/losses.rs"]
@@ -183,6 +185,7 @@ cases![
     Here verbs::logs_and_a_report_tell_what_happened_and_no_secret_and_cli_opens_the_group,
     Here verbs::a_restart_replaces_every_pod_and_the_master_by_handover,
     Here verbs::a_group_hibernates_and_wakes_with_all_that_was_acknowledged,
+    Here fields::what_users_add_reaches_pods_and_services_and_what_cannot_be_is_refused,
     Here waiting::who_waits_for_a_resource_waits_until_the_last_pod_has_what_was_asked,
     Here binding::a_password_is_made_on_request_and_the_binding_opens_the_group,
     Anywhere moving::a_paused_group_takes_the_data_of_a_master_outside_and_goes_on_with_it,

@@ -102,7 +102,7 @@ mod tests {
     fn it_is_settled_from_the_last_pod_that_has_a_change_until_the_next_change() {
         let settled = Settled { generation: Some(1), is_settled: false, awaits: None };
         let mut settling = Settling { wanted: None, settled };
-        let mut note = |generation, password: &str, is_rolled, is_complete| {
+        let mut note = |generation, password: &str, is_rolled, is_complete: bool| {
             let wanted =
                 Wanted { generation: Some(generation), password: Some(password.into()), certificate: None };
             settling.note(wanted, is_rolled, (!is_complete).then_some("a Pod"));
