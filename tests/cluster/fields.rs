@@ -8,12 +8,15 @@ use super::rig::{Operator, patch, pods, say, settled};
 
 /// With what users add; `more` further lines of the container of Redis, four spaces deep.
 fn manifest(namespace: &str, more: &str) -> String {
+    let redis = format!(
+        "image: redis:7\n    resources: {{limits: {{memory: 1Gi}}}}\n    maxmemoryPercent: 75\n{more}"
+    );
+    let agent = "{name: agent, image: busybox, command: [sleep, \"1000\"]}";
+    let service = "{type: NodePort, externalTrafficPolicy: Local, annotations: {mine: yes!}}";
     format!(
         "apiVersion: k8s.amaiz.com/v1alpha1\nkind: Redis\nmetadata: {{name: example, namespace: \
-         {namespace}}}\nspec:\n  replicas: 1\n  redis:\n    image: redis:7\n    resources: {{limits: {{memory: \
-         1Gi}}}}\n    maxmemoryPercent: 75\n{more}  volumes: [{{name: mine, emptyDir: {{}}}}]\n  containers: [{{name: \
-         agent, image: busybox, command: [sleep, \"1000\"]}}]\n  terminationGracePeriodSeconds: 20\n  service: \
-         {{type: NodePort, externalTrafficPolicy: Local, annotations: {{mine: yes!}}}}\n"
+         {namespace}}}\nspec:\n  replicas: 1\n  redis:\n    {redis}  volumes: [{{name: mine, emptyDir: \
+         {{}}}}]\n  containers: [{agent}]\n  terminationGracePeriodSeconds: 20\n  service: {service}\n"
     )
 }
 

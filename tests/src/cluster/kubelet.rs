@@ -1,5 +1,5 @@
-//! What a kubelet serves to the API server: the logs of its Pods' containers, for `kubectl logs`. Nothing else
-//! is served, as exec is not.
+//! What a kubelet serves to the API server: the logs of its Pods' containers, for `kubectl logs`. Nothing
+//! else is served, as exec is not.
 
 use super::agent::Shared;
 use super::node::Node;

@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 /// Hibernate a Redis: all its Pods away, and the data kept on its volumes until kubectl redis wake
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kubectl redis hibernate example\n  kubectl redis hibernate example \
-                  --force\n\nIt sets spec.hibernate. Each instance saves its data as it ends, the master last; \
-                  claims, Services and the operator's record stay. A Redis without volumes, or one that does \
-                  not save, is refused. Exit codes: 0 done (or requested, with --no-wait), 1 refused or not \
-                  done in time, 2 bad input.")]
+                  --force\n\nIt sets spec.hibernate. Each instance saves its data as it ends, the \
+                  master last; claims, Services and the operator's record stay. A Redis without volumes, \
+                  or one that does not save, is refused. Exit codes: 0 done (or requested, with \
+                  --no-wait), 1 refused or not done in time, 2 bad input.")]
 pub struct Hibernate {
     #[command(flatten)]
     common: Common,

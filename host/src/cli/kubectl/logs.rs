@@ -136,14 +136,14 @@ thread 'main' panicked"#;
         let group = ("shop", "cart");
         let all = merged([entries("operator-b", OTHER, group), entries("operator-a", ONE, group)]);
         let text: String = all.iter().map(|entry| row(entry, Paint(false))).collect();
-        let expected = "\
-2026-01-01T00:00:01.000Z operator-a INFO  authority gained identity=operator-a lease=redis-operator
-2026-01-01T00:00:01.500Z operator-b WARN  authority lost: no action until it is regained lease=redis-operator
-2026-01-01T00:00:02.000Z operator-a INFO  decided: act, master-dead: redis-cart-0 is dead. action=promote epoch=7 instance=redis-cart-1
-2026-01-01T00:00:02.000Z operator-a INFO  observed
-2026-01-01T00:00:03.000Z operator-b WARN  resource not as specified: create it [31m reason=SecretMissing
-";
-        assert_eq!(text, expected);
+        let expected = [
+            "2026-01-01T00:00:01.000Z operator-a INFO  authority gained identity=operator-a lease=redis-operator",
+            "2026-01-01T00:00:01.500Z operator-b WARN  authority lost: no action until it is regained lease=redis-operator",
+            "2026-01-01T00:00:02.000Z operator-a INFO  decided: act, master-dead: redis-cart-0 is dead. action=promote epoch=7 instance=redis-cart-1",
+            "2026-01-01T00:00:02.000Z operator-a INFO  observed",
+            "2026-01-01T00:00:03.000Z operator-b WARN  resource not as specified: create it [31m reason=SecretMissing",
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
         let object: serde_json::Value = serde_json::from_str(&as_json(&all[3])).unwrap();
         assert_eq!((&object["operator"], &object["observation"]), (&json!("operator-a"), &json!("{}")));
     }

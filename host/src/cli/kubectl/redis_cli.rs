@@ -1,6 +1,6 @@
-//! `kubectl redis cli`: redis-cli or valkey-cli in a Pod of the group, by `kubectl exec`, with the password and
-//! certificate of that Pod. The password is read inside of the Pod, from the file that Redis itself reads: this
-//! program never has it, and it is in no argument.
+//! `kubectl redis cli`: redis-cli or valkey-cli in a Pod of the group, by `kubectl exec`, with the password
+//! and certificate of that Pod. The password is read inside of the Pod, from the file that Redis itself
+//! reads: this program never has it, and it is in no argument.
 
 use super::cluster::Cluster;
 use crate::cli::{Exit, print};

@@ -5,6 +5,7 @@
 pub mod failover;
 mod policy;
 mod schema;
+mod service;
 mod status;
 
 pub use policy::{
@@ -13,6 +14,7 @@ pub use policy::{
     UrlSource,
 };
 pub use schema::{definitions, parse};
+pub use service::{ServiceSettings, ServiceType, TrafficPolicy};
 pub use status::{
     Binding, Condition, GenerationStatus, InstanceStatus, LastFailover, PositionStatus, PublishedMaster,
     RedisStatus, Timeline,
@@ -246,8 +248,9 @@ pub struct RedisSpec {
     /// Observe and explain, but do not act.
     #[serde(default)]
     pub paused: bool,
-    /// All Pods away until it is false again: the claims keep the data. Redis saves it at its end, for which it
-    /// has `terminationGracePeriodSeconds` at most. Needs `dataVolumeClaimTemplate`, and a `config` that saves.
+    /// All Pods away until it is false again: the claims keep the data. Redis saves it at its end, for which
+    /// it has `terminationGracePeriodSeconds` at most. Needs `dataVolumeClaimTemplate`, and a `config` that
+    /// saves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hibernate: bool,
 }
@@ -357,9 +360,10 @@ pub struct ContainerSettings {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::mounts")]
     pub volume_mounts: Vec<VolumeMount>,
-    /// `maxmemory` as a share of the memory limit, in percent: the rest is for buffers, and for the pages that
-    /// are written while a copy is saved or sent. 75 suits most. A `maxmemory` in `config` overrides it. Only
-    /// for Redis, and with a memory limit. Unset: Redis knows no limit, and is killed at that of its container.
+    /// `maxmemory` as a share of the memory limit, in percent: the rest is for buffers, and for the pages
+    /// that are written while a copy is saved or sent. 75 suits most. A `maxmemory` in `config` overrides it.
+    /// Only for Redis, and with a memory limit. Unset: Redis knows no limit, and is killed at that of its
+    /// container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 95))]
     pub maxmemory_percent: Option<u8>,
@@ -376,53 +380,6 @@ pub enum PullPolicy {
     Always,
     IfNotPresent,
     Never,
-}
-
-/// Settings of the Services of a resource.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(
-    "!has(self.loadBalancerClass) || (has(self.type) && self.type == 'LoadBalancer')"
-).message("loadBalancerClass is for load balancers: set service.type to LoadBalancer, or leave it out"))]
-#[x_kube(validation = Rule::new(
-    "!has(self.externalTrafficPolicy) || (has(self.type) && self.type in ['NodePort', 'LoadBalancer'])"
-).message(
-    "externalTrafficPolicy is for clients outside of the cluster: set service.type to NodePort or LoadBalancer, \
-     or leave it out"
-))]
-pub struct ServiceSettings {
-    /// Annotations of all Services.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    /// Type of the Services that lead to the master and to the replicas, `redis-NAME-master` and
-    /// `redis-NAME-replicas`. Unset: ClusterIP.
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
-    pub type_: Option<ServiceType>,
-    /// Class of their load balancers. Unset: the cluster's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub load_balancer_class: Option<String>,
-    /// Whether they keep the address of a client, at the price of nodes without such a Pod taking none. Unset:
-    /// Cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub external_traffic_policy: Option<TrafficPolicy>,
-}
-
-/// `type` of a Service.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the values of a Service's type")]
-pub enum ServiceType {
-    ClusterIP,
-    NodePort,
-    LoadBalancer,
-}
-
-/// `externalTrafficPolicy` of a Service.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the values of a Service's externalTrafficPolicy")]
-pub enum TrafficPolicy {
-    Cluster,
-    Local,
 }
 
 /// A Sentinel endpoint that the operator serves.

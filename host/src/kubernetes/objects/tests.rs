@@ -303,7 +303,8 @@ fn each_operator_adds_itself_to_the_service_of_a_sentinel_endpoint() {
 }
 
 /// The StatefulSets of resources that use what there was before. Every change of a template replaces the Pods
-/// of all groups when the operator is upgraded: change a digest only with a line in the changelog that says so.
+/// of all groups when the operator is upgraded: change a digest only with a line in the changelog that says
+/// so.
 #[test]
 fn the_pods_of_a_resource_are_byte_for_byte_what_they_were() {
     let claim = json!({ "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } });

@@ -91,14 +91,15 @@ fn readme(gathered: &Gathered) -> String {
          status.txt, explain.txt  what kubectl redis status and explain print\n\
          observation.json         what the operator saw last; redis-operator policy decide reads it\n\
          decision.json            what its policy decided\n\
-         timeline.txt             what all operators logged about this group; operators/log.jsonl has all fields\n\
+         timeline.txt             what all operators logged about this group\n\
+         operators/log.jsonl      the same with all fields\n\
          objects/                 the resource, its objects, its Pods, its record\n\
          events.json              events about them\n\
          operators/               the operators' Pods and their Lease\n\
          versions.json            of the plugin, the API server and the operators' images\n\n\
-         Removed: values of Secrets, passwords and tokens, and what only users write: arguments, variables and \
-         probes of their containers, sources of their volumes, their annotations. Look at the files before you \
-         pass them on.\n",
+         Removed: values of Secrets, passwords and tokens, and what only users write: arguments, variables \
+         and probes of their containers, sources of their volumes, their annotations. Look at the files \
+         before you pass them on.\n",
         gathered.at
     );
     if !gathered.are_secrets_known {

@@ -1,5 +1,5 @@
-//! What a support bundle is made of, from the API server. An object belongs to the group if its owners lead to
-//! the resource, whatever its kind or name.
+//! What a support bundle is made of, from the API server. An object belongs to the group if its owners lead
+//! to the resource, whatever its kind or name.
 
 use super::bundle::Gathered;
 use crate::cli::Exit;

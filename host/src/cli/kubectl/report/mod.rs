@@ -20,8 +20,8 @@ use std::time::Duration;
 #[command(after_help = "Examples:\n  kubectl redis report example\n  kubectl redis report example --file \
                   bundle.tar.gz --since 24h\n\nValues of Secrets, passwords and what only users write (as \
                   arguments, variables and annotations) are removed. With the right to read the group's \
-                  Secrets their values are removed wherever they stand; without it, what looks like one. Look \
-                  at the files before you pass them on. What you have no right to read is named in its \
+                  Secrets their values are removed wherever they stand; without it, what looks like one. \
+                  Look at the files before you pass them on. What you have no right to read is named in its \
                   README.txt.")]
 pub struct Args {
     /// The Redis
