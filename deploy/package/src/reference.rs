@@ -61,7 +61,7 @@ fn page(definition: &Value) -> Result<String> {
 
 /// The rows of the fields of an object, each before those in it.
 fn collect(schema: &Value, prefix: &str, rows: &mut Vec<String>) {
-    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+    for (name, field) in fields(schema) {
         let path = format!("{prefix}{name}");
         let is_required =
             schema["required"].as_array().is_some_and(|all| all.contains(&name.as_str().into()));
@@ -87,17 +87,23 @@ fn rules(schema: &Value, path: &str) -> Vec<(String, String)> {
     let of = |rule: &Value| Some((path.to_owned(), rule["message"].as_str()?.to_owned()));
     let mut all: Vec<(String, String)> =
         schema["x-kubernetes-validations"].as_array().into_iter().flatten().filter_map(of).collect();
-    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+    for (name, field) in fields(schema) {
         let dot = if path.is_empty() { "" } else { "." };
         all.extend(rules(field, &format!("{path}{dot}{name}")));
     }
     all
 }
 
+/// The fields of an object, by name: the order within a JSON object is not the same in every build.
+fn fields(schema: &Value) -> Vec<(&String, &Value)> {
+    let mut fields: Vec<_> = schema["properties"].as_object().into_iter().flatten().collect();
+    fields.sort_by_key(|(name, _)| *name);
+    fields
+}
+
 /// Whether a type is the operator's own: Kubernetes' fields have no sentence here.
 fn is_ours(schema: &Value) -> bool {
-    let fields = schema["properties"].as_object().into_iter().flatten();
-    fields.map(|(_, field)| field).any(|field| field["description"].is_string())
+    fields(schema).iter().any(|(_, field)| field["description"].is_string())
 }
 
 fn type_of(field: &Value) -> String {

@@ -191,8 +191,8 @@ fn write_configuration(settings: &ServerSettings, lines: &str) -> std::io::Resul
     std::fs::write(path, format!("port {port}\nbind {host}\n{lines}"))
 }
 
-/// A server starts as a replica of itself. The operator's arguments come first, so that the caller's win: Redis
-/// uses the last of two.
+/// A server starts as a replica of itself. The operator's arguments come first, so that the caller's win:
+/// Redis uses the last of two.
 fn command_line(settings: &ServerSettings) -> Vec<OsString> {
     if settings.sentinel.is_some() {
         let words = [SENTINEL_CONF.into(), "--sentinel".into()];

@@ -1,6 +1,7 @@
 //! `demo sentinel`: two groups that real Sentinels watch, one of them with the operator beside them; the same
-//! faults at the same moment, side by side on one screen. The clients go where the first Sentinel that publishes
-//! a new master sends them, and elsewhere after a refusal. This file is the script; `beside` is one group.
+//! faults at the same moment, side by side on one screen. The clients go where the first Sentinel that
+//! publishes a new master sends them, and elsewhere after a refusal. This file is the script; `beside` is one
+//! group.
 
 use super::beside::{Beside, DOWN_AFTER_MS, Event, SENTINELS, Seen};
 use super::load::{Acknowledged, Ledger, missing};
@@ -14,7 +15,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// See real Sentinels fail over by themselves, and with the operator beside them: the same faults, side by side
+/// See real Sentinels fail over by themselves and with the operator beside them: the same faults, side by
+/// side
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  redis-operator demo sentinel\n\nExit codes: 0 both groups ended whole and \
