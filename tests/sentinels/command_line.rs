@@ -140,7 +140,11 @@ async fn settings_that_are_given_are_set_at_all_sentinels() {
 /// Its own exit code says whether both groups ended whole and all writes were checked.
 #[tokio::test]
 async fn the_demo_shows_both_and_the_operator_loses_nothing_in_a_planned_change() {
-    let ended = Program::run(&["demo", "sentinel"]).await;
+    let mut demo = Program::start(&["demo", "sentinel"]);
+    // Sentinels take ten seconds for each server that came back.
+    let limit = Duration::from_secs(150);
+    assert!(tokio::time::timeout(limit, demo.wait()).await.is_ok(), "it does not end");
+    let ended = demo.ended().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let row = |name: &str| {
         let line = ended.out.lines().find(|line| line.contains(name)).unwrap();

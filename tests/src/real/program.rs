@@ -4,6 +4,7 @@ use super::until;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// A running `redis-operator`. Dropping it kills it.
 pub struct Program {
@@ -109,6 +110,13 @@ impl Program {
     pub async fn ended(mut self) -> Ended {
         let status = until("the end of the program", async || self.child.try_wait().unwrap()).await;
         Ended { code: status.code(), out: self.text("out"), error: self.text("error") }
+    }
+
+    /// Waits for its end, however long it takes.
+    pub async fn wait(&mut self) {
+        while self.child.try_wait().unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Runs it to its end.
