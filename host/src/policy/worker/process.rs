@@ -117,6 +117,8 @@ impl Worker {
     ) -> Loaded<T> {
         let mut wait = Wait::new(self.child.as_ref().map(Child::id), patience, stop);
         let mut go_on = || wait.go_on();
+        // An answer that comes before the first look at the clock would hide a stop, call after call.
+        go_on()?;
         let answered = match self.wire.send(kind, content, &mut go_on) {
             Ok(()) => self.wire.receive(bytes_max, &mut go_on),
             Err(error) => Err(error),
