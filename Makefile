@@ -62,9 +62,9 @@ soak: ## random histories of several faults on real servers of four versions: `m
 	@$(SETUP) rust redis servers
 	$(CARGO) run --locked --release -p tests --bin soak -- $(or $(MINUTES),5)
 
-hosts: policies ## every scenario in the Python and the JavaScript host
-	@$(SETUP) python node
-	$(CARGO) build --quiet --locked $(OPERATOR)
+hosts: ## every scenario in the Python and the JavaScript host
+	@$(SETUP) rust python node
+	example/policies/build.sh default
 	target/debug/redis-operator policy expand tests/scenarios --output $(SCENARIOS)
 	target/venv/bin/python example/hosts/python/host.py $(COMPONENT) $(SCENARIOS)/*.json
 	node example/hosts/javascript/host.mjs $(COMPONENT) $(SCENARIOS)/*.json

@@ -3,8 +3,10 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-#[path = "../host/embedded/guest.rs"]
+#[path = "../host/embedded/module/guest.rs"]
 mod guest;
+#[path = "../host/src/policy/wrap.rs"]
+mod wrap;
 
 fn main() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace");
@@ -14,7 +16,7 @@ fn main() {
         "wit",
         "Cargo.toml",
         "Cargo.lock",
-        "host/embedded/guest.rs",
+        "host/embedded/module/guest.rs",
         "host/src/policy/wrap.rs",
     ] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
@@ -25,7 +27,7 @@ fn main() {
 
 fn build(package: &str, workspace: &Path) {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    let component =
-        guest::component(package, workspace, &out).unwrap_or_else(|why| panic!("{package}: {why}"));
+    let component = guest::module(package, workspace, &out).and_then(|module| wrap::wrap(&module));
+    let component = component.unwrap_or_else(|why| panic!("{package}: {why}"));
     std::fs::write(out.join(package).with_extension("wasm"), component).expect("the directory is ours");
 }

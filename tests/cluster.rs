@@ -13,6 +13,8 @@ mod binding;
 mod changes;
 #[path = "cluster/charts.rs"]
 mod charts;
+#[path = "cluster/claims.rs"]
+mod claims;
 #[path = "cluster/crowd.rs"]
 mod crowd;
 #[path = "cluster/deployed.rs"]
@@ -43,6 +45,8 @@ mod plugin;
 mod pods;
 #[path = "cluster/policies.rs"]
 mod policies;
+#[path = "cluster/quick_start.rs"]
+mod quick_start;
 #[path = "cluster/redisfailover.rs"]
 mod redisfailover;
 #[path = "cluster/rig.rs"]
@@ -55,6 +59,10 @@ mod tls;
 mod trouble;
 #[path = "cluster/unserved.rs"]
 mod unserved;
+#[path = "cluster/users.rs"]
+mod users;
+#[path = "cluster/valkey.rs"]
+mod valkey;
 #[path = "cluster/verbs.rs"]
 mod verbs;
 #[path = "cluster/waiting.rs"]
@@ -119,6 +127,7 @@ cases![
     Here redisfailover::the_seed_s_manifest_is_a_group_that_sentinel_clients_follow_through_a_failover,
     Here watched::with_sentinels_assisted_a_killed_master_and_a_switchover_are_told_by_them_once,
     Here adoption::a_group_of_the_other_operator_is_adopted_while_clients_write_and_no_pod_is_replaced,
+    Here adoption::an_adopted_group_with_a_password_and_claims_stands_back_for_another_and_is_rolled,
     Here watched::with_sentinels_deferred_they_promote_and_the_operator_follows,
     Here unserved::what_cannot_be_served_is_refused_by_condition,
     Here policies::a_broken_policy_and_a_deleted_one_change_no_group,
@@ -146,6 +155,10 @@ cases![
     Anywhere operator::a_status_that_another_client_wrote_is_taken_over_and_made_right,
     Anywhere changes::a_directive_is_set_live_and_one_that_is_read_at_the_start_is_rolled_out_without_loss,
     Anywhere changes::a_directive_that_redis_refuses_is_in_the_condition_and_restarts_no_pod,
+    Here users::declared_users_are_set_live_rotated_and_deleted_and_a_refused_right_changes_nothing,
+    Here valkey::a_group_goes_from_redis_to_valkey_without_loss_and_the_way_back_is_refused_with_the_reason,
+    Here claims::claims_grow_under_running_pods_and_what_cannot_be_is_told,
+    Here claims::a_network_policy_is_made_on_request_and_goes_with_it,
     Here changes::a_password_is_changed_live_without_restart_or_loss,
     Here tls::with_tls_a_killed_master_is_replaced_and_a_new_authority_is_loaded_without_restart,
     Anywhere changes::scaling_down_to_one_and_up_again_moves_the_master_first_and_loses_nothing,
@@ -177,11 +190,13 @@ cases![
     Here outage::a_master_that_comes_back_empty_while_no_operator_runs_deletes_no_data,
     Anywhere policies::a_bad_policy_is_refused_by_the_api_with_the_way_out,
     Here policies::a_policy_in_a_config_map_is_swapped_while_a_master_dies_and_no_write_is_lost,
+    Here policies::a_policy_put_right_decides_while_the_bad_one_is_still_being_proven,
     Here policies::a_shadow_is_counted_and_changes_nothing,
     Here policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
     Here policies::a_policy_reaches_no_file_and_no_secret_of_others,
     Here plugin::a_group_is_shown_explained_and_observed_through_the_operator,
     Here plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
+    Here plugin::the_verbs_know_a_redisfailover,
     Here verbs::logs_and_a_report_tell_what_happened_and_no_secret_and_cli_opens_the_group,
     Here verbs::a_restart_replaces_every_pod_and_the_master_by_handover,
     Here verbs::a_group_hibernates_and_wakes_with_all_that_was_acknowledged,
@@ -200,6 +215,8 @@ cases![
     Alone docs::the_commands_of_the_pages_run,
     Alone deployed::an_operator_that_is_killed_is_back_and_one_that_is_gone_is_replaced_by_the_other,
     Alone deployed::a_missing_right_is_named_in_the_log_and_an_operator_without_it_is_not_ready,
+    // The very last: it takes away what the others begin with.
+    Alone quick_start::a_script_goes_from_a_cluster_with_helm_to_a_client_that_has_written,
 ];
 
 fn main() -> ExitCode {

@@ -16,25 +16,24 @@ use redis_model::Dialect;
 use redis_model::Dice;
 use redis_model::live::Files;
 use std::path::Path;
+use tests::real::versions;
 
-/// A version, where its program is, and in whose words the model speaks.
-const VERSIONS: [(&str, &str, Dialect); 4] = [
-    ("Redis 6.0", "redis-6.0/redis-server", Dialect::Redis5),
-    ("Redis 7.0", "", Dialect::Redis7),
-    ("Redis 8.0", "redis-8.0/redis-server", Dialect::Redis8),
-    ("Valkey 8.1", "valkey-8.1/valkey-server", Dialect::Valkey8),
-];
-
-async fn compare(name: &str, program: &str, dialect: Dialect, files: Files) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers");
-    let program = if program.is_empty() { "redis-server".into() } else { folder.join(program) };
-    if program.is_absolute() && !program.exists() {
-        println!("skipped: {name} is not installed: tests/setup/setup.sh servers");
-        return;
+/// In whose words the model speaks for a version.
+fn dialect(name: &str) -> Dialect {
+    match name {
+        "Redis 6.0" => Dialect::Redis5,
+        "Redis 6.2" => Dialect::Redis6,
+        "Redis 7.0" => Dialect::Redis7,
+        "Redis 8.0" => Dialect::Redis8,
+        _ => Dialect::Valkey8,
     }
+}
+
+async fn compare(name: &str, program: &Path, files: Files) {
+    let dialect = dialect(name);
     let seed = number("MODEL_SEED").unwrap_or(1);
     let dice = &mut Dice::new(seed ^ files as u64);
-    let mut pair = Pair::start(&program, dialect, files).await;
+    let mut pair = Pair::start(program, dialect, files).await;
     let mut told = vec![];
     for _ in 0..number("MODEL_STEPS").unwrap_or(STEPS) {
         let step = Step::any(dice, dialect);
@@ -47,7 +46,8 @@ async fn compare(name: &str, program: &str, dialect: Dialect, files: Files) {
 }
 
 async fn compare_all(files: Files) {
-    let all = VERSIONS.map(|(name, program, dialect)| compare(name, program, dialect, files));
+    let all = versions();
+    let all = all.iter().map(|(name, program)| compare(name, program, files));
     futures_util::future::join_all(all).await;
 }
 

@@ -1,11 +1,13 @@
-//! Builds the engine for WebAssembly and wraps it into the component that the operator embeds. Fails if that
-//! component has an import or is too large.
+//! Wraps the engine into the component that the operator embeds. Fails if that component has an import or is
+//! too large.
 
+use embedded_module::MODULE;
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::exit;
 
-mod guest;
+#[path = "../src/policy/wrap.rs"]
+mod wrap;
 
 /// Small enough to swap over a network; the engine fits, with standard library and parser. Topology
 /// `sentinel` adds 45 KiB to what it shares with `replication`: the reading of its replies, its own rules,
@@ -14,27 +16,17 @@ const COMPONENT_BYTES_MAX: usize = 320 * 1024;
 
 fn main() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let workspace = here.ancestors().nth(2).expect("host/embedded/ lies in the workspace");
-    for path in [
-        "core/src",
-        "core/Cargo.toml",
-        "wit",
-        "Cargo.toml",
-        "Cargo.lock",
-        "host/embedded",
-        "host/src/policy/wrap.rs",
-    ] {
-        println!("cargo::rerun-if-changed={}", workspace.join(path).display());
+    for path in ["build.rs", "../src/policy/wrap.rs"] {
+        println!("cargo::rerun-if-changed={}", here.join(path).display());
     }
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    if let Err(why) = embed_engine(workspace, &out) {
+    if let Err(why) = embed_engine() {
         println!("cargo::error=the engine component was not embedded: {why}");
         exit(1);
     }
 }
 
-fn embed_engine(workspace: &Path, out: &Path) -> Result<(), String> {
-    let component = guest::component("failover-core", workspace, out)?;
+fn embed_engine() -> Result<(), String> {
+    let component = wrap::wrap(MODULE)?;
     let imports = imports(&component)?;
     if !imports.is_empty() {
         return Err(format!("it must have no import, but imports {}", imports.join(", ")));
@@ -42,7 +34,8 @@ fn embed_engine(workspace: &Path, out: &Path) -> Result<(), String> {
     if component.len() > COMPONENT_BYTES_MAX {
         return Err(format!("it has {} bytes, but may have {COMPONENT_BYTES_MAX}", component.len()));
     }
-    std::fs::write(out.join("core.component.wasm"), component).map_err(|error| error.to_string())
+    let out = env::var_os("OUT_DIR").expect("cargo sets it");
+    std::fs::write(Path::new(&out).join("core.component.wasm"), component).map_err(|error| error.to_string())
 }
 
 /// The names of a component's imports.

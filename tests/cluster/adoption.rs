@@ -2,11 +2,11 @@
 //! over while clients write.
 
 use super::redisfailover::{Version, all_name, condition, name_of, pods, settled};
-use super::rig::{Operator, say};
+use super::rig::{Operator, say_as};
 use super::watched::{Listener, SentinelClient, addresses, patch};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -16,21 +16,40 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tests::cluster::{Cluster, Signal, is_ready, until};
 
+/// What a group has beside the least.
+#[derive(Clone, Copy, Default)]
+struct With {
+    /// In the Secret `login`; the other operator writes it into the ConfigMap.
+    password: Option<&'static str>,
+    has_claims: bool,
+}
+
 /// The resource, and the objects of the other operator (1.2.4) with its owner reference. Its Sentinels watch
 /// the first instance, as it has them do.
-async fn lay_down(cluster: &Cluster, at: (&str, &str)) {
+async fn lay_down(cluster: &Cluster, at: (&str, &str), with: With) {
     let (namespace, name) = at;
+    let auth = if with.password.is_some() { "  auth: {secretPath: login}\n" } else { "" };
+    let storage = if with.has_claims {
+        format!(", storage: {{keepAfterDeletion: true, persistentVolumeClaim: {}}}", claim())
+    } else {
+        String::new()
+    };
+    if let Some(password) = with.password {
+        let secret =
+            format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: login, namespace: {namespace}}}\n");
+        cluster.apply(&format!("{secret}stringData: {{password: {password}}}\n")).await;
+    }
     cluster
         .apply(&format!(
             "apiVersion: databases.spotahome.com/v1\nkind: RedisFailover\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
-             spec:\n  adoption: {{observeSeconds: 3}}\n  \
+             spec:\n  adoption: {{observeSeconds: 3}}\n{auth}  \
              sentinel: {{replicas: 3, customConfig: [down-after-milliseconds 2000]}}\n  \
-             redis: {{replicas: 3, image: \"redis:7\"}}\n"
+             redis: {{replicas: 3, image: \"redis:7\"{storage}}}\n"
         ))
         .await;
     let resources = Api::<RedisFailover>::namespaced(cluster.client(), namespace);
     let uid = resources.get(name).await.unwrap().metadata.uid.unwrap();
-    for object in objects(at, &uid) {
+    for object in objects(at, &uid, with) {
         apply_as_the_other(cluster, &object).await;
     }
 }
@@ -44,7 +63,17 @@ async fn apply_as_the_other(cluster: &Cluster, object: &Value) {
     cluster.kubectl(&["create", "-f", file.to_str().unwrap()]).await.unwrap();
 }
 
-fn objects((namespace, name): (&str, &str), uid: &str) -> Vec<Value> {
+fn claim() -> Value {
+    json!({
+        "metadata": { "name": "data" },
+        "spec": {
+            "storageClassName": "by-hand", "accessModes": ["ReadWriteOnce"],
+            "resources": { "requests": { "storage": "1Gi" } }
+        }
+    })
+}
+
+fn objects((namespace, name): (&str, &str), uid: &str, with: With) -> Vec<Value> {
     let selector = |component: &str| {
         json!({
             "app.kubernetes.io/name": name, "app.kubernetes.io/component": component,
@@ -91,6 +120,8 @@ fn objects((namespace, name): (&str, &str), uid: &str) -> Vec<Value> {
     let [rfr, rfs] = ["rfr", "rfs"].map(|prefix| format!("{prefix}-{name}"));
     let config = "slaveof 127.0.0.1 6379\nport 6379\ntcp-keepalive 60\nsave 900 1\nsave 300 10\nprotected-mode no\n\
                   user pinger -@all +ping on >pingpass\n";
+    let login = with.password.map(|password| format!("masterauth {password}\nrequirepass {password}\n"));
+    let config = &format!("{config}{}", login.unwrap_or_default());
     let watch = "sentinel monitor mymaster 127.0.0.1 6379 2\nsentinel down-after-milliseconds mymaster 1000\n\
                  sentinel failover-timeout mymaster 3000\nsentinel parallel-syncs mymaster 2\n";
     // What it does is done by the test: the script is what is replaced.
@@ -105,16 +136,17 @@ fn objects((namespace, name): (&str, &str), uid: &str) -> Vec<Value> {
         service(&format!("rfrs-{name}"), "redis", Some("slave"), "redis", 6379),
         budget(&rfr, "redis"),
         budget(&rfs, "sentinel"),
-        stateful_set(&metadata(&rfr, "redis"), &selector("redis"), &labels("redis"), name),
+        stateful_set(&metadata(&rfr, "redis"), &selector("redis"), &labels("redis"), name, with),
         deployment(&metadata(&rfs, "sentinel"), &selector("sentinel"), &labels("sentinel"), name),
     ]
 }
 
-fn stateful_set(metadata: &Value, selector: &Value, labels: &Value, name: &str) -> Value {
+fn stateful_set(metadata: &Value, selector: &Value, labels: &Value, name: &str, with: With) -> Value {
     let mut labels = labels.clone();
     labels["redisfailovers-role"] = json!("slave");
     let map = |volume: &str, map: String| json!({ "name": volume, "configMap": { "name": map, "defaultMode": 0o744 } });
-    let pod = json!({
+    let data = if with.has_claims { "data" } else { "redis-data" };
+    let mut pod = json!({
         "terminationGracePeriodSeconds": 30,
         "containers": [{
             "name": "redis", "image": "redis:7", "command": ["redis-server", "/redis/redis.conf"],
@@ -123,24 +155,31 @@ fn stateful_set(metadata: &Value, selector: &Value, labels: &Value, name: &str) 
                 { "name": "redis-config", "mountPath": "/redis" },
                 { "name": "redis-shutdown-config", "mountPath": "/redis-shutdown" },
                 { "name": "redis-readiness-config", "mountPath": "/redis-readiness" },
-                { "name": "redis-data", "mountPath": "/data" }
+                { "name": data, "mountPath": "/data" }
             ],
             "readinessProbe": { "exec": { "command": ["/bin/sh", "/redis-readiness/ready.sh"] }, "periodSeconds": 2 },
             "lifecycle": { "preStop": { "exec": { "command": ["/bin/sh", "/redis-shutdown/shutdown.sh"] } } }
         }],
         "volumes": [
             map("redis-config", format!("rfr-{name}")), map("redis-shutdown-config", format!("rfr-s-{name}")),
-            map("redis-readiness-config", format!("rfr-readiness-{name}")), { "name": "redis-data", "emptyDir": {} }
+            map("redis-readiness-config", format!("rfr-readiness-{name}"))
         ]
     });
-    json!({
+    if !with.has_claims {
+        pod["volumes"].as_array_mut().unwrap().push(json!({ "name": data, "emptyDir": {} }));
+    }
+    let mut set = json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata,
         "spec": {
             "replicas": 3, "serviceName": format!("rfr-{name}"), "podManagementPolicy": "Parallel",
             "updateStrategy": { "type": "OnDelete" }, "selector": { "matchLabels": selector },
             "template": { "metadata": { "labels": labels }, "spec": pod }
         }
-    })
+    });
+    if with.has_claims {
+        set["spec"]["volumeClaimTemplates"] = json!([claim()]);
+    }
+    set
 }
 
 fn deployment(metadata: &Value, selector: &Value, labels: &Value, name: &str) -> Value {
@@ -174,27 +213,26 @@ fn deployment(metadata: &Value, selector: &Value, labels: &Value, name: &str) ->
 }
 
 /// Does what the other operator does of a new group: a master, its replicas, Sentinels that watch it, labels.
-async fn look_after(cluster: &Cluster, at: (&str, &str)) -> String {
+async fn look_after(cluster: &Cluster, at: (&str, &str), password: Option<&str>) -> String {
     let (namespace, name) = at;
     let master = format!("rfr-{name}-0");
     let address = until("its instances answer", async || {
         for ordinal in 0..3 {
-            say(cluster, namespace, &format!("rfr-{name}-{ordinal}"), &["PING"]).await?;
+            say_as(cluster, namespace, &format!("rfr-{name}-{ordinal}"), password, &["PING"]).await?;
         }
         cluster.address(namespace, &master).await
     })
     .await;
-    say(cluster, namespace, &master, &["REPLICAOF", "NO", "ONE"]).await.unwrap();
+    say_as(cluster, namespace, &master, password, &["REPLICAOF", "NO", "ONE"]).await.unwrap();
     for ordinal in 1..3 {
-        say(cluster, namespace, &format!("rfr-{name}-{ordinal}"), &["REPLICAOF", &address, "6379"])
-            .await
-            .unwrap();
+        let words = ["REPLICAOF", &address, "6379"];
+        say_as(cluster, namespace, &format!("rfr-{name}-{ordinal}"), password, &words).await.unwrap();
     }
     until("three Sentinels that watch it", async || {
         let sentinels = pods(cluster, at, "sentinel").await;
         for pod in &sentinels {
             let at = cluster.address(namespace, &name_of(pod)).await?;
-            watch(&at, &address).await?;
+            watch(&at, &address, password).await?;
         }
         (sentinels.len() == 3).then_some(())
     })
@@ -213,7 +251,7 @@ async fn look_after(cluster: &Cluster, at: (&str, &str)) -> String {
     master
 }
 
-async fn watch(sentinel: &str, master: &str) -> Option<()> {
+async fn watch(sentinel: &str, master: &str, password: Option<&str>) -> Option<()> {
     let client = redis::Client::open(format!("redis://{sentinel}:26379/")).ok()?;
     let mut connection = client.get_multiplexed_async_connection().await.ok()?;
     let named: (String, u16) = redis::cmd("SENTINEL")
@@ -226,6 +264,9 @@ async fn watch(sentinel: &str, master: &str) -> Option<()> {
         words.cmd("SENTINEL").arg(&["REMOVE", "mymaster"]).ignore();
         words.cmd("SENTINEL").arg(&["MONITOR", "mymaster", master, "6379", "2"]).ignore();
         words.cmd("SENTINEL").arg(&["SET", "mymaster", "down-after-milliseconds", "2000"]).ignore();
+        if let Some(password) = password {
+            words.cmd("SENTINEL").arg(&["SET", "mymaster", "auth-pass", password]).ignore();
+        }
         words.query_async::<()>(&mut connection).await.ok()?;
     }
     Some(())
@@ -292,8 +333,8 @@ pub async fn a_group_of_the_other_operator_is_adopted_while_clients_write_and_no
     namespace: &str,
 ) {
     let at = (namespace, "cart");
-    lay_down(cluster, at).await;
-    let master = look_after(cluster, at).await;
+    lay_down(cluster, at, With::default()).await;
+    let master = look_after(cluster, at, None).await;
     let sentinels = addresses(cluster, at, "sentinel").await;
     let client = SentinelClient::start(sentinels.clone(), None).await;
     client.go_on(20).await;
@@ -370,4 +411,64 @@ pub async fn a_group_of_the_other_operator_is_adopted_while_clients_write_and_no
     patch(cluster, at, r#"{"spec":{"paused":false}}"#).await;
     until("its script is made right", async || (script().await != "true\n").then_some(())).await;
     assert_eq!(templates(cluster, namespace).await, made, "nor later");
+}
+
+pub async fn an_adopted_group_with_a_password_and_claims_stands_back_for_another_and_is_rolled(
+    cluster: &Cluster,
+    namespace: &str,
+) {
+    const PASSWORD: &str = "by-hand";
+    let at = (namespace, "cart");
+    lay_down(cluster, at, With { password: Some(PASSWORD), has_claims: true }).await;
+    let master = look_after(cluster, at, Some(PASSWORD)).await;
+    let sentinels = addresses(cluster, at, "sentinel").await;
+    let client = SentinelClient::start(sentinels, Some(PASSWORD)).await;
+    let before = standing(cluster, at).await;
+    let _operator = Operator::start(cluster, namespace);
+    condition(cluster, at, "Adopted", "True", "InPlace").await;
+    assert_eq!(settled(cluster, at, Version::V1, (3, 3)).await, master);
+    condition(cluster, at, "SentinelsAgree", "True", "AllNameTheMaster").await;
+    client.go_on(50).await;
+    assert_eq!(standing(cluster, at).await, before, "no Pod was replaced and no container restarted");
+
+    // The other operator comes back: nothing is done until it ends, whatever it writes.
+    let maps = Api::<ConfigMap>::namespaced(cluster.client(), namespace);
+    let script = async || maps.get("rfr-s-cart").await.unwrap().data.unwrap()["shutdown.sh"].clone();
+    let other = Other::start(cluster, namespace).await;
+    let message = condition(cluster, at, "OtherOperator", "True", "OtherOperator").await;
+    assert!(message.contains("is held by the-old-one"), "{message}");
+    let theirs = json!({ "data": { "shutdown.sh": "true\n" } }).to_string();
+    cluster
+        .kubectl(&["patch", "configmap", "rfr-s-cart", "--type", "merge", "-p", &theirs, "-n", namespace])
+        .await
+        .unwrap();
+    patch(cluster, at, r#"{"spec":{"switchover":{"id":"not-now"}}}"#).await;
+    client.go_on(200).await;
+    assert_eq!(script().await, "true\n", "an object is left to it");
+    let still = super::redisfailover::status(cluster, at, Version::V1).await.unwrap().group.master;
+    assert_eq!(still.as_ref(), Some(&master), "and so is the master");
+    patch(cluster, at, r#"{"spec":{"switchover":null}}"#).await;
+    other.stop().await;
+    condition(cluster, at, "OtherOperator", "False", "None").await;
+    condition(cluster, at, "Adopted", "True", "InPlace").await;
+    until("its script is made right", async || (script().await != "true\n").then_some(())).await;
+    assert_eq!(settled(cluster, at, Version::V1, (3, 3)).await, master);
+    assert_eq!(standing(cluster, at).await, before);
+
+    // Asked for, Pods become this operator's own: replicas first, the master by handover, data and claims as
+    // they were.
+    patch(cluster, at, r#"{"spec":{"adoption":{"roll":true}}}"#).await;
+    until("all Pods of Redis are replaced", async || {
+        let all = pods(cluster, at, "redis").await;
+        let is_new = |pod: &Pod| !before.iter().any(|(uid, _)| pod.metadata.uid.as_ref() == Some(uid));
+        (all.len() == 3 && all.iter().all(is_new)).then_some(())
+    })
+    .await;
+    let next = settled(cluster, at, Version::V1, (3, 3)).await;
+    let address = cluster.address(namespace, &next).await.unwrap();
+    let set = say_as(cluster, namespace, &next, Some(PASSWORD), &["SET", "after", "the roll"]).await;
+    assert_eq!(set.as_deref(), Some("OK"));
+    assert_eq!(client.lost(&address, Some(PASSWORD)).await.0, 0, "of all that was acknowledged");
+    let claims = Api::<PersistentVolumeClaim>::namespaced(cluster.client(), namespace);
+    assert_eq!(claims.list(&kube::api::ListParams::default()).await.unwrap().items.len(), 3);
 }

@@ -14,6 +14,7 @@ use tests::real::build_program;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use super::redisfailover::{self, Version};
 use super::rig::{example, redis as resource, say, settled};
 
 /// kubectl with the plugin beside it, and a kubeconfig.
@@ -163,7 +164,7 @@ pub async fn a_group_is_shown_explained_and_observed_through_the_operator(
     let (_, why) = reader.complains(&format!("redis pause example {here}")).await;
     assert!(why.contains("the right to patch redis.k8s.amaiz.com is missing"), "{why}");
     let (code, why) = kubectl.complains(&format!("redis status exmaple {here}")).await;
-    assert!(code == Some(2) && why.contains("no Redis exmaple in namespace"), "{why}");
+    assert!(code == Some(2) && why.contains("no Redis or RedisFailover exmaple in namespace"), "{why}");
 
     // With the way to the operator, too: the operator knows whose token it is, and shows nothing without the
     // right.
@@ -352,4 +353,49 @@ impl Writer {
         self.task.await.unwrap();
         self.acknowledged.load(Ordering::Relaxed)
     }
+}
+
+pub async fn the_verbs_know_a_redisfailover(cluster: &Cluster, namespace: &str) {
+    operator_in_a_pod(cluster, namespace).await;
+    cluster
+        .apply(&format!(
+            "apiVersion: databases.spotahome.com/v1\nkind: RedisFailover\nmetadata: {{name: cart, namespace: {namespace}}}\n\
+             spec:\n  redis: {{replicas: 2, image: \"redis:7\"}}\n  \
+             sentinel: {{replicas: 1, image: \"redis:7\", mode: Assisted}}\n"
+        ))
+        .await;
+    let at = (namespace, "cart");
+    let master = redisfailover::settled(cluster, at, Version::V1, (2, 1)).await;
+    let kubectl = Kubectl::new(cluster, cluster.admin_kubeconfig());
+    let here = format!("-n {namespace} --operator-namespace {namespace}");
+
+    let screen = kubectl.says(&format!("redis status cart {here}")).await;
+    assert!(screen.contains(&format!("RedisFailover {namespace}/cart: healthy")), "{screen}");
+    assert!(
+        screen.contains(&format!("Master      {master} since")) && screen.contains("From operator, "),
+        "{screen}"
+    );
+    assert!(!screen.contains("rfs-cart"), "its Sentinels are no instances: {screen}");
+    let list = kubectl.says(&format!("redis status {here}")).await;
+    assert!(list.contains("redisfailover/cart"), "{list}");
+    let explanation = kubectl.says(&format!("redis explain cart {here}")).await;
+    assert!(explanation.contains(&format!("Why is {master} master?")), "{explanation}");
+    kubectl.says(&format!("redis observe cart {here}")).await;
+    kubectl.says(&format!("redis logs cart {here}")).await;
+
+    kubectl.says(&format!("redis pause cart {here}")).await;
+    let (code, why) = kubectl.complains(&format!("redis switchover cart {here}")).await;
+    assert!(code == Some(1) && why.contains("kubectl redis resume cart"), "{why}");
+    kubectl.says(&format!("redis resume cart {here}")).await;
+    let said = kubectl.says(&format!("redis switchover cart {here}")).await;
+    assert!(said.contains("nothing lost"), "{said}");
+    let next = redisfailover::settled(cluster, at, Version::V1, (2, 1)).await;
+    assert_ne!(next, master);
+    let said = kubectl.says(&format!("redis restart cart {here}")).await;
+    assert!(said.contains("2 of 2 Pods are new"), "{said}");
+    let (code, why) = kubectl.complains(&format!("redis hibernate cart {here}")).await;
+    assert!(
+        code == Some(2) && why.contains("cart is a RedisFailover, and this verb is for a Redis alone"),
+        "{why}"
+    );
 }

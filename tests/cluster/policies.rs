@@ -10,8 +10,9 @@ use redis_operator::kubernetes::crd::{FailoverPolicy, FailoverPolicyStatus};
 use redis_operator::policy::{EMBEDDED, digest_of};
 use serde_json::{Value, json};
 use std::process::Command;
+use std::time::Instant;
 use tests::cluster::{Cluster, Signal, until};
-use tests::policies::{CLASSIC, noted};
+use tests::policies::{CLASSIC, hostile, noted};
 use tests::real::build_program;
 use tests::registry::Registry;
 
@@ -208,6 +209,29 @@ pub async fn a_broken_policy_and_a_deleted_one_change_no_group(cluster: &Cluster
     let next = kill_master(cluster, namespace, &master).await;
     assert_eq!(settled(cluster, namespace, 3).await, next);
     decided_by(cluster, namespace, &noted(1)).await;
+}
+
+pub async fn a_policy_put_right_decides_while_the_bad_one_is_still_being_proven(
+    cluster: &Cluster,
+    namespace: &str,
+) {
+    let _operator = Operator::start(cluster, namespace);
+    let slow = hostile("is-slow");
+    fill(cluster, namespace, &slow).await;
+    create(cluster, namespace, "mine", &from_config_map(&slow)).await.unwrap();
+    cluster.apply(&group(namespace, "{name: mine}")).await;
+    let is_candidate = |status: &FailoverPolicyStatus| {
+        status.candidate.as_ref().is_some_and(|candidate| candidate.digest == digest_of(&slow))
+    };
+    policy_is(cluster, namespace, "mine", "the slow one is being proven", is_candidate).await;
+    let begun = Instant::now();
+    fill(cluster, namespace, &noted(7)).await;
+    pin(cluster, namespace, "mine", &noted(7)).await;
+    let status = is_active(cluster, namespace, "mine", &noted(7)).await;
+    println!("a policy put right was active after {:.1} s", begun.elapsed().as_secs_f32());
+    assert_eq!(status.refused, None, "the proof of the one before did not come to its end");
+    settled(cluster, namespace, 3).await;
+    decided_by(cluster, namespace, &noted(7)).await;
 }
 
 pub async fn a_shadow_is_counted_and_changes_nothing(cluster: &Cluster, namespace: &str) {

@@ -161,6 +161,24 @@ pub async fn say_as(
     redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.ok()
 }
 
+/// The same as that user, or why not.
+pub async fn login_as(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: &str,
+    user: &str,
+    password: &str,
+    words: &[&str],
+) -> Result<String, String> {
+    let address = cluster.address(namespace, pod).await.ok_or("no address")?;
+    let mut connection = connect(&address, None).await.ok_or("no connection")?;
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("AUTH").arg(user).arg(password).ignore();
+    pipeline.cmd(words[0]).arg(&words[1..]);
+    let replies: Result<(String,), _> = pipeline.query_async(&mut connection).await;
+    replies.map(|(reply,)| reply).map_err(|error| error.to_string())
+}
+
 /// Writes, and waits until a replica has it: for most of a second after a full copy a replica is in sync by
 /// what both sides say, and gets nothing yet.
 pub async fn write_through(cluster: &Cluster, namespace: &str, pod: &str, key: &str, value: &str) {

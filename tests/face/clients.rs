@@ -7,18 +7,19 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use tests::real::until;
 
-/// A client library that `setup.sh clients` has installed.
+/// A client library, and the program that uses it.
 pub struct Client {
     name: &'static str,
     program: PathBuf,
 }
 
-/// Those that are installed.
+/// Those that are installed, and the one that comes with the tests.
 pub fn installed() -> Vec<Client> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients/bin");
     let client = |name| Client { name, program: folder.join(name) };
     let all = ["redis-py", "ioredis", "node-redis", "go-redis", "jedis"].map(client);
-    all.into_iter().filter(|client| client.program.exists()).collect()
+    let own = Client { name: "redis-rs", program: env!("CARGO_BIN_EXE_redis-rs").into() };
+    all.into_iter().chain([own]).filter(|client| client.program.exists()).collect()
 }
 
 /// A client that writes.

@@ -1,8 +1,8 @@
 //! One Sentinel, which has no peer that could speak to it.
 
-use super::rig::{Rig, soon, versions};
+use super::rig::{Rig, soon};
 use redis_operator::redis::act::sentinel::announce;
-use tests::real::Watching;
+use tests::real::{Watching, versions};
 
 #[tokio::test]
 async fn on_each_version_a_sentinel_alone_votes_and_its_clients_hear_of_the_switch() {

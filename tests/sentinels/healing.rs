@@ -1,13 +1,13 @@
 //! Sentinels that know too much, too little, or the wrong master: hello, rewrite, settings.
 
-use super::rig::{Rig, soon, versions};
+use super::rig::{Rig, soon};
 use redis_operator::redis::act::sentinel::{announce, rewrite, set_option};
 use redis_operator::redis::act::{self, ActFailure};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tests::real::{MASTER_NAME, Sentinels, Servers, Watching, until};
+use tests::real::{MASTER_NAME, Sentinels, Servers, Watching, until, versions};
 
 #[tokio::test]
 async fn a_hello_needs_a_master_that_answers_as_one_and_a_later_epoch() {

@@ -1,10 +1,10 @@
 //! A master dies: votes, promotion, hello.
 
-use super::rig::{Rig, in_time, soon, versions};
+use super::rig::{Rig, in_time, soon};
 use redis_operator::redis::act::sentinel::{Votes, elect, tell};
 use redis_operator::redis::act::{ActFailure, promote};
 use std::time::{Duration, Instant};
-use tests::real::{Watching, Writers, until};
+use tests::real::{Watching, Writers, until, versions};
 
 #[tokio::test]
 async fn on_each_version_the_sentinels_vote_and_switch_once() {

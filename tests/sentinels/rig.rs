@@ -5,7 +5,7 @@ use redis_operator::redis::act::sentinel::{Elected, Master, Sentinel, Told, Vote
 use redis_operator::redis::act::{self, ActFailure};
 use redis_operator::redis::{Connection, Credentials, Endpoint, Link, LinkEvent, LinkSettings, Probe};
 use redis_operator::topology::commands;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tests::real::{MASTER_NAME, SOON, Sentinels, Servers, Watching};
@@ -18,25 +18,6 @@ pub fn soon() -> Instant {
 /// For an election. The operator gives 200 ms; a busy machine's disk may need more.
 pub fn in_time() -> Instant {
     Instant::now() + Duration::from_secs(2)
-}
-
-/// The versions that are installed, with their programs.
-pub fn versions() -> Vec<(&'static str, PathBuf)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers");
-    let all = [
-        ("Redis 6.0", folder.join("redis-6.0/redis-server")),
-        ("Redis 7.0", "redis-server".into()),
-        ("Redis 8.0", folder.join("redis-8.0/redis-server")),
-        ("Valkey 8.1", folder.join("valkey-8.1/valkey-server")),
-    ];
-    let is_there = |(name, program): &(&str, PathBuf)| {
-        let is_there = !program.is_absolute() || program.exists();
-        if !is_there {
-            println!("skipped: {name} is not installed: tests/setup/setup.sh servers");
-        }
-        is_there
-    };
-    all.into_iter().filter(is_there).collect()
 }
 
 /// Servers and Sentinels, and a connection to each.

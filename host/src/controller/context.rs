@@ -52,6 +52,8 @@ pub struct Context {
     pub others: Others,
     /// The image that this program is in.
     pub image: String,
+    /// The namespace that it runs in.
+    pub namespace: String,
     /// The zero of all moments.
     pub start: Instant,
 }

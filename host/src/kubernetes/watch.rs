@@ -12,6 +12,7 @@ use futures_util::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DynamicObject};
@@ -21,6 +22,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::watcher::{ExponentialBackoff, watcher};
 use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -72,6 +74,8 @@ pub struct Set {
     pub revision: String,
     /// Its controller has seen its newest version, so the revision is that of the newest template.
     pub is_current: bool,
+    /// Its claim templates, a list, which never change. Null: it has none.
+    pub claims: Value,
 }
 
 /// The slice by which an operator adds itself to a Sentinel endpoint.
@@ -115,7 +119,7 @@ impl Scope {
 
 /// The names of all that is listed; each list ends with [`WatchEvent::Listed`] if the API server permits it.
 pub fn lists(scope: &Scope) -> impl Iterator<Item = &'static str> {
-    let objects = ["Pod", "StatefulSet", "Deployment", "Service", "ConfigMap", "PodDisruptionBudget"];
+    let objects = ["Pod", "StatefulSet", "Deployment", "Service", "ConfigMap", "PodDisruptionBudget", POLICY];
     let secrets = (scope.secrets == WatchedSecrets::All).then_some(SECRET);
     KINDS.iter().map(|kind| kind.name).chain(objects).chain(secrets)
 }
@@ -149,6 +153,8 @@ pub fn watch(client: &Client, scope: &Scope) -> BoxStream<'static, WatchEvent> {
         of_all(&|place, family| objects::<Service>(client, place, family, "Service")),
         of_all(&|place, family| objects::<ConfigMap>(client, place, family, "ConfigMap")),
         of_all(&|place, family| objects::<PodDisruptionBudget>(client, place, family, "PodDisruptionBudget")),
+        // Of kind Redis alone.
+        in_all(&|place| objects::<NetworkPolicy>(client, place, &REDIS, POLICY)),
         in_all(&|place| faces(client, place)),
         nodes(client),
     ]);
@@ -248,8 +254,12 @@ fn of_set(family: &Family, change: Change<StatefulSet>) -> Vec<WatchEvent> {
             let revision = revision.unwrap_or_default();
             let observed = set.status.as_ref().and_then(|status| status.observed_generation);
             let is_current = observed.is_some() && observed == set.metadata.generation;
-            Sighting::of(set)
-                .map(|sighting| WatchEvent::Set(of.clone(), Arc::new(Set { sighting, revision, is_current })))
+            let claims = set.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_ref());
+            let claims = claims.map(|claims| json!(claims)).unwrap_or_default();
+            Sighting::of(set).map(|sighting| {
+                let set = Set { sighting, revision, is_current, claims };
+                WatchEvent::Set(of.clone(), Arc::new(set))
+            })
         }
         Change::Seen(..) | Change::Gone(_) | Change::Complete => None,
     };
@@ -428,6 +438,7 @@ fn is_refusal(error: &watcher::Error) -> bool {
 }
 
 const SECRET: &str = "Secret";
+const POLICY: &str = "NetworkPolicy";
 
 /// A resource by itself.
 fn itself(object: &DynamicObject) -> Option<Identity> {

@@ -6,6 +6,7 @@ use super::connection::{Connection, Question};
 use super::dial::dial;
 use super::endpoint::{Credentials, Endpoint, Logins};
 use super::probe::{error_text, fields};
+use super::server::Server;
 use super::tls::Tls;
 use redis::Value;
 use std::collections::BTreeMap;
@@ -131,6 +132,36 @@ impl Session {
     /// As [`Session::add_password`].
     pub async fn replace_password(&self, password: &str) -> Result<(), String> {
         self.ask(&["CONFIG", "SET", "requirepass", password]).await?.map_or(Ok(()), Err)
+    }
+
+    /// Which server it is. None: it does not say.
+    ///
+    /// # Errors
+    /// Why the connection ended.
+    pub async fn server(&self) -> Result<Option<Server>, String> {
+        let question = Question::new(&[["INFO", "server"]]);
+        let replies = self.connection.ask(&question, self.deadline).await.map_err(|why| why.to_string())?;
+        let info = replies.first().and_then(|reply| redis::from_redis_value_ref::<String>(reply).ok());
+        Ok(info.and_then(|info| Server::of_info(&info)))
+    }
+
+    /// Sets a user to these ACL rules alone, whatever it had. The error reply, if it is refused: then it is
+    /// as it was.
+    ///
+    /// # Errors
+    /// Why the connection ended.
+    pub async fn declare_user(&self, user: &str, rules: &[String]) -> Result<Option<String>, String> {
+        let rules = rules.iter().map(String::as_str);
+        let words: Vec<&str> = ["ACL", "SETUSER", user, "reset"].into_iter().chain(rules).collect();
+        self.ask(&words).await
+    }
+
+    /// Deletes a user, and closes its connections. The error reply, if it is refused.
+    ///
+    /// # Errors
+    /// Why the connection ended.
+    pub async fn delete_user(&self, user: &str) -> Result<Option<String>, String> {
+        self.ask(&["ACL", "DELUSER", user]).await
     }
 
     /// Sets a directive, as redis.conf would. An error reply is [`Set::Refused`].

@@ -28,6 +28,7 @@ mod endpoint;
 mod link;
 mod meter;
 mod probe;
+mod server;
 mod tls;
 mod wire;
 
@@ -39,4 +40,5 @@ pub use dial::{Dial, DialFailure, Stream};
 pub use endpoint::{Credentials, CredentialsError, Endpoint, EndpointError, Logins};
 pub use link::{Link, LinkEvent, LinkSettings, Listener, Probe};
 pub use probe::{CommandFailure, TEXT_BYTES_MAX};
+pub use server::Server;
 pub use tls::{Tls, TlsError};

@@ -24,6 +24,7 @@ use history::{History, Sum};
 use redis_model::Dice;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tests::real::versions;
 
 fn main() -> anyhow::Result<()> {
     tests::cluster::enter(|| Ok(None)).context("a network of its own")?;
@@ -40,7 +41,7 @@ async fn soak() -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("usage: soak MINUTES [SEED]: {error}"))?;
     let minutes = words.first().copied().unwrap_or(1);
     let seed = words.get(1).copied().unwrap_or(0);
-    let programs = programs();
+    let programs: Vec<PathBuf> = versions().into_iter().map(|(_, program)| program).collect();
     let names: Vec<String> = programs.iter().map(|program| program.display().to_string()).collect();
     println!("{minutes} minutes from seed {seed} on: {}", names.join(", "));
     let until = Instant::now() + Duration::from_secs(60 * minutes);
@@ -69,26 +70,4 @@ async fn soak() -> anyhow::Result<()> {
         sum.silent
     );
     Ok(())
-}
-
-/// The server of the system, and those that `make test` sets up.
-fn programs() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers");
-    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| {
-            let name = if entry.file_name().to_string_lossy().starts_with("valkey") {
-                "valkey-server"
-            } else {
-                "redis-server"
-            };
-            entry.path().join(name)
-        })
-        .filter(|program| program.is_file())
-        .collect();
-    found.sort();
-    found.insert(0, "redis-server".into());
-    found
 }

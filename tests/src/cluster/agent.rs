@@ -8,6 +8,7 @@ use super::kubelet;
 use super::network::Bridge;
 use super::node::Node;
 use super::pod::{Seat, live};
+use super::service_names::{ServiceNames, follow_services};
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     pub(super) back_off: Duration,
     /// Those that are there, by namespace and name.
     pub(super) seats: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
+    /// What DNS has of Services.
+    pub(super) services: Mutex<ServiceNames>,
 }
 
 impl Shared {
@@ -44,7 +47,8 @@ impl Shared {
     /// Tells all Pods the names of those that have one in DNS: by their hosts files, in place of a server.
     pub(super) fn write_names(&self) {
         let seats = self.seats.lock().expect("no holder panics");
-        let names: String = seats.values().filter_map(|seat| seat.dns()).collect();
+        let services = self.services.lock().expect("no holder panics").lines();
+        let names: String = seats.values().filter_map(|seat| seat.dns()).chain(services).collect();
         for seat in seats.values() {
             // A Pod that is about to go needs no names.
             let _ = std::fs::write(seat.hosts(), seat.own_names() + &names);
@@ -69,8 +73,16 @@ impl Agent {
     ) -> Result<Self> {
         let Settings { nodes, images, first: _, back_off } = settings;
         let config = Config::watch(&client);
-        let shared =
-            Arc::new(Shared { client, config, images, bridge, dir, back_off, seats: Mutex::default() });
+        let shared = Arc::new(Shared {
+            client,
+            config,
+            images,
+            bridge,
+            dir,
+            back_off,
+            seats: Mutex::default(),
+            services: Mutex::default(),
+        });
         let nodes: Vec<_> = (0..nodes).map(|place| Arc::new(Node::new(place))).collect();
         let mut tasks = JoinSet::new();
         for node in &nodes {
@@ -84,6 +96,7 @@ impl Agent {
         }
         tasks.spawn(follow_pods(Arc::clone(&shared), nodes.clone()));
         tasks.spawn(follow_claims(Arc::clone(&shared)));
+        tasks.spawn(follow_services(Arc::clone(&shared)));
         Ok(Self { shared, nodes, _tasks: tasks })
     }
 
@@ -143,7 +156,7 @@ async fn follow_pods(shared: Arc<Shared>, nodes: Vec<Arc<Node>>) {
 }
 
 /// Gives every claim a folder, as a volume that is meant for it alone; binding the two is the controller's
-/// affair.
+/// affair. A folder is as large as a claim asks for, as soon as it does.
 async fn follow_claims(shared: Arc<Shared>) {
     let volumes: Api<PersistentVolume> = Api::all(shared.client.clone());
     let claims =
@@ -153,13 +166,24 @@ async fn follow_claims(shared: Arc<Shared>) {
     while let Some(claim) = claims.next().await {
         let Ok(claim) = claim else { continue };
         let (Some(uid), Some(spec)) = (claim.uid(), &claim.spec) else { continue };
+        let name = format!("folder-{uid}");
+        let capacity = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
         if spec.volume_name.is_some() {
+            let has = claim.status.as_ref().and_then(|status| status.capacity.as_ref());
+            if has.is_some() && has != capacity {
+                let larger = json!({ "spec": { "capacity": capacity } });
+                let _ = volumes.patch(&name, &PatchParams::default(), &Patch::Merge(&larger)).await;
+                let larger = json!({ "status": { "capacity": capacity } });
+                let claims: Api<PersistentVolumeClaim> =
+                    Api::namespaced(shared.client.clone(), &claim.namespace().unwrap_or_default());
+                let of_claim = (claim.name_any(), PatchParams::default());
+                let _ = claims.patch_status(&of_claim.0, &of_claim.1, &Patch::Merge(&larger)).await;
+            }
             continue;
         }
-        let name = format!("folder-{uid}");
         let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
             "spec": {
-            "capacity": spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()),
+            "capacity": capacity,
             "accessModes": spec.access_modes,
             "storageClassName": spec.storage_class_name.as_deref().unwrap_or_default(),
             "volumeMode": "Filesystem",

@@ -37,8 +37,12 @@ impl Image {
     /// The official image of Valkey. None: as of [`Self::redis_8`].
     pub fn valkey() -> Option<Self> {
         let server = workspace().join("target/servers/valkey-8.1/valkey-server");
-        let programs = [("valkey-server", Some(server.clone())), ("valkey-cli", in_path("redis-cli"))];
-        server.exists().then(|| Self::of_programs("valkey", &programs))
+        let client = in_path("redis-cli");
+        let programs = [("valkey-server", Some(server.clone())), ("valkey-cli", client.clone())];
+        let mut image = Self::of_programs("valkey", &programs);
+        // It has no program of that name, which this machine's `/usr` has.
+        image.programs.extend(client.map(|client| (client.display().to_string(), "/dev/null".into())));
+        server.exists().then_some(image)
     }
 
     fn of_server(name: &str, server: Option<PathBuf>) -> Self {
@@ -54,7 +58,7 @@ impl Image {
                 .iter()
                 .filter_map(|(inside, path)| Some((format!("/usr/local/bin/{inside}"), path.clone()?)))
                 .collect(),
-            entrypoint: ["/bin/sh", "-c", REDIS_ENTRYPOINT, "docker-entrypoint.sh"].map(str::to_owned).into(),
+            entrypoint: ["/bin/sh", "-c", ENTRYPOINT, programs[0].0].map(str::to_owned).into(),
             command,
             working_dir: "/data".into(),
         }
@@ -105,6 +109,6 @@ impl Image {
     }
 }
 
-/// What the official image's script does with its arguments (docker-library/redis), but for changing the
-/// user.
-const REDIS_ENTRYPOINT: &str = r#"case "$1" in -*|*.conf) set -- redis-server "$@";; esac; exec "$@""#;
+/// What the official images' scripts do with their arguments (docker-library/redis), but for changing the
+/// user: what it starts is `$0`.
+const ENTRYPOINT: &str = r#"case "$1" in -*|*.conf) set -- "$0" "$@";; esac; exec "$@""#;

@@ -3,10 +3,10 @@
 //! processes, with an address, network and file system of the Pod's own. Faults are real: signals, cut
 //! networks, lost nodes, an API server that is away.
 //!
-//! Not there: Service addresses are not routed and have no names (dial Pods; [`HOME`] is the API; Pods with a
-//! subdomain have their names, which other Pods find in their hosts files), images are
-//! a table of programs ([`Image`]), users and resource limits of a container are ignored, and there is no
-//! `kubectl exec`.
+//! Not there: Service addresses are not routed (dial Pods; [`HOME`] is the API), and names are in the hosts
+//! files of Pods: of Pods with a subdomain, and of Services, each the address of one ready Pod, so ports are
+//! not mapped; images are a table of programs ([`Image`]), users and resource limits of a container are
+//! ignored, and there is no `kubectl exec`.
 //!
 //! Everything lives in namespaces of its own: call [`enter`] first.
 
@@ -28,6 +28,7 @@ mod node;
 mod pki;
 mod pod;
 mod programs;
+mod service_names;
 
 pub use images::Image;
 pub use inside::{enter, listener, outside_pid};

@@ -10,6 +10,7 @@ mod operator;
 mod program;
 mod sentinels;
 mod servers;
+mod versions;
 mod wire;
 mod writers;
 
@@ -17,6 +18,7 @@ pub use operator::{Operator, Terms, access_of, sandbox};
 pub use program::{Ended, Program, build_program};
 pub use sentinels::{Heard, MASTER_NAME, Sentinels, Watching};
 pub use servers::{AS_MASTER, Facts, Servers};
+pub use versions::versions;
 pub use wire::Wire;
 pub use writers::{Acknowledged, Writers};
 

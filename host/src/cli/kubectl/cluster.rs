@@ -3,10 +3,12 @@
 //! learns who asks: `token.rs`.
 
 use super::Exit;
+use super::group::Group;
 use super::token::Caller;
 use crate::contract::{Decision, Observation};
 use crate::kubernetes::crd::{Redis, parse};
-use crate::kubernetes::objects::GROUP_LABEL;
+use crate::kubernetes::kinds::{KINDS, Kind, Resource};
+use crate::kubernetes::pods::is_of_sentinels;
 use crate::report::{ANSWERED_BY, PROXIED_AUTHORIZATION};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
@@ -120,57 +122,93 @@ impl Cluster {
         &self.client
     }
 
-    /// The resource with that name.
+    /// The group with that name: of several kinds the oldest, which is the one that is served.
+    ///
+    /// # Errors
+    /// [`Exit`] if there is none, or reading it is not permitted.
+    pub async fn group(&self, name: &str) -> Result<Group, Exit> {
+        let (mut found, mut refusal) = (Vec::new(), None);
+        for kind in &KINDS {
+            match self.all_in(Some(&self.namespace), &kind.api()).get_opt(name).await {
+                Ok(object) => found.extend(object.map(|object| (kind, object))),
+                Err(error) => refusal = refusal.or(Some(refused(&verb("get", &kind.api()), &error))),
+            }
+        }
+        let created = |object: &DynamicObject| object.creation_timestamp().map(|at| at.0);
+        match found.into_iter().min_by_key(|(_, object)| created(object)) {
+            Some((kind, object)) => Group::of(kind, object),
+            None => Err(refusal.unwrap_or_else(|| {
+                Exit::Input(format!(
+                    "no Redis or RedisFailover {name} in namespace {}: kubectl redis status -A lists all",
+                    self.namespace
+                ))
+            })),
+        }
+    }
+
+    /// All groups of the namespace, or of all namespaces, without those of an unknown schema.
+    ///
+    /// # Errors
+    /// [`Exit`] if reading those of kind Redis is not permitted. Those of other kinds are left out then.
+    pub async fn groups(&self, everywhere: bool) -> Result<Vec<Group>, Exit> {
+        let namespace = Some(self.namespace.as_str()).filter(|_| !everywhere);
+        let mut all = Vec::new();
+        for (turn, kind) in KINDS.iter().enumerate() {
+            match self.all_in(namespace, &kind.api()).list(&ListParams::default()).await {
+                Ok(list) => all.extend(list.items.into_iter().filter_map(|one| Group::of(kind, one).ok())),
+                Err(error) if turn == 0 => return Err(refused(&verb("list", &kind.api()), &error)),
+                Err(_) => {}
+            }
+        }
+        Ok(all)
+    }
+
+    /// The Redis with that name, for verbs that know this kind alone.
     ///
     /// # Errors
     /// [`Exit`] if there is none, or reading it is not permitted.
     pub async fn redis(&self, name: &str) -> Result<Redis, Exit> {
-        let found = self
-            .all_in(Some(&self.namespace))
-            .get_opt(name)
-            .await
-            .map_err(|error| refused("get redis.k8s.amaiz.com", &error))?;
-        let namespace = &self.namespace;
-        found.map_or_else(
-            || {
-                Err(Exit::Input(format!(
-                    "no Redis {name} in namespace {namespace}: kubectl redis status -A lists all"
-                )))
-            },
-            parsed,
-        )
+        let group = self.group(name).await?;
+        let kind = &group.resource.api.kind;
+        if !REDIS.is_of(&group.resource) {
+            return Err(Exit::Input(format!("{name} is a {kind}, and this verb is for a Redis alone")));
+        }
+        let found = self.all_in(Some(&self.namespace), &REDIS.api()).get(name).await;
+        parsed(found.map_err(|error| refused(&verb("get", &REDIS.api()), &error))?)
     }
 
-    /// All resources of the namespace, or of all namespaces, without those of an unknown schema.
-    ///
-    /// # Errors
-    /// [`Exit`] if reading them is not permitted.
-    pub async fn all(&self, everywhere: bool) -> Result<Vec<Redis>, Exit> {
-        let namespace = Some(self.namespace.as_str()).filter(|_| !everywhere);
-        let list = self
-            .all_in(namespace)
-            .list(&ListParams::default())
-            .await
-            .map_err(|error| refused("list redis.k8s.amaiz.com", &error))?;
-        Ok(list.items.into_iter().filter_map(|object| parsed(object).ok()).collect())
-    }
-
-    /// Changes the spec of a resource, and returns the result.
+    /// Changes the spec of a Redis, and returns the result.
     ///
     /// # Errors
     /// [`Exit`] if the change is not permitted, or not valid.
     pub async fn change(&self, name: &str, spec: Value) -> Result<Redis, Exit> {
-        let patch = Patch::Merge(serde_json::json!({ "spec": spec }));
-        let params = PatchParams { field_manager: Some("kubectl-redis".into()), ..PatchParams::default() };
-        let changed = self.all_in(Some(&self.namespace)).patch(name, &params, &patch).await;
-        parsed(changed.map_err(|error| refused("patch redis.k8s.amaiz.com", &error))?)
+        parsed(self.patch(&REDIS.api(), name, spec).await?)
     }
 
-    /// The Pods of a resource. Empty if listing them is not permitted: their columns stay empty, too.
-    pub async fn pods(&self, redis: &Redis) -> Vec<Pod> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &redis.namespace().unwrap_or_default());
-        let ours = ListParams::default().labels(&format!("{GROUP_LABEL}={}", redis.name_any()));
-        pods.list(&ours).await.map_or_else(|_| Vec::new(), |list| list.items)
+    /// The same of a group.
+    ///
+    /// # Errors
+    /// As [`Self::change`].
+    pub async fn change_group(&self, group: &Group, spec: Value) -> Result<Group, Exit> {
+        let Resource { api, kind, .. } = &group.resource;
+        Group::of(kind, self.patch(api, &group.resource.name(), spec).await?)
+    }
+
+    async fn patch(&self, api: &ApiResource, name: &str, spec: Value) -> Result<DynamicObject, Exit> {
+        let patch = Patch::Merge(serde_json::json!({ "spec": spec }));
+        let params = PatchParams { field_manager: Some("kubectl-redis".into()), ..PatchParams::default() };
+        let changed = self.all_in(Some(&self.namespace), api).patch(name, &params, &patch).await;
+        changed.map_err(|error| refused(&verb("patch", api), &error))
+    }
+
+    /// The Pods of a group. Empty if listing them is not permitted: their columns stay empty, too.
+    pub async fn pods(&self, resource: &Resource) -> Vec<Pod> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &resource.namespace());
+        let family = resource.settings.family;
+        let ours = ListParams::default().labels(&format!("{}={}", family.label, resource.name()));
+        let all = pods.list(&ours).await.map_or_else(|_| Vec::new(), |list| list.items);
+        // Its Sentinels have the same label.
+        all.into_iter().filter(|pod| !is_of_sentinels(pod)).collect()
     }
 
     /// The group as the operator with authority sees it.
@@ -236,13 +274,17 @@ impl Cluster {
         })
     }
 
-    fn all_in(&self, namespace: Option<&str>) -> Api<DynamicObject> {
-        let resource = ApiResource::erase::<Redis>(&());
+    fn all_in(&self, namespace: Option<&str>, api: &ApiResource) -> Api<DynamicObject> {
         match namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
-            None => Api::all_with(self.client.clone(), &resource),
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, api),
+            None => Api::all_with(self.client.clone(), api),
         }
     }
+}
+
+/// What a right is called: `get redis.k8s.amaiz.com`.
+fn verb(verb: &str, api: &ApiResource) -> String {
+    format!("{verb} {}.{}", api.plural, api.group)
 }
 
 fn parsed(object: DynamicObject) -> Result<Redis, Exit> {
@@ -308,4 +350,6 @@ pub(super) fn sentence(error: &kube::Error) -> String {
     cause.to_string()
 }
 
+/// The first of the kinds.
+static REDIS: &Kind = &KINDS[0];
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

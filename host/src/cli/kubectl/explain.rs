@@ -16,7 +16,7 @@ use k8s_openapi::jiff::Timestamp;
                   API server. Without the rights to get leases and pods/proxy in its namespace, the \
                   resource's status is explained.")]
 pub struct Args {
-    /// The Redis
+    /// The Redis or RedisFailover
     name: String,
 }
 

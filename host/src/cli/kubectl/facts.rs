@@ -2,9 +2,10 @@
 //! precedence; without one the resource's status is used, which has no numbers.
 
 use super::cluster::{Cluster, View};
+use super::group::Group;
 use crate::cli::Exit;
 use crate::contract::{Instance, Value};
-use crate::kubernetes::crd::{Redis, RedisStatus};
+use crate::kubernetes::crd::RedisStatus;
 use crate::kubernetes::objects::SET_ASIDE;
 use crate::kubernetes::status::instances::{health_word, role_word};
 use failover_core::facts::{INFO_REPLICATION, ReplicationFacts};
@@ -24,6 +25,8 @@ fn kept_files(pod: &Pod) -> Vec<String> {
 /// The facts about one resource.
 #[derive(Debug, Serialize)]
 pub struct Facts {
+    /// Kind of the resource.
+    pub kind: String,
     /// Namespace of the resource.
     pub namespace: String,
     /// Name of the resource.
@@ -83,16 +86,17 @@ impl Facts {
     /// # Errors
     /// [`Exit`] without the resource; the rest is optional.
     pub async fn gather(cluster: &Cluster, name: &str) -> Result<Self, Exit> {
-        let redis = cluster.redis(name).await?;
-        let (pods, view) = tokio::join!(cluster.pods(&redis), cluster.view(&cluster.namespace, name));
-        Ok(Self::new(redis, &pods, view))
+        let group = cluster.group(name).await?;
+        let (pods, view) =
+            tokio::join!(cluster.pods(&group.resource), cluster.view(&cluster.namespace, name));
+        Ok(Self::new(group, &pods, view))
     }
 
     /// Combines the parts.
-    pub fn new(redis: Redis, pods: &[Pod], view: Result<View, String>) -> Self {
-        let (namespace, name, generation) =
-            (redis.namespace().unwrap_or_default(), redis.name_any(), redis.metadata.generation);
-        let status = redis.status.unwrap_or_default();
+    pub fn new(group: Group, pods: &[Pod], view: Result<View, String>) -> Self {
+        let (generation, paused) = (group.generation(), group.is_paused());
+        let Group { resource, status } = group;
+        let (namespace, name) = (resource.namespace(), resource.name());
         let (view, no_view) = match view {
             Ok(view) => (Some(view), None),
             Err(why) => (None, Some(why)),
@@ -125,9 +129,21 @@ impl Facts {
             }
         }
         instances.sort_by(|one, other| one.name.cmp(&other.name));
-        let switchover = redis.spec.switchover.map(|request| (request.id, request.to));
-        let (desired, paused) = (redis.spec.replicas, redis.spec.paused);
-        Self { namespace, name, generation, desired, paused, switchover, status, instances, view, no_view }
+        let switchover = resource.settings.switchover.map(|request| (request.id, request.to));
+        let (kind, desired) = (resource.api.kind, i32::from(resource.settings.group.members_desired));
+        Self {
+            kind,
+            namespace,
+            name,
+            generation,
+            desired,
+            paused,
+            switchover,
+            status,
+            instances,
+            view,
+            no_view,
+        }
     }
 
     /// The master. None: none is known.

@@ -148,19 +148,19 @@ async fn follow(args: &Common, cluster: &Cluster, hibernate: bool) -> Result<u8,
     let mut printed = String::new();
     while Instant::now() < deadline {
         // The API server may be away for a moment.
-        if let Ok(redis) = cluster.redis(name).await {
-            let count = cluster.pods(&redis).await.len();
+        if let Ok(group) = cluster.group(name).await {
+            let count = cluster.pods(&group.resource).await.len();
             let now = if hibernate {
                 format!("{count} Pods are left")
             } else {
-                format!("{count} of {} Pods are back", redis.spec.replicas)
+                format!("{count} of {} Pods are back", group.resource.settings.replicas)
             };
             if now != printed {
                 print(&format!("{now}\n"))?;
                 printed = now;
             }
-            if is_settled(&redis, generation) {
-                let master = redis.status.and_then(|status| status.master).unwrap_or_default();
+            if is_settled(&group, generation) {
+                let master = group.status.master.unwrap_or_default();
                 print(&if hibernate {
                     format!(
                         "{namespace}/{name} hibernates: its claims keep the data; kubectl redis wake {name} wakes it\n"
@@ -170,7 +170,7 @@ async fn follow(args: &Common, cluster: &Cluster, hibernate: bool) -> Result<u8,
                 })?;
                 return Ok(0);
             }
-            if let Some(why) = blocked(&redis, generation) {
+            if let Some(why) = blocked(&group, generation) {
                 return Err(Exit::Failed(format!("still requested to {word}: {}", plain(&why))));
             }
         }

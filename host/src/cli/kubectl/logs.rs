@@ -18,7 +18,7 @@ use std::time::Duration;
                   too: see your log store."
 )]
 pub struct Args {
-    /// The Redis
+    /// The Redis or RedisFailover
     name: String,
     /// How far back
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args, cluster: &Cluster, environment: &Environment) -> Result<u8, Exit> {
-    cluster.redis(&args.name).await?;
+    cluster.group(&args.name).await?;
     let group = (cluster.namespace.as_str(), args.name.as_str());
     let all = operators(cluster).await?;
     let (mut logs, mut unread) = (Vec::new(), Vec::new());

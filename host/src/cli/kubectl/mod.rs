@@ -7,6 +7,7 @@ mod cluster;
 pub mod complete;
 mod explain;
 mod facts;
+mod group;
 mod hibernate;
 mod log_line;
 mod logs;
@@ -30,7 +31,7 @@ use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Show and steer the Redis resources of a cluster, by kubeconfig: the kubectl plugin
+/// Show and steer the Redis and RedisFailover resources of a cluster, by kubeconfig: the kubectl plugin
 #[derive(Debug, clap::Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Example:\n  kubectl redis status example\n\nAs a plugin: ln -s \"$(which \
@@ -50,7 +51,7 @@ enum Command {
     Explain(explain::Args),
     Switchover(switchover::Args),
     Pause(pause::Args),
-    /// Resume failover of a paused Redis
+    /// Resume failover of a paused group
     #[command(after_help = "Example:\n  kubectl redis resume example")]
     Resume(pause::Args),
     Observe(observe::Args),

@@ -1,17 +1,17 @@
 //! `kubectl redis pause` and `resume`: change the spec, and wait until the operator confirms it.
 
 use super::cluster::Cluster;
+use super::group::Group;
 use crate::cli::settings::duration;
 use crate::cli::{Exit, print};
-use crate::kubernetes::crd::Redis;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// Pause a Redis: it is observed and explained, without any action, until it is resumed
+/// Pause a group: it is observed and explained, without any action, until it is resumed
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  kubectl redis pause example")]
 pub struct Args {
-    /// The Redis
+    /// The Redis or RedisFailover
     name: String,
     /// How long to wait for the operator's confirmation
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
@@ -20,12 +20,13 @@ pub struct Args {
 
 pub async fn run(args: &Args, paused: bool, cluster: &Cluster) -> Result<u8, Exit> {
     let (namespace, name) = (&cluster.namespace, &args.name);
-    let was_set = cluster.redis(name).await?.spec.paused == paused;
-    let changed = cluster.change(name, json!({ "paused": paused })).await?;
-    let since = changed.metadata.generation.filter(|_| !was_set);
+    let group = cluster.group(name).await?;
+    let was_set = group.is_paused() == paused;
+    let changed = cluster.change_group(&group, json!({ "paused": paused })).await?;
+    let since = changed.generation().filter(|_| !was_set);
     let deadline = Instant::now() + args.timeout;
-    let mut redis = changed;
-    while !is_confirmed(&redis, paused, since) {
+    let mut group = changed;
+    while !is_confirmed(&group, paused, since) {
         if Instant::now() >= deadline {
             let (state, seconds) = (if paused { "paused" } else { "resumed" }, args.timeout.as_secs());
             return Err(Exit::Failed(format!(
@@ -34,7 +35,7 @@ pub async fn run(args: &Args, paused: bool, cluster: &Cluster) -> Result<u8, Exi
             )));
         }
         tokio::time::sleep(LOOK_EVERY).await;
-        redis = cluster.redis(name).await?;
+        group = cluster.group(name).await?;
     }
     print(&if paused {
         format!(
@@ -48,11 +49,8 @@ pub async fn run(args: &Args, paused: bool, cluster: &Cluster) -> Result<u8, Exi
 }
 
 /// Whether the operator confirms it, for this generation of the spec or a later one.
-fn is_confirmed(redis: &Redis, paused: bool, since: Option<i64>) -> bool {
-    let condition = redis
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.iter().find(|condition| condition.type_ == "Paused"));
+fn is_confirmed(group: &Group, paused: bool, since: Option<i64>) -> bool {
+    let condition = group.status.conditions.iter().find(|condition| condition.type_ == "Paused");
     condition.is_some_and(|condition| {
         (condition.status == "True") == paused && condition.observed_generation >= since
     })

@@ -2,24 +2,24 @@
 //! operator's rollout of any other change: an annotation of the Pods with the time of the request.
 
 use super::cluster::Cluster;
+use super::group::Group;
 use super::pause::LOOK_EVERY;
 use super::text::plain;
 use crate::cli::settings::duration;
 use crate::cli::{Exit, print};
-use crate::kubernetes::crd::Redis;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// Restart all Pods of a Redis, one at a time: replicas first, the master last and by handover
+/// Restart all Pods of a group, one at a time: replicas first, the master last and by handover
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  kubectl redis restart example\n\nIt sets the annotation \
-                  k8s.amaiz.com/restartedAt in spec.annotations, as kubectl rollout restart does for a \
-                  Deployment. Exit codes: 0 done (or requested, with --no-wait), 1 not possible, or not done \
+                  k8s.amaiz.com/restartedAt in the annotations of the Pods, as kubectl rollout restart does \
+                  for a Deployment. Exit codes: 0 done (or requested, with --no-wait), 1 not possible, or not done \
                   in time, 2 bad input.")]
 pub struct Args {
-    /// The Redis
+    /// The Redis or RedisFailover
     name: String,
     /// Only request it
     #[arg(long)]
@@ -31,29 +31,30 @@ pub struct Args {
 
 pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Exit> {
     let (namespace, name) = (&cluster.namespace, &args.name);
-    check(&cluster.redis(name).await?, name)?;
+    let group = cluster.group(name).await?;
+    check(&group, name)?;
     let at = Timestamp::now().to_string();
-    let changed = cluster.change(name, json!({ "annotations": { RESTARTED_AT: at } })).await?;
+    let changed = cluster.change_group(&group, request(&group, &at)?).await?;
     print(&format!("{namespace}/{name}: requested to restart all Pods, the master last\n"))?;
     if args.no_wait {
         return Ok(0);
     }
-    let (generation, deadline) = (changed.metadata.generation, Instant::now() + args.timeout);
+    let (generation, deadline) = (changed.generation(), Instant::now() + args.timeout);
     let mut printed = String::new();
     while Instant::now() < deadline {
         tokio::time::sleep(LOOK_EVERY).await;
         // The API server may be away for a moment.
-        let Ok(redis) = cluster.redis(name).await else { continue };
-        let now = progress(&redis, &cluster.pods(&redis).await, &at);
+        let Ok(group) = cluster.group(name).await else { continue };
+        let now = progress(&group, &cluster.pods(&group.resource).await, &at);
         if now != printed {
             print(&format!("{now}\n"))?;
             printed = now;
         }
-        if is_settled(&redis, generation) {
+        if is_settled(&group, generation) {
             print(&format!("{namespace}/{name} is restarted\n"))?;
             return Ok(0);
         }
-        if let Some(why) = blocked(&redis, generation) {
+        if let Some(why) = blocked(&group, generation) {
             return Err(Exit::Failed(format!("{}: {}", plain(&printed), plain(&why))));
         }
     }
@@ -65,34 +66,45 @@ pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Exit> {
 }
 
 /// What the operator would refuse, or wait for in vain, is an error before anything is changed.
-fn check(redis: &Redis, name: &str) -> Result<(), Exit> {
-    if redis.spec.paused {
+fn check(group: &Group, name: &str) -> Result<(), Exit> {
+    let settings = &group.resource.settings;
+    if group.is_paused() {
         return Err(Exit::Failed(format!("{name} is paused and would not act: kubectl redis resume {name}")));
     }
-    if redis.spec.hibernate {
+    if settings.replicas == 0 {
         return Err(Exit::Failed(format!("{name} hibernates, and has no Pods: kubectl redis wake {name}")));
     }
-    if redis.spec.replicas == 1 && redis.spec.data_volume_claim_template.is_none() {
+    if settings.replicas == 1 && settings.claim.is_none() {
         return Err(Exit::Failed(format!(
-            "the only instance of {name} has its data in memory and would lose it: raise spec.replicas first"
+            "the only instance of {name} has its data in memory and would lose it: raise its replicas first"
         )));
     }
     Ok(())
 }
 
+/// The change of the spec that makes every Pod anew.
+fn request(group: &Group, at: &str) -> Result<Value, Exit> {
+    match group.resource.kind.name {
+        "Redis" => Ok(json!({ "annotations": { RESTARTED_AT: at } })),
+        "RedisFailover" => Ok(json!({ "redis": { "podAnnotations": { RESTARTED_AT: at } } })),
+        other => {
+            Err(Exit::Input(format!("a {other} has no annotations for its Pods: delete its Pods one by one")))
+        }
+    }
+}
+
 /// How many Pods are new.
-fn progress(redis: &Redis, pods: &[Pod], at: &str) -> String {
+fn progress(group: &Group, pods: &[Pod], at: &str) -> String {
     let is_new = |pod: &&Pod| {
         let annotations = pod.metadata.annotations.as_ref();
         annotations.and_then(|all| all.get(RESTARTED_AT)).is_some_and(|of| of == at)
     };
-    format!("{} of {} Pods are new", pods.iter().filter(is_new).count(), redis.spec.replicas)
+    format!("{} of {} Pods are new", pods.iter().filter(is_new).count(), group.resource.settings.replicas)
 }
 
 /// Whether what was requested is what runs.
-pub(super) fn is_settled(redis: &Redis, generation: Option<i64>) -> bool {
-    let conditions = redis.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| {
+pub(super) fn is_settled(group: &Group, generation: Option<i64>) -> bool {
+    group.status.conditions.iter().any(|condition| {
         condition.type_ == "Reconciling"
             && condition.status == "False"
             && condition.observed_generation >= generation
@@ -100,9 +112,8 @@ pub(super) fn is_settled(redis: &Redis, generation: Option<i64>) -> bool {
 }
 
 /// Why it cannot go on without a person.
-pub(super) fn blocked(redis: &Redis, generation: Option<i64>) -> Option<String> {
-    let mut conditions = redis.status.iter().flat_map(|status| &status.conditions);
-    let stalled = conditions.find(|condition| {
+pub(super) fn blocked(group: &Group, generation: Option<i64>) -> Option<String> {
+    let stalled = group.status.conditions.iter().find(|condition| {
         condition.type_ == "Stalled"
             && condition.status == "True"
             && condition.observed_generation >= generation
@@ -116,16 +127,15 @@ const RESTARTED_AT: &str = "k8s.amaiz.com/restartedAt";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubernetes::crd::parse;
-    use serde_json::Value;
+    use crate::kubernetes::kinds::KINDS;
 
-    fn redis(more: Value, conditions: Value) -> Redis {
+    fn redis(more: Value, conditions: Value) -> Group {
         let mut spec = json!({ "replicas": 2, "redis": { "image": "redis:7" } });
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let (version, kind, metadata) = ("k8s.amaiz.com/v1alpha1", "Redis", json!({ "name": "cart" }));
         let status = json!({ "conditions": conditions });
-        parse(json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec, "status": status }))
-            .unwrap()
+        let whole = json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec, "status": status });
+        Group::of(&KINDS[0], serde_json::from_value(whole).unwrap()).unwrap()
     }
 
     #[test]
@@ -136,8 +146,10 @@ mod tests {
         };
         assert!(check(&redis(json!({}), json!([])), "cart").is_ok());
         assert!(why(json!({ "paused": true })).contains("kubectl redis resume cart"));
-        assert!(why(json!({ "hibernate": true })).contains("kubectl redis wake cart"));
-        assert!(why(json!({ "replicas": 1 })).contains("raise spec.replicas first"));
+        let claim = json!({ "spec": { "accessModes": ["ReadWriteOnce"] } });
+        let hibernates = json!({ "hibernate": true, "dataVolumeClaimTemplate": claim });
+        assert!(why(hibernates).contains("kubectl redis wake cart"));
+        assert!(why(json!({ "replicas": 1 })).contains("raise its replicas first"));
     }
 
     #[test]

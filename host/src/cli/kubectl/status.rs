@@ -9,14 +9,14 @@ use crate::kubernetes::status::HIBERNATED;
 use k8s_openapi::jiff::Timestamp;
 use std::time::Duration;
 
-/// Show a Redis: its master, its instances, the last failover; without a name, one line for each Redis
+/// Show a group: its master, its instances, the last failover; without a name, one line for each group
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kubectl redis status example\n  kubectl redis status -A --watch\n  \
                   kubectl redis status example -o json\n\nLags and offsets come from the operator that holds \
                   the Lease, through the API server; without the rights to get leases and pods/proxy \
                   in its namespace they are left out.")]
 pub struct Args {
-    /// The Redis [default: all of the namespace]
+    /// The Redis or RedisFailover [default: all of the namespace]
     name: Option<String>,
     /// Show all namespaces
     #[arg(short = 'A', long, conflicts_with = "name")]
@@ -49,8 +49,8 @@ async fn gather(args: &Args, cluster: &Cluster) -> Result<Vec<Facts>, Exit> {
     if let Some(name) = &args.name {
         return Ok(vec![Facts::gather(cluster, name).await?]);
     }
-    let all = cluster.all(args.all_namespaces).await?.into_iter();
-    let mut all: Vec<Facts> = all.map(|redis| Facts::new(redis, &[], Err(String::new()))).collect();
+    let all = cluster.groups(args.all_namespaces).await?.into_iter();
+    let mut all: Vec<Facts> = all.map(|group| Facts::new(group, &[], Err(String::new()))).collect();
     // Of a fleet that fills more than a screen, what needs a look comes first.
     all.sort_by_key(|facts| (tone(facts) == Tone::Good, facts.namespace.clone(), facts.name.clone()));
     Ok(all)
@@ -59,8 +59,10 @@ async fn gather(args: &Args, cluster: &Cluster) -> Result<Vec<Facts>, Exit> {
 fn text(args: &Args, all: &[Facts], paint: Paint, now: Timestamp) -> String {
     match all {
         [facts] if args.name.is_some() => screen(facts, paint, now),
-        [] if args.all_namespaces => "no Redis in any namespace\n".into(),
-        [] => "no Redis here; kubectl redis status -A shows those of all namespaces\n".into(),
+        [] if args.all_namespaces => "no Redis or RedisFailover in any namespace\n".into(),
+        [] => {
+            "no Redis or RedisFailover here; kubectl redis status -A shows those of all namespaces\n".into()
+        }
         all => lines(all, args.all_namespaces, paint, now) + &summary(all),
     }
 }
@@ -106,9 +108,9 @@ pub(super) fn summary(all: &[Facts]) -> String {
     let well = all.iter().filter(|facts| tone(facts) == Tone::Good).count();
     match all.len() - well {
         _ if all.len() < 2 => String::new(),
-        0 => format!("\n{well} Redis, all healthy\n"),
+        0 => format!("\n{well} groups, all healthy\n"),
         others => {
-            format!("\n{} Redis: {well} healthy, {others} not; kubectl redis explain says why\n", all.len())
+            format!("\n{} groups: {well} healthy, {others} not; kubectl redis explain says why\n", all.len())
         }
     }
 }
@@ -118,7 +120,7 @@ pub(super) fn screen(facts: &Facts, paint: Paint, now: Timestamp) -> String {
     let (reason, explanation) = facts.decision();
     let mut text = format!(
         "{} {}/{}: {}\n",
-        paint.tone(Tone::Head, "Redis"),
+        paint.tone(Tone::Head, &facts.kind),
         facts.namespace,
         facts.name,
         paint.tone(tone(facts), &plain(reason))
@@ -234,7 +236,7 @@ pub(super) fn lines(all: &[Facts], everywhere: bool, paint: Paint, now: Timestam
             .as_ref()
             .map(|last| format!("{} ago, {}", age(&last.at, now), last.evidence.to_lowercase()));
         let mut cells = vec![
-            (Tone::Plain, facts.name.clone()),
+            (Tone::Plain, title(facts)),
             (Tone::Plain, or_dash(facts.master())),
             (Tone::Plain, or_dash(since)),
             (Tone::Plain, format!("{}/{}", facts.status.replicas, facts.desired)),
@@ -251,6 +253,14 @@ pub(super) fn lines(all: &[Facts], everywhere: bool, paint: Paint, now: Timestam
         heads.insert(0, "NAMESPACE");
     }
     paint.table(&heads, &all.iter().map(row).collect::<Vec<_>>())
+}
+
+/// The name, with the kind of one that is no Redis.
+fn title(facts: &Facts) -> String {
+    match facts.kind.as_str() {
+        "Redis" => facts.name.clone(),
+        kind => format!("{}/{}", kind.to_lowercase(), facts.name),
+    }
 }
 
 fn tone(facts: &Facts) -> Tone {

@@ -2,6 +2,7 @@
 
 use super::cluster::Cluster;
 use super::facts::Facts;
+use super::group::Group;
 use super::pause::LOOK_EVERY;
 use super::text::{ms, plain};
 use super::timeline::story;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
                   --to redis-example-2 --timeout 2m\n\nExit codes: 0 done (or requested, with \
                   --no-wait), 1 refused, not possible, or not done in time, 2 bad input.")]
 pub struct Args {
-    /// The Redis
+    /// The Redis or RedisFailover
     name: String,
     /// Pod to make master [default: the best replica in sync]
     #[arg(long, value_name = "POD")]
@@ -36,6 +37,7 @@ pub struct Args {
 
 pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Exit> {
     let facts = Facts::gather(cluster, &args.name).await?;
+    let group = cluster.group(&args.name).await?;
     let to = args.to.as_deref().map(|to| to.trim_start_matches("pod/"));
     let source = match check(&facts, to)? {
         Ready::From(source) => source,
@@ -45,7 +47,7 @@ pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Exit> {
         }
     };
     let id = fresh_id();
-    cluster.change(&args.name, json!({ "switchover": { "id": id, "to": to } })).await?;
+    cluster.change_group(&group, json!({ "switchover": { "id": id, "to": to } })).await?;
     let target = to.map_or_else(|| "the best replica in sync".to_owned(), plain);
     print(&format!("{source} is master; requested a handover to {target}\n"))?;
     if args.no_wait {
@@ -120,8 +122,7 @@ async fn follow(args: &Args, cluster: &Cluster, requested: &Requested<'_>) -> Re
     while Instant::now() < deadline {
         tokio::time::sleep(LOOK_EVERY).await;
         // The API server may be away for a moment.
-        let Ok(redis) = cluster.redis(&args.name).await else { continue };
-        let status = redis.status.unwrap_or_default();
+        let Ok(Group { status, .. }) = cluster.group(&args.name).await else { continue };
         match progress(&status, requested) {
             Progress::NotSeen => {}
             Progress::Refused(why) => return Err(Exit::Failed(plain(&why))),

@@ -3,15 +3,16 @@
 use super::cluster::View;
 use super::explain::explanation;
 use super::facts::Facts;
+use super::group::Group;
 use super::status::{gist, lines, screen, summary};
 use super::text::Paint;
-use crate::kubernetes::crd::{Redis, parse};
+use crate::kubernetes::kinds::KINDS;
 use crate::policy::healthy_group;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-fn redis() -> Redis {
+fn redis() -> Value {
     let instance = |name: &str, role: &str, health: &str, rank: Value, ineligible: Value| {
         let (since, proof) = ("2026-01-01T00:00:00Z", "from the status");
         json!({
@@ -31,7 +32,7 @@ fn redis() -> Redis {
         "repointMicroseconds": 1904,
         "pauseMicroseconds": null, "knownLossBytes": 42
     });
-    parse(json!({
+    json!({
         "apiVersion": "k8s.amaiz.com/v1alpha1", "kind": "Redis",
         "metadata": { "name": "example", "namespace": "shop", "generation": 2 },
         "spec": { "replicas": 3, "redis": { "image": "redis:7" } },
@@ -54,8 +55,11 @@ fn redis() -> Redis {
                 "evidence": "Dead", "timeline": timeline, "publishMicroseconds": 6210
             }
         }
-    }))
-    .unwrap()
+    })
+}
+
+fn group(redis: Value) -> Group {
+    Group::of(&KINDS[0], serde_json::from_value(redis).unwrap()).unwrap()
 }
 
 fn pods() -> Vec<Pod> {
@@ -104,14 +108,12 @@ fn view() -> View {
 
 /// With the operator's view.
 pub(super) fn facts() -> Facts {
-    let mut redis = redis();
-    redis.spec.switchover = None;
-    Facts::new(redis, &pods()[..3], Ok(view()))
+    Facts::new(group(redis()), &pods()[..3], Ok(view()))
 }
 
 /// From the status alone.
 pub(super) fn no_view() -> Facts {
-    Facts::new(redis(), &[], Err("the right to get pods/proxy in namespace there is missing".into()))
+    Facts::new(group(redis()), &[], Err("the right to get pods/proxy in namespace there is missing".into()))
 }
 
 fn now() -> Timestamp {
@@ -155,12 +157,9 @@ fn without_the_operator_the_status_is_used_and_the_missing_right_is_named() {
 #[test]
 fn an_unobserved_pod_a_pause_and_a_request_are_shown() {
     let mut redis = redis();
-    redis.spec.paused = true;
-    redis.spec.switchover = Some(crate::kubernetes::crd::SwitchoverRequest {
-        id: "s-1".into(),
-        to: Some("redis-example-1".into()),
-    });
-    let text = screen(&Facts::new(redis, &pods(), Err("no operator".into())), Paint(false), now());
+    redis["spec"]["paused"] = true.into();
+    redis["spec"]["switchover"] = json!({ "id": "s-1", "to": "redis-example-1" });
+    let text = screen(&Facts::new(group(redis), &pods(), Err("no operator".into())), Paint(false), now());
     assert!(
         text.contains("redis-example-3   unknown   Unknown  ")
             && text.contains("kubectl redis resume example"),
@@ -186,10 +185,10 @@ fn a_fleet_says_how_many_are_well_and_a_watch_shows_what_changed() {
     let mut other = no_view();
     other.status.reason = "replica-syncing".into();
     let fleet = [no_view(), other];
-    assert_eq!(summary(&fleet), "\n2 Redis: 1 healthy, 1 not; kubectl redis explain says why\n");
+    assert_eq!(summary(&fleet), "\n2 groups: 1 healthy, 1 not; kubectl redis explain says why\n");
     assert_eq!(
         (summary(&fleet[..1]), summary(&[no_view(), no_view()])),
-        (String::new(), "\n2 Redis, all healthy\n".into())
+        (String::new(), "\n2 groups, all healthy\n".into())
     );
     let mut later = no_view();
     later.instances[1].offset = Some(8);

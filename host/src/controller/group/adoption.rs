@@ -6,6 +6,8 @@
 //!    and nothing of them is changed. Its status shows what would be done.
 //! 3. Adopted: the annotation gets the digest of what Pods are made from. Objects are changed, and templates
 //!    are left as they are until that digest is another.
+//! 4. Should another operator come back, it is observed again, from the second step on: nothing is done while
+//!    that one lives.
 //!
 //! The annotation is the whole memory: an operator that is killed in between goes on from there.
 
@@ -50,6 +52,8 @@ pub enum AdoptionStep {
     Observe,
     Wait,
     Adopt,
+    /// Another operator came back.
+    StandBack,
 }
 
 /// Plans the next step.
@@ -57,10 +61,13 @@ pub fn plan(view: &AdoptionView) -> AdoptionStep {
     let is_due = match view.state {
         AdoptionState::No => !view.foreign.is_empty() && !view.is_paused,
         AdoptionState::Observing => !view.is_paused,
-        AdoptionState::Adopted { .. } => false,
+        AdoptionState::Adopted { .. } => !view.is_paused && matches!(view.other, Ok(Some(_))),
     };
     if !is_due {
         return AdoptionStep::Nothing;
+    }
+    if matches!(view.state, AdoptionState::Adopted { .. }) {
+        return AdoptionStep::StandBack;
     }
     let refuse = |reason, message| AdoptionStep::Refuse(Problem { reason, message });
     match &view.other {
@@ -98,13 +105,17 @@ impl Adoption {
             observed: self.since.map_or(Duration::ZERO, |since| since.elapsed()),
             to_observe: Duration::from_secs(u64::from(settings.observe_s)),
         };
-        if plan(&view) == AdoptionStep::Nothing {
+        let may_be_due = plan(&view) != AdoptionStep::Nothing || looks_again(snapshot).is_some();
+        if !may_be_due {
             self.since = None;
             return None;
         }
         view.other = context.others.living(&context.client).await;
         let (word, reason, text) = match plan(&view) {
-            AdoptionStep::Nothing => return None,
+            AdoptionStep::Nothing => {
+                self.since = None;
+                return None;
+            }
             AdoptionStep::Wait => {
                 self.since.get_or_insert_with(Instant::now);
                 return Some(StepResult::again());
@@ -120,6 +131,11 @@ impl Adoption {
                     view.foreign.join(", ")
                 );
                 (OBSERVING.to_owned(), "AdoptionObserves", text)
+            }
+            AdoptionStep::StandBack => {
+                let text =
+                    "another operator of this resource lives again: nothing is done until it ends".to_owned();
+                (OBSERVING.to_owned(), "AdoptionStandsBack", text)
             }
             AdoptionStep::Adopt => {
                 let text =
@@ -138,6 +154,13 @@ impl Adoption {
     }
 }
 
+/// When to look for other operators again, though nothing has changed: one may come back to what was adopted.
+pub fn looks_again(snapshot: &Snapshot) -> Option<Duration> {
+    let state = snapshot.resource.settings.adoption.as_ref()?.state;
+    let is_adopted = matches!(state, AdoptionState::Adopted { .. });
+    (is_adopted && !snapshot.resource.settings.group.paused).then_some(LOOK_EVERY)
+}
+
 /// Writes the annotation of the very resource that was observed.
 async fn note(context: &Context, snapshot: &Snapshot, word: &str) -> Result<(), kube::Error> {
     let resource = &snapshot.resource;
@@ -147,6 +170,8 @@ async fn note(context: &Context, snapshot: &Snapshot, word: &str) -> Result<(), 
     api.patch_metadata(&resource.name(), &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
 }
 
+/// A Lease is renewed as often.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The reason of the problem that another operator lives.
 const OTHER_OPERATOR: &str = "OtherOperator";
 
@@ -188,6 +213,21 @@ mod tests {
                 AdoptionStep::Adopt,
             ),
             ("done", with(adopted, |view| view.foreign.clear()), AdoptionStep::Nothing),
+            (
+                "another operator came back",
+                with(adopted, |view| view.other = Ok(Some("Lease ops/old".into()))),
+                AdoptionStep::StandBack,
+            ),
+            (
+                "the same, paused for it",
+                with(adopted, |view| (view.other, view.is_paused) = (Ok(Some("Lease ops/old".into())), true)),
+                AdoptionStep::Nothing,
+            ),
+            (
+                "whether one came back is not known",
+                with(adopted, |view| view.other = Err("forbidden".into())),
+                AdoptionStep::Nothing,
+            ),
         ] {
             assert_eq!(step, expected, "{fact}");
         }

@@ -6,7 +6,7 @@
 //! | 1 observe | watch events, Secrets and the group's reports into the snapshot | nothing |
 //! | 2 drive | members, settings, logins and policies to the group, which fails over by itself | nothing |
 //! | 3 publish | role labels, failover slice, status; slices of the Sentinel endpoint | the API server |
-//! | 4 apply | objects; directives, logins and certificates of running instances | the API server, Redis |
+//! | 4 apply | objects, claims; directives, users, logins, certificates of running instances | both |
 //! | 5 roll | the next outdated Pod | the API server |
 //!
 //! Each step decides in pure functions (`plan…`) and applies in functions that decide nothing. Steps 1 and 2
@@ -36,6 +36,8 @@ mod secrets;
 mod settling;
 mod snapshot;
 mod step;
+mod users;
+mod volumes;
 
 pub use observe::Observed;
 
@@ -62,6 +64,7 @@ use std::time::{Duration, Instant};
 use step::StepResult;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use volumes::Volumes;
 
 /// The reconciler of one resource.
 struct Reconciler {
@@ -151,7 +154,7 @@ async fn maintain_newest(
 ) {
     let (mut objects, mut live_config, mut handover) =
         (Objects::default(), LiveConfig::default(), HandoverRequest::default());
-    let mut adoption = Adoption::default();
+    let (mut adoption, mut volumes) = (Adoption::default(), Volumes::default());
     let (mut problems, mut retry_after) = (Vec::new(), None);
     let mut settling = Settling::new(&snapshots.borrow());
     let mut settled = None;
@@ -166,15 +169,17 @@ async fn maintain_newest(
         let may_go_on = stopped.is_none() && snapshot.may_change();
         let mut result = stopped.unwrap_or_else(StepResult::done);
         if may_go_on {
-            // 4. Apply. Calls the API server for objects, then Redis for the configuration of running
-            // instances.
+            // 4. Apply. Calls the API server for objects and claims, then Redis for the configuration of
+            // running instances.
             result.add(objects.settle(&context, &snapshot, &mut handover).await);
+            result.add(volumes.settle(&context, &snapshot).await);
             result.add(live_config.settle(&context, &snapshot).await);
             // 5. Roll. Calls the API server.
             result.add(roll(&context, &snapshot, &live_config, &mut handover).await);
         }
         retry_after = match may_go_on {
-            true => (!result.is_done).then(|| step::retry_after(retry_after)),
+            true if result.is_done => adoption::looks_again(&snapshot),
+            true => Some(step::retry_after(retry_after)),
             // A person or another operator is waited for.
             false => (!result.is_done).then_some(ADOPT_AGAIN_AFTER),
         };
@@ -185,6 +190,9 @@ async fn maintain_newest(
         let user = live_config.replication_user(&snapshot);
         let user = user.filter(|user| snapshot.replication_user.as_ref() != Some(user));
         user.into_iter().for_each(|user| drop(findings.unbounded_send(Finding::ReplicationUser(user))));
+        if let Some(taken) = live_config.users(&snapshot).filter(|taken| *taken != snapshot.taken_users) {
+            drop(findings.unbounded_send(Finding::UsersTaken(taken)));
+        }
         if result.problems != problems {
             problems = result.problems;
             log(&snapshot, &problems);

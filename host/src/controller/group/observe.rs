@@ -6,6 +6,7 @@ use super::running::{GroupOutput, RunningGroup};
 use super::secrets::{self, Read};
 use super::settling::Settled;
 use super::snapshot::Snapshot;
+use super::users::Taken;
 use super::{Context, Reconciler};
 use crate::driver::NewestDecision;
 use crate::group::{Moment, Report};
@@ -65,6 +66,8 @@ pub enum Finding {
     Problems(&'static str, Vec<Problem>),
     /// All instances let each other in as this user.
     ReplicationUser(String),
+    /// What all running instances took of the ACL users of clients.
+    UsersTaken(Taken),
     /// Whether what runs is what is asked for.
     Settled(Settled),
 }
@@ -340,6 +343,7 @@ impl Reconciler {
                 self.snapshot.problems.insert(finder, problems);
             }
             Finding::ReplicationUser(user) => self.snapshot.replication_user = Some(user),
+            Finding::UsersTaken(taken) => self.snapshot.taken_users = taken,
             Finding::Settled(settled) => self.snapshot.settled = Some(settled),
         }
     }

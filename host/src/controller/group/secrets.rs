@@ -1,18 +1,20 @@
-//! What the Secrets of a resource say: the password that is wanted, those that a Redis may still have, and
-//! the certificate.
+//! What the Secrets of a resource say: the password that is wanted, those that a Redis may still have, the
+//! users, and the certificate.
 
+use super::users::Users;
 use crate::driver::Entry;
 use crate::face::Certificate;
 use crate::kubernetes::error::message;
-use crate::kubernetes::kinds::{Resource, TlsReference};
-use crate::kubernetes::objects::{GROUP_LABEL, PASSWORD_KEY, PREVIOUS_KEY};
+use crate::kubernetes::kinds::{Resource, TlsReference, UserReference};
+use crate::kubernetes::objects::{AclUser, GROUP_LABEL, PASSWORD_KEY, PREVIOUS_KEY, SECRET_FILE, users_in};
 use crate::kubernetes::ownership::is_owned_by;
 use crate::kubernetes::status::Problem;
 use crate::redis::{Credentials, Logins, Tls};
 use k8s_openapi::api::core::v1::{Secret, SecretKeySelector};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Resource as _};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read as _;
@@ -68,9 +70,13 @@ impl Passwords {
 }
 
 /// What the Secrets of a resource say.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Secrets {
     pub passwords: Passwords,
+    /// The ACL users of clients.
+    pub users: Users,
+    /// Those by our Secret: what a Redis that starts now would have.
+    pub filed_users: Vec<AclUser>,
     /// None: in the clear.
     pub tls: Option<Identity>,
     /// The password that clients of the Sentinel endpoint need, or why it is not known. None: none.
@@ -154,29 +160,22 @@ async fn try_read(client: &Client, resource: &Resource) -> Result<Read, kube::Er
     let ours = api.get_opt(&resource.settings.family.set_name(&resource.name())).await?;
     let ours = ours.filter(|secret| is_owned_by(secret, resource.uid()));
     let (given, previous) = (text(ours.as_ref(), PASSWORD_KEY), text(ours.as_ref(), PREVIOUS_KEY));
+    let filed_users = text(ours.as_ref(), SECRET_FILE).map(|file| users_in(&file)).unwrap_or_default();
     let Some(password) = &resource.references.password else {
         let passwords = Passwords { wanted: None, given, previous };
-        return Ok((Some(Secrets { passwords, tls, endpoint_password }), None));
+        let users = Users::new([].into_iter(), &filed_users);
+        return Ok((Some(Secrets { passwords, users, filed_users, tls, endpoint_password }), None));
     };
     let mut secret = api.get_opt(&password.name).await?;
     if secret.is_none() && resource.references.generates_password {
-        let made = match &given {
-            // Its Secret was deleted; servers have it.
-            Some(given) => given.clone(),
-            None => random_password().map_err(|error| kube::Error::Service(Box::new(error)))?,
-        };
-        let made = generated(resource, password, made);
-        secret = match api.create(&PostParams::default(), &made).await {
-            Ok(made) => Some(made),
-            // Another operator was first.
-            Err(kube::Error::Api(error)) if error.code == 409 => api.get_opt(&password.name).await?,
-            Err(error) => return Err(error),
-        };
+        // Where its Secret was deleted, servers have it.
+        secret = make(&api, resource, password, None, given.clone()).await?;
     }
+    let (users, problem) = read_users(&api, resource, &filed_users).await?;
     Ok(match wanted(secret.as_ref(), &password.name, &password.key, "spec.password") {
         Ok(wanted) => {
             let passwords = Passwords { wanted: Some(wanted), given, previous };
-            (Some(Secrets { passwords, tls, endpoint_password }), None)
+            (Some(Secrets { passwords, users, filed_users, tls, endpoint_password }), problem)
         }
         // The password before it stays: a Secret that is gone locks no client out.
         Err(problem) => {
@@ -185,9 +184,71 @@ async fn try_read(client: &Client, resource: &Resource) -> Result<Read, kube::Er
                 given: Some(password),
                 previous,
             });
-            (before.map(|passwords| Secrets { passwords, tls, endpoint_password }), Some(problem))
+            let before =
+                before.map(|passwords| Secrets { passwords, users, filed_users, tls, endpoint_password });
+            (before, Some(problem))
         }
     })
+}
+
+/// The ACL users of clients, and what the user has to do about the first one that is not known.
+async fn read_users(
+    api: &Api<Secret>,
+    resource: &Resource,
+    filed: &[AclUser],
+) -> Result<(Users, Option<Problem>), kube::Error> {
+    let (mut declared, mut first) = (Vec::new(), None);
+    for UserReference { name, rights, password, generates } in &resource.references.users {
+        let mut secret = api.get_opt(&password.name).await?;
+        if *generates && text(secret.as_ref(), &password.key).is_none() {
+            secret = make(api, resource, password, secret.as_ref(), None).await?;
+        }
+        let user = match wanted(secret.as_ref(), &password.name, &password.key, "spec.users.password") {
+            Ok(password) => Some(AclUser::new(name, &password, rights)),
+            Err(problem) => {
+                let message = format!("user {name}: {}", problem.message);
+                first.get_or_insert(Problem { message, ..problem });
+                None
+            }
+        };
+        declared.push((name.as_str(), user));
+    }
+    Ok((Users::new(declared.into_iter(), filed), first))
+}
+
+/// Makes the key with a password: in a Secret of its own, or in the one that is `there`, if that is ours.
+/// `known`: the password, if servers have one.
+async fn make(
+    api: &Api<Secret>,
+    resource: &Resource,
+    key: &SecretKeySelector,
+    there: Option<&Secret>,
+    known: Option<String>,
+) -> Result<Option<Secret>, kube::Error> {
+    let password = match known {
+        Some(known) => known,
+        None => random_password().map_err(|error| kube::Error::Service(Box::new(error)))?,
+    };
+    if let Some(there) = there {
+        if !is_owned_by(there, resource.uid()) {
+            return Ok(Some(there.clone()));
+        }
+        // With the version: another operator may be first.
+        let version = there.metadata.resource_version.as_deref();
+        let added =
+            json!({ "metadata": { "resourceVersion": version }, "stringData": { &key.key: password } });
+        let patched = api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&added)).await;
+        return match patched {
+            Err(kube::Error::Api(error)) if error.code == 409 => api.get_opt(&key.name).await,
+            patched => patched.map(Some),
+        };
+    }
+    match api.create(&PostParams::default(), &generated(resource, key, password)).await {
+        Ok(made) => Ok(Some(made)),
+        // Another operator was first.
+        Err(kube::Error::Api(error)) if error.code == 409 => api.get_opt(&key.name).await,
+        Err(error) => Err(error),
+    }
 }
 
 /// The Secret that the operator makes for a password.

@@ -6,6 +6,7 @@ use super::live_config::LiveConfig;
 use super::objects::Objects;
 use super::rollout::has_old_pods;
 use super::snapshot::Snapshot;
+use crate::kubernetes::objects::AclUser;
 use crate::kubernetes::pods::is_ready;
 
 /// The answer for one version of the spec.
@@ -40,6 +41,7 @@ struct Wanted {
     generation: Option<i64>,
     password: Option<String>,
     certificate: Option<String>,
+    users: Vec<AclUser>,
 }
 
 impl Settling {
@@ -91,6 +93,7 @@ fn wanted(snapshot: &Snapshot) -> Wanted {
         generation: snapshot.resource.object.metadata.generation,
         password: secrets.and_then(|secrets| secrets.passwords.wanted.clone()),
         certificate: secrets.and_then(|secrets| secrets.certificate()),
+        users: secrets.map(|secrets| secrets.users.set.clone()).unwrap_or_default(),
     }
 }
 
@@ -98,13 +101,17 @@ fn wanted(snapshot: &Snapshot) -> Wanted {
 mod tests {
     use super::*;
 
+    fn of(generation: i64) -> Wanted {
+        let (password, certificate, users) = (None, None, Vec::new());
+        Wanted { generation: Some(generation), password, certificate, users }
+    }
+
     #[test]
     fn it_is_settled_from_the_last_pod_that_has_a_change_until_the_next_change() {
         let settled = Settled { generation: Some(1), is_settled: false, awaits: None };
         let mut settling = Settling { wanted: None, settled };
         let mut note = |generation, password: &str, is_rolled, is_complete: bool| {
-            let wanted =
-                Wanted { generation: Some(generation), password: Some(password.into()), certificate: None };
+            let wanted = Wanted { password: Some(password.into()), ..of(generation) };
             settling.note(wanted, is_rolled, (!is_complete).then_some("a Pod"));
             settling.settled.is_settled
         };
@@ -119,8 +126,7 @@ mod tests {
         assert!(!note(2, "b", false, false), "the operator wants other Pods");
         let recorded = Settled { generation: Some(3), is_settled: true, awaits: None };
         let mut settling = Settling { wanted: None, settled: recorded };
-        let wanted = Wanted { generation: Some(3), password: None, certificate: None };
-        settling.note(wanted, true, Some("a Pod"));
+        settling.note(of(3), true, Some("a Pod"));
         assert!(settling.settled.is_settled, "a predecessor saw it through");
     }
 }

@@ -3,11 +3,14 @@
 //! `deploy/` is generated from these types.
 
 pub mod failover;
+mod network;
 mod policy;
 mod schema;
 mod service;
 mod status;
+mod user;
 
+pub use network::NetworkSettings;
 pub use policy::{
     ActivePolicy, CandidatePolicy, ConfigMapSource, EmbeddedSource, FailoverPolicy, FailoverPolicySpec,
     FailoverPolicyStatus, FileSource, OciSource, PolicySource, PullSecret, RefusedPolicy, ShadowStatus,
@@ -19,6 +22,7 @@ pub use status::{
     Binding, Condition, GenerationStatus, InstanceStatus, LastFailover, PositionStatus, PublishedMaster,
     RedisStatus, Timeline,
 };
+pub use user::User;
 
 use k8s_openapi::api::core::v1::{
     Affinity, Container, EnvVar, LocalObjectReference, PersistentVolumeClaimSpec, PodSecurityContext,
@@ -101,6 +105,13 @@ use std::collections::BTreeMap;
         "with save switched off, Redis ends without writing its data: set config.appendonly to yes, or config.save, \
          before hibernate"
     ),
+    validation = Rule::new("!has(self.spec.users) || size(self.spec.users) == 0 || has(self.spec.password)").message(
+        "without a password of the user default, any client may do anything: set spec.password beside spec.users"
+    ),
+    validation = Rule::new(
+        "!has(self.spec.users) || size(self.spec.users) == 0 || !has(self.spec.config) || \
+         !self.spec.config.exists(name, name.lowerAscii() == 'aclfile')"
+    ).message("Redis takes users from an aclfile or from its configuration: leave out config.aclfile, or spec.users"),
     validation = Rule::new("has(self.spec.tls) == has(oldSelf.spec.tls)").message(
         "TLS cannot be switched on or off while the group runs: create another resource, and move the data"
     )
@@ -151,6 +162,13 @@ pub struct RedisSpec {
     /// Source of the password. Unset: no password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Password>,
+    /// ACL users beside the user `default`. Set live, and at each start of a Pod: one that leaves the list is
+    /// deleted, and its connections are closed. Needs `password`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend(
+        "maxItems" = 50, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]
+    ))]
+    pub users: Vec<User>,
     /// TLS, for clients and for replication. Unset: no TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSettings>,
@@ -224,6 +242,9 @@ pub struct RedisSpec {
     /// Settings of the Services.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSettings>,
+    /// Who may reach the Pods. Unset: no NetworkPolicy is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<NetworkSettings>,
     /// A Sentinel endpoint, the Service `redis-NAME-sentinel` with port 26379: clients of Redis Sentinel look
     /// up the master there. The operator answers by itself; there is no Sentinel. Unset: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

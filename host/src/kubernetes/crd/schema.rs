@@ -141,6 +141,8 @@ const EMBEDDED: &[&str] = &[
     "resources",
     "spec",
     "secretKeyRef",
+    "clients",
+    "metrics",
 ];
 
 /// The example of amaizfinance/redis-operator has `fsGroup` and `type` here, which are not fields of these

@@ -14,7 +14,7 @@ pub use adoption::{ADOPTED_ANNOTATION, AdoptionSettings, AdoptionState, OBSERVIN
 use super::crd::failover::{AlphaFailover, RedisFailover, definition};
 use super::crd::{self, Redis, ShadowStatus, SwitchoverRequest};
 use super::nodes::Place;
-use super::objects::Family;
+use super::objects::{AclUser, Family};
 use super::status::Problem;
 use crate::contract::{Decision, Group};
 use crate::group::{Member, Picture, Record};
@@ -94,8 +94,8 @@ pub struct Settings {
     pub live_directives: BTreeMap<String, String>,
     /// The ACL user with which instances log in to their master once all let it in. None: as any client does.
     pub replication_user: Option<String>,
-    /// Whether the data outlives the Pod.
-    pub has_volume: bool,
+    /// The claim of each instance. None: its data ends with its Pod.
+    pub claim: Option<ClaimSettings>,
     /// The requested change of master, carried out or not. None: none is requested.
     pub switchover: Option<SwitchoverRequest>,
     /// The Service that leads clients to the master. None: no Service does.
@@ -106,6 +106,15 @@ pub struct Settings {
     pub adoption: Option<AdoptionSettings>,
     /// What the status says.
     pub recorded: Recorded,
+}
+
+/// The claim of each instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimSettings {
+    /// The name of its template, and of the volume in the Pod.
+    pub template: String,
+    /// Its size, a quantity of Kubernetes. None: the resource says none.
+    pub storage: Option<String>,
 }
 
 /// A Sentinel endpoint, which each operator serves for itself.
@@ -151,12 +160,27 @@ pub struct References {
     pub password: Option<SecretKeySelector>,
     /// The operator makes that Secret where it is missing.
     pub generates_password: bool,
+    /// The ACL users of clients.
+    pub users: Vec<UserReference>,
     /// The certificate. None: no TLS.
     pub tls: Option<TlsReference>,
     /// The key with the password of the Sentinel endpoint. None: no password.
     pub endpoint_password: Option<SecretKeySelector>,
     /// The policies.
     pub policy: PolicyReference,
+}
+
+/// An ACL user whose password is in a Secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserReference {
+    /// Its name.
+    pub name: String,
+    /// Its rights, as in `ACL SETUSER`.
+    pub rights: String,
+    /// The key with its password.
+    pub password: SecretKeySelector,
+    /// The operator makes that key where it is missing.
+    pub generates: bool,
 }
 
 /// A certificate in a Secret.
@@ -188,6 +212,8 @@ pub struct Inputs<'a> {
     pub password: Option<&'a str>,
     /// The former password, while an instance may still use it.
     pub previous: Option<&'a str>,
+    /// The ACL users of clients that an instance has from its start on.
+    pub users: &'a [AclUser],
     /// ACL user of the instances for replication. None until every instance has that user.
     pub replication_user: Option<&'a str>,
     /// The authorities of the certificate, in PEM. None: no TLS.
@@ -196,6 +222,8 @@ pub struct Inputs<'a> {
     pub has_former_pods: bool,
     /// The image that this program is in.
     pub image: &'a str,
+    /// The namespace that this program runs in.
+    pub operator_namespace: &'a str,
 }
 
 /// A Pod, with what was observed beside it.
@@ -295,6 +323,7 @@ impl References {
     /// The names of all Secrets.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let passwords = self.password.iter().chain(&self.endpoint_password).map(|key| key.name.as_str());
+        let passwords = passwords.chain(self.users.iter().map(|user| user.password.name.as_str()));
         passwords.chain(self.tls.iter().map(|tls| tls.secret.as_str()))
     }
 }

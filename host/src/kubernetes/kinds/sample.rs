@@ -70,7 +70,7 @@ impl Managed for Sample {
             directive_names: BTreeSet::new(),
             live_directives: BTreeMap::new(),
             replication_user: None,
-            has_volume: false,
+            claim: None,
             switchover: None,
             master_service: None,
             endpoint: None,

@@ -1,8 +1,10 @@
 //! The files that a Redis reads when it starts: its configuration, its master, its password.
 
+use super::users::{AclUser, REPLICATION_PREFIX};
 use super::{PORT, metadata};
 use crate::kubernetes::crd::{FailoverSettings, Prefer, Redis};
 use crate::kubernetes::kinds::Inputs;
+use crate::kubernetes::quantity::bytes;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
@@ -13,6 +15,7 @@ pub const CONFIG_FILE: &str = "redis.conf";
 pub const MASTER_FILE: &str = "master.conf";
 /// The desired number of instances. Its change must not restart a Pod, either.
 pub const REPLICAS_FILE: &str = "replicas";
+/// Key of the operator's Secret: the file with the passwords and the users.
 pub const SECRET_FILE: &str = "auth.conf";
 /// The certificate authorities that Redis trusts.
 pub const AUTHORITIES_FILE: &str = "/tls/ca.crt";
@@ -51,6 +54,7 @@ pub fn secret_data(inputs: &Inputs<'_>, password: &str) -> BTreeMap<String, Stri
     let quoted = quote(password);
     let mut text = format!("requirepass {quoted}\nmasterauth {quoted}\n");
     text.extend(inputs.replication_user.map(|user| user_directives(user, password)));
+    text.extend(inputs.users.iter().map(AclUser::directive));
     let mut data =
         BTreeMap::from([(SECRET_FILE.to_owned(), text), (PASSWORD_KEY.to_owned(), password.to_owned())]);
     data.extend(inputs.previous.map(|previous| (PREVIOUS_KEY.to_owned(), previous.to_owned())));
@@ -66,7 +70,7 @@ pub fn replication_user(redis: &Redis) -> Option<String> {
         .config
         .keys()
         .any(|name| ["aclfile", "masteruser"].contains(&name.to_ascii_lowercase().as_str()));
-    redis.uid().filter(|_| !is_excluded).map(|uid| format!("group-{uid}"))
+    redis.uid().filter(|_| !is_excluded).map(|uid| format!("{REPLICATION_PREFIX}{uid}"))
 }
 
 /// Directives that create the replication user and log in as it. Not in redis.conf, because a Redis without
@@ -107,8 +111,8 @@ fn maxmemory(redis: &Redis) -> Option<(String, String)> {
     let percent = settings.maxmemory_percent.filter(|_| !is_set)?;
     let limit = settings.resources.as_ref()?.limits.as_ref()?.get("memory")?;
     // In this order no limit is too large, and the error is below a hundred bytes.
-    let bytes = quantity_bytes(&limit.0)? / 100 * u64::from(percent);
-    Some((DIRECTIVE.into(), bytes.to_string()))
+    let share = bytes(&limit.0)? / 100 * u64::from(percent);
+    Some((DIRECTIVE.into(), share.to_string()))
 }
 
 /// Whether clients must present a certificate.
@@ -245,40 +249,6 @@ pub fn config(redis: &Redis) -> String {
         value => format!("{name} {value}"),
     }));
     lines.join("\n") + "\n"
-}
-
-/// A quantity of Kubernetes in whole bytes: `512Mi`, `1.5G`, `1e9`. None: it is none, or below one.
-pub fn quantity_bytes(quantity: &str) -> Option<u64> {
-    let quantity = quantity.trim();
-    let split = quantity.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(quantity.len());
-    let (number, unit) = quantity.split_at(split);
-    let power = |base: u128, exponent: u32| base.checked_pow(exponent);
-    let (factor, divisor) = match unit {
-        "" => (1, 1),
-        "m" => (1, 1000),
-        "k" => (1000, 1),
-        "M" => (power(1000, 2)?, 1),
-        "G" => (power(1000, 3)?, 1),
-        "T" => (power(1000, 4)?, 1),
-        "P" => (power(1000, 5)?, 1),
-        "E" => (power(1000, 6)?, 1),
-        "Ki" => (1024, 1),
-        "Mi" => (power(1024, 2)?, 1),
-        "Gi" => (power(1024, 3)?, 1),
-        "Ti" => (power(1024, 4)?, 1),
-        "Pi" => (power(1024, 5)?, 1),
-        "Ei" => (power(1024, 6)?, 1),
-        exponent => {
-            let exponent: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
-            let of_ten = power(10, exponent.unsigned_abs())?;
-            if exponent < 0 { (1, of_ten) } else { (of_ten, 1) }
-        }
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
-    let divisor = power(10, u32::try_from(fraction.len()).ok()?)?.checked_mul(divisor)?;
-    let bytes = digits.checked_mul(factor)? / divisor;
-    u64::try_from(bytes).ok().filter(|bytes| *bytes > 0)
 }
 
 /// Quoted for redis.conf: a password may contain any byte.

@@ -7,16 +7,18 @@ mod disruption;
 pub mod failover;
 mod failover_slice;
 mod family;
+mod network;
 mod pod;
 mod security;
 mod sentinel_slice;
 mod services;
 mod set_aside;
 mod stateful_set;
+mod users;
 
 pub use binding::binding_name;
 pub use config::{
-    AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, REPLICATES, directive_names, is_read_at_start,
+    AUTHORITIES_FILE, PASSWORD_KEY, PREVIOUS_KEY, REPLICATES, SECRET_FILE, directive_names, is_read_at_start,
     live_directives, replication_user,
 };
 pub use failover_slice::{SERVICE_LABEL, failover_slice, lead_to};
@@ -25,6 +27,8 @@ pub use pod::GRACE_S;
 pub use sentinel_slice::{SENTINEL_SLICES, face_of, sentinel_slice, sentinel_slice_name};
 pub use services::{master_service, sentinel_service};
 pub use set_aside::SET_ASIDE;
+pub use stateful_set::claim_settings;
+pub use users::{AclUser, users_in};
 
 use super::crd::Redis;
 use super::kinds::Inputs;
@@ -35,7 +39,7 @@ use std::collections::BTreeMap;
 
 /// The kinds of the objects.
 pub const OBJECT_KINDS: &[&str] =
-    &["Secret", "ConfigMap", "Service", "PodDisruptionBudget", "StatefulSet", "Deployment"];
+    &["Secret", "ConfigMap", "Service", "PodDisruptionBudget", "NetworkPolicy", "StatefulSet", "Deployment"];
 
 /// The port of every Redis.
 pub const PORT: i32 = 6379;
@@ -65,6 +69,9 @@ pub fn objects(redis: &Redis, inputs: &Inputs<'_>) -> Result<Vec<Value>, serde_j
     }
     all.push(serde_json::to_value(binding::binding(redis, inputs))?);
     all.push(serde_json::to_value(disruption::budget(redis))?);
+    if let Some(policy) = network::network_policy(redis, inputs) {
+        all.push(serde_json::to_value(policy)?);
+    }
     all.push(serde_json::to_value(stateful_set::stateful_set(redis, inputs.replicas))?);
     Ok(all)
 }

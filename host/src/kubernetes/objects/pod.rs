@@ -272,7 +272,8 @@ fn exec_handler(script: &str) -> LifecycleHandler {
     LifecycleHandler { exec: Some(ExecAction { command: Some(command) }), ..LifecycleHandler::default() }
 }
 
-/// Passes the current password to redis-cli, not the one from the container's start.
+/// Asks the server by redis-cli or valkey-cli, whichever the image has, with the current password and not the
+/// one from the container's start.
 fn authorised(redis: &Redis) -> String {
     let login = if redis.spec.password.is_some() {
         format!("sed -n 's/^requirepass /AUTH /p' /secret/{SECRET_FILE}; ")
@@ -284,7 +285,14 @@ fn authorised(redis: &Redis) -> String {
     } else {
         ""
     };
-    format!("r() {{ ({login}echo INFO replication; echo INFO persistence) | redis-cli{tls}; }};")
+    // Images of Valkey need not have the names of Redis. Others keep the script that their Pods have: another
+    // one would replace them.
+    let (choice, client) = if redis.spec.redis.image.contains("valkey") {
+        ("c=valkey-cli; command -v $c >/dev/null || c=redis-cli; ", "$c")
+    } else {
+        ("", "redis-cli")
+    };
+    format!("{choice}r() {{ ({login}echo INFO replication; echo INFO persistence) | {client}{tls}; }};")
 }
 
 /// The preStop script. A master waits for its handover as long as its grace period permits and a replica is

@@ -2,6 +2,7 @@
 
 use super::{label_selector, metadata, name, pod};
 use crate::kubernetes::crd::Redis;
+use crate::kubernetes::kinds::ClaimSettings;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -24,6 +25,14 @@ pub fn stateful_set(redis: &Redis, replicas: i32) -> StatefulSet {
         ..StatefulSetSpec::default()
     };
     StatefulSet { metadata: metadata(redis, ""), spec: Some(spec), ..StatefulSet::default() }
+}
+
+/// The claim of each instance, as its template has it.
+pub fn claim_settings(redis: &Redis) -> Option<ClaimSettings> {
+    let template = redis.spec.data_volume_claim_template.as_ref()?;
+    let requests = template.spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+    let storage = requests.and_then(|requests| requests.get("storage")).map(|size| size.0.clone());
+    Some(ClaimSettings { template: pod::data_volume(redis), storage })
 }
 
 fn claim(redis: &Redis) -> PersistentVolumeClaim {

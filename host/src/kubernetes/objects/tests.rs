@@ -398,20 +398,60 @@ fn maxmemory_is_a_share_of_the_limit_unless_it_is_set() {
     assert_eq!(of(json!({}), json!({ "memory": "1Gi" })), (Some("805306350".into()), true, 1));
     assert_eq!(of(json!({ "MaxMemory": "1gb" }), json!({ "memory": "1Gi" })), (None, false, 1));
     assert_eq!(of(json!({}), json!({ "cpu": "1" })), (None, false, 0));
-    for (quantity, bytes) in [
-        ("1", Some(1)),
-        ("1500m", Some(1)),
-        ("2k", Some(2000)),
-        ("1.5Gi", Some(1_610_612_736)),
-        ("1e3", Some(1000)),
-        ("12E-1", Some(1)),
-        ("16Ei", None),
-        ("0", None),
-        ("-1", None),
-        ("", None),
-        ("1Q", None),
-        ("1.x", None),
-    ] {
-        assert_eq!(config::quantity_bytes(quantity), bytes, "{quantity}");
+}
+
+#[test]
+fn the_probes_of_an_image_of_valkey_use_the_client_that_it_has() {
+    let ready = |image: &str| {
+        let redis = redis(json!({ "replicas": 1, "redis": { "image": image } }));
+        let set = made(&redis, None).pop().unwrap();
+        let probe = set.pointer("/spec/template/spec/containers/0/readinessProbe/exec/command/2");
+        probe.unwrap().as_str().unwrap().to_owned()
+    };
+    assert!(ready("redis:7").starts_with("r() {"));
+    for image in ["valkey/valkey:9", "mirror.example/bitnami/valkey@sha256:0"] {
+        let script = ready(image);
+        assert!(
+            script.starts_with("c=valkey-cli; command -v $c >/dev/null || c=redis-cli; r() {"),
+            "{script}"
+        );
+        assert!(script.contains(") | $c; };"), "{script}");
     }
+}
+
+#[test]
+fn a_network_policy_lets_in_the_group_the_operator_and_those_that_are_named() {
+    let exporter = json!({ "image": "exporter:1" });
+    let named = json!({ "clients": [{ "podSelector": {} }] });
+    let whole = |policy: Value, exporter: Value| {
+        let mut spec = json!({ "replicas": 1, "redis": { "image": "redis:7" }, "networkPolicy": policy });
+        spec["exporter"] = exporter;
+        let inputs = Inputs { replicas: 1, operator_namespace: "ops", ..Inputs::default() };
+        let all = objects(&redis(spec), &inputs).unwrap();
+        all.into_iter().find(|object| object["kind"] == "NetworkPolicy")
+    };
+    assert_eq!(whole(Value::Null, Value::Null), None);
+    let ingress = |of: Option<Value>| of.unwrap()["spec"]["ingress"].clone();
+    let alone = ingress(whole(json!({}), exporter.clone()));
+    let peers = alone[0]["from"].as_array().unwrap();
+    assert_eq!(peers.len(), 2, "an empty list of peers would let in everybody");
+    assert_eq!(peers[1]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], "ops");
+    assert_eq!((&alone[1]["ports"][0]["port"], alone[1].get("from")), (&json!(9121), None));
+    assert_eq!(ingress(whole(named, Value::Null))[0]["from"][2], json!({ "podSelector": {} }));
+}
+
+#[test]
+fn a_user_stands_in_the_file_with_a_digest_of_its_password_and_is_found_there_again() {
+    let redis = redis(json!({ "replicas": 1, "redis": { "image": "redis:7" } }));
+    let users = [AclUser::new("shop", "s3cret", "~cart:*  +@read (+get ~x)")];
+    let inputs = Inputs {
+        password: Some("p"),
+        replication_user: Some("group-u-1"),
+        users: &users,
+        ..Inputs::default()
+    };
+    let secret: Secret = serde_json::from_value(objects(&redis, &inputs).unwrap().remove(0)).unwrap();
+    let file = String::from_utf8(secret.data.unwrap()[SECRET_FILE].0.clone()).unwrap();
+    assert!(file.contains("\nuser shop on #") && !file.contains("s3cret"), "{file}");
+    assert_eq!(users_in(&file), users, "without that of replication");
 }

@@ -7,6 +7,7 @@
 //! | `login` | which step of a changed login is next |
 //! | `certificate` | whether an instance has its new certificate |
 //! | `directives` | which names the Pod's annotation gets |
+//! | `users` | nothing: it sends the ACL users of clients |
 //! | `sentinels` | which Sentinel gets the password |
 
 mod certificate;
@@ -14,6 +15,7 @@ mod directives;
 mod login;
 mod plan;
 mod sentinels;
+mod users;
 
 pub use directives::directive_names;
 
@@ -21,8 +23,9 @@ use super::super::Context;
 use super::secrets::Secrets;
 use super::snapshot::Snapshot;
 use super::step::StepResult;
+use super::users::{Taken, Users};
 use crate::kubernetes::status::Problem;
-use crate::redis::{Endpoint, Session};
+use crate::redis::{Endpoint, Server, Session};
 use certificate::{CertificateStep, reload};
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
@@ -63,6 +66,22 @@ impl LiveConfig {
         user_of_all(&pods(snapshot), &self.known, self.user(snapshot).as_deref())
     }
 
+    /// Which server runs in a Pod. None: it was not asked since it started.
+    pub fn server(&self, pod: &Pod) -> Option<&Server> {
+        let known = self.known.get(&pod.name_any())?;
+        known.server.as_ref().filter(|_| Start::of(pod).as_ref() == Some(&known.start))
+    }
+
+    /// What all running instances took of the ACL users of clients. None: not all were asked since they
+    /// started.
+    pub fn users(&self, snapshot: &Snapshot) -> Option<Taken> {
+        let running = pods(snapshot).into_iter().filter(|pod| pod.start.is_some() && !pod.is_terminating);
+        let taken = running
+            .map(|pod| self.known.get(&pod.name).filter(|known| pod.start == Some(known.start.clone())));
+        let taken: Vec<Users> = taken.map(|known| known.map(Known::users)).collect::<Option<_>>()?;
+        Some(Users::in_all(taken.iter()))
+    }
+
     fn user(&self, snapshot: &Snapshot) -> Option<String> {
         snapshot.resource.settings.replication_user.clone().filter(|_| !self.knows_no_users)
     }
@@ -75,6 +94,7 @@ impl LiveConfig {
             directives: snapshot.resource.settings.live_directives.clone(),
             passwords: secrets.passwords.clone(),
             user: self.user(snapshot),
+            users: secrets.users.clone(),
             certificate: secrets.certificate(),
         };
         let due = plan_due(&pods(snapshot), &self.known, &wanted);
@@ -107,6 +127,12 @@ impl LiveConfig {
             .flat_map(|(name, known)| known.refused.iter().map(move |refusal| format!("{name}: {refusal}")));
         let problem = |message| Problem { reason: "DirectiveRefused", message };
         result.problems.extend(refusals.map(problem));
+        let refusals = self.known.iter().flat_map(|(name, known)| {
+            let message = move |(user, error)| format!("{name}: user {user}: {error}");
+            known.refused_users.iter().cloned().map(message)
+        });
+        let problem = |message| Problem { reason: "UserRefused", message };
+        result.problems.extend(refusals.map(problem));
         result
     }
 
@@ -134,20 +160,24 @@ impl LiveConfig {
         }
         let Some(pod) = snapshot.pods.get(&name) else { return result };
         let has_file = snapshot.resource.settings.has_directives_file;
-        let directed = match directives::set(&session, &given.directives, has_file).await {
-            Ok(directed) => directives::note(context, snapshot, pod).await.map(|()| directed),
-            Err(error) => Err(error),
+        let directed = async {
+            let server = session.server().await?;
+            let refused_users = users::set(&session, &given.users).await?;
+            let directed = directives::set(&session, &given.directives, has_file).await?;
+            directives::note(context, snapshot, pod).await?;
+            Ok::<_, String>((server, directed, refused_users))
         };
-        match directed {
-            Ok(directives::Directed { refused, needs_a_start }) => {
-                self.known.insert(name, Known { start, given, refused, needs_a_start });
+        match directed.await {
+            Ok((server, directives::Directed { refused, needs_a_start }, refused_users)) => {
+                self.known
+                    .insert(name, Known { start, server, given, refused, refused_users, needs_a_start });
             }
             Err(error) => {
                 tracing::warn!(
                     namespace = snapshot.namespace(),
                     pod = name,
                     error,
-                    "directives not set, will retry"
+                    "users and directives not set, will retry"
                 );
                 result.add(StepResult::again());
             }

@@ -2,7 +2,10 @@
 //! known of each Pod, and what is wanted.
 
 use super::super::secrets::Passwords;
+use super::super::users::Users;
+use super::users::RefusedUser;
 use crate::kubernetes::pods::running;
+use crate::redis::Server;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use std::collections::BTreeMap;
@@ -14,6 +17,8 @@ pub struct Wanted {
     pub passwords: Passwords,
     /// The ACL user of replication. None: instances log in as any client does.
     pub user: Option<String>,
+    /// The ACL users of clients.
+    pub users: Users,
     /// The digest of the certificate. None: in the clear.
     pub certificate: Option<String>,
 }
@@ -22,12 +27,24 @@ pub struct Wanted {
 #[derive(Clone)]
 pub struct Known {
     pub start: Start,
+    /// None: it did not say.
+    pub server: Option<Server>,
     /// A certificate that it does not show yet is None.
     pub given: Wanted,
     /// Directives that it refused, with its words.
     pub refused: Vec<String>,
+    /// ACL users that it refused.
+    pub refused_users: Vec<RefusedUser>,
     /// A directive waits for the next start.
     pub needs_a_start: bool,
+}
+
+impl Known {
+    /// The ACL users that it took.
+    pub fn users(&self) -> Users {
+        let refused: Vec<String> = self.refused_users.iter().map(|(name, _)| name.clone()).collect();
+        self.given.users.clone().without(&refused)
+    }
 }
 
 /// One start of one Pod's Redis: configuration that is set live is lost with it.
@@ -100,12 +117,20 @@ mod tests {
             directives: BTreeMap::from([("maxmemory".into(), "1gb".into())]),
             passwords,
             user: Some("group-1".into()),
+            users: Users::default(),
             certificate: Some("c1".into()),
         }
     }
 
     fn given(name: &str, change: impl FnOnce(&mut Known)) -> BTreeMap<String, Known> {
-        let mut known = Known { start: start(0), given: wanted(), refused: Vec::new(), needs_a_start: false };
+        let mut known = Known {
+            start: start(0),
+            server: None,
+            given: wanted(),
+            refused: Vec::new(),
+            refused_users: Vec::new(),
+            needs_a_start: false,
+        };
         change(&mut known);
         BTreeMap::from([(name.to_owned(), known)])
     }
@@ -134,6 +159,12 @@ mod tests {
                 "the password changed",
                 runs(),
                 given("a", |known| known.given.passwords.wanted = Some("old".into())),
+                true,
+            ),
+            (
+                "a user is declared",
+                runs(),
+                given("a", |known| known.given.users.drop = vec!["former".into()]),
                 true,
             ),
             ("it logs in as any client does", runs(), given("a", |known| known.given.user = None), true),

@@ -3,12 +3,14 @@
 //! steps out and decides nothing.
 
 mod adopted;
+mod claim_template;
 mod plan;
 
 use super::super::Context;
 use super::handover::HandoverRequest;
 use super::snapshot::{ObjectKey, Snapshot};
 use super::step::StepResult;
+use super::users::plan_file;
 use crate::kubernetes::apply::{Standing, apply as apply_object, delete, standing};
 use crate::kubernetes::kinds::{AdoptionState, Inputs};
 use crate::kubernetes::objects::{MADE, OBJECT_KINDS, ROLLED};
@@ -16,6 +18,7 @@ use crate::kubernetes::pods::revision;
 use crate::kubernetes::status::Problem;
 use adopted::{MAKES_PODS, adopted};
 use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use plan::{ObjectStep, ObjectsView, Replicas, plan, plan_replicas, unclaimed};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -44,12 +47,17 @@ impl Objects {
             snapshot.pods.keys().map(String::as_str),
         );
         let mut result = if replicas.is_master_in_the_way { StepResult::again() } else { StepResult::done() };
-        let wanted = match wanted(snapshot, replicas.count, &context.image) {
+        let wanted = match wanted(snapshot, replicas.count, &context.image, &context.namespace) {
             Ok(wanted) => wanted,
             Err(error) => {
                 return StepResult::blocked(Problem { reason: "ObjectsNotMade", message: error.to_string() });
             }
         };
+        let (mut wanted, set) = (wanted, snapshot.set_key());
+        let set = wanted.iter_mut().find(|(key, _)| *key == set).map(|(_, object)| object);
+        if let Some(problem) = set.and_then(|set| claim_template::keep(set, &snapshot.set_claims)) {
+            result.add(StepResult::stopped(problem));
+        }
         let mut view = ObjectsView::new(snapshot, wanted, &self.0, replicas, handover.is_due(now));
         let mut is_well = true;
         for (key, standing) in observe(context, snapshot, &unclaimed(&view)).await {
@@ -116,6 +124,7 @@ impl Objects {
                 let (client, name) = (&context.client, key.1.as_str());
                 let deleted = match key.0 {
                     "Secret" => delete::<Secret>(client, &namespace, name, &uid).await,
+                    "NetworkPolicy" => delete::<NetworkPolicy>(client, &namespace, name, &uid).await,
                     _ => delete::<Service>(client, &namespace, name, &uid).await,
                 };
                 match deleted {
@@ -179,17 +188,22 @@ fn wanted(
     snapshot: &Snapshot,
     replicas: i32,
     image: &str,
+    operator_namespace: &str,
 ) -> Result<Vec<(ObjectKey, Value)>, serde_json::Error> {
     let passwords = snapshot.secrets.as_ref().map(|secrets| &secrets.passwords);
     let tls = snapshot.secrets.as_ref().and_then(|secrets| secrets.tls.as_ref());
+    let secrets = snapshot.secrets.as_ref();
+    let users = secrets.map(|of| plan_file(&of.users, &of.filed_users, &snapshot.taken_users));
     let all = snapshot.resource.managed.objects(&Inputs {
         replicas,
         password: passwords.and_then(|passwords| passwords.wanted.as_deref()),
         replication_user: snapshot.replication_user(),
+        users: users.as_deref().unwrap_or_default(),
         previous: passwords.and_then(|passwords| passwords.before()),
         authorities: tls.map(|identity| identity.authorities.as_str()),
         has_former_pods: has_former_pods(snapshot),
         image,
+        operator_namespace,
     })?;
     let key = |object: &Value| {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -216,7 +230,7 @@ fn wanted(
 
 /// Whether Pods may run that another operator made, until the last one is replaced.
 fn has_former_pods(snapshot: &Snapshot) -> bool {
-    let set = ("StatefulSet", snapshot.resource.settings.family.set_name(&snapshot.resource.name()));
+    let set = snapshot.set_key();
     let mark = snapshot.seen.get(&set).and_then(|seen| seen.mark.as_deref());
     let has_our_template = mark == Some(MADE) || mark == Some(ROLLED);
     is_adopted(snapshot) && !(has_our_template && snapshot.is_set_current && is_rolled(snapshot))
@@ -239,17 +253,16 @@ fn refused((kind, name): &ObjectKey, error: &kube::Error) -> StepResult {
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
-    use super::super::secrets::{Passwords, Secrets};
+    use super::super::secrets::Secrets;
     use super::*;
     use std::sync::Arc;
 
     #[test]
     fn the_objects_of_any_kind_are_planned_and_a_taken_name_says_whose_they_should_be() {
         let mut snapshot = fixture::snapshot(&[]);
-        snapshot.secrets =
-            Some(Arc::new(Secrets { passwords: Passwords::default(), tls: None, endpoint_password: None }));
+        snapshot.secrets = Some(Arc::new(Secrets::default()));
         let (applied, replicas) = (BTreeMap::new(), plan_replicas(3, None, [].into_iter()));
-        let wanted = wanted(&snapshot, replicas.count, "redis-operator").unwrap();
+        let wanted = wanted(&snapshot, replicas.count, "redis-operator", "redis-operator").unwrap();
         assert_eq!(wanted[1].1["spec"]["replicas"], 3);
         let keys: Vec<ObjectKey> = wanted.iter().map(|(key, _)| key.clone()).collect();
         let name = || "redis-cart".to_owned();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// 2. The StatefulSet is created after all others, and not while one of them is another's: no Pod starts on
 ///    what is not as it should be. One that exists is updated all the same, since its Pods run.
 /// 3. The Secret goes when its password is not wanted and no Pod needs it any more.
-/// 4. A Service that is not wanted any more goes.
+/// 4. A Service or NetworkPolicy that is not wanted any more goes.
 /// 5. A master that would go with a scale-down is asked to hand over to an instance that stays.
 pub fn plan(view: &ObjectsView<'_>) -> Vec<ObjectStep> {
     let mut steps = Vec::new();
@@ -40,7 +40,7 @@ pub fn plan(view: &ObjectsView<'_>) -> Vec<ObjectStep> {
             }),
         }
     }
-    let surplus = view.secret_to_delete().into_iter().chain(view.services_to_delete());
+    let surplus = view.secret_to_delete().into_iter().chain(view.surplus());
     steps.extend(surplus.map(|(key, uid)| ObjectStep::Delete { key, uid }));
     steps.extend(view.hands_over_to.iter().filter(|_| view.may_hand_over).cloned().map(ObjectStep::HandOver));
     steps
@@ -139,12 +139,15 @@ impl ObjectsView<'_> {
     }
 
     /// They and their uids. Of the objects that a resource may cease to want, only these hold no data.
-    fn services_to_delete(&self) -> impl Iterator<Item = (ObjectKey, String)> {
+    fn surplus(&self) -> impl Iterator<Item = (ObjectKey, String)> {
         let is_wanted = |key: &ObjectKey| self.wanted.iter().any(|(wanted, _)| wanted == key);
-        let surplus = self.seen.iter().filter(move |(key, _)| key.0 == "Service" && !is_wanted(key));
+        let surplus = self.seen.iter().filter(move |(key, _)| DELETED.contains(&key.0) && !is_wanted(key));
         surplus.map(|(key, seen)| (key.clone(), seen.uid.clone()))
     }
 }
+
+/// The kinds of objects that go when they are not wanted any more.
+const DELETED: &[&str] = &["Service", "NetworkPolicy"];
 
 fn name_taken(
     ObjectsView { kind: owner, uid, .. }: &ObjectsView<'_>,
@@ -374,11 +377,13 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_is_not_wanted_goes_and_nothing_that_may_hold_data() {
+    fn a_service_or_network_policy_that_is_not_wanted_goes_and_nothing_that_may_hold_data() {
         let mut facts = settled();
         let other = |kind| (kind, "redis-cart-other".to_owned());
-        facts.seen.extend(["Service", "ConfigMap", "StatefulSet"].map(|kind| (other(kind), seen(5))));
+        facts.seen.extend(
+            ["Service", "NetworkPolicy", "ConfigMap", "StatefulSet"].map(|kind| (other(kind), seen(5))),
+        );
         let steps = plan(&view(&facts)).iter().map(words).collect::<Vec<_>>();
-        assert_eq!(steps, ["delete Service redis-cart-other o"]);
+        assert_eq!(steps, ["delete NetworkPolicy redis-cart-other o", "delete Service redis-cart-other o"]);
     }
 }

@@ -84,6 +84,7 @@ impl RolloutView {
             runs: is_running(pod),
             is_terminating: pod.metadata.deletion_timestamp.is_some(),
             health: snapshot.health(name),
+            server: live_config.server(pod).cloned(),
         });
         Self {
             pods: pods.collect(),
@@ -93,7 +94,7 @@ impl RolloutView {
             is_switching: snapshot.is_switching,
             is_whole: snapshot.is_whole(),
             is_healthy: snapshot.is_healthy(),
-            has_volume: settings.has_volume,
+            has_volume: settings.claim.is_some(),
             keeps_master_pod: settings.keeps_master_pod,
             handover,
         }

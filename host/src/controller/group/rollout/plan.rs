@@ -3,6 +3,7 @@
 use super::super::handover::HandoverRequest;
 use crate::contract::Health;
 use crate::kubernetes::status::Problem;
+use crate::redis::Server;
 use std::time::Instant;
 
 /// Plans the next step:
@@ -13,7 +14,8 @@ use std::time::Instant;
 ///    it from health: (a) one whose Redis does not run, which has nothing to lose; (b) one that cannot sync
 ///    from a newer master: it is syncing while all Pods exist and all new ones, the master among them, are in
 ///    sync.
-/// 3. Nothing else happens while the group is not healthy: so at most one Pod is away at a time.
+/// 3. Nothing else happens while the group is not healthy: so at most one Pod is away at a time. A new
+///    replica that does not read what the master sends is told: it never gets healthy.
 /// 4. Old replicas, by name.
 /// 5. The old master, unless it is to be kept: hands over if there is another Pod; an only one is replaced if
 ///    its volume keeps the data, and else is left to the user.
@@ -47,7 +49,9 @@ pub fn plan(view: &RolloutView, now: Instant) -> Rollout {
     }
     match (replicas.first(), old_master) {
         (None, None) => Rollout::Done,
-        (Some(_), _) | (None, Some(_)) if !view.is_healthy => Rollout::Wait(Wait::NotHealthy),
+        (Some(_), _) | (None, Some(_)) if !view.is_healthy => {
+            unreadable(view, master).map_or(Rollout::Wait(Wait::NotHealthy), Rollout::Blocked)
+        }
         (Some(replica), _) => replica.replace(Replace::Outdated),
         (None, Some(_)) if view.keeps_master_pod => Rollout::Wait(Wait::MasterKept),
         (None, Some(_)) if view.pods.len() > 1 && view.handover.is_due(now) => Rollout::HandOver,
@@ -60,6 +64,24 @@ pub fn plan(view: &RolloutView, now: Instant) -> Rollout {
                 .into(),
         }),
     }
+}
+
+/// A new replica that does not read what the master sends: no wait helps it.
+fn unreadable(view: &RolloutView, master: &str) -> Option<Problem> {
+    let sender = view.pods.iter().find(|pod| pod.name == master)?.server.as_ref()?;
+    let cannot = |pod: &&PodView| {
+        let reads = pod.server.as_ref().and_then(|server| server.reads(sender));
+        !pod.is_old && pod.runs && pod.health != Some(Health::InSync) && reads == Some(false)
+    };
+    let (name, server) =
+        view.pods.iter().find(cannot).and_then(|pod| Some((&pod.name, pod.server.as_ref()?)))?;
+    Some(Problem {
+        reason: "RolloutBlocked",
+        message: format!(
+            "{name} runs {server}, which does not read the files of {sender}, as {master} sends them: set the image \
+             back, or move the data to another resource"
+        ),
+    })
 }
 
 /// What a rollout rests on.
@@ -97,6 +119,8 @@ pub struct PodView {
     pub is_terminating: bool,
     /// None: it has not been decided on.
     pub health: Option<Health>,
+    /// None: not known.
+    pub server: Option<Server>,
 }
 
 /// The next step of a rollout.
@@ -173,6 +197,7 @@ mod tests {
             runs: true,
             is_terminating: false,
             health: Some(Health::InSync),
+            server: None,
         };
         RolloutView {
             pods: ["r-0", "r-1", "r-2"].map(pod).into(),
@@ -354,6 +379,26 @@ mod tests {
                 replace("r-2", Replace::NotRunning),
             ),
         ]);
+    }
+
+    #[test]
+    fn a_new_replica_that_does_not_read_what_the_master_sends_is_told_with_both_servers() {
+        let of = |new: &str, health| {
+            let mut view = with(outdated(), |view| view.is_healthy = false);
+            let server = |version: &str| Server::of_info(&format!("redis_version:{version}\r\n"));
+            view.pods[0].server = server("8.0.2");
+            (view.pods[2].is_old, view.pods[2].server, view.pods[2].health) = (false, server(new), health);
+            plan(&view, Instant::now())
+        };
+        let Rollout::Blocked(problem) = of("7.0.15", Some(Health::Syncing)) else { panic!("not blocked") };
+        assert!(
+            problem
+                .message
+                .starts_with("r-2 runs Redis 7.0.15, which does not read the files of Redis 8.0.2")
+        );
+        for (new, health) in [("8.2.1", Some(Health::Syncing)), ("7.0.15", Some(Health::InSync))] {
+            assert_eq!(of(new, health), Rollout::Wait(Wait::NotHealthy), "{new}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::former::FormerPods;
 use super::observe::News;
 use super::secrets::Secrets;
 use super::settling::Settled;
+use super::users::Taken;
 use crate::contract::{Decision, Health, Verdict};
 use crate::driver::GroupHandle;
 use crate::group::{Picture, Record};
@@ -22,6 +23,7 @@ use crate::kubernetes::watch::{SeenFace, Set};
 use crate::report::{DecisionRef, MasterChange};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -45,6 +47,8 @@ pub struct Snapshot {
     sets: Vec<String>,
     /// The StatefulSet's controller has seen its newest version.
     pub is_set_current: bool,
+    /// The claim templates of the StatefulSet, a list. Null: it has none, or was not seen.
+    pub set_claims: Value,
     /// The nodes that the Pods run on.
     pub nodes: BTreeMap<String, Place>,
     /// The revision that Pods should have. Empty: not known yet.
@@ -84,6 +88,8 @@ pub struct Snapshot {
     pub switchover_refused: Option<String>,
     /// The ACL user of replication that all instances let in, as of the last time that all did.
     pub replication_user: Option<String>,
+    /// What all running instances took of the ACL users of clients.
+    pub taken_users: Taken,
     /// None: not read yet.
     pub secrets: Option<Arc<Secrets>>,
     /// What stands in the way, by its finder.
@@ -116,6 +122,7 @@ impl Snapshot {
             former: FormerPods::default(),
             sets: Vec::new(),
             is_set_current: false,
+            set_claims: Value::Null,
             nodes: BTreeMap::new(),
             revision: String::new(),
             seen: BTreeMap::new(),
@@ -135,6 +142,7 @@ impl Snapshot {
             switchover_id,
             switchover_refused,
             replication_user,
+            taken_users: Taken::default(),
             secrets: None,
             problems: BTreeMap::new(),
             may_act: false,
@@ -144,6 +152,11 @@ impl Snapshot {
             endpoint: None,
             sentinels: None,
         }
+    }
+
+    /// Its StatefulSet.
+    pub fn set_key(&self) -> ObjectKey {
+        ("StatefulSet", self.resource.settings.family.set_name(&self.resource.name()))
     }
 
     pub fn namespace(&self) -> String {
@@ -245,6 +258,7 @@ impl Snapshot {
         }
         self.revision.clone_from(&set.revision);
         self.is_set_current = set.is_current;
+        self.set_claims.clone_from(&set.claims);
         if !self.sets.contains(&set.sighting.uid) {
             self.sets.push(set.sighting.uid.clone());
             let surplus = self.sets.len().saturating_sub(SETS_MAX);

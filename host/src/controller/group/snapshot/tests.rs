@@ -147,7 +147,7 @@ fn only_a_pod_of_the_statefulset_of_this_resource_is_a_member() {
     let set = |uid: &str, owner: &str, revision: &str| {
         let owners = vec![owner.into()];
         let sighting = Sighting { version: 1, uid: uid.into(), owners, ..Sighting::default() };
-        Set { sighting, revision: revision.into(), is_current: true }
+        Set { sighting, revision: revision.into(), is_current: true, claims: Value::Null }
     };
     for pod in [claimant("redis-cart-0", "s-1"), claimant("redis-cart-1", "forged")] {
         snapshot.claimants.insert(pod.metadata.name.clone().unwrap(), pod);

@@ -42,7 +42,7 @@ impl Managed for Failover {
             directive_names: self.directives().into_keys().collect(),
             live_directives: failover::live_directives(self),
             replication_user: failover::replication_user(self),
-            has_volume: self.spec.redis.storage.persistent_volume_claim.is_some(),
+            claim: failover::claim_settings(self),
             switchover: self.spec.switchover.clone(),
             master_service: failover::master_service(self),
             recorded: status.map(|status| recorded(&status.group, json!(status), now)).unwrap_or_default(),
@@ -58,6 +58,7 @@ impl Managed for Failover {
                 key: PASSWORD_KEY.into(),
                 ..SecretKeySelector::default()
             }),
+            users: Vec::new(),
             tls: None,
             endpoint_password: None,
             generates_password: false,

@@ -40,7 +40,7 @@ fn settings_and_references_are_those_of_the_spec() {
     assert!(
         settings.marks_eviction
             && settings.keeps_master_pod
-            && settings.has_volume
+            && settings.claim.is_some()
             && !settings.has_directives_file
     );
     assert_eq!((settings.group.self_fence_lag_s, settings.switchover.unwrap().id), (Some(4), "one".into()));

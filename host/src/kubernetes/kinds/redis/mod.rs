@@ -2,9 +2,11 @@
 
 mod settings;
 
-use super::{Inputs, Known, Managed, ObservedPod, PolicyReference, References, Settings, TlsReference};
+use super::{
+    Inputs, Known, Managed, ObservedPod, PolicyReference, References, Settings, TlsReference, UserReference,
+};
 use crate::group::Member;
-use crate::kubernetes::crd::{Redis, RedisStatus};
+use crate::kubernetes::crd::{Password, Redis, RedisStatus};
 use crate::kubernetes::objects::{GROUP_LABEL, PORT};
 use crate::kubernetes::status::{self, About};
 use crate::kubernetes::{objects, pods};
@@ -26,15 +28,18 @@ impl Managed for Redis {
         let master =
             || format!("{}-master.{}.svc", objects::name(self), self.namespace().unwrap_or_default());
         References {
-            password: spec.password.as_ref().map(|password| {
-                let generated = || SecretKeySelector {
-                    name: format!("{}-password", objects::name(self)),
-                    key: "password".into(),
-                    optional: None,
-                };
-                password.secret_key_ref.clone().unwrap_or_else(generated)
-            }),
+            password: spec.password.as_ref().map(|of| key_of(self, of, "-password", "password")),
             generates_password: spec.password.as_ref().is_some_and(|password| password.generate),
+            users: spec
+                .users
+                .iter()
+                .map(|user| UserReference {
+                    name: user.name.clone(),
+                    rights: user.rules.clone(),
+                    password: key_of(self, &user.password, "-users", &user.name),
+                    generates: user.password.generate,
+                })
+                .collect(),
             tls: spec.tls.as_ref().map(|tls| TlsReference {
                 secret: tls.secret_name.clone(),
                 server_name: tls.server_name.clone().unwrap_or_else(master),
@@ -73,6 +78,13 @@ impl Managed for Redis {
         };
         json!(status::next(&about, before.unwrap_or_default(), known, now))
     }
+}
+
+/// The key with a password: the user's, or that of the Secret with this suffix, which the operator makes.
+fn key_of(redis: &Redis, password: &Password, suffix: &str, key: &str) -> SecretKeySelector {
+    let generated =
+        || SecretKeySelector { name: objects::name(redis) + suffix, key: key.to_owned(), optional: None };
+    password.secret_key_ref.clone().unwrap_or_else(generated)
 }
 
 #[cfg(test)]

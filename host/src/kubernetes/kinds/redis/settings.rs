@@ -6,7 +6,8 @@ use crate::kubernetes::crd::Redis;
 use crate::kubernetes::kinds::recorded::{preference, recorded};
 use crate::kubernetes::kinds::{EndpointSettings, Settings};
 use crate::kubernetes::objects::{
-    PORT, REDIS, directive_names, live_directives, master_service, replication_user, sentinel_service,
+    PORT, REDIS, claim_settings, directive_names, live_directives, master_service, replication_user,
+    sentinel_service,
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -26,7 +27,7 @@ pub fn settings(redis: &Redis, now: Timestamp) -> Settings {
         directive_names: directive_names(redis),
         live_directives: live_directives(redis),
         replication_user: replication_user(redis),
-        has_volume: spec.data_volume_claim_template.is_some(),
+        claim: claim_settings(redis),
         switchover: spec.switchover.clone(),
         adoption: None,
         master_service: Some(master_service(redis)),

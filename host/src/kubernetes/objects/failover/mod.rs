@@ -10,6 +10,7 @@ mod sentinels;
 mod services;
 
 pub use config::{live_directives, replication_user};
+pub use redis_pods::claim_settings;
 pub use services::master_service;
 
 use super::family::{FAILOVER, MADE, MARK_ANNOTATION};

@@ -10,6 +10,7 @@ use super::{
     Failover, REPLICA, Role, container_context, exporter, labels, metadata, name, pod_spec, selector,
 };
 use crate::kubernetes::crd::failover::Engine;
+use crate::kubernetes::kinds::ClaimSettings;
 use crate::kubernetes::quantity::bytes;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -214,6 +215,13 @@ fn data_volume(failover: &Failover) -> String {
     let claim = failover.spec.redis.storage.persistent_volume_claim.as_ref();
     let named = claim.and_then(|claim| claim.pointer("/metadata/name")).and_then(Value::as_str);
     named.unwrap_or("redis-data").to_owned()
+}
+
+/// The claim of each instance, as its template has it.
+pub fn claim_settings(failover: &Failover) -> Option<ClaimSettings> {
+    let claim = failover.spec.redis.storage.persistent_volume_claim.as_ref()?;
+    let storage = claim.pointer("/spec/resources/requests/storage").and_then(Value::as_str);
+    Some(ClaimSettings { template: data_volume(failover), storage: storage.map(str::to_owned) })
 }
 
 /// The template of the claims, as it was written. The resource owns them, so that they go with it, unless

@@ -1,22 +1,18 @@
-//! Builds a crate of this workspace for WebAssembly and wraps it into a component. For two build
-//! scripts: that of the embedded policy, and the tests' for their own policies.
+//! Builds a crate of this workspace for WebAssembly. For two build scripts: that of the engine, and the
+//! tests' for their own policies.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-#[path = "../src/policy/wrap.rs"]
-mod wrap;
-
-/// The component of `package`. `out` is the build script's own directory.
+/// The module of `package`. `out` is the build script's own directory.
 ///
 /// # Errors
 /// One line with the way out; the compiler's messages are printed as warnings.
-pub fn component(package: &str, workspace: &Path, out: &Path) -> Result<Vec<u8>, String> {
+pub fn module(package: &str, workspace: &Path, out: &Path) -> Result<Vec<u8>, String> {
     let path = build(package, workspace, out)?;
-    let module = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    wrap::wrap(&module)
+    std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Runs cargo within cargo, with its own target directory, because the outer cargo holds the lock of the
