@@ -130,7 +130,12 @@ fn objects((namespace, name): (&str, &str), uid: &str, with: With) -> Vec<Value>
         map(&rfr, "redis", "redis.conf", config),
         map(&rfs, "sentinel", "sentinel.conf", watch),
         map(&format!("rfr-s-{name}"), "redis", "shutdown.sh", shutdown),
-        map(&format!("rfr-readiness-{name}"), "redis", "ready.sh", "redis-cli -p 6379 ping | grep -q PONG\n"),
+        map(
+            &format!("rfr-readiness-{name}"),
+            "redis",
+            "ready.sh",
+            "redis-cli -p 6379 ping | grep -qE 'PONG|NOAUTH'\n",
+        ),
         service(&rfs, "sentinel", None, "sentinel", 26379),
         service(&format!("rfrm-{name}"), "redis", Some("master"), "redis", 6379),
         service(&format!("rfrs-{name}"), "redis", Some("slave"), "redis", 6379),
@@ -449,7 +454,7 @@ pub async fn an_adopted_group_with_a_password_and_claims_stands_back_for_another
     assert_eq!(still.as_ref(), Some(&master), "and so is the master");
     patch(cluster, at, r#"{"spec":{"switchover":null}}"#).await;
     other.stop().await;
-    condition(cluster, at, "OtherOperator", "False", "None").await;
+    condition(cluster, at, "OtherOperator", "False", "NoneSeen").await;
     condition(cluster, at, "Adopted", "True", "InPlace").await;
     until("its script is made right", async || (script().await != "true\n").then_some(())).await;
     assert_eq!(settled(cluster, at, Version::V1, (3, 3)).await, master);

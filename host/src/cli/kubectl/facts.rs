@@ -103,6 +103,9 @@ impl Facts {
         };
         let mut instances =
             view.as_ref().map_or_else(|| from_status(&status), |view| from_view(view, &status));
+        // A decision has a verdict on Sentinels, too.
+        let sentinels = resource.settings.family.sentinels_name(&name);
+        instances.retain(|row| sentinels.as_ref().is_none_or(|prefix| !row.name.starts_with(prefix)));
         for pod in pods {
             let name = pod.name_any();
             // A Pod that is not in the view or the status yet.

@@ -11,7 +11,7 @@ use super::{Context, Reconciler};
 use crate::driver::NewestDecision;
 use crate::group::{Moment, Report};
 use crate::kubernetes::events;
-use crate::kubernetes::kinds::{References, Resource};
+use crate::kubernetes::kinds::{PolicyReference, References, Resource};
 use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::ownership::Sighting;
 use crate::kubernetes::record::record_name;
@@ -394,7 +394,7 @@ fn differs_by_status_only(one: &ObjectMeta, other: &ObjectMeta) -> bool {
 }
 
 fn names_other_secrets(one: &References, other: &References) -> bool {
-    let named = |all: &References| (all.password.clone(), all.endpoint_password.clone(), all.tls.clone());
+    let named = |all: &References| References { policy: PolicyReference::default(), ..all.clone() };
     named(one) != named(other)
 }
 
@@ -410,7 +410,7 @@ const TICK: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubernetes::kinds::TlsReference;
+    use crate::kubernetes::kinds::{TlsReference, UserReference};
     use k8s_openapi::api::core::v1::SecretKeySelector;
 
     #[test]
@@ -423,7 +423,7 @@ mod tests {
         };
         let before = metadata(|_| ());
         type Row = (&'static str, fn(&mut ObjectMeta), bool);
-        let rows: [Row; 4] = [
+        let rows: [Row; 5] = [
             ("its version", |metadata| metadata.resource_version = Some("7".into()), true),
             ("its spec", |metadata| metadata.generation = Some(2), false),
             (
@@ -444,6 +444,18 @@ mod tests {
         let rows: [Row; 4] = [
             ("nothing changed", |_| (), false),
             ("a policy", |references| references.policy.name = Some("mine".into()), false),
+            (
+                "rights of a user",
+                |references| {
+                    references.users = vec![UserReference {
+                        name: "shop".into(),
+                        rights: "+@read".into(),
+                        password: SecretKeySelector::default(),
+                        generates: false,
+                    }];
+                },
+                true,
+            ),
             ("a password", |references| references.password = Some(SecretKeySelector::default()), true),
             (
                 "a certificate",
