@@ -31,7 +31,7 @@ pub fn replication(server: &Server) -> String {
             rows.row("master_last_io_seconds_ago", seconds(link.last_io_s.filter(|_| link.up)));
             rows.row("master_sync_in_progress", u8::from(link.syncing));
             let offset = if server.is_placeless { 1 } else { server.offset };
-            if dialect >= Dialect::Redis7 {
+            if dialect >= Dialect::Redis6 {
                 rows.row("slave_read_repl_offset", offset);
             }
             rows.row("slave_repl_offset", offset);
