@@ -1,7 +1,9 @@
 //! A group with Sentinels, and connections to all of them: what an executor is given.
 
 use redis_operator::contract::{InstanceKind, SentinelMode, SentinelSettings, Topology};
-use redis_operator::redis::act::sentinel::{Elected, Master, Sentinel, Told, Votes, Watch, elect, tell};
+use redis_operator::redis::act::sentinel::{
+    Elected, Master, Sentinel, Told, Votes, Watch, elect, own_id, tell,
+};
 use redis_operator::redis::act::{self, ActFailure};
 use redis_operator::redis::{Connection, Credentials, Endpoint, Link, LinkEvent, LinkSettings, Probe};
 use redis_operator::topology::commands;
@@ -64,7 +66,8 @@ impl Rig {
             parallel_syncs: 1,
             mode: SentinelMode::Assisted,
         };
-        let watch = Watch { settings, sentinels: vec![], login: at_servers.clone() };
+        let login = at_servers.clone();
+        let watch = Watch { settings, sentinels: vec![], login, own_id: own_id() };
         let mut rig = Self { servers, sentinels, watching, watch, members: vec![], links: vec![] };
         for place in 0..rig.servers.count() {
             let endpoint = rig.servers.endpoint(place).clone();

@@ -125,7 +125,7 @@ impl SentinelArgs {
             None => servers.credentials(environment)?,
         };
         let tls = if self.sentinels_tls { servers.tls()? } else { None };
-        Ok(Entry { logins: login.into(), tls, to_servers })
+        Ok(Entry { logins: login.into(), tls, to_servers, ..Entry::default() })
     }
 
     /// How they watch the group: as given, else as they say.

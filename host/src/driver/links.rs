@@ -3,6 +3,7 @@
 
 use crate::contract::{Address, InstanceKind, Topology, Want};
 use crate::group::{Answer, Event, Failed, Member, Moment, Reply};
+use crate::redis::act::sentinel::own_id;
 use crate::redis::{
     CommandFailure, Connection, Credentials, Dial, Endpoint, Link, LinkEvent, LinkSettings, Listener, Logins,
     Probe, Tls,
@@ -36,12 +37,14 @@ pub struct Entry {
     pub tls: Option<Tls>,
     /// The login of Sentinels to the servers, for the one that is written anew. None: without a password.
     pub to_servers: Option<Credentials>,
+    /// The id under which they elect this operator. Two operators never have the same.
+    pub own_id: Arc<str>,
 }
 
 impl Default for Entry {
-    /// Without a password.
+    /// Without a password, and with the id of this process.
     fn default() -> Self {
-        Self { logins: None.into(), tls: None, to_servers: None }
+        Self { logins: None.into(), tls: None, to_servers: None, own_id: own_id() }
     }
 }
 
@@ -168,6 +171,11 @@ impl Links {
     /// The login of Sentinels to the servers.
     pub fn login_of_sentinels(&self) -> Option<Credentials> {
         self.access.sentinels.to_servers.clone()
+    }
+
+    /// The id under which Sentinels elect this operator.
+    pub fn own_id(&self) -> Arc<str> {
+        Arc::clone(&self.access.sentinels.own_id)
     }
 
     fn of_kind(&self, wanted: InstanceKind) -> impl Iterator<Item = &Link> {

@@ -30,8 +30,8 @@ impl Sentinels {
             let places = to_name.places.iter().map(Endpoint::from).collect();
             Some(Master { id: to_name.id, connection, places })
         });
-        let login = links.login_of_sentinels();
-        Self { watch: Watch { settings: order.settings, sentinels, login }, master }
+        let (login, own_id) = (links.login_of_sentinels(), links.own_id());
+        Self { watch: Watch { settings: order.settings, sentinels, login, own_id }, master }
     }
 
     /// Asks for the right to make the member of the order a master.

@@ -108,18 +108,8 @@ impl Sentinel {
         };
         let text = |text: String| Some(Value::Text(Text { text, truncated: false }));
         let nested = |resp: String| Some(Value::Nested(Nested { resp, truncated: false }));
-        let tilt = self.tilt_s.map_or_else(|| "-1".into(), |seconds| seconds.to_string());
-        let info = format!(
-            "# Sentinel\r\nsentinel_masters:{}\r\nsentinel_tilt:{}\r\nsentinel_tilt_since_seconds:{tilt}\r\n\
-             sentinel_running_scripts:0\r\nsentinel_scripts_queue_length:0\r\nsentinel_simulate_failure_flags:0\r\n",
-            u8::from(self.master.is_some()),
-            u8::from(self.tilt_s.is_some()),
-        );
-        let server = format!(
-            "# Server\r\nredis_version:7.0.15\r\nredis_mode:sentinel\r\nprocess_id:1\r\nrun_id:{}\r\ntcp_port:{}\r\n\
-             uptime_in_seconds:3600\r\n",
-            self.run_id, self.port
-        );
+        let info = info_sentinel(self.master.is_some(), self.tilt_s);
+        let server = info_server(&self.run_id, self.port);
         Instance {
             id: self.id.clone(),
             kind: InstanceKind::Sentinel,
@@ -234,6 +224,25 @@ impl Sentinel {
             (Some(_), Some(peers)) => peers.iter().map(one).collect(),
         }
     }
+}
+
+/// `INFO sentinel`, of one that watches a master or none, and has been in TILT for so many seconds.
+pub(crate) fn info_sentinel(watches: bool, tilt_s: Option<u64>) -> String {
+    let since = tilt_s.map_or_else(|| "-1".into(), |seconds| seconds.to_string());
+    format!(
+        "# Sentinel\r\nsentinel_masters:{}\r\nsentinel_tilt:{}\r\nsentinel_tilt_since_seconds:{since}\r\n\
+         sentinel_running_scripts:0\r\nsentinel_scripts_queue_length:0\r\nsentinel_simulate_failure_flags:0\r\n",
+        u8::from(watches),
+        u8::from(tilt_s.is_some()),
+    )
+}
+
+/// `INFO server`.
+pub(crate) fn info_server(run_id: &str, port: u16) -> String {
+    format!(
+        "# Server\r\nredis_version:7.0.15\r\nredis_mode:sentinel\r\nprocess_id:1\r\nrun_id:{run_id}\r\n\
+         tcp_port:{port}\r\nuptime_in_seconds:3600\r\n"
+    )
 }
 
 impl World {

@@ -1,10 +1,13 @@
 //! What must always hold, judged by the truth of the model. Each breach has a name, a moment and a sentence.
 
+mod sentinels;
+
 use crate::operator::index;
 use crate::schedule::{BootRule, Schedule};
 use redis_model::live::{Cluster, Edge, Happened, Life, Peer, Place, Wait};
 use redis_operator::contract::{Action, Loss};
 use redis_operator::group::Report;
+use sentinels::Elections;
 use std::collections::BTreeMap;
 
 /// Something that must not happen.
@@ -57,6 +60,11 @@ pub struct Checks {
     is_unknown: bool,
     /// The loss of the newest decision that plans a promotion.
     loss: Option<Loss>,
+    elections: Elections,
+    /// By server: when a Sentinel last changed its master.
+    repointed_us: BTreeMap<usize, u64>,
+    /// For so long Sentinels may be about to change the master by themselves.
+    sentinels_us: u64,
     /// By action and server: when it was sent within the last second.
     sent: BTreeMap<(&'static str, String), Vec<u64>>,
 }
@@ -71,6 +79,8 @@ impl Checks {
             is_consistent: schedule.is_consistent,
             has_lies: schedule.has_lies,
             starts_masters: schedule.boot == BootRule::Master,
+            elections: Elections::new(schedule),
+            sentinels_us: sentinels::patience_us(schedule),
             ..Self::default()
         }
     }
@@ -80,7 +90,9 @@ impl Checks {
     }
 
     /// Takes in what the leader reports.
-    pub fn on_report(&mut self, at_us: u64, report: &Report) {
+    pub fn on_report(&mut self, operator: usize, at_us: u64, report: &Report) {
+        let second = self.elections.on_report(operator, report);
+        self.two_leaders(at_us, second);
         match report {
             Report::Decided(decided) => {
                 let loss = decided.decision.shards.first().and_then(|shard| shard.loss);
@@ -181,7 +193,7 @@ impl Checks {
         // Servers that start as masters by their own configuration, after all of them ended: which of them
         // may go on, is known when the others were waited for.
         let restart_us = if self.starts_masters { RESTART_WAIT_US } else { 0 };
-        let limit_us = hang_limits * self.hang_limit_us + SEVERAL_US + restart_us;
+        let limit_us = hang_limits * self.hang_limit_us + SEVERAL_US + restart_us + self.sentinels_us;
         if now_us.saturating_sub(since_us) > limit_us && since_us > 0 {
             self.several_since_us = Some(u64::MAX);
             let servers: Vec<usize> = writable.iter().map(|(server, _)| server + 1).collect();
@@ -207,6 +219,13 @@ impl Checks {
                 if self.starts_masters && at_us > 0 {
                     self.started_us.insert(*server, at_us);
                 }
+            }
+            Happened::Repointed { server, .. } => {
+                self.repointed_us.insert(*server, at_us);
+            }
+            Happened::Sentinel { sentinel, channel, text } => {
+                let second = self.elections.on_event(*sentinel, channel, text);
+                self.two_leaders(at_us, second);
             }
             Happened::Commanded { server, command, .. } => {
                 if command.starts_with("REPLICAOF") {
@@ -258,8 +277,9 @@ impl Checks {
         if self.reported.iter().any(|(at_us, _)| *at_us >= newest_us) {
             return;
         }
-        if self.started_us.get(&master) > self.commanded_us.get(&server) {
-            // Its replicas find it again before anybody can ask.
+        // Its replicas find it again before anybody can ask; Sentinels ask nobody.
+        let commanded_us = self.commanded_us.get(&server);
+        if self.started_us.get(&master) > commanded_us || self.repointed_us.get(&server) > commanded_us {
             self.unpreventable += 1;
             return;
         }
@@ -280,7 +300,9 @@ impl Checks {
 
     /// The promoted server has all that any other one that is reached has, of what replicas acknowledged.
     fn on_promoted(&mut self, cluster: &Cluster, at_us: u64, server: usize, data: Place) {
-        if self.loss.as_ref().is_some_and(|loss| loss.bytes != Some(0)) || self.unpreventable > 0 {
+        let is_theirs = self.repointed_us.get(&server) == Some(&at_us);
+        let is_reported = self.loss.as_ref().is_some_and(|loss| loss.bytes != Some(0));
+        if is_reported || is_theirs || self.unpreventable > 0 {
             return;
         }
         // One that arrives late was the right one when it was sent, and is a second master now.

@@ -5,6 +5,7 @@
 //! | module | owns |
 //! |--|--|
 //! | `schedule` | what a seed stands for |
+//! | `watched` | schedules with Sentinels |
 //! | `network` | the network that an operator dials on |
 //! | `operator` | an operator's process; the storage of records |
 //! | `policies`, `hostile` | who decides; a policy that lies |
@@ -34,6 +35,7 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod shrink;
+pub mod watched;
 
 pub use policies::embedded_policy;
 pub use run::{Outcome, run};

@@ -75,6 +75,9 @@ struct Liar {
     /// Policies that trap, lie and idle are swapped in; the embedded one is next in line
     #[arg(long)]
     lies: bool,
+    /// Sentinels watch the servers
+    #[arg(long, conflicts_with = "lies")]
+    sentinels: bool,
     /// The only policy decides as the engine does, with a change at random in most answers
     #[arg(long, conflicts_with = "lies")]
     hostile: bool,
@@ -82,7 +85,11 @@ struct Liar {
 
 impl Liar {
     fn schedule(&self, seed: u64) -> Schedule {
-        let schedule = if self.lies { Schedule::with_lies(seed) } else { Schedule::of(seed) };
+        let schedule = match (self.lies, self.sentinels) {
+            (true, _) => Schedule::with_lies(seed),
+            (false, true) => Schedule::with_sentinels(seed),
+            (false, false) => Schedule::of(seed),
+        };
         Schedule { is_hostile: self.hostile, ..schedule }
     }
 }

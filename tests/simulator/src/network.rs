@@ -59,8 +59,8 @@ impl Dial for Network {
         Box::pin(async move {
             let dial = {
                 let mut cluster = self.world.cluster();
-                let server = cluster.find(&endpoint.host, endpoint.port).ok_or(ErrorKind::HostUnreachable)?;
-                cluster.dial(Peer::Operator(self.operator), server)
+                let to = cluster.find_peer(&endpoint.host, endpoint.port);
+                cluster.dial(Peer::Operator(self.operator), to.ok_or(ErrorKind::HostUnreachable)?)
             };
             self.world.news.notify_one();
             let ended = std::future::poll_fn(|context| {
@@ -74,7 +74,7 @@ impl Dial for Network {
     }
 }
 
-/// One connection to a server of the model.
+/// One connection to a server or a Sentinel of the model.
 struct Connected {
     world: World,
     connection: u64,

@@ -2,7 +2,9 @@
 
 use crate::network::{Network, World};
 use crate::schedule::Schedule;
-use redis_model::live::Peer;
+use crate::watched::SentinelPlan;
+use redis_model::id40;
+use redis_model::live::{Peer, Sentinel};
 use redis_operator::authority::{ACTION_MAX, Authority};
 use redis_operator::contract::{Address, Group, InstanceKind, Preference, Topology};
 use redis_operator::driver::{Access, Driver, Entry, GroupHandle, Reports};
@@ -82,7 +84,8 @@ impl Operator {
         let access = Access {
             logins: None.into(),
             tls: None,
-            sentinels: Entry::default(),
+            // Of its own, as in a process of its own.
+            sentinels: Entry { own_id: id40(&format!("operator{number}")).into(), ..Entry::default() },
             hang_limit: Duration::from_millis(schedule.hang_limit_ms.into()),
             network: Some(Arc::new(Network { world: world.clone(), operator: number })),
         };
@@ -145,14 +148,14 @@ fn wanted(schedule: &Schedule) -> Group {
     Group {
         namespace: "shop".into(),
         name: "cart".into(),
-        topology: Topology::Replication,
+        topology: if schedule.sentinels.is_some() { Topology::Sentinel } else { Topology::Replication },
         members_desired: u16::try_from(schedule.servers.len()).unwrap_or(u16::MAX),
         members_min: None,
         prefer: if schedule.is_consistent { Preference::Consistency } else { Preference::Availability },
         paused: false,
         hang_limit_ms: schedule.hang_limit_ms,
         self_fence_lag_s: schedule.is_consistent.then_some(2),
-        sentinel: None,
+        sentinel: schedule.sentinels.as_ref().map(SentinelPlan::settings),
         cluster: None,
     }
 }
@@ -171,5 +174,18 @@ fn members(world: &World) -> Vec<Member> {
             is_former: false,
         }
     };
-    (0..cluster.processes().len()).map(member).collect()
+    let sentinel = |(number, sentinel): (usize, &Sentinel)| {
+        let (host, port) = sentinel.place();
+        Member {
+            id: format!("sentinel-{}", number + 1),
+            kind: InstanceKind::Sentinel,
+            shard: None,
+            address: Address { host: host.into(), port },
+            aliases: vec![],
+            pod: None,
+            is_former: false,
+        }
+    };
+    let sentinels = cluster.sentinels().iter().enumerate().map(sentinel);
+    (0..cluster.processes().len()).map(member).chain(sentinels).collect()
 }

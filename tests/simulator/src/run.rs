@@ -1,6 +1,7 @@
 //! One run: the model, the operators, the schedule and the checks, on one virtual clock.
 
 mod inject;
+mod watched;
 
 use crate::checks::{Account, Breach, Checks};
 use crate::hostile::Hostile;
@@ -8,7 +9,7 @@ use crate::lies::{Liar, Lie};
 use crate::network::World;
 use crate::operator::{Operator, Sent, Stored, index, name};
 use crate::schedule::{BootRule, Fault, Schedule, Target};
-use redis_model::live::{Boot, Cluster, Edge, Happened, LinkPhase};
+use redis_model::live::{Boot, Cluster, Edge, Happened, LinkPhase, Peer};
 use redis_model::{Role, Server};
 use redis_operator::contract::Verdict;
 use redis_operator::group::Report;
@@ -47,8 +48,8 @@ pub struct Outcome {
 #[derive(Clone, Debug)]
 enum Later {
     Step(Fault),
-    Start(usize),
-    Resume(usize),
+    Start(Peer),
+    Resume(Peer),
     Mend(Vec<Edge>),
     Ease(usize),
     StartOperator,
@@ -90,6 +91,7 @@ pub async fn run(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool
     for server in 1..schedule.servers.len() {
         cluster.start(server, Boot::Following(0));
     }
+    watched::add_sentinels(&mut cluster, schedule);
     let hostile = schedule.is_hostile.then(|| Hostile::new(schedule.seed));
     // A run in which policies lie has a chain of its own: it remembers faults.
     let policies = match &hostile {
@@ -126,6 +128,10 @@ impl Run<'_> {
         let settled_us =
             SETTLE_US + 2 * self.schedule.timing.copy_delay_us + self.schedule.timing.transfer_us;
         self.until(settled_us, |_| false).await;
+        if self.schedule.sentinels.is_some() {
+            self.until(settled_us + MEETING_US, |run| watched::are_whole(&run.world.cluster())).await;
+        }
+        let settled_us = self.world.now_us();
         self.start_operator();
         let is_published = self.until(settled_us + 10 * SECOND_US, |run| run.stored.is_some()).await;
         if !is_published {
@@ -139,7 +145,9 @@ impl Run<'_> {
             self.later.push((begin_us + step.at_us, Later::Step(step.fault.clone())));
         }
         let last_us = self.schedule.steps.last().map_or(0, |step| step.at_us);
-        self.until(begin_us + last_us + FAULTS_US, |run| run.later.is_empty()).await;
+        let (now_us, rest_us) = (begin_us + last_us, self.rest_us());
+        self.until(now_us + FAULTS_US.max(rest_us), |run| run.later.is_empty()).await;
+        self.until(now_us + rest_us, |_| false).await;
         self.heal();
         self.converge().await;
         self.outcome.took_us = self.world.now_us() - begin_us;
@@ -159,7 +167,8 @@ impl Run<'_> {
             self.world.cluster().resume(server);
             self.start_server(server);
         }
-        while self.operators.len() > 1 {
+        self.heal_sentinels();
+        while self.operators.len() > 1 || self.leader().is_none() && !self.operators.is_empty() {
             let former = self.operators.remove(0);
             former.kill(&self.world);
         }
@@ -219,7 +228,9 @@ impl Run<'_> {
                 last => {
                     let text =
                         format!("{last:?} {} s after the last fault: {state}", CONVERGE_US / SECOND_US);
-                    self.checks.never("never-settled", now_us, text);
+                    let are_whole = self.are_servers_whole();
+                    let name = if are_whole { "sentinels-disagree" } else { "never-settled" };
+                    self.checks.never(name, now_us, text);
                 }
             }
         }
@@ -248,12 +259,19 @@ impl Run<'_> {
             let (id, offset, keys, loading) = (name(server), view.offset, view.keys, view.loading);
             format!("{id} {role} at {offset} keys {keys} {:.6} loading {loading}", &view.replid[..6])
         };
-        let all: Vec<String> = (0..cluster.processes().len()).map(show).collect();
+        let all = (0..cluster.processes().len()).map(show);
+        let all: Vec<String> = all.chain(watched::state(&cluster)).collect();
         all.join("; ")
     }
 
-    /// One master takes writes, all others follow it, and the leader calls that healthy.
+    /// One master takes writes, all others follow it, the Sentinels name it and know exactly the group, and
+    /// the leader calls that healthy.
     fn is_whole(&self) -> bool {
+        let is_healthy = matches!(self.last, Some((Verdict::Healthy, _)));
+        is_healthy && self.are_servers_whole() && watched::are_whole(&self.world.cluster())
+    }
+
+    fn are_servers_whole(&self) -> bool {
         let cluster = self.world.cluster();
         let servers = 0..cluster.processes().len();
         let masters: Vec<usize> = servers.clone().filter(|server| cluster.is_writable(*server)).collect();
@@ -267,7 +285,7 @@ impl Run<'_> {
                     && process.upstream().is_some_and(|upstream| upstream.phase() == LinkPhase::Up)
                     && names(&process.server().role)
         };
-        servers.into_iter().all(follows) && matches!(self.last, Some((Verdict::Healthy, _)))
+        servers.into_iter().all(follows)
     }
 
     /// Lets time pass. True: it stopped because `is_over`.
@@ -314,6 +332,8 @@ impl Run<'_> {
         for (at_us, happened) in happened {
             self.outcome.promotions += u64::from(matches!(happened, Happened::Promoted { .. }));
             self.checks.on_happened(&cluster, at_us, &happened);
+            let named = watched::named(&cluster, &happened);
+            self.later.extend(named.map(|master| (at_us + SERVICE_US, Later::Publish(master))));
             if self.is_told {
                 self.outcome.timeline.push(format!("{:>10.3} ms  {happened:?}", at_us as f64 / 1000.0));
             }
@@ -334,7 +354,7 @@ impl Run<'_> {
             }
         }
         for (number, at, report) in reports {
-            self.checks.on_report(at.0, &report);
+            self.checks.on_report(number, at.0, &report);
             self.actions += u64::from(matches!(report, Report::Sent { .. }));
             if let Report::Decided(decided) = &report {
                 self.outcome.decisions += 1;
@@ -421,7 +441,9 @@ impl Run<'_> {
         let (count, master) = (self.schedule.servers.len(), self.recorded().unwrap_or(0));
         match target {
             Target::Master => master,
-            Target::Replica(place) => (master + 1 + place % (count - 1).max(1)) % count,
+            Target::Replica(place) | Target::Sentinel(place) => {
+                (master + 1 + place % (count - 1).max(1)) % count
+            }
         }
     }
 
@@ -438,8 +460,12 @@ impl Run<'_> {
                 self.tell(|| format!("--- {fault:?}"));
                 self.inject(now_us, fault);
             }
-            Later::Start(server) => self.start_server(server),
-            Later::Resume(server) => self.world.cluster().resume(server),
+            Later::Start(Peer::Sentinel(sentinel)) => self.world.cluster().start_sentinel(sentinel),
+            Later::Resume(Peer::Sentinel(sentinel)) => self.world.cluster().resume_sentinel(sentinel),
+            Later::Start(peer) => server_of(peer).into_iter().for_each(|server| self.start_server(server)),
+            Later::Resume(peer) => {
+                server_of(peer).into_iter().for_each(|server| self.world.cluster().resume(server));
+            }
             Later::Mend(edges) => {
                 let mut cluster = self.world.cluster();
                 edges.into_iter().for_each(|edge| cluster.mend(edge));
@@ -471,6 +497,13 @@ impl Run<'_> {
     }
 }
 
+fn server_of(peer: Peer) -> Option<usize> {
+    match peer {
+        Peer::Server(server) => Some(server),
+        Peer::Operator(_) | Peer::Client(_) | Peer::Sentinel(_) => None,
+    }
+}
+
 /// Used by the shrinker: the names of the breaches.
 pub fn names(outcome: &Outcome) -> BTreeSet<&'static str> {
     outcome.breaches.iter().map(|breach| breach.name).collect()
@@ -479,6 +512,8 @@ pub fn names(outcome: &Outcome) -> BTreeSet<&'static str> {
 const SECOND_US: u64 = 1_000_000;
 /// Until the replicas of a new group are in sync.
 const SETTLE_US: u64 = 5 * SECOND_US;
+/// Sentinels ask a master for its replicas every ten seconds.
+const MEETING_US: u64 = 15 * SECOND_US;
 /// At most so long after the last fault, everything works again.
 const FAULTS_US: u64 = 8 * SECOND_US;
 /// A group in which everything works comes to rest within this.

@@ -1,6 +1,7 @@
 //! What a seed stands for: a group, its clients, and a list of faults. Equal seeds give equal schedules.
 
 use crate::lies::Lie;
+use crate::watched::SentinelPlan;
 use redis_model::Dice;
 use redis_model::live::{Boot, Files, Timing, Wait};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,9 @@ pub struct Schedule {
     /// Policies that lie are swapped in.
     #[serde(default)]
     pub has_lies: bool,
+    /// The Sentinels that watch the servers. None: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinels: Option<SentinelPlan>,
     /// What happens, in the order of its time.
     pub steps: Vec<Step>,
 }
@@ -81,6 +85,8 @@ pub enum Target {
     Master,
     /// One that is not, by its place after it.
     Replica(usize),
+    /// A Sentinel: of what happens to servers only, nothing happens to it.
+    Sentinel(usize),
 }
 
 /// A fault, or something that people and programs do.
@@ -201,6 +207,32 @@ pub enum Fault {
         /// How.
         lie: Lie,
     },
+    /// All Sentinels end at once, and start again one by one.
+    KillSentinels {
+        /// Until each of them starts again.
+        back_us: Vec<u64>,
+        /// Their files are lost, too.
+        empty: bool,
+    },
+    /// The leading operator and all Sentinels do not reach each other.
+    CutSentinels {
+        /// For so long.
+        for_us: u64,
+    },
+    /// The clock of a Sentinel jumps ahead.
+    JumpClock {
+        /// Which.
+        sentinel: usize,
+        /// So far.
+        by_us: u64,
+    },
+    /// A person sends a Sentinel a command.
+    Say {
+        /// Which.
+        sentinel: usize,
+        /// The command.
+        words: Vec<String>,
+    },
     /// The records of the operators are stored this much later from now on.
     SlowRecords {
         /// In microseconds.
@@ -248,6 +280,7 @@ impl Schedule {
             timing,
             boot: if dice.chance(900) { BootRule::Itself } else { BootRule::Master },
             is_hostile: false,
+            sentinels: None,
             steps,
             has_lies: false,
         };

@@ -21,6 +21,15 @@ fn policies_that_lie_break_no_invariant() {
     assert!(sum.breaches.is_empty(), "simulate seed N --lies BREACH shows how: {:?}", sum.breaches);
 }
 
+#[test]
+fn with_sentinels_no_schedule_breaks_an_invariant() {
+    let policies = kept_embedded_policy().expect("this machine runs WebAssembly");
+    let sum = many(0..WITH_SENTINELS, Schedule::with_sentinels, || Arc::clone(&policies));
+    println!("{sum}");
+    assert!(sum.breaches.is_empty(), "simulate seed N --sentinels BREACH shows how: {:?}", sum.breaches);
+}
+
 /// What two cores run in two minutes, unoptimised.
 const SEEDS: u64 = 2_000;
 const WITH_LIES: u64 = 150;
+const WITH_SENTINELS: u64 = 200;

@@ -225,6 +225,7 @@ impl Cluster {
         for Waiting { client, attempt, server, run, .. } in now {
             self.on_write(client, attempt, server, run);
         }
+        self.run_postponed(server);
     }
 
     pub(super) fn on_acknowledged(&mut self, server: usize) {

@@ -2,6 +2,7 @@
 
 use super::network::Peer;
 use super::process::SECOND_US;
+use super::sentinel::Kind;
 use super::{Cluster, Event, Happened};
 use crate::has::{Dialect, Role};
 use crate::says;
@@ -127,10 +128,17 @@ impl Cluster {
             | ["CLIENT", "UNPAUSE"]
             | ["CLIENT", "KILL", "TYPE", ..]
             | ["CONFIG", "SET", _, _] => {
-                if let Peer::Operator(operator) = from {
-                    self.note(Happened::Commanded { server, operator, command: words.join(" ") });
+                let command = || words.join(" ");
+                match from {
+                    Peer::Operator(operator) => {
+                        self.note(Happened::Commanded { server, operator, command: command() });
+                    }
+                    Peer::Sentinel(sentinel) if name == "SLAVEOF" => {
+                        self.note(Happened::Repointed { server, sentinel, command: command() });
+                    }
+                    Peer::Sentinel(_) | Peer::Server(_) | Peer::Client(_) => {}
                 }
-                self.change(server, connection, words, &upper, reply);
+                self.change(server, from, connection, words, &upper, reply);
                 return true;
             }
             _ => line(reply, format_args!("-ERR unknown command '{name}', with args beginning with: ")),
@@ -141,6 +149,7 @@ impl Cluster {
     fn change(
         &mut self,
         server: usize,
+        from: Peer,
         connection: u64,
         words: &[String],
         upper: &[&str],
@@ -170,9 +179,17 @@ impl Cluster {
                 line(reply, format_args!("+OK"));
             }
             ["CLIENT", "KILL", "TYPE", kind, ..] => {
+                let of = Peer::Server(server);
+                // But the one that asks for it.
+                let (own, of_sentinel) = match from {
+                    Peer::Sentinel(sentinel) => (None, Some((sentinel, connection))),
+                    Peer::Operator(_) | Peer::Server(_) | Peer::Client(_) => (Some(connection), None),
+                };
                 let ended = if *kind == "NORMAL" {
-                    self.end_client_connections(server) + self.end_operators(server, Some(connection))
+                    self.end_routes(of, Some(Kind::Commands), of_sentinel);
+                    self.end_client_connections(server) + self.end_operators(of, own)
                 } else {
+                    self.end_routes(of, Some(Kind::Subscription), None);
                     0
                 };
                 line(reply, format_args!(":{ended}"));

@@ -13,6 +13,7 @@
 //! | `replication` | what happens on links: handshake, copies, the stream, acknowledgements |
 //! | `commands` | what a command does, and its reply |
 //! | `network` | connections of operators, and edges that are cut |
+//! | `sentinel`, `watch` | Sentinels that watch the servers, and their connections |
 //! | `clients` | clients that write, and which of their writes were acknowledged |
 //!
 //! Simplified: a server carries out a command in no time; every byte takes one latency; a cut edge holds
@@ -26,6 +27,8 @@ mod link;
 mod network;
 mod process;
 mod replication;
+mod sentinel;
+mod watch;
 
 pub use clients::{Client, Wait, Write};
 pub use commands::Session;
@@ -35,10 +38,11 @@ pub use link::LinkPhase;
 pub use network::{DialEnd, Edge, Peer};
 pub use process::{Boot, Life, Process};
 pub use replication::PING_BYTES;
+pub use sentinel::{Sentinel, Settings as Watching};
 
 use network::Network;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// All servers of a group, the network between them and their clients.
 #[derive(Debug)]
@@ -52,6 +56,11 @@ pub struct Cluster {
     clients: Vec<Client>,
     waiting: Vec<clients::Waiting>,
     writes: Vec<Write>,
+    sentinels: Vec<Sentinel>,
+    /// By Sentinel: what arrived while it stood still.
+    unread: BTreeMap<usize, Vec<Event>>,
+    /// The connections of Sentinels.
+    routes: BTreeMap<watch::Key, watch::Route>,
     /// The server that new connections of clients are sent to.
     service: Option<usize>,
     events: BinaryHeap<Reverse<Due>>,
@@ -117,6 +126,24 @@ pub enum Happened {
         /// The command.
         command: String,
     },
+    /// A server carried out a command of a Sentinel that changes its master.
+    Repointed {
+        /// The server.
+        server: usize,
+        /// The Sentinel.
+        sentinel: usize,
+        /// The command.
+        command: String,
+    },
+    /// A Sentinel published an event.
+    Sentinel {
+        /// The Sentinel.
+        sentinel: usize,
+        /// The channel, `+switch-master`.
+        channel: &'static str,
+        /// The message: shorter than that of a real one.
+        text: String,
+    },
 }
 
 /// Something that happens at a moment.
@@ -140,6 +167,7 @@ enum Event {
     Link(link::LinkEvent),
     Network(network::NetworkEvent),
     Client(clients::ClientEvent),
+    Watch(watch::WatchEvent),
 }
 
 #[derive(Debug)]
@@ -182,6 +210,9 @@ impl Cluster {
             clients: vec![],
             waiting: vec![],
             writes: vec![],
+            sentinels: vec![],
+            unread: BTreeMap::new(),
+            routes: BTreeMap::new(),
             service: None,
             events: BinaryHeap::new(),
             numbers: 0,
@@ -211,6 +242,7 @@ impl Cluster {
                 Event::Link(event) => self.on_link(event),
                 Event::Network(event) => self.on_network(event),
                 Event::Client(event) => self.on_client(event),
+                Event::Watch(event) => self.on_watch(event),
             }
         }
         self.now_us = self.now_us.max(to_us);
@@ -244,6 +276,12 @@ impl Cluster {
     /// The index of the server at this address.
     pub fn find(&self, host: &str, port: u16) -> Option<usize> {
         self.processes.iter().position(|process| process.server().is_at(host, port))
+    }
+
+    /// The server or the Sentinel at this address.
+    pub fn find_peer(&self, host: &str, port: u16) -> Option<Peer> {
+        let sentinel = || self.sentinels.iter().position(|sentinel| sentinel.place() == (host, port));
+        self.find(host, port).map(Peer::Server).or_else(|| sentinel().map(Peer::Sentinel))
     }
 
     /// What a server that runs has in memory.

@@ -1,4 +1,4 @@
-//! Connections of operators to servers, byte by byte, and the edges between any two peers that can be cut.
+//! Connections of operators to servers and Sentinels, byte by byte, and the edges between any two peers that can be cut.
 
 use super::commands::Session;
 use super::{Cluster, Event};
@@ -16,6 +16,8 @@ pub enum Peer {
     Operator(usize),
     /// A client, by index.
     Client(usize),
+    /// A Sentinel, by index.
+    Sentinel(usize),
 }
 
 /// One direction between two peers.
@@ -28,14 +30,14 @@ pub(super) struct Network {
     cut: BTreeSet<Edge>,
     /// What was sent on an edge while it was cut, in order.
     held: Vec<(Edge, Event)>,
-    /// Servers whose next command of an operator loses its reply.
-    loses_reply: BTreeSet<usize>,
+    /// Servers and Sentinels whose next command of an operator loses its reply.
+    loses_reply: BTreeSet<Peer>,
 }
 
 #[derive(Debug)]
 struct Connection {
     from: Peer,
-    server: usize,
+    to: Peer,
     run: u64,
     /// The server's side is open.
     is_open: bool,
@@ -51,7 +53,7 @@ struct Connection {
 #[derive(Debug)]
 struct Dial {
     from: Peer,
-    server: usize,
+    to: Peer,
     end: Option<DialEnd>,
     waker: Option<Waker>,
 }
@@ -77,10 +79,10 @@ pub(super) enum NetworkEvent {
 
 impl Cluster {
     /// Begins to connect.
-    pub fn dial(&mut self, from: Peer, server: usize) -> u64 {
+    pub fn dial(&mut self, from: Peer, to: Peer) -> u64 {
         let dial = self.number();
-        self.network.dials.insert(dial, Dial { from, server, end: None, waker: None });
-        self.send(from, Peer::Server(server), Event::Network(NetworkEvent::Dialled { dial }));
+        self.network.dials.insert(dial, Dial { from, to, end: None, waker: None });
+        self.send(from, to, Event::Network(NetworkEvent::Dialled { dial }));
         dial
     }
 
@@ -102,7 +104,7 @@ impl Cluster {
     /// Sends bytes on a connection.
     pub fn write(&mut self, connection: u64, bytes: Vec<u8>) {
         let Some(state) = self.network.connections.get(&connection) else { return };
-        let (from, to) = (state.from, Peer::Server(state.server));
+        let (from, to) = (state.from, state.to);
         self.send(from, to, Event::Network(NetworkEvent::Asked { connection, bytes }));
     }
 
@@ -124,7 +126,7 @@ impl Cluster {
     pub fn close(&mut self, connection: u64) {
         let Some(state) = self.network.connections.get_mut(&connection) else { return };
         state.waker = None;
-        let (from, to) = (state.from, Peer::Server(state.server));
+        let (from, to) = (state.from, state.to);
         self.send(from, to, Event::Network(NetworkEvent::Left { connection }));
     }
 
@@ -176,10 +178,10 @@ impl Cluster {
         self.network.cut.contains(&edge)
     }
 
-    /// The server carries out the next command of an operator that changes it, and the connection ends before
+    /// The server or Sentinel carries out the next command of an operator that changes it, and the connection ends before
     /// the reply.
-    pub fn lose_reply(&mut self, server: usize) {
-        self.network.loses_reply.insert(server);
+    pub fn lose_reply(&mut self, of: Peer) {
+        self.network.loses_reply.insert(of);
     }
 
     pub(super) fn send(&mut self, from: Peer, to: Peer, event: Event) {
@@ -219,15 +221,12 @@ impl Cluster {
 
     /// The kernel of a process that stands still accepts a connection, too.
     fn on_dialled(&mut self, dial: u64) {
-        let Some(&Dial { from, server, .. }) = self.network.dials.get(&dial) else { return };
-        let (run, life) = (self.processes[server].run, self.processes[server].life);
-        let end = if life == super::Life::Down {
-            Err(ErrorKind::ConnectionRefused)
-        } else {
+        let Some(&Dial { from, to, .. }) = self.network.dials.get(&dial) else { return };
+        let end = if let Some(run) = self.running(to) {
             let connection = self.number();
             let state = Connection {
                 from,
-                server,
+                to,
                 run,
                 is_open: true,
                 asked: vec![],
@@ -238,19 +237,25 @@ impl Cluster {
             };
             self.network.connections.insert(connection, state);
             Ok(connection)
+        } else {
+            Err(ErrorKind::ConnectionRefused)
         };
-        self.send(Peer::Server(server), from, Event::Network(NetworkEvent::DialEnded { dial, end }));
+        self.send(to, from, Event::Network(NetworkEvent::DialEnded { dial, end }));
     }
 
     fn on_asked(&mut self, connection: u64, bytes: Vec<u8>) {
         let Some(state) = self.network.connections.get(&connection) else { return };
-        let (server, run) = (state.server, state.run);
-        if !state.is_open || self.processes[server].run != run {
+        let (to, run) = (state.to, state.run);
+        if !state.is_open || self.running(to).is_some_and(|running| running != run) {
             return self.end(connection);
         }
-        if !self
-            .takes(server, run, || Event::Network(NetworkEvent::Asked { connection, bytes: bytes.clone() }))
-        {
+        let asked = || Event::Network(NetworkEvent::Asked { connection, bytes: bytes.clone() });
+        let is_taken = match to {
+            Peer::Server(server) => self.takes(server, run, asked),
+            Peer::Sentinel(sentinel) => self.sentinel_takes(sentinel, run, asked),
+            Peer::Operator(_) | Peer::Client(_) => false,
+        };
+        if !is_taken {
             return;
         }
         let Some(state) = self.network.connections.get_mut(&connection) else { return };
@@ -260,10 +265,16 @@ impl Cluster {
         let (mut reply, mut taken, mut is_change) = (String::new(), 0, false);
         while let Ok(Some((words, length))) = wire::request(&asked[taken..]) {
             taken += length;
-            is_change |= self.command(server, from, connection, &mut session, words, &mut reply);
+            is_change |= match to {
+                Peer::Server(server) => {
+                    self.command(server, from, connection, &mut session, words, &mut reply)
+                }
+                Peer::Sentinel(sentinel) => self.command_sentinel(sentinel, &words, &mut reply),
+                Peer::Operator(_) | Peer::Client(_) => false,
+            };
         }
         asked.drain(..taken);
-        let is_lost = is_change && self.network.loses_reply.remove(&server);
+        let is_lost = is_change && self.network.loses_reply.remove(&to);
         // The command may have ended its own connection.
         let Some(state) = self.network.connections.get_mut(&connection) else { return };
         (state.asked, state.session) = (asked, session);
@@ -274,7 +285,7 @@ impl Cluster {
         if !reply.is_empty() {
             let bytes = reply.into_bytes();
             let answered = NetworkEvent::Answered { connection, bytes };
-            self.send(Peer::Server(server), from, Event::Network(answered));
+            self.send(to, from, Event::Network(answered));
         }
     }
 
@@ -282,14 +293,14 @@ impl Cluster {
     pub(super) fn end(&mut self, connection: u64) {
         let Some(state) = self.network.connections.get_mut(&connection) else { return };
         state.is_open = false;
-        let (to, server) = (state.from, state.server);
-        self.send(Peer::Server(server), to, Event::Network(NetworkEvent::Ended { connection }));
+        let (from, to) = (state.from, state.to);
+        self.send(to, from, Event::Network(NetworkEvent::Ended { connection }));
     }
 
     /// The server's side ends all connections of operators but one.
-    pub(super) fn end_operators(&mut self, server: usize, but: Option<u64>) -> usize {
+    pub(super) fn end_operators(&mut self, of: Peer, but: Option<u64>) -> usize {
         let is_one = |(number, state): (&u64, &Connection)| {
-            (state.server == server && state.is_open && Some(*number) != but).then_some(*number)
+            (state.to == of && state.is_open && Some(*number) != but).then_some(*number)
         };
         let ended: Vec<u64> = self.network.connections.iter().filter_map(is_one).collect();
         ended.iter().for_each(|connection| self.end(*connection));
@@ -297,6 +308,7 @@ impl Cluster {
     }
 
     pub(super) fn end_connections(&mut self, server: usize) {
-        self.end_operators(server, None);
+        self.end_operators(Peer::Server(server), None);
+        self.end_routes(Peer::Server(server), None, None);
     }
 }

@@ -111,7 +111,7 @@ impl Process {
     }
 
     /// The row of INFO persistence that shows a file which cannot be written.
-    fn broken_file(&self) -> Option<&'static str> {
+    pub(super) fn broken_file(&self) -> Option<&'static str> {
         match self.disk.files {
             Files::Rdb if self.has_bad_disk => Some("rdb_last_bgsave_status"),
             Files::Aof if self.has_bad_disk => Some("aof_last_write_status"),
@@ -311,6 +311,7 @@ impl Cluster {
                 Event::Link(event) => self.on_link(event),
                 Event::Network(event) => self.on_network(event),
                 Event::Client(event) => self.on_client(event),
+                Event::Watch(event) => self.on_watch(event),
                 Event::Loaded { server, run } => self.on_loaded(server, run),
                 Event::PauseOver { server, run } => self.on_pause_over(server, run),
                 Event::Cron { .. } => {}

@@ -1,7 +1,7 @@
 //! What each fault does to the model and to the operators.
 
 use super::{Later, RECORD_US, Run};
-use crate::schedule::Fault;
+use crate::schedule::{Fault, Target};
 use redis_model::live::{Edge, Peer};
 
 impl Run<'_> {
@@ -21,28 +21,26 @@ impl Run<'_> {
         let count = self.schedule.servers.len();
         match fault {
             Fault::Kill { target, back_us, empty, power } => {
-                let server = self.target(target);
-                let mut cluster = self.world.cluster();
-                cluster.kill(server, power);
-                if empty {
-                    cluster.empty_disk(server);
-                }
-                drop(cluster);
-                self.later.extend(back_us.map(|us| (now_us + us, Later::Start(server))));
+                let peer = self.peer(target);
+                self.kill(peer, empty, power);
+                self.later.extend(back_us.map(|us| (now_us + us, Later::Start(peer))));
             }
             Fault::Stop { target, for_us } => {
-                let server = self.target(target);
-                self.world.cluster().stop(server);
-                self.later.push((now_us + for_us, Later::Resume(server)));
+                let peer = self.peer(target);
+                match peer {
+                    Peer::Sentinel(sentinel) => self.world.cluster().stop_sentinel(sentinel),
+                    _ => self.world.cluster().stop(self.target(target)),
+                }
+                self.later.push((now_us + for_us, Later::Resume(peer)));
             }
             Fault::KillAll { back_us, power } => {
                 for (server, us) in back_us.into_iter().enumerate().take(count) {
                     self.world.cluster().kill(server, power);
-                    self.later.push((now_us + us, Later::Start(server)));
+                    self.later.push((now_us + us, Later::Start(Peer::Server(server))));
                 }
             }
             Fault::CutOperator { target, for_us, one_way } => {
-                let server = Peer::Server(self.target(target));
+                let server = self.peer(target);
                 let Some(leader) = self.leader() else { return };
                 let mut edges = self.edges(server, [Peer::Operator(leader)].into_iter());
                 if one_way {
@@ -51,20 +49,20 @@ impl Run<'_> {
                 self.cut(now_us, edges, for_us);
             }
             Fault::CutPeers { one, other, for_us } => {
-                let (one, other) = (Peer::Server(self.target(one)), Peer::Server(self.target(other)));
+                let (one, other) = (self.peer(one), self.peer(other));
                 let edges = self.edges(one, [other].into_iter());
                 self.cut(now_us, edges, for_us);
             }
             Fault::Isolate { target, for_us } => {
-                let server = Peer::Server(self.target(target));
-                let servers = (0..count).map(Peer::Server);
+                let server = self.peer(target);
+                let servers = (0..count).map(Peer::Server).chain(self.sentinels());
                 let operators = (0..self.numbers + 2).map(Peer::Operator);
                 let edges = self.edges(server, servers.chain(operators));
                 self.cut(now_us, edges, for_us);
             }
             Fault::LoseReply { target } => {
-                let server = self.target(target);
-                self.world.cluster().lose_reply(server);
+                let peer = self.peer(target);
+                self.world.cluster().lose_reply(peer);
             }
             Fault::KillOperator { back_us } => {
                 if let Some(operator) = self.operators.pop() {
@@ -112,6 +110,27 @@ impl Run<'_> {
                 let server = self.target(target);
                 self.world.cluster().break_disk(server);
                 self.later.push((now_us + for_us, Later::Ease(server)));
+            }
+            Fault::KillSentinels { back_us, empty } => {
+                for (sentinel, us) in self.sentinels().zip(back_us) {
+                    self.kill(sentinel, empty, false);
+                    self.later.push((now_us + us, Later::Start(sentinel)));
+                }
+            }
+            Fault::CutSentinels { for_us } => {
+                let Some(leader) = self.leader() else { return };
+                let edges = self.edges(Peer::Operator(leader), self.sentinels());
+                self.cut(now_us, edges, for_us);
+            }
+            Fault::JumpClock { sentinel, by_us } => {
+                if let Peer::Sentinel(sentinel) = self.peer(Target::Sentinel(sentinel)) {
+                    self.world.cluster().jump_clock(sentinel, by_us);
+                }
+            }
+            Fault::Say { sentinel, words } => {
+                if let Peer::Sentinel(sentinel) = self.peer(Target::Sentinel(sentinel)) {
+                    self.say(sentinel, &words);
+                }
             }
             Fault::Policy { lie } => self.swap(lie),
             Fault::SlowRecords { delay_us } => self.record_delay_us = delay_us.max(RECORD_US),

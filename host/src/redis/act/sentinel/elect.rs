@@ -39,7 +39,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use redis::Value;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// How many votes are needed.
@@ -158,7 +158,7 @@ async fn ask(watch: &Watch, seen: &[Option<Seen>], epoch: u64, quota: usize, dea
         let Some(view) = view else { continue };
         let port = view.master.port.to_string();
         let words =
-            ["SENTINEL", "IS-MASTER-DOWN-BY-ADDR", &view.master.host, &port, &epoch_word, OWN_ID.as_str()];
+            ["SENTINEL", "IS-MASTER-DOWN-BY-ADDR", &view.master.host, &port, &epoch_word, &watch.own_id];
         let question = Question::new(&[words]);
         asked.push(async move { sentinel.connection.ask(&question, deadline).await });
     }
@@ -169,7 +169,7 @@ async fn ask(watch: &Watch, seen: &[Option<Seen>], epoch: u64, quota: usize, dea
         count.refusal = count.refusal.or_else(|| replies.iter().find_map(error_text));
         let Some((leader, of)) = vote(&replies) else { continue };
         count.latest = count.latest.max(of);
-        if leader == *OWN_ID {
+        if leader == *watch.own_id {
             count.votes += usize::from(of == epoch);
         } else if of >= epoch {
             count.rival = Some((leader, of));
@@ -199,13 +199,16 @@ fn too_few(watch: &Watch, looked: &[Result<Seen, String>], quota: usize, voters:
 }
 
 /// The id under which this process is elected: 40 hex digits, as Sentinels have, of its own in every run.
-static OWN_ID: LazyLock<String> = LazyLock::new(|| {
-    // Seeded by the system.
-    let mut digits: String =
-        (0..3_u8).map(|part| format!("{:016x}", RandomState::new().hash_one(part))).collect();
-    digits.truncate(ID_LENGTH);
-    digits
-});
+pub fn own_id() -> Arc<str> {
+    static OWN_ID: LazyLock<Arc<str>> = LazyLock::new(|| {
+        // Seeded by the system.
+        let mut digits: String =
+            (0..3_u8).map(|part| format!("{:016x}", RandomState::new().hash_one(part))).collect();
+        digits.truncate(ID_LENGTH);
+        digits.into()
+    });
+    Arc::clone(&OWN_ID)
+}
 
 /// A Sentinel writes its vote to disk before it answers: 2 to 20 ms (measured), and a slow disk's more.
 pub const ELECTION_MAX: Duration = Duration::from_millis(200);
@@ -220,8 +223,9 @@ mod tests {
 
     #[test]
     fn the_own_id_is_one_of_sentinel_and_the_same_all_the_time() {
-        assert!(OWN_ID.len() == ID_LENGTH && OWN_ID.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        assert_eq!(*OWN_ID, *OWN_ID);
+        let id = own_id();
+        assert!(id.len() == ID_LENGTH && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert_eq!(id, own_id());
     }
 
     #[test]

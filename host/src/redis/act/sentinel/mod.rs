@@ -37,7 +37,7 @@ mod set_option;
 mod tell;
 
 pub use crate::topology::allowed::DOWN_AFTER_MIN_MS;
-pub use elect::{ELECTION_MAX, Elected, Votes, elect};
+pub use elect::{ELECTION_MAX, Elected, Votes, elect, own_id};
 pub use rewrite::{Rewritten, rewrite};
 pub use set_option::set_option;
 pub use tell::{Told, announce, tell};
@@ -48,6 +48,7 @@ use crate::contract::SentinelSettings;
 use crate::redis::connection::Question;
 use crate::redis::{Connection, Credentials, Endpoint};
 use failover_core::facts::Place;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The Sentinels of a group, as far as they can be asked.
@@ -58,6 +59,8 @@ pub struct Watch {
     pub sentinels: Vec<Sentinel>,
     /// How Sentinels log in to the servers. None: without a password.
     pub login: Option<Credentials>,
+    /// The id that votes are asked for: [`own_id`], where an operator has its process to itself.
+    pub own_id: Arc<str>,
 }
 
 /// A Sentinel.
