@@ -76,7 +76,15 @@ cluster() { # A Kubernetes control plane, and what runs Pods as processes
     install_packages "${missing[@]}"
     if [[ " ${missing[*]} " = *" etcd-server "* ]] && [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now etcd || true; fi
   fi
-  has_assets || tests/setup/cluster.sh target/cluster
+  has_assets && return
+  if [ -n "${control_plane:-}" ]; then
+    grep building target/cluster/log || true
+    wait "$control_plane" || { cat target/cluster/log >&2; exit 1; }
+    grep -v building target/cluster/log || true
+    control_plane=
+  else
+    tests/setup/cluster.sh target/cluster
+  fi
 }
 
 image() { # What deploy/image.sh needs: the static C library, as Rust's target and for what is written in C
@@ -157,6 +165,15 @@ as_root() {
 has() { command -v "$1" >/dev/null; }
 hash() { git hash-object --stdin; }
 die() { echo "setup: $*" >&2; exit 1; }
+
+# The longest part goes on while others wait for the network. It says so when its turn comes.
+if [[ " $* " = *" cluster "* && -z ${TEST_KUBECONFIG:-} ]] && ! has_assets && has go; then
+  mkdir -p target/cluster
+  setsid tests/setup/cluster.sh target/cluster >target/cluster/log 2>&1 &
+  control_plane=$!
+  # Whatever ends this ends it, too: a build that goes on alone would meet the next one.
+  trap '[ -z "$control_plane" ] || kill -- "-$control_plane" 2>/dev/null || true' EXIT
+fi
 
 for part; do
   case $part in
