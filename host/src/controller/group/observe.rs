@@ -423,7 +423,7 @@ mod tests {
         };
         let before = metadata(|_| ());
         type Row = (&'static str, fn(&mut ObjectMeta), bool);
-        let rows: [Row; 5] = [
+        let rows: [Row; 4] = [
             ("its version", |metadata| metadata.resource_version = Some("7".into()), true),
             ("its spec", |metadata| metadata.generation = Some(2), false),
             (
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn secrets_are_read_anew_when_others_are_named_and_not_when_another_policy_is() {
         type Row = (&'static str, fn(&mut References), bool);
-        let rows: [Row; 4] = [
+        let rows: [Row; 5] = [
             ("nothing changed", |_| (), false),
             ("a policy", |references| references.policy.name = Some("mine".into()), false),
             (

@@ -297,8 +297,9 @@ pub struct Password {
     /// A key of a Secret in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<SecretKeySelector>,
-    /// The operator makes the Secret `redis-NAME-password` with a random password under the key `password`.
-    /// It is deleted with the resource; another password in it is applied live.
+    /// The operator makes a random password: in the Secret `redis-NAME-password` under the key `password`, or
+    /// that of a user in `redis-NAME-users` under its name. The Secret is deleted with the resource; another
+    /// password in it is applied live.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub generate: bool,
 }
