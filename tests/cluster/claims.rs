@@ -122,3 +122,30 @@ pub async fn a_network_policy_is_made_on_request_and_goes_with_it(cluster: &Clus
     patch(cluster, namespace, r#"{"spec": {"networkPolicy": null}}"#).await;
     until("it is gone", async || api.get_opt("redis-example").await.unwrap().is_none().then_some(())).await;
 }
+
+/// Of a group of its own, in any namespace: what needs a right each.
+pub async fn a_claim_grows_and_a_network_policy_goes(cluster: &Cluster, namespace: &str) {
+    cluster.apply(&class("grows", true)).await;
+    cluster
+        .apply(&format!(
+            "apiVersion: k8s.amaiz.com/v1alpha1\nkind: Redis\nmetadata: {{name: grown, namespace: {namespace}}}\nspec:\n  \
+             replicas: 1\n  redis: {{image: \"redis:7\"}}\n  networkPolicy: {{}}\n  dataVolumeClaimTemplate:\n    \
+             spec: {{storageClassName: grows, accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}}}\n"
+        ))
+        .await;
+    let of = async |kind: &str, path: &str| {
+        let path = format!("jsonpath={path}");
+        cluster.kubectl(&["get", kind, "-l=redis=grown", "-o", &path, "-n", namespace]).await.ok()
+    };
+    let policy = async || of("networkpolicies", "{.items[*].metadata.name}").await;
+    let size = async || of("pvc", "{.items[*].status.capacity.storage}").await;
+    until("a NetworkPolicy", async || policy().await.filter(|name| name == "redis-grown")).await;
+    until("a claim", async || size().await.filter(|size| size == "1Gi")).await;
+    let template = json!({ "spec": { "resources": { "requests": { "storage": "2Gi" } } } });
+    let larger =
+        json!({ "spec": { "networkPolicy": null, "dataVolumeClaimTemplate": template } }).to_string();
+    let words = ["patch", "redis", "grown", "-n", namespace, "--type=merge", "-p", &larger];
+    cluster.kubectl(&words).await.unwrap();
+    until("a larger claim", async || size().await.filter(|size| size == "2Gi")).await;
+    until("no NetworkPolicy", async || policy().await.filter(String::is_empty)).await;
+}

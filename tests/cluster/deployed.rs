@@ -1,6 +1,7 @@
 //! The operator as a user deploys it: by `deploy/`, as two Pods, with the rights of its service account and
 //! no more. These come last of all, since what is deployed looks after all namespaces.
 
+use super::claims;
 use super::docs::resources_of_the_pages;
 use super::plugin::Kubectl;
 use super::rig::{another_master, redis, say, settled, write_through};
@@ -266,38 +267,7 @@ pub async fn what_is_deployed_does_the_walk_through_and_its_rights_are_enough_an
         (endpoint().await.ok()? == 0 && service.is_err()).then_some(())
     })
     .await;
-    // Claims that grow, and a NetworkPolicy that goes.
-    cluster
-        .apply(&format!(
-            "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {{name: grows}}\nprovisioner: \
-             test/folder\nallowVolumeExpansion: true\n---\napiVersion: k8s.amaiz.com/v1alpha1\nkind: Redis\nmetadata: \
-             {{name: grown, namespace: {namespace}}}\nspec:\n  replicas: 1\n  redis: {{image: 'redis:7'}}\n  \
-             networkPolicy: {{}}\n  dataVolumeClaimTemplate: {{spec: {{storageClassName: grows, accessModes: \
-             [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}}}}}\n"
-        ))
-        .await;
-    let kept = async |kind: &str, path: &str| {
-        let path = format!("jsonpath={path}");
-        cluster.kubectl(&["get", kind, "-l=redis=grown", "-o", &path, "-n", namespace]).await.ok()
-    };
-    until("a NetworkPolicy", async || {
-        kept("networkpolicies", "{.items[*].metadata.name}").await.filter(|names| names == "redis-grown")
-    })
-    .await;
-    until("a claim", async || {
-        kept("pvc", "{.items[*].status.capacity.storage}").await.filter(|size| size == "1Gi")
-    })
-    .await;
-    let larger = r#"{"spec": {"networkPolicy": null, "dataVolumeClaimTemplate": {"spec": {"resources": {"requests": {"storage": "2Gi"}}}}}}"#;
-    change("grown", larger).await.unwrap();
-    until("a larger claim", async || {
-        kept("pvc", "{.items[*].status.capacity.storage}").await.filter(|size| size == "2Gi")
-    })
-    .await;
-    until("no NetworkPolicy", async || {
-        kept("networkpolicies", "{.items[*].metadata.name}").await.filter(String::is_empty)
-    })
-    .await;
+    claims::a_claim_grows_and_a_network_policy_goes(cluster, namespace).await;
     change("example", r#"{"spec": {"annotations": {"rolled": "yes"}}}"#).await.unwrap();
     until("all Pods rolled", async || {
         let pods = Api::<Pod>::namespaced(cluster.client(), namespace)
