@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  kubectl redis restart example\n\nIt sets the annotation \
                   k8s.amaiz.com/restartedAt in the annotations of the Pods, as kubectl rollout restart \
-                  does for a Deployment. Exit codes: 0 done (or requested, with --no-wait), 1 not possible, or not done \
-                  in time, 2 bad input.")]
+                  does for a Deployment. Exit codes: 0 done (or requested, with --no-wait), 1 not \
+                  possible, or not done in time, 2 bad input.")]
 pub struct Args {
     /// The Redis or RedisFailover
     name: String,
