@@ -9,6 +9,8 @@ SETUP := tests/setup/setup.sh
 OPERATOR := -p redis-operator -p simulator --bin redis-operator
 # The engine, as the file that any host can load.
 COMPONENT := target/policies/default.wasm
+# Many tests wait, for a server or for a time limit: one more than there are cores.
+export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)
 # The scenarios in full, as any host can read them.
 SCENARIOS := target/scenarios
 
