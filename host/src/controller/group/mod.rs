@@ -155,7 +155,7 @@ async fn maintain_newest(
     let (mut objects, mut live_config, mut handover) =
         (Objects::default(), LiveConfig::default(), HandoverRequest::default());
     let (mut adoption, mut volumes) = (Adoption::default(), Volumes::default());
-    let (mut problems, mut retry_after) = (Vec::new(), None);
+    let (mut problems, mut retry_after, mut failed_after) = (Vec::new(), None, None);
     let mut settling = Settling::new(&snapshots.borrow());
     let mut settled = None;
     while next(&mut snapshots, retry_after).await {
@@ -177,9 +177,9 @@ async fn maintain_newest(
             // 5. Roll. Calls the API server.
             result.add(roll(&context, &snapshot, &live_config, &mut handover).await);
         }
+        failed_after = (may_go_on && !result.is_done).then(|| step::retry_after(failed_after));
         retry_after = match may_go_on {
-            true if result.is_done => adoption::looks_again(&snapshot),
-            true => Some(step::retry_after(retry_after)),
+            true => failed_after.or_else(|| adoption::looks_again(&snapshot)),
             // A person or another operator is waited for.
             false => (!result.is_done).then_some(ADOPT_AGAIN_AFTER),
         };
