@@ -29,8 +29,8 @@ async fn with_all(watching: Watching, history: impl AsyncFn(&mut Pair)) {
     futures_util::future::join_all(programs().into_iter().map(one)).await;
 }
 
-/// With a second or less they fail over again: a Sentinel dials a new master up to a second after it has heard
-/// of it. The model does, too.
+/// With a second or less they fail over again: a Sentinel dials a new master up to a second after it has
+/// heard of it. The model does, too.
 fn quick() -> Watching {
     Watching { down_after_ms: 2_000, failover_timeout_ms: 5_000, ..Watching::default() }
 }

@@ -46,6 +46,8 @@ pub struct Sentinel {
     pub claims: Option<u64>,
     /// Replicas that it knows beside the members that are none of its master.
     pub ghosts: Vec<(String, u16)>,
+    /// The same, which answer it.
+    pub strangers: Vec<(String, u16)>,
     /// Ids of the other Sentinels that it knows, or `host:port` of one that is gone. None: all that exist.
     pub peers: Option<Vec<String>>,
     /// `voted-leader-epoch` of each of its peers.
@@ -77,6 +79,7 @@ impl Sentinel {
             epoch: 1,
             claims: None,
             ghosts: vec![],
+            strangers: vec![],
             peers: None,
             voted_epoch: 0,
             settings,
@@ -187,8 +190,10 @@ impl Sentinel {
         let of_group = of_group.map(|server| {
             (server.host.clone(), server.port, server.run_id.clone(), server.seen.failure.is_some())
         });
-        let ghosts = self.ghosts.iter().map(|(host, port)| (host.clone(), *port, String::new(), true));
-        if self.master.is_none() { vec![] } else { of_group.chain(ghosts).collect() }
+        let ghost = |(host, port): &(String, u16), is_lost| (host.clone(), *port, String::new(), is_lost);
+        let ghosts = self.ghosts.iter().map(|place| ghost(place, true));
+        let strangers = self.strangers.iter().map(|place| ghost(place, false));
+        if self.master.is_none() { vec![] } else { of_group.chain(ghosts).chain(strangers).collect() }
     }
 
     /// The reply to `SENTINEL SENTINELS`.

@@ -61,6 +61,8 @@ pub struct Checks {
     /// The loss of the newest decision that plans a promotion.
     loss: Option<Loss>,
     elections: Elections,
+    /// Since when the leader, with its number, reaches all Sentinels.
+    watches: Option<(usize, u64)>,
     /// By server: when a Sentinel last changed its master.
     repointed_us: BTreeMap<usize, u64>,
     /// For so long Sentinels may be about to change the master by themselves.
@@ -161,8 +163,9 @@ impl Checks {
     /// Looks at the servers as they are.
     pub fn look(&mut self, cluster: &Cluster, leader: Option<usize>, recorded: Option<usize>) {
         let now_us = cluster.now_us();
+        self.look_at_sentinels(cluster, leader);
         let mut writable = vec![];
-        for (server, process) in cluster.processes().iter().enumerate() {
+        for (server, process) in cluster.processes()[cluster.members()].iter().enumerate() {
             let is_reached = process.life() == Life::Up
                 && leader.is_some_and(|leader| {
                     let (operator, server) = (Peer::Operator(leader), Peer::Server(server));
@@ -220,7 +223,8 @@ impl Checks {
                     self.started_us.insert(*server, at_us);
                 }
             }
-            Happened::Repointed { server, .. } => {
+            Happened::Repointed { server, command, .. } => {
+                self.on_taken(cluster, at_us, *server, command);
                 self.repointed_us.insert(*server, at_us);
             }
             Happened::Sentinel { sentinel, channel, text } => {
@@ -228,6 +232,7 @@ impl Checks {
                 self.two_leaders(at_us, second);
             }
             Happened::Commanded { server, command, .. } => {
+                self.on_taken(cluster, at_us, *server, command);
                 if command.starts_with("REPLICAOF") {
                     self.commanded_us.insert(*server, at_us);
                     self.commands_us.entry(*server).or_default().push(at_us);
@@ -253,7 +258,8 @@ impl Checks {
         let is_unseen = |write: &redis_model::live::Write| {
             self.demoted_us(write).is_some_and(|demoted_us| write.done_us + margin_us >= demoted_us)
         };
-        let others: Vec<Place> = (0..cluster.processes().len())
+        let others: Vec<Place> = cluster
+            .members()
             .filter(|other| *other != server)
             .filter_map(|other| cluster.kept(other))
             .collect();
@@ -310,7 +316,7 @@ impl Checks {
         if sent_us.is_some_and(|sent_us| at_us > sent_us + self.hang_limit_us) {
             return;
         }
-        for (other, process) in cluster.processes().iter().enumerate() {
+        for (other, process) in cluster.processes()[cluster.members()].iter().enumerate() {
             let is_steady = self
                 .reached_since_us
                 .get(&other)
@@ -351,7 +357,8 @@ impl Checks {
             let is_reported = self.reported.iter().any(|(at_us, _)| *at_us >= write.done_us);
             class.reported += u64::from(is_reported);
             // A member that waits for a person keeps it.
-            let is_kept = (0..cluster.processes().len())
+            let is_kept = cluster
+                .members()
                 .any(|server| cluster.kept(server).is_some_and(|kept| cluster.tree().has(kept, write.at)));
             // Of the process that took the write: a later one says nothing of it.
             let ends = self.seen_before.get(&write.server);

@@ -118,6 +118,11 @@ impl Operator {
         }
     }
 
+    /// The members are at these addresses now.
+    pub fn meet(&self, world: &World) {
+        self.handle.send(Event::Members(members(world)));
+    }
+
     /// A person asks for another master.
     pub fn switch_over(&self, target: Option<usize>) {
         self.handle.send(Event::Request(Request::Switchover(target.map(name))));
@@ -187,5 +192,5 @@ fn members(world: &World) -> Vec<Member> {
         }
     };
     let sentinels = cluster.sentinels().iter().enumerate().map(sentinel);
-    (0..cluster.processes().len()).map(member).chain(sentinels).collect()
+    cluster.members().map(member).chain(sentinels).collect()
 }

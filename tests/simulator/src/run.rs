@@ -2,15 +2,16 @@
 
 mod inject;
 mod watched;
+mod whole;
 
 use crate::checks::{Account, Breach, Checks};
 use crate::hostile::Hostile;
 use crate::lies::{Liar, Lie};
 use crate::network::World;
-use crate::operator::{Operator, Sent, Stored, index, name};
+use crate::operator::{Operator, Sent, Stored, index};
 use crate::schedule::{BootRule, Fault, Schedule, Target};
-use redis_model::live::{Boot, Cluster, Edge, Happened, LinkPhase, Peer};
-use redis_model::{Role, Server};
+use redis_model::Server;
+use redis_model::live::{Boot, Cluster, Edge, Happened, Peer};
 use redis_operator::contract::Verdict;
 use redis_operator::group::Report;
 use redis_operator::policy::{PolicyChain, PolicyFault};
@@ -202,8 +203,7 @@ impl Run<'_> {
         }
         let now_us = self.world.now_us();
         let cluster = self.world.cluster();
-        let masters: Vec<usize> =
-            (0..cluster.processes().len()).filter(|server| cluster.is_writable(*server)).collect();
+        let masters: Vec<usize> = cluster.members().filter(|server| cluster.is_writable(*server)).collect();
         // Where a person is asked first, the story has not ended.
         let is_refused = matches!(self.last, Some((Verdict::Refuse, _)));
         if let [master] = masters[..] {
@@ -218,6 +218,8 @@ impl Run<'_> {
                     // No server with data may be master; or a person is asked first: that is what the user
                     // set.
                     let is_wanted = reason == "nobody-eligible" && self.one_is_excluded()
+                        // Sentinels made a server of another group master of this one.
+                        || reason == "external-master" && self.has_stranger()
                         || reason == "unrelated-data" && self.schedule.is_consistent
                         // Several start as masters by their own configuration.
                         || reason == "unrelated-masters" && self.schedule.boot == BootRule::Master;
@@ -234,58 +236,6 @@ impl Run<'_> {
                 }
             }
         }
-    }
-
-    /// A server that has data has the priority that excludes it, or all have.
-    fn one_is_excluded(&self) -> bool {
-        let cluster = self.world.cluster();
-        let is_excluded = |server: usize| cluster.view(server).priority == 0;
-        let mut servers = 0..cluster.processes().len();
-        servers.clone().any(|server| is_excluded(server) && cluster.view(server).keys > 0)
-            || servers.all(is_excluded)
-    }
-
-    fn state(&self) -> String {
-        let cluster = self.world.cluster();
-        let show = |server: usize| {
-            let view = cluster.view(server);
-            let role = match &view.role {
-                Role::Master => "master".to_owned(),
-                Role::Replica(link) => {
-                    format!("replica of {} {}", link.host, if link.up { "up" } else { "down" })
-                }
-                Role::Unsaid => "?".into(),
-            };
-            let (id, offset, keys, loading) = (name(server), view.offset, view.keys, view.loading);
-            format!("{id} {role} at {offset} keys {keys} {:.6} loading {loading}", &view.replid[..6])
-        };
-        let all = (0..cluster.processes().len()).map(show);
-        let all: Vec<String> = all.chain(watched::state(&cluster)).collect();
-        all.join("; ")
-    }
-
-    /// One master takes writes, all others follow it, the Sentinels name it and know exactly the group, and
-    /// the leader calls that healthy.
-    fn is_whole(&self) -> bool {
-        let is_healthy = matches!(self.last, Some((Verdict::Healthy, _)));
-        is_healthy && self.are_servers_whole() && watched::are_whole(&self.world.cluster())
-    }
-
-    fn are_servers_whole(&self) -> bool {
-        let cluster = self.world.cluster();
-        let servers = 0..cluster.processes().len();
-        let masters: Vec<usize> = servers.clone().filter(|server| cluster.is_writable(*server)).collect();
-        let [master] = masters[..] else { return false };
-        let at = cluster.processes()[master].server();
-        let names = |role: &Role| matches!(role, Role::Replica(link) if at.is_at(&link.host, link.port));
-        let follows = |server: usize| {
-            let process = &cluster.processes()[server];
-            server == master
-                || process.is_serving()
-                    && process.upstream().is_some_and(|upstream| upstream.phase() == LinkPhase::Up)
-                    && names(&process.server().role)
-        };
-        servers.into_iter().all(follows)
     }
 
     /// Lets time pass. True: it stopped because `is_over`.

@@ -219,6 +219,14 @@ pub enum Fault {
         /// For so long.
         for_us: u64,
     },
+    /// A replica ends, and starts again at another address; a server of another group starts at the former
+    /// one.
+    Move {
+        /// The server.
+        target: Target,
+        /// Until it starts again.
+        back_us: u64,
+    },
     /// The clock of a Sentinel jumps ahead.
     JumpClock {
         /// Which.

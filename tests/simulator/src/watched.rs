@@ -56,6 +56,13 @@ impl Schedule {
             let at_us = dice.below(last_us + 2_000_000);
             schedule.steps.push(Step { at_us, fault: fault(dice, &plan) });
         }
+        if dice.chance(200) {
+            let (target, back_us) =
+                (Target::Replica(dice.index(4)), dice.one_of([150_000, 2_500_000, 9_000_000]));
+            schedule.timing.load_us = dice.one_of([30_000, 700_000, 12_000_000]);
+            let fault = Fault::Move { target, back_us };
+            schedule.steps.push(Step { at_us: dice.below(last_us + 1_000_000), fault });
+        }
         if dice.chance(300) {
             // The Sentinels are alone with the death of a master.
             let at_us = dice.below(last_us + 1_000_000);

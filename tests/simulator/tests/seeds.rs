@@ -32,4 +32,4 @@ fn with_sentinels_no_schedule_breaks_an_invariant() {
 /// What two cores run in two minutes, unoptimised.
 const SEEDS: u64 = 2_000;
 const WITH_LIES: u64 = 150;
-const WITH_SENTINELS: u64 = 200;
+const WITH_SENTINELS: u64 = 100;

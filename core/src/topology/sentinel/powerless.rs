@@ -1,7 +1,7 @@
 //! Whether the Sentinels can still fail the group over, and until when they are waited for.
 
 use super::scene::Scene;
-use super::sentinels::{Sentinel, Sentinels};
+use super::sentinels::{Names, Sentinel, Sentinels};
 use crate::contract::{Preference, SentinelSettings};
 use crate::health::{Life, duration};
 use crate::topology::replication::heard::{replicas_of, unacknowledged_us};
@@ -37,7 +37,8 @@ pub fn attempt_max_us(settings: &SentinelSettings) -> u64 {
 ///
 /// (a) Fewer can act than any of them needs for a majority, and the others are gone: ended, or silent for the
 ///     hang limit. Silence is not enough with `prefer` = consistency: the operator may be cut off from
-///     Sentinels that reach each other.
+///     Sentinels that reach each other. One that takes a server of another group for the master, or
+///     none, fails that one over.
 /// (b) One of them calls the master down for longer than it takes to begin, has asked the others for their
 ///     votes for a later epoch than the configuration's, and does nothing: an attempt ended in vain. It has
 ///     asked in this incident or in an earlier one; in both it now waits for twice failover-timeout.
@@ -54,7 +55,11 @@ pub fn powerless(scene: &Scene, sentinels: &Sentinels) -> Option<String> {
 
 fn too_few(scene: &Scene, sentinels: &Sentinels) -> Option<String> {
     let needed = sentinels.smallest_majority();
-    let is_gone = |sentinel: &&Sentinel| matches!(sentinel.life, Life::Gone(_));
+    let is_elsewhere = |sentinel: &Sentinel| match sentinel.names {
+        Names::Nothing | Names::Outsider(_) => sentinel.answers,
+        Names::Member(_) => false,
+    };
+    let is_gone = |sentinel: &&Sentinel| matches!(sentinel.life, Life::Gone(_)) || is_elsewhere(sentinel);
     let is_silent = |sentinel: &&Sentinel| sentinel.silent_us().is_some();
     let gone = sentinels.all.iter().filter(is_gone).count();
     let silent = sentinels.all.iter().filter(is_silent).count();

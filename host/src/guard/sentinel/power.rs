@@ -67,10 +67,13 @@ fn are_too_few(scene: &Scene<'_>, promote: &Promote) -> bool {
     let known = scene.sentinels.len() as u64;
     let desired = scene.sentinels_desired();
     let needed = scene.voters().map(Sentinel::voters).min().unwrap_or(desired) / 2 + 1;
-    let gone = scene.sentinels.iter().filter(|sentinel| has_ended(sentinel)).count() as u64;
+    // One that takes a server of another group for the master fails that one over.
+    let is_gone =
+        |sentinel: &&Sentinel<'_>| has_ended(sentinel) || sentinel.answers && sentinel.names.is_none();
+    let gone = scene.sentinels.iter().filter(is_gone).count() as u64;
     let limit_us = scene.hang_limit_us();
     let silent =
-        scene.sentinels.iter().filter(|sentinel| !has_ended(sentinel) && is_silent(sentinel, limit_us));
+        scene.sentinels.iter().filter(|sentinel| !is_gone(sentinel) && is_silent(sentinel, limit_us));
     let may_act = known - gone;
     let may_act_seen = may_act - silent.count() as u64;
     let absent = desired.saturating_sub(known);

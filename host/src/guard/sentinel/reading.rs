@@ -5,8 +5,8 @@ use crate::contract::{
 };
 use crate::guard::scene::{Scene, text};
 use failover_core::facts::{
-    ClientFacts, INFO_SENTINEL, INFO_SERVER, Place, SENTINEL_MASTERS, SENTINEL_PEERS, SentinelFacts,
-    ServerFacts, Watched, is_direct,
+    ClientFacts, INFO_SENTINEL, INFO_SERVER, Place, SENTINEL_MASTERS, SENTINEL_PEERS, SENTINEL_REPLICAS,
+    SentinelFacts, ServerFacts, Watched, is_direct,
 };
 
 /// A Sentinel and its newest replies.
@@ -29,6 +29,9 @@ pub(in crate::guard) struct Sentinel<'a> {
     /// The member that this row is about. None: none, or a server that is no member.
     pub names: Option<usize>,
     pub peers: Vec<Watched<'a>>,
+    /// A replica of its own answers it, and is no member: a server of another group, at an address that was a
+    /// member's.
+    pub takes_stranger: bool,
     /// The host's connection ends at its process.
     pub is_direct: bool,
 }
@@ -82,6 +85,10 @@ impl<'a> Sentinel<'a> {
             names: row.as_ref().and_then(|row| member(scene, row)),
             row,
             peers: rows(SENTINEL_PEERS).unwrap_or_default(),
+            takes_stranger: rows(SENTINEL_REPLICAS)
+                .unwrap_or_default()
+                .iter()
+                .any(|row| !row.is_lost() && row.place.is_some() && member(scene, row).is_none()),
             is_direct: is_direct(&dialled, &ClientFacts::default(), server.tcp_port) == Some(true),
         }
     }

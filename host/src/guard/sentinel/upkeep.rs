@@ -5,14 +5,21 @@ use super::told::sentinel_actions;
 use crate::contract::{Action, SentinelChange};
 use crate::guard::{Case, ensure};
 
-/// One that cannot act loses nothing by beginning anew. Of those that can, one at a time.
+/// One that cannot act loses nothing by beginning anew. Of those that can, one at a time; and while
+/// others can act, unless it takes a server of another group for its own: to wait for them would cost
+/// that one its data.
 pub(in crate::guard) fn rewrites(case: &Case<'_>) -> Result<(), String> {
     let rewritten: Vec<&str> = sentinel_actions(case)
         .filter(|action| matches!(action.change, SentinelChange::Rewrite(_)))
         .map(|action| action.id.as_str())
         .collect();
-    let losing = case.scene.capable().filter(|sentinel| rewritten.contains(&sentinel.id)).count();
-    ensure(losing == 0 || losing == 1 && is_majority_left(case, &rewritten), || {
+    let losing: Vec<_> = case.scene.capable().filter(|sentinel| rewritten.contains(&sentinel.id)).collect();
+    let is_allowed = match losing[..] {
+        [] => true,
+        [sentinel] => is_majority_left(case, &rewritten) || sentinel.takes_stranger,
+        [_, _, ..] => false,
+    };
+    ensure(is_allowed, || {
         format!("{} would be set up anew, and too few other Sentinels could act", rewritten.join(", "))
     })
 }

@@ -151,6 +151,11 @@ pub(super) fn rejected() -> Vec<(Rule, &'static str, Play)> {
             with(assisted(dead()), by(Promotion::AvailableVotes))
         }),
         (Rule::Votes, "deferred, and they have just heard of it", watched(SentinelMode::Deferred, dead())),
+        (Rule::Votes, "one of three took a stranger for the master", {
+            with(few(&[], SentinelMode::Deferred, Promotion::AvailableVotes), |play| {
+                play.sentinels[0].master = Some(("10.0.0.9".into(), 6379));
+            })
+        }),
         (Rule::Votes, "two are only out of sight", {
             with(few(&[], SentinelMode::Deferred, Promotion::AvailableVotes), |play| {
                 for sentinel in &mut play.sentinels[..2] {
@@ -220,6 +225,21 @@ pub(super) fn rejected() -> Vec<(Rule, &'static str, Play)> {
         (Rule::OneRewrite, "one of two that are left", {
             with(changed(rewrite()), |play| play.sentinels[2].seen.dead())
         }),
+        (Rule::OneRewrite, "a ghost that does not answer, and too few others", {
+            with(changed(rewrite()), |play| {
+                play.sentinels[2].seen.dead();
+                play.sentinels[0].ghosts = vec![("10.0.0.9".into(), 6379)];
+            })
+        }),
+        (Rule::OneRewrite, "two that take a stranger for their own", {
+            with(changed(rewrite()), |play| {
+                let Action::Sentinel(action) = play.decision.stages[0].actions[0].clone() else { return };
+                play.act(Action::Sentinel(SentinelAction { id: "sentinel-2".into(), ..action }));
+                for sentinel in &mut play.sentinels {
+                    sentinel.strangers = vec![("10.0.0.9".into(), 6379)];
+                }
+            })
+        }),
         (Rule::OneRestart, "two at once", with(stuck(), |play| play.act(restart("sentinel-2")))),
         (Rule::OneRestart, "another one is gone", with(stuck(), |play| play.sentinels[2].seen.dead())),
         (Rule::KnownIds, "a Sentinel that is none", {
@@ -269,6 +289,20 @@ fn accepted() -> Vec<(&'static str, Play)> {
         ("a hung master, and two Sentinels are gone", {
             with(assisted(silent()), |play| {
                 play.sentinels[..2].iter_mut().for_each(|sentinel| sentinel.seen.dead());
+                play.promote().how = Promotion::AvailableVotes;
+            })
+        }),
+        ("one of two that are left, which takes a stranger for its own", {
+            with(changed(rewrite()), |play| {
+                play.sentinels[2].seen.dead();
+                play.sentinels[0].strangers = vec![("10.0.0.9".into(), 6379)];
+            })
+        }),
+        ("two of three took a stranger for the master", {
+            with(watched(SentinelMode::Deferred, dead()), |play| {
+                for sentinel in &mut play.sentinels[..2] {
+                    sentinel.master = Some(("10.0.0.9".into(), 6379));
+                }
                 play.promote().how = Promotion::AvailableVotes;
             })
         }),

@@ -43,6 +43,7 @@ pub use sentinel::{Sentinel, Settings as Watching};
 use network::Network;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Range;
 
 /// All servers of a group, the network between them and their clients.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub struct Cluster {
     now_us: u64,
     timing: Timing,
     processes: Vec<Process>,
+    /// How many of the servers, the last ones, are of another group.
+    strangers: usize,
     tree: Tree,
     streams: Streams,
     network: Network,
@@ -204,6 +207,7 @@ impl Cluster {
             now_us: 0,
             timing,
             processes: vec![],
+            strangers: 0,
             tree: Tree::default(),
             streams: Streams::default(),
             network: Network::default(),
@@ -251,6 +255,11 @@ impl Cluster {
     /// The servers, in order.
     pub fn processes(&self) -> &[Process] {
         &self.processes
+    }
+
+    /// The servers of the group: all but strangers.
+    pub fn members(&self) -> Range<usize> {
+        0..self.processes.len() - self.strangers
     }
 
     /// All writes that a server carried out.

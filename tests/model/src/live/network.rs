@@ -1,4 +1,5 @@
-//! Connections of operators to servers and Sentinels, byte by byte, and the edges between any two peers that can be cut.
+//! Connections of operators to servers and Sentinels, byte by byte, and the edges between any two peers
+//! that can be cut.
 
 use super::commands::Session;
 use super::{Cluster, Event};
@@ -178,8 +179,8 @@ impl Cluster {
         self.network.cut.contains(&edge)
     }
 
-    /// The server or Sentinel carries out the next command of an operator that changes it, and the connection ends before
-    /// the reply.
+    /// The server or Sentinel carries out the next command of an operator that changes it, and the
+    /// connection ends before the reply.
     pub fn lose_reply(&mut self, of: Peer) {
         self.network.loses_reply.insert(of);
     }

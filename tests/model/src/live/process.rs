@@ -166,6 +166,25 @@ impl Cluster {
         self.processes.len() - 1
     }
 
+    /// A server that does not run gets another address; the former one is that of a master of another group
+    /// from now on. Returns the stranger.
+    pub fn reuse_address(&mut self, server: usize, to: &str) -> usize {
+        let mut stranger = Server::new(self.processes.len() + 1);
+        (stranger.host, stranger.port) = self.place(server);
+        self.processes[server].server.host = to.into();
+        let stranger = self.add(stranger, Files::None, &[]);
+        self.strangers += 1;
+        self.start(stranger, Boot::Master);
+        self.set(stranger, 1);
+        stranger
+    }
+
+    /// Where a server is dialled.
+    fn place(&self, server: usize) -> (String, u16) {
+        let server = &self.processes[server].server;
+        (server.host.clone(), server.port)
+    }
+
     /// `CONFIG SET`, by a person.
     pub fn configure(&mut self, server: usize, name: &str, value: &str) {
         self.processes[server].config.insert(name.into(), value.into());
@@ -205,10 +224,7 @@ impl Cluster {
             Boot::Itself => Some(server),
             Boot::Following(master) => Some(master),
         };
-        let address = following.map(|master| {
-            let master = &self.processes[master].server;
-            (master.host.clone(), master.port)
-        });
+        let address = following.map(|master| self.place(master));
         let (now_us, load_us) = (self.now_us, self.timing.load_us);
         let streams = &mut self.streams;
         let process = &mut self.processes[server];

@@ -61,11 +61,17 @@ impl Cluster {
     /// Begins a handshake with the master that it names.
     pub(super) fn reconnect(&mut self, replica: usize) {
         let link = self.number();
+        // Whoever has that address now.
+        let master = match &self.processes[replica].server.role {
+            Role::Replica(link) => self.find(&link.host, link.port),
+            Role::Master | Role::Unsaid => None,
+        };
         let process = &mut self.processes[replica];
         let replid = if process.has_place { process.server.replid.clone() } else { NOWHERE.into() };
         let offset = process.server.offset;
         let Some(upstream) = &mut process.upstream else { return };
-        let Some(master) = upstream.master.filter(|master| *master != replica) else { return };
+        upstream.master = master;
+        let Some(master) = master.filter(|master| *master != replica) else { return };
         (upstream.link, upstream.phase, upstream.last_io_us) = (link, LinkPhase::Connecting, self.now_us);
         let asked = LinkEvent::Asked { replica, link, master, replid, offset };
         self.send(self.peer(replica), self.peer(master), Event::Link(asked));

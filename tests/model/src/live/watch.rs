@@ -14,7 +14,8 @@ pub(super) struct Route {
     kind: Kind,
     /// The process at the other end that accepted it.
     open: Option<u64>,
-    /// What waits for the end of a write pause, in order: a server carries out nothing behind a PUBLISH that waits.
+    /// What waits for the end of a write pause, in order: a server carries out nothing behind a PUBLISH
+    /// that waits.
     postponed: Vec<Ask>,
     session: Session,
 }

@@ -46,6 +46,8 @@ struct Given {
     voted_epoch: Option<u64>,
     /// `host:port` each.
     ghosts: Option<Vec<String>>,
+    /// The same, which answer it.
+    strangers: Option<Vec<String>>,
     quorum: Option<u16>,
     age_us: Option<u64>,
     /// Fields of its Pod that differ from one in good order; `{}` for one in good order.
@@ -96,9 +98,13 @@ fn apply(world: &mut World, id: &str, value: Value) -> Result<(), String> {
     sentinel.peers = given.peers.or(sentinel.peers.take());
     sentinel.claims = given.claims.or(sentinel.claims);
     sentinel.voted_epoch = given.voted_epoch.unwrap_or(sentinel.voted_epoch);
+    let places =
+        |all: Vec<String>| all.iter().map(|one| super::given::address(one)).collect::<Result<_, _>>();
     if let Some(ghosts) = given.ghosts {
-        sentinel.ghosts =
-            ghosts.iter().map(|ghost| super::given::address(ghost)).collect::<Result<_, _>>()?;
+        sentinel.ghosts = places(ghosts)?;
+    }
+    if let Some(strangers) = given.strangers {
+        sentinel.strangers = places(strangers)?;
     }
     sentinel.settings.quorum = given.quorum.unwrap_or(sentinel.settings.quorum);
     sentinel.seen.age_us = given.age_us.or(sentinel.seen.age_us);

@@ -122,6 +122,7 @@ impl Run<'_> {
                 let edges = self.edges(Peer::Operator(leader), self.sentinels());
                 self.cut(now_us, edges, for_us);
             }
+            Fault::Move { target, back_us } => self.relocate(now_us, target, back_us),
             Fault::JumpClock { sentinel, by_us } => {
                 if let Peer::Sentinel(sentinel) = self.peer(Target::Sentinel(sentinel)) {
                     self.world.cluster().jump_clock(sentinel, by_us);

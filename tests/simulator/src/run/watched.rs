@@ -1,7 +1,8 @@
 //! The Sentinels of a run: how they are added and healed, and whether they agree in the end.
 
-use super::Run;
+use super::{Later, Run};
 use crate::schedule::{Schedule, Target};
+use redis_model::Role;
 use redis_model::live::{Cluster, Happened, Life, Peer, Watching};
 use std::collections::BTreeSet;
 
@@ -40,12 +41,17 @@ pub(super) fn are_whole(cluster: &Cluster) -> bool {
         let at = cluster.processes()[server].server();
         (at.host.as_str(), at.port)
     };
-    let servers: Vec<usize> = (0..cluster.processes().len()).collect();
+    let servers: Vec<usize> = cluster.members().collect();
     let Some(master) = servers.iter().copied().find(|server| cluster.is_writable(*server)) else {
         return false;
     };
     let others: BTreeSet<(&str, u16)> =
         servers.into_iter().filter(|server| *server != master).map(place).collect();
+    // What was made a replica while no operator was there is one, and stays.
+    let taken: BTreeSet<(&str, u16)> = (cluster.members().end..cluster.processes().len())
+        .filter(|server| cluster.processes()[*server].server().role != Role::Master)
+        .map(place)
+        .collect();
     let epochs: BTreeSet<u64> = sentinels.iter().map(|sentinel| sentinel.config_epoch()).collect();
     epochs.len() <= 1
         && sentinels.iter().all(|sentinel| {
@@ -55,7 +61,10 @@ pub(super) fn are_whole(cluster: &Cluster) -> bool {
                 && !sentinel.is_in_tilt()
                 && !sentinel.is_failing_over()
                 && sentinel.names() == Some(place(master))
-                && sentinel.replicas().collect::<BTreeSet<_>>() == others
+                && {
+                    let known: BTreeSet<(&str, u16)> = sentinel.replicas().collect();
+                    others.is_subset(&known) && known.difference(&others).all(|more| taken.contains(more))
+                }
                 && sentinel.peers().collect::<BTreeSet<_>>() == peers
         })
 }
@@ -114,6 +123,27 @@ impl Run<'_> {
             }
             Peer::Operator(_) | Peer::Client(_) => {}
         }
+    }
+
+    /// A replica's address is another group's from now on. Once in a run.
+    pub(super) fn relocate(&mut self, now_us: u64, target: Target, back_us: u64) {
+        let server = self.target(target);
+        let mut cluster = self.world.cluster();
+        let is_replica = matches!(cluster.processes()[server].server().role, Role::Replica(_));
+        if !is_replica || cluster.members().len() < cluster.processes().len() {
+            return;
+        }
+        cluster.kill(server, false);
+        cluster.reuse_address(server, "10.0.7.1");
+        drop(cluster);
+        self.operators.iter().for_each(|operator| operator.meet(&self.world));
+        self.later.push((now_us + back_us, Later::Start(Peer::Server(server))));
+    }
+
+    /// An address of the group is another group's.
+    pub(super) fn has_stranger(&self) -> bool {
+        let cluster = self.world.cluster();
+        cluster.members().len() < cluster.processes().len()
     }
 
     /// A person's command.

@@ -112,6 +112,18 @@ pub fn announcements(scene: &Scene, sentinels: &Sentinels, master: usize) -> Vec
 /// gets REPLICAOF, and a Sentinel that is gone counts in every majority.
 ///
 /// One at a time, and none twice within ten seconds: the row of the master is as old as the last beginning.
+/// Not while replicas are not in sync, Pods start, or too few other Sentinels could act.
+///
+/// A replica of its own that *answers* it and is none of the group is a server of somebody else's, at an
+/// address that was a member's. Nothing of that holds the rewrite up, because the Sentinel destroys what
+/// it finds there:
+///
+/// 1. The Pod of redis-3 is replaced, at another address; the new one reads a full copy for a minute.
+/// 2. The master of another group starts at the former address.
+/// 3. Eight seconds later a Sentinel that knows the address as a replica's makes it one
+///    (`+convert-to-slave`), and what that master has is gone.
+///
+/// What it costs is some milliseconds in which the Sentinels may be too few, while the master lives.
 pub fn sentinel_ghosts(scene: &Scene) -> Option<Ruling> {
     let (sentinels, master) = settled(scene)?;
     let is_starting = |instance: &Instance| instance.pod.as_ref().is_some_and(|pod| !pod.ready);
@@ -119,19 +131,27 @@ pub fn sentinel_ghosts(scene: &Scene) -> Option<Ruling> {
         .view()
         .answering()
         .any(|(index, _)| index != master && not_in_sync(scene.view(), index, master).is_some());
-    if is_unsettled || scene.view().observation.instances.iter().any(is_starting) {
-        return None;
-    }
-    let haunted = sentinels.all.iter().enumerate().filter(|(index, sentinel)| {
+    let is_calm = !is_unsettled && !scene.view().observation.instances.iter().any(is_starting);
+    let haunted = |index: usize, sentinel: &Sentinel| {
+        if !sentinel.answers || sentinel.names != Names::Member(master) {
+            return None;
+        }
         let age_ms = sentinel.master.as_ref().and_then(|row| row.role_ms).unwrap_or(0);
-        sentinel.answers
-            && sentinel.names == Names::Member(master)
-            && age_ms >= REWRITE_AGAIN_MS
-            && (sentinels.can_spare(*index) || !sentinel.is_capable())
-    });
-    let (sentinel, ghost) = haunted
-        .filter_map(|(_, sentinel)| Some((sentinel, ghost(scene, sentinels, sentinel, master)?)))
-        .find(|(sentinel, _)| rewrite(scene, sentinel, master).is_some())?;
+        let is_spared = sentinels.can_spare(index) || !sentinel.is_capable();
+        let (ghost, is_stranger) = ghost(scene, sentinels, sentinel, master)?;
+        let is_due = if is_stranger {
+            age_ms >= STRANGER_AGAIN_MS
+        } else {
+            age_ms >= REWRITE_AGAIN_MS && is_calm && is_spared
+        };
+        (is_due && rewrite(scene, sentinel, master).is_some()).then_some((is_stranger, ghost))
+    };
+    let all = sentinels.all.iter().enumerate();
+    let mut due = all.filter_map(|(index, sentinel)| Some((sentinel, haunted(index, sentinel)?)));
+    let first = due.next()?;
+    let is_stranger = |(_, (is_stranger, _)): &(&Sentinel, (bool, String))| *is_stranger;
+    let urgent = if is_stranger(&first) { None } else { due.find(is_stranger) };
+    let (sentinel, (_, ghost)) = urgent.unwrap_or(first);
     let text = format!(
         "{} is a working master; {} knows {ghost}, which is none of this group",
         scene.view().id(master),
@@ -141,9 +161,10 @@ pub fn sentinel_ghosts(scene: &Scene) -> Option<Ruling> {
         .map(|stage| allowed(scene, Ruling::act(SENTINEL_GHOSTS, text, master, vec![stage])))
 }
 
-/// A replica or Sentinel that it has known for a while and that is none of this group. A replica outside of
-/// the group that the master itself lists exists: the Sentinel would find it again.
-fn ghost(scene: &Scene, sentinels: &Sentinels, sentinel: &Sentinel, master: usize) -> Option<String> {
+/// A replica or Sentinel that it has known for a while and that is none of this group, and whether that is a
+/// replica that answers. A replica outside of the group that the master itself lists exists: the
+/// Sentinel would find it again.
+fn ghost(scene: &Scene, sentinels: &Sentinels, sentinel: &Sentinel, master: usize) -> Option<(String, bool)> {
     let view = scene.view();
     let is_listed = |replica: &Watched| {
         let rows = &view.members[master].replication.attached;
@@ -158,11 +179,12 @@ fn ghost(scene: &Scene, sentinels: &Sentinels, sentinel: &Sentinel, master: usiz
         !sentinels.is_one(peer) && peer.is_lost() && peer.hello_ms.is_none_or(|hello_ms| hello_ms >= KNOWN_MS)
     };
     let name = |row: &Watched| row.place.as_ref().map_or_else(|| row.name.to_owned(), ToString::to_string);
-    let replica = sentinel.replicas.iter().flatten().find(is_ghost_replica);
+    let replicas = || sentinel.replicas.iter().flatten().filter(is_ghost_replica);
+    let replica = replicas().find(|row| !row.is_lost()).or_else(|| replicas().next());
     let peer = || sentinel.peers.iter().flatten().find(is_ghost_peer);
     replica
-        .map(|row| format!("replica {}", name(row)))
-        .or_else(|| peer().map(|row| format!("Sentinel {}", name(row))))
+        .map(|row| (format!("replica {}", name(row)), !row.is_lost()))
+        .or_else(|| peer().map(|row| (format!("Sentinel {}", name(row)), false)))
 }
 
 pub fn sentinel_settings(scene: &Scene) -> Option<Ruling> {
@@ -288,6 +310,9 @@ const TELLING_US: u64 = 1_000_000;
 /// What it has known for a second is no race with what the host sees.
 const KNOWN_MS: u64 = 1_000;
 const REWRITE_AGAIN_MS: u64 = 10_000;
+/// Less than a Sentinel waits before it makes a replica of a master (8 s), and more than it needs to
+/// know its own replicas again.
+const STRANGER_AGAIN_MS: u64 = 3_000;
 /// A Sentinel does nothing that takes this long.
 const HUNG_US: u64 = 10_000_000;
 const RESTART_AGAIN_US: u64 = 60_000_000;

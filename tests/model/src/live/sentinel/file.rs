@@ -51,7 +51,8 @@ impl File {
         self.epoch = epoch;
         self.master = master.map(|master| {
             let named = master.named();
-            // While a failover is under way the promoted one stands as the master, and the master in its place.
+            // While a failover is under way the promoted one stands as the master, and the master in its
+            // place.
             let place = |replica: &Watched| {
                 if replica.is_at(&named.host, named.port) { master.own.place() } else { replica.place() }
             };

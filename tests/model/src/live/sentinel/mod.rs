@@ -1,6 +1,6 @@
-//! A Sentinel that lives: it watches servers, talks with its peers, is elected and fails over, as `sentinel.c`
-//! of Redis 7.0 does. It is a state machine: what happens comes in with its time, what it does goes out as
-//! [`Out`]; [`super::watch`] carries that to servers and peers.
+//! A Sentinel that lives: it watches servers, talks with its peers, is elected and fails over, as
+//! `sentinel.c` of Redis 7.0 does. It is a state machine: what happens comes in with its time, what it
+//! does goes out as [`Out`]; [`super::watch`] carries that to servers and peers.
 //!
 //! | module | owns |
 //! |--|--|
@@ -12,7 +12,8 @@
 //! | `file` | what it keeps over a restart |
 //! | `commands`, `rows` | what it is asked, and its words |
 //!
-//! Simplified: it watches one master; a write of its file takes no time; no scripts, passwords and host names.
+//! Simplified: it watches one master; a write of its file takes no time; no scripts, passwords and host
+//! names.
 
 mod commands;
 mod failover;
@@ -333,7 +334,8 @@ impl Sentinel {
 }
 
 impl Master {
-    /// The one that it names: after a promotion that was seen, the promoted one (`sentinelGetCurrentMasterAddress`).
+    /// The one that it names: after a promotion that was seen, the promoted one
+    /// (`sentinelGetCurrentMasterAddress`).
     fn named(&self) -> &Watched {
         let failover = self.failover.as_ref().filter(|failover| failover.is_promoted());
         failover.and_then(|failover| self.replicas.get(failover.promoted?)).unwrap_or(&self.own)

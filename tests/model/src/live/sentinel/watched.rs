@@ -1,5 +1,5 @@
-//! A server or another Sentinel, as a Sentinel has it (`sentinel.c`, `sentinelRedisInstance`), and the link to
-//! it. Times are microseconds of the Sentinel's own clock; 0 means never.
+//! A server or another Sentinel, as a Sentinel has it (`sentinel.c`, `sentinelRedisInstance`), and the
+//! link to it. Times are microseconds of the Sentinel's own clock; 0 means never.
 
 /// One instance.
 #[derive(Clone, Debug)]
