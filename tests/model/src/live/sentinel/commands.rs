@@ -149,7 +149,7 @@ impl Sentinel {
             // CKQUORUM.
             _ => {
                 let usable = 1 + master.peers.iter().filter(|peer| !peer.is_down).count() as u64;
-                let majority = (master.peers.len() as u64 + 1) / 2 + 1;
+                let majority = (master.peers.len() as u64).div_ceil(2) + 1;
                 if usable >= master.settings.quorum && usable >= majority {
                     let text = "Quorum and failover authorization can be reached";
                     line(reply, format_args!("+OK {usable} usable Sentinels. {text}"));

@@ -116,7 +116,7 @@ impl Sentinel {
         {
             *votes.entry(voted).or_default() += 1;
         }
-        let needed = ((master.peers.len() as u64 + 1) / 2 + 1).max(master.settings.quorum);
+        let needed = ((master.peers.len() as u64).div_ceil(2) + 1).max(master.settings.quorum);
         let winner = votes.iter().max_by_key(|(_, count)| **count);
         winner.is_some_and(|(id, count)| *id == self.id && *count >= needed)
     }
