@@ -50,7 +50,8 @@ pub(super) async fn follow_services(shared: Arc<Shared>) {
                 Ok(Event::Delete(slice)) => names.0.remove(&key(&slice)).is_some(),
                 Ok(Event::Init | Event::InitDone) | Err(_) => false,
             };
-            events.into_iter().fold(false, |is_news, event| see(event) || is_news)
+            // All of them, whatever the first one says.
+            events.into_iter().filter_map(|event| see(event).then_some(())).count() > 0
         };
         if is_news {
             shared.write_names();
