@@ -39,7 +39,7 @@ impl Volumes {
             let _turn = context.turns.acquire().await;
             match api.get_opt(name).await {
                 Ok(claim) => claims.extend(claim.as_ref().and_then(View::of)),
-                // An account of before claims grew: where they were made as they are wanted, nothing is to do.
+                // An account of before claims grew: where they were made as wanted, nothing is to do.
                 Err(kube::Error::Api(error)) if error.code == 403 && was_made_so(snapshot, wanted) => {
                     return StepResult::done();
                 }
