@@ -4,7 +4,7 @@
 use super::cluster::Cluster;
 use super::facts::Facts;
 use super::pause::LOOK_EVERY;
-use super::restart::{blocked, is_settled};
+use super::restart::{awaited, blocked, is_settled};
 use super::text::plain;
 use crate::cli::settings::duration;
 use crate::cli::{Exit, print};
@@ -145,7 +145,7 @@ async fn follow(args: &Common, cluster: &Cluster, hibernate: bool) -> Result<u8,
     if args.no_wait {
         return Ok(0);
     }
-    let mut printed = String::new();
+    let (mut printed, mut awaits) = (String::new(), None);
     while Instant::now() < deadline {
         // The API server may be away for a moment.
         if let Ok(group) = cluster.group(name).await {
@@ -159,6 +159,7 @@ async fn follow(args: &Common, cluster: &Cluster, hibernate: bool) -> Result<u8,
                 print(&format!("{now}\n"))?;
                 printed = now;
             }
+            awaits = awaited(&group);
             if is_settled(&group, generation) {
                 let master = group.status.master.unwrap_or_default();
                 print(&if hibernate {
@@ -177,8 +178,9 @@ async fn follow(args: &Common, cluster: &Cluster, hibernate: bool) -> Result<u8,
         tokio::time::sleep(LOOK_EVERY).await;
     }
     Err(Exit::Failed(format!(
-        "not done within {} s, and still requested: {printed}; kubectl redis explain {name} says what it waits for",
-        args.timeout.as_secs()
+        "not done within {} s, and still requested: {printed}; {}",
+        args.timeout.as_secs(),
+        plain(&awaits.unwrap_or_else(|| format!("kubectl redis explain {name} says what it waits for")))
     )))
 }
 

@@ -40,7 +40,7 @@ pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Exit> {
         return Ok(0);
     }
     let (generation, deadline) = (changed.generation(), Instant::now() + args.timeout);
-    let mut printed = String::new();
+    let (mut printed, mut awaits) = (String::new(), None);
     while Instant::now() < deadline {
         tokio::time::sleep(LOOK_EVERY).await;
         // The API server may be away for a moment.
@@ -50,6 +50,7 @@ pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Exit> {
             print(&format!("{now}\n"))?;
             printed = now;
         }
+        awaits = awaited(&group);
         if is_settled(&group, generation) {
             print(&format!("{namespace}/{name} is restarted\n"))?;
             return Ok(0);
@@ -59,9 +60,10 @@ pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Exit> {
         }
     }
     Err(Exit::Failed(format!(
-        "not done within {} s, and still requested: {}; kubectl redis explain {name} says what it waits for",
+        "not done within {} s, and still requested: {}; {}",
         args.timeout.as_secs(),
-        plain(&printed)
+        plain(&printed),
+        plain(&awaits.unwrap_or_else(|| format!("kubectl redis explain {name} says what it waits for")))
     )))
 }
 
@@ -109,6 +111,13 @@ pub(super) fn is_settled(group: &Group, generation: Option<i64>) -> bool {
             && condition.status == "False"
             && condition.observed_generation >= generation
     })
+}
+
+/// What is missing of what was requested, as the operator says. None: it says nothing.
+pub(super) fn awaited(group: &Group) -> Option<String> {
+    let mut conditions = group.status.conditions.iter();
+    let reconciling = conditions.find(|of| of.type_ == "Reconciling" && of.status == "True")?;
+    Some(reconciling.message.clone())
 }
 
 /// Why it cannot go on without a person.
