@@ -2,13 +2,13 @@
 
 use super::crd::{Condition, ConfigMapSource, FailoverPolicy};
 use super::listed::{Change, Identity, Listed};
-use super::watch::{Key, Scope};
+use super::watch::{Key, Scope, config};
 use futures_util::stream::{self, BoxStream, StreamExt, select_all};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watch_object, watcher};
+use kube::runtime::watcher::{watch_object, watcher};
 use kube::{Client, ResourceExt};
 use std::future::ready;
 
@@ -37,7 +37,7 @@ fn watch_place(client: &Client, namespace: Option<&str>) -> BoxStream<'static, P
         Some(Identity { of: (object.namespace().unwrap_or_default(), name.clone()), name })
     };
     let mut listed = Listed::default();
-    let events = watcher(api, watcher::Config::default()).default_backoff().flat_map(move |event| {
+    let events = watcher(api, config()).default_backoff().flat_map(move |event| {
         let changes = match event {
             Ok(event) => listed.on(event, identity),
             Err(error) => {

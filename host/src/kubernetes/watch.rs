@@ -159,14 +159,14 @@ pub fn watch(client: &Client, scope: &Scope) -> BoxStream<'static, WatchEvent> {
         nodes(client),
     ]);
     if scope.secrets == WatchedSecrets::All {
-        streams.push(in_all(&|place| secrets(client, place, watcher::Config::default())));
+        streams.push(in_all(&|place| secrets(client, place, config())));
     }
     select_all(streams).boxed()
 }
 
 /// Watches one Secret.
 pub fn watch_secret(client: &Client, namespace: &str, name: &str) -> BoxStream<'static, WatchEvent> {
-    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let only = config().fields(&format!("metadata.name={name}"));
     secrets(client, Some(namespace), only)
 }
 
@@ -196,7 +196,7 @@ fn resources(
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind.api()),
         None => Api::all_with(client.clone(), &kind.api()),
     };
-    let watched = watcher(api, watcher::Config::default()).backoff(pace()).boxed();
+    let watched = watcher(api, config()).backoff(pace()).boxed();
     // A kind whose definition is not there has no resources: what an operator serves was not all installed.
     let mut is_absence_said = false;
     let watched = watched.flat_map(move |event| {
@@ -268,7 +268,7 @@ fn of_set(family: &Family, change: Change<StatefulSet>) -> Vec<WatchEvent> {
 
 /// The slices of all operators.
 fn faces(client: &Client, namespace: Option<&str>) -> BoxStream<'static, WatchEvent> {
-    let which = watcher::Config::default().labels(SENTINEL_SLICES);
+    let which = config().labels(SENTINEL_SLICES);
     let watched = watcher(all::<EndpointSlice>(client, namespace), which).backoff(pace()).boxed();
     changes("EndpointSlice", watched, labelled_by(&REDIS), |change| match change {
         Change::Seen(Identity { of, name }, slice) => {
@@ -321,7 +321,7 @@ where
         + Send
         + 'static,
 {
-    watcher(all(client, namespace), watcher::Config::default().labels(family.label)).backoff(pace()).boxed()
+    watcher(all(client, namespace), config().labels(family.label)).backoff(pace()).boxed()
 }
 
 fn all<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -345,10 +345,7 @@ where
         + Send
         + 'static,
 {
-    let watched = watcher(
-        all::<PartialObjectMeta<K>>(client, namespace),
-        watcher::Config::default().labels(family.label),
-    );
+    let watched = watcher(all::<PartialObjectMeta<K>>(client, namespace), config().labels(family.label));
     let watched = watched.backoff(pace()).boxed();
     changes(kind, watched, labelled_by(family), move |change| vec![object(kind, change)])
 }
@@ -383,7 +380,7 @@ fn secrets(
 /// Nodes are facts for policies, and nothing waits for them: deletions are ignored, and errors are retried
 /// with long delays. Where the right to them is missing, as it may be, that is said once.
 fn nodes(client: &Client) -> BoxStream<'static, WatchEvent> {
-    let watched = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let watched = watcher(Api::<Node>::all(client.clone()), config()).default_backoff();
     let mut is_refusal_said = false;
     let events = watched.filter_map(move |event| {
         std::future::ready(match event {
@@ -401,6 +398,12 @@ fn nodes(client: &Client) -> BoxStream<'static, WatchEvent> {
         })
     });
     events.boxed()
+}
+
+/// A watch ends after a minute and goes on from where it was: what got stuck on the way costs no more than
+/// that. By default it is five minutes, and in tests a change was seen that much later.
+pub(super) fn config() -> watcher::Config {
+    watcher::Config::default().timeout(60)
 }
 
 /// The delays before a failed watch is retried: 100 ms, doubled up to 1.6 s, and up to as much again by
