@@ -2,6 +2,7 @@
 //! is lost.
 
 use super::rig::{Customer, Operator, example, patch, pods, redis, say, say_as, settled};
+use super::valkey::all_run;
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeMap;
 use tests::cluster::{Cluster, Image, until};
@@ -182,14 +183,7 @@ pub async fn an_image_of_a_newer_redis_is_rolled_out_under_load_and_loses_nothin
     let first = settled(cluster, namespace, 3).await;
     let customer = Customer::start(cluster, namespace, None).await;
     patch(cluster, namespace, r#"{"spec": {"redis": {"image": "redis:8"}}}"#).await;
-    until("all are newer", async || {
-        for pod in pods(cluster, namespace).await {
-            let server = say(cluster, namespace, pod.metadata.name.as_ref()?, &["INFO", "server"]).await?;
-            server.contains("redis_version:8.").then_some(())?;
-        }
-        Some(())
-    })
-    .await;
+    all_run(cluster, namespace, "redis_version:8.").await;
     let master = settled(cluster, namespace, 3).await;
     assert_ne!(master, first, "replicas first, and then the master's role moves on");
     customer.go_on(100).await;

@@ -5,7 +5,7 @@ use tests::cluster::{Cluster, Image, Signal, until};
 use super::rig::{Customer, Operator, another_master, condition, example, patch, pods, say, settled};
 
 /// Waits until every Pod runs that server.
-async fn all_run(cluster: &Cluster, namespace: &str, server: &str) {
+pub async fn all_run(cluster: &Cluster, namespace: &str, server: &str) {
     until(&format!("all run {server}"), async || {
         for pod in pods(cluster, namespace).await {
             let info = say(cluster, namespace, pod.metadata.name.as_ref()?, &["INFO", "server"]).await?;
