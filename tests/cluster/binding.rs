@@ -8,7 +8,8 @@ use kube::api::DeleteParams;
 use std::collections::BTreeMap;
 use tests::cluster::{Cluster, until};
 
-async fn secret(cluster: &Cluster, namespace: &str, name: &str) -> Option<BTreeMap<String, String>> {
+/// A Secret as text, by key. None: there is none.
+pub async fn secret(cluster: &Cluster, namespace: &str, name: &str) -> Option<BTreeMap<String, String>> {
     let secret = Api::<Secret>::namespaced(cluster.client(), namespace).get_opt(name).await.ok()??;
     let entries = secret.data?.into_iter();
     Some(entries.map(|(key, bytes)| (key, String::from_utf8(bytes.0).unwrap())).collect())

@@ -1,25 +1,16 @@
 //! ACL users that a resource declares: set live, rotated, refused, deleted, and there from a Pod's start on.
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
-use std::collections::BTreeMap;
 use tests::cluster::{Cluster, until};
 
+use super::binding::secret;
 use super::rig::{Operator, condition, example, login_as, patch, pods, redis, settled};
 
 const ALL: [&str; 2] = ["redis-example-0", "redis-example-1"];
 
-/// A Secret as text, by key.
-async fn secret(cluster: &Cluster, namespace: &str, name: &str) -> BTreeMap<String, String> {
-    let secret = Api::<Secret>::namespaced(cluster.client(), namespace).get_opt(name).await.unwrap();
-    let data = secret.and_then(|secret| secret.data).unwrap_or_default();
-    data.into_iter().map(|(key, bytes)| (key, String::from_utf8(bytes.0).unwrap())).collect()
-}
-
 /// Waits until a Pod that starts has, or has not, a line of that user's.
 async fn filed(cluster: &Cluster, namespace: &str, user: &str, is_there: bool) -> String {
     until(&format!("user {user} in the file: {is_there}"), async || {
-        let file = secret(cluster, namespace, "redis-example").await.remove("auth.conf")?;
+        let file = secret(cluster, namespace, "redis-example").await?.remove("auth.conf")?;
         (file.contains(&format!("user {user} on #")) == is_there).then_some(file)
     })
     .await
@@ -55,7 +46,7 @@ pub async fn declared_users_are_set_live_rotated_and_deleted_and_a_refused_right
     assert_eq!(may(&master, "shop", "before", &["SET", "cart:1", "x"]).await.as_deref(), Ok("OK"));
     let why = may(&master, "shop", "before", &["SET", "other", "x"]).await.unwrap_err();
     assert!(why.to_lowercase().contains("noperm"), "{why}");
-    let made = secret(cluster, namespace, "redis-example-users").await.remove("report").unwrap();
+    let made = secret(cluster, namespace, "redis-example-users").await.unwrap().remove("report").unwrap();
     filed(cluster, namespace, "report", true).await;
     for pod in ALL {
         assert_eq!(may(pod, "report", &made, &["GET", "cart:1"]).await.as_deref(), Ok("x"), "{pod}");
