@@ -52,9 +52,9 @@ test-cluster: ## the operator on a real Kubernetes control plane, Pods as proces
 	@$(SETUP) rust redis servers registry cluster
 	$(CARGO) test --locked --workspace --test cluster
 
-simulate: ## the whole operator on a virtual clock, against a model of Redis: `make simulate SEEDS=20000 FROM=0`, with policies that lie: `LIES=--lies`, with Sentinels: `SENTINELS=--sentinels`
+simulate: ## the whole operator on a virtual clock, against a model of Redis: `make simulate SEEDS=20000 FROM=0`, another kind of schedule: `KIND=--lies`, `--sentinels`, `--pods` or `--hops`
 	@$(SETUP) rust
-	$(CARGO) run --locked --release -p simulator -- many $(LIES) $(SENTINELS) $(or $(SEEDS),5000) $(or $(FROM),0)
+	$(CARGO) run --locked --release -p simulator -- many $(KIND) $(or $(SEEDS),5000) $(or $(FROM),0)
 
 mutants: ## each rule, check and precondition left out in turn: which scenario or schedule notices
 	@$(SETUP) rust

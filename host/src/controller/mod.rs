@@ -10,6 +10,7 @@ mod group;
 
 pub use context::Context;
 pub use endpoints::Endpoints;
+pub use group::FormerPods;
 
 use crate::driver::moment;
 use crate::group::Moment;

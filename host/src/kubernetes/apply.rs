@@ -79,7 +79,7 @@ fn place<'a>(client: &Client, namespace: &str, object: &'a Value) -> (Api<Dynami
 /// Deletes the object of that kind and uid, if it still exists. Another one of its name stays.
 ///
 /// # Errors
-/// As [`apply`].
+/// As [`apply`]; a conflict, where another one has its name or it was changed at the same time.
 pub async fn delete<K>(client: &Client, namespace: &str, name: &str, uid: &str) -> Result<(), kube::Error>
 where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
@@ -91,7 +91,7 @@ where
     let params = DeleteParams { preconditions, ..DeleteParams::default() };
     match Api::<K>::namespaced(client.clone(), namespace).delete(name, &params).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(()),
+        Err(kube::Error::Api(error)) if error.code == 404 => Ok(()),
         Err(error) => Err(error),
     }
 }

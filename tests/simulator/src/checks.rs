@@ -2,9 +2,8 @@
 
 mod sentinels;
 
-use crate::operator::index;
 use crate::schedule::{BootRule, Schedule};
-use redis_model::live::{Cluster, Edge, Happened, Life, Peer, Place, Wait};
+use redis_model::live::{Cluster, Edge, Happened, Life, Peer, Place, Process, Wait};
 use redis_operator::contract::{Action, Loss};
 use redis_operator::group::Report;
 use sentinels::Elections;
@@ -91,8 +90,14 @@ impl Checks {
         self.breaches.push(Breach { name, at_us, text });
     }
 
-    /// Takes in what the leader reports.
-    pub fn on_report(&mut self, operator: usize, at_us: u64, report: &Report) {
+    /// Takes in what an operator reports. `server_of`: the server that it calls so.
+    pub fn on_report(
+        &mut self,
+        operator: usize,
+        at_us: u64,
+        report: &Report,
+        server_of: impl Fn(&str) -> Option<usize>,
+    ) {
         let second = self.elections.on_report(operator, report);
         self.two_leaders(at_us, second);
         match report {
@@ -111,7 +116,7 @@ impl Checks {
                 self.on_sent(at_us, action);
                 match action {
                     Action::Follow(follow) => {
-                        if let Some(server) = index(&follow.id) {
+                        if let Some(server) = server_of(&follow.id) {
                             self.given_up.insert(server, follow.discards_bytes);
                         }
                         if follow.discards_bytes != Some(0) {
@@ -119,7 +124,7 @@ impl Checks {
                         }
                     }
                     Action::Promote(promote) => {
-                        if let Some(server) = index(&promote.id) {
+                        if let Some(server) = server_of(&promote.id) {
                             self.promoted_us.insert(server, at_us);
                         }
                     }
@@ -160,13 +165,22 @@ impl Checks {
         }
     }
 
-    /// Looks at the servers as they are.
-    pub fn look(&mut self, cluster: &Cluster, leader: Option<usize>, recorded: Option<usize>) {
+    /// Looks at the servers as they are. `is_known`: operators dial a server where it is.
+    pub fn look(
+        &mut self,
+        cluster: &Cluster,
+        leader: Option<usize>,
+        recorded: Option<usize>,
+        is_known: impl Fn(usize) -> bool,
+    ) {
         let now_us = cluster.now_us();
         self.look_at_sentinels(cluster, leader);
         let mut writable = vec![];
-        for (server, process) in cluster.processes()[cluster.members()].iter().enumerate() {
+        for (server, process) in of_group(cluster) {
             let is_reached = process.life() == Life::Up
+                && !process.is_locked()
+                && cluster.is_passed_on(server)
+                && is_known(server)
                 && leader.is_some_and(|leader| {
                     let (operator, server) = (Peer::Operator(leader), Peer::Server(server));
                     let edges: [Edge; 2] = [(operator, server), (server, operator)];
@@ -316,7 +330,8 @@ impl Checks {
         if sent_us.is_some_and(|sent_us| at_us > sent_us + self.hang_limit_us) {
             return;
         }
-        for (other, process) in cluster.processes()[cluster.members()].iter().enumerate() {
+        for other in cluster.members() {
+            let process = &cluster.processes()[other];
             let is_steady = self
                 .reached_since_us
                 .get(&other)
@@ -389,6 +404,12 @@ impl Checks {
     pub fn never(&mut self, name: &'static str, at_us: u64, text: String) {
         self.breach(name, at_us, text);
     }
+}
+
+/// The servers that are or were members.
+fn of_group(cluster: &Cluster) -> impl Iterator<Item = (usize, &Process)> {
+    let all = cluster.processes().iter().enumerate();
+    all.filter(|(server, _)| cluster.number_in_group(*server).is_some())
 }
 
 /// Writes by what their clients waited for and how many replicas had acknowledged them.

@@ -5,7 +5,7 @@
 //! | module | owns |
 //! |--|--|
 //! | `schedule` | what a seed stands for |
-//! | `watched` | schedules with Sentinels |
+//! | `watched`, `pods`, `hops` | schedules with Sentinels, on Kubernetes, behind hops |
 //! | `network` | the network that an operator dials on |
 //! | `operator` | an operator's process; the storage of records |
 //! | `policies`, `hostile` | who decides; a policy that lies |
@@ -23,6 +23,7 @@ pub mod checks;
 pub mod durability;
 #[cfg(feature = "mutants")]
 pub mod guarded;
+pub mod hops;
 pub mod hostile;
 pub mod lies;
 pub mod mended;
@@ -30,6 +31,7 @@ pub mod mended;
 pub mod mutants;
 pub mod network;
 pub mod operator;
+pub mod pods;
 pub mod policies;
 pub mod report;
 pub mod run;

@@ -26,7 +26,7 @@ enum Command {
         #[arg(default_value_t = 0)]
         from: u64,
         #[command(flatten)]
-        liar: Liar,
+        kind: Kind,
         #[command(flatten)]
         policy: Choice,
     },
@@ -35,7 +35,7 @@ enum Command {
         /// The seed
         seed: u64,
         #[command(flatten)]
-        liar: Liar,
+        kind: Kind,
         #[command(flatten)]
         shown: Shown,
     },
@@ -71,26 +71,34 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct Liar {
+#[group(multiple = false)]
+struct Kind {
     /// Policies that trap, lie and idle are swapped in; the embedded one is next in line
     #[arg(long)]
     lies: bool,
     /// Sentinels watch the servers
-    #[arg(long, conflicts_with = "lies")]
+    #[arg(long)]
     sentinels: bool,
+    /// The servers are Pods, which are deleted
+    #[arg(long)]
+    pods: bool,
+    /// Operators reach servers through proxies, which restart
+    #[arg(long)]
+    hops: bool,
     /// The only policy decides as the engine does, with a change at random in most answers
-    #[arg(long, conflicts_with = "lies")]
+    #[arg(long)]
     hostile: bool,
 }
 
-impl Liar {
+impl Kind {
     fn schedule(&self, seed: u64) -> Schedule {
-        let schedule = match (self.lies, self.sentinels) {
-            (true, _) => Schedule::with_lies(seed),
-            (false, true) => Schedule::with_sentinels(seed),
-            (false, false) => Schedule::of(seed),
-        };
-        Schedule { is_hostile: self.hostile, ..schedule }
+        match self {
+            Self { lies: true, .. } => Schedule::with_lies(seed),
+            Self { sentinels: true, .. } => Schedule::with_sentinels(seed),
+            Self { pods: true, .. } => Schedule::with_pods(seed),
+            Self { hops: true, .. } => Schedule::with_hops(seed),
+            Self { hostile: is_hostile, .. } => Schedule { is_hostile: *is_hostile, ..Schedule::of(seed) },
+        }
     }
 }
 
@@ -117,8 +125,8 @@ impl Choice {
 
 fn main() -> Result<()> {
     match Line::parse().command {
-        Command::Many { seeds, from, liar, policy } => many(seeds, from, &liar, &policy),
-        Command::Seed { seed, liar, shown } => show(liar.schedule(seed), &shown),
+        Command::Many { seeds, from, kind, policy } => many(seeds, from, &kind, &policy),
+        Command::Seed { seed, kind, shown } => show(kind.schedule(seed), &shown),
         Command::File { path, shown } => show(Mended::read(&path)?.schedule, &shown),
         Command::Durability { seeds } => {
             println!("{}", simulator::durability::HEAD);
@@ -150,9 +158,9 @@ fn show(mut schedule: Schedule, shown: &Shown) -> Result<()> {
     Ok(())
 }
 
-fn many(seeds: u64, from: u64, liar: &Liar, policy: &Choice) -> Result<()> {
+fn many(seeds: u64, from: u64, kind: &Kind, policy: &Choice) -> Result<()> {
     let policies = policy.policy.as_deref().map_or_else(kept_embedded_policy, policy_of_file)?;
-    let summary = simulator::many(from..from + seeds, |seed| liar.schedule(seed), || Arc::clone(&policies));
+    let summary = simulator::many(from..from + seeds, |seed| kind.schedule(seed), || Arc::clone(&policies));
     println!("{summary}");
     ensure!(summary.breaches.is_empty(), "an invariant was broken: simulate seed N BREACH shows how");
     Ok(())

@@ -59,8 +59,9 @@ impl Dial for Network {
         Box::pin(async move {
             let dial = {
                 let mut cluster = self.world.cluster();
-                let to = cluster.find_peer(&endpoint.host, endpoint.port);
-                cluster.dial(Peer::Operator(self.operator), to.ok_or(ErrorKind::HostUnreachable)?)
+                let found = cluster.find_dialled(&endpoint.host, endpoint.port);
+                let (to, is_passed_on) = found.ok_or(ErrorKind::HostUnreachable)?;
+                cluster.dial(Peer::Operator(self.operator), to, is_passed_on)
             };
             self.world.news.notify_one();
             let ended = std::future::poll_fn(|context| {

@@ -1,6 +1,7 @@
 //! One run: the model, the operators, the schedule and the checks, on one virtual clock.
 
 mod inject;
+mod pods;
 mod watched;
 mod whole;
 
@@ -8,8 +9,10 @@ use crate::checks::{Account, Breach, Checks};
 use crate::hostile::Hostile;
 use crate::lies::{Liar, Lie};
 use crate::network::World;
-use crate::operator::{Operator, Sent, Stored, index};
+use crate::operator::{Operator, Sent, Stored};
+use crate::pods::Pod;
 use crate::schedule::{BootRule, Fault, Schedule, Target};
+use pods::PodStep;
 use redis_model::Server;
 use redis_model::live::{Boot, Cluster, Edge, Happened, Peer};
 use redis_operator::contract::Verdict;
@@ -57,6 +60,11 @@ enum Later {
     Unlead(usize),
     Store(Box<Stored>),
     Publish(usize),
+    Pod(usize, PodStep),
+    Seen(usize, Box<Pod>),
+    FleetAnswers,
+    StartHop(usize),
+    Tick,
 }
 
 /// A run in progress.
@@ -72,6 +80,11 @@ struct Run<'a> {
     stored: Option<Stored>,
     record_delay_us: u64,
     later: Vec<(u64, Later)>,
+    /// The Pods as they are, and as operators know them. Empty: servers are no Pods.
+    pods: Vec<Pod>,
+    seen: Vec<Pod>,
+    /// Pods that came later.
+    moves: u64,
     checks: Checks,
     outcome: Outcome,
     is_told: bool,
@@ -92,6 +105,7 @@ pub async fn run(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool
     for server in 1..schedule.servers.len() {
         cluster.start(server, Boot::Following(0));
     }
+    schedule.hops.iter().for_each(|server| cluster.add_hop(*server, &format!("10.3.0.{}", server + 1)));
     watched::add_sentinels(&mut cluster, schedule);
     let hostile = schedule.is_hostile.then(|| Hostile::new(schedule.seed));
     // A run in which policies lie has a chain of its own: it remembers faults.
@@ -112,6 +126,9 @@ pub async fn run(schedule: &Schedule, policies: &Arc<PolicyChain>, is_told: bool
         stored: None,
         record_delay_us: RECORD_US,
         later: vec![],
+        pods: vec![],
+        seen: vec![],
+        moves: 0,
         checks: Checks::new(schedule),
         outcome: Outcome::default(),
         is_told,
@@ -133,6 +150,7 @@ impl Run<'_> {
             self.until(settled_us + MEETING_US, |run| watched::are_whole(&run.world.cluster())).await;
         }
         let settled_us = self.world.now_us();
+        self.begin_pods();
         self.start_operator();
         let is_published = self.until(settled_us + 10 * SECOND_US, |run| run.stored.is_some()).await;
         if !is_published {
@@ -147,24 +165,44 @@ impl Run<'_> {
         }
         let last_us = self.schedule.steps.last().map_or(0, |step| step.at_us);
         let (now_us, rest_us) = (begin_us + last_us, self.rest_us());
-        self.until(now_us + FAULTS_US.max(rest_us), |run| run.later.is_empty()).await;
+        self.until(now_us + FAULTS_US.max(rest_us), Self::is_quiet).await;
         self.until(now_us + rest_us, |_| false).await;
         self.heal();
         self.converge().await;
         self.outcome.took_us = self.world.now_us() - begin_us;
     }
 
+    /// Nothing is to happen any more.
+    fn is_quiet(&self) -> bool {
+        self.later.iter().all(|(_, later)| matches!(later, Later::Tick))
+    }
+
     /// Everything works again: what is down starts, what stands still goes on, what is cut is mended.
     fn heal(&mut self) {
-        self.later.retain(|(_, later)| matches!(later, Later::Store(_) | Later::Publish(_)));
+        // Pods that are being deleted come back.
+        self.later.retain(|(_, later)| match later {
+            Later::Store(_) | Later::Publish(_) | Later::Pod(..) | Later::Seen(..) | Later::Tick => true,
+            Later::Step(_)
+            | Later::Start(_)
+            | Later::Resume(_)
+            | Later::Mend(_)
+            | Later::Ease(_)
+            | Later::StartOperator
+            | Later::Unlead(_)
+            | Later::FleetAnswers
+            | Later::StartHop(_) => false,
+        });
+        self.operators.iter().for_each(|operator| operator.fleet(0));
         self.record_delay_us = RECORD_US;
         self.hostile.iter().for_each(|hostile| hostile.become_honest());
         if self.schedule.has_lies {
             self.swap(Lie::None);
         }
         self.world.cluster().mend_all();
-        for server in 0..self.schedule.servers.len() {
+        let servers = 0..self.world.cluster().processes().len();
+        for server in servers {
             self.world.cluster().ease(server);
+            self.world.cluster().start_hop(server);
             self.world.cluster().resume(server);
             self.start_server(server);
         }
@@ -288,7 +326,9 @@ impl Run<'_> {
                 self.outcome.timeline.push(format!("{:>10.3} ms  {happened:?}", at_us as f64 / 1000.0));
             }
         }
-        self.checks.look(&cluster, leader, recorded);
+        let leader_process = self.operators.iter().find(|operator| Some(operator.number) == leader);
+        let is_known = |server: usize| leader_process.is_none_or(|leader| leader.dials(&cluster, server));
+        self.checks.look(&cluster, leader, recorded, is_known);
     }
 
     fn leader(&self) -> Option<usize> {
@@ -304,7 +344,13 @@ impl Run<'_> {
             }
         }
         for (number, at, report) in reports {
-            self.checks.on_report(number, at.0, &report);
+            let operator = self.operators.iter_mut().find(|operator| operator.number == number);
+            if let (Some(operator), Report::Link { member, state }) = (operator, &report) {
+                operator.see_link(&self.world, member, *state);
+            }
+            let operator = self.operators.iter().find(|operator| operator.number == number);
+            let server_of = |id: &str| operator.and_then(|operator| operator.server_of(&self.world, id));
+            self.checks.on_report(number, at.0, &report, server_of);
             self.actions += u64::from(matches!(report, Report::Sent { .. }));
             if let Report::Decided(decided) = &report {
                 self.outcome.decisions += 1;
@@ -361,10 +407,12 @@ impl Run<'_> {
             self.numbers,
             &self.world,
             self.schedule,
+            &self.seen,
             &self.policies,
             stored.as_ref(),
             &self.sent,
         );
+        operator.settle(&self.world, stored.as_ref());
         operator.lead(true, stored.as_ref(), self.world.now_us());
         self.numbers += 1;
         self.operators.push(operator);
@@ -384,11 +432,20 @@ impl Run<'_> {
     }
 
     fn recorded(&self) -> Option<usize> {
-        self.stored.as_ref().and_then(|stored| index(&stored.record.published.master))
+        self.stored.as_ref().and_then(|stored| stored.master(&self.world.cluster()))
     }
 
+    /// The server that something happens to.
     fn target(&self, target: Target) -> usize {
-        let (count, master) = (self.schedule.servers.len(), self.recorded().unwrap_or(0));
+        let number = self.number(target);
+        self.world.cluster().member(number)
+    }
+
+    /// Its number in the group.
+    fn number(&self, target: Target) -> usize {
+        let count = self.schedule.servers.len();
+        let recorded = self.recorded();
+        let master = recorded.and_then(|server| self.world.cluster().number_in_group(server)).unwrap_or(0);
         match target {
             Target::Master => master,
             Target::Replica(place) | Target::Sentinel(place) => {
@@ -398,8 +455,12 @@ impl Run<'_> {
     }
 
     fn start_server(&mut self, server: usize) {
+        if !self.may_restart(server) {
+            return;
+        }
         let boot = self.schedule.boot.boot(server, self.recorded());
         self.world.cluster().start(server, boot);
+        self.container_restarted(self.world.now_us(), server);
         self.world.news.notify_one();
     }
 
@@ -432,16 +493,25 @@ impl Run<'_> {
                 // The product's storage keeps the newer change of master, too.
                 let epoch = |stored: &Stored| stored.record.published.epoch;
                 if self.stored.as_ref().is_none_or(|known| epoch(known) <= epoch(&stored)) {
-                    let master = index(&stored.record.published.master);
+                    let master = stored.master(&self.world.cluster());
                     self.later.extend(master.map(|master| (now_us + SERVICE_US, Later::Publish(master))));
                     self.stored = Some(*stored);
                     // All operators watch it.
                     for operator in &self.operators {
                         operator.learn(self.stored.as_ref(), now_us);
                     }
+                    self.settle_all();
                 }
             }
             Later::Publish(master) => self.world.cluster().set_service(Some(master)),
+            Later::Pod(server, step) => self.on_pod(now_us, server, step),
+            Later::Seen(server, pod) => self.on_seen(server, *pod),
+            Later::Tick => {
+                self.settle_all();
+                self.later.push((now_us + TICK_US, Later::Tick));
+            }
+            Later::FleetAnswers => self.operators.iter().for_each(|operator| operator.fleet(0)),
+            Later::StartHop(server) => self.world.cluster().start_hop(server),
         }
         self.world.news.notify_one();
     }
@@ -472,6 +542,8 @@ const CONVERGE_US: u64 = 120 * SECOND_US;
 const REFUSED_US: u64 = 15 * SECOND_US;
 /// It is at rest after so long.
 const REST_US: u64 = SECOND_US;
+/// The controller looks so often at how long a Pod is gone.
+const TICK_US: u64 = 10 * SECOND_US;
 /// A record is stored within this.
 const RECORD_US: u64 = 8_000;
 /// New connections of clients reach the published master within this.

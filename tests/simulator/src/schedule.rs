@@ -1,6 +1,7 @@
 //! What a seed stands for: a group, its clients, and a list of faults. Equal seeds give equal schedules.
 
 use crate::lies::Lie;
+use crate::pods::PodPlan;
 use crate::watched::SentinelPlan;
 use redis_model::Dice;
 use redis_model::live::{Boot, Files, Timing, Wait};
@@ -34,6 +35,12 @@ pub struct Schedule {
     /// The Sentinels that watch the servers. None: there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentinels: Option<SentinelPlan>,
+    /// The servers are Pods. None: they are processes at fixed addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodPlan>,
+    /// The servers that operators reach through a hop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hops: Vec<usize>,
     /// What happens, in the order of its time.
     pub steps: Vec<Step>,
 }
@@ -241,6 +248,57 @@ pub enum Fault {
         /// The command.
         words: Vec<String>,
     },
+    /// A Pod is deleted, and the next one of its name starts elsewhere. Nothing, where servers are no Pods.
+    Evict {
+        /// The server.
+        target: Target,
+        /// From its removal until the next one has an address.
+        back_us: u64,
+        /// Its volume goes with it.
+        empty: bool,
+    },
+    /// The machine of a Pod is cut off from all but clients on it. The Pod is removed by force, and the next
+    /// one of its name starts elsewhere, while the process lives on.
+    LoseNode {
+        /// The server.
+        target: Target,
+        /// Until the Pod is removed.
+        gone_us: u64,
+        /// From its removal until the next one has an address.
+        back_us: u64,
+        /// For so long the machine is cut off; its kubelet ends the container soon after.
+        for_us: u64,
+        /// The volume is moved: the next one starts with the files as they are then.
+        keeps_files: bool,
+    },
+    /// All Pods are deleted at once.
+    EvictAll {
+        /// By server: from its removal until the next one has an address.
+        back_us: Vec<u64>,
+        /// Their volumes go with them.
+        empty: bool,
+    },
+    /// A server wants another password than the operators'.
+    Lock {
+        /// The server.
+        target: Target,
+        /// For so long.
+        for_us: u64,
+    },
+    /// So many of the other groups of the operators are silent.
+    Fleet {
+        /// In thousandths of all.
+        permille: u16,
+        /// For so long.
+        for_us: u64,
+    },
+    /// The hop before a server ends, and starts again.
+    StopHop {
+        /// The server.
+        target: Target,
+        /// Until it starts again.
+        for_us: u64,
+    },
     /// The records of the operators are stored this much later from now on.
     SlowRecords {
         /// In microseconds.
@@ -289,6 +347,8 @@ impl Schedule {
             boot: if dice.chance(900) { BootRule::Itself } else { BootRule::Master },
             is_hostile: false,
             sentinels: None,
+            pods: None,
+            hops: vec![],
             steps,
             has_lies: false,
         };

@@ -29,7 +29,25 @@ fn with_sentinels_no_schedule_breaks_an_invariant() {
     assert!(sum.breaches.is_empty(), "simulate seed N --sentinels BREACH shows how: {:?}", sum.breaches);
 }
 
+#[test]
+fn on_kubernetes_no_schedule_breaks_an_invariant() {
+    let policies = kept_embedded_policy().expect("this machine runs WebAssembly");
+    let sum = many(0..WITH_PODS, Schedule::with_pods, || Arc::clone(&policies));
+    println!("{sum}");
+    assert!(sum.breaches.is_empty(), "simulate seed N --pods BREACH shows how: {:?}", sum.breaches);
+}
+
+#[test]
+fn behind_hops_no_schedule_breaks_an_invariant() {
+    let policies = kept_embedded_policy().expect("this machine runs WebAssembly");
+    let sum = many(0..BEHIND_HOPS, Schedule::with_hops, || Arc::clone(&policies));
+    println!("{sum}");
+    assert!(sum.breaches.is_empty(), "simulate seed N --hops BREACH shows how: {:?}", sum.breaches);
+}
+
 /// What two cores run in two minutes, unoptimised.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 1_600;
 const WITH_LIES: u64 = 150;
 const WITH_SENTINELS: u64 = 100;
+const WITH_PODS: u64 = 200;
+const BEHIND_HOPS: u64 = 150;

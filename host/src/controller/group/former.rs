@@ -13,10 +13,9 @@
 
 use crate::contract::LinkState;
 use crate::group::Member;
-use crate::kubernetes::kinds::{ObservedPod, Resource};
+use crate::kubernetes::kinds::ObservedPod;
 use crate::kubernetes::pods;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,14 +86,13 @@ impl FormerPods {
         self.0.iter().any(|former| former.keeps_name && former.pod.name_any() == pod)
     }
 
-    /// Those that are dialled, as members.
-    pub fn members(&self, resource: &Resource, now: Timestamp) -> Vec<Member> {
-        let members = self.0.iter().flat_map(|former| {
+    /// Those that are dialled, as members. `members`: what Pods would be if they were there.
+    pub fn members(&self, members: impl Fn(&[ObservedPod<'_>]) -> Vec<Member>) -> Vec<Member> {
+        let all = self.0.iter().flat_map(|former| {
             let observed = ObservedPod { pod: &former.pod, revision: "", place: None };
-            let members = resource.managed.members(&[observed], now);
-            members.into_iter().map(|member| former.as_member(member))
+            members(&[observed]).into_iter().map(|member| former.as_member(member))
         });
-        members.collect()
+        all.collect()
     }
 
     /// Their names as members.
@@ -134,6 +132,7 @@ const UID_SHOWN: usize = 8;
 mod tests {
     use super::*;
     use crate::kubernetes::kinds::sample::sample;
+    use k8s_openapi::jiff::Timestamp;
     use serde_json::{Value, json};
 
     fn pod(name: &str, uid: &str, address: &str, state: Value) -> Arc<Pod> {
@@ -154,6 +153,10 @@ mod tests {
         pod(name, uid, address, json!({ "running": {} }))
     }
 
+    fn as_members(pods: &[ObservedPod<'_>]) -> Vec<Member> {
+        sample(|_| ()).managed.members(pods, Timestamp::UNIX_EPOCH)
+    }
+
     fn ids(former: &FormerPods) -> Vec<String> {
         former.ids().collect()
     }
@@ -165,13 +168,13 @@ mod tests {
         let present = [running("a", "new", "10.0.0.9"), running("b", "u", "10.0.0.2")];
         let at = |seconds| begin + Duration::from_secs(seconds);
         assert!(!former.settle(Some("a"), present.iter(), at(59)) && former.keeps_name("a"));
-        let known = former.members(&sample(|_| ()), Timestamp::UNIX_EPOCH).remove(0);
+        let known = former.members(as_members).remove(0);
         assert_eq!(
             (known.id.as_str(), known.address.host.as_str(), known.is_former),
             ("a", "10.0.0.1", false)
         );
         assert!(former.settle(Some("b"), present.iter(), at(59)) && !former.keeps_name("a"));
-        let known = former.members(&sample(|_| ()), Timestamp::UNIX_EPOCH).remove(0);
+        let known = former.members(as_members).remove(0);
         assert_eq!((known.id.as_str(), known.is_former), ("a@01234567", true));
         assert!(known.aliases.is_empty() && known.pod.unwrap().terminating);
         // It is not the master again because a Pod of its former name becomes master.

@@ -32,6 +32,7 @@ mod restart;
 mod role_labels;
 mod rollout;
 mod running;
+mod secret_reader;
 mod secrets;
 mod settling;
 mod snapshot;
@@ -39,6 +40,7 @@ mod step;
 mod users;
 mod volumes;
 
+pub use former::FormerPods;
 pub use observe::Observed;
 
 use super::Context;
@@ -53,10 +55,11 @@ use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use handover::HandoverRequest;
 use live_config::LiveConfig;
 use objects::Objects;
-use observe::{Finding, Inputs, News, SecretReader};
+use observe::{Finding, Inputs, News};
 use publish::Publisher;
 use rollout::roll;
 use running::RunningGroup;
+use secret_reader::SecretReader;
 use settling::Settling;
 use snapshot::Snapshot;
 use std::sync::Arc;
@@ -165,17 +168,18 @@ async fn maintain_newest(
             retry_after = None;
             continue;
         }
-        let stopped = adoption.settle(&context, &snapshot).await;
+        let of = &snapshot;
+        let stopped = bounded("adoption", of, adoption.settle(&context, of)).await;
         let may_go_on = stopped.is_none() && snapshot.may_change();
         let mut result = stopped.unwrap_or_else(StepResult::done);
         if may_go_on {
             // 4. Apply. Calls the API server for objects and claims, then Redis for the configuration of
             // running instances.
-            result.add(objects.settle(&context, &snapshot, &mut handover).await);
-            result.add(volumes.settle(&context, &snapshot).await);
-            result.add(live_config.settle(&context, &snapshot).await);
+            result.add(bounded("objects", of, objects.settle(&context, of, &mut handover)).await);
+            result.add(bounded("volumes", of, volumes.settle(&context, of)).await);
+            result.add(bounded("live configuration", of, live_config.settle(&context, of)).await);
             // 5. Roll. Calls the API server.
-            result.add(roll(&context, &snapshot, &live_config, &mut handover).await);
+            result.add(bounded("rollout", of, roll(&context, of, &live_config, &mut handover)).await);
         }
         failed_after = (may_go_on && !result.is_done).then(|| step::retry_after(failed_after));
         retry_after = match may_go_on {
@@ -228,6 +232,16 @@ fn fault_of_group(resource: &Resource, handle: &crate::driver::GroupHandle) {
 #[cfg(not(debug_assertions))]
 fn test_fault(_: Task, _: &Resource) {}
 
+/// A step, which is given up when it takes too long: each of its calls has a limit, and every step may begin
+/// anew, so that none holds up the others for good.
+async fn bounded<T: From<StepResult>>(step: &str, of: &Snapshot, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(STEP_LIMIT, work).await.unwrap_or_else(|_| {
+        let (namespace, name, limit_s) = (of.namespace(), of.resource.name(), STEP_LIMIT.as_secs());
+        tracing::warn!(namespace, name, step, limit_s, "step of the reconciler did not end, will retry");
+        T::from(StepResult::again())
+    })
+}
+
 /// Waits for another snapshot, or until it is time to retry with the same. False: the reconciler has ended.
 async fn next(snapshots: &mut watch::Receiver<Snapshot>, retry_after: Option<Duration>) -> bool {
     let retry = async {
@@ -258,5 +272,7 @@ fn log(snapshot: &Snapshot, problems: &[Problem]) {
 const FAULT_ANNOTATION: &str = "redis-operator.test/panic";
 /// The next look at what stands in the way of an adoption, or at whether it was observed for long enough.
 const ADOPT_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// A dozen calls that each take as long as the API server may for one.
+const STEP_LIMIT: Duration = Duration::from_secs(60);
 /// A failed write of what clients wait for is repeated so soon.
 const PUBLISH_RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -3,7 +3,8 @@
 
 use super::endpoint::Endpoint;
 use super::running::{GroupOutput, RunningGroup};
-use super::secrets::{self, Read};
+use super::secret_reader::SecretReader;
+use super::secrets::Read;
 use super::settling::Settled;
 use super::snapshot::Snapshot;
 use super::users::Taken;
@@ -17,7 +18,7 @@ use crate::kubernetes::ownership::Sighting;
 use crate::kubernetes::record::record_name;
 use crate::kubernetes::status::Problem;
 use crate::kubernetes::watch::{SeenFace, Set};
-use crate::report::{Backoff, DecisionRef, Task, restarts, supervise};
+use crate::report::{Backoff, DecisionRef, Task, restarts};
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender};
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -27,7 +28,6 @@ use kube::ResourceExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::Interval;
 
 /// What the watches show of one resource.
@@ -172,32 +172,6 @@ impl Inputs {
     /// Whether this operator has authority now.
     pub fn may_act(&mut self) -> bool {
         *self.authority.borrow_and_update()
-    }
-}
-
-/// Reads the Secrets beside the reconciler, and ends with it.
-pub struct SecretReader {
-    found: UnboundedSender<Finding>,
-    reading: JoinSet<()>,
-}
-
-impl SecretReader {
-    pub fn new(found: UnboundedSender<Finding>) -> Self {
-        Self { found, reading: JoinSet::new() }
-    }
-
-    fn read(&mut self, context: &Context, resource: &Arc<Resource>) {
-        let (client, resource, found) = (context.client.clone(), Arc::clone(resource), self.found.clone());
-        let metrics = Arc::clone(&context.metrics);
-        self.reading.abort_all();
-        self.reading.spawn(async move {
-            let read = || {
-                secrets::read(&client, &resource, |read| {
-                    drop(found.unbounded_send(Finding::Secrets(Box::new(read))))
-                })
-            };
-            supervise(Task::Secrets, &resource.name(), &metrics, read).await;
-        });
     }
 }
 

@@ -254,7 +254,8 @@ impl RunningGroup {
         if self.members != members {
             let mut all = resource.managed.members(&pods, Timestamp::now());
             all.extend(resource.managed.sentinels(&sentinels, Timestamp::now()));
-            all.extend(snapshot.former.members(resource, Timestamp::now()));
+            let as_members = |pods: &[ObservedPod<'_>]| resource.managed.members(pods, Timestamp::now());
+            all.extend(snapshot.former.members(as_members));
             self.handle.send(Event::Members(all));
             self.members = members;
         }

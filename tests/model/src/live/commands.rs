@@ -36,6 +36,11 @@ impl Cluster {
         reply: &mut String,
     ) -> bool {
         let name = words.first().map(|word| word.to_ascii_uppercase()).unwrap_or_default();
+        // Servers and Sentinels have the password.
+        if self.processes[server].is_locked && matches!(from, Peer::Operator(_)) {
+            line(reply, format_args!("-NOAUTH Authentication required."));
+            return false;
+        }
         let is_denied = self.processes[server].refused.contains(&name);
         let is_full = self.processes[server].is_full && self.processes[server].paused_until_us <= self.now_us;
         match (&mut session.queued, name.as_str()) {

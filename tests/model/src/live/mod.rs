@@ -8,11 +8,13 @@
 //! |--|--|
 //! | `data` | the writes that servers have |
 //! | `process` | one server: role, configuration; start, end, standstill |
+//! | `trouble` | what people and machines do to a server |
 //! | `disk` | what its disk has |
 //! | `link` | a link between two servers, as each has it |
 //! | `replication` | what happens on links: handshake, copies, the stream, acknowledgements |
 //! | `commands` | what a command does, and its reply |
 //! | `network` | connections of operators, and edges that are cut |
+//! | `hops` | proxies and mapped ports between operators and servers |
 //! | `sentinel`, `watch` | Sentinels that watch the servers, and their connections |
 //! | `clients` | clients that write, and which of their writes were acknowledged |
 //!
@@ -23,11 +25,13 @@ mod clients;
 mod commands;
 mod data;
 mod disk;
+mod hops;
 mod link;
 mod network;
 mod process;
 mod replication;
 mod sentinel;
+mod trouble;
 mod watch;
 
 pub use clients::{Client, Wait, Write};
@@ -43,7 +47,6 @@ pub use sentinel::{Sentinel, Settings as Watching};
 use network::Network;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::ops::Range;
 
 /// All servers of a group, the network between them and their clients.
 #[derive(Debug)]
@@ -51,11 +54,15 @@ pub struct Cluster {
     now_us: u64,
     timing: Timing,
     processes: Vec<Process>,
-    /// How many of the servers, the last ones, are of another group.
-    strangers: usize,
+    /// By number in the group: the server that has it now.
+    members: Vec<usize>,
+    /// By server: its number in the group, also if another one has it now. None: it is of another group.
+    numbers_in_group: Vec<Option<usize>>,
     tree: Tree,
     streams: Streams,
     network: Network,
+    /// By server: what passes on the operators' bytes.
+    hops: BTreeMap<usize, hops::Hop>,
     clients: Vec<Client>,
     waiting: Vec<clients::Waiting>,
     writes: Vec<Write>,
@@ -207,10 +214,12 @@ impl Cluster {
             now_us: 0,
             timing,
             processes: vec![],
-            strangers: 0,
+            members: vec![],
+            numbers_in_group: vec![],
             tree: Tree::default(),
             streams: Streams::default(),
             network: Network::default(),
+            hops: BTreeMap::new(),
             clients: vec![],
             waiting: vec![],
             writes: vec![],
@@ -257,9 +266,34 @@ impl Cluster {
         &self.processes
     }
 
-    /// The servers of the group: all but strangers.
-    pub fn members(&self) -> Range<usize> {
-        0..self.processes.len() - self.strangers
+    /// The servers of the group, in the order of their numbers.
+    pub fn members(&self) -> impl Iterator<Item = usize> + Clone + use<'_> {
+        self.members.iter().copied()
+    }
+
+    /// The server that has that number in the group now.
+    pub fn member(&self, number: usize) -> usize {
+        self.members[number]
+    }
+
+    /// The number in the group that a server has or had. None: it is of another group.
+    pub fn number_in_group(&self, server: usize) -> Option<usize> {
+        self.numbers_in_group[server]
+    }
+
+    /// Whether a server is one of the group now.
+    pub fn is_member(&self, server: usize) -> bool {
+        self.members.contains(&server)
+    }
+
+    /// Servers of another group.
+    pub fn strangers(&self) -> impl Iterator<Item = usize> + use<'_> {
+        (0..self.processes.len()).filter(|server| self.numbers_in_group[*server].is_none())
+    }
+
+    /// The server whose process has that run id, or had it last.
+    pub fn find_run(&self, run_id: &str) -> Option<usize> {
+        self.processes.iter().position(|process| process.server().run_id == run_id)
     }
 
     /// All writes that a server carried out.

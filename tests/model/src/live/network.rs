@@ -55,6 +55,8 @@ struct Connection {
 struct Dial {
     from: Peer,
     to: Peer,
+    /// Through a hop.
+    is_passed_on: bool,
     end: Option<DialEnd>,
     waker: Option<Waker>,
 }
@@ -79,10 +81,10 @@ pub(super) enum NetworkEvent {
 }
 
 impl Cluster {
-    /// Begins to connect.
-    pub fn dial(&mut self, from: Peer, to: Peer) -> u64 {
+    /// Begins to connect, to the peer itself or through its hop.
+    pub fn dial(&mut self, from: Peer, to: Peer, is_passed_on: bool) -> u64 {
         let dial = self.number();
-        self.network.dials.insert(dial, Dial { from, to, end: None, waker: None });
+        self.network.dials.insert(dial, Dial { from, to, is_passed_on, end: None, waker: None });
         self.send(from, to, Event::Network(NetworkEvent::Dialled { dial }));
         dial
     }
@@ -222,8 +224,15 @@ impl Cluster {
 
     /// The kernel of a process that stands still accepts a connection, too.
     fn on_dialled(&mut self, dial: u64) {
-        let Some(&Dial { from, to, .. }) = self.network.dials.get(&dial) else { return };
-        let end = if let Some(run) = self.running(to) {
+        let Some(&Dial { from, to, is_passed_on, .. }) = self.network.dials.get(&dial) else { return };
+        let running = self.running(to);
+        // A hop accepts first, and learns then that nothing accepts behind it.
+        let accepted = if is_passed_on {
+            self.hop_accepts(to).then_some(running.unwrap_or(NO_PROCESS))
+        } else {
+            running
+        };
+        let end = if let Some(run) = accepted {
             let connection = self.number();
             let state = Connection {
                 from,
@@ -242,6 +251,9 @@ impl Cluster {
             Err(ErrorKind::ConnectionRefused)
         };
         self.send(to, from, Event::Network(NetworkEvent::DialEnded { dial, end }));
+        if let (Ok(connection), None) = (end, running) {
+            self.end(connection);
+        }
     }
 
     fn on_asked(&mut self, connection: u64, bytes: Vec<u8>) {
@@ -313,3 +325,6 @@ impl Cluster {
         self.end_routes(Peer::Server(server), None, None);
     }
 }
+
+/// Of a connection that a hop accepted while no process ran: none has that number.
+const NO_PROCESS: u64 = u64::MAX;

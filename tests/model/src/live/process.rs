@@ -26,7 +26,7 @@ pub struct Process {
     pub(super) loading_until_us: Option<u64>,
     pub(super) paused_until_us: u64,
     /// As it starts with, and as it is now: CONFIG SET is forgotten at a restart.
-    file: BTreeMap<String, String>,
+    pub(super) file: BTreeMap<String, String>,
     pub(super) config: BTreeMap<String, String>,
     pub(super) upstream: Option<Upstream>,
     /// It can ask a master for the continuation of its own stream: it was linked to one, was one itself, or
@@ -39,6 +39,8 @@ pub struct Process {
     pub(super) disk: Disk,
     /// Commands that it refuses, in upper case.
     pub(super) refused: Vec<String>,
+    /// It wants another password than the operator's.
+    pub(super) is_locked: bool,
     /// It is at maxmemory: it refuses writes, and whatever is queued within MULTI.
     pub(super) is_full: bool,
     /// Its files cannot be written: it refuses writes, if it writes files at all.
@@ -93,6 +95,11 @@ impl Process {
         self.upstream.as_ref()
     }
 
+    /// It refuses every login of an operator.
+    pub fn is_locked(&self) -> bool {
+        self.is_locked
+    }
+
     /// Whether it refuses a command, in upper case.
     pub fn refuses(&self, command: &str) -> bool {
         self.refused.iter().any(|refused| refused == command)
@@ -133,13 +140,27 @@ impl Process {
 }
 
 impl Cluster {
-    /// Adds a server that is not started yet.
+    /// Adds a server to the group that is not started yet.
     pub fn add(&mut self, server: Server, files: Files, config: &[(&str, &str)]) -> usize {
+        let number = self.members.len();
+        let server = self.add_process(server, files, config, Some(number));
+        self.members.push(server);
+        server
+    }
+
+    pub(super) fn add_process(
+        &mut self,
+        server: Server,
+        files: Files,
+        config: &[(&str, &str)],
+        number: Option<usize>,
+    ) -> usize {
         let stream = self.streams.begin(Place::default(), 0);
         let config = DIRECTIVES.iter().chain(config).map(|(name, value)| ((*name).into(), (*value).into()));
         let config: BTreeMap<String, String> = config.collect();
         let empty = Appended::default();
         let disk = Disk { files, snapshot: None, appended: empty, synced: empty };
+        self.numbers_in_group.push(number);
         self.processes.push(Process {
             server,
             run: 0,
@@ -157,6 +178,7 @@ impl Cluster {
             attached: BTreeMap::new(),
             disk,
             refused: vec![],
+            is_locked: false,
             is_full: false,
             has_bad_disk: false,
             is_emptied: false,
@@ -166,50 +188,10 @@ impl Cluster {
         self.processes.len() - 1
     }
 
-    /// A server that does not run gets another address; the former one is that of a master of another group
-    /// from now on. Returns the stranger.
-    pub fn reuse_address(&mut self, server: usize, to: &str) -> usize {
-        let mut stranger = Server::new(self.processes.len() + 1);
-        (stranger.host, stranger.port) = self.place(server);
-        self.processes[server].server.host = to.into();
-        let stranger = self.add(stranger, Files::None, &[]);
-        self.strangers += 1;
-        self.start(stranger, Boot::Master);
-        self.set(stranger, 1);
-        stranger
-    }
-
-    /// Where a server is dialled.
-    fn place(&self, server: usize) -> (String, u16) {
+    /// Where a server is.
+    pub(super) fn place(&self, server: usize) -> (String, u16) {
         let server = &self.processes[server].server;
         (server.host.clone(), server.port)
-    }
-
-    /// `CONFIG SET`, by a person.
-    pub fn configure(&mut self, server: usize, name: &str, value: &str) {
-        self.processes[server].config.insert(name.into(), value.into());
-    }
-
-    /// Makes a server refuse these commands.
-    pub fn refuse_commands(&mut self, server: usize, commands: &[String]) {
-        self.processes[server].refused = commands.to_vec();
-    }
-
-    /// Brings a server to maxmemory.
-    pub fn fill_memory(&mut self, server: usize) {
-        self.processes[server].is_full = true;
-    }
-
-    /// Breaks the disk of a server.
-    pub fn break_disk(&mut self, server: usize) {
-        self.processes[server].has_bad_disk = true;
-    }
-
-    /// The server has memory and a disk again, and refuses no command.
-    pub fn ease(&mut self, server: usize) {
-        let process = &mut self.processes[server];
-        (process.is_full, process.has_bad_disk) = (false, false);
-        process.refused.clear();
     }
 
     /// Starts a process from the server's files. No effect if one runs.
@@ -353,13 +335,6 @@ impl Cluster {
             });
             process.disk.snapshot = Some(Snapshot { history, place, keys });
         }
-    }
-
-    /// The volume of a server that does not run is replaced by an empty one.
-    pub fn empty_disk(&mut self, server: usize) {
-        let disk = &mut self.processes[server].disk;
-        disk.snapshot = None;
-        (disk.appended, disk.synced) = (Appended::default(), Appended::default());
     }
 
     /// What the server would say at this moment.

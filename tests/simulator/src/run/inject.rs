@@ -1,5 +1,6 @@
 //! What each fault does to the model and to the operators.
 
+use super::pods::Removal;
 use super::{Later, RECORD_US, Run};
 use crate::schedule::{Fault, Target};
 use redis_model::live::{Edge, Peer};
@@ -16,13 +17,21 @@ impl Run<'_> {
         self.later.push((now_us + for_us, Later::Mend(edges)));
     }
 
+    /// Cuts a server or a Sentinel off from all but its clients.
+    pub(super) fn isolate(&mut self, now_us: u64, peer: Peer, for_us: u64) {
+        let servers = (0..=self.world.cluster().processes().len()).map(Peer::Server);
+        let operators = (0..self.numbers + 2).map(Peer::Operator);
+        let edges = self.edges(peer, servers.chain(self.sentinels()).chain(operators));
+        self.cut(now_us, edges, for_us);
+    }
+
     /// Makes a fault happen.
     pub(super) fn inject(&mut self, now_us: u64, fault: Fault) {
         let count = self.schedule.servers.len();
         match fault {
             Fault::Kill { target, back_us, empty, power } => {
                 let peer = self.peer(target);
-                self.kill(peer, empty, power);
+                self.kill(now_us, peer, empty, power);
                 self.later.extend(back_us.map(|us| (now_us + us, Later::Start(peer))));
             }
             Fault::Stop { target, for_us } => {
@@ -34,8 +43,9 @@ impl Run<'_> {
                 self.later.push((now_us + for_us, Later::Resume(peer)));
             }
             Fault::KillAll { back_us, power } => {
-                for (server, us) in back_us.into_iter().enumerate().take(count) {
-                    self.world.cluster().kill(server, power);
+                for (number, us) in back_us.into_iter().enumerate().take(count) {
+                    let server = self.world.cluster().member(number);
+                    self.kill(now_us, Peer::Server(server), false, power);
                     self.later.push((now_us + us, Later::Start(Peer::Server(server))));
                 }
             }
@@ -55,10 +65,7 @@ impl Run<'_> {
             }
             Fault::Isolate { target, for_us } => {
                 let server = self.peer(target);
-                let servers = (0..count).map(Peer::Server).chain(self.sentinels());
-                let operators = (0..self.numbers + 2).map(Peer::Operator);
-                let edges = self.edges(server, servers.chain(operators));
-                self.cut(now_us, edges, for_us);
+                self.isolate(now_us, server, for_us);
             }
             Fault::LoseReply { target } => {
                 let peer = self.peer(target);
@@ -83,7 +90,7 @@ impl Run<'_> {
                 }
             }
             Fault::SwitchOver { target } => {
-                let target = target.map(|target| self.target(target));
+                let target = target.map(|target| self.number(target));
                 if let Some(operator) = self.operators.last() {
                     operator.switch_over(target);
                 }
@@ -113,7 +120,7 @@ impl Run<'_> {
             }
             Fault::KillSentinels { back_us, empty } => {
                 for (sentinel, us) in self.sentinels().zip(back_us) {
-                    self.kill(sentinel, empty, false);
+                    self.kill(now_us, sentinel, empty, false);
                     self.later.push((now_us + us, Later::Start(sentinel)));
                 }
             }
@@ -134,6 +141,35 @@ impl Run<'_> {
                 }
             }
             Fault::Policy { lie } => self.swap(lie),
+            Fault::Evict { target, back_us, empty } => {
+                let server = self.target(target);
+                self.evict(now_us, server, back_us, empty);
+            }
+            Fault::LoseNode { target, gone_us, back_us, for_us, keeps_files } => {
+                let server = self.target(target);
+                let removal = Removal { gone_us, back_us, keeps_files };
+                self.lose_node(now_us, server, removal, for_us);
+            }
+            Fault::EvictAll { back_us, empty } => {
+                for (number, back_us) in back_us.into_iter().enumerate().take(count) {
+                    let server = self.world.cluster().member(number);
+                    self.evict(now_us, server, back_us, empty);
+                }
+            }
+            Fault::Lock { target, for_us } => {
+                let server = self.target(target);
+                self.world.cluster().lock(server);
+                self.later.push((now_us + for_us, Later::Ease(server)));
+            }
+            Fault::Fleet { permille, for_us } => {
+                self.operators.iter().for_each(|operator| operator.fleet(permille));
+                self.later.push((now_us + for_us, Later::FleetAnswers));
+            }
+            Fault::StopHop { target, for_us } => {
+                let server = self.target(target);
+                self.world.cluster().stop_hop(server);
+                self.later.push((now_us + for_us, Later::StartHop(server)));
+            }
             Fault::SlowRecords { delay_us } => self.record_delay_us = delay_us.max(RECORD_US),
         }
     }

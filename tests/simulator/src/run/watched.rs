@@ -48,7 +48,8 @@ pub(super) fn are_whole(cluster: &Cluster) -> bool {
     let others: BTreeSet<(&str, u16)> =
         servers.into_iter().filter(|server| *server != master).map(place).collect();
     // What was made a replica while no operator was there is one, and stays.
-    let taken: BTreeSet<(&str, u16)> = (cluster.members().end..cluster.processes().len())
+    let taken: BTreeSet<(&str, u16)> = cluster
+        .strangers()
         .filter(|server| cluster.processes()[*server].server().role != Role::Master)
         .map(place)
         .collect();
@@ -106,7 +107,7 @@ impl Run<'_> {
         self.schedule.sentinels.as_ref().map_or(0, |plan| plan.rest_us)
     }
 
-    pub(super) fn kill(&mut self, peer: Peer, empty: bool, power: bool) {
+    pub(super) fn kill(&mut self, now_us: u64, peer: Peer, empty: bool, power: bool) {
         let mut cluster = self.world.cluster();
         match peer {
             Peer::Server(server) => {
@@ -114,6 +115,8 @@ impl Run<'_> {
                 if empty {
                     cluster.empty_disk(server);
                 }
+                drop(cluster);
+                self.container_ended(now_us, server);
             }
             Peer::Sentinel(sentinel) => {
                 cluster.kill_sentinel(sentinel);
@@ -130,20 +133,20 @@ impl Run<'_> {
         let server = self.target(target);
         let mut cluster = self.world.cluster();
         let is_replica = matches!(cluster.processes()[server].server().role, Role::Replica(_));
-        if !is_replica || cluster.members().len() < cluster.processes().len() {
+        if !is_replica || cluster.strangers().next().is_some() {
             return;
         }
         cluster.kill(server, false);
         cluster.reuse_address(server, "10.0.7.1");
         drop(cluster);
-        self.operators.iter().for_each(|operator| operator.meet(&self.world));
+        self.meet_all();
         self.later.push((now_us + back_us, Later::Start(Peer::Server(server))));
     }
 
     /// An address of the group is another group's.
     pub(super) fn has_stranger(&self) -> bool {
         let cluster = self.world.cluster();
-        cluster.members().len() < cluster.processes().len()
+        cluster.strangers().next().is_some()
     }
 
     /// A person's command.

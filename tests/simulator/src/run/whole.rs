@@ -1,7 +1,6 @@
 //! Whether a group is whole, and what it looks like.
 
 use super::{Run, watched};
-use crate::operator::name;
 use redis_model::Role;
 use redis_model::live::LinkPhase;
 use redis_operator::contract::Verdict;
@@ -27,8 +26,8 @@ impl Run<'_> {
                 }
                 Role::Unsaid => "?".into(),
             };
-            let (id, offset, keys, loading) = (name(server), view.offset, view.keys, view.loading);
-            format!("{id} {role} at {offset} keys {keys} {:.6} loading {loading}", &view.replid[..6])
+            let (offset, keys, loading) = (view.offset, view.keys, view.loading);
+            format!("{} {role} at {offset} keys {keys} {:.6} loading {loading}", view.host, &view.replid[..6])
         };
         let all = cluster.members().map(show);
         let all: Vec<String> = all.chain(watched::state(&cluster)).collect();

@@ -132,6 +132,7 @@ impl Objects {
                         self.0.remove(&key);
                         StepResult::done()
                     }
+                    Err(kube::Error::Api(error)) if error.code == 409 => StepResult::again(),
                     Err(error) => refused(&key, &error),
                 }
             }

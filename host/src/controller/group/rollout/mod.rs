@@ -61,8 +61,10 @@ async fn apply(
             let preconditions = Some(Preconditions { uid, resource_version: None });
             match api.delete(&pod, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
                 Ok(_) => StepResult::done(),
-                // It is gone already, or another Pod has its name.
-                Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => StepResult::done(),
+                // It is gone already: the watch shows it.
+                Err(kube::Error::Api(error)) if error.code == 404 => StepResult::done(),
+                // Another Pod has its name, or it was changed at the same time.
+                Err(kube::Error::Api(error)) if error.code == 409 => StepResult::again(),
                 Err(error) => StepResult::failed("RolloutBlocked", &pod, &error),
             }
         }
