@@ -67,10 +67,25 @@ fn log_to_stderr(format: LogFormat, level: &str) {
     // The client of the API server tells of every failed call, and so do we.
     let usual = format!("{level},kube_client=off{}", if is_read { ",observation=off" } else { "" });
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Unread).with_target(false);
+    let log = log.log_internal_errors(false);
     match format {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+/// Standard error, whose reader may be gone: what it does not take is lost, and nothing else is.
+struct Unread;
+
+impl Write for Unread {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        Ok(stderr().write(line).unwrap_or(line.len()))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        _ = stderr().flush();
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod client;
 mod config;
+mod functions;
 mod history;
 mod info;
 mod keyspace;
@@ -16,6 +17,7 @@ mod server;
 
 pub use client::{ClientFacts, is_direct};
 pub use config::{config_pairs, heartbeat_s, is_more_than_heartbeats};
+pub use functions::libraries;
 pub use history::{History, Relation};
 pub use info::info_fields;
 pub use keyspace::keys;
@@ -44,6 +46,8 @@ pub const INFO_SERVER: &str = "INFO server";
 pub const CLIENT_INFO: &str = "CLIENT INFO";
 /// A wanted command: the heartbeat of a master's links.
 pub const HEARTBEAT: &str = "CONFIG GET repl-ping-replica-period";
+/// A wanted command: the libraries of functions, which are data as keys are. Without their code.
+pub const FUNCTION_LIST: &str = "FUNCTION LIST";
 /// `repl-ping-replica-period` of a server that sets none (`config.c`, Redis 5 to 8 and Valkey).
 pub const HEARTBEAT_DEFAULT_S: u64 = 10;
 

@@ -58,6 +58,12 @@ impl GroupSettings {
                  process for less"
             ))
         })?;
+        if self.interval > self.down_after / 2 {
+            return Err(Exit::Input(format!(
+                "--interval {:?}: give half of --down-after ({:?}) or less: a server that is not asked is not silent",
+                self.interval, self.down_after
+            )));
+        }
         if self.min_size.is_some_and(|min| min == 0 || min > members_desired) {
             return Err(Exit::Input(format!(
                 "--min-size: give 1 to {members_desired}, the number of members"

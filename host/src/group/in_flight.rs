@@ -200,6 +200,7 @@ impl Group {
         let is_repeat = match &outcome {
             Outcome::Done { .. } => {
                 self.refusals.note_done(&action);
+                self.note_role_changes(now, &action);
                 self.record_change(now, &action, effects);
                 false
             }
@@ -220,6 +221,22 @@ impl Group {
         }
         let elapsed_us = sent.age_us(now);
         effects.push(Effect::Report(Report::Finished { action, outcome, elapsed_us, is_repeat }));
+    }
+
+    /// What its members said before the action is no word about their roles.
+    fn note_role_changes(&mut self, now: Moment, action: &Action) {
+        let changed: [Option<&str>; 2] = match action.role_change() {
+            Some(RoleChange::Handover { source, target }) => [Some(source), Some(target)],
+            Some(RoleChange::Promote { id } | RoleChange::Demote { id } | RoleChange::Follow { id, .. }) => {
+                [Some(id), None]
+            }
+            None => [None, None],
+        };
+        for id in changed.into_iter().flatten() {
+            if let Some(member) = self.members.get_mut(id) {
+                member.note_role_change(now);
+            }
+        }
     }
 
     fn record_change(&mut self, now: Moment, action: &Action, effects: &mut Vec<Effect>) {

@@ -26,6 +26,8 @@ pub struct MemberState {
     closed: Option<Moment>,
     refusals: Option<(u16, Moment, Moment)>,
     alive: Option<Moment>,
+    /// An action changed its role then, and no later probe was answered: earlier replies do not show it.
+    superseded: Option<Moment>,
     /// Sorted by command. No tree: a node reserves room for eleven values, and a host runs many groups.
     replies: Vec<CommandState>,
 }
@@ -58,6 +60,7 @@ impl MemberState {
             closed,
             refusals,
             alive,
+            superseded: None,
             replies,
         }
     }
@@ -75,7 +78,10 @@ impl MemberState {
                 self.link = None;
                 self.enter(now, LinkState::Unreachable);
             }
-            Ok(answer) => self.apply_answer(now, reply.sent, answer),
+            Ok(answer) => {
+                self.superseded = self.superseded.filter(|changed| reply.sent < *changed);
+                self.apply_answer(now, reply.sent, answer);
+            }
             Err(failed) => {
                 if let FailureKind::Refused = failed.kind {
                     let (count, first) = self.refusals.map_or((0, now), |(count, first, _)| (count, first));
@@ -113,6 +119,12 @@ impl MemberState {
     /// Whether an Observation lists it: a former Pod's process only while it answers.
     pub fn is_observed(&self) -> bool {
         !self.identity.is_former || self.state == LinkState::Answering
+    }
+
+    /// An action changed its role. Until it answers a later probe, it counts as one that is late: what it said
+    /// before is no word about what it is.
+    pub fn note_role_change(&mut self, now: Moment) {
+        self.superseded = Some(now);
     }
 
     /// The connection of that number ended.
@@ -235,6 +247,13 @@ impl MemberState {
         fingerprint.finish()
     }
 
+    fn shown_state(&self) -> LinkState {
+        match self.state {
+            LinkState::Answering if self.superseded.is_some() => LinkState::TimedOut,
+            state => state,
+        }
+    }
+
     /// The instance of an Observation, with ages as of `now`.
     pub fn instance(&self, now: Moment) -> Instance {
         let Member { id, kind, shard, address, aliases, pod, is_former: _ } = &self.identity;
@@ -246,8 +265,8 @@ impl MemberState {
             address: address.clone(),
             aliases: aliases.clone(),
             link: Link {
-                state: self.state,
-                state_age_us: self.state_since.age_us(now),
+                state: self.shown_state(),
+                state_age_us: self.superseded.unwrap_or(self.state_since).age_us(now),
                 closed_age_us: self.closed.map(|at| at.age_us(now)),
                 refusals: self.refusals.map(|(count, first, last)| Refusals {
                     count,

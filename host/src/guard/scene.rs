@@ -8,11 +8,13 @@ use super::identity;
 use super::sentinel::appointed;
 use super::sentinel::reading::Sentinel;
 use crate::contract::{self, InstanceKind, Link, LinkState, Observation, Pod, Sample, Value};
-use failover_core::facts::{CLIENT_INFO, HEARTBEAT, HEARTBEAT_DEFAULT_S, History, INFO_KEYSPACE};
+use failover_core::facts::{
+    CLIENT_INFO, FUNCTION_LIST, HEARTBEAT, HEARTBEAT_DEFAULT_S, History, INFO_KEYSPACE,
+};
 use failover_core::facts::{
     ClientFacts, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER, PersistenceFacts, Place, Relation,
     ReplicationFacts, ReportedRole, ServerFacts, config_pairs, heartbeat_s, is_direct,
-    is_more_than_heartbeats, keys, whole_rows,
+    is_more_than_heartbeats, keys, libraries as libraries_of, whole_rows,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,7 +50,11 @@ pub(super) struct Instance<'a> {
     /// How many keys it read from a snapshot when it started.
     pub keys_loaded: Option<u64>,
     pub disk: Disk,
-    /// Number of keys. None unless the reply is as fresh as `answers` demands.
+    /// The self-fence, as it last showed it. None: it never did.
+    pub fence: Option<Fence>,
+    /// Rows of its last list of replicas whose address is no member's.
+    pub unknown_replicas: usize,
+    /// Number of keys and of libraries of functions. None unless the reply is as fresh as `answers` demands.
     pub keys: Option<u64>,
     /// The places at which the host dials it.
     pub dialled: Vec<Place>,
@@ -67,6 +73,35 @@ pub(super) struct Instance<'a> {
     /// True if its newest reply is not older than the hang limit (or a second, if that is longer).
     pub answers: bool,
     pub names: Named,
+}
+
+/// `min-replicas-to-write` and `min-replicas-max-lag`. Redis has no fence where either is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fence {
+    pub to_write: u64,
+    pub lag_s: u64,
+}
+
+impl Fence {
+    fn read(instance: &contract::Instance) -> Option<Self> {
+        let replies = instance.replies.iter().filter(|reply| reply.command.starts_with("CONFIG GET "));
+        let value = |name: &str| {
+            replies.clone().find_map(|reply| {
+                let pairs = config_pairs(nested(instance, &reply.command)?);
+                pairs.into_iter().find(|(known, _)| *known == name)?.1.parse().ok()
+            })
+        };
+        Some(Self { to_write: value("min-replicas-to-write")?, lag_s: value("min-replicas-max-lag")? })
+    }
+}
+
+/// The newest nested reply to a command, as RESP2 text.
+fn nested<'a>(instance: &'a contract::Instance, command: &str) -> Option<&'a str> {
+    let reply = instance.replies.iter().find(|reply| reply.command == command)?;
+    match &reply.newest.as_ref()?.value {
+        Value::Nested(nested) => Some(&nested.resp),
+        Value::Text(_) | Value::Integer(_) | Value::Nil(_) => None,
+    }
 }
 
 /// Whether an instance refuses writes because it cannot write its disk.
@@ -344,7 +379,15 @@ impl<'a> Instance<'a> {
             has_aof: persistence.aof_enabled == Some(true),
             keys_loaded: persistence.keys_loaded,
             disk: Disk::read(instance, persistence),
-            keys: if is_fresh(INFO_KEYSPACE) { newest(INFO_KEYSPACE).and_then(keys) } else { None },
+            keys: if is_fresh(INFO_KEYSPACE) {
+                let libraries = is_fresh(FUNCTION_LIST).then(|| nested(instance, FUNCTION_LIST)).flatten();
+                let libraries = libraries.and_then(libraries_of).unwrap_or(0);
+                newest(INFO_KEYSPACE).and_then(keys).map(|keys| keys.saturating_add(libraries))
+            } else {
+                None
+            },
+            fence: Fence::read(instance),
+            unknown_replicas: facts.attached.iter().filter(|row| is_unknown(&row.place)).count(),
             answers: instance.link.state == LinkState::Answering && is_fresh(INFO_REPLICATION),
             is_direct: is_direct(&dialled, &client, server.tcp_port),
             dialled,

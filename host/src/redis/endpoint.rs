@@ -13,6 +13,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// It is on this machine: nothing is on the way.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse().is_ok_and(|host: IpAddr| host.is_loopback())
+    }
+
     /// The addresses that it resolves to, sorted: its peers may know it by each of them. An IP address
     /// resolves to itself.
     ///

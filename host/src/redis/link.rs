@@ -10,7 +10,7 @@
 
 use super::clock::{now, since};
 use super::connection::{Connection, Question};
-use super::dial::{Dial, Driver, dial, dial_on};
+use super::dial::{Dial, DialFailure, Driver, dial, dial_on};
 use super::endpoint::{Credentials, Endpoint, Logins};
 use super::meter::{ANSWER_BYTES_MAX, End};
 use super::probe::{CommandFailure, error_kind, error_text, reply};
@@ -96,6 +96,7 @@ impl Link {
             tls_failed: 0,
             attempts: Vec::new(),
             silent_challengers: 0,
+            was_reset: false,
         };
         Self(Arc::new(Shared {
             member,
@@ -205,6 +206,8 @@ struct State {
     attempts: Vec<Attempt>,
     /// In a row, since the last answer.
     silent_challengers: u32,
+    /// The last connection that answered was reset, not closed: see [`Shared::kind_of_refusal`].
+    was_reset: bool,
 }
 
 /// One attempt to connect, and its connection.
@@ -249,9 +252,10 @@ impl Shared {
             let carried = async {
                 match dialled.await {
                     Ok((connection, driver)) => shared.carry(id, connection, driver).await,
-                    Err(failure) => {
-                        shared.state().tls_failed += usize::from(failure.kind == FailureKind::Unauthorized);
-                        shared.give_up(id, failure.kind, failure.text);
+                    Err(DialFailure { kind, text }) => {
+                        shared.state().tls_failed += usize::from(kind == FailureKind::Unauthorized);
+                        let (kind, text) = shared.kind_of_refusal(kind, text);
+                        shared.give_up(id, kind, text);
                     }
                 }
             };
@@ -269,6 +273,27 @@ impl Shared {
             probe_sent: None,
             carrier,
         });
+    }
+
+    /// The end of a process closes its connections (FIN), and its kernel refuses new ones. A firewall that
+    /// begins to reject resets them (RST) and refuses new ones in the name of a server that runs:
+    ///
+    /// 1. A rule on the way to the master rejects with a reset. Clients beside the master go on writing.
+    /// 2. The operator's connection is reset by its next probe, and the next attempt is refused.
+    /// 3. Taken for the end of the process, that would promote a replica within milliseconds.
+    ///
+    /// So a refusal after a reset says only that nothing gets through. The kernel resets, too, where a process
+    /// ends with a command unread: that death takes the hang limit, or the orchestrator's word. On a loopback
+    /// address nothing is on the way.
+    fn kind_of_refusal(&self, kind: FailureKind, text: String) -> (FailureKind, String) {
+        let is_doubtful =
+            kind == FailureKind::Refused && self.state().was_reset && !self.endpoint.is_loopback();
+        if is_doubtful {
+            let text = format!("{text}; the connection before was reset, as a firewall on the way would");
+            (FailureKind::Unreachable, text)
+        } else {
+            (kind, text)
+        }
     }
 
     /// Sends the first probe and drives the connection to its end.
@@ -344,7 +369,7 @@ impl Shared {
         attempt.probe_sent = None;
         let link = *attempt.number.get_or_insert_with(next_number);
         state.attempts = vec![attempt];
-        state.silent_challengers = 0;
+        (state.silent_challengers, state.was_reset) = (0, false);
         self.report(LinkEvent::Answered { member: Arc::clone(&self.member), link, sent, replies });
     }
 
@@ -352,6 +377,7 @@ impl Shared {
         let mut state = self.state();
         let Some(attempt) = state.take(id) else { return };
         if let Some(link) = attempt.number {
+            state.was_reset = matches!(connection.end(), Some(End::Error(_)));
             self.report(LinkEvent::Closed { member: Arc::clone(&self.member), link });
         }
         let (kind, text) = cause_of_end(connection);

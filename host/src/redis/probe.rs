@@ -63,6 +63,8 @@ pub(super) fn fields(value: &redis::Value) -> Option<BTreeMap<String, String>> {
 /// The kind of an error reply, by its first word.
 pub(super) fn error_kind(text: &str) -> FailureKind {
     match text.split(' ').next() {
+        // It lives, and serves the clients that it has.
+        _ if text.contains("max number of clients reached") => FailureKind::Busy,
         Some("LOADING") => FailureKind::Loading,
         Some("BUSY") => FailureKind::Busy,
         // DENIED is protected mode, which a password switches off.

@@ -127,8 +127,8 @@ pub const MASTER_NAME: &str = "{master}";
 pub fn is_allowed(want: &Want) -> bool {
     let words: Vec<&str> = want.arguments.iter().map(String::as_str).collect();
     match (want.kind, words.as_slice()) {
-        // The second shows this very connection and no other.
-        (InstanceKind::Redis, ["ROLE"] | ["CLIENT", "INFO"]) => true,
+        // The second shows this very connection and no other; the third names of functions, and no code.
+        (InstanceKind::Redis, ["ROLE"] | ["CLIENT", "INFO"] | ["FUNCTION", "LIST"]) => true,
         (InstanceKind::Redis, ["INFO", section]) => INFO_SECTIONS.contains(section),
         (InstanceKind::Redis, ["CONFIG", "GET", directive]) => READABLE.contains(directive),
         (InstanceKind::Redis, ["CLUSTER", about]) => {

@@ -113,6 +113,8 @@ pub struct Server {
     pub aof: bool,
     /// `min-replicas-to-write` and `min-replicas-max-lag`, where the host asked for them.
     pub fence: Option<(u32, u32)>,
+    /// How many libraries of functions it has. None: the host did not ask, or it knows no functions.
+    pub libraries: Option<usize>,
     /// `save` and `stop-writes-on-bgsave-error`, where the host asked for them.
     pub save: Option<(String, String)>,
     /// INFO rows that it prints otherwise than its state says: other words, or (None) not at all.
@@ -149,6 +151,7 @@ impl Server {
             loading: false,
             aof: false,
             fence: None,
+            libraries: None,
             save: None,
             rows: BTreeMap::new(),
             seen: Seen::default(),

@@ -178,6 +178,12 @@ pub fn heartbeat(server: &Server) -> Option<String> {
     Some(format!("*2\r\n{}", words.map(bulk).concat()))
 }
 
+/// The reply to `FUNCTION LIST`, without the fields of its libraries. None: the host did not ask.
+pub fn functions(server: &Server) -> Option<String> {
+    let count = server.libraries?;
+    Some(format!("*{count}\r\n{}", "*0\r\n".repeat(count)))
+}
+
 /// The reply to `CLIENT INFO`. None: the host did not ask.
 pub fn client(server: &Server) -> Option<String> {
     let own_end = server.own_end.as_ref()?;

@@ -8,7 +8,7 @@ use failover_core::contract::{
     Sample, Text, Value,
 };
 use failover_core::facts::{
-    CLIENT_INFO, HEARTBEAT, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER,
+    CLIENT_INFO, FUNCTION_LIST, HEARTBEAT, INFO_KEYSPACE, INFO_PERSISTENCE, INFO_REPLICATION, INFO_SERVER,
 };
 
 /// The host's view of one server.
@@ -109,6 +109,7 @@ impl Server {
             seen.still_us.map(|age_us| Sample { value: text(says::replication(self)), age_us });
         let nested = |resp: String| Value::Nested(Nested { resp, truncated: false });
         let fence = says::fence(self).map(|resp| reply("CONFIG GET min-replicas-*", nested(resp)));
+        let functions = says::functions(self).map(|resp| reply(FUNCTION_LIST, nested(resp)));
         let save = says::save(self).map(|resp| reply("CONFIG GET s[at][vo][ep]*", nested(resp)));
         let heartbeat = says::heartbeat(self).map(|resp| reply(HEARTBEAT, nested(resp)));
         let client = says::client(self).map(|line| reply(CLIENT_INFO, text(line)));
@@ -126,7 +127,14 @@ impl Server {
             address: address((&self.host, self.port)),
             aliases: self.aliases.iter().map(|(host, port)| address((host, *port))).collect(),
             link: seen.link,
-            replies: client.into_iter().chain(fence).chain(heartbeat).chain(save).chain(standard).collect(),
+            replies: client
+                .into_iter()
+                .chain(fence)
+                .chain(heartbeat)
+                .chain(save)
+                .chain(functions)
+                .chain(standard)
+                .collect(),
             pod: seen.pod.clone(),
             extras: vec![],
         }

@@ -15,6 +15,7 @@ pub fn is_valid_claim(view: &View, index: usize) -> bool {
         && !is_beside_restarted(view, index)
         && !is_outdated(view, index)
         && !is_stray(view, index)
+        && !is_untimely(view, index)
 }
 
 /// An answering member with data that this master lost in a restart.
@@ -184,6 +185,26 @@ fn is_stray(view: &View, index: usize) -> bool {
     let may_hold = |recorded: usize| matches!(view.life(recorded), Life::Gone(_)) || is_left(recorded);
     recorded.is_some_and(|recorded| !master.has_data() || !may_hold(recorded))
         || view.answering().any(|(other, member)| other != index && is_group(member))
+}
+
+/// Another one than the master on record, which has what its files had and none of the history on record, as
+/// long as those that may have newer data had not their time to come back:
+///
+/// 1. Three servers with append-only files, none of which follows another by its own configuration. redis-2
+///    was down for an hour. The power fails.
+/// 2. redis-2 is back first, and answers as a master of a new history.
+/// 3. Believed, it takes writes, and the complete copies, back a second later, hold data that it does not
+///    know.
+pub fn is_untimely(view: &View, index: usize) -> bool {
+    let is_replaced = |recorded: usize| !view.members[recorded].is_master();
+    let recorded = view.published().and_then(|published| view.find(&published.master));
+    recorded.is_some_and(is_replaced)
+        && !is_recorded_name(view, index)
+        && !knows_recorded_history(view, index)
+        && !is_followed(view, index)
+        && view.members[index].has_data()
+        && is_from_file(view, index)
+        && !has_waited_for_restart(view)
 }
 
 /// Neither the record nor any replica speaks for it.

@@ -4,7 +4,7 @@
 use super::claims::knows_recorded_history;
 use super::recorded::surplus_to_lineage;
 use super::view::{Follows, Member, View};
-use crate::contract::{Evidence, Preference};
+use crate::contract::{Evidence, Position, Preference};
 use crate::facts::Relation;
 
 /// The cost of `follower` following `master`.
@@ -118,6 +118,9 @@ fn is_same_stream(view: &View, one: usize, other: usize) -> bool {
 /// snapshot keeps the old one, and a copy has no more than the master.
 fn had_the_role(view: &View, index: usize, master: usize) -> bool {
     let (member, right) = (&view.members[index], &view.members[master]);
+    if is_anothers(view, index) {
+        return false;
+    }
     let has_no_more = member.keys.is_some() && member.keys <= right.keys;
     // A dump of another application brings its keys along.
     let may_be_its_own =
@@ -134,6 +137,30 @@ fn had_the_role(view: &View, index: usize, master: usize) -> bool {
             && member.server.run_id.is_some_and(|run_id| run_id != published.run_id)
     });
     lost_the_role || restarted && has_no_more && is_of_the_group
+}
+
+/// A process at a member's address that cannot be that member, as far as it shows:
+///
+/// - replicas that are no members are attached to it: it is a master of others; or
+/// - it was up already while the member still was: while a former master had not lost the role, or when the
+///   record last saw the master at work, or the replica acknowledge.
+///
+/// A Pod of the group is one by its owner.
+fn is_anothers(view: &View, index: usize) -> bool {
+    let (member, id) = (&view.members[index], view.id(index));
+    if member.instance.pod.is_some() {
+        return false;
+    }
+    let has_replicas_of_others = member.rows.iter().any(|row| row.owner.is_none());
+    let failover = view.last_failover().filter(|failover| failover.source.as_deref() == Some(id));
+    let replaced_us = failover.map(|failover| failover.age_us.saturating_add(DYING_US));
+    let is_on_record = view.published().is_some_and(|published| published.master == id);
+    let acknowledged = |position: &&Position| position.acknowledged_by.iter().any(|known| known == id);
+    let seen = view.position().filter(|position| is_on_record || acknowledged(position));
+    let seen_us = seen.map(|position| position.age_us.saturating_add(ROUNDING_US));
+    let was_up_us = member.server.uptime_s.map(|uptime_s| uptime_s.saturating_mul(1_000_000));
+    let is_older = |bound_us: u64| was_up_us.is_some_and(|was_up_us| was_up_us > bound_us);
+    has_replicas_of_others || replaced_us.or(seen_us).is_some_and(is_older)
 }
 
 /// The master is the very process on record, and the follower's process began when it was: what a copy had,
@@ -163,8 +190,14 @@ fn is_restarted_copy(view: &View, follower: usize, master: usize) -> bool {
         && view.published().is_some_and(|published| started_since(published.age_us));
     let is_on_record = view.published().is_some_and(|published| published.master == view.id(master));
     (is_orphan || is_restarted_pod)
+        && !is_anothers(view, follower)
         && (member.persistence.aof_enabled == Some(true) || knows_recorded_history(view, follower))
         && member.history().is_some_and(|history| is_on_record || history.offset <= 1)
         && member.keys.is_some()
         && member.keys <= view.members[master].keys
 }
+
+/// From the death of a master to the failover, at most: the wait for the restart of many, by default.
+const DYING_US: u64 = 60_000_000;
+/// Uptimes are whole seconds, and positions are as old as their sample.
+const ROUNDING_US: u64 = 2_000_000;

@@ -2,6 +2,7 @@
 //! replica's first acknowledgement on, a second later, while its master takes writes (measured: `up` at
 //! offset 0 behind 8 MB).
 
+use super::emptied::is_contradicted;
 use super::view::{Member, Row, View};
 use crate::facts::AttachedReplica;
 
@@ -20,6 +21,9 @@ pub fn not_in_sync(view: &View, index: usize, master: usize) -> Option<String> {
     if replica.history().map(|history| history.replid) != right.history().map(|history| history.replid) {
         return Some("it does not have the master's history yet".into());
     }
+    if let Some(why) = emptied(replica, right) {
+        return Some(why);
+    }
     match row(index, right) {
         Some(row) if row.online && row.lag_s.is_none_or(|lag_s| lag_s <= LAG_MAX_S) => {}
         Some(row) if row.online => {
@@ -32,6 +36,18 @@ pub fn not_in_sync(view: &View, index: usize, master: usize) -> Option<String> {
         Some(_) => None,
         None => Some("its offset is unknown".into()),
     }
+}
+
+/// Its data is gone although its offset is good: a handover to it would give all data up.
+pub fn emptied(replica: &Member, master: &Member) -> Option<String> {
+    let (mine, right) = (replica.history()?, master.history()?);
+    let keys = master.keys.filter(|_| replica.keys == Some(0) && mine.replid == right.replid)?;
+    is_contradicted(mine.offset, keys, right.offset).then(|| {
+        format!(
+            "it has no keys, and the master has {keys} at the same place of the stream: it was flushed by itself, or \
+             could not read its copy; restart it, so that it copies the master anew"
+        )
+    })
 }
 
 /// Bytes behind in one history. None: not comparable.

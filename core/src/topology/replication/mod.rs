@@ -9,6 +9,8 @@
 //! absence.rs     why a member does not answer, in words
 //! ineligible.rs  the documented list of what keeps a member from becoming master
 //! writes.rs      whether a member takes writes as a master
+//! emptied.rs     whether a copy was emptied outside of the stream
+//! fence.rs       whether a master stops taking writes by itself
 //! heard.rs       what a replica heard of its master
 //! in_sync.rs     whether a replica is in sync
 //! discard.rs     what following a master would cost a member
@@ -33,6 +35,8 @@ pub(super) mod actions;
 mod claims;
 mod discard;
 mod election;
+pub(super) mod emptied;
+mod fence;
 pub(super) mod heard;
 mod holder;
 mod identity;
@@ -84,7 +88,13 @@ impl Topology for Replication {
             kind: InstanceKind::Redis,
             arguments: command.split(' ').map(str::to_owned).collect(),
         };
-        let commands = [facts::CLIENT_INFO, rules::FENCE_COMMAND, facts::HEARTBEAT, writes::SAVE_COMMAND];
+        let commands = [
+            facts::CLIENT_INFO,
+            fence::FENCE_COMMAND,
+            facts::HEARTBEAT,
+            writes::SAVE_COMMAND,
+            facts::FUNCTION_LIST,
+        ];
         commands.map(want).into()
     }
 

@@ -86,15 +86,37 @@ fn followed_by(member: &Member) -> Option<usize> {
 /// 2. Between the two, redis-1 answers as a replica and redis-2 does not answer as a master yet.
 /// 3. This policy sees an abdicated master and promotes redis-3.
 /// 4. The other operator promotes redis-2: two masters.
+///
+/// Nor before every member that answers has said what it is since: a new master may stall in its first moment,
+/// and its newest reply is from before its promotion.
 fn confirmed(view: &View, proof: Proof) -> Proof {
     let age_us = view.no_master_age_us();
-    match proof {
-        Proof::Proven { evidence: Evidence::Abdicated, text } if age_us < ABDICATION_US => Proof::Pending {
-            reason: reasons::CONFIRMING_ABDICATION,
-            text: format!("{text}; the group has had no master for {}", duration(age_us)),
-            next_look_us: (ABDICATION_US - age_us).clamp(LOOK_MIN_US, ABDICATION_LOOK_US),
-        },
-        Proof::Proven { .. } | Proof::Pending { .. } | Proof::Blocked { .. } | Proof::Unsure { .. } => proof,
+    let is_older = |sample_us: u64| sample_us >= age_us;
+    let unheard = view.answering().find(|(_, member)| member.sample_age_us.is_some_and(is_older));
+    match (proof, unheard) {
+        (Proof::Proven { evidence: Evidence::Abdicated, text }, Some((index, _)))
+            if age_us >= ABDICATION_US =>
+        {
+            Proof::Pending {
+                reason: reasons::CONFIRMING_ABDICATION,
+                text: format!("{text}; {} has not replied since, and may be the new master", view.id(index)),
+                next_look_us: ABDICATION_LOOK_US,
+            }
+        }
+        (Proof::Proven { evidence: Evidence::Abdicated, text }, _) if age_us < ABDICATION_US => {
+            Proof::Pending {
+                reason: reasons::CONFIRMING_ABDICATION,
+                text: format!("{text}; the group has had no master for {}", duration(age_us)),
+                next_look_us: (ABDICATION_US - age_us).clamp(LOOK_MIN_US, ABDICATION_LOOK_US),
+            }
+        }
+        (
+            proof @ (Proof::Proven { .. }
+            | Proof::Pending { .. }
+            | Proof::Blocked { .. }
+            | Proof::Unsure { .. }),
+            _,
+        ) => proof,
     }
 }
 
@@ -199,6 +221,15 @@ fn out_of_sight(view: &View, index: usize) -> Proof {
     }
 }
 
+/// The words with which a server refuses a connection for their number.
+const CROWDED: &str = "max number of clients";
+
+/// It answers each connection that there are too many: it lives, and serves those that it has.
+fn is_crowded(view: &View, index: usize) -> bool {
+    let replies = &view.members[index].instance.replies;
+    replies.iter().filter_map(|reply| reply.failure.as_ref()).any(|failure| failure.text.contains(CROWDED))
+}
+
 /// A script that does not end. It is said, and the master is not replaced:
 ///
 /// 1. redis-1 runs a script that has written; SCRIPT KILL is refused (UNKILLABLE).
@@ -208,6 +239,15 @@ fn out_of_sight(view: &View, index: usize) -> Proof {
 /// Silence has the same price and no other way out; a script has: SHUTDOWN NOSAVE gives up what the script
 /// wrote and no acknowledged write, and the death of the process is proven at once.
 fn busy(view: &View, index: usize) -> Proof {
+    if is_crowded(view, index) {
+        let text = format!(
+            "{} has accepted no connection for {}, because its maxclients is reached; it lives and serves the clients \
+             that it has, so it is not replaced: raise maxclients, or end idle clients",
+            view.id(index),
+            duration(busy_us(view, index))
+        );
+        return Proof::Blocked { reason: reasons::MASTER_BUSY, text };
+    }
     Proof::Blocked {
         reason: reasons::MASTER_BUSY,
         text: format!(

@@ -52,10 +52,17 @@ pub fn had_the_position(view: &View, index: usize) -> bool {
 /// A server remembers one history before its own; the record remembers all generations. Let g be the
 /// generation whose id the history has, and e the offset at which the next one grew out of it. Up to e both
 /// have the same bytes; what the history has beyond e is its own, and was given up by the change of master.
+/// A server that read an old file continues its history under a new id: what it has of the generation ends where
+/// its own begins, and all after that is its own, too.
 pub fn surplus_to_lineage(view: &View, history: &History, master: &History) -> Option<u64> {
     let lineage = view.lineage();
     let is_of_it = |generation: &Generation| master.knows(&generation.replid);
     let newest = lineage.iter().position(is_of_it)?;
-    let left = lineage.iter().skip(newest + 1).find(|generation| generation.replid == history.replid)?;
-    left.end_offset.map(|end| history.offset.saturating_sub(end))
+    let older = || lineage.iter().skip(newest + 1);
+    let end_of = |id: &str| older().find(|generation| generation.replid == id)?.end_offset;
+    if let Some(end) = end_of(history.replid) {
+        return Some(history.offset.saturating_sub(end));
+    }
+    let (former, left_at) = history.former?;
+    Some(history.offset.saturating_sub(end_of(former)?.min(left_at)))
 }

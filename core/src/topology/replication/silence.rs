@@ -1,6 +1,7 @@
 //! What a silent-only failover must rest on. Silence proves nothing by itself: the argument stands above
 //! [`missing`], and each of its conditions is a function.
 
+use super::fence;
 use super::heard::{
     LOOK_MIN_US, SUSPECT_LOOK_MAX_US, hears_by_another_name, replicas_of, still_heard, unacknowledged_us,
     unheard_us,
@@ -27,7 +28,11 @@ use crate::reason::Reason;
 ///        took writes up to its last reply
 /// a(w)   how long ago w surely acknowledged to M for the last time
 /// F      the time since the last failover;  D: the share of all groups that fell silent together
-/// L      the lag of the self-fence: M refuses writes without a replica that acknowledged within L
+/// L      the lag of the self-fence: M refuses writes unless k replicas acknowledged within L, the larger one
+///        of the group's and of what M last showed
+/// k      `min-replicas-to-write`, as M last showed it
+/// x      replicas that do not answer this observer and may follow M: members that are not proven dead, and
+///        those in M's last list that are no members
 /// ```
 ///
 /// Claim. If (1) to (6) hold, M is unreachable for a majority and not only for this observer; and if
@@ -35,7 +40,7 @@ use crate::reason::Reason;
 ///
 /// ```text
 /// (1)  2 |A| > N, or N = 2 and |A| = 1
-/// (2)  availability is preferred, or L is set
+/// (2)  availability is preferred, or M showed a fence, and x < k
 /// (3)  u(w) >= max(H, B) for every w in W whose link is up; and if W is empty, no replica outside of W
 ///      streams M's history
 /// (4)  F >= 3 H
@@ -47,7 +52,9 @@ use crate::reason::Reason;
 ///
 /// - Without (1) an observer that is cut off with one replica promotes it, while M serves the clients on the
 ///   other side. Of two members, the one that is left is no majority and yet all that there is.
-/// - Without (2) there is no moment at which M surely refuses writes, so (6) could never hold.
+/// - Without (2) there is no moment at which M surely refuses writes, so (6) could never hold: a setting of
+///   the group is no fence of M where CONFIG was denied, or where this observer never spoke with M; and
+///   a replica on M's side of a cut keeps it open.
 /// - Without (3) it may be only this observer's way to M that broke: M is at work, and its replicas show it.
 ///   An idle M sends nothing but its heartbeat: nothing heard for less than B is what an idle night looks
 ///   like.
@@ -90,17 +97,19 @@ impl Silence<'_, '_> {
     /// (2)
     fn fence_is_set(&self) -> Option<Proof> {
         let group = self.view.group();
-        match (group.prefer, group.self_fence_lag_s) {
-            (Preference::Availability, _) | (Preference::Consistency, Some(_)) => None,
-            (Preference::Consistency, None) => Some(Proof::Blocked {
-                reason: reasons::SILENT_UNFENCED,
-                text: format!(
-                    "{} and may still accept writes, because it has no self-fence: stop it, manage the \
-                     fence, or prefer availability",
-                    self.sentence()
-                ),
-            }),
-        }
+        let why = match (group.prefer, group.self_fence_lag_s) {
+            (Preference::Availability, _) => return None,
+            (Preference::Consistency, None) => "the group has no self-fence".to_owned(),
+            (Preference::Consistency, Some(_)) => fence::open(self.view, self.index)?,
+        };
+        Some(Proof::Blocked {
+            reason: reasons::SILENT_UNFENCED,
+            text: format!(
+                "{} and may still accept writes: {why}; stop its process, restore the network, or prefer \
+                 availability",
+                self.sentence()
+            ),
+        })
     }
 
     /// (3)
@@ -176,7 +185,11 @@ impl Silence<'_, '_> {
         let group = self.view.group();
         let fence_us = match group.prefer {
             Preference::Availability => return None,
-            Preference::Consistency => (u64::from(group.self_fence_lag_s?) + FENCE_MARGIN_S) * 1_000_000,
+            Preference::Consistency => {
+                let seen_s = fence::seen(&self.view.members[self.index]).map_or(0, |fence| fence.lag_s);
+                let lag_s = u64::from(group.self_fence_lag_s?).max(seen_s);
+                lag_s.saturating_add(FENCE_MARGIN_S).saturating_mul(1_000_000)
+            }
         };
         let shortest_us = replicas_of(self.view, self.index)
             .map(|(_, replica)| unacknowledged_us(replica))

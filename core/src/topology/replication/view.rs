@@ -45,7 +45,7 @@ pub struct Member<'a> {
     pub server: ServerFacts<'a>,
     /// `INFO persistence`.
     pub persistence: PersistenceFacts,
-    /// `INFO keyspace`.
+    /// Keys, by `INFO keyspace`, and libraries of functions: how much data there is.
     pub keys: Option<u64>,
     /// Its link answers, its newest sample of `INFO replication` is fresh, and it says what it is.
     pub answers: bool,
@@ -291,6 +291,14 @@ impl<'a> View<'a> {
     }
 }
 
+/// Libraries of functions; of a server that answers only if it says so now. Before Redis 7 there are none.
+fn libraries(instance: &Instance, answers: bool) -> u64 {
+    let is_told =
+        reply(instance, facts::FUNCTION_LIST).is_some_and(|reply| !answers || reply.failure.is_none());
+    let list = nested(instance, facts::FUNCTION_LIST).filter(|_| is_told);
+    list.and_then(facts::libraries).unwrap_or(0)
+}
+
 impl<'a> Member<'a> {
     fn new(
         index: usize,
@@ -356,7 +364,11 @@ impl<'a> Member<'a> {
                 .filter(|_| is_read)
                 .map(PersistenceFacts::parse)
                 .unwrap_or_default(),
-            keys: keyspace.and_then(|reply| reply.newest.as_ref()).and_then(text_of).and_then(facts::keys),
+            keys: keyspace
+                .and_then(|reply| reply.newest.as_ref())
+                .and_then(text_of)
+                .and_then(facts::keys)
+                .map(|keys| keys.saturating_add(libraries(instance, answers))),
             follows,
         }
     }

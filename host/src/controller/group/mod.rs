@@ -188,6 +188,13 @@ async fn maintain_newest(
             false => (!result.is_done).then_some(ADOPT_AGAIN_AFTER),
         };
         let now_settled = settling.observe(&snapshot, &objects, &live_config, result.is_done);
+        tracing::debug!(
+            namespace = of.namespace(),
+            name = of.resource.name(),
+            is_done = result.is_done,
+            awaits = now_settled.awaits,
+            "objects and instances maintained"
+        );
         if settled.replace(now_settled) != Some(now_settled) {
             drop(findings.unbounded_send(Finding::Settled(now_settled)));
         }

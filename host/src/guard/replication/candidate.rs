@@ -183,6 +183,10 @@ pub(in crate::guard) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
             case.scene.answering().filter(|other| other.id != candidate.id && unfit(other, false).is_none())
         {
             if let Some(Relation::Ahead(bytes)) = other.relation(candidate) {
+                // It lost its data by no command: the shortest that removes a key is longer.
+                if bytes < EMPTYING_BYTES && other.keys == Some(0) && candidate.has_keys() {
+                    continue;
+                }
                 if has_refused(case, other) {
                     reports_loss(case, other, bytes)?;
                     continue;
@@ -318,5 +322,7 @@ fn candidates<'c, 'a>(case: &'c Case<'a>) -> impl Iterator<Item = (&'a Promote, 
     case.promotes().filter_map(|promote| Some((promote, case.scene.instance(&promote.id)?)))
 }
 
+/// FLUSHDB in the stream, `*1\r\n$7\r\nFLUSHDB\r\n`.
+const EMPTYING_BYTES: u64 = 17;
 /// Several times what a busy host delays a reply by, and less than the default policy waits for the copies.
 const RECENT_COPY_US: u64 = 5_000_000;

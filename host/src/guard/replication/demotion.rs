@@ -13,7 +13,7 @@ pub(in crate::guard) fn demotion(case: &Case<'_>) -> Result<(), String> {
             format!("{} is to be demoted, and is no master", instance.id)
         })?;
         // One that lost its data must not take writes, and must not be copied.
-        if scene.is_amnesic(instance) || has_started_empty(scene, instance) {
+        if scene.is_amnesic(instance) || has_started_empty(scene, instance) || is_untimely(scene, instance) {
             continue;
         }
         let is_rightful = |other: &Instance<'_>| other.id != instance.id && is_better(scene, other, instance);
@@ -33,6 +33,18 @@ fn has_started_empty(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
     let is_young = instance.uptime_s.is_some_and(|uptime_s| uptime_s < YOUNG_S);
     let is_another = scene.observation.published().is_some() && !scene.has_recorded_history(instance);
     !scene.is_published(instance) && (instance.keys == Some(0) || loaded_nothing && is_young && is_another)
+}
+
+/// True for a young process with data of its files, of which the record knows neither name nor history, while
+/// the recorded master does not answer as one: those that may have newer data are still to come.
+fn is_untimely(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
+    let Some(record) = scene.observation.published() else { return false };
+    let position = scene.observation.shard().and_then(|shard| shard.position.as_ref());
+    let known_us = position.map_or(record.age_us, |position| position.age_us.min(record.age_us));
+    let up_us = instance.uptime_s.map(|uptime_s| uptime_s.saturating_mul(1_000_000));
+    let is_young = up_us.is_some_and(|up_us| up_us <= known_us);
+    let master_answers = scene.instance(&record.master).is_some_and(Instance::answers_as_master);
+    is_young && !master_answers && record.master != instance.id && !scene.has_recorded_history(instance)
 }
 
 /// The default time that members get after a restart of many.

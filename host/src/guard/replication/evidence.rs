@@ -16,7 +16,7 @@
 //!    ([`self_fence`]).
 
 use crate::contract::{Evidence, LinkState, Preference, Promote};
-use crate::guard::scene::{Instance, Named, Scene};
+use crate::guard::scene::{Fence, Instance, Named, Scene};
 use crate::guard::{Case, ensure};
 use failover_core::facts::Relation;
 
@@ -103,6 +103,19 @@ pub(in crate::guard) fn abdication(case: &Case<'_>) -> Result<(), String> {
              {age_us} us",
             promote.id
         )),
+        None => heard_since(case, age_us),
+    }
+}
+
+/// A new master may stall in its first moment: what it said before its promotion is no word about its role.
+fn heard_since(case: &Case<'_>, age_us: u64) -> Result<(), String> {
+    let is_older = |instance: &&Instance<'_>| instance.age_us.is_some_and(|sample_us| sample_us >= age_us);
+    let abdicated = case.promotes().find(|promote| promote.evidence == Evidence::Abdicated);
+    match abdicated.and_then(|promote| Some((promote, case.scene.answering().find(is_older)?))) {
+        Some((promote, unheard)) => Err(format!(
+            "{} is to be promoted because the master abdicated, but {} has not replied since and may be master",
+            promote.id, unheard.id
+        )),
         None => Ok(()),
     }
 }
@@ -183,13 +196,14 @@ pub(in crate::guard) fn self_fence(case: &Case<'_>) -> Result<(), String> {
         let Some(lag_s) = group.self_fence_lag_s else {
             return Err("prefer is consistency, but no member has a self-fence".into());
         };
-        let bound_s = u64::from(lag_s) + FENCE_MARGIN_S;
         for lost in claimants(scene, promote)
             .iter()
             .map(|claimant| claimant.instance)
             .filter(|instance| is_silent(scene, instance))
         {
-            ensure(lost.silence_us() >= bound_s * 1_000_000, || {
+            let fence = closing_fence(scene, lost)?;
+            let bound_s = fence.lag_s.max(lag_s.into()).saturating_add(FENCE_MARGIN_S);
+            ensure(lost.silence_us() / 1_000_000 >= bound_s, || {
                 format!(
                     "{} has been silent for {} us, but its self-fence takes {bound_s} s",
                     lost.id,
@@ -213,6 +227,26 @@ pub(in crate::guard) fn self_fence(case: &Case<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The fence of a master that does not answer, if it closes: it was seen, and the replicas that may be on the
+/// master's side of a cut are fewer than it wants.
+fn closing_fence(scene: &Scene<'_>, lost: &Instance<'_>) -> Result<Fence, String> {
+    let Some(fence) = lost.fence.filter(|fence| fence.to_write > 0 && fence.lag_s > 0) else {
+        return Err(format!("{} is silent, and no self-fence was seen on it", lost.id));
+    };
+    let is_unseen =
+        |other: &&Instance<'_>| other.id != lost.id && !other.answers && process_end(scene, other).is_none();
+    let unseen = scene.instances.iter().filter(is_unseen).count();
+    let unknown = usize::from(scene.observation.group.members_desired).saturating_sub(scene.instances.len());
+    let others = unseen + unknown + lost.unknown_replicas;
+    ensure((others as u64) < fence.to_write, || {
+        format!(
+            "{others} replicas may be on the side of {}, whose self-fence wants {}, so it may be open",
+            lost.id, fence.to_write
+        )
+    })?;
+    Ok(fence)
 }
 
 pub(in crate::guard) fn cool_down(case: &Case<'_>) -> Result<(), String> {

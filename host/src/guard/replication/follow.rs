@@ -141,7 +141,7 @@ fn loses_nothing(
         }
         Relation::Ahead(surplus) => would_lose(format!("{surplus} bytes that are no proven fork")),
         Relation::Unrelated => {
-            if let Some(surplus) = surplus_to_lineage(case, own.replid, own.offset, &theirs) {
+            if let Some(surplus) = surplus_to_lineage(case, &own, &theirs) {
                 return reports_surplus(follow, surplus);
             }
             let is_given_up =
@@ -171,11 +171,18 @@ fn is_copy_of_living(case: &Case<'_>, instance: &Instance<'_>, master: &Instance
 
 /// What a history has beyond an earlier generation of the recorded lineage, which the instance to follow is
 /// of. The record keeps, per generation, the offset at which the next one grew out of it.
-fn surplus_to_lineage(case: &Case<'_>, replid: &str, offset: u64, master: &History<'_>) -> Option<u64> {
+fn surplus_to_lineage(case: &Case<'_>, own: &History<'_>, master: &History<'_>) -> Option<u64> {
     let lineage = &case.scene.observation.shard()?.lineage;
     let newest = lineage.iter().position(|generation| master.knows(&generation.replid))?;
-    let left = lineage.get(newest + 1..)?.iter().find(|generation| generation.replid == replid)?;
-    left.end_offset.map(|end| offset.saturating_sub(end))
+    let end_of =
+        |id: &str| lineage.get(newest + 1..)?.iter().find(|generation| generation.replid == id)?.end_offset;
+    let shared = match (end_of(own.replid), own.former) {
+        (Some(end), _) => end,
+        // It read an old file, and continues that history under an id of its own.
+        (None, Some((former, left_at))) => end_of(former)?.min(left_at),
+        (None, None) => return None,
+    };
+    Some(own.offset.saturating_sub(shared))
 }
 
 /// Ok if the action reports at least the loss that the facts show.
@@ -202,6 +209,9 @@ fn is_attached_to(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_
 /// or of a server with no more keys, which writes an append-only file, as a restart with a new history needs,
 /// or read no snapshot.
 fn is_discarded(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>) -> bool {
+    if is_anothers(case, instance) {
+        return false;
+    }
     let observation = case.scene.observation;
     let has_no_more = instance.keys.zip(master.keys).is_some_and(|(own, theirs)| own <= theirs);
     let was_replaced = observation
@@ -215,6 +225,26 @@ fn is_discarded(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>)
     (was_replaced || came_back_as_less)
         && (instance.pod.is_some()
             || has_no_more && (instance.has_aof || instance.keys_loaded.unwrap_or(0) == 0))
+}
+
+/// True for a process that cannot be the member at whose address it is: replicas of others are attached to it,
+/// or it was up while the member still was the master, or acknowledged. A Pod has an owner.
+fn is_anothers(case: &Case<'_>, instance: &Instance<'_>) -> bool {
+    if instance.pod.is_some() {
+        return false;
+    }
+    let observation = case.scene.observation;
+    let was_source = observation.last_failover().filter(|last| last.source.as_deref() == Some(instance.id));
+    let position = observation.shard().and_then(|shard| shard.position.as_ref());
+    let was_seen = position.filter(|position| {
+        observation.published().is_some_and(|record| record.master == instance.id)
+            || position.acknowledged_by.iter().any(|id| id == instance.id)
+    });
+    let bound_us = was_source
+        .map(|last| last.age_us.saturating_add(DYING_US))
+        .or_else(|| was_seen.map(|position| position.age_us.saturating_add(ROUNDING_US)));
+    let up_us = instance.uptime_s.map(|uptime_s| uptime_s.saturating_mul(1_000_000));
+    instance.unknown_replicas > 0 || bound_us.zip(up_us).is_some_and(|(bound_us, up_us)| up_us > bound_us)
 }
 
 /// True for a copy of this group that restarted from an append-only file: it has all its data back under a
@@ -238,6 +268,7 @@ fn is_restarted_copy(case: &Case<'_>, instance: &Instance<'_>, master: &Instance
     let is_recorded = record.is_some_and(|record| record.master == master.id);
     let is_restart = (is_orphan || is_restarted_pod) && (is_untouched || is_recorded);
     is_restart
+        && !is_anothers(case, instance)
         && (instance.has_aof || case.scene.has_recorded_history(instance))
         && instance.relation(master) == Some(Relation::Unrelated)
         && has_no_more
@@ -251,3 +282,8 @@ fn pairs<'c, 'a>(
         Some((follow, case.scene.instance(&follow.id)?, case.scene.instance(&follow.master)?))
     })
 }
+
+/// From the death of a master to the failover, at most.
+const DYING_US: u64 = 60_000_000;
+/// Uptimes are whole seconds, and positions are as old as their sample.
+const ROUNDING_US: u64 = 2_000_000;

@@ -2,7 +2,7 @@
 //! that the Observation shows. Must not judge an election.
 
 use crate::contract::Handover;
-use crate::guard::scene::Disk;
+use crate::guard::scene::{Disk, Instance};
 use crate::guard::{Case, ensure};
 use failover_core::facts::Relation;
 
@@ -28,6 +28,10 @@ pub(in crate::guard) fn handover_in_sync(case: &Case<'_>) -> Result<(), String> 
             (!target.is_loading && !facts.is_syncing, "the target is still copying"),
             (shares_history, "the target does not share the source's history"),
             (
+                !is_emptied(source, target),
+                "the target has no keys at a place of the stream where the source has",
+            ),
+            (
                 is_asked_for || facts.priority.is_some_and(|priority| priority > 0),
                 "the target's priority is 0 or unknown, and no request names it",
             ),
@@ -44,6 +48,20 @@ pub(in crate::guard) fn handover_in_sync(case: &Case<'_>) -> Result<(), String> 
         }
     }
     Ok(())
+}
+
+/// True if the target's data is gone although its offset is good: the shortest command that removes a key takes
+/// 17 bytes of the stream, and a key at least 14.
+fn is_emptied(source: &Instance<'_>, target: &Instance<'_>) -> bool {
+    let places = target.history().zip(source.history()).filter(|(own, theirs)| own.replid == theirs.replid);
+    let keys = source.keys.unwrap_or(0);
+    let is_near = |own: u64, theirs: u64| match own.checked_sub(theirs) {
+        Some(ahead) => ahead < 17,
+        None => theirs - own < keys.saturating_mul(14),
+    };
+    target.keys == Some(0)
+        && keys > 0
+        && places.is_some_and(|(own, theirs)| is_near(own.offset, theirs.offset))
 }
 
 fn has_reason(case: &Case<'_>, handover: &Handover) -> bool {

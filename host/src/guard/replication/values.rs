@@ -35,15 +35,22 @@ pub(in crate::guard) fn allowed_values(case: &Case<'_>) -> Result<(), String> {
     check_candidate_stays(case.scene, &priorities)
 }
 
-/// More than one replica stops the writes of a group that lost one; 0 takes the self-fence away. What stops
-/// all writes is for a second master that refuses to be demoted.
+/// One more replica than may be on the small side of a cut: more would stop the writes of a group that lost
+/// one, fewer take the self-fence away. What stops all writes is for a second master that refuses to be
+/// demoted.
 fn check_replicas_to_write(scene: &Scene<'_>, id: &str, to: u64) -> Result<(), String> {
     let group = &scene.observation.group;
     let is_fence_kept = group.self_fence_lag_s.is_some() && group.prefer == Preference::Consistency;
-    let (min, words) = if is_fence_kept { (1, "1, the self-fence of the group") } else { (0, "0 or 1") };
+    let wanted = (u64::from(group.members_desired.saturating_sub(1)) / 2).max(1);
+    let min = if is_fence_kept { wanted } else { 0 };
+    let words = if is_fence_kept {
+        format!("{wanted}, the self-fence of the group")
+    } else {
+        format!("0 to {wanted}")
+    };
     let is_second = scene.instance(id).is_some_and(|instance| is_second(scene, instance));
     let is_stop = to == STOP && is_second;
-    ensure(is_stop || (min..=1).contains(&to), || out_of(id, Directive::MinReplicasToWrite, to, words))
+    ensure(is_stop || (min..=wanted).contains(&to), || out_of(id, Directive::MinReplicasToWrite, to, &words))
 }
 
 /// The lag is that of the group's self-fence; promotions of silent masters count on it.

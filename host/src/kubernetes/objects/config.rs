@@ -132,8 +132,10 @@ fn own_fence(redis: &Redis) -> BTreeMap<String, String> {
 /// The directives with which a master fences itself. In a group of two, a master must not stop when its only
 /// replica does.
 pub fn fence(failover: &FailoverSettings, replicas: i32) -> BTreeMap<String, String> {
-    let needed =
-        u8::from(failover.self_fence && replicas >= 3).max(u8::from(failover.prefer == Prefer::Consistency));
+    // As the policy and the guard count: one more than may be on the small side of a cut.
+    let of_majority = (replicas.saturating_sub(1) / 2).max(1);
+    let is_consistent = failover.prefer == Prefer::Consistency;
+    let needed = if is_consistent { of_majority } else { i32::from(failover.self_fence && replicas >= 3) };
     let both = [
         ("min-replicas-to-write", needed.to_string()),
         ("min-replicas-max-lag", failover.self_fence_lag_seconds.to_string()),

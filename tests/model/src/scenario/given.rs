@@ -99,6 +99,8 @@ pub(super) struct Given {
     attached: Option<Vec<String>>,
     /// `min-replicas-to-write` and `min-replicas-max-lag`.
     fence: Option<(u32, u32)>,
+    /// Libraries of functions.
+    libraries: Option<usize>,
     /// `save` and `stop-writes-on-bgsave-error`.
     save: Option<(String, String)>,
     /// INFO rows in other words; null leaves one out.
@@ -211,6 +213,7 @@ impl Given {
         set(&mut server.rows, self.rows);
         server.good_replicas = self.good_replicas.or(server.good_replicas);
         server.fence = self.fence.or(server.fence);
+        server.libraries = self.libraries.or(server.libraries);
         server.save = self.save.or(server.save.take());
         server.heartbeat_s = self.heartbeat_s.or(server.heartbeat_s);
         server.own_end = self.own_end.or(server.own_end.take());

@@ -8,6 +8,7 @@ mod succession;
 pub use super::role::{Elected, Election};
 pub use succession::succession;
 
+use super::emptied::is_contradicted;
 use super::ineligible::{Ineligible, unfit};
 use super::recorded::{has_waited_for_restart, is_from_file};
 use super::role::{LossKind, Lost};
@@ -118,18 +119,24 @@ fn is_fit(view: &View, lost: &Lost, index: usize) -> bool {
     }
 }
 
-/// A replica whose data is gone, whatever its offset says: a failed load emptied it, or it was writable and
-/// was flushed. The stream does not carry that, so its history still looks good. What shows it: it has no
-/// keys, and either an heir that is no further has some, or the old master had some and this one has not even
-/// reached that master's last offset.
+/// A replica whose data is gone, whatever its offset says ([`is_contradicted`]): beside an heir that is no
+/// further and has keys, or beside the last words of the old master. Of a replica whose load failed no byte
+/// counts: it shows offset 0 or 1.
 fn is_emptied(view: &View, lost: &Lost, reference: Option<&History>, heirs: &[usize], index: usize) -> bool {
-    let member = &view.members[index];
-    let place = reached(member, reference);
-    let has_more =
-        |heir: &usize| view.members[*heir].has_data() && reached(&view.members[*heir], reference) <= place;
-    let had_keys = lost.index.is_some_and(|old| old != index && view.members[old].has_data());
-    let is_short = reference.is_some_and(|reference| place < reference.offset);
-    member.keys == Some(0) && (heirs.iter().any(has_more) || had_keys && is_short)
+    let place = reached(&view.members[index], reference);
+    let keys = |index: usize| view.members[index].keys.unwrap_or(0);
+    let contradicts = |heir: &usize| {
+        let at = reached(&view.members[*heir], reference);
+        at <= place && is_contradicted(place, keys(*heir), at)
+    };
+    let has_lost_them = |old: usize| {
+        let missed = reference.is_some_and(|reference| place < reference.offset);
+        let was_reset = place <= 1 && keys(old) > 0;
+        let at = reference.map_or(0, |reference| reference.offset);
+        missed && (was_reset || is_contradicted(place, keys(old), at))
+    };
+    let old = lost.index.filter(|old| *old != index);
+    view.members[index].keys == Some(0) && (heirs.iter().any(contradicts) || old.is_some_and(has_lost_them))
 }
 
 /// Step 4.
@@ -179,6 +186,17 @@ fn received_until_the_end(view: &View, lost: &Lost, winner: usize) -> bool {
         && ages.is_some_and(|(down_s, up_s)| down_s <= up_s.saturating_add(2))
 }
 
+/// Step 10. Where this host never heard the old master, the record is all that it knows, and the master may
+/// have gone on after it:
+///
+/// 1. The links of all replicas break. The master goes on taking writes; the operator reaches it, and ends.
+/// 2. Another operator starts from the record, which is a moment older than the writes. The master dies.
+/// 3. A replica has all that the record knows, and none of the writes.
+fn was_heard(view: &View, lost: &Lost) -> bool {
+    let never = |index: usize| !view.members[index].answers && view.members[index].history().is_none();
+    lost.kind != LossKind::OutOfSight || !lost.index.is_some_and(never)
+}
+
 /// Step 10. A replica whose link never came up has what a full copy brought, and nothing that its master took
 /// since that copy was made. How much that is, only the master's own words tell, where this host heard them.
 ///
@@ -194,6 +212,7 @@ fn has_a_copy_alone(view: &View, lost: &Lost, winner: usize) -> bool {
 /// Step 10.
 fn known_loss_bytes(view: &View, lost: &Lost, reference: Option<&History>, winner: usize) -> Option<u64> {
     let is_known = !is_from_file(view, winner)
+        && was_heard(view, lost)
         && !has_a_copy_alone(view, lost, winner)
         && received_until_the_end(view, lost, winner);
     let reference = reference.filter(|_| is_known)?;

@@ -7,7 +7,7 @@ use crate::facts::{History, Relation};
 use crate::health::{Life, duration};
 use crate::rules::{CHANGING_LOOK_US, Ruling, stage};
 use crate::topology::replication::actions::{demote, takeover};
-use crate::topology::replication::claims::{is_recorded_name, knows_recorded_history};
+use crate::topology::replication::claims::{is_recorded_name, is_untimely, knows_recorded_history};
 use crate::topology::replication::reasons::*;
 use crate::topology::replication::recorded::is_from_file;
 use crate::topology::replication::refused::refused_promotion;
@@ -248,7 +248,7 @@ pub fn unseen_loss(scene: &Scene) -> Option<(String, Option<u64>)> {
     }
 }
 
-/// A master that started without its data takes writes, and replicas copy it, as long as it is one. Where no
+/// A master that started without its data, or with what old files had, takes writes, and replicas copy it, as long as it is one. Where no
 /// member takes over at once, it is demoted first, and the question of the data comes after that.
 pub fn empty_master(scene: &Scene) -> Option<Ruling> {
     let lost = scene.lost()?;
@@ -267,13 +267,19 @@ pub fn empty_master(scene: &Scene) -> Option<Ruling> {
         .view
         .answering()
         .filter(|(_, member)| member.is_master() && member.accepts_commands())
-        .filter(|(index, member)| came_back_empty(*index, member) || started_empty(&scene.view, *index))
+        .filter(|(index, member)| {
+            came_back_empty(*index, member)
+                || started_empty(&scene.view, *index)
+                || is_untimely(&scene.view, *index)
+        })
         .map(|(index, _)| index)
         .collect();
     let names: Vec<&str> = empty.iter().map(|&index| scene.id(index)).collect();
     let names = names.join(", ");
-    let text =
-        format!("{names} started without its data, and no member can take over yet: a demotion stops writes");
+    let text = format!(
+        "{names} started without the newest data, as far as is known, and no member can take over yet: a demotion \
+             stops writes"
+    );
     let actions = due(scene, empty.iter().map(|&index| demote(&scene.view, index)).collect());
     stage(format!("demote {names}"), actions)
         .map(|stage| Ruling::act_without_goal(EMPTY_MASTER, text, vec![stage]))

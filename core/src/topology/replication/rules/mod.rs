@@ -7,11 +7,11 @@ mod shape;
 
 pub use loss::unseen_loss;
 pub use requests::answer;
-pub use shape::FENCE_COMMAND;
 
 use super::Replication;
 use super::absence::{named, plight};
 use super::claims::knows_recorded_history;
+use super::fence;
 use super::in_sync::not_in_sync;
 use super::reasons::*;
 use super::role::Mastership;
@@ -28,7 +28,7 @@ use crate::rules::{CHANGING_LOOK_US, Rule, Ruling, STEADY_LOOK_US, Table};
 pub const RULES: Table<Replication> = Table {
     sections: &[LOST, SHAPE, PLANNED, PATIENCE],
     otherwise: settled,
-    otherwise_gives: &[SCRIPTS_UNFENCED, HEALTHY],
+    otherwise_gives: &[FENCE_MISSING, SCRIPTS_UNFENCED, HEALTHY],
 };
 
 /// What makes a judgement impossible, then a role that is lost or not given yet.
@@ -191,9 +191,10 @@ fn settled(scene: &Scene) -> Ruling {
             let noun = if replicas == 1 { "replica" } else { "replicas" };
             let text = format!("{} is master of {replicas} in-sync {noun}", scene.id(master));
             let text = text + &long_heartbeat(scene, master).unwrap_or_default();
-            match unfenced_scripts(scene) {
-                Some(why) => Ruling::healthy(SCRIPTS_UNFENCED, format!("{text}; {why}")),
-                None => Ruling::healthy(HEALTHY, text),
+            match (unfenced(scene, master), unfenced_scripts(scene)) {
+                (Some(why), _) => Ruling::healthy(FENCE_MISSING, format!("{text}; {why}")),
+                (None, Some(why)) => Ruling::healthy(SCRIPTS_UNFENCED, format!("{text}; {why}")),
+                (None, None) => Ruling::healthy(HEALTHY, text),
             }
         }
         // The rules above decide for each of these; if one did not, nothing would be done.
@@ -201,6 +202,13 @@ fn settled(scene: &Scene) -> Ruling {
             Ruling::wait(MASTER_SUSPECT, "the master is not known yet".into(), CHANGING_LOOK_US)
         }
     }
+}
+
+/// Why the group would not replace a master that is cut off, said before it matters.
+fn unfenced(scene: &Scene, master: usize) -> Option<String> {
+    let why = fence::missing(&scene.view, master)
+        .filter(|_| scene.view.group().prefer == Preference::Consistency)?;
+    Some(format!("consistency is preferred, and {why}"))
 }
 
 /// What consistency does not cover here, said before it matters.

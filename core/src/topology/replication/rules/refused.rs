@@ -36,9 +36,15 @@ pub fn command_refused(scene: &Scene) -> Option<Ruling> {
         1 => String::new(),
         count => format!("; {} more are held back", count - 1),
     };
+    let others = scene.view.answering().filter(|(index, member)| *index != master && member.is_master());
+    let others: Vec<&str> = others.map(|(index, _)| scene.id(index)).collect();
+    let second = match &others[..] {
+        [] => String::new(),
+        ids => format!(", and {} takes writes as a second one, which will be lost", ids.join(", ")),
+    };
     let text = format!(
-        "{} is a working master; {} was refused: \"{}\"; it is tried again in {}{more}: grant the operator \
-         the command, or undo its renaming",
+        "{} is a working master{second}; {} was refused: \"{}\"; it is tried again in {}{more}: grant the \
+         operator the command, or undo its renaming",
         scene.id(master),
         words(action),
         first.text,

@@ -3,12 +3,12 @@
 use super::loss::waiting_for_members;
 use super::refused::{due, is_due};
 use crate::contract::{Action, Evidence, InDoubt, Preference};
-use crate::facts::{Relation, config_pairs};
-use crate::observed::nested;
+use crate::facts::Relation;
 use crate::reason::Reason;
 use crate::rules::{CHANGING_LOOK_US, Ruling, stage};
 use crate::topology::replication::actions::{configure, demote, follow, takeover};
 use crate::topology::replication::claims::is_recorded_name;
+use crate::topology::replication::fence::{MAX_LAG, TO_WRITE, seen, wanted_to_write};
 use crate::topology::replication::reasons::*;
 use crate::topology::replication::refused::refusal;
 use crate::topology::replication::role::{Election, Mastership};
@@ -122,14 +122,13 @@ fn unruly<'s>(scene: &'s Scene, master: usize) -> impl Iterator<Item = usize> + 
     misplaced(scene, master).filter(move |&index| {
         let follow = follow(&scene.view, index, master);
         scene.view.members[index].is_master()
-            && nested(scene.view.members[index].instance, FENCE_COMMAND).is_some()
+            && seen(&scene.view.members[index]).is_some()
             && (refused(&demote(&scene.view, index)) || follow.is_ok_and(|action| refused(&action)))
     })
 }
 
 fn has_pause_value(scene: &Scene, index: usize) -> bool {
-    let reply = nested(scene.view.members[index].instance, FENCE_COMMAND);
-    reply.map(config_pairs).unwrap_or_default().contains(&(TO_WRITE, PAUSE_VALUE))
+    seen(&scene.view.members[index]).is_some_and(|fence| fence.to_write.to_string() == PAUSE_VALUE)
 }
 
 pub fn replica_elsewhere(scene: &Scene) -> Option<Ruling> {
@@ -202,7 +201,7 @@ pub fn unrelated_data(scene: &Scene) -> Option<Ruling> {
 }
 
 /// The fence that `prefer = consistency` rests on, kept on every member, because any of them may be master
-/// next.
+/// next. A stricter one is the user's, and is kept.
 pub fn self_fence(scene: &Scene) -> Option<Ruling> {
     let master = scene.master()?;
     let lag_s = scene.view.group().self_fence_lag_s?;
@@ -219,17 +218,16 @@ pub fn fence_actions(scene: &Scene) -> Vec<Action> {
     let Some(lag_s) = group.self_fence_lag_s.filter(|_| group.prefer == Preference::Consistency) else {
         return Vec::new();
     };
-    let wanted = [("min-replicas-max-lag", lag_s.to_string()), (TO_WRITE, "1".to_owned())];
+    let (lag_s, to_write) = (u64::from(lag_s), wanted_to_write(&scene.view));
     let mut actions = Vec::new();
     for (index, member) in scene.view.answering().filter(|(_, member)| member.accepts_commands()) {
-        let current = nested(member.instance, FENCE_COMMAND).map(config_pairs).unwrap_or_default();
-        for (directive, to) in &wanted {
-            let is_set = current.iter().any(|(name, value)| name == directive && value == to);
-            // A member whose writes are stopped stays so; when that ends, the fence's own value comes back.
-            let is_stopped = *directive == TO_WRITE && has_pause_value(scene, index);
-            if !current.is_empty() && !is_set && !is_stopped {
-                actions.push(configure(&scene.view, index, directive, to.clone()));
-            }
+        let Some(fence) = seen(member) else { continue };
+        if !(1..=lag_s).contains(&fence.lag_s) {
+            actions.push(configure(&scene.view, index, MAX_LAG, lag_s.to_string()));
+        }
+        // What stops all writes stays; when that ends, the fence's own value comes back.
+        if fence.to_write < to_write {
+            actions.push(configure(&scene.view, index, TO_WRITE, to_write.to_string()));
         }
     }
     actions
@@ -253,7 +251,8 @@ pub fn pause_left(scene: &Scene) -> Option<Ruling> {
 }
 
 pub fn pause_actions(scene: &Scene) -> Vec<Action> {
-    let own = if scene.view.group().self_fence_lag_s.is_some() { "1" } else { "0" };
+    let is_fenced = scene.view.group().self_fence_lag_s.is_some();
+    let own = if is_fenced { wanted_to_write(&scene.view) } else { 0 };
     let is_handed_over = |id: &str| {
         let is_its = |doubt: &InDoubt| matches!(&doubt.action, Action::Handover(it) if it.source == id);
         scene.observation().in_doubt.iter().any(is_its)
@@ -266,12 +265,9 @@ pub fn pause_actions(scene: &Scene) -> Vec<Action> {
         .view
         .answering()
         .filter(|(index, member)| member.accepts_commands() && is_left(*index))
-        .map(|(index, _)| configure(&scene.view, index, TO_WRITE, own.to_owned()))
+        .map(|(index, _)| configure(&scene.view, index, TO_WRITE, own.to_string()))
         .collect()
 }
 
-/// The wanted command that shows the fence.
-pub const FENCE_COMMAND: &str = "CONFIG GET min-replicas-*";
-const TO_WRITE: &str = "min-replicas-to-write";
 /// `UNREACHABLE_REPLICAS` of the host's handover: more replicas than any group has.
 const PAUSE_VALUE: &str = "1000000";

@@ -6,7 +6,7 @@ use crate::facts::{Relation, Watched};
 use crate::health::{Life, duration};
 use crate::rules::{CHANGING_LOOK_US, Ruling, STEADY_LOOK_US, stage};
 use crate::topology::replication::actions::configure;
-use crate::topology::replication::in_sync::not_in_sync;
+use crate::topology::replication::in_sync::{emptied, not_in_sync};
 use crate::topology::replication::refused::refusal;
 use crate::topology::replication::view::Member;
 use crate::topology::sentinel::actions::{announce, rewrite, set_option};
@@ -62,7 +62,7 @@ fn takes_settings(member: &Member) -> bool {
 /// It has nothing of the master's data for certain: none yet, or other data.
 fn lacks_data(member: &Member, master: &Member) -> bool {
     let is_foreign = master.history().is_some() && member.relation(master) == Relation::Unrelated;
-    member.is_loading() || member.replication.is_syncing || is_foreign
+    member.is_loading() || member.replication.is_syncing || is_foreign || emptied(member, master).is_some()
 }
 
 /// One that names another member is told by hello, so that it keeps what it knows. One that names no member
