@@ -322,5 +322,5 @@ async fn a_server_with_too_many_clients_is_reported_as_such() {
         }
     }
     let (kind, text) = Probed::new(server.endpoint()).failure().await;
-    assert!(kind == FailureKind::ErrorReply && text.contains("raise its maxclients"), "{kind:?} {text}");
+    assert!(kind == FailureKind::Busy && text.contains("raise its maxclients"), "{kind:?} {text}");
 }

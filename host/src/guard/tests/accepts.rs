@@ -153,18 +153,7 @@ fn what_a_careful_engine_plans() {
             "a person says that it may be discarded",
             with(rejoin(|_| {}), |play| play.observation.parameters = r#"{"discard":["redis-2"]}"#.into()),
         ),
-        (
-            "its role was taken in the last failover",
-            with(rejoin(|_| {}), |play| {
-                play.observation.shards[0].last_failover = last_failover("redis-2", "redis-0", 9_000_000);
-                play.decision.stages[0].actions = vec![Action::Follow(Follow {
-                    id: "redis-2".into(),
-                    master: "redis-0".into(),
-                    discards_bytes: None,
-                    expect: expect(Role::Master),
-                })];
-            }),
-        ),
+        ("its role was taken in the last failover", seen::replaced()),
         ("a better copy that refused is passed over, and the loss is said", passed_over(7, Some(7))),
         ("a better copy that refused is passed over, and the loss is unknown", passed_over(7, None)),
         ("a master that cannot write its disk hands over", disk_full()),
@@ -188,17 +177,7 @@ fn what_a_careful_engine_plans() {
                 play.observation.parameters = r#"{"order":"priority-first"}"#.into();
             }),
         ),
-        (
-            "silence, once the self-fence bit",
-            with(silent(), |play| {
-                (play.observation.group.prefer, play.observation.group.self_fence_lag_s) =
-                    (Preference::Consistency, Some(1));
-                play.servers[0].seen.link.alive_age_us = Some(4_000_000);
-                for replica in &mut play.servers[1..] {
-                    replica.link_down(4);
-                }
-            }),
-        ),
+        ("silence, once the self-fence bit", seen::fenced()),
         ("an empty stray does not stand in the way", with(dead(), |play| play.servers.push(server(3)))),
         ("a copy that restarted with an append-only file, and holds no more", {
             let play = rejoin(|last| {

@@ -3,6 +3,7 @@
 
 mod accepts;
 mod rejects;
+mod seen;
 mod sentinels;
 mod states;
 

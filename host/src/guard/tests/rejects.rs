@@ -6,6 +6,7 @@ use super::*;
 fn plays() -> Vec<(Rule, &'static str, Play)> {
     let mut plays = plans();
     plays.extend(states::lies());
+    plays.extend(seen::rejected());
     plays.extend(sentinels::rejected());
     plays
 }
