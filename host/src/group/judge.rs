@@ -16,7 +16,7 @@
 
 use super::event::{Decided, Effect, Moment, Report, only_repeats};
 use super::watchdog::{HANG_LIMITS, Watchdog, changes_roles};
-use crate::contract::{Decision, Observation};
+use crate::contract::{Decision, Loss, Observation, ShardVerdict};
 use crate::guard::Reading;
 use crate::policy::{Policy, PolicyChain, PolicyFault};
 use std::sync::Arc;
@@ -79,11 +79,21 @@ pub fn judge(
     })
 }
 
-/// True if a user would call it another decision. Ages change every explanation, so texts do not count.
+/// True if a user would call it another decision. Ages change every explanation, so texts do not count; that
+/// something is lost does.
 fn differs(last: &Decision, now: &Decision) -> bool {
     let masters = |decision: &Decision| {
         let shards = decision.shards.iter();
-        shards.map(|shard| (shard.index, shard.master.clone(), shard.master_goal.clone())).collect::<Vec<_>>()
+        let is_loss = |loss: &Loss| loss.bytes != Some(0);
+        let of = |shard: &ShardVerdict| {
+            (
+                shard.index,
+                shard.master.clone(),
+                shard.master_goal.clone(),
+                shard.loss.as_ref().is_some_and(is_loss),
+            )
+        };
+        shards.map(of).collect::<Vec<_>>()
     };
     (last.verdict, &last.reason, last.progress) != (now.verdict, &now.reason, now.progress)
         || masters(last) != masters(now)

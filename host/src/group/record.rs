@@ -157,7 +157,7 @@ impl ShardMemory {
     /// are counted from it: of a master that never was one, nothing can be lost. True: the record changed.
     pub fn take_back(&mut self) -> bool {
         let Some(((mut published, at), lineage)) = self.before.take() else { return false };
-        published.epoch = self.epoch().map_or(published.epoch, |epoch| epoch + 1);
+        published.epoch = self.epoch().map_or(published.epoch, |epoch| epoch.saturating_add(1));
         (self.published, self.lineage) = (Some((published, at)), lineage);
         true
     }
@@ -169,7 +169,7 @@ impl ShardMemory {
         };
         let (Some(run_id), Some(history)) = (master.run_id(), facts.history) else { return false };
         let before = self.published.as_ref().map(|(published, _)| published);
-        let epoch = before.map_or(1, |before| before.epoch + u64::from(before.master != id));
+        let epoch = before.map_or(1, |before| before.epoch.saturating_add(u64::from(before.master != id)));
         let published = Published {
             master: id.to_owned(),
             run_id: run_id.to_owned(),

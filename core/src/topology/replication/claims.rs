@@ -119,8 +119,13 @@ pub fn came_back_empty(view: &View, index: usize) -> bool {
         && !view.is_recorded(index)
         && !member.is_loading()
         && !view.answering().any(|(other, _)| knows_recorded_history(view, other))
-        && member.keys.is_some_and(|keys| keys == 0 || has_less())
+        && member.keys.is_some_and(|keys| keys == 0 || has_less() || loaded_nothing(member))
         && !has_waited_for_restart(view)
+}
+
+/// All that it can have, it took since its start: it read no file.
+pub fn loaded_nothing(member: &Member) -> bool {
+    member.persistence.keys_loaded == Some(0) && member.persistence.aof_enabled == Some(false)
 }
 
 /// Another one than the master on record, without its history and with no more keys, while that one came back

@@ -2,6 +2,7 @@
 //! is pointed to a master only if that loses nothing, or a surplus that is proven to be one.
 
 use super::claims::knows_recorded_history;
+use super::in_sync::emptied;
 use super::recorded::surplus_to_lineage;
 use super::view::{Follows, Member, View};
 use crate::contract::{Evidence, Position, Preference};
@@ -42,6 +43,13 @@ pub fn discarded_by_following(view: &View, follower: usize, master: usize) -> Di
     let (member, right) = (&view.members[follower], &view.members[master]);
     if member.keys == Some(0) {
         return Discard::Proven(0);
+    }
+    if let Some(why) = emptied(right, member).filter(|_| !view.is_discarded(follower)) {
+        return Discard::Unproven(format!(
+            "{}, which {} is to follow: {why}",
+            view.id(master),
+            view.id(follower)
+        ));
     }
     let (Some(history), Some(right_history)) = (member.history(), right.history()) else {
         if view.is_discarded(follower) {

@@ -4,7 +4,7 @@
 
 use super::emptied::is_contradicted;
 use super::view::{Member, Row, View};
-use crate::facts::AttachedReplica;
+use crate::facts::{AttachedReplica, Relation};
 
 /// Why a replica of `master` is not in sync. None: it is.
 pub fn not_in_sync(view: &View, index: usize, master: usize) -> Option<String> {
@@ -40,12 +40,18 @@ pub fn not_in_sync(view: &View, index: usize, master: usize) -> Option<String> {
 
 /// Its data is gone although its offset is good: a handover to it would give all data up.
 pub fn emptied(replica: &Member, master: &Member) -> Option<String> {
-    let (mine, right) = (replica.history()?, master.history()?);
-    let keys = master.keys.filter(|_| replica.keys == Some(0) && mine.replid == right.replid)?;
-    is_contradicted(mine.offset, keys, right.offset).then(|| {
+    let keys = master.keys.filter(|_| replica.keys == Some(0))?;
+    let (empty_at, keys_at) = match replica.relation(master) {
+        Relation::Equal => (0, 0),
+        Relation::Ahead(bytes) => (bytes, 0),
+        Relation::Behind(bytes) => (0, bytes),
+        Relation::Forked { .. } | Relation::Unrelated => return None,
+    };
+    is_contradicted(empty_at, keys, keys_at).then(|| {
         format!(
-            "it has no keys, and the master has {keys} at the same place of the stream: it was flushed by itself, or \
-             could not read its copy; restart it, so that it copies the master anew"
+            "it has no keys, and {} has {keys} at the same place of the stream: it was flushed by itself, or could not \
+             read its copy; restart it without its files, so that it copies anew",
+            master.instance.id
         )
     })
 }

@@ -2,6 +2,7 @@
 //! operator, so every unknown fact forbids it. Must not judge promotions.
 
 use super::evidence::{is_silent, process_end};
+use super::handover::is_emptied;
 use crate::contract::{Action, Follow, Preference, Published};
 use crate::guard::scene::{Instance, Named};
 use crate::guard::{Case, ensure};
@@ -119,6 +120,9 @@ fn loses_nothing(
     let (Some(own), Some(theirs)) = (instance.history(), master.history()) else {
         return would_lose("data of an unknown history".into());
     };
+    if is_emptied(instance, master) {
+        return would_lose("keys that are gone there by no command of the stream".into());
+    }
     // A surplus is a proven fork if one of the two left the other's history, and the master has all data up
     // to that position.
     let master_left = theirs

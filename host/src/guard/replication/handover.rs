@@ -52,16 +52,15 @@ pub(in crate::guard) fn handover_in_sync(case: &Case<'_>) -> Result<(), String> 
 
 /// True if the target's data is gone although its offset is good: the shortest command that removes a key takes
 /// 17 bytes of the stream, and a key at least 14.
-fn is_emptied(source: &Instance<'_>, target: &Instance<'_>) -> bool {
-    let places = target.history().zip(source.history()).filter(|(own, theirs)| own.replid == theirs.replid);
+pub(super) fn is_emptied(source: &Instance<'_>, target: &Instance<'_>) -> bool {
     let keys = source.keys.unwrap_or(0);
-    let is_near = |own: u64, theirs: u64| match own.checked_sub(theirs) {
-        Some(ahead) => ahead < 17,
-        None => theirs - own < keys.saturating_mul(14),
+    let is_near = match target.relation(source) {
+        Some(Relation::Equal) => true,
+        Some(Relation::Ahead(bytes)) => bytes < 17,
+        Some(Relation::Behind(bytes)) => bytes < keys.saturating_mul(14),
+        Some(Relation::Forked { .. } | Relation::Unrelated) | None => false,
     };
-    target.keys == Some(0)
-        && keys > 0
-        && places.is_some_and(|(own, theirs)| is_near(own.offset, theirs.offset))
+    target.keys == Some(0) && keys > 0 && is_near
 }
 
 fn has_reason(case: &Case<'_>, handover: &Handover) -> bool {

@@ -38,7 +38,10 @@ impl Run<'_> {
                 let peer = self.peer(target);
                 match peer {
                     Peer::Sentinel(sentinel) => self.world.cluster().stop_sentinel(sentinel),
-                    _ => self.world.cluster().stop(self.target(target)),
+                    _ => {
+                        let server = self.target(target);
+                        self.world.cluster().stop(server);
+                    }
                 }
                 self.later.push((now_us + for_us, Later::Resume(peer)));
             }

@@ -133,7 +133,7 @@ fn is_emptied(view: &View, lost: &Lost, reference: Option<&History>, heirs: &[us
         let missed = reference.is_some_and(|reference| place < reference.offset);
         let was_reset = place <= 1 && keys(old) > 0;
         let at = reference.map_or(0, |reference| reference.offset);
-        missed && (was_reset || is_contradicted(place, keys(old), at))
+        missed && was_reset || is_contradicted(place, keys(old), at)
     };
     let old = lost.index.filter(|old| *old != index);
     view.members[index].keys == Some(0) && (heirs.iter().any(contradicts) || old.is_some_and(has_lost_them))

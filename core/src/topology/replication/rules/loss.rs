@@ -7,7 +7,9 @@ use crate::facts::{History, Relation};
 use crate::health::{Life, duration};
 use crate::rules::{CHANGING_LOOK_US, Ruling, stage};
 use crate::topology::replication::actions::{demote, takeover};
-use crate::topology::replication::claims::{is_recorded_name, is_untimely, knows_recorded_history};
+use crate::topology::replication::claims::{
+    is_recorded_name, is_untimely, knows_recorded_history, loaded_nothing,
+};
 use crate::topology::replication::reasons::*;
 use crate::topology::replication::recorded::is_from_file;
 use crate::topology::replication::refused::refused_promotion;
@@ -289,14 +291,13 @@ pub fn empty_master(scene: &Scene) -> Option<Ruling> {
 /// history on record: all that it can have, it took since its start.
 fn started_empty(view: &View, index: usize) -> bool {
     let member = &view.members[index];
-    let (persistence, young_s) = (&member.persistence, view.parameters.restart_wait_s.min(YOUNG_MAX_S));
-    let loaded_nothing = persistence.keys_loaded == Some(0) && persistence.aof_enabled == Some(false);
+    let young_s = view.parameters.restart_wait_s.min(YOUNG_MAX_S);
     view.published().is_some()
         && !view.is_recorded(index)
         && !is_recorded_name(view, index)
         && !knows_recorded_history(view, index)
         && member.server.uptime_s.is_some_and(|uptime_s| uptime_s < young_s)
-        && (member.keys == Some(0) || loaded_nothing)
+        && (member.keys == Some(0) || loaded_nothing(member))
 }
 
 /// As long as the default of `restart_wait_s`, at most.
