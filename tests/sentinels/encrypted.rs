@@ -1,4 +1,4 @@
-//! TLS between the operator, servers and Sentinels, with an authority of the servers and one of the Sentinels.
+//! TLS between the operator, servers and Sentinels: an authority of the servers, and one of the Sentinels.
 
 use redis_operator::local::free_ports;
 use std::path::Path;

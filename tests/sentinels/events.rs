@@ -110,7 +110,10 @@ async fn in_mode_deferred_the_end_of_their_failover_is_seen_when_it_is_published
     let last = sentinels.all_told(&format!("{}:{}", words[3], words[4]), begun).await;
     let followed = until("the former master is told to follow", async || {
         let reports = operator.reports();
-        let is_it = |report: &Report| matches!(report, Report::Sent { action: Action::Follow(follow), .. } if follow.id == servers.id(0));
+        let is_it = |report: &Report| match report {
+            Report::Sent { action: Action::Follow(follow), .. } => follow.id == servers.id(0),
+            _ => false,
+        };
         reports.iter().find(|(_, report)| is_it(report)).map(|(at, _)| *at)
     })
     .await;

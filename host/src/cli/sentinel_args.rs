@@ -50,9 +50,9 @@ pub struct SentinelArgs {
     /// User of the Sentinels at the servers (their auth-user) [default: --user]
     #[arg(long, value_name = "NAME", requires = "sentinels_auth_file")]
     sentinels_auth_user: Option<String>,
-    /// File with the password of the Sentinels at the servers (their auth-pass): each Sentinel is given it when
-    /// the file changes, and when it is written anew [default: the operator's own, given when it changes unless
-    /// --user is set]
+    /// File with the password of the Sentinels at the servers (their auth-pass): each Sentinel is given it
+    /// when the file changes, and when it is written anew [default: the operator's own, given when it
+    /// changes unless --user is set]
     #[arg(long, value_name = "FILE", requires = "sentinels")]
     sentinels_auth_file: Option<PathBuf>,
     /// Their quorum [default: as they have it]

@@ -1,12 +1,12 @@
-//! The login by which existing Sentinels enter the servers (`auth-user`, `auth-pass`): each of them is given it
-//! when it changes. No reply of a Sentinel shows which one it has. Must not change a server.
+//! The login by which existing Sentinels enter the servers (`auth-user`, `auth-pass`): each of them is given
+//! it when it changes. No reply of a Sentinel shows which one it has. Must not change a server.
 //!
 //! A Sentinel drops its connections to the servers when it is given a login, and takes a server that refuses
 //! the login for down. So all servers are asked first whether they let it in:
 //!
 //! | a server | then |
 //! |--|--|
-//! | refuses it | wait: its password is changed later, and the connections of Sentinels stay open until then |
+//! | refuses it | wait: its password is changed later, and until then connections of Sentinels stay open |
 //! | is not reached | go on without it, if another one lets the login in |
 //!
 //! At the start it is not known what Sentinels have. One that has no connection to the master, while all

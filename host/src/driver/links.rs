@@ -9,7 +9,7 @@ use crate::redis::{
     Logins, Probe, Subscription, SubscriptionSettings, Tls,
 };
 use crate::topology;
-use crate::topology::sentinel::{EVENTS, is_about};
+use crate::topology::sentinel::is_about;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -148,7 +148,6 @@ impl Links {
                 logins: sentinels.logins.clone(),
                 tls: sentinels.tls.clone(),
                 dial_deadline: *hang_limit,
-                channels: EVENTS,
                 concerns: Arc::new(move |channel, text| is_about(channel, text, &name)),
             };
             Subscription::new(settings, Arc::clone(&self.heard))

@@ -1,9 +1,9 @@
-//! A subscription to what one Sentinel publishes, over time: dial, log in, subscribe, read, and again after its
-//! end. Must not judge an event.
+//! A subscription to what one Sentinel publishes, over time: dial, log in, subscribe, read, and again after
+//! its end. Must not judge an event.
 //!
 //! | bound | |
 //! |--|--|
-//! | one connection a subscription | dialled again after 0.5 s, then up to 5 s later; after a refusal up to 60 s |
+//! | one connection | dialled again after 0.5 s, then up to 5 s later; after a refusal up to 60 s |
 //! | a message | 64 KiB, or the connection ends |
 //! | what is passed on | once in 5 ms at most, whatever is published meanwhile |
 //! | a connection without a sign of life | PING after 10 s, end after 10 s more |
@@ -40,8 +40,6 @@ pub struct SubscriptionSettings {
     pub tls: Option<Tls>,
     /// For connecting, and for the first answer.
     pub dial_deadline: Duration,
-    /// The channels, by their full names.
-    pub channels: &'static [&'static str],
     /// Which messages count.
     pub concerns: Concerns,
 }
@@ -55,10 +53,10 @@ pub struct Subscription {
 impl Subscription {
     /// Dials at once. Must be called within a tokio runtime.
     pub fn new(settings: SubscriptionSettings, heard: Heard) -> Self {
-        let SubscriptionSettings { endpoint, logins, tls, dial_deadline, channels, concerns } = settings;
+        let SubscriptionSettings { endpoint, logins, tls, dial_deadline, concerns } = settings;
         let entry = Mutex::new(Entry { logins, refused: 0, tls, tls_failed: 0 });
         let changed = Notify::new();
-        let shared = Arc::new(Shared { endpoint, dial_deadline, channels, concerns, heard, entry, changed });
+        let shared = Arc::new(Shared { endpoint, dial_deadline, concerns, heard, entry, changed });
         let task = tokio::spawn(keep(Arc::clone(&shared))).abort_handle();
         Self { shared, task }
     }
@@ -79,7 +77,6 @@ impl Drop for Subscription {
 struct Shared {
     endpoint: Endpoint,
     dial_deadline: Duration,
-    channels: &'static [&'static str],
     concerns: Concerns,
     heard: Heard,
     entry: Mutex<Entry>,
@@ -142,7 +139,7 @@ impl Shared {
             }
             Err(_) => return End::Gone,
         };
-        let subscribe: Vec<&str> = ["SUBSCRIBE"].into_iter().chain(self.channels.iter().copied()).collect();
+        let subscribe: Vec<&str> = ["SUBSCRIBE"].into_iter().chain(EVENTS.iter().copied()).collect();
         let login = login.as_ref().map(Credentials::auth);
         let has_login = login.is_some();
         let opening = Question::new(&login.into_iter().chain([subscribe]).collect::<Vec<_>>());
@@ -248,6 +245,33 @@ impl Reading {
         (self.kept.len() <= MESSAGE_BYTES_MAX).then_some(values)
     }
 }
+
+/// The events after which a Sentinel's replies differ in what a decision may turn on (`sentinel.c`,
+/// `sentinelEvent`). By full names: a user's rights to channels are patterns, and a pattern that subscribes
+/// must be one of them.
+const EVENTS: &[&str] = &[
+    "+switch-master",
+    "+sdown",
+    "-sdown",
+    "+odown",
+    "-odown",
+    "+try-failover",
+    "+elected-leader",
+    "+selected-slave",
+    "+promoted-slave",
+    "+failover-end",
+    "-failover-abort-no-good-slave",
+    "-failover-abort-not-elected",
+    "-failover-abort-slave-timeout",
+    "+monitor",
+    "-monitor",
+    "+reset-master",
+    "+set",
+    "+slave",
+    "+sentinel",
+    "+tilt",
+    "-tilt",
+];
 
 /// A Sentinel that restarts is back after about this.
 const PAUSE_MIN: Duration = Duration::from_millis(500);

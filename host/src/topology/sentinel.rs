@@ -1,5 +1,5 @@
-//! Sentinels in a group of topology `sentinel`: the fingerprint of their replies, and which of their events are
-//! worth a round of probes. Must not judge.
+//! Sentinels in a group of topology `sentinel`: the fingerprint of their replies, and which of their events
+//! are worth a round of probes. Must not judge.
 
 use std::hash::{Hash, Hasher};
 
@@ -28,33 +28,6 @@ pub(super) fn read(command: &str, resp: &str, hasher: &mut impl Hasher) -> Optio
 pub fn is_about(channel: &str, text: &str, master_name: &str) -> bool {
     channel.ends_with("tilt") || text.split(' ').any(|word| word == master_name)
 }
-
-/// The events after which a Sentinel's replies differ in what a decision may turn on (`sentinel.c`,
-/// `sentinelEvent`). By full names: a user's rights to channels are patterns, and a pattern that subscribes
-/// must be one of them.
-pub const EVENTS: &[&str] = &[
-    "+switch-master",
-    "+sdown",
-    "-sdown",
-    "+odown",
-    "-odown",
-    "+try-failover",
-    "+elected-leader",
-    "+selected-slave",
-    "+promoted-slave",
-    "+failover-end",
-    "-failover-abort-no-good-slave",
-    "-failover-abort-not-elected",
-    "-failover-abort-slave-timeout",
-    "+monitor",
-    "-monitor",
-    "+reset-master",
-    "+set",
-    "+slave",
-    "+sentinel",
-    "+tilt",
-    "-tilt",
-];
 
 /// How the names of those fields of `sentinel.c`, `addReplySentinelRedisInstance`, end that move by
 /// themselves.
@@ -103,7 +76,11 @@ mod tests {
 
     #[test]
     fn an_event_is_about_the_master_that_it_names_as_a_word() {
-        for text in ["m 10.0.0.1 6379 10.0.0.2 6379", "master m 10.0.0.1 6379", "slave a:1 a 1 @ m b 2"] {
+        for text in [
+            "m 10.0.0.1 6379 10.0.0.2 6379",
+            "master m 10.0.0.1 6379",
+            "sentinel a 10.0.0.1 26379 @ m 10.0.0.2 6379",
+        ] {
             assert!(is_about("+switch-master", text, "m"), "{text}");
             assert!(!is_about("+switch-master", text, "n"), "{text}");
         }

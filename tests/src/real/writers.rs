@@ -41,7 +41,8 @@ struct Habit {
 }
 
 impl Writers {
-    /// One client a server, logged in as [`Servers::log_in_as`] says, each with a new write every millisecond, if the one before was answered.
+    /// One client a server, logged in as [`Servers::log_in_as`] says, each with a new write every
+    /// millisecond, if the one before was answered.
     pub fn start(servers: &Servers) -> Self {
         Self::with(servers, false)
     }

@@ -38,8 +38,8 @@ impl Failover {
         }
     }
 
-    /// How so many Sentinels watch the group that another mode has left, until they have ended: they vote, and are
-    /// told.
+    /// How so many Sentinels watch the group that another mode has left: until they have ended they vote, and
+    /// are told.
     pub fn watched_by_leaving(&self, count: usize) -> contract::SentinelSettings {
         let mut settings = self.watched_in(contract::SentinelMode::Assisted);
         settings.sentinels_desired = u16::try_from(count).unwrap_or(u16::MAX);
