@@ -132,6 +132,7 @@ cases![
     Here adoption::an_adopted_group_with_a_password_and_claims_stands_back_for_another_and_is_rolled,
     Here watched::with_sentinels_deferred_they_promote_and_the_operator_follows,
     Here modes::the_mode_is_changed_under_load_between_all_three_and_no_master_changes,
+    Here modes::a_master_that_dies_while_sentinels_give_way_to_endpoints_is_replaced_once,
     Here modes::a_password_is_changed_live_and_the_sentinels_log_in_with_it,
     Here unserved::what_cannot_be_served_is_refused_by_condition,
     Here policies::a_broken_policy_and_a_deleted_one_change_no_group,

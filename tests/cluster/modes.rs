@@ -3,12 +3,12 @@
 
 use super::redisfailover::{Version, all_name, condition, name_of, pods, settled};
 use super::rig::{Operator, say_as};
-use super::watched::{Listener, SentinelClient, addresses, made, patch};
+use super::watched::{Listener, SentinelClient, addresses, another_master, made, patch};
 use k8s_openapi::api::core::v1::Pod;
 use redis::aio::MultiplexedConnection;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tests::cluster::{Cluster, is_ready, until};
+use tests::cluster::{Cluster, Signal, is_ready, until};
 use tokio::task::AbortHandle;
 
 async fn sentinel(address: &str) -> Option<MultiplexedConnection> {
@@ -105,6 +105,12 @@ pub async fn a_password_is_changed_live_and_the_sentinels_log_in_with_it(cluster
     assert_eq!(client.lost(&address, Some("after")).await.0, 0);
 }
 
+/// This program answers there, and no Sentinel.
+fn is_face(pod: &Pod) -> bool {
+    let container = &pod.spec.as_ref().unwrap().containers[0];
+    container.args.iter().flatten().next().is_some_and(|word| word == "face")
+}
+
 /// Asks all ready Sentinels and endpoints for the master, all the time.
 struct LookUps {
     seen: Arc<Mutex<Seen>>,
@@ -193,9 +199,9 @@ pub async fn the_mode_is_changed_under_load_between_all_three_and_no_master_chan
         let of_mode = async || {
             let pods = pods(cluster, at, "sentinel").await;
             let is_of_mode = |pod: &Pod| {
-                let container = &pod.spec.as_ref().unwrap().containers[0];
-                let is_face = container.args.iter().flatten().next().is_some_and(|word| word == "face");
-                is_face == (mode == "Served") && is_ready(pod) && pod.metadata.deletion_timestamp.is_none()
+                is_face(pod) == (mode == "Served")
+                    && is_ready(pod)
+                    && pod.metadata.deletion_timestamp.is_none()
             };
             (pods.len() == 3 && pods.iter().all(is_of_mode)).then_some(())
         };
@@ -224,4 +230,41 @@ pub async fn the_mode_is_changed_under_load_between_all_three_and_no_master_chan
     }
     assert!(listener.heard().is_empty(), "no change of master: {:?}", listener.heard());
     assert_eq!(client.lost(&address, None).await.0, 0);
+}
+
+/// While Kubernetes replaces Sentinels by endpoints some of them still run: left out, they would undo this.
+pub async fn a_master_that_dies_while_sentinels_give_way_to_endpoints_is_replaced_once(
+    cluster: &Cluster,
+    namespace: &str,
+) {
+    let _operator = Operator::start(cluster, namespace);
+    let at = (namespace, "cart");
+    let master = made(cluster, at, "Assisted", "").await;
+    let sentinels = addresses(cluster, at, "sentinel").await;
+    let mut listeners = Vec::new();
+    for address in &sentinels {
+        listeners.push(Listener::start(address).await);
+    }
+    let client = SentinelClient::start(sentinels, None).await;
+    client.go_on(50).await;
+    patch(cluster, at, r#"{"spec":{"sentinel":{"mode":"Served"}}}"#).await;
+    until("one of them is replaced", async || {
+        let pods = pods(cluster, at, "sentinel").await;
+        pods.iter().any(is_face).then_some(())
+    })
+    .await;
+    cluster.running(namespace, &master).signal("redis", Signal::Kill);
+    let next = another_master(cluster, at, &master).await;
+    let address = cluster.address(namespace, &next).await.unwrap();
+    until("three endpoints are ready", async || {
+        let pods = pods(cluster, at, "sentinel").await;
+        (pods.len() == 3 && pods.iter().all(|pod| is_face(pod) && is_ready(pod))).then_some(())
+    })
+    .await;
+    assert_eq!(settled(cluster, at, Version::V1, (3, 3)).await, next);
+    all_name(cluster, at, "mymaster", &next, 6379).await;
+    let told: Vec<_> = listeners.iter().flat_map(Listener::heard).map(|(_, text)| text).collect();
+    assert!(!told.is_empty(), "those that still ran were told");
+    assert!(told.iter().all(|text| text.contains(&format!(" {address} "))), "{told:?}");
+    drop(client);
 }

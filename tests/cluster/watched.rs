@@ -189,7 +189,7 @@ pub async fn patch(cluster: &Cluster, (namespace, name): (&str, &str), patch: &s
     cluster.kubectl(&words).await.unwrap();
 }
 
-async fn another_master(cluster: &Cluster, at: (&str, &str), than: &str) -> String {
+pub async fn another_master(cluster: &Cluster, at: (&str, &str), than: &str) -> String {
     until("another master", async || {
         status(cluster, at, Version::V1).await?.group.master.filter(|next| next != than)
     })
