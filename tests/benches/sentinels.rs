@@ -6,7 +6,7 @@
 //! - *write*: from right before SIGKILL of the master to the first acknowledged write elsewhere;
 //! - *told*: from there to `+switch-master` at the last of three Sentinels;
 //! - *pause*: of a planned change of master under load, the longest gap between two acknowledged writes;
-//! - *overturned*: what Sentinels do within 60 s of a planned change, with nobody there to mend it.
+//! - *overturned*: what Sentinels do within 60 s of a planned change, with no operator to mend it.
 
 #![allow(
     clippy::unwrap_used,
