@@ -31,6 +31,8 @@ mod fields;
 mod former;
 #[path = "cluster/losses.rs"]
 mod losses;
+#[path = "cluster/modes.rs"]
+mod modes;
 #[path = "cluster/moving.rs"]
 mod moving;
 #[path = "cluster/namespaced.rs"]
@@ -129,6 +131,9 @@ cases![
     Here adoption::a_group_of_the_other_operator_is_adopted_while_clients_write_and_no_pod_is_replaced,
     Here adoption::an_adopted_group_with_a_password_and_claims_stands_back_for_another_and_is_rolled,
     Here watched::with_sentinels_deferred_they_promote_and_the_operator_follows,
+    Here modes::the_mode_is_changed_under_load_between_all_three_and_no_master_changes,
+    Here modes::a_master_that_dies_while_sentinels_give_way_to_endpoints_is_replaced_once,
+    Here modes::a_password_is_changed_live_and_the_sentinels_log_in_with_it,
     Here unserved::what_cannot_be_served_is_refused_by_condition,
     Here policies::a_broken_policy_and_a_deleted_one_change_no_group,
     Here outage::a_status_that_is_dropped_takes_no_record_with_it,
@@ -191,6 +196,7 @@ cases![
     Anywhere policies::a_bad_policy_is_refused_by_the_api_with_the_way_out,
     Here policies::a_policy_in_a_config_map_is_swapped_while_a_master_dies_and_no_write_is_lost,
     Here policies::a_policy_put_right_decides_while_the_bad_one_is_still_being_proven,
+    Here policies::a_policy_that_does_not_know_sentinels_decides_for_no_group_that_has_them,
     Here policies::a_shadow_is_counted_and_changes_nothing,
     Here policies::a_policy_comes_from_a_registry_and_another_file_is_refused,
     Here policies::a_policy_reaches_no_file_and_no_secret_of_others,
@@ -198,6 +204,7 @@ cases![
     Here plugin::a_switchover_is_followed_while_writes_run_and_a_pause_holds_it_back,
     Here plugin::the_verbs_know_a_redisfailover,
     Here verbs::logs_and_a_report_tell_what_happened_and_no_secret_and_cli_opens_the_group,
+    Here verbs::a_report_and_cli_know_a_redisfailover_with_its_password_and_port,
     Here verbs::a_restart_replaces_every_pod_and_the_master_by_handover,
     Here verbs::a_group_hibernates_and_wakes_with_all_that_was_acknowledged,
     Here fields::what_users_add_reaches_pods_and_services_and_what_cannot_be_is_refused,

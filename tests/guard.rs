@@ -28,6 +28,10 @@ impl Policy for Native {
         "native"
     }
 
+    fn serves(&self, _: Topology) -> bool {
+        true
+    }
+
     fn wants(&self, _: Topology) -> Vec<Want> {
         vec![]
     }

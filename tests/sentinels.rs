@@ -7,10 +7,18 @@
 mod alone;
 #[path = "sentinels/command_line.rs"]
 mod command_line;
+#[path = "sentinels/encrypted.rs"]
+mod encrypted;
+#[path = "sentinels/events.rs"]
+mod events;
 #[path = "sentinels/healing.rs"]
 mod healing;
+#[path = "sentinels/modes.rs"]
+mod modes;
 #[path = "sentinels/pace.rs"]
 mod pace;
+#[path = "sentinels/passwords.rs"]
+mod passwords;
 #[path = "sentinels/promoting.rs"]
 mod promoting;
 #[path = "sentinels/rig.rs"]

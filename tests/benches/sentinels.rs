@@ -1,10 +1,12 @@
-//! Failover of a group that Sentinels watch: the fastest that can be done at all, the operator with their
-//! votes, and the Sentinels by themselves; the same servers, fault and clients, in one run. `cargo bench -p
-//! tests --bench sentinels` prints it; `-- --runs N` makes so many runs.
+//! Failover for clients of Sentinel: the fastest that can be done at all, the operator with the votes of
+//! Sentinels, the operator with an endpoint in their place (mode Served) beside the same without one (as for
+//! kind Redis), and Sentinels by themselves; the same servers, fault and clients, in one run. `cargo bench
+//! -p tests --bench sentinels` prints it; `-- --runs N` makes so many runs.
 //!
 //! - *write*: from right before SIGKILL of the master to the first acknowledged write elsewhere;
 //! - *told*: from there to `+switch-master` at the last of three Sentinels;
-//! - *pause*: of a planned change of master under load, the longest gap between two acknowledged writes.
+//! - *pause*: of a planned change of master under load, the longest gap between two acknowledged writes;
+//! - *overturned*: what Sentinels do within 60 s of a planned change, with no operator to mend it.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,6 +25,9 @@ use sample::{Sample, verdict};
 use std::time::{Duration, Instant};
 use tests::real::{Acknowledged, Program, Sentinels, Servers, Watching, Writers, build_program, until};
 
+/// Where an operator answers clients of Sentinel. One at a time.
+const ENDPOINT: &str = "127.0.0.1:26990";
+
 /// The numbers of one controller.
 #[derive(Default)]
 struct Outcome {
@@ -38,6 +43,10 @@ struct Outcome {
 enum Controller {
     Ideal,
     Assisted,
+    /// The operator, with an endpoint.
+    Served,
+    /// The same without: what a group of kind Redis has.
+    Plain,
     Sentinels,
 }
 
@@ -50,12 +59,15 @@ async fn main() {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("operator: {}, load {}", build_program().display(), load.trim());
 
-    println!("\n== SIGKILL of the master under load, three Sentinels watch");
+    println!("\n== SIGKILL of the master under load");
     let (mut ideal, mut ours, mut theirs) = (Outcome::default(), Outcome::default(), Outcome::default());
+    let (mut served, mut plain) = (Outcome::default(), Outcome::default());
     for run in 0..runs {
         // By turns, so that whatever else the machine does meets all alike.
         kill(Controller::Ideal, &mut ideal).await;
         kill(Controller::Assisted, &mut ours).await;
+        kill(Controller::Served, &mut served).await;
+        kill(Controller::Plain, &mut plain).await;
         if run < runs.div_ceil(3) {
             kill(Controller::Sentinels, &mut theirs).await;
         }
@@ -63,9 +75,13 @@ async fn main() {
     ideal.write.print("ideal controller: write", "");
     ours.write.print("static --sentinels: write", "");
     ours.told.print("static --sentinels: told", &format!("{} switches", ours.switches));
+    served.write.print("static --sentinel-listen: write", "");
+    served.told.print("static --sentinel-listen: told", "");
+    plain.write.print("static: write", "");
     theirs.write.print("Sentinels, down-after 1 s: write", "");
     theirs.told.print("Sentinels, down-after 1 s: told", &format!("{} switches", theirs.switches));
     verdict("median ms of the operator's write", ours.write.median(), 20.0);
+    verdict("Served / kind Redis", served.write.median() / plain.write.median(), 1.1);
     verdict("median ms until all are told", ours.told.median(), 25.0);
     verdict("failovers that the Sentinels began beside it", ours.own as f64, 0.0);
     verdict("switches a Sentinel and kill", ours.switches as f64 / (3 * runs) as f64, 1.0);
@@ -78,12 +94,50 @@ async fn main() {
     pause.print("switchover --sentinels", &format!("lost {lost}"));
     verdict("median ms", pause.median(), 4.0);
     verdict("lost", lost as f64, 0.0);
+    println!("\n== a planned switchover, and 60 s after it with no operator");
+    verdict("overturned by the Sentinels", overturned().await as f64, 0.0);
+}
+
+/// How often Sentinels began a failover, published another switch, or named another master.
+async fn overturned() -> usize {
+    let servers = Servers::group(3, &[]).await;
+    // So short that what they take for wrong they would undo several times in that minute.
+    let watching = Watching { down_after_ms: 1_500, failover_timeout_ms: 3_000, ..Watching::default() };
+    let sentinels = Sentinels::start(&servers, &watching).await;
+    let (redis, list, to) = (servers.list(), sentinels.list(), servers.id(1));
+    let writers = Writers::start(&servers);
+    let begun = Instant::now();
+    let ended = Program::run(&["switchover", "--redis", &redis, "--sentinels", &list, "--to", &to]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    sentinels.all_told(&to, begun).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let others = (0..sentinels.count()).filter(|place| sentinels.named(*place) != to).count();
+    let further = sentinels.heard("+switch-master").len() - sentinels.count();
+    let masters = servers.masters().await.into_iter().filter(|place| *place != 1).count();
+    drop(writers);
+    sentinels.heard("+try-failover").len() + others + further + masters
+}
+
+/// Waits for the next switch that an endpoint publishes, from now on.
+fn listen(endpoint: &str) -> std::thread::JoinHandle<Instant> {
+    let client = redis::Client::open(format!("redis://{endpoint}")).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let (subscribed, is_subscribed) = std::sync::mpsc::channel();
+    let listener = std::thread::spawn(move || {
+        let mut pubsub = connection.as_pubsub();
+        pubsub.subscribe("+switch-master").unwrap();
+        subscribed.send(()).unwrap();
+        pubsub.get_message().unwrap();
+        Instant::now()
+    });
+    is_subscribed.recv().unwrap();
+    listener
 }
 
 async fn kill(controller: Controller, outcome: &mut Outcome) {
     let mut servers = Servers::group(3, &["--repl-backlog-size", "64mb"]).await;
     let sentinels = match controller {
-        Controller::Ideal => None,
+        Controller::Ideal | Controller::Served | Controller::Plain => None,
         Controller::Assisted => Some(Sentinels::start(&servers, &Watching::default()).await),
         Controller::Sentinels => Some(peers::sentinels(&servers).await),
     };
@@ -95,14 +149,25 @@ async fn kill(controller: Controller, outcome: &mut Outcome) {
             program.logged("healthy").await;
             Box::new(program)
         }
+        Controller::Served | Controller::Plain => {
+            let endpoint = ["--sentinel-listen", ENDPOINT];
+            let further: &[&str] = if controller == Controller::Served { &endpoint } else { &[] };
+            let program = Program::look_after(&servers.list(), further);
+            program.logged("healthy").await;
+            Box::new(program)
+        }
         Controller::Sentinels => Box::new(()),
     };
+    let listener = (controller == Controller::Served).then(|| listen(ENDPOINT));
     let writers = Writers::start(&servers);
     tokio::time::sleep(WARM_UP).await;
     let killed = servers.kill(0);
     let first = writers.first_elsewhere(0, killed).await;
     outcome.write.add(first.at - killed);
     servers.end(0).await;
+    if let Some(listener) = listener {
+        outcome.told.add(listener.join().unwrap() - killed);
+    }
     let Some(sentinels) = sentinels else { return };
     let told = sentinels.all_told(&servers.id(first.place), killed).await;
     outcome.told.add(told - killed);

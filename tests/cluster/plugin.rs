@@ -394,8 +394,7 @@ pub async fn the_verbs_know_a_redisfailover(cluster: &Cluster, namespace: &str) 
     let said = kubectl.says(&format!("redis restart cart {here}")).await;
     assert!(said.contains("2 of 2 Pods are new"), "{said}");
     let (code, why) = kubectl.complains(&format!("redis hibernate cart {here}")).await;
-    assert!(
-        code == Some(2) && why.contains("cart is a RedisFailover, and this verb is for a Redis alone"),
-        "{why}"
-    );
+    assert!(code == Some(1) && why.contains("cart is a RedisFailover, and only a Redis hibernates"), "{why}");
+    let (code, why) = kubectl.complains(&format!("redis wake cart {here}")).await;
+    assert!(code == Some(1) && why.contains("kubectl redis pause cart"), "{why}");
 }

@@ -1,7 +1,9 @@
 //! Policies as resources: what a FailoverPolicy does for the groups that name it, and what a bad one does not
 //! do.
 
+use super::redisfailover::{self, Version};
 use super::rig::{Customer, Operator, another_master, condition, example, redis, settled};
+use super::watched::{self, made};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -106,6 +108,28 @@ async fn decided_by(cluster: &Cluster, namespace: &str, component: &[u8]) {
 async fn kill_master(cluster: &Cluster, namespace: &str, master: &str) -> String {
     cluster.running(namespace, master).signal("redis", Signal::Kill);
     another_master(cluster, namespace, master).await
+}
+
+pub async fn a_policy_that_does_not_know_sentinels_decides_for_no_group_that_has_them(
+    cluster: &Cluster,
+    namespace: &str,
+) {
+    let file = std::env::temp_dir().join("classic.wasm");
+    std::fs::write(&file, CLASSIC).unwrap();
+    let own = ["--policy", file.to_str().unwrap(), "--unproven-policy"];
+    let _operator = Operator::with(cluster, namespace, "first", &own);
+    let at = (namespace, "cart");
+    made(cluster, at, "Assisted", "").await;
+    let message = redisfailover::condition(cluster, at, "Degraded", "True", "PolicyWrongTopology").await;
+    for part in ["the operator's own policy (classic", "topology sentinel", "RedisFailover cart", "Served"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let digest = digest_of(CLASSIC);
+    let by = async || redisfailover::status(cluster, at, Version::V1).await.unwrap().group.policy;
+    assert!(!by().await.ends_with(&digest[..12]), "{}", by().await);
+    watched::patch(cluster, at, r#"{"spec":{"sentinel":{"mode":"Served"}}}"#).await;
+    redisfailover::condition(cluster, at, "Degraded", "False", "Healthy").await;
+    until("it decides", async || by().await.ends_with(&digest[..12]).then_some(())).await;
 }
 
 pub async fn a_bad_policy_is_refused_by_the_api_with_the_way_out(cluster: &Cluster, namespace: &str) {

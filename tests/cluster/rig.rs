@@ -29,6 +29,11 @@ impl Operator {
 
     /// One of several.
     pub fn named(cluster: &Cluster, namespace: &str, identity: &str) -> Self {
+        Self::with(cluster, namespace, identity, &[])
+    }
+
+    /// The same, with further options.
+    pub fn with(cluster: &Cluster, namespace: &str, identity: &str, further: &[&str]) -> Self {
         let log = std::env::temp_dir().join(format!("operator-{namespace}-{identity}.log"));
         let kubeconfig = cluster.admin_kubeconfig();
         let mut command = Command::new(build_program());
@@ -39,6 +44,7 @@ impl Operator {
             // It runs beside the Pods, where the API server does.
             .args(["--sentinel-address", &HOME.to_string()])
             .args(["--image", "redis-operator:of-the-tests"])
+            .args(further)
             .env("KUBECONFIG", kubeconfig);
         let child = command.stderr(std::fs::File::create(&log).unwrap()).kill_on_drop(true).spawn().unwrap();
         Self { child, log }

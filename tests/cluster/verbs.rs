@@ -7,6 +7,7 @@ use tests::cluster::Cluster;
 use tokio::process::Command;
 
 use super::plugin::{Kubectl, Writer, operator_in_a_pod};
+use super::redisfailover::{self, Version};
 use super::rig::{example, pods, redis as resource, say, say_as, settled, write_through};
 
 /// With the password in a Secret, and where users put one in plain.
@@ -90,6 +91,63 @@ pub async fn logs_and_a_report_tell_what_happened_and_no_secret_and_cli_opens_th
     assert!(cluster.running(namespace, &master).exec("redis", &words.collect::<Vec<_>>()).await);
     let written = say_as(cluster, namespace, &master, Some(MARKED), &["GET", "written"]).await;
     assert_eq!(written.as_deref(), Some("1"));
+}
+
+pub async fn a_report_and_cli_know_a_redisfailover_with_its_password_and_port(
+    cluster: &Cluster,
+    namespace: &str,
+) {
+    operator_in_a_pod(cluster, namespace).await;
+    cluster
+        .apply(&format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: word, namespace: {namespace}}}\nstringData: \
+             {{password: {MARKED}}}\n---\n\
+             apiVersion: databases.spotahome.com/v1\nkind: RedisFailover\n\
+             metadata: {{name: cart, namespace: {namespace}}}\nspec:\n  auth: {{secretPath: word}}\n  redis: {{replicas: 2, image: \"redis:7\", port: 7000}}\n  \
+             sentinel: {{replicas: 1, image: \"redis:7\", mode: Assisted}}\n"
+        ))
+        .await;
+    let at = (namespace, "cart");
+    let master = redisfailover::settled(cluster, at, Version::V1, (2, 1)).await;
+    let kubectl = Kubectl::new(cluster, cluster.admin_kubeconfig());
+    let here = format!("-n {namespace} --operator-namespace {namespace}");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bundle.tar.gz");
+    let said = kubectl.says(&format!("redis report cart --file {} {here}", file.display())).await;
+    assert!(said.contains("bundle.tar.gz: ") && !said.contains("not in it"), "{said}");
+    let files = unpacked(&file, dir.path()).await;
+    for (path, text) in &files {
+        assert!(!text.contains(MARKED) && !text.contains("Mark3d"), "{path} has the password");
+    }
+    for part in [
+        "observation.json",
+        "timeline.txt",
+        "objects/redisfailover-cart.json",
+        "objects/statefulset-rfr-cart.json",
+        "objects/deployment-rfs-cart.json",
+        "objects/configmap-rfr-cart.json",
+        "objects/secret-word.json",
+        &format!("objects/pod-{master}.json"),
+    ] {
+        let found = files.iter().find(|(path, _)| path.ends_with(part));
+        let names = files.iter().map(|(path, _)| path).collect::<Vec<_>>();
+        assert!(found.is_some_and(|(_, text)| text.len() > 100), "{part} is not in {names:?}");
+    }
+
+    let line = kubectl.says(&format!("redis cli cart --print {here} -- SET written 1")).await;
+    assert!(!line.contains(MARKED), "{line}");
+    let (to, script) = line.trim().split_once(" -- sh -c '").unwrap();
+    assert!(to.contains(&format!("--namespace={namespace} -i {master} --container=redis")), "{to}");
+    let (script, arguments) = script.split_once("' redis-cli ").unwrap();
+    let words = ["sh", "-c", script, "redis-cli"].into_iter().chain(arguments.split(' ')).map(str::to_owned);
+    assert!(cluster.running(namespace, &master).exec("redis", &words.collect::<Vec<_>>()).await);
+    let words = ["sh", "-c", script, "redis-cli", "GET", "written"].map(str::to_owned);
+    assert!(cluster.running(namespace, &master).exec("redis", &words).await);
+    let address = cluster.address(namespace, &master).await.unwrap();
+    let client = redis::Client::open(format!("redis://:{MARKED}@{address}:7000/")).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let written: String = redis::cmd("GET").arg("written").query_async(&mut connection).await.unwrap();
+    assert_eq!(written, "1");
 }
 
 pub async fn a_restart_replaces_every_pod_and_the_master_by_handover(cluster: &Cluster, namespace: &str) {

@@ -113,14 +113,19 @@ async fn reach(sentinel: &str, password: Option<&str>) -> Option<MultiplexedConn
 /// Between two writes, and two attempts.
 const PACE: Duration = Duration::from_millis(2);
 
-/// What a Sentinel tells its subscribers of changes of master, from now on.
+/// What a Sentinel tells its subscribers, from now on.
 pub struct Listener(JoinHandle<()>, Arc<Mutex<Vec<(Instant, String)>>>);
 
 impl Listener {
+    /// Of changes of master.
     pub async fn start(sentinel: &str) -> Self {
+        Self::to(sentinel, &["+switch-master"]).await
+    }
+
+    pub async fn to(sentinel: &str, channels: &[&str]) -> Self {
         let client = redis::Client::open(format!("redis://{sentinel}:26379/")).unwrap();
         let mut listener = client.get_async_pubsub().await.unwrap();
-        listener.subscribe("+switch-master").await.unwrap();
+        listener.subscribe(channels).await.unwrap();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let known = Arc::clone(&heard);
         let task = tokio::spawn(async move {
@@ -152,7 +157,7 @@ pub async fn addresses(cluster: &Cluster, at: (&str, &str), component: &str) -> 
 }
 
 /// A group of three instances and three Sentinels in that mode.
-async fn made(cluster: &Cluster, at: (&str, &str), mode: &str, further: &str) -> String {
+pub async fn made(cluster: &Cluster, at: (&str, &str), mode: &str, further: &str) -> String {
     let (namespace, name) = at;
     cluster
         .apply(&format!(
@@ -184,7 +189,7 @@ pub async fn patch(cluster: &Cluster, (namespace, name): (&str, &str), patch: &s
     cluster.kubectl(&words).await.unwrap();
 }
 
-async fn another_master(cluster: &Cluster, at: (&str, &str), than: &str) -> String {
+pub async fn another_master(cluster: &Cluster, at: (&str, &str), than: &str) -> String {
     until("another master", async || {
         status(cluster, at, Version::V1).await?.group.master.filter(|next| next != than)
     })

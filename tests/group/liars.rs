@@ -21,6 +21,10 @@ impl Policy for Liar {
         "liar"
     }
 
+    fn serves(&self, _: Topology) -> bool {
+        true
+    }
+
     fn wants(&self, _: Topology) -> Vec<Want> {
         Vec::new()
     }
@@ -287,4 +291,42 @@ fn what_a_process_refused_is_not_sent_again_within_a_second_whatever_a_policy_as
         }
     }
     assert!((4..=6).contains(&sent) && why.contains("less than a second ago"), "{sent}: {why}");
+}
+
+/// Decides for groups with Sentinels alone.
+struct Elsewhere;
+
+impl Policy for Elsewhere {
+    fn title(&self) -> &str {
+        "elsewhere 1"
+    }
+
+    fn digest(&self) -> &str {
+        "elsewhere"
+    }
+
+    fn serves(&self, topology: Topology) -> bool {
+        topology == Topology::Sentinel
+    }
+
+    fn wants(&self, _: Topology) -> Vec<Want> {
+        Vec::new()
+    }
+
+    fn decide(&self, _: &Observation) -> Result<Decision, PolicyFault> {
+        Err(PolicyFault::Trap("it was asked".into()))
+    }
+}
+
+#[test]
+fn a_policy_that_does_not_know_the_topology_is_passed_over_without_a_fault() {
+    let chain = policies();
+    chain.swap(Arc::new(Elsewhere)).expect("no policy is in quarantine yet");
+    let embedded = chain.policies()[1].digest().to_owned();
+    let harness = Harness::healthy_under(chain, true);
+    let decided = harness.effects.iter().find_map(|effect| match effect {
+        Effect::Report(Report::Decided(decided)) => Some((decided.digest.clone(), decided.decision.verdict)),
+        _ => None,
+    });
+    assert_eq!((harness.faults(), decided), (vec![], Some((embedded, Verdict::Healthy))));
 }

@@ -3,7 +3,7 @@
 
 use super::Harness;
 use redis_operator::contract::{Address, InstanceKind, Text, Value};
-use redis_operator::group::{Answer, Event, Member, Reply};
+use redis_operator::group::{Answer, Effect, Event, Member, Reply};
 
 const SENTINEL: &str = "sentinel-1";
 
@@ -72,4 +72,32 @@ fn a_position_is_complete_without_it_and_an_idle_group_rests_with_it() {
         harness.all_answer();
     }
     assert!(harness.wakes_in_us() > 50_000, "as long as without one: {} us", harness.wakes_in_us());
+}
+
+#[test]
+fn an_event_of_a_sentinel_starts_a_round_at_once_and_decides_nothing() {
+    let mut harness = Harness::with_a_sentinel();
+    let all = ["redis-1", "redis-2", "redis-3", SENTINEL];
+    harness.after(1_000).on(Event::Heard);
+    assert_eq!(harness.probed(), all, "long before the next round is due");
+    harness.all_answer();
+    let sent = harness.effects.iter().any(|effect| matches!(effect, Effect::Act(_)));
+    assert!(!sent && harness.wakes_in_us() > 10_000, "all is as it was: {} us", harness.wakes_in_us());
+}
+
+#[test]
+fn events_within_a_round_let_it_end_and_start_one_more() {
+    let mut harness = Harness::with_a_sentinel();
+    harness.after(1_000).on(Event::Heard);
+    for _ in 0..100 {
+        harness.after(1).on(Event::Heard);
+        assert!(harness.probed().is_empty(), "the round in progress goes on");
+    }
+    harness.all_answer();
+    let next_us = harness.wakes_in_us();
+    assert!((1..1_000).contains(&next_us), "its replies may be from before the last event: {next_us} us");
+    harness.after(next_us).on(Event::Tick);
+    assert_eq!(harness.probed().len(), 4);
+    harness.all_answer();
+    assert!(harness.wakes_in_us() > 10_000, "one more, not a hundred: {} us", harness.wakes_in_us());
 }

@@ -3,6 +3,7 @@
 use redis_operator::contract::Topology;
 use redis_operator::policy::embedded;
 use std::time::{Duration, Instant};
+use tests::policies::CLASSIC;
 use tests::real::{Acknowledged, Program, Sentinels, Servers, Watching, Writers, sandbox};
 
 /// Whether the embedded policy decides for groups with Sentinels.
@@ -42,6 +43,11 @@ async fn what_is_wrong_is_said_in_a_line_before_anything_is_done() {
         let ended = run(further).await;
         assert!(ended.is_bad_input(words), "{further:?}: {ended:?}");
     }
+    let policy = servers.dir().join("classic.wasm");
+    std::fs::write(&policy, CLASSIC).unwrap();
+    let policy = ["--policy", policy.to_str().unwrap(), "--unproven-policy"];
+    let ended = run(&[&[list.as_str(), "--mode", "deferred"], &policy[..]].concat()).await;
+    assert!(ended.is_bad_input(&["does not decide for topology sentinel"]), "{ended:?}");
     sentinels.ask(1, &["SENTINEL", "SET", "mymaster", "failover-timeout", "9000"]);
     let ended = run(&[&list, "--mode", "deferred"]).await;
     assert!(ended.is_bad_input(&["failover-timeout", "9000", "60000"]), "{ended:?}");

@@ -170,6 +170,10 @@ async fn the_least_rights_at_a_sentinel_are_enough_for_every_action() {
         let reply = format!("{:?}", wire.ask(refused));
         assert!(reply.contains("NOPERM") || reply.contains("no permissions"), "{refused:?}: {reply}");
     }
+    for channel in ["+switch-master", "-failover-abort-not-elected"] {
+        let reply = format!("{:?}", wire.ask(&["SUBSCRIBE", channel]));
+        assert!(reply.contains("subscribe") && !reply.contains("NOPERM"), "{reply}");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::contract::{InstanceKind, SentinelMode, SentinelSettings, Topology};
 use crate::driver::{Access, Entry};
 use crate::group::{Member, Settings};
 use crate::redis::act::sentinel::DOWN_AFTER_MIN_MS;
-use crate::redis::{Credentials, Endpoint, Session};
+use crate::redis::{Credentials, Endpoint, Session, Tls};
 use crate::topology::allowed::SentinelOption;
 use clap::ValueEnum;
 use futures_util::future::join_all;
@@ -35,14 +35,24 @@ pub struct SentinelArgs {
     /// File with the password at the Sentinels (their requirepass) [default: none]
     #[arg(long, value_name = "FILE", requires = "sentinels")]
     sentinels_password_file: Option<PathBuf>,
-    /// The Sentinels speak TLS, with the certificates of --tls-ca
-    #[arg(long, requires = "sentinels", requires = "tls_ca")]
+    /// The Sentinels speak TLS, with the certificates of the servers' options unless they have their own
+    #[arg(long, requires = "sentinels")]
     sentinels_tls: bool,
+    /// File with the certificates to trust at the Sentinels, in PEM [default: --tls-ca]
+    #[arg(long, value_name = "FILE", requires = "sentinels_tls")]
+    sentinels_tls_ca: Option<PathBuf>,
+    /// File with the client certificate for the Sentinels, in PEM [default: --tls-cert]
+    #[arg(long, value_name = "FILE", requires = "sentinels_tls_ca", requires = "sentinels_tls_key")]
+    sentinels_tls_cert: Option<PathBuf>,
+    /// File with its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "sentinels_tls_cert")]
+    sentinels_tls_key: Option<PathBuf>,
     /// User of the Sentinels at the servers (their auth-user) [default: --user]
     #[arg(long, value_name = "NAME", requires = "sentinels_auth_file")]
     sentinels_auth_user: Option<String>,
-    /// File with the password of the Sentinels at the servers (their auth-pass), for a Sentinel that is
-    /// written anew [default: the operator's own]
+    /// File with the password of the Sentinels at the servers (their auth-pass): each Sentinel is given it
+    /// when the file changes, and when it is written anew [default: the operator's own, given when it
+    /// changes unless --user is set]
     #[arg(long, value_name = "FILE", requires = "sentinels")]
     sentinels_auth_file: Option<PathBuf>,
     /// Their quorum [default: as they have it]
@@ -117,20 +127,60 @@ impl SentinelArgs {
     /// # Errors
     /// [`Exit::Input`] for a file that cannot be read.
     pub(super) fn entry(&self, servers: &Servers, environment: &Environment) -> Result<Entry, Exit> {
-        let (user, auth_user) = (self.sentinels_user.clone(), self.sentinels_auth_user.clone());
-        let login = self.sentinels_password_file.as_deref();
-        let login = login.map(|path| credentials("--sentinels-password-file", path, user)).transpose()?;
         let to_servers = match &self.sentinels_auth_file {
-            Some(path) => Some(credentials("--sentinels-auth-file", path, auth_user)?),
+            Some(path) => Some(credentials("--sentinels-auth-file", path, self.sentinels_auth_user.clone())?),
             None => servers.credentials(environment)?,
         };
-        let tls = if self.sentinels_tls { servers.tls()? } else { None };
-        Ok(Entry { logins: login.into(), tls, to_servers, ..Entry::default() })
+        Ok(Entry { logins: self.login()?.into(), tls: self.tls(servers)?, to_servers, ..Entry::default() })
+    }
+
+    /// The operator's login at the Sentinels, as the file has it now.
+    ///
+    /// # Errors
+    /// [`Exit::Input`] for a file that cannot be read.
+    pub(super) fn login(&self) -> Result<Option<Credentials>, Exit> {
+        let path = self.sentinels_password_file.as_deref();
+        let login = |path| credentials("--sentinels-password-file", path, self.sentinels_user.clone());
+        path.map(login).transpose()
+    }
+
+    /// Whether the Sentinels are given the login of [`Entry::to_servers`] when it changes. A user of the
+    /// operator's own need not be theirs, nor have their rights.
+    pub(super) fn are_given_logins(&self, servers: &Servers) -> bool {
+        self.is_given() && (self.sentinels_auth_file.is_some() || !servers.has_user())
+    }
+
+    /// The name of the master in their configuration.
+    pub(super) fn master_name(&self) -> &str {
+        self.sentinel_master.as_deref().unwrap_or("mymaster")
+    }
+
+    /// How their connections are encrypted, as the files have it now.
+    fn tls(&self, servers: &Servers) -> Result<Option<Tls>, Exit> {
+        if !self.sentinels_tls {
+            return Ok(None);
+        }
+        let Some(ca) = &self.sentinels_tls_ca else {
+            let of_servers = servers.tls()?;
+            return of_servers.map(Some).ok_or_else(|| {
+                Exit::Input(
+                    "--sentinels-tls needs certificates to trust: give --sentinels-tls-ca FILE".into(),
+                )
+            });
+        };
+        let client = self.sentinels_tls_cert.as_deref().zip(self.sentinels_tls_key.as_deref());
+        let client = client.or_else(|| servers.client_certificate());
+        Tls::new(ca, client, None).map(Some).map_err(|error| Exit::Input(error.to_string()))
+    }
+
+    /// The files of their certificates that are not those of the servers.
+    pub(super) fn tls_files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.sentinels_tls_ca, &self.sentinels_tls_cert, &self.sentinels_tls_key].into_iter().flatten()
     }
 
     /// How they watch the group: as given, else as they say.
     async fn settings(&self, endpoints: &[Endpoint], entry: &Entry) -> Result<SentinelSettings, Exit> {
-        let name = self.sentinel_master.clone().unwrap_or_else(|| "mymaster".into());
+        let name = self.master_name().to_owned();
         let mode = match self.mode.unwrap_or(Mode::Assisted) {
             Mode::Assisted => SentinelMode::Assisted,
             Mode::Deferred => SentinelMode::Deferred,

@@ -5,7 +5,7 @@ use crate::driver::{Access, Entry, member, unresolved_member};
 use crate::group::Member;
 use crate::redis::{Credentials, Endpoint, Tls};
 use futures_util::future::join_all;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The servers, and how to reach them. A password comes from a file or from REDIS_OPERATOR_PASSWORD, never
@@ -98,10 +98,19 @@ impl Servers {
     /// Certificates and key, as the files have them now.
     pub(super) fn tls(&self) -> Result<Option<Tls>, Exit> {
         let Some(ca) = &self.tls_ca else { return Ok(None) };
-        let client = self.tls_cert.as_deref().zip(self.tls_key.as_deref());
-        Tls::new(ca, client, self.tls_name.as_deref())
+        Tls::new(ca, self.client_certificate(), self.tls_name.as_deref())
             .map(Some)
             .map_err(|error| Exit::Input(error.to_string()))
+    }
+
+    /// The files of the operator's own certificate and key. None: it has none.
+    pub(super) fn client_certificate(&self) -> Option<(&Path, &Path)> {
+        self.tls_cert.as_deref().zip(self.tls_key.as_deref())
+    }
+
+    /// Whether the operator logs in as a user of its own.
+    pub(super) fn has_user(&self) -> bool {
+        self.user.is_some()
     }
 
     /// The files of [`Self::tls`].

@@ -10,6 +10,7 @@ use crate::contract::Topology;
 use crate::driver::{Access, Driver, GroupHandle, Publish, Reports};
 use crate::group::{Decided, Event, Member, Moment, Report, Settings};
 use crate::policy::{Policy, PolicyChain, Sandbox};
+use crate::report::words;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -70,10 +71,11 @@ impl Session {
         let chosen = choice.load_proven(&sandbox)?;
         let topology = settings.wanted.topology;
         if !chosen.about().description.topologies.contains(&topology) {
-            return Err(Exit::Input(
-                format!("policy {} does not decide for {topology:?}: choose another", chosen.title())
-                    .to_lowercase(),
-            ));
+            return Err(Exit::Input(format!(
+                "policy {} does not decide for topology {}: choose another",
+                chosen.title(),
+                words::topology(topology)
+            )));
         }
         policies.swap(Arc::new(chosen)).map_err(|error| Exit::Input(error.to_string()))?;
         let start = Instant::now();

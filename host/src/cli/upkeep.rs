@@ -2,16 +2,17 @@
 //! certificates. On a thread of its own, so that neither a resolver that hangs nor a slow terminal holds up a
 //! failover, or the other way round. Must not judge a server.
 
+use super::secrets::Secrets;
 use super::sentinel_args::as_sentinel;
+use super::sentinel_logins::SentinelLogins;
 use super::{Environment, Exit, SentinelArgs, Servers};
 use crate::contract::{InstanceKind, LinkState};
-use crate::driver::{Access, Entry, GroupHandle, member};
+use crate::driver::{Access, GroupHandle, member};
 use crate::group::{Event, Member, Report};
-use crate::redis::{Credentials, Endpoint, Logins, Tls};
+use crate::redis::Endpoint;
 use crate::report::{Metrics, Task, supervise};
 use futures_util::future::join_all;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -29,7 +30,14 @@ struct Inputs {
     environment: Environment,
     handle: GroupHandle,
     members: Mutex<Vec<Member>>,
-    secrets: tokio::sync::Mutex<Secrets>,
+    files: tokio::sync::Mutex<Files>,
+}
+
+/// What files say, and who has to be told.
+struct Files {
+    secrets: Secrets,
+    /// None: Sentinels log in by a login of their own, or there are none.
+    sentinel_logins: Option<SentinelLogins>,
 }
 
 impl Upkeep {
@@ -52,13 +60,20 @@ impl Upkeep {
         let endpoints =
             endpoints.chain(sentinels.endpoints()?.into_iter().map(of_kind(InstanceKind::Sentinel)));
         let endpoints: Vec<(Endpoint, InstanceKind)> = endpoints.collect();
+        let sentinel_logins = if sentinels.are_given_logins(servers) {
+            let (name, of_servers) = (sentinels.master_name(), servers.endpoints()?);
+            Some(SentinelLogins::new(name, of_servers, sentinels.endpoints()?))
+        } else {
+            None
+        };
+        let secrets = Secrets::of(servers, sentinels, environment, access);
         let inputs = Arc::new(Inputs {
             servers: servers.clone(),
             sentinels: sentinels.clone(),
             environment: environment.clone(),
             handle: handle.clone(),
             members: Mutex::new(members.to_vec()),
-            secrets: tokio::sync::Mutex::new(Secrets::of(servers, environment, access)),
+            files: tokio::sync::Mutex::new(Files { secrets, sentinel_logins }),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let live = async move {
@@ -152,105 +167,29 @@ impl Inputs {
     /// Reads password and certificates again and again. What they were is tried after what they are: servers
     /// change one after the other.
     async fn follow_files(&self, mut nudged: watch::Receiver<()>) {
-        let mut secrets = self.secrets.lock().await;
+        let mut files = self.files.lock().await;
+        let Files { secrets, sentinel_logins } = &mut *files;
         while is_due(&mut nudged, FILES_EVERY).await {
+            let to_servers = secrets.entry.to_servers.clone();
             match secrets.read(&self.servers, &self.sentinels, &self.environment) {
                 Ok(false) => {}
                 Ok(true) => {
-                    self.handle.log_in_as(Logins::any(secrets.logins.clone()), secrets.tls.clone());
+                    self.handle.log_in_as(secrets.logins(), secrets.tls.clone());
                     self.handle.enter_sentinels_as(secrets.entry.clone());
                     tracing::info!("credentials changed");
                 }
                 Err(why) => tracing::warn!(error = why, "credentials not read: the former ones stand"),
             }
+            if let Some(logins) = sentinel_logins {
+                if secrets.entry.to_servers != to_servers {
+                    logins.change();
+                }
+                logins.settle(&secrets.entry, secrets.tls.as_ref()).await;
+            }
         }
     }
 }
 
-/// Password and certificates, and what they were.
-struct Secrets {
-    /// The newest first.
-    logins: Vec<Option<Credentials>>,
-    tls: Option<Tls>,
-    /// Of the Sentinels.
-    entry: Entry,
-    /// Content of the files of `tls`.
-    files: Vec<Option<Vec<u8>>>,
-    /// The last error, which is reported once.
-    error: Option<String>,
-}
-
-impl Secrets {
-    fn of(servers: &Servers, environment: &Environment, access: &Access) -> Self {
-        Self {
-            // As read a moment ago: should the file have changed since, the servers refuse it, and it is read
-            // again.
-            logins: servers.credentials(environment).into_iter().collect(),
-            tls: access.tls.clone(),
-            entry: access.sentinels.clone(),
-            files: contents(servers),
-            error: None,
-        }
-    }
-
-    /// True if anything changed.
-    ///
-    /// # Errors
-    /// One sentence, once.
-    fn read(
-        &mut self,
-        servers: &Servers,
-        sentinels: &SentinelArgs,
-        environment: &Environment,
-    ) -> Result<bool, String> {
-        let read = self.read_all(servers, sentinels, environment);
-        let error = read.as_ref().err().cloned();
-        let is_old = error == self.error;
-        self.error = error;
-        if is_old { read.or(Ok(false)) } else { read }
-    }
-
-    fn read_all(
-        &mut self,
-        servers: &Servers,
-        sentinels: &SentinelArgs,
-        environment: &Environment,
-    ) -> Result<bool, String> {
-        let said = |exit: Exit| match exit {
-            Exit::Input(why) | Exit::Failed(why) => why,
-            Exit::Done | Exit::Usage => String::new(),
-        };
-        let login = servers.credentials(environment).map_err(said)?;
-        let is_new_login = self.logins.first() != Some(&login);
-        if is_new_login {
-            self.logins.retain(|former| *former != login);
-            self.logins.insert(0, login);
-            self.logins.truncate(LOGINS_MAX);
-        }
-        let files = contents(servers);
-        let is_new_tls = files != self.files;
-        if is_new_tls {
-            let tls = servers.tls().map_err(said)?;
-            self.tls =
-                tls.map(|tls| self.tls.as_ref().map_or_else(|| tls.clone(), |former| tls.clone().or(former)));
-            self.files = files;
-        }
-        // Of Sentinels only the newest login is tried: they keep the connections that they have.
-        let entry = sentinels.entry(servers, environment).map_err(said)?;
-        let is_new_entry = (&entry.logins, &entry.to_servers) != (&self.entry.logins, &self.entry.to_servers);
-        if is_new_entry || is_new_tls {
-            self.entry = entry;
-        }
-        Ok(is_new_login || is_new_tls || is_new_entry)
-    }
-}
-
-fn contents(servers: &Servers) -> Vec<Option<Vec<u8>>> {
-    servers.tls_files().map(|path: &PathBuf| std::fs::read(path).ok()).collect()
-}
-
-/// A server that has missed this number of changes will not accept an earlier password either.
-const LOGINS_MAX: usize = 3;
 /// Small files.
 const FILES_EVERY: Duration = Duration::from_secs(1);
 /// A failed connection brings the next lookup sooner.

@@ -34,7 +34,8 @@ pub struct Trial<'a> {
     pub strict: bool,
 }
 
-/// Tries a policy, and tells `watch` after every observation what was found so far. Takes about four answers
+/// Tries a policy on groups of the topologies that it decides for, and tells `watch` after every observation
+/// what was found so far. Takes about four answers
 /// for each. A policy that gives none is given up: each takes all its fuel, half a second.
 pub fn check(policy: &dyn Policy, trial: &Trial<'_>, mut watch: impl FnMut(&Report)) -> Report {
     check_while(policy, trial, &mut |report| {
@@ -67,14 +68,15 @@ fn check_all(
     watch: &mut dyn FnMut(&Report) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     let mut dice = Dice::new(trial.seed);
-    for drill in drills::drills() {
+    let is_its = |observation: &Observation| policy.serves(observation.group.topology);
+    for drill in drills::drills().into_iter().filter(|drill| is_its(&drill.observation)) {
         if let Some(decision) = check_one(policy, &mut dice, report, &drill.name, &drill.observation) {
             let wrong = drill.difference(&decision);
             report.count(report::TAKES_OVER, &drill.name, &drill.observation, Some(&decision), wrong);
         }
         watch(report)?;
     }
-    for scenario in trial.scenarios {
+    for scenario in trial.scenarios.iter().filter(|scenario| is_its(&scenario.observation)) {
         report.scenarios += 1;
         let decision = check_one(policy, &mut dice, report, &scenario.name, &scenario.observation);
         if let Some(decision) = decision {
@@ -84,11 +86,14 @@ fn check_all(
         watch(report)?;
     }
     for number in 0..trial.random {
-        report.random += 1;
         // Each has a seed of its own, so that one can be made again without those before it.
         let observation = random_observation(&mut Dice::new(
             trial.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15),
         ));
+        if !is_its(&observation) {
+            continue;
+        }
+        report.random += 1;
         check_one(policy, &mut dice, report, &format!("random {number}"), &observation);
         watch(report)?;
     }

@@ -20,6 +20,10 @@ impl<F: Fn(&Observation, u64) -> Result<Decision, PolicyFault> + Send + Sync> Po
         "none"
     }
 
+    fn serves(&self, _: Topology) -> bool {
+        true
+    }
+
     fn wants(&self, _: Topology) -> Vec<Want> {
         Vec::new()
     }
@@ -201,6 +205,10 @@ impl Policy for Elsewhere {
         "none"
     }
 
+    fn serves(&self, _: Topology) -> bool {
+        true
+    }
+
     fn wants(&self, _: Topology) -> Vec<Want> {
         Vec::new()
     }
@@ -220,4 +228,40 @@ fn a_proof_ends_by_the_cpu_time_of_wherever_the_policy_runs() {
     let proven = |decision_ms| prove(&Elsewhere { decision_ms, decisions: AtomicU64::new(0) });
     assert_eq!(proven(1), Ok(()));
     assert!(proven(100).unwrap_err().contains("30 s of CPU time were not enough"));
+}
+
+/// The engine, which traps on what it does not say that it decides for.
+struct Replicating;
+
+impl Policy for Replicating {
+    fn title(&self) -> &str {
+        "replicating 1"
+    }
+
+    fn digest(&self) -> &str {
+        "none"
+    }
+
+    fn serves(&self, topology: Topology) -> bool {
+        topology == Topology::Replication
+    }
+
+    fn wants(&self, _: Topology) -> Vec<Want> {
+        Vec::new()
+    }
+
+    fn decide(&self, observation: &Observation) -> Result<Decision, PolicyFault> {
+        if !self.serves(observation.group.topology) {
+            return Err(PolicyFault::Trap("it was asked".into()));
+        }
+        Ok(same(&failover_core::decide(&same(observation))))
+    }
+}
+
+#[test]
+fn a_policy_is_proven_by_the_topologies_that_it_decides_for() {
+    let scenarios = embedded_scenarios().unwrap();
+    let others = scenarios.iter().filter(|it| it.observation.group.topology != Topology::Replication).count();
+    assert!(others > 20, "there are such: {others}");
+    assert_eq!(prove(&Replicating), Ok(()));
 }

@@ -1,14 +1,15 @@
-//! The links of one group, by member: connects them, and turns their events into the group's events. Must not
-//! judge a reply.
+//! The links of one group, by member, and the subscriptions to its Sentinels: connects them, and turns their
+//! events into the group's events. Must not judge a reply.
 
 use crate::contract::{Address, InstanceKind, Topology, Want};
 use crate::group::{Answer, Event, Failed, Member, Moment, Reply};
 use crate::redis::act::sentinel::own_id;
 use crate::redis::{
-    CommandFailure, Connection, Credentials, Dial, Endpoint, Link, LinkEvent, LinkSettings, Listener, Logins,
-    Probe, Tls,
+    CommandFailure, Connection, Credentials, Dial, Endpoint, Heard, Link, LinkEvent, LinkSettings, Listener,
+    Logins, Probe, Subscription, SubscriptionSettings, Tls,
 };
 use crate::topology;
+use crate::topology::sentinel::is_about;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,8 @@ pub struct Links {
     wants: Vec<Want>,
     probes: Probes,
     listener: Listener,
+    /// Called when a Sentinel published something about the group.
+    heard: Heard,
     /// Sorted by member.
     links: Vec<MemberLink>,
 }
@@ -64,6 +67,8 @@ pub struct Links {
 struct MemberLink {
     kind: InstanceKind,
     link: Link,
+    /// To a Sentinel that is asked about a master. None in a simulation: its Sentinels publish nothing.
+    subscription: Option<Subscription>,
 }
 
 /// The probe of each kind of instance.
@@ -89,10 +94,10 @@ impl Probes {
 
 impl Links {
     /// No members yet. The probes have the standard commands.
-    pub fn new(access: Access, topology: Topology, listener: Listener) -> Self {
+    pub fn new(access: Access, topology: Topology, listener: Listener, heard: Heard) -> Self {
         let (master_name, wants) = (String::new(), Vec::new());
         let probes = Probes::new(topology, &wants, &master_name);
-        Self { access, topology, master_name, wants, probes, listener, links: Vec::new() }
+        Self { access, topology, master_name, wants, probes, listener, heard, links: Vec::new() }
     }
 
     /// Keeps the links of members with an unchanged address, drops the others, adds new ones.
@@ -126,7 +131,27 @@ impl Links {
             probe: self.probes.of(member.kind),
         };
         let link = Link::new(Arc::from(member.id.as_str()), settings, Arc::clone(&self.listener));
-        MemberLink { kind: member.kind, link }
+        let subscription = self.subscription(member.kind, link.endpoint());
+        MemberLink { kind: member.kind, link, subscription }
+    }
+
+    fn subscription(&self, kind: InstanceKind, endpoint: &Endpoint) -> Option<Subscription> {
+        let Access { sentinels, hang_limit, network, .. } = &self.access;
+        let is_wanted = match kind {
+            InstanceKind::Redis => false,
+            InstanceKind::Sentinel => !self.master_name.is_empty() && network.is_none(),
+        };
+        let name = self.master_name.clone();
+        is_wanted.then(|| {
+            let settings = SubscriptionSettings {
+                endpoint: endpoint.clone(),
+                logins: sentinels.logins.clone(),
+                tls: sentinels.tls.clone(),
+                dial_deadline: *hang_limit,
+                concerns: Arc::new(move |channel, text| is_about(channel, text, &name)),
+            };
+            Subscription::new(settings, Arc::clone(&self.heard))
+        })
     }
 
     /// Sets the read-only commands that policies want beyond the standard ones, each for instances of its
@@ -142,19 +167,24 @@ impl Links {
         if self.master_name != name {
             name.clone_into(&mut self.master_name);
             self.set_probes();
+            let mut links = std::mem::take(&mut self.links);
+            for MemberLink { kind, link, subscription } in &mut links {
+                *subscription = self.subscription(*kind, link.endpoint());
+            }
+            self.links = links;
         }
     }
 
     fn set_probes(&mut self) {
         self.probes = Probes::new(self.topology, &self.wants, &self.master_name);
-        for MemberLink { kind, link } in &self.links {
+        for MemberLink { kind, link, .. } in &self.links {
             link.set_probe(self.probes.of(*kind));
         }
     }
 
     /// Sets logins and certificates, for servers that change them now or soon.
     pub fn log_in_as(&mut self, logins: Logins, tls: Option<Tls>) {
-        for link in self.of_kind(InstanceKind::Redis) {
+        for MemberLink { link, .. } in self.of_kind(InstanceKind::Redis) {
             link.log_in_as(logins.clone(), tls.clone());
         }
         (self.access.logins, self.access.tls) = (logins, tls);
@@ -162,8 +192,11 @@ impl Links {
 
     /// The same for Sentinels.
     pub fn enter_sentinels_as(&mut self, entry: Entry) {
-        for link in self.of_kind(InstanceKind::Sentinel) {
+        for MemberLink { link, subscription, .. } in self.of_kind(InstanceKind::Sentinel) {
             link.log_in_as(entry.logins.clone(), entry.tls.clone());
+            if let Some(subscription) = subscription {
+                subscription.log_in_as(entry.logins.clone(), entry.tls.clone());
+            }
         }
         self.access.sentinels = entry;
     }
@@ -178,8 +211,8 @@ impl Links {
         Arc::clone(&self.access.sentinels.own_id)
     }
 
-    fn of_kind(&self, wanted: InstanceKind) -> impl Iterator<Item = &Link> {
-        self.links.iter().filter(move |it| it.kind == wanted).map(|it| &it.link)
+    fn of_kind(&self, wanted: InstanceKind) -> impl Iterator<Item = &MemberLink> {
+        self.links.iter().filter(move |it| it.kind == wanted)
     }
 
     /// Probes a member.

@@ -142,7 +142,8 @@ impl<P: Publish> Driver<P> {
         let listener = Arc::new(move |event| events.send(links::event(event, |at| moment(start, at))));
         let (reporting, reports) = reports::reports();
         let topology = settings.wanted.topology;
-        let mut links = Links::new(access, topology, listener);
+        let ears = handle.clone();
+        let mut links = Links::new(access, topology, listener, Arc::new(move || ears.send(Event::Heard)));
         links.set_extra_commands(policies.wants(topology));
         links.set_master_name(master_name(&settings.wanted));
         let group = Group::new(settings, moment(start, now()));
@@ -244,6 +245,7 @@ impl<P: Publish> Driver<P> {
                     Event::Policy => self.links.set_extra_commands(self.policies.wants(self.topology)),
                     Event::Wanted { wanted, .. } => self.links.set_master_name(master_name(wanted)),
                     Event::Tick
+                    | Event::Heard
                     | Event::Reply(_)
                     | Event::Closed { .. }
                     | Event::Finished { .. }

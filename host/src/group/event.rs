@@ -41,6 +41,8 @@ pub enum Event {
         /// The number of the connection.
         link: u64,
     },
+    /// A Sentinel published something about the group. No fact: a round of probes shows what it was.
+    Heard,
     /// An action ended, with or without an answer. Exactly once per [`Effect::Act`].
     Finished {
         /// The number of its [`Order`].

@@ -1,7 +1,8 @@
 //! Asks the policies in the order of the chain until one gives a decision that passes the guard.
 //!
-//! 1. Ask the first policy of the chain: live, then last good, then embedded. One that is not ready (its
-//!    worker process is being started again) is passed over; the end of that process was its fault.
+//! 1. Ask the first policy of the chain: live, then last good, then embedded. One that does not decide for
+//!    the group's topology is passed over, and one that is not ready (its worker process is being started
+//!    again); the end of that process was its fault.
 //! 2. A trap, a limit, a malformed answer or a breach of the guard is a fault of that policy. Report and
 //!    count it, and ask the next policy about the same Observation.
 //! 3. The first decision without a fault counts, and is carried out at most once.
@@ -44,7 +45,9 @@ pub fn judge(
     };
     let mut idling: Vec<(Arc<dyn Policy>, Decision)> = Vec::new();
     let mut chosen = None;
-    for policy in chain.policies().into_iter().filter(|policy| policy.is_ready()) {
+    let topology = observation.group.topology;
+    let may_decide = |policy: &Arc<dyn Policy>| policy.serves(topology) && policy.is_ready();
+    for policy in chain.policies().into_iter().filter(may_decide) {
         let answer = policy.decide(&observation).and_then(|decision| match reading.judge(&decision) {
             Ok(()) => Ok(decision),
             Err(breaches) => Err(PolicyFault::Breach(breaches.iter().map(ToString::to_string).collect())),

@@ -221,6 +221,7 @@ impl Group {
         match event {
             Event::Tick => {}
             Event::Policy => self.start_round_now(now),
+            Event::Heard => self.round.hear(now),
             Event::Members(members) => self.set_members(now, members),
             Event::Reply(reply) => self.apply_reply(now, reply, effects),
             Event::Closed { member, link } => {

@@ -56,13 +56,15 @@ pub struct ProbeRound {
     in_progress: Option<(Moment, BTreeSet<String>)>,
     /// A member's facts changed outside of a round: a decision is due.
     is_due: bool,
+    /// The next round starts at once: an event was heard in this one, whose replies may be from before it.
+    is_heard: bool,
     /// Members that an action changed, and when it ended: replies to earlier probes do not hold any more.
     changed: BTreeMap<String, Moment>,
 }
 
 impl ProbeRound {
     pub fn new(now: Moment) -> Self {
-        Self { next: now, in_progress: None, is_due: false, changed: BTreeMap::new() }
+        Self { next: now, in_progress: None, is_due: false, is_heard: false, changed: BTreeMap::new() }
     }
 
     /// Starts a round now; a decision that was due waits for its replies.
@@ -84,6 +86,15 @@ impl ProbeRound {
     pub fn start_soon(&mut self, now: Moment) {
         self.next = self.next.min(now.after_us(SOON_US));
         self.in_progress = None;
+    }
+
+    /// Starts a round now, or once the one in progress has ended: whatever is published, rounds come to their
+    /// end, and a decision to its time.
+    pub fn hear(&mut self, now: Moment) {
+        match &self.in_progress {
+            Some(_) => self.is_heard = true,
+            None => self.next = self.next.min(now),
+        }
     }
 
     /// A member answered a probe that was sent at `sent`. True if it must be probed again: the probe was sent
@@ -130,6 +141,7 @@ impl ProbeRound {
     pub fn finish(&mut self, now: Moment, next_us: u64) {
         self.in_progress = None;
         self.is_due = false;
+        let next_us = if std::mem::take(&mut self.is_heard) { 0 } else { next_us };
         self.next = now.after_us(next_us.max(BETWEEN_ROUNDS_MIN_US));
     }
 
@@ -179,6 +191,7 @@ impl Group {
         if self.round.in_progress.is_some() || now < self.round.next {
             return;
         }
+        self.round.is_heard = false;
         let mut waiting = BTreeSet::new();
         for (id, member) in &mut self.members {
             // A link has one probe in flight per connection; a further one makes it dial beside a hung one.

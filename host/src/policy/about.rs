@@ -32,6 +32,11 @@ impl About {
         Ok(Self { title, digest, size_bytes, exports, description })
     }
 
+    pub(super) fn serves(&self, topology: Topology) -> bool {
+        self.description.topologies.contains(&topology)
+    }
+
+    /// See [`super::Policy::wants`].
     pub(super) fn wants(&self, topology: Topology) -> Vec<Want> {
         self.description.wants.iter().filter(|want| want.topology == topology).cloned().collect()
     }

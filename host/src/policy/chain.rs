@@ -167,6 +167,10 @@ mod tests {
         fn digest(&self) -> &str {
             self.0
         }
+        fn serves(&self, _: Topology) -> bool {
+            true
+        }
+
         fn wants(&self, _: Topology) -> Vec<Want> {
             Vec::new()
         }

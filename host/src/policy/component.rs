@@ -71,6 +71,10 @@ impl Policy for Component {
         &self.about.digest
     }
 
+    fn serves(&self, topology: Topology) -> bool {
+        self.about.serves(topology)
+    }
+
     fn wants(&self, topology: Topology) -> Vec<Want> {
         self.about.wants(topology)
     }

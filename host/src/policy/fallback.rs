@@ -37,6 +37,10 @@ impl Policy for FallbackPolicy {
         self.policy.digest()
     }
 
+    fn serves(&self, topology: Topology) -> bool {
+        self.policy.serves(topology)
+    }
+
     fn wants(&self, topology: Topology) -> Vec<Want> {
         self.policy.wants(topology)
     }

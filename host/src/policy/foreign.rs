@@ -145,6 +145,10 @@ impl Policy for Foreign {
         &self.about.digest
     }
 
+    fn serves(&self, topology: Topology) -> bool {
+        self.about.serves(topology)
+    }
+
     fn wants(&self, topology: Topology) -> Vec<Want> {
         self.about.wants(topology)
     }

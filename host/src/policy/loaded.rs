@@ -121,6 +121,10 @@ impl Policy for Loaded {
         self.policy().digest()
     }
 
+    fn serves(&self, topology: Topology) -> bool {
+        self.policy().serves(topology)
+    }
+
     fn wants(&self, topology: Topology) -> Vec<Want> {
         self.policy().wants(topology)
     }
@@ -147,6 +151,10 @@ impl Policy for OnTrial<'_> {
 
     fn digest(&self) -> &str {
         self.policy.digest()
+    }
+
+    fn serves(&self, topology: Topology) -> bool {
+        self.policy.serves(topology)
     }
 
     fn wants(&self, topology: Topology) -> Vec<Want> {

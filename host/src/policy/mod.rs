@@ -61,6 +61,9 @@ pub trait Policy: Send + Sync {
     /// The commands that it wants replies to in groups of that topology, beyond the standard ones.
     fn wants(&self, topology: Topology) -> Vec<Want>;
 
+    /// Whether it decides for groups of that topology. One that does not is passed over, which is no fault.
+    fn serves(&self, topology: Topology) -> bool;
+
     /// Whether it can be asked now. False: its worker process is being started again, or it has used up its
     /// share of the groups' time, and the next policy in line is asked instead, which is no fault.
     fn is_ready(&self) -> bool {

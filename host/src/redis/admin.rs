@@ -60,25 +60,60 @@ impl Session {
         turn: usize,
         limit: Duration,
     ) -> Result<Self, String> {
-        let (connection, driver) =
-            dial(endpoint, tls, turn, limit).await.map_err(|failure| failure.to_string())?;
-        let session =
-            Self { connection, carrier: tokio::spawn(driver).abort_handle(), deadline: now() + limit };
+        let session = Self::connect(endpoint, tls, turn, limit).await?;
         let mut refusal = String::new();
         for turn in 0..logins.count() {
-            let login = logins.turn(turn).map(Credentials::auth);
-            let words: Vec<Vec<&str>> = login.into_iter().chain([vec!["PING"]]).collect();
-            let replies = session
-                .connection
-                .ask(&Question::new(&words), session.deadline)
-                .await
-                .map_err(|why| format!("{endpoint}: {why}"))?;
-            match replies.iter().find_map(error_text) {
+            match session.log_in(logins.turn(turn)).await.map_err(|why| format!("{endpoint}: {why}"))? {
                 None => return Ok(session),
                 Some(error) => refusal = error,
             }
         }
         Err(format!("{endpoint}: {refusal}"))
+    }
+
+    async fn connect(
+        endpoint: &Endpoint,
+        tls: Option<&Tls>,
+        turn: usize,
+        limit: Duration,
+    ) -> Result<Self, String> {
+        let (connection, driver) =
+            dial(endpoint, tls, turn, limit).await.map_err(|failure| failure.to_string())?;
+        Ok(Self { connection, carrier: tokio::spawn(driver).abort_handle(), deadline: now() + limit })
+    }
+
+    /// Whether a server lets that login in. One that has no password lets in any.
+    ///
+    /// # Errors
+    /// One sentence that names the server: it was not reached.
+    pub async fn accepts(
+        endpoint: &Endpoint,
+        login: Option<&Credentials>,
+        tls: Option<&Tls>,
+        limit: Duration,
+    ) -> Result<bool, String> {
+        let mut unreached = String::new();
+        for turn in 0..tls.map_or(1, Tls::ways) {
+            match Self::connect(endpoint, tls, turn, limit).await {
+                Ok(session) => {
+                    let error = session.log_in(login).await.map_err(|why| format!("{endpoint}: {why}"))?;
+                    return Ok(!error.is_some_and(|error| is_refused_login(&error)));
+                }
+                Err(why) => unreached = why,
+            }
+        }
+        Err(unreached)
+    }
+
+    /// Logs in, or asks whether that is needed. The error reply, if there is one.
+    ///
+    /// # Errors
+    /// Why the connection ended.
+    async fn log_in(&self, login: Option<&Credentials>) -> Result<Option<String>, String> {
+        let login = login.map(Credentials::auth);
+        let words: Vec<Vec<&str>> = login.into_iter().chain([vec!["PING"]]).collect();
+        let replies = self.connection.ask(&Question::new(&words), self.deadline).await;
+        Ok(replies.map_err(|why| why.to_string())?.iter().find_map(error_text))
     }
 
     /// Adds a password to the default user; existing passwords stay valid. A server without ACLs (before
@@ -209,6 +244,20 @@ impl Session {
         self.ask(&["SENTINEL", "SET", master_name, "auth-pass", password]).await?.map_or(Ok(()), Err)
     }
 
+    /// Sets how a Sentinel logs in to the servers of that master, user and password at once. None: not at
+    /// all.
+    ///
+    /// # Errors
+    /// As [`Session::add_password`].
+    pub async fn set_sentinel_login(
+        &self,
+        master_name: &str,
+        login: Option<&Credentials>,
+    ) -> Result<(), String> {
+        let options = login.map_or_else(|| vec!["auth-pass", ""], Credentials::sentinel_options);
+        self.ask(&[&["SENTINEL", "SET", master_name], &options[..]].concat()).await?.map_or(Ok(()), Err)
+    }
+
     /// Reloads certificate, key and authorities: setting one of the file names reloads all, even with the
     /// same name. Existing connections stay open.
     ///
@@ -233,6 +282,11 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.carrier.abort();
     }
+}
+
+/// The error replies to a wrong password (before Redis 6 in words), and to a missing one.
+fn is_refused_login(error: &str) -> bool {
+    error.starts_with("WRONGPASS") || error.starts_with("NOAUTH") || error.contains("invalid password")
 }
 
 /// The ACL rule that adds a password.

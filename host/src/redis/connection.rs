@@ -51,6 +51,11 @@ impl Question {
         Self { packed, replies: commands.len() }
     }
 
+    /// As it is sent.
+    pub(super) fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
     /// The same pipeline after another command.
     pub(super) fn after(&self, first: &[&str]) -> Self {
         let Self { mut packed, replies } = Self::new(&[first]);

@@ -66,6 +66,22 @@ pub(super) async fn dial(
     Ok(carried(secure(stream, endpoint, tls, turn, deadline, until).await?, meter))
 }
 
+/// Connects as [`dial`] does, and returns the byte stream: for what is no question and answer.
+pub(super) async fn stream(
+    endpoint: &Endpoint,
+    tls: Option<&Tls>,
+    turn: usize,
+    deadline: Duration,
+) -> Result<Box<dyn Stream>, DialFailure> {
+    let until = tokio::time::Instant::now() + deadline;
+    let late = || late(endpoint, "not connected", deadline);
+    let stream = tokio::time::timeout_at(until, connect(endpoint)).await.map_err(|_| late())??;
+    Ok(match tls {
+        None => Box::new(stream),
+        Some(tls) => Box::new(secure(stream, endpoint, tls, turn, deadline, until).await?),
+    })
+}
+
 /// True if the server of a new connection presents the operator's newest certificate, which servers of the
 /// group share.
 ///

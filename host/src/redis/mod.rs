@@ -12,6 +12,7 @@
 //! | `connection` | one established connection: pipelines and their replies |
 //! | `probe` | the commands of a probe; replies to contract values |
 //! | `link` | the connection to one server over time: probes, late answers, redials, the end |
+//! | `subscription` | what one Sentinel publishes, over time |
 //! | `act` | one function per action |
 //! | `admin` | a separate short connection for directives and passwords, outside of failover |
 //!
@@ -29,6 +30,7 @@ mod link;
 mod meter;
 mod probe;
 mod server;
+mod subscription;
 mod tls;
 mod wire;
 
@@ -41,4 +43,5 @@ pub use endpoint::{Credentials, CredentialsError, Endpoint, EndpointError, Login
 pub use link::{Link, LinkEvent, LinkSettings, Listener, Probe};
 pub use probe::{CommandFailure, TEXT_BYTES_MAX};
 pub use server::Server;
+pub use subscription::{Concerns, Heard, Subscription, SubscriptionSettings};
 pub use tls::{Tls, TlsError};

@@ -3,7 +3,7 @@
 
 pub mod allowed;
 mod replication;
-mod sentinel;
+pub mod sentinel;
 
 use crate::contract::{InstanceKind, Topology, Value, Want};
 use std::hash::{DefaultHasher, Hash, Hasher};

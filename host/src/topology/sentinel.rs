@@ -1,4 +1,5 @@
-//! Sentinels in a group of topology `sentinel`: the fingerprint of their replies. Must not judge.
+//! Sentinels in a group of topology `sentinel`: the fingerprint of their replies, and which of their events
+//! are worth a round of probes. Must not judge.
 
 use std::hash::{Hash, Hasher};
 
@@ -21,6 +22,11 @@ pub(super) fn read(command: &str, resp: &str, hasher: &mut impl Hasher) -> Optio
         }
     }
     Some(())
+}
+
+/// Whether an event is about that master. TILT is about all.
+pub fn is_about(channel: &str, text: &str, master_name: &str) -> bool {
+    channel.ends_with("tilt") || text.split(' ').any(|word| word == master_name)
 }
 
 /// How the names of those fields of `sentinel.c`, `addReplySentinelRedisInstance`, end that move by
@@ -66,6 +72,19 @@ mod tests {
         for (place, value) in [(0, "n"), (2, "master,s_down"), (3, "4")] {
             assert_ne!(with(place, value), fingerprint(&row), "{value}");
         }
+    }
+
+    #[test]
+    fn an_event_is_about_the_master_that_it_names_as_a_word() {
+        for text in [
+            "m 10.0.0.1 6379 10.0.0.2 6379",
+            "master m 10.0.0.1 6379",
+            "sentinel a 10.0.0.1 26379 @ m 10.0.0.2 6379",
+        ] {
+            assert!(is_about("+switch-master", text, "m"), "{text}");
+            assert!(!is_about("+switch-master", text, "n"), "{text}");
+        }
+        assert!(is_about("+tilt", "#tilt mode entered", "n") && !is_about("+odown", "master mm 1 2", "m"));
     }
 
     #[test]

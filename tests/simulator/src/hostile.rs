@@ -41,6 +41,10 @@ impl Policy for Hostile {
         "hostile"
     }
 
+    fn serves(&self, _: Topology) -> bool {
+        true
+    }
+
     fn wants(&self, topology: Topology) -> Vec<Want> {
         Native.wants(topology)
     }

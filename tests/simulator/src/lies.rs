@@ -82,6 +82,10 @@ impl Policy for Liar {
         &self.digest
     }
 
+    fn serves(&self, topology: Topology) -> bool {
+        self.honest.serves(topology)
+    }
+
     fn wants(&self, topology: Topology) -> Vec<Want> {
         self.honest.wants(topology)
     }

@@ -49,6 +49,10 @@ impl Policy for Kept {
         self.component.digest()
     }
 
+    fn serves(&self, topology: Topology) -> bool {
+        self.component.serves(topology)
+    }
+
     fn wants(&self, topology: Topology) -> Vec<Want> {
         self.component.wants(topology)
     }
@@ -91,6 +95,10 @@ impl Policy for Native {
 
     fn digest(&self) -> &str {
         "engine"
+    }
+
+    fn serves(&self, _: Topology) -> bool {
+        true
     }
 
     fn wants(&self, topology: Topology) -> Vec<Want> {

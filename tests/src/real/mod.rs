@@ -16,7 +16,7 @@ mod writers;
 
 pub use operator::{Operator, Terms, access_of, sandbox};
 pub use program::{Ended, Program, build_program};
-pub use sentinels::{Heard, MASTER_NAME, Sentinels, Watching};
+pub use sentinels::{Encrypted, Heard, MASTER_NAME, Sentinels, Watching};
 pub use servers::{AS_MASTER, Facts, Servers};
 pub use versions::versions;
 pub use wire::Wire;

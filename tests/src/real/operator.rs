@@ -1,10 +1,10 @@
 //! The operator of `static`, in this process: the same group, driver, policy and guard, on a thread of its
 //! own. It can be killed at any report, which leaves what a crash leaves.
 
-use super::{Servers, until};
-use redis_operator::contract::{Group, Preference, Topology, Verdict};
+use super::{Sentinels, Servers, until};
+use redis_operator::contract::{Group, InstanceKind, Preference, SentinelSettings, Topology, Verdict};
 use redis_operator::driver::{Access, Driver, Entry, GroupHandle, StateFile, member};
-use redis_operator::group::{Decided, Event, Moment, Report, Settings};
+use redis_operator::group::{Decided, Event, Member, Moment, Report, Settings};
 use redis_operator::policy::{Component, PolicyChain, Sandbox, embedded};
 use redis_operator::redis::{Credentials, Endpoint};
 use std::path::PathBuf;
@@ -27,8 +27,21 @@ pub struct Terms {
     pub parameters: String,
     /// `--state`.
     pub state: Option<PathBuf>,
+    /// `--interval`.
+    pub interval: Duration,
+    /// The addresses of `--sentinels`, and how they watch. None: there are none.
+    pub sentinels: Option<(Vec<Endpoint>, SentinelSettings)>,
     /// It dies with the first report that this is true of, before anything that follows it happens.
     pub dies_at: Option<fn(&Report) -> bool>,
+}
+
+impl Terms {
+    /// With these Sentinels, as they watch the group.
+    #[must_use]
+    pub fn beside(self, sentinels: &Sentinels, settings: SentinelSettings) -> Self {
+        let endpoints = (0..sentinels.count()).map(|place| sentinels.id(place).parse().unwrap());
+        Self { sentinels: Some((endpoints.collect(), settings)), ..self }
+    }
 }
 
 impl Default for Terms {
@@ -40,6 +53,8 @@ impl Default for Terms {
             members_min: None,
             parameters: "{}".into(),
             state: None,
+            interval: Duration::from_millis(25),
+            sentinels: None,
             dies_at: None,
         }
     }
@@ -105,6 +120,10 @@ impl Operator {
         let mut members = Vec::new();
         for endpoint in endpoints {
             members.push(member(endpoint).await.unwrap());
+        }
+        for endpoint in terms.sentinels.iter().flat_map(|(endpoints, _)| endpoints) {
+            let sentinel = member(endpoint).await.unwrap();
+            members.push(Member { kind: InstanceKind::Sentinel, shard: None, ..sentinel });
         }
         handle.send(Event::Members(members));
         handle.send(Event::Authority { may_act: true, silent_groups_permille: 0 });
@@ -284,17 +303,18 @@ fn settings(members: usize, terms: &Terms) -> Settings {
     let wanted = Group {
         namespace: String::new(),
         name: "real".into(),
-        topology: Topology::Replication,
+        topology: if terms.sentinels.is_some() { Topology::Sentinel } else { Topology::Replication },
         members_desired: members.try_into().unwrap(),
         members_min: terms.members_min,
         prefer: terms.prefer,
         paused: false,
         hang_limit_ms: terms.hang_limit.as_millis().try_into().unwrap(),
         self_fence_lag_s: terms.self_fence_lag_s,
-        sentinel: None,
+        sentinel: terms.sentinels.as_ref().map(|(_, settings)| settings.clone()),
         cluster: None,
     };
-    Settings { wanted, parameters: terms.parameters.clone(), interval_us: 25_000, records: vec![] }
+    let interval_us = terms.interval.as_micros().try_into().unwrap();
+    Settings { wanted, parameters: terms.parameters.clone(), interval_us, records: vec![] }
 }
 
 fn moment(start: Instant, at: Moment) -> Instant {

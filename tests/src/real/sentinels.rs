@@ -21,11 +21,22 @@ pub struct Watching {
     pub failover_timeout_ms: u32,
     /// Further lines of `sentinel.conf`.
     pub further: Vec<String>,
+    /// They speak TLS with each other and with the servers. None: they do not.
+    pub tls: Option<Encrypted>,
+}
+
+/// How Sentinels speak TLS. They listen in the clear, too, for the test itself.
+#[derive(Clone, Debug)]
+pub struct Encrypted {
+    /// The lines with certificate, key and authorities.
+    pub files: Vec<String>,
+    /// The TLS port of the master.
+    pub master_port: u16,
 }
 
 impl Default for Watching {
     fn default() -> Self {
-        Self { count: 3, down_after_ms: 5_000, failover_timeout_ms: 60_000, further: vec![] }
+        Self { count: 3, down_after_ms: 5_000, failover_timeout_ms: 60_000, further: vec![], tls: None }
     }
 }
 
@@ -50,6 +61,8 @@ pub struct Sentinels {
     program: PathBuf,
     dir: tempfile::TempDir,
     ports: Vec<u16>,
+    /// Empty: they speak no TLS.
+    tls_ports: Vec<u16>,
     children: Vec<Option<Child>>,
     heard: Arc<Mutex<Vec<Heard>>>,
     password: Option<String>,
@@ -74,26 +87,33 @@ impl Sentinels {
     /// Starts them and waits for nothing.
     pub fn unprepared(program: &Path, servers: &Servers, watching: &Watching) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let ports = free_ports(u64::from(servers.endpoint(0).port) << 3, watching.count).unwrap();
+        let mut ports = free_ports(u64::from(servers.endpoint(0).port) << 3, watching.count * 2).unwrap();
+        let mut tls_ports = ports.split_off(watching.count);
         let quorum = watching.count / 2 + 1;
-        let at = servers.endpoint(0);
-        for port in &ports {
+        let host = &servers.endpoint(0).host;
+        let master_port = watching.tls.as_ref().map_or(servers.endpoint(0).port, |tls| tls.master_port);
+        for (port, tls_port) in ports.iter().zip(&tls_ports) {
             let folder = dir.path().join(port.to_string());
             std::fs::create_dir_all(&folder).unwrap();
             let mut text = format!(
                 "port {port}\nbind 127.0.0.1\ndir {}\nlogfile {}\n\
-                 sentinel monitor {MASTER_NAME} {} {} {quorum}\n\
+                 sentinel monitor {MASTER_NAME} {host} {master_port} {quorum}\n\
                  sentinel down-after-milliseconds {MASTER_NAME} {}\n\
                  sentinel failover-timeout {MASTER_NAME} {}\n",
                 folder.display(),
                 folder.join("log").display(),
-                at.host,
-                at.port,
                 watching.down_after_ms,
                 watching.failover_timeout_ms
             );
             watching.further.iter().for_each(|line| text += &format!("{line}\n"));
+            if let Some(Encrypted { files, .. }) = &watching.tls {
+                text += &format!("tls-port {tls_port}\ntls-replication yes\ntls-auth-clients no\n");
+                files.iter().for_each(|line| text += &format!("{line}\n"));
+            }
             std::fs::write(folder.join("sentinel.conf"), text).unwrap();
+        }
+        if watching.tls.is_none() {
+            tls_ports.clear();
         }
         let required = |line: &String| line.strip_prefix("requirepass ").map(str::to_owned);
         let mut sentinels = Self {
@@ -101,6 +121,7 @@ impl Sentinels {
             dir,
             children: ports.iter().map(|_| None).collect(),
             ports,
+            tls_ports,
             heard: Arc::default(),
             password: watching.further.iter().find_map(required),
         };
@@ -135,6 +156,16 @@ impl Sentinels {
     /// As `--sentinels` takes them.
     pub fn list(&self) -> String {
         (0..self.count()).map(|place| self.id(place)).collect::<Vec<_>>().join(",")
+    }
+
+    /// The same for their TLS ports.
+    pub fn tls_list(&self) -> String {
+        self.tls_ports.iter().map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+    }
+
+    /// How the test logs in from now on.
+    pub fn log_in_as(&mut self, password: &str) {
+        self.password = Some(password.to_owned());
     }
 
     /// SIGKILL, and the process is gone.

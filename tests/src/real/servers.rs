@@ -81,6 +81,11 @@ impl Servers {
         self.login = Some((user.into(), password.into()));
     }
 
+    /// User and password of [`Self::client`].
+    pub fn login(&self) -> Option<(&str, &str)> {
+        self.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
+    }
+
     /// Further arguments of one server, from its next start on.
     pub fn arguments(&mut self, place: usize, arguments: &[&str]) {
         self.seats[place].0.arguments.extend(arguments.iter().map(ToString::to_string));

@@ -41,7 +41,8 @@ struct Habit {
 }
 
 impl Writers {
-    /// One client a server, each with a new write every millisecond, if the one before was answered.
+    /// One client a server, logged in as [`Servers::log_in_as`] says, each with a new write every
+    /// millisecond, if the one before was answered.
     pub fn start(servers: &Servers) -> Self {
         Self::with(servers, false)
     }
@@ -59,7 +60,10 @@ impl Writers {
         let threads = (0..servers.count()).map(|place| {
             let (endpoint, stop, acknowledged) =
                 (servers.endpoint(place).clone(), Arc::clone(&stop), Arc::clone(&acknowledged));
-            std::thread::spawn(move || write_on(place, &endpoint, habit, &stop, &acknowledged))
+            let login = servers.login().map(|(user, password)| format!("AUTH {user} {password}\r\n"));
+            std::thread::spawn(move || {
+                write_on(place, &endpoint, login.as_deref(), habit, &stop, &acknowledged);
+            })
         });
         let threads = threads.collect();
         Self { stop, acknowledged, threads }
@@ -130,6 +134,7 @@ impl Acknowledged {
 fn write_on(
     place: usize,
     endpoint: &Endpoint,
+    login: Option<&str>,
     habit: Habit,
     stop: &AtomicBool,
     acknowledged: &Mutex<Vec<Acknowledged>>,
@@ -141,6 +146,12 @@ fn write_on(
             std::thread::sleep(habit.pace);
             continue;
         };
+        if let Some(login) = login
+            && client.ask(login, stop, |line| line.starts_with("+OK")) != Some(true)
+        {
+            std::thread::sleep(habit.pace);
+            continue;
+        }
         let mut next = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             number += 1;

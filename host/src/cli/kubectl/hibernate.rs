@@ -11,6 +11,7 @@ use crate::cli::{Exit, print};
 use crate::contract::{Instance, Value};
 use crate::kubernetes::objects::GRACE_S;
 use failover_core::facts::{INFO_PERSISTENCE, PersistenceFacts};
+use kube::api::ApiResource;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,10 @@ struct Common {
 
 pub async fn hibernate(args: &Hibernate, cluster: &Cluster) -> Result<u8, Exit> {
     let name = &args.common.name;
+    let group = cluster.group(name).await?;
+    if !is_redis(&group.resource.api) {
+        return Err(Exit::Failed(no_hibernation(name, &group.resource.api)));
+    }
     let redis = cluster.redis(name).await?;
     if redis.spec.data_volume_claim_template.is_none() {
         return Err(Exit::Failed(format!(
@@ -71,12 +76,30 @@ pub async fn hibernate(args: &Hibernate, cluster: &Cluster) -> Result<u8, Exit> 
 
 pub async fn wake(args: &Wake, cluster: &Cluster) -> Result<u8, Exit> {
     let name = &args.common.name;
+    let group = cluster.group(name).await?;
+    if !is_redis(&group.resource.api) {
+        return Err(Exit::Failed(no_hibernation(name, &group.resource.api)));
+    }
     if cluster.redis(name).await?.spec.paused {
         return Err(Exit::Failed(format!(
             "{name} is paused, and no master would be chosen: kubectl redis resume {name} first"
         )));
     }
     follow(&args.common, cluster, false).await
+}
+
+/// Why a group of another kind has no hibernation, and the way out.
+fn no_hibernation(name: &str, kind: &ApiResource) -> String {
+    format!(
+        "{name} is a {kind}, and only a Redis hibernates: clients of a {kind} ask Sentinels for the master, which \
+         fail over, or name none, while no instance runs; move the data to a Redis to hibernate it, or \
+         kubectl redis pause {name} to have the operator change nothing",
+        kind = kind.kind
+    )
+}
+
+fn is_redis(kind: &ApiResource) -> bool {
+    kind.kind == "Redis"
 }
 
 /// Whether all data will be on the volumes. Not: why, and the way out. `saves_s`: how long a save may take.
@@ -191,6 +214,7 @@ const HANDOVER_S: i64 = 10;
 mod tests {
     use super::super::tests::{facts, no_view};
     use super::*;
+    use crate::kubernetes::kinds::{KINDS, Kind};
 
     fn healthy(persistence: &str) -> Facts {
         let mut facts = facts();
@@ -204,6 +228,16 @@ mod tests {
             }
         }
         facts
+    }
+
+    #[test]
+    fn another_kind_has_no_hibernation_and_the_way_out_is_told() {
+        let kind = KINDS.iter().map(Kind::api).find(|api| api.kind == "RedisFailover").unwrap();
+        assert!(!is_redis(&kind) && is_redis(&KINDS[0].api()));
+        let why = no_hibernation("cart", &kind);
+        for part in ["cart is a RedisFailover", "only a Redis hibernates", "kubectl redis pause cart"] {
+            assert!(why.contains(part), "{why}");
+        }
     }
 
     #[test]

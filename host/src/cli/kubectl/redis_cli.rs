@@ -3,9 +3,9 @@
 //! reads: this program never has it, and it is in no argument.
 
 use super::cluster::Cluster;
+use super::group::Group;
 use crate::cli::{Exit, print};
-use crate::kubernetes::crd::Redis;
-use kube::ResourceExt;
+use crate::kubernetes::objects::{FAILOVER, failover};
 use std::io::{IsTerminal, stdin, stdout};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -17,7 +17,7 @@ use std::process::Command;
                   which needs the right to create pods/exec. The master is the one of the resource's \
                   status; after a failover, connect again.")]
 pub struct Args {
-    /// The Redis
+    /// The Redis or RedisFailover
     name: String,
     /// Use a replica: this Pod, or the first that is in sync
     #[arg(long, value_name = "POD", num_args = 0..=1, require_equals = true)]
@@ -31,10 +31,10 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Exit> {
-    let redis = cluster.redis(&args.name).await?;
-    let pod = pod(&redis, args.replica.as_ref().map(Option::as_deref))?;
+    let group = cluster.group(&args.name).await?;
+    let pod = pod(&group, args.replica.as_ref().map(Option::as_deref))?;
     let is_terminal = stdin().is_terminal() && stdout().is_terminal();
-    let words = words(&redis, &pod, &cluster.kubectl_options, is_terminal, &args.arguments);
+    let words = words(&group, &pod, &cluster.kubectl_options, is_terminal, &args.arguments);
     let line = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     if args.print {
         print(&(line + "\n"))?;
@@ -46,9 +46,8 @@ pub async fn run(args: &Args, cluster: &Cluster) -> Result<u8, Exit> {
 }
 
 /// The Pod to run in. `replica`: one of the replicas is wanted, or just this one.
-fn pod(redis: &Redis, replica: Option<Option<&str>>) -> Result<String, Exit> {
-    let name = redis.name_any();
-    let status = redis.status.clone().unwrap_or_default();
+fn pod(group: &Group, replica: Option<Option<&str>>) -> Result<String, Exit> {
+    let (name, status) = (group.resource.name(), &group.status);
     let master = status.master.as_deref();
     match replica {
         None => master.map(str::to_owned).ok_or_else(|| {
@@ -82,13 +81,13 @@ fn pod(redis: &Redis, replica: Option<Option<&str>>) -> Result<String, Exit> {
 
 /// The whole command.
 fn words(
-    redis: &Redis,
+    group: &Group,
     pod: &str,
     kubectl: &[String],
     is_terminal: bool,
     arguments: &[String],
 ) -> Vec<String> {
-    let namespace = redis.namespace().unwrap_or_default();
+    let namespace = group.resource.namespace();
     let first = ["kubectl".to_owned(), "exec".to_owned()];
     let exec = [
         format!("--namespace={namespace}"),
@@ -98,28 +97,35 @@ fn words(
         "--".to_owned(),
         "sh".to_owned(),
         "-c".to_owned(),
-        script(redis),
+        script(group),
         "redis-cli".to_owned(),
     ];
     first.into_iter().chain(kubectl.iter().cloned()).chain(exec).chain(arguments.iter().cloned()).collect()
 }
 
 /// What runs in the Pod, with the arguments as its own. The image has redis-cli, or valkey-cli.
-fn script(redis: &Redis) -> String {
+fn script(group: &Group) -> String {
+    let resource = &group.resource;
     let mut script = String::new();
-    if redis.spec.password.is_some() {
-        script += "REDISCLI_AUTH=$(cat /secret/password) || exit 1; VALKEYCLI_AUTH=$REDISCLI_AUTH; export \
-                   REDISCLI_AUTH VALKEYCLI_AUTH; ";
+    if resource.references.password.is_some() {
+        let read = if resource.settings.family.label == FAILOVER.label {
+            failover::READ_PASSWORD
+        } else {
+            "cat /secret/password"
+        };
+        script += &format!(
+            "REDISCLI_AUTH=$({read}) || exit 1; VALKEYCLI_AUTH=$REDISCLI_AUTH; export REDISCLI_AUTH VALKEYCLI_AUTH; "
+        );
     }
-    let tls = if redis.spec.tls.is_some() {
+    let tls = if resource.references.tls.is_some() {
         " --tls --cacert /tls/ca.crt --cert /tls/tls.crt --key /tls/tls.key"
     } else {
         ""
     };
     script
         + &format!(
-            "c=redis-cli; command -v $c >/dev/null || c=valkey-cli; exec $c -p {PORT}{tls} \"$@\"",
-            PORT = crate::kubernetes::objects::PORT
+            "c=redis-cli; command -v $c >/dev/null || c=valkey-cli; exec $c -p {}{tls} \"$@\"",
+            resource.settings.port
         )
 }
 
@@ -136,15 +142,21 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubernetes::crd::parse;
+    use crate::kubernetes::kinds::KINDS;
     use serde_json::{Value, json};
 
-    fn redis(more: &Value, status: &Value) -> Redis {
+    fn group(kind: &str, spec: &Value, status: &Value) -> Group {
+        let kind = KINDS.iter().find(|of| of.api().kind == kind).unwrap();
+        let metadata = json!({ "name": "cart", "namespace": "shop" });
+        let (version, name) = (kind.api().api_version, kind.api().kind);
+        let object = json!({ "apiVersion": version, "kind": name, "metadata": metadata, "spec": spec, "status": status });
+        Group::of(kind, serde_json::from_value(object).unwrap()).unwrap()
+    }
+
+    fn redis(more: &Value, status: &Value) -> Group {
         let mut spec = json!({ "replicas": 2, "redis": { "image": "redis:7" } });
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let metadata = json!({ "name": "cart", "namespace": "shop" });
-        let (version, kind) = ("k8s.amaiz.com/v1alpha1", "Redis");
-        parse(json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec, "status": status })).unwrap()
+        group("Redis", &spec, status)
     }
 
     fn status() -> Value {
@@ -191,5 +203,17 @@ mod tests {
              6379 --tls --cacert /tls/ca.crt --cert /tls/tls.crt --key /tls/tls.key \"$@\"' redis-cli SET \
              'a key' 'it'\\''s'"
         );
+    }
+
+    #[test]
+    fn a_redisfailover_has_its_own_port_and_its_password_where_its_pods_have_it() {
+        let spec = json!({ "redis": { "port": 7000 }, "auth": { "secretPath": "login" } });
+        let group = group("RedisFailover", &spec, &status());
+        assert_eq!(pod(&group, None).unwrap(), "redis-cart-0");
+        let script = script(&group);
+        assert!(script.contains("/redis-auth/password") && script.contains("requirepass"), "{script}");
+        assert!(script.ends_with("exec $c -p 7000 \"$@\"") && !script.contains("login"), "{script}");
+        let open = self::group("RedisFailover", &json!({}), &status());
+        assert!(self::script(&open).starts_with("c=redis-cli; "));
     }
 }

@@ -1,6 +1,7 @@
 //! Step 2 of the reconciler: the group of the resource runs, and gets what it should know. Calls no API: all
 //! goes through the group's queue.
 
+use super::super::policy::Asking;
 use super::Reconciler;
 use super::observe::{ENDPOINT, POLICY};
 use super::running::RunningGroup;
@@ -13,16 +14,17 @@ impl Reconciler {
         if self.running.is_none() && !self.snapshot.is_record_known {
             return;
         }
-        if self.running.as_ref().is_some_and(|running| running.is_outdated(&self.snapshot.resource, &secrets))
-        {
+        if self.running.as_ref().is_some_and(|running| running.is_outdated(&self.snapshot, &secrets)) {
             self.running = None;
         }
         let (face, problem) = self.endpoint.settle(&self.context, &self.snapshot, &secrets, &self.authority);
         self.snapshot.endpoint = face;
         self.snapshot.problems.insert(ENDPOINT, problem.into_iter().collect());
         let resource = &self.snapshot.resource;
+        let about = format!("{} {}", resource.api.kind, resource.name());
+        let group = Asking { topology: self.snapshot.group().topology, resource: &about };
         let mut assignment =
-            self.context.policies.assignment(&resource.namespace(), &resource.references.policy);
+            self.context.policies.assignment(&resource.namespace(), &resource.references.policy, &group);
         self.snapshot.problems.insert(POLICY, assignment.problem.take().into_iter().collect());
         self.count_rollout();
         if self.running.is_none() && self.starts_at.is_some() {

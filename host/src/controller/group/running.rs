@@ -9,7 +9,7 @@ use crate::contract::Group as Wanted;
 use crate::driver::{Access, Driver, GroupHandle, NewestDecision, Reports, Witness, moment};
 use crate::group::{Changed, Decided, Event, Moment, Record, Report, Settings};
 use crate::kubernetes::crd::ShadowStatus;
-use crate::kubernetes::kinds::{ObservedPod, Resource};
+use crate::kubernetes::kinds::ObservedPod;
 use crate::kubernetes::nodes::Place;
 use crate::kubernetes::status::{Problem, shortened};
 use crate::policy::PolicyChain;
@@ -17,7 +17,6 @@ use crate::redis::Logins;
 use crate::report::{GroupNames, ObserveFn, Reporter};
 use futures_channel::mpsc::{UnboundedReceiver, unbounded};
 use futures_util::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use std::sync::Arc;
@@ -75,9 +74,8 @@ impl RunningGroup {
         witness: Witness,
     ) -> Self {
         let logins = secrets.passwords.logins();
-        let resource = &snapshot.resource;
         let settings = Settings {
-            wanted: resource.settings.group.clone(),
+            wanted: snapshot.group(),
             parameters: assignment.parameters.clone(),
             interval_us: INTERVAL_US,
             records: match &snapshot.record {
@@ -212,9 +210,10 @@ impl RunningGroup {
     }
 
     /// Whether it has to be started anew: its connections would be others, or its rules.
-    pub fn is_outdated(&self, resource: &Resource, secrets: &Secrets) -> bool {
-        self.names.topology != resource.settings.group.topology
-            || self.wanted.0.hang_limit_ms != resource.settings.group.hang_limit_ms
+    pub fn is_outdated(&self, snapshot: &Snapshot, secrets: &Secrets) -> bool {
+        let group = snapshot.group();
+        self.names.topology != group.topology
+            || self.wanted.0.hang_limit_ms != group.hang_limit_ms
             || self.certificate.is_some() != secrets.tls.is_some()
     }
 
@@ -227,7 +226,7 @@ impl RunningGroup {
         silent_groups_permille: u16,
     ) {
         let resource = &snapshot.resource;
-        let wanted = (resource.settings.group.clone(), parameters.to_owned());
+        let wanted = (snapshot.group(), parameters.to_owned());
         if self.wanted != wanted {
             self.handle
                 .send(Event::Wanted { wanted: Box::new(wanted.0.clone()), parameters: wanted.1.clone() });
@@ -246,14 +245,14 @@ impl RunningGroup {
             (pod.metadata.resource_version.clone(), (*revision).to_owned(), place.cloned())
         };
         let former = snapshot.former.ids().map(|id| (id, (None, String::new(), None)));
-        let sentinels: Vec<&Pod> = snapshot.sentinel_pods.values().map(AsRef::as_ref).collect();
-        let watching = sentinels.iter().map(|pod| ObservedPod { pod, revision: "", place: None });
+        let sentinels = snapshot.sentinel_pods.values();
+        let watching = sentinels.map(|pod| ObservedPod { pod, revision: "", place: None });
         let others = watching.map(|pod| (pod.pod.name_any(), standing(&pod))).chain(former);
         let members: Vec<_> =
             pods.iter().map(|pod| (pod.pod.name_any(), standing(pod))).chain(others).collect();
         if self.members != members {
             let mut all = resource.managed.members(&pods, Timestamp::now());
-            all.extend(resource.managed.sentinels(&sentinels, Timestamp::now()));
+            all.extend(snapshot.sentinels(Timestamp::now()));
             let as_members = |pods: &[ObservedPod<'_>]| resource.managed.members(pods, Timestamp::now());
             all.extend(snapshot.former.members(as_members));
             self.handle.send(Event::Members(all));

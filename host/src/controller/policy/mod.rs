@@ -2,6 +2,7 @@
 //! and only then makes it the live policy of every group that names the resource. A policy that is deleted or
 //! refused changes no group: its chain keeps the former policy.
 
+mod asking;
 mod prover;
 mod reconciler;
 mod shadow;
@@ -9,6 +10,7 @@ mod shadow_stats;
 mod slot;
 mod source;
 
+pub use asking::Asking;
 pub use shadow::{Shadow, ShadowTarget, Shadows};
 pub use source::Sources;
 
@@ -103,7 +105,7 @@ impl Policies {
 
     /// The assignment of a resource of that namespace. Its policy chain is never empty, even if the named
     /// policy does not exist.
-    pub fn assignment(&self, namespace: &str, reference: &PolicyReference) -> Assignment {
+    pub fn assignment(&self, namespace: &str, reference: &PolicyReference, group: &Asking<'_>) -> Assignment {
         let slot = |name: &String| self.slot(&(namespace.to_owned(), name.clone()));
         let named = reference.name.as_ref().map(slot);
         let parameters = |slot: Option<&Arc<PolicySlot>>| {
@@ -113,13 +115,21 @@ impl Policies {
         Assignment {
             chain: named.as_ref().map_or_else(|| Arc::clone(&self.own), |slot| Arc::clone(&slot.chain)),
             parameters: parameters(named.as_ref()),
-            problem: named.as_ref().and_then(|slot| slot.problem()),
+            problem: match &named {
+                Some(slot) => slot.problem_of(group),
+                None => self.problem_of_own(group),
+            },
             shadow: reference
                 .shadow
                 .as_ref()
                 .map(slot)
                 .map(|slot| ShadowTarget::new(parameters(Some(&slot)), slot)),
         }
+    }
+
+    fn problem_of_own(&self, group: &Asking<'_>) -> Option<Problem> {
+        let is_passed_over = !self.own.live().serves(group.topology);
+        is_passed_over.then(|| asking::wrong_topology("the operator's own policy", &self.own, group))
     }
 
     /// Reconciles the policies in the scope until dropped. Only an operator with authority writes their

@@ -117,6 +117,9 @@ fn answer_all(asked: &Receiver<Question>) {
     while let Ok(Question { target, reporters, observation, decision }) = asked.recv() {
         let slot = &target.slot;
         let Some(policy) = slot.candidate() else { continue };
+        if !policy.serves(observation.group.topology) {
+            continue;
+        }
         if !policy.is_ready() {
             reporters.report(slot, |reporter| reporter.dropped());
             continue;

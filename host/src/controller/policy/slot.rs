@@ -2,6 +2,7 @@
 //! or refused. It outlives the resource, for the groups that still name it. Must not load or prove a
 //! component.
 
+use super::asking::{Asking, wrong_topology};
 use super::shadow_stats::ShadowStats;
 use crate::kubernetes::crd::{ActivePolicy, CandidatePolicy, Condition, FailoverPolicyStatus, RefusedPolicy};
 use crate::kubernetes::policies::{condition, now};
@@ -179,6 +180,17 @@ impl PolicySlot {
         Some(Problem { reason, message: why })
     }
 
+    /// The same for a group of that topology, for which this policy may not decide.
+    pub fn problem_of(&self, group: &Asking<'_>) -> Option<Problem> {
+        self.problem().or_else(|| {
+            let active = self.state().active.clone()?;
+            let live = self.chain.live();
+            let is_passed_over = live.digest() == active.digest && !live.serves(group.topology);
+            is_passed_over
+                .then(|| wrong_topology(&format!("FailoverPolicy {}", self.key.1), &self.chain, group))
+        })
+    }
+
     /// The policy to ask as a shadow. None: no version is proven, or the policy is in quarantine as a shadow.
     pub fn candidate(&self) -> Option<Arc<dyn Policy>> {
         let digest = self.state().active.as_ref()?.digest.clone();
@@ -249,6 +261,7 @@ pub const DIGEST_MISMATCH: &str = "DigestMismatch";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::{Decision, Observation, Topology, Want};
     use crate::policy::{Component, EMBEDDED, FallbackPolicy, Loaded, PolicyFault, Sandbox, embedded};
     use std::time::Duration;
 
@@ -310,6 +323,50 @@ mod tests {
         );
         slot.deleted();
         assert_eq!((reason(&slot), slot.chain.policies()[0].digest()), (Some("PolicyGone"), other.digest()));
+    }
+
+    #[test]
+    fn a_policy_that_does_not_know_the_topology_is_a_problem_of_the_group_and_another_one_decides() {
+        let (slot, _) = slot();
+        slot.created();
+        slot.activate(Arc::new(Replicating), Map::new(), None).unwrap();
+        let of = |topology| slot.problem_of(&Asking { topology, resource: "RedisFailover cart" });
+        assert_eq!(of(Topology::Replication), None);
+        let Problem { reason, message } = of(Topology::Sentinel).unwrap();
+        assert_eq!(reason, "PolicyWrongTopology");
+        for part in
+            ["FailoverPolicy mine", "replicating 1", "RedisFailover cart", "topology sentinel", "Served"]
+        {
+            assert!(message.contains(part), "{message}");
+        }
+        assert!(message.contains(&format!("default policy {} decides", slot.chain.policies()[1].title())));
+        slot.deleted();
+        assert_eq!(of(Topology::Sentinel).map(|problem| problem.reason), Some("PolicyGone"));
+    }
+
+    /// Decides for plain replication alone.
+    struct Replicating;
+
+    impl Policy for Replicating {
+        fn title(&self) -> &str {
+            "replicating 1"
+        }
+
+        fn digest(&self) -> &str {
+            "replicating"
+        }
+
+        fn serves(&self, topology: Topology) -> bool {
+            topology == Topology::Replication
+        }
+
+        fn wants(&self, _: Topology) -> Vec<Want> {
+            Vec::new()
+        }
+
+        fn decide(&self, _: &Observation) -> Result<Decision, PolicyFault> {
+            Err(PolicyFault::Trap("it is not asked".into()))
+        }
     }
 
     #[test]

@@ -67,6 +67,12 @@ pub trait Managed: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// The group while so many Sentinels run that its resource does not ask for any more. None: as in
+    /// [`Settings::group`].
+    fn group_beside(&self, _sentinels: usize) -> Option<Group> {
+        None
+    }
+
     /// The status that follows from what is known. `now` is the transition time of what changes.
     fn status(&self, known: &Known<'_>, now: Timestamp) -> Value;
 }

@@ -24,6 +24,7 @@ pub async fn gather(
     since: Duration,
     now: Timestamp,
 ) -> Result<Gathered, Exit> {
+    let api = cluster.group(name).await?.resource.api;
     let facts = Facts::gather(cluster, name).await?;
     let namespace = &cluster.namespace;
     let mut gathered = Gathered {
@@ -36,13 +37,13 @@ pub async fn gather(
     gathered
         .missing
         .extend(facts.no_view.iter().map(|why| format!("observation.json and decision.json: {why}")));
-    let resource =
-        read(cluster, &format!("{REDIS}/namespaces/{namespace}/redis/{name}"), &mut gathered).await;
+    let path = format!("/apis/{}/namespaces/{namespace}/{}/{name}", api.api_version, api.plural);
+    let resource = read(cluster, &path, &mut gathered).await;
     let resource = resource.unwrap_or_default();
     let mut uids: BTreeSet<String> = uid(&resource).into_iter().collect();
     for policy in ["/spec/policy/name", "/spec/policy/shadow"] {
         if let Some(policy) = resource.pointer(policy).and_then(Value::as_str) {
-            let path = format!("{REDIS}/namespaces/{namespace}/failoverpolicies/{policy}");
+            let path = format!("{POLICIES}/namespaces/{namespace}/failoverpolicies/{policy}");
             let found = read(cluster, &path, &mut gathered).await;
             gathered.objects.extend(found);
         }
@@ -150,7 +151,7 @@ fn names_secret(object: &Value, name: &str) -> bool {
             let is_named =
                 |value: &Value| value.as_str() == Some(name) || value["name"].as_str() == Some(name);
             let names = match field.as_str() {
-                "secretName" | "secretKeyRef" | "secretRef" | "secret" => is_named(value),
+                "secretName" | "secretKeyRef" | "secretRef" | "secret" | "secretPath" => is_named(value),
                 "imagePullSecrets" => value.as_array().into_iter().flatten().any(is_named),
                 _ => false,
             };
@@ -165,7 +166,7 @@ fn uid(object: &Value) -> Option<String> {
     object.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned)
 }
 
-const REDIS: &str = "/apis/k8s.amaiz.com/v1alpha1";
+const POLICIES: &str = "/apis/k8s.amaiz.com/v1alpha1";
 /// Owners before what they own, and what names Secrets before these.
 const KINDS: &[(&str, &str, &str)] = &[
     ("/apis/apps/v1", "statefulsets", "StatefulSet"),
@@ -196,6 +197,7 @@ mod tests {
         let ours = [
             set,
             json!({ "kind": "Redis", "spec": { "password": { "secretKeyRef": { "name": "word", "key": "password" } } } }),
+            json!({ "kind": "RedisFailover", "spec": { "auth": { "secretPath": "login" } } }),
         ];
         let of = |kind: &str, metadata: Value| belongs(&json!({ "metadata": metadata }), kind, &uids, &ours);
         assert!(of("Pod", json!({ "name": "x", "ownerReferences": [{ "uid": "u" }] })));
@@ -205,9 +207,14 @@ mod tests {
         ));
         assert!(of("PersistentVolumeClaim", json!({ "name": "x", "labels": { "redis": "cart" } })));
         assert!(!of("PersistentVolumeClaim", json!({ "name": "x", "labels": { "redis": "other" } })));
-        for (name, is_named) in
-            [("tls", true), ("pull", true), ("word", true), ("password", false), ("other", false)]
-        {
+        for (name, is_named) in [
+            ("tls", true),
+            ("pull", true),
+            ("word", true),
+            ("login", true),
+            ("password", false),
+            ("other", false),
+        ] {
             assert_eq!(of("Secret", json!({ "name": name })), is_named, "{name}");
         }
     }

@@ -15,7 +15,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Write a support bundle of a Redis: resource, objects, Pods, events, logs and decision, without secrets
+/// Write a support bundle of a group: resource, objects, Pods, events, logs and decision, without secrets
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kubectl redis report example\n  kubectl redis report example --file \
                   bundle.tar.gz --since 24h\n\nValues of Secrets, passwords and what only users write (as \
@@ -24,7 +24,7 @@ use std::time::Duration;
                   Look at the files before you pass them on. What you have no right to read is named in its \
                   README.txt.")]
 pub struct Args {
-    /// The Redis
+    /// The Redis or RedisFailover
     name: String,
     /// The file to write; one that exists is not changed [default: redis-NAMESPACE-NAME-TIME.tar.gz]
     #[arg(short, long, value_name = "FILE")]

@@ -7,9 +7,9 @@ use super::observe::News;
 use super::secrets::Secrets;
 use super::settling::Settled;
 use super::users::Taken;
-use crate::contract::{Decision, Health, Verdict};
+use crate::contract::{Decision, Group, Health, Verdict};
 use crate::driver::GroupHandle;
-use crate::group::{Picture, Record};
+use crate::group::{Member, Picture, Record};
 use crate::kubernetes::crd::{ShadowStatus, SwitchoverRequest};
 use crate::kubernetes::kinds::{AdoptionState, ObservedPod, Recorded, Resource};
 use crate::kubernetes::nodes::{Place, node};
@@ -432,6 +432,19 @@ impl Snapshot {
 
     fn is_seen(&self, pod: &Pod) -> bool {
         pod.metadata.uid.as_ref().is_some_and(|uid| self.picture.pods.contains(uid))
+    }
+
+    /// The Sentinels of the group.
+    pub fn sentinels(&self, now: Timestamp) -> Vec<Member> {
+        let pods: Vec<&Pod> = self.sentinel_pods.values().map(AsRef::as_ref).collect();
+        self.resource.managed.sentinels(&pods, now)
+    }
+
+    /// What the group is to be. While Sentinels run that the resource does not ask for any more, it has them.
+    pub fn group(&self) -> Group {
+        let sentinels = self.sentinels(Timestamp::now()).len();
+        let beside = self.resource.managed.group_beside(sentinels);
+        beside.unwrap_or_else(|| self.resource.settings.group.clone())
     }
 
     /// What is known of the node that a Pod runs on.

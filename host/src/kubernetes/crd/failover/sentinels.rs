@@ -31,11 +31,22 @@ impl Failover {
 
     /// How Sentinels watch the group. None: none do, as in mode Served.
     pub fn watched(&self) -> Option<contract::SentinelSettings> {
-        let mode = match self.mode() {
-            SentinelMode::Served => return None,
-            SentinelMode::Assisted => contract::SentinelMode::Assisted,
-            SentinelMode::Deferred => contract::SentinelMode::Deferred,
-        };
+        match self.mode() {
+            SentinelMode::Served => None,
+            SentinelMode::Assisted => Some(self.watched_in(contract::SentinelMode::Assisted)),
+            SentinelMode::Deferred => Some(self.watched_in(contract::SentinelMode::Deferred)),
+        }
+    }
+
+    /// How so many Sentinels watch the group that another mode has left: until they have ended they vote, and
+    /// are told.
+    pub fn watched_by_leaving(&self, count: usize) -> contract::SentinelSettings {
+        let mut settings = self.watched_in(contract::SentinelMode::Assisted);
+        settings.sentinels_desired = u16::try_from(count).unwrap_or(u16::MAX);
+        settings
+    }
+
+    fn watched_in(&self, mode: contract::SentinelMode) -> contract::SentinelSettings {
         let lines = self.sentinel_lines();
         let number = |option: SentinelOption| {
             let value = lines.get(option.name()).filter(|value| option.check(value).is_ok());
@@ -44,7 +55,7 @@ impl Failover {
         let small = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
         let desired = small(u32::try_from(self.replicas(Role::Sentinel)).unwrap_or_default());
         let least = if mode == contract::SentinelMode::Assisted { DOWN_AFTER_MIN_MS } else { 0 };
-        Some(contract::SentinelSettings {
+        contract::SentinelSettings {
             master_name: self.master_name().to_owned(),
             sentinels_desired: desired,
             quorum: number(SentinelOption::Quorum).map_or(desired / 2 + 1, small),
@@ -52,7 +63,7 @@ impl Failover {
             failover_timeout_ms: number(SentinelOption::FailoverTimeout).unwrap_or(FAILOVER_TIMEOUT_MS),
             parallel_syncs: number(SentinelOption::ParallelSyncs).map_or(PARALLEL_SYNCS, small),
             mode,
-        })
+        }
     }
 
     /// A server without a valid reply for so many milliseconds hangs. As `failover` says, or as

@@ -3,7 +3,7 @@
 
 use super::recorded::{preference, recorded};
 use super::{AdoptionState, Inputs, Known, Managed, ObservedPod, PolicyReference, References, Settings};
-use crate::contract::{Group, Topology};
+use crate::contract::{Group, SentinelSettings, Topology};
 use crate::group::{Member, Picture};
 use crate::kubernetes::crd::Condition;
 use crate::kubernetes::crd::failover::{Failover, RedisFailoverStatus, Role};
@@ -80,9 +80,15 @@ impl Managed for Failover {
     }
 
     fn sentinels(&self, pods: &[&Pod], now: Timestamp) -> Vec<Member> {
-        let (now, is_watched) = (SystemTime::from(now), self.watched().is_some());
+        let now = SystemTime::from(now);
         let sentinel = |pod: &&Pod| pods::sentinel(pod, failover::SENTINEL_PORT, now);
-        pods.iter().filter(|_| is_watched).filter_map(sentinel).collect()
+        pods.iter().filter_map(sentinel).collect()
+    }
+
+    fn group_beside(&self, sentinels: usize) -> Option<Group> {
+        // In mode Served: left out, they would undo the next change of master.
+        let are_left = self.watched().is_none() && sentinels > 0;
+        are_left.then(|| group_of(self, Some(self.watched_by_leaving(sentinels))))
     }
 
     fn status(&self, known: &Known<'_>, now: Timestamp) -> Value {
@@ -92,9 +98,12 @@ impl Managed for Failover {
 }
 
 fn group(failover: &Failover) -> Group {
+    group_of(failover, failover.watched())
+}
+
+fn group_of(failover: &Failover, sentinel: Option<SentinelSettings>) -> Group {
     let settings = &failover.spec.failover;
     let (prefer, self_fence_lag_s) = preference(settings);
-    let sentinel = failover.watched();
     Group {
         namespace: failover.namespace().to_owned(),
         name: failover.name().to_owned(),

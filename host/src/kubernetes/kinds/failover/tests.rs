@@ -138,3 +138,28 @@ fn sentinels_agree_when_as_many_as_there_should_be_name_the_master_and_no_other_
     let (holds, text) = of(&[("a", master), ("b", master), ("c", master), ("d", None)]);
     assert!(!holds && text.ends_with("; d watches no instance of this group"), "{text}");
 }
+
+#[test]
+fn sentinels_that_run_on_in_mode_served_are_watched_until_the_last_has_ended() {
+    let served = managed(&json!({ "sentinel": { "mode": "Served", "replicas": 3 } }));
+    let pod = |name: &str, container: Value| -> Pod {
+        let spec = json!({ "containers": [container] });
+        let status = json!({ "podIP": "10.0.0.1", "podIPs": [{ "ip": "10.0.0.1" }] });
+        let metadata = json!({ "name": name, "namespace": "shop", "uid": name });
+        serde_json::from_value(json!({ "metadata": metadata, "spec": spec, "status": status })).unwrap()
+    };
+    let left =
+        pod("rfs-cart-a", json!({ "name": "sentinel", "command": ["redis-server", "x", "--sentinel"] }));
+    let face = pod("rfs-cart-b", json!({ "name": "sentinel", "args": ["face", "--name", "cart"] }));
+    let ids = |pods: &[&Pod]| served.sentinels(pods, at(10)).into_iter().map(|at| at.id).collect::<Vec<_>>();
+    assert_eq!(ids(&[&left, &face]), ["rfs-cart-a"]);
+    assert!(served.group_beside(0).is_none(), "it is a group of replication");
+    let group = served.group_beside(1).unwrap();
+    let settings = group.sentinel.unwrap();
+    assert_eq!(
+        (group.topology, settings.mode, settings.sentinels_desired),
+        (Topology::Sentinel, crate::contract::SentinelMode::Assisted, 1)
+    );
+    let watched = managed(&json!({ "sentinel": { "mode": "Deferred" } }));
+    assert!(watched.group_beside(3).is_none(), "those that it asks for");
+}

@@ -22,6 +22,12 @@ const MASTER_FILE: &str = "master.conf";
 /// The password, in a file that redis.conf includes.
 pub const AUTH_FILE: &str = "auth.conf";
 
+/// Prints the password, in a shell of an instance: from the mounted Secret, or from the file of a Pod that
+/// another operator made. Fails where there is none.
+pub const READ_PASSWORD: &str = "cat /redis-auth/password 2>/dev/null || sed -n \"s/^requirepass //p\" \
+                                 /redis/auth.conf /redis/redis.conf 2>/dev/null | sed \"s/^[\\\"]//; s/[\\\"]$//; q\" | \
+                                 grep .";
+
 /// Where instances read their password: in the mounted Secret, or beside redis.conf, where the other operator
 /// has it, while a Pod may run that mounts no such Secret.
 pub fn auth_path(inputs: &Inputs<'_>) -> &'static str {

@@ -9,7 +9,7 @@ mod scripts;
 mod sentinels;
 mod services;
 
-pub use config::{live_directives, replication_user};
+pub use config::{READ_PASSWORD, live_directives, replication_user};
 pub use redis_pods::claim_settings;
 pub use services::master_service;
 
