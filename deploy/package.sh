@@ -48,7 +48,14 @@ done
 step "the book"
 rm -rf "$out/book"
 package book "$out/book"
-if command -v mdbook >/dev/null; then mdbook build --dest-dir "$PWD/$out/book/html" "$out/book"; else echo "skipped: the book as HTML: no mdbook (cargo install mdbook)"; fi
+mdbook=$tools/mdbook
+[ -x "$mdbook" ] || mdbook=$(command -v mdbook || true)
+if [ -n "$mdbook" ]; then
+  "$mdbook" build --dest-dir "$PWD/$out/book/html" "$out/book"
+  package links "$out/book/html"
+else
+  echo "skipped: the book as HTML: no mdbook (tests/setup/setup.sh mdbook)"
+fi
 
 step "bundle"
 package bundle "$out/install.yaml" "$out/bundle" --created "$(git log -1 --format=%cI 2>/dev/null || date -u +%FT%TZ)"
@@ -84,11 +91,17 @@ if has promtool; then "$tools/promtool" check rules deploy/monitoring/rules.yaml
 step "rendering, values, scripts"
 "$cargo" test --quiet --locked -p package
 
+if [ -x "$tools/redis_exporter" ]; then
+  step "redis_exporter at the Sentinel endpoint"
+  "$cargo" test --quiet --locked --workspace --test face -- redis_exporter
+fi
+
 if [ "${CASES:-}" != none ]; then
   step "installed, upgraded, rolled back, uninstalled and reinstalled with live data"
   "$cargo" test --locked --workspace --test cluster -- chart_
 fi
 
 (cd "$out" && rm -f checksums.txt && find . -maxdepth 1 -type f \( -name '*.tgz' -o -name '*.yaml' -o -name '*.json' \) -printf '%P\n' | sort | xargs sha256sum >checksums.txt)
+deploy/oci.sh
 step "$out"
 (cd "$out" && find . -maxdepth 1 -type f -name '*.*' -printf '%P\t%s bytes\n' | sort)
