@@ -174,8 +174,8 @@ pub async fn an_endpoint_asks_for_its_password_and_hands_over_where_that_is_allo
     assert!(faces(cluster, namespace).await.is_empty());
 }
 
-/// Stands for a load balancer: takes connections at an address that is no Pod's, and leads them to the Pod. On
-/// threads, since clients here block.
+/// Stands for a load balancer: takes connections at an address that is no Pod's, and leads them to the
+/// Pod. On threads, since clients here block.
 fn balance(listen: &str, pod: String) {
     let listener = TcpListener::bind(listen).unwrap();
     std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! Moving in from a chart: Pods as Bitnami's and DandyDeveloper's charts lay them, a Sentinel beside each Redis,
-//! and the commands of `deploy/docs/src/moving/charts.md`, as they stand there.
+//! Moving in from a chart: Pods as Bitnami's and DandyDeveloper's charts lay them, a Sentinel beside each
+//! Redis, and the commands of `deploy/docs/src/moving/charts.md`, as they stand there.
 
 use super::deployed::of_the_clone;
 use super::rig::{Operator, another_master, condition, example, patch, say_as, settled};
@@ -95,8 +95,8 @@ impl Chart {
         }
     }
 
-    /// Does what the scripts of the chart do at first: replicas follow the first Pod, and Sentinels watch it, with
-    /// its `down-after-milliseconds`. Returns the addresses of all.
+    /// Does what the scripts of the chart do at first: replicas follow the first Pod, and Sentinels watch
+    /// it, with its `down-after-milliseconds`. Returns the addresses of all.
     async fn begin(&self, cluster: &Cluster, namespace: &str) -> Vec<String> {
         let mut addresses = vec![];
         for number in 0..3 {

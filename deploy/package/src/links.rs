@@ -1,5 +1,5 @@
-//! The links of a book as HTML: each one within it leads to a page or a file that exists, and to an anchor that
-//! is there. Links that leave the book are not followed.
+//! The links of a book as HTML: each one within it leads to a page or a file that exists, and to an
+//! anchor that is there. Links that leave the book are not followed.
 
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! Where clients find servers, where that is not the servers' own addresses: clients outside of a cluster dial
-//! what the cluster has for them.
+//! Where clients find servers, where that is not the servers' own addresses: clients outside of a cluster
+//! dial what the cluster has for them.
 
 use super::group::{Group, Node};
 use std::collections::BTreeMap;

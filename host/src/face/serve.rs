@@ -164,8 +164,8 @@ impl Face {
         self.shared.peers.set(peers);
     }
 
-    /// Names the servers of the group with this name by these addresses from now on, and those that have none not at
-    /// all.
+    /// Names the servers of the group with this name by these addresses from now on, and those that have
+    /// none not at all.
     pub fn set_places(&self, name: &str, places: Places) {
         let mut groups = self.shared.served();
         let Some(served) = groups.get_mut(name) else { return };

@@ -31,8 +31,8 @@ pub fn outside(service: &Service) -> Option<Outside> {
     }
 }
 
-/// Host and port of a Pod whose own Service is reached so. `host`: the name that the user has for it, in which
-/// `{pod}` is the Pod's; `port`: that of the Service. None: it has no such address yet.
+/// Host and port of a Pod whose own Service is reached so. `host`: the name that the user has for it, in
+/// which `{pod}` is the Pod's; `port`: that of the Service. None: it has no such address yet.
 pub fn place_of(
     pod: (&str, &Pod),
     outside: &Outside,

@@ -54,8 +54,8 @@ pub struct OutsideAddresses {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9.:{}_-]+$"))]
     pub host: Option<String>,
-    /// Annotations of each Pod's Service, beside those of `service`. In their values `{pod}` is the name of the
-    /// Pod: for external-dns, and for load balancers with an address given.
+    /// Annotations of each Pod's Service, beside those of `service`. In their values `{pod}` is the name
+    /// of the Pod: for external-dns, and for load balancers with an address given.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }

@@ -1,5 +1,5 @@
-//! The Services: all instances, each by its own name, the master, the replicas, the Sentinel endpoint, and for
-//! clients outside of the cluster each instance.
+//! The Services: all instances, each by its own name, the master, the replicas, the Sentinel endpoint,
+//! and for clients outside of the cluster each instance.
 
 use super::{MASTER, PORT, REPLICA, ROLE_LABEL, metadata, selector};
 use crate::kubernetes::crd::{OutsideAddresses, Redis, ServiceType, TrafficPolicy};
@@ -52,8 +52,8 @@ pub fn sentinel_service(redis: &Redis) -> Service {
     sentinel
 }
 
-/// The Service that leads clients outside of the cluster to one instance. It is called as its Pod. It leads there
-/// before the Pod is ready: who is named to clients, the Sentinel endpoint decides.
+/// The Service that leads clients outside of the cluster to one instance. It is called as its Pod. It
+/// leads there before the Pod is ready: who is named to clients, the Sentinel endpoint decides.
 fn member_service(redis: &Redis, number: i32, external: &OutsideAddresses) -> Service {
     let mut service = outward(redis, service(redis, &format!("-{number}"), None));
     let pod = service.metadata.name.clone().unwrap_or_default();
