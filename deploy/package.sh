@@ -91,11 +91,6 @@ if has promtool; then "$tools/promtool" check rules deploy/monitoring/rules.yaml
 step "rendering, values, scripts"
 "$cargo" test --quiet --locked -p package
 
-if [ -x "$tools/redis_exporter" ]; then
-  step "redis_exporter at the Sentinel endpoint"
-  "$cargo" test --quiet --locked --workspace --test face -- redis_exporter
-fi
-
 if [ "${CASES:-}" != none ]; then
   step "installed, upgraded, rolled back, uninstalled and reinstalled with live data"
   "$cargo" test --locked --workspace --test cluster -- chart_
