@@ -36,7 +36,7 @@ image-layout: ## what the container image holds, in target/image: a static progr
 	CARGO='$(CARGO)' deploy/image.sh
 
 package: ## what a release ships beside the program, in target/package, judged by its own validators and installed on the test cluster
-	@$(SETUP) rust redis servers ruby registry cluster helm helm3 lua validators signing mdbook
+	@$(SETUP) rust redis servers ruby registry cluster helm helm3 lua validators
 	CARGO='$(CARGO)' deploy/package.sh
 
 archive: ## the program with its man pages and completions as an archive, and its bill of materials, in target/package

@@ -3,8 +3,6 @@
 # authorities, for policies from registries. Fails if the program needs anything else, which the image does not have.
 #
 #   deploy/image.sh      for this machine's architecture; `make image-layout` installs the prerequisites
-#
-# PROFILE=dev builds in minutes what is slower and larger: to try the image. What is released has the profile `release`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,13 +12,11 @@ program=$root/redis-operator
 
 die() { echo "image: $*" >&2; exit 1; }
 
-${CARGO:-cargo} build --locked --profile "${PROFILE:-release}" --package redis-operator --target "$target"
+${CARGO:-cargo} build --locked --release --package redis-operator --target "$target"
 
 rm -rf "$root"
 mkdir -p "$root/etc/ssl/certs"
-built=${PROFILE:-release}
-[ "$built" != dev ] || built=debug
-cp "target/$target/$built/redis-operator" "$program"
+cp "target/$target/release/redis-operator" "$program"
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 
 if readelf --wide --program-headers "$program" | grep -q INTERP; then die "$program needs an interpreter: it is not static"; fi

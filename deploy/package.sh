@@ -48,14 +48,7 @@ done
 step "the book"
 rm -rf "$out/book"
 package book "$out/book"
-mdbook=$tools/mdbook
-[ -x "$mdbook" ] || mdbook=$(command -v mdbook || true)
-if [ -n "$mdbook" ]; then
-  "$mdbook" build --dest-dir "$PWD/$out/book/html" "$out/book"
-  package links "$out/book/html"
-else
-  echo "skipped: the book as HTML: no mdbook (tests/setup/setup.sh mdbook)"
-fi
+if command -v mdbook >/dev/null; then mdbook build --dest-dir "$PWD/$out/book/html" "$out/book"; else echo "skipped: the book as HTML: no mdbook (cargo install mdbook)"; fi
 
 step "bundle"
 package bundle "$out/install.yaml" "$out/bundle" --created "$(git log -1 --format=%cI 2>/dev/null || date -u +%FT%TZ)"
@@ -97,6 +90,5 @@ if [ "${CASES:-}" != none ]; then
 fi
 
 (cd "$out" && rm -f checksums.txt && find . -maxdepth 1 -type f \( -name '*.tgz' -o -name '*.yaml' -o -name '*.json' \) -printf '%P\n' | sort | xargs sha256sum >checksums.txt)
-deploy/oci.sh
 step "$out"
 (cd "$out" && find . -maxdepth 1 -type f -name '*.*' -printf '%P\t%s bytes\n' | sort)

@@ -2,12 +2,11 @@
 # Brings a machine that has rustup's Rust, gcc, Python 3 and Node to where the tests run. Installs what is missing and nothing
 # else; run again, it does nothing, in a moment. What has to be made is stamped with a hash of what it was made from.
 #
-#   setup.sh rust | redis | python | node | servers | ruby | clients | registry | cluster | image | deny | helm | helm3 | lua | validators | signing | exporter | mdbook | sbom …      the parts that are wanted
+#   setup.sh rust | redis | python | node | servers | ruby | clients | registry | cluster | image | deny | helm | helm3 | lua | validators | exporter | sbom …      the parts that are wanted
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 CARGO_DENY=0.20.2
 CARGO_CYCLONEDX=0.5.9
-MDBOOK=0.5.4
 
 rust() { # The compiler and its wasm target, named in rust-toolchain.toml
   has cargo || die "cargo is missing: install Rust with rustup (https://rustup.rs)"
@@ -125,18 +124,6 @@ validators() { # Who judges a release's files before others do: optional, says `
   promtool
 }
 
-signing() { # What makes an image of a folder, and what signs what is in a registry: optional, says `skipped` itself
-  tests/setup/tools.sh target/tools/bin crane cosign
-}
-
-mdbook() { # What makes HTML of the book, in target/tools: optional, as it takes minutes
-  has mdbook || [ -x target/tools/bin/mdbook ] && return
-  echo "building mdbook, once: two minutes"
-  cargo install --locked --debug --root target/tools --target-dir target/tools/build --version "$MDBOOK" \
-    --no-default-features --features search mdbook || echo "skipped: the book as HTML: mdbook was not built, see above"
-  rm -rf target/tools/build
-}
-
 promtool() { # Prometheus' own: from source it takes a quarter of an hour
   unpacked promtool prometheus usr/bin/promtool
 }
@@ -205,7 +192,7 @@ fi
 
 for part; do
   case $part in
-    rust | redis | python | node | servers | ruby | clients | registry | cluster | image | deny | helm | helm3 | lua | validators | signing | exporter | mdbook | sbom) "$part" ;;
+    rust | redis | python | node | servers | ruby | clients | registry | cluster | image | deny | helm | helm3 | lua | validators | exporter | sbom) "$part" ;;
     *) die "no part is called $part" ;;
   esac
 done

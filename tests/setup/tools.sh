@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Programs that judge or install what is packaged, built from their own source through the Go module proxy, each of an exact version.
 #
-#   tools.sh DIR NAME…      then: DIR/NAME; helm3, operator-verify, validate-krew-manifest, crane, cosign
+#   tools.sh DIR NAME…      then: DIR/NAME; helm3, operator-verify, validate-krew-manifest
 #
 # Optional: without Go it prints `skipped: …` and succeeds. What needs them then says so too.
 set -euo pipefail
@@ -13,8 +13,6 @@ package() {
   case $1 in
     helm3) echo helm.sh/helm/v3/cmd/helm@v3.22.0 ;;
     operator-verify) echo github.com/operator-framework/api/cmd/operator-verify@v0.35.0 ;;
-    crane) echo github.com/google/go-containerregistry/cmd/crane@v0.22.1 ;;
-    cosign) echo github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3 ;;
     validate-krew-manifest) echo sigs.k8s.io/krew/cmd/validate-krew-manifest@v0.5.0 ;;
     *) echo "tools: none is called $1" >&2; return 1 ;;
   esac

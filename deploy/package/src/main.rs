@@ -6,7 +6,6 @@ use package::book::published;
 use package::bundle::{Source, bundle};
 use package::documents::{definitions, documents, examples};
 use package::generated::generated;
-use package::links::broken;
 use package::release::{Maintainer, Release};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -54,8 +53,6 @@ enum Command {
     },
     /// Copy the documentation, as mdBook reads it: links that leave it lead to the repository
     Book { output: PathBuf },
-    /// Look for links within a book, as HTML, that lead nowhere
-    Links { book: PathBuf },
     /// Make the plugin's manifests and the formula, from the archives' checksums
     Plugin { checksums: PathBuf, output: PathBuf },
 }
@@ -91,13 +88,6 @@ fn run(cli: Cli) -> Result<()> {
             Ok(())
         }
         Command::Book { output } => copy_book(&release, &root, &output),
-        Command::Links { book } => {
-            let broken = broken(&book)?;
-            if !broken.is_empty() {
-                bail!("links that lead nowhere:\n{}", broken.join("\n"));
-            }
-            Ok(())
-        }
         Command::Plugin { checksums, output } => {
             let archives = release.archives(&read(&checksums)?)?;
             for name in ["redis", "redis-failover"] {
