@@ -36,7 +36,7 @@ image-layout: ## what the container image holds, in target/image: a static progr
 	CARGO='$(CARGO)' deploy/image.sh
 
 package: ## what a release ships beside the program, in target/package, judged by its own validators and installed on the test cluster
-	@$(SETUP) rust redis servers registry cluster helm helm3 lua validators
+	@$(SETUP) rust redis servers ruby registry cluster helm helm3 lua validators
 	CARGO='$(CARGO)' deploy/package.sh
 
 archive: ## the program with its man pages and completions as an archive, and its bill of materials, in target/package
@@ -44,7 +44,7 @@ archive: ## the program with its man pages and completions as an archive, and it
 	CARGO='$(CARGO)' deploy/archive.sh
 
 test: ## everything: unit, scenario, property, real-Redis and cluster tests, then the same component in Python and JavaScript
-	@$(SETUP) rust redis python node servers clients registry cluster helm lua
+	@$(SETUP) rust redis python node servers ruby clients exporter registry cluster helm lua
 	$(CARGO) test --locked --workspace --no-fail-fast
 	@$(MAKE) --no-print-directory hosts
 

@@ -29,6 +29,8 @@ mod faults;
 mod fields;
 #[path = "cluster/former.rs"]
 mod former;
+#[path = "cluster/from_charts.rs"]
+mod from_charts;
 #[path = "cluster/losses.rs"]
 mod losses;
 #[path = "cluster/modes.rs"]
@@ -210,7 +212,10 @@ cases![
     Here fields::what_users_add_reaches_pods_and_services_and_what_cannot_be_is_refused,
     Here waiting::who_waits_for_a_resource_waits_until_the_last_pod_has_what_was_asked,
     Here binding::a_password_is_made_on_request_and_the_binding_opens_the_group,
+    Here from_charts::a_group_takes_over_from_bitnami_s_chart_without_loss,
+    Here from_charts::a_group_takes_over_from_dandydeveloper_s_chart_without_loss,
     Anywhere moving::a_paused_group_takes_the_data_of_a_master_outside_and_goes_on_with_it,
+    Here endpoint::clients_outside_are_told_of_pods_by_the_addresses_of_their_services,
     Here endpoint::an_endpoint_asks_for_its_password_and_hands_over_where_that_is_allowed,
     Here unserved::what_another_operator_made_is_not_touched_until_it_is_handed_over,
     Anywhere deployed::every_example_fits_the_schema,

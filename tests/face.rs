@@ -5,6 +5,8 @@
 
 #[path = "face/clients.rs"]
 mod clients;
+#[path = "face/exporter.rs"]
+mod exporter;
 #[path = "face/wire.rs"]
 mod wire;
 

@@ -24,7 +24,8 @@ fn main() {
     // Cargo says `--bench`.
     let start = Instant::now();
     let listen = "127.0.0.1:0".parse().unwrap();
-    let settings = FaceSettings { listen, entry: Entry::default(), announces_names: false };
+    let settings =
+        FaceSettings { listen, entry: Entry::default(), announces_names: false, lists_peers: true };
     let faces = Faces::start().unwrap();
     let face = faces.open(settings, start).unwrap();
     let healthy = healthy();

@@ -1,12 +1,13 @@
 //! `spec.sentinelEndpoint`: clients of Redis Sentinel find the master at the Service, through each operator.
 
-use super::rig::{Operator, another_master, example, patch, redis, settled};
+use super::rig::{Operator, another_master, example, patch, redis, say, settled};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use redis::Value;
 use std::collections::BTreeMap;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use tests::cluster::{Cluster, Signal, until};
 use tests::real::Wire;
 
@@ -171,4 +172,96 @@ pub async fn an_endpoint_asks_for_its_password_and_hands_over_where_that_is_allo
     // An operator that ends takes its slice away itself.
     operator.stop().await;
     assert!(faces(cluster, namespace).await.is_empty());
+}
+
+/// Stands for a load balancer: takes connections at an address that is no Pod's, and leads them to the
+/// Pod. On threads, since clients here block.
+fn balance(listen: &str, pod: String) {
+    let listener = TcpListener::bind(listen).unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (Ok(client), Ok(server)) = (client, TcpStream::connect(&pod)) else { continue };
+            let pump = |from: &TcpStream, to: &TcpStream| {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    drop(std::io::copy(&mut from, &mut to));
+                    drop(to.shutdown(Shutdown::Both));
+                });
+            };
+            pump(&client, &server);
+            pump(&server, &client);
+        }
+    });
+}
+
+pub async fn clients_outside_are_told_of_pods_by_the_addresses_of_their_services(
+    cluster: &Cluster,
+    namespace: &str,
+) {
+    let operator = Operator::named(cluster, namespace, "first");
+    let services = Api::<Service>::namespaced(cluster.client(), namespace);
+    let spec = "  sentinelEndpoint: {external: {}}\n";
+    cluster.apply(&example(namespace, 2, &format!("{spec}  service: {{type: NodePort}}\n"))).await;
+    let master = settled(cluster, namespace, 2).await;
+    let face = has_faces(cluster, namespace, &["first"]).await.remove(0);
+
+    // By node and node port.
+    let service = services.get(&master).await.unwrap();
+    let node_port = service.spec.unwrap().ports.unwrap()[0].node_port.unwrap();
+    let pods = Api::<k8s_openapi::api::core::v1::Pod>::namespaced(cluster.client(), namespace);
+    let node = pods.get(&master).await.unwrap().status.unwrap().host_ip.unwrap();
+    let expected = format!("{node}:{node_port}");
+    until(&format!("the face names {expected}"), async || (master_of(&face)? == expected).then_some(()))
+        .await;
+
+    // By load balancers: before they have addresses, nobody is named, and that is said.
+    patch(cluster, namespace, r#"{"spec": {"service": {"type": "LoadBalancer"}}}"#).await;
+    until("what is awaited is said", async || {
+        let conditions = redis(cluster, namespace).await?.status?.conditions;
+        conditions.iter().find(|of| of.type_ == "Degraded" && of.reason == "AddressAwaited").map(drop)
+    })
+    .await;
+    for (pod, host) in [("redis-example-0", "127.0.71.1"), ("redis-example-1", "127.0.71.2")] {
+        let address = cluster.address(namespace, pod).await.unwrap();
+        balance(&format!("{host}:6379"), format!("{address}:6379"));
+        let status = serde_json::json!({ "status": { "loadBalancer": { "ingress": [{ "ip": host }] } } });
+        services.patch_status(pod, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+    }
+    let host = |pod: &str| if pod.ends_with('0') { "127.0.71.1:6379" } else { "127.0.71.2:6379" };
+    let face = has_faces(cluster, namespace, &["first"]).await.remove(0);
+    until("the face names the load balancer", async || (master_of(&face)? == host(&master)).then_some(()))
+        .await;
+    let greeting = Wire::to(host(&master)).unwrap().ask(&["SET", "greeting", "hello"]);
+    assert_eq!(greeting, Value::Okay, "a client that dials what it was told writes");
+    let replicas = Wire::to(&face).unwrap().ask(&["SENTINEL", "REPLICAS", "mymaster"]);
+    let Value::Array(replicas) = replicas else { panic!("{replicas:?}") };
+    let fields: Vec<String> = match &replicas[0] {
+        Value::Array(fields) => fields.iter().map(text).collect(),
+        other => panic!("{other:?}"),
+    };
+    let other = if master.ends_with('0') { "redis-example-1" } else { "redis-example-0" };
+    let field = |name: &str| fields[fields.iter().position(|field| field == name).unwrap() + 1].as_str();
+    assert_eq!((replicas.len(), field("name")), (1, host(other)));
+    assert_eq!(
+        (format!("{}:6379", field("master-host")).as_str(), field("master-link-status")),
+        (host(&master), "ok")
+    );
+
+    // Replication knows nothing of it.
+    let address = cluster.address(namespace, &master).await.unwrap();
+    let replication = say(cluster, namespace, other, &["INFO", "replication"]).await.unwrap();
+    assert!(replication.contains(&format!("master_host:{address}\r\n")), "{replication}");
+    let mut told = subscriber(&face);
+    cluster.running(namespace, &master).signal("redis", Signal::Kill);
+    let next = another_master(cluster, namespace, &master).await;
+    assert_eq!(switched(&mut told), (host(&master).to_owned(), host(&next).to_owned()));
+    settled(cluster, namespace, 2).await;
+
+    // The Services go with the request.
+    patch(cluster, namespace, r#"{"spec": {"sentinelEndpoint": {"external": null}}}"#).await;
+    until("the Pods' Services are gone", async || {
+        services.get_opt("redis-example-0").await.unwrap().is_none().then_some(())
+    })
+    .await;
+    operator.stop().await;
 }

@@ -207,6 +207,14 @@ pub async fn what_the_schema_refuses_says_how_to_write_it(cluster: &Cluster, nam
             "{\"spec\": {\"failover\": {\"downAfterMilliseconds\": 1}}}",
             "should be greater than or equal to 100",
         ),
+        (
+            "{\"spec\": {\"sentinelEndpoint\": {\"external\": {}}}}",
+            "set service.type to NodePort or LoadBalancer",
+        ),
+        (
+            "{\"spec\": {\"service\": {\"type\": \"NodePort\"}, \"sentinelEndpoint\": {\"external\": {}, \"hostnames\": true}}}",
+            "leave hostnames out, or external",
+        ),
     ];
     cluster.apply(&example(namespace, 3, "  paused: true\n")).await;
     for (change, words) in bad {

@@ -17,7 +17,7 @@ pub struct Client {
 pub fn installed() -> Vec<Client> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients/bin");
     let client = |name| Client { name, program: folder.join(name) };
-    let all = ["redis-py", "ioredis", "node-redis", "go-redis", "jedis"].map(client);
+    let all = ["redis-py", "ioredis", "node-redis", "go-redis", "jedis", "redis-rb"].map(client);
     let own = Client { name: "redis-rs", program: env!("CARGO_BIN_EXE_redis-rs").into() };
     all.into_iter().chain([own]).filter(|client| client.program.exists()).collect()
 }

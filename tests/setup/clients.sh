@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Client libraries that look up their master at Redis Sentinel, each with a program that writes through it (tests/face/clients).
 #
-#   clients.sh DIR      then: DIR/bin/redis-py, DIR/bin/ioredis, DIR/bin/node-redis, DIR/bin/go-redis, DIR/bin/jedis
+#   clients.sh DIR      then: DIR/bin/redis-py, DIR/bin/ioredis, DIR/bin/node-redis, DIR/bin/go-redis, DIR/bin/jedis, DIR/bin/redis-rb
 #
 # Optional: a library whose language is missing is skipped, and the test says which it has.
 set -euo pipefail
@@ -36,6 +36,10 @@ jedis() {
     launcher jedis "java -XX:TieredStopAtLevel=1 -cp '$dir/java/lib/*:$dir/java/classes' Jedis"
 }
 
+redis_rb() {
+  ruby -e 'require "redis"' && launcher redis-rb "ruby '$PWD/redis-rb.rb'"
+}
+
 # make PART TOOL LIBRARIES FILES…: unless it is made already, or its language is missing.
 make() {
   local made
@@ -48,3 +52,4 @@ make python python3 redis-py requirements.txt redis-py.py
 make node npm "ioredis, node-redis" package-lock.json ioredis.mjs node-redis.mjs
 make go_redis go go-redis go/go.mod go/go.sum go/main.go
 make jedis mvn jedis java/pom.xml java/Jedis.java
+make redis_rb ruby redis-rb redis-rb.rb

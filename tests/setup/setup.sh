@@ -2,7 +2,7 @@
 # Brings a machine that has rustup's Rust, gcc, Python 3 and Node to where the tests run. Installs what is missing and nothing
 # else; run again, it does nothing, in a moment. What has to be made is stamped with a hash of what it was made from.
 #
-#   setup.sh rust | redis | python | node | servers | clients | registry | cluster | image | deny | helm | helm3 | lua | validators | sbom …      the parts that are wanted
+#   setup.sh rust | redis | python | node | servers | ruby | clients | registry | cluster | image | deny | helm | helm3 | lua | validators | exporter | sbom …      the parts that are wanted
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 CARGO_DENY=0.20.2
@@ -56,6 +56,12 @@ servers() { # Other versions of Redis, and Valkey: optional, says `skipped` itse
 
 clients() { # Client libraries of Redis Sentinel: optional, says `skipped` itself
   tests/setup/clients.sh target/clients
+}
+
+ruby() { # A client library of Redis Sentinel, and what reads the formula: optional, the test says which clients it has
+  command ruby -e 'require "redis"' 2>/dev/null && return
+  has apt-get || { echo "skipped: redis-rb: install Ruby and its gem redis with this system's package manager"; return; }
+  install_packages ruby ruby-redis
 }
 
 registry() { # An OCI registry: optional, the tests that need one say so
@@ -118,17 +124,25 @@ validators() { # Who judges a release's files before others do: optional, says `
   promtool
 }
 
-promtool() { # Prometheus' own, out of Debian's package without installing it: from source it takes a quarter of an hour
-  [ -x target/tools/bin/promtool ] && return
-  has apt-get && has dpkg || { echo "skipped: promtool: no apt-get and dpkg here"; return; }
-  local unpacked=$PWD/target/tools/prometheus
-  mkdir -p "$unpacked" target/tools/bin
-  if (cd "$unpacked" && apt-get -qq -o APT::Sandbox::User=root download prometheus >/dev/null 2>&1 && dpkg -x prometheus_*.deb .); then
-    mv "$unpacked/usr/bin/promtool" target/tools/bin/
+promtool() { # Prometheus' own: from source it takes a quarter of an hour
+  unpacked promtool prometheus usr/bin/promtool
+}
+
+exporter() { # redis_exporter, for its test against the Sentinel endpoint: optional, says `skipped` itself
+  unpacked redis_exporter prometheus-redis-exporter usr/bin/prometheus-redis-exporter
+}
+
+unpacked() { # unpacked NAME PACKAGE FILE: a program out of Debian's package without installing it, as target/tools/bin/NAME
+  [ -x "target/tools/bin/$1" ] && return
+  has apt-get && has dpkg || { echo "skipped: $1: no apt-get and dpkg here"; return; }
+  local folder=$PWD/target/tools/$2
+  mkdir -p "$folder" target/tools/bin
+  if (cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download "$2" >/dev/null 2>&1 && dpkg -x "$2"_*.deb .); then
+    mv "$folder/$3" "target/tools/bin/$1"
   else
-    echo "skipped: promtool: apt-get download prometheus does not work here (apt-get update?)"
+    echo "skipped: $1: apt-get download $2 does not work here (apt-get update?)"
   fi
-  rm -rf "$unpacked"
+  rm -rf "$folder"
 }
 
 lua() { # What runs the scripts of Argo CD: optional, the tests that need it say so
@@ -162,7 +176,8 @@ as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; elif has sudo; then sudo "$@"; else die "must be root, or have sudo, for: $*"; fi
 }
 
-has() { command -v "$1" >/dev/null; }
+# A program, and no function of this script.
+has() { type -P "$1" >/dev/null; }
 hash() { git hash-object --stdin; }
 die() { echo "setup: $*" >&2; exit 1; }
 
@@ -177,7 +192,7 @@ fi
 
 for part; do
   case $part in
-    rust | redis | python | node | servers | clients | registry | cluster | image | deny | helm | helm3 | lua | validators | sbom) "$part" ;;
+    rust | redis | python | node | servers | ruby | clients | registry | cluster | image | deny | helm | helm3 | lua | validators | exporter | sbom) "$part" ;;
     *) die "no part is called $part" ;;
   esac
 done

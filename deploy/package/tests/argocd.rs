@@ -11,8 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("argocd/k8s.amaiz.com")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("argocd")
 }
+
+/// Each kind, and the one whose scripts it has.
+const KINDS: &[(&str, &str)] = &[(REDIS, REDIS), (FAILOVER, REDIS), (POLICY, POLICY)];
+const REDIS: &str = "k8s.amaiz.com/Redis";
+const FAILOVER: &str = "databases.spotahome.com/RedisFailover";
+const POLICY: &str = "k8s.amaiz.com/FailoverPolicy";
 
 /// Argo CD runs Lua 5.1. None: it is not installed.
 fn lua() -> Option<&'static str> {
@@ -73,14 +79,14 @@ fn run(lua: &str, script: &Path, object: &Value) -> Value {
 #[test]
 fn health_is_what_its_tests_expect() {
     let Some(lua) = lua() else { return };
-    for kind in ["Redis", "FailoverPolicy"] {
-        let folder = folder().join(kind);
+    for (kind, scripts) in KINDS {
+        let (folder, script) = (folder().join(kind), folder().join(scripts).join("health.lua"));
         let tests = parsed(&folder.join("health_test.yaml"));
         let tests = tests["tests"].as_array().unwrap();
         assert!(tests.len() > 4);
         for test in tests {
             let input = test["inputPath"].as_str().unwrap();
-            let health = run(lua, &folder.join("health.lua"), &parsed(&folder.join(input)));
+            let health = run(lua, &script, &parsed(&folder.join(input)));
             assert_eq!(health, test["healthStatus"], "{kind} {input}");
         }
     }
@@ -90,26 +96,26 @@ fn health_is_what_its_tests_expect() {
 #[test]
 fn an_incomplete_status_has_a_health() {
     let Some(lua) = lua() else { return };
-    for kind in ["Redis", "FailoverPolicy"] {
-        let folder = folder().join(kind);
+    for (kind, scripts) in KINDS {
+        let (folder, script) = (folder().join(kind), folder().join(scripts).join("health.lua"));
         let tests = parsed(&folder.join("health_test.yaml"));
         for test in tests["tests"].as_array().unwrap() {
             let object = parsed(&folder.join(test["inputPath"].as_str().unwrap()));
             for place in 0..object["status"]["conditions"].as_array().map_or(0, Vec::len) {
                 let mut less = object.clone();
                 less["status"]["conditions"].as_array_mut().unwrap().remove(place);
-                let health = run(lua, &folder.join("health.lua"), &less);
+                let health = run(lua, &script, &less);
                 assert!(health["status"].is_string(), "{health}");
             }
             let mut less = object.clone();
             less["spec"].as_object_mut().unwrap().remove("replicas");
-            assert!(run(lua, &folder.join("health.lua"), &less)["status"].is_string());
+            assert!(run(lua, &script, &less)["status"].is_string());
             for field in ["observedGeneration", "replicas", "master", "conditions"] {
                 let mut less = object.clone();
                 if let Some(status) = less["status"].as_object_mut() {
                     status.remove(field);
                 }
-                let health = run(lua, &folder.join("health.lua"), &less);
+                let health = run(lua, &script, &less);
                 assert!(health["status"].is_string() && health["message"].is_string(), "{field}: {health}");
             }
         }
@@ -119,32 +125,35 @@ fn an_incomplete_status_has_a_health() {
 #[test]
 fn actions_are_offered_and_change_what_their_tests_expect() {
     let Some(lua) = lua() else { return };
-    let folder = folder().join("Redis");
-    let tests = parsed(&folder.join("actions/action_test.yaml"));
-    for test in tests["discoveryTests"].as_array().unwrap() {
-        let input = test["inputPath"].as_str().unwrap();
-        let offered = run(lua, &folder.join("actions/discovery.lua"), &parsed(&folder.join(input)));
-        assert_eq!(offered.as_object().unwrap().len(), test["result"].as_array().unwrap().len());
-        for action in test["result"].as_array().unwrap() {
-            let name = action["name"].as_str().unwrap();
-            assert_eq!(offered[name]["disabled"], action["disabled"], "{input}: {name}");
+    let scripts = folder().join(REDIS).join("actions");
+    for kind in [REDIS, FAILOVER] {
+        let folder = folder().join(kind);
+        let tests = parsed(&folder.join("actions/action_test.yaml"));
+        for test in tests["discoveryTests"].as_array().unwrap() {
+            let input = test["inputPath"].as_str().unwrap();
+            let offered = run(lua, &scripts.join("discovery.lua"), &parsed(&folder.join(input)));
+            assert_eq!(offered.as_object().unwrap().len(), test["result"].as_array().unwrap().len());
+            for action in test["result"].as_array().unwrap() {
+                let name = action["name"].as_str().unwrap();
+                assert_eq!(offered[name]["disabled"], action["disabled"], "{kind} {input}: {name}");
+            }
         }
+        let acted = |action: &str, input: &str| {
+            run(lua, &scripts.join(action).join("action.lua"), &parsed(&folder.join(input)))
+        };
+        for test in tests["actionTests"].as_array().unwrap() {
+            let text = |field: &str| test[field].as_str().unwrap();
+            let expected = parsed(&folder.join(text("expectedOutputPath")));
+            assert_eq!(acted(text("action"), text("inputPath")), expected, "{kind} {}", text("action"));
+        }
+        // It has the time of the request, so that another one is another.
+        let switched = acted("switchover", "testdata/healthy.yaml");
+        let id = switched["spec"]["switchover"]["id"].as_str().unwrap();
+        assert!(
+            id.starts_with("argocd-2") && id.len() <= 63 && switched["spec"]["switchover"]["to"].is_null(),
+            "{id}"
+        );
     }
-    let acted = |action: &str, input: &str| {
-        run(lua, &folder.join(format!("actions/{action}/action.lua")), &parsed(&folder.join(input)))
-    };
-    for test in tests["actionTests"].as_array().unwrap() {
-        let text = |field: &str| test[field].as_str().unwrap();
-        let expected = parsed(&folder.join(text("expectedOutputPath")));
-        assert_eq!(acted(text("action"), text("inputPath")), expected, "{}", text("action"));
-    }
-    // It has the time of the request, so that another one is another.
-    let switched = acted("switchover", "testdata/healthy.yaml");
-    let id = switched["spec"]["switchover"]["id"].as_str().unwrap();
-    assert!(
-        id.starts_with("argocd-2") && id.len() <= 63 && switched["spec"]["switchover"]["to"].is_null(),
-        "{id}"
-    );
 }
 
 const SANDBOX: &str = r#"

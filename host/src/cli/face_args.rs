@@ -66,7 +66,8 @@ impl FaceArgs {
         let tls = tls.map_err(|error| Exit::Input(format!("--sentinel-tls-cert: {error}")))?;
         let peers = self.sentinel_peers.iter().map(peer).collect::<Result<_, _>>()?;
         let entry = Entry { gate: self.gate()?, tls: tls.map(Arc::new) };
-        let settings = FaceSettings { listen, entry, announces_names: self.sentinel_hostnames };
+        let settings =
+            FaceSettings { listen, entry, announces_names: self.sentinel_hostnames, lists_peers: true };
         let faces = Faces::start().map_err(|error| Exit::Failed(error.to_string()))?;
         let face = faces
             .open(settings, start)

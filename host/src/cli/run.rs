@@ -10,7 +10,7 @@ use crate::kubernetes::events::EventWriter;
 use crate::kubernetes::lease::{Candidate, campaign, release};
 use crate::kubernetes::others::Others;
 use crate::kubernetes::record::Term;
-use crate::kubernetes::watch::{Scope, WatchedSecrets};
+use crate::kubernetes::scope::{Scope, WatchedSecrets};
 use crate::policy::{COMPONENT_BYTES_MAX, Loaded, embedded};
 use crate::registry::{HostRule, Reach, Remote};
 use crate::report::{GroupInspector, GroupListen, Health, Listen, Metrics};

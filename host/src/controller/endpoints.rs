@@ -42,6 +42,15 @@ pub struct OpenFace {
     pub place: SocketAddr,
 }
 
+/// What a face names to its clients.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Naming {
+    /// As of [`FaceSettings`].
+    pub announces_names: bool,
+    /// As of [`FaceSettings`].
+    pub lists_peers: bool,
+}
+
 impl Endpoints {
     /// Starts the thread. `address` is this operator's own.
     ///
@@ -62,11 +71,7 @@ impl Endpoints {
     ///
     /// # Errors
     /// [`FaceError::Listen`], with [`ErrorKind::AddrInUse`] when no port is free.
-    pub fn open(
-        &self,
-        mut entry: impl FnMut() -> Entry,
-        announces_names: bool,
-    ) -> Result<OpenFace, FaceError> {
+    pub fn open(&self, mut entry: impl FnMut() -> Entry, naming: Naming) -> Result<OpenFace, FaceError> {
         let any = match self.address {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -76,7 +81,9 @@ impl Endpoints {
             let place = self.next.fetch_add(1, Ordering::Relaxed) % self.ports.len();
             let Some(port) = self.ports.clone().nth(place) else { continue };
             let listen = SocketAddr::new(any, port);
-            match self.faces.open(FaceSettings { listen, entry: entry(), announces_names }, self.start) {
+            let Naming { announces_names, lists_peers } = naming;
+            let settings = FaceSettings { listen, entry: entry(), announces_names, lists_peers };
+            match self.faces.open(settings, self.start) {
                 Ok(face) => return Ok(OpenFace { face, place: SocketAddr::new(self.address, port) }),
                 Err(FaceError::Listen { address, source }) if source.kind() == ErrorKind::AddrInUse => {
                     last = Some(FaceError::Listen { address, source });
@@ -135,17 +142,17 @@ mod tests {
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let endpoints = |ports| Endpoints::start(local, ports, "o".into(), Instant::now()).unwrap();
         let full = endpoints(port..=port);
-        let error = full.open(Entry::default, false).map(|open| open.place).unwrap_err();
+        let error = full.open(Entry::default, Naming::default()).map(|open| open.place).unwrap_err();
         assert!(error.to_string().contains(&format!("0.0.0.0:{port}")), "{error}");
         drop(first);
-        let open = full.open(Entry::default, false).unwrap();
+        let open = full.open(Entry::default, Naming::default()).unwrap();
         assert_eq!(open.place, SocketAddr::new(local, port));
-        assert!(full.open(Entry::default, false).is_err(), "it is taken");
+        assert!(full.open(Entry::default, Naming::default()).is_err(), "it is taken");
         drop(open);
         // Its socket goes with its task.
         let is_free_again = (0..5000).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(1));
-            full.open(Entry::default, false).is_ok()
+            full.open(Entry::default, Naming::default()).is_ok()
         });
         assert!(is_free_again);
     }

@@ -18,10 +18,9 @@ use crate::kubernetes::kinds::{Kind, Resource};
 use crate::kubernetes::nodes::{Place, node};
 use crate::kubernetes::ownership::Sighting;
 use crate::kubernetes::record::record_name;
+use crate::kubernetes::scope::{Scope, WatchedSecrets};
 use crate::kubernetes::status::{Problem, refuse};
-use crate::kubernetes::watch::{
-    Key, Scope, SeenFace, Set, WatchEvent, WatchedSecrets, lists, watch, watch_secret,
-};
+use crate::kubernetes::watch::{Key, SeenFace, Set, WatchEvent, lists, watch, watch_secret};
 use crate::report::{Backoff, Dependency, Task, restarts};
 use claims::Claims;
 use futures_channel::mpsc::{UnboundedSender, unbounded};

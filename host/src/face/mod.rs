@@ -13,6 +13,7 @@
 //! | `glob` | the patterns of PSUBSCRIBE |
 //! | `entry` | who may enter |
 //! | `certificate` | the certificate that it shows, read again when its file changes |
+//! | `places` | where clients find servers that have other addresses for them |
 //! | `peers` | other faces of the same groups, and which of them answer |
 //! | `serve` | sockets: connections, subscribers, bounds |
 //!
@@ -27,6 +28,7 @@ mod event;
 mod glob;
 mod group;
 mod peers;
+mod places;
 mod resp;
 mod serve;
 mod tracker;
@@ -34,6 +36,7 @@ mod tracker;
 pub use certificate::Certificate;
 pub use entry::{Entry, Gate};
 pub use peers::Peer;
+pub use places::Places;
 pub use serve::{Face, FaceError, FaceSettings, Faces, SwitchOver};
 
 /// The last master is named for so long after nobody is master, or nothing is seen of the group any more.

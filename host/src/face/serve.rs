@@ -8,6 +8,7 @@ use super::entry::Entry;
 use super::event::{Event, Events};
 use super::group::{Group, Names};
 use super::peers::{Known, News, Peer, Peers};
+use super::places::Places;
 use super::resp::request;
 use super::tracker::Tracker;
 use crate::driver::{Witness, moment};
@@ -36,6 +37,8 @@ pub struct FaceSettings {
     pub entry: Entry,
     /// Servers are announced by their host names, not by the addresses that these resolve to.
     pub announces_names: bool,
+    /// Other faces are named to clients. False: all of them are behind one address.
+    pub lists_peers: bool,
 }
 
 /// A face cannot be opened.
@@ -81,6 +84,8 @@ struct Shared {
     names: Names,
     entry: Mutex<Arc<Entry>>,
     peers: Peers,
+    /// Whether clients are told of them.
+    lists_peers: bool,
     /// By the names that clients use.
     groups: Mutex<BTreeMap<String, Served>>,
     events: Sender<Arc<[Event]>>,
@@ -115,7 +120,7 @@ impl Faces {
     /// # Errors
     /// [`FaceError::Listen`].
     pub fn open(&self, settings: FaceSettings, start: Instant) -> Result<Face, FaceError> {
-        let FaceSettings { listen, entry, announces_names } = settings;
+        let FaceSettings { listen, entry, announces_names, lists_peers } = settings;
         let failed = |source| FaceError::Listen { address: listen, source };
         let socket = std::net::TcpListener::bind(listen).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
@@ -131,6 +136,7 @@ impl Faces {
             names: if announces_names { Names::Hosts } else { Names::Addresses },
             entry: Mutex::new(Arc::new(entry)),
             peers: Peers::new(&self.peers),
+            lists_peers,
             groups: Mutex::default(),
             events: channel(EVENTS_MAX).0,
             clients: AtomicUsize::new(0),
@@ -158,6 +164,15 @@ impl Face {
         self.shared.peers.set(peers);
     }
 
+    /// Names the servers of the group with this name by these addresses from now on, and those that have
+    /// none not at all.
+    pub fn set_places(&self, name: &str, places: Places) {
+        let mut groups = self.shared.served();
+        let Some(served) = groups.get_mut(name) else { return };
+        let events = served.tracker.set_places(places);
+        self.shared.tell(events);
+    }
+
     /// The listed faces that do not answer, and for how long.
     pub fn lost_peers(&self) -> Vec<(Peer, Duration)> {
         let (now, all) = (self.shared.now(), self.shared.peers.all());
@@ -180,10 +195,7 @@ impl Face {
             let mut groups = shared.served();
             let Some(served) = groups.get_mut(&name) else { return };
             let events = served.tracker.take(now, report);
-            if !events.is_empty() {
-                // Nobody may be subscribed.
-                drop(shared.events.send(events.into()));
-            }
+            shared.tell(events);
         })
     }
 }
@@ -213,8 +225,18 @@ impl Shared {
         Arc::clone(&self.entry.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn tell(&self, events: Vec<Event>) {
+        if !events.is_empty() {
+            // Nobody may be subscribed.
+            drop(self.events.send(events.into()));
+        }
+    }
+
     /// Tells the subscribers of each group what is new of another face.
     fn tell_of_peer(&self, peer: &Known, news: News) {
+        if !self.lists_peers {
+            return;
+        }
         let channel = match news {
             News::Joined => "+sentinel",
             News::Lost => "+sdown",
@@ -249,7 +271,7 @@ impl Desk for Shared {
     }
 
     fn peers(&self) -> Vec<Known> {
-        self.peers.all()
+        if self.lists_peers { self.peers.all() } else { vec![] }
     }
 
     fn admits(&self, login: Option<(&str, &str)>) -> Option<bool> {

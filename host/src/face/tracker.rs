@@ -6,6 +6,7 @@
 use super::NAMELESS_US;
 use super::event::{Event, Events};
 use super::group::{Group, Names, Node};
+use super::places::{Places, shown};
 use crate::contract::{Action, Decision, Health, InstanceKind, Observation, Verdict};
 use crate::group::{Moment, Outcome, Report};
 use failover_core::facts::ReportedRole;
@@ -14,7 +15,10 @@ use failover_core::facts::ReportedRole;
 pub(super) struct Tracker {
     name: String,
     names: Names,
+    /// As the servers themselves have it.
     group: Group,
+    /// Where clients find the servers. None: at their own addresses.
+    places: Option<Places>,
     /// No decision names a master, since then.
     nameless: Option<Moment>,
     /// Without another decision until then, nothing is seen of the group any more.
@@ -28,16 +32,44 @@ pub(super) struct Tracker {
 impl Tracker {
     pub fn new(name: String, names: Names) -> Self {
         let (group, until) = (Group::default(), Moment::default());
-        Self { name, names, group, nameless: None, until, is_ending: false, promoted: None }
+        Self { name, names, group, places: None, nameless: None, until, is_ending: false, promoted: None }
     }
 
     /// What clients are told now.
     pub fn group(&self, now: Moment) -> Group {
-        let mut group = self.group.clone();
+        let mut group = self.shown();
         if now >= self.until || self.nameless.is_some_and(|since| since.age_us(now) >= NAMELESS_US) {
             group.master = None;
         }
         group
+    }
+
+    /// Takes in where clients find the servers. Returns what subscribers are told.
+    pub fn set_places(&mut self, places: Places) -> Vec<Event> {
+        let before = self.shown();
+        self.places = Some(places);
+        self.changes(&before).all
+    }
+
+    /// The group by the addresses that clients dial.
+    fn shown(&self) -> Group {
+        shown(&self.group, self.places.as_ref())
+    }
+
+    /// What became of the group since then.
+    fn changes(&self, before: &Group) -> Events<'_> {
+        let (after, mut events) = (self.shown(), Events::of(&self.name));
+        match (&before.master, &after.master) {
+            (None, Some(master)) => events.master("+monitor", master),
+            (Some(was), Some(master)) if was.member != master.member => {
+                events.switched(was, master);
+                after.replicas.iter().for_each(|replica| events.replica("+slave", replica, master));
+            }
+            // The same server at another address.
+            (Some(was), Some(master)) if was.address() != master.address() => events.switched(was, master),
+            _ => events.differences(before, &after),
+        }
+        events
     }
 
     /// Takes a report. Returns what subscribers are told.
@@ -52,7 +84,7 @@ impl Tracker {
 
     fn decided(&mut self, now: Moment, observation: &Observation, decision: &Decision) -> Vec<Event> {
         self.until = Moment(now.0.saturating_add(decision.next_look_us).saturating_add(NAMELESS_US));
-        let before = self.group.clone();
+        let (before, was_shown) = (self.group.clone(), self.shown());
         let known = |id: &str| before.master.iter().chain(&before.replicas).find(|node| node.member == id);
         let mut nodes: Vec<Node> = vec![];
         for instance in observation.instances.iter().filter(|instance| instance.kind == InstanceKind::Redis) {
@@ -83,40 +115,35 @@ impl Tracker {
             is_in_failover: before.is_in_failover,
             hang_limit_ms: observation.group.hang_limit_ms,
         };
-        let mut events = Events::of(&self.name);
-        match (&before.master, &self.group.master) {
-            (None, Some(master)) => events.master("+monitor", master),
-            (Some(was), Some(master)) if was.member != master.member => {
-                self.group.is_in_failover = false;
-                events.switched(was, master);
-                self.group.replicas.iter().for_each(|replica| events.replica("+slave", replica, master));
-            }
-            // The same server at another address.
-            (Some(was), Some(master)) if was.address() != master.address() => events.switched(was, master),
-            _ => events.differences(&before, &self.group),
+        let mut masters = before.master.iter().zip(&self.group.master);
+        if masters.any(|(was, master)| was.member != master.member) {
+            self.group.is_in_failover = false;
         }
-        if let (true, Verdict::Healthy, Some(master)) = (self.is_ending, decision.verdict, &self.group.master)
-        {
-            events.master("+failover-end", master);
-            self.is_ending = false;
+        let mut all = self.changes(&was_shown).all;
+        if let (true, Verdict::Healthy) = (self.is_ending, decision.verdict) {
+            self.is_ending = self.group.master.is_none();
+            let mut events = Events::of(&self.name);
+            self.shown().master.iter().for_each(|master| events.master("+failover-end", master));
+            all.extend(events.all);
         }
-        events.all
+        all
     }
 
     fn sent(&mut self, action: &Action) -> Vec<Event> {
+        self.group.is_in_failover |= action.new_master().is_some() && self.group.master.is_some();
         let mut events = Events::of(&self.name);
-        let Some(master) = &self.group.master else { return vec![] };
+        let group = self.shown();
+        let Some(master) = &group.master else { return vec![] };
         match (action, action.new_master()) {
             (_, Some(target)) => {
-                self.group.is_in_failover = true;
                 events.master("+try-failover", master);
                 events.master("+elected-leader", master);
-                if let Some(target) = self.group.replicas.iter().find(|replica| replica.member == target) {
+                if let Some(target) = group.replicas.iter().find(|replica| replica.member == target) {
                     events.replica("+selected-slave", target, master);
                 }
             }
             (Action::Follow(follow), None) => {
-                let replica = self.group.replicas.iter().find(|replica| replica.member == follow.id);
+                let replica = group.replicas.iter().find(|replica| replica.member == follow.id);
                 if let Some(replica) = replica {
                     let was_master = matches!(replica.role, Some((ReportedRole::Master, _)));
                     let channel = if was_master { "+convert-to-slave" } else { "+slave-reconf-sent" };
@@ -131,26 +158,53 @@ impl Tracker {
     fn finished(&mut self, now: Moment, action: &Action, outcome: &Outcome) -> Vec<Event> {
         let Some(target) = action.new_master() else { return vec![] };
         self.group.is_in_failover = false;
-        let mut events = Events::of(&self.name);
-        let Some(was) = self.group.master.clone() else { return vec![] };
+        let before = self.shown();
         if !matches!(outcome, Outcome::Done { .. }) {
-            events.master("-failover-abort-slave-timeout", &was);
+            let mut events = Events::of(&self.name);
+            before.master.iter().for_each(|was| events.master("-failover-abort-slave-timeout", was));
             return events.all;
         }
-        let Some(place) = self.group.replicas.iter().position(|replica| replica.member == target) else {
-            return vec![];
-        };
+        let place = self.group.replicas.iter().position(|replica| replica.member == target);
+        let (Some(place), Some(was)) = (place, self.group.master.clone()) else { return vec![] };
         let mut master = self.group.replicas.remove(place);
-        events.replica("+promoted-slave", &master, &was);
-        events.switched(&was, &master);
         (master.role, master.follows) = (Some((ReportedRole::Master, now)), None);
         self.group.replicas.push(was);
         self.group.replicas.sort_by(|one, other| one.member.cmp(&other.member));
-        self.group.replicas.iter().for_each(|replica| events.replica("+slave", replica, &master));
         self.group.master = Some(master);
         (self.group.is_master_lost, self.nameless, self.is_ending) = (false, None, true);
         self.group.epoch += 1;
         self.promoted = Some(now);
-        events.all
+        let mut events = Events::of(&self.name);
+        let promoted = before.replicas.iter().find(|replica| replica.member == target);
+        if let (Some(was), Some(promoted)) = (&before.master, promoted) {
+            events.replica("+promoted-slave", promoted, was);
+        }
+        let changes = self.changes(&before).all;
+        events.all.into_iter().chain(changes).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::face::places::tests::node;
+
+    #[test]
+    fn a_master_that_gets_another_place_is_told_as_a_switch_and_one_without_a_place_is_not_named() {
+        let mut tracker = Tracker::new("mymaster".into(), Names::Addresses);
+        tracker.group.master = Some(node("a", "10.0.0.1", None));
+        tracker.until = Moment(1);
+        let at = |port| Places::from([("a".to_owned(), ("lb.example.com".to_owned(), port))]);
+        let told = |tracker: &mut Tracker, places| {
+            let events = tracker.set_places(places);
+            events.iter().map(|event| format!("{} {}", event.channel, event.message)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&mut tracker, Places::new()), [""; 0]);
+        assert_eq!(tracker.group(Moment(0)).master, None);
+        assert_eq!(told(&mut tracker, at(1)), ["+monitor master mymaster lb.example.com 1"]);
+        assert_eq!(told(&mut tracker, at(1)), [""; 0]);
+        let switched = "+switch-master mymaster lb.example.com 1 lb.example.com 2";
+        assert_eq!(told(&mut tracker, at(2)), [switched]);
+        assert_eq!(tracker.group(Moment(0)).master.unwrap().port, 2);
     }
 }

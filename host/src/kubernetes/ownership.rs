@@ -4,6 +4,7 @@
 
 use super::apply::version;
 use super::objects::{Family, MARK_ANNOTATION};
+use super::outside::Outside;
 use super::record::RECORD_ANNOTATION;
 use kube::ResourceExt;
 
@@ -22,6 +23,8 @@ pub struct Sighting {
     pub mark: Option<String>,
     /// Other operators make such objects for the same owner: [`Family::are_marked`].
     pub may_be_of_others: bool,
+    /// How a Service is reached from outside of the cluster. None: it is not, or this is no Service.
+    pub outside: Option<Outside>,
 }
 
 impl Sighting {
@@ -38,6 +41,7 @@ impl Sighting {
             record,
             mark,
             may_be_of_others: family.is_some_and(|family| family.are_marked),
+            outside: None,
         })
     }
 

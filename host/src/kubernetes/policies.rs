@@ -2,7 +2,8 @@
 
 use super::crd::{Condition, ConfigMapSource, FailoverPolicy};
 use super::listed::{Change, Identity, Listed};
-use super::watch::{Key, Scope, config};
+use super::scope::Scope;
+use super::watch::{Key, config};
 use futures_util::stream::{self, BoxStream, StreamExt, select_all};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::jiff::Timestamp;

@@ -297,6 +297,7 @@ mod tests {
             record,
             mark: None,
             may_be_of_others: false,
+            outside: None,
         }
     }
 

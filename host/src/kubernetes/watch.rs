@@ -5,8 +5,10 @@ use super::kinds::{KINDS, Kind, Resource};
 use super::listed::{Change, Identity, Listed};
 use super::nodes::{Place, place};
 use super::objects::{FAILOVER, FAMILIES, Family, REDIS, SENTINEL_SLICES, face_of};
+use super::outside::outside;
 use super::ownership::Sighting;
 use super::pods::owner;
+use super::scope::{Scope, WatchedSecrets};
 use backon::ExponentialBuilder;
 use futures_util::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -87,36 +89,6 @@ pub struct SeenFace {
     pub place: (String, u16),
 }
 
-/// What is watched.
-#[derive(Clone, Debug, Default)]
-pub struct Scope {
-    /// The namespaces. Empty: all.
-    pub namespaces: Vec<String>,
-    /// Which Secrets in them.
-    pub secrets: WatchedSecrets,
-}
-
-/// Which Secrets are watched. None of them is read in a watch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WatchedSecrets {
-    /// All, by one list for all groups.
-    #[default]
-    All,
-    /// Those that resources name, and the operator's own, each by a watch of its own: for rights to Secrets
-    /// by name.
-    Named,
-}
-
-impl Scope {
-    /// Each namespace; None is all of them.
-    pub fn places(&self) -> Vec<Option<&str>> {
-        if self.namespaces.is_empty() {
-            return vec![None];
-        }
-        self.namespaces.iter().map(|name| Some(name.as_str())).collect()
-    }
-}
-
 /// The names of all that is listed; each list ends with [`WatchEvent::Listed`] if the API server permits it.
 pub fn lists(scope: &Scope) -> impl Iterator<Item = &'static str> {
     let objects = ["Pod", "StatefulSet", "Deployment", "Service", "ConfigMap", "PodDisruptionBudget", POLICY];
@@ -150,7 +122,7 @@ pub fn watch(client: &Client, scope: &Scope) -> BoxStream<'static, WatchEvent> {
             let deployments = ours::<Deployment>(client, place, &FAILOVER);
             changes("Deployment", deployments, labelled_by(&FAILOVER), of_deployment)
         }),
-        of_all(&|place, family| objects::<Service>(client, place, family, "Service")),
+        of_all(&|place, family| services(client, place, family)),
         of_all(&|place, family| objects::<ConfigMap>(client, place, family, "ConfigMap")),
         of_all(&|place, family| objects::<PodDisruptionBudget>(client, place, family, "PodDisruptionBudget")),
         // Of kind Redis alone.
@@ -348,6 +320,25 @@ where
     let watched = watcher(all::<PartialObjectMeta<K>>(client, namespace), config().labels(family.label));
     let watched = watched.backoff(pace()).boxed();
     changes(kind, watched, labelled_by(family), move |change| vec![object(kind, change)])
+}
+
+/// Services whole, for how they are reached from outside.
+fn services(
+    client: &Client,
+    namespace: Option<&str>,
+    family: &'static Family,
+) -> BoxStream<'static, WatchEvent> {
+    changes("Service", ours::<Service>(client, namespace, family), labelled_by(family), |change| {
+        let outside = match &change {
+            Change::Seen(_, service) => outside(service),
+            Change::Gone(_) | Change::Complete => None,
+        };
+        let mut event = object("Service", change);
+        if let WatchEvent::Object(.., Some(sighting)) = &mut event {
+            sighting.outside = outside;
+        }
+        vec![event]
+    })
 }
 
 /// Names and versions of Secrets: the operator's own, and those with the users' passwords. Never their

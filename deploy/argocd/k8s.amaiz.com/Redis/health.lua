@@ -1,4 +1,4 @@
--- Health of a Redis, by its conditions, which follow kstatus: Stalled needs a person, Reconciling passes by itself. An operator that knows
+-- Health of a Redis, and of a RedisFailover, which has the same status and further conditions: by its conditions, which follow kstatus: Stalled needs a person, Reconciling passes by itself. An operator that knows
 -- neither says Degraded and Progressing.
 local status = obj.status or {}
 local conditions = {}
@@ -31,6 +31,9 @@ end
 if holds("Paused") then
   return health("Suspended", nil, "failover is paused: spec.paused")
 end
+if holds("Bootstrapping") then
+  return health("Suspended", conditions.Bootstrapping)
+end
 if holds("Stalled") then
   return health("Degraded", conditions.Stalled)
 end
@@ -52,9 +55,20 @@ end
 if holds("SwitchoverInProgress") then
   return health("Progressing", conditions.SwitchoverInProgress)
 end
--- Of a RedisFailover, which has the same status, the number lies below.
-local desired = obj.spec.replicas or (obj.spec.redis or {}).replicas or 0
+-- Of a RedisFailover the number lies below, and has a default.
+local desired = obj.spec.replicas or 0
+if obj.kind == "RedisFailover" then
+  desired = (obj.spec.redis or {}).replicas or 0
+  if desired == 0 then
+    desired = 3
+  end
+end
 if (status.replicas or 0) < desired then
   return health("Progressing", nil, (status.replicas or 0) .. " of " .. desired .. " instances answer")
+end
+for _, name in ipairs({ "SentinelsReady", "SentinelsAgree" }) do
+  if conditions[name] ~= nil and conditions[name].status == "False" then
+    return health("Progressing", conditions[name])
+  end
 end
 return health("Healthy", nil, (status.master or "an instance") .. " is master")

@@ -2,6 +2,7 @@
 //! amaizfinance/redis-operator with its meaning, and further ones. The custom resource definition in
 //! `deploy/` is generated from these types.
 
+mod endpoint;
 pub mod failover;
 mod network;
 mod policy;
@@ -10,6 +11,7 @@ mod service;
 mod status;
 mod user;
 
+pub use endpoint::{EndpointPassword, OutsideAddresses, SentinelEndpoint};
 pub use network::NetworkSettings;
 pub use policy::{
     ActivePolicy, CandidatePolicy, ConfigMapSource, EmbeddedSource, FailoverPolicy, FailoverPolicySpec,
@@ -91,6 +93,14 @@ use std::collections::BTreeMap;
         "!has(self.spec.sentinelEndpoint) || !has(self.spec.sentinelEndpoint.tls) || \
          !self.spec.sentinelEndpoint.tls || has(self.spec.tls)"
     ).message("sentinelEndpoint.tls uses the certificate of spec.tls: set that, or leave sentinelEndpoint.tls out"),
+    validation = Rule::new(
+        "!has(self.spec.sentinelEndpoint) || !has(self.spec.sentinelEndpoint.external) || \
+         (has(self.spec.service) && has(self.spec.service.type) && \
+         self.spec.service.type in ['NodePort', 'LoadBalancer'])"
+    ).message(
+        "sentinelEndpoint.external is for clients outside of the cluster: set service.type to NodePort or \
+         LoadBalancer, or leave it out"
+    ),
     validation = Rule::new(
         "!has(self.spec.hibernate) || !self.spec.hibernate || has(self.spec.dataVolumeClaimTemplate)"
     ).message(
@@ -304,14 +314,6 @@ pub struct Password {
     pub generate: bool,
 }
 
-/// Source of the password of a Sentinel endpoint.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct EndpointPassword {
-    /// A key of a Secret in the same namespace.
-    pub secret_key_ref: SecretKeySelector,
-}
-
 /// The certificate of all instances. A new one in the Secret is loaded while they run, without a restart.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -402,41 +404,6 @@ pub enum PullPolicy {
     Always,
     IfNotPresent,
     Never,
-}
-
-/// A Sentinel endpoint that the operator serves.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.user) || has(self.password)")
-    .message("sentinelEndpoint.user needs a password: set sentinelEndpoint.password, or leave the user out"))]
-pub struct SentinelEndpoint {
-    /// Name of the master, as these clients ask for it.
-    #[serde(default = "default_master_name")]
-    #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9._-]+$"))]
-    pub master_name: String,
-    /// Source of the password that clients need at the endpoint. Unset: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<EndpointPassword>,
-    /// User of that password. Unset: the user `default`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128))]
-    pub user: Option<String>,
-    /// Clients must use TLS. The certificate is that of `tls`, which should hold the name
-    /// `redis-NAME-sentinel.NAMESPACE.svc`, too. Unset: if the group has TLS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<bool>,
-    /// Name servers as `POD.redis-NAME-headless.NAMESPACE.svc` and not by address: for certificates that hold
-    /// names.
-    #[serde(default)]
-    pub hostnames: bool,
-    /// Carry out `SENTINEL FAILOVER` as a switchover.
-    #[serde(default)]
-    pub allow_failover: bool,
-}
-
-/// As the documentation of Sentinel and most clients have it.
-fn default_master_name() -> String {
-    "mymaster".into()
 }
 
 /// When and how a failover happens.

@@ -138,6 +138,10 @@ pub struct EndpointSettings {
     pub hostnames: bool,
     /// `SENTINEL FAILOVER` is a switchover.
     pub allow_failover: bool,
+    /// Servers are named as clients outside of the cluster reach them, through a Service that is called
+    /// as its Pod: under this name, in which `{pod}` is the Pod's; Some(None): where the cluster says.
+    /// None: by their own addresses.
+    pub external: Option<Option<String>>,
 }
 
 /// What the status of a resource says: an operator starts from it.

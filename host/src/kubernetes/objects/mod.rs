@@ -25,7 +25,7 @@ pub use failover_slice::{SERVICE_LABEL, failover_slice, lead_to};
 pub use family::{ADOPTED, FAILOVER, FAMILIES, Family, MADE, MARK_ANNOTATION, REDIS, ROLLED};
 pub use pod::GRACE_S;
 pub use sentinel_slice::{SENTINEL_SLICES, face_of, sentinel_slice, sentinel_slice_name};
-pub use services::{master_service, sentinel_service};
+pub use services::{REDIS_PORT, master_service, sentinel_service};
 pub use set_aside::SET_ASIDE;
 pub use stateful_set::claim_settings;
 pub use users::{AclUser, users_in};
@@ -64,7 +64,7 @@ pub fn objects(redis: &Redis, inputs: &Inputs<'_>) -> Result<Vec<Value>, serde_j
         all.push(serde_json::to_value(config::secret(redis, inputs, password))?);
     }
     all.push(serde_json::to_value(config::config_map(redis, inputs))?);
-    for service in services::services(redis) {
+    for service in services::services(redis, inputs.replicas) {
         all.push(serde_json::to_value(service)?);
     }
     all.push(serde_json::to_value(binding::binding(redis, inputs))?);

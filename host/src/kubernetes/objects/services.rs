@@ -1,11 +1,14 @@
-//! The Services: all instances, each by its own name, the master, the replicas, the Sentinel endpoint.
+//! The Services: all instances, each by its own name, the master, the replicas, the Sentinel endpoint,
+//! and for clients outside of the cluster each instance.
 
 use super::{MASTER, PORT, REPLICA, ROLE_LABEL, metadata, selector};
-use crate::kubernetes::crd::{Redis, ServiceType, TrafficPolicy};
+use crate::kubernetes::crd::{OutsideAddresses, Redis, ServiceType, TrafficPolicy};
+use crate::kubernetes::outside::POD_MARK;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-pub fn services(redis: &Redis) -> Vec<Service> {
+/// `instances`: as many as there are now.
+pub fn services(redis: &Redis, instances: i32) -> Vec<Service> {
     let headless = {
         let mut service = service(redis, "-headless", None);
         let spec = service.spec.get_or_insert_default();
@@ -21,7 +24,14 @@ pub fn services(redis: &Redis) -> Vec<Service> {
         master_service(redis),
         outward(redis, service(redis, "-replicas", Some(REPLICA))),
     ];
-    all.extend(redis.spec.sentinel_endpoint.as_ref().map(|_| sentinel_service(redis)));
+    if let Some(endpoint) = &redis.spec.sentinel_endpoint {
+        all.push(sentinel_service(redis));
+        // Those of Pods that hibernate keep their addresses.
+        let each = endpoint.external.iter().flat_map(|external| {
+            (0..instances.max(redis.spec.replicas)).map(move |number| member_service(redis, number, external))
+        });
+        all.extend(each);
+    }
     all
 }
 
@@ -32,7 +42,30 @@ pub fn sentinel_service(redis: &Redis) -> Service {
     let spec = sentinel.spec.get_or_insert_default();
     spec.selector = None;
     spec.ports = Some(vec![port((SENTINEL, SENTINEL_PORT))]);
+    let is_external =
+        redis.spec.sentinel_endpoint.as_ref().is_some_and(|endpoint| endpoint.external.is_some());
+    if is_external {
+        sentinel = outward(redis, sentinel);
+        // Its endpoints name no nodes: with Local, no node would take a client.
+        sentinel.spec.get_or_insert_default().external_traffic_policy = None;
+    }
     sentinel
+}
+
+/// The Service that leads clients outside of the cluster to one instance. It is called as its Pod. It
+/// leads there before the Pod is ready: who is named to clients, the Sentinel endpoint decides.
+fn member_service(redis: &Redis, number: i32, external: &OutsideAddresses) -> Service {
+    let mut service = outward(redis, service(redis, &format!("-{number}"), None));
+    let pod = service.metadata.name.clone().unwrap_or_default();
+    let annotations =
+        external.annotations.iter().map(|(name, value)| (name.clone(), value.replace(POD_MARK, &pod)));
+    service.metadata.annotations.get_or_insert_default().extend(annotations);
+    let spec = service.spec.get_or_insert_default();
+    spec.selector.get_or_insert_default().insert(POD_NAME_LABEL.to_owned(), pod);
+    // Metrics are nothing for the outside.
+    spec.ports = Some(vec![port((REDIS_PORT, PORT))]);
+    spec.publish_not_ready_addresses = Some(true);
+    service
 }
 
 /// The Service that leads clients to the master.
@@ -66,7 +99,7 @@ fn outward(redis: &Redis, mut service: Service) -> Service {
 
 /// Names and numbers of the ports of every Service.
 fn ports(redis: &Redis) -> impl Iterator<Item = (&'static str, i32)> {
-    [("redis", PORT)].into_iter().chain(redis.spec.exporter.as_ref().map(|_| ("exporter", EXPORTER_PORT)))
+    [(REDIS_PORT, PORT)].into_iter().chain(redis.spec.exporter.as_ref().map(|_| ("exporter", EXPORTER_PORT)))
 }
 
 fn service(redis: &Redis, suffix: &str, role: Option<&str>) -> Service {
@@ -92,8 +125,12 @@ fn port((name, port): (&str, i32)) -> ServicePort {
     }
 }
 
+/// The name of the port of Redis.
+pub const REDIS_PORT: &str = "redis";
 pub const EXPORTER_PORT: i32 = 9121;
 /// The name of the port of the Sentinel endpoint.
 pub const SENTINEL: &str = "sentinel";
+/// What the controller of StatefulSets gives each Pod.
+const POD_NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
 /// As a Sentinel's.
 const SENTINEL_PORT: i32 = 26379;

@@ -383,6 +383,40 @@ fn only_the_services_of_master_and_replicas_leave_the_cluster() {
 }
 
 #[test]
+fn each_pod_has_a_service_for_clients_outside_that_asked_for_one() {
+    let made_with = |instances: i32| {
+        let redis = redis(json!({
+            "replicas": 2, "redis": { "image": "redis:7" }, "exporter": { "image": "e" },
+            "service": { "type": "NodePort", "externalTrafficPolicy": "Local", "annotations": { "a": "b" } },
+            "sentinelEndpoint": { "external": { "annotations": { "dns": "{pod}.example.com" } } }
+        }));
+        let all = objects(&redis, &Inputs { replicas: instances, ..Inputs::default() }).unwrap();
+        all.into_iter().filter(|object| object["kind"] == "Service").collect::<Vec<_>>()
+    };
+    let of = |services: &[Value], name: &str| {
+        services.iter().find(|service| service["metadata"]["name"] == name).cloned()
+    };
+    let services = made_with(2);
+    let one = of(&services, "redis-example-1").unwrap();
+    assert_eq!(
+        one["spec"]["selector"],
+        json!({ "redis": "example", "statefulset.kubernetes.io/pod-name": "redis-example-1" })
+    );
+    assert_eq!(one["metadata"]["annotations"], json!({ "a": "b", "dns": "redis-example-1.example.com" }));
+    let ports: Vec<_> = one["spec"]["ports"].as_array().unwrap().iter().map(|port| &port["port"]).collect();
+    assert_eq!((ports, &one["spec"]["publishNotReadyAddresses"]), (vec![&json!(6379)], &json!(true)));
+    let policy =
+        |service: &Value| (service["spec"]["type"].clone(), service["spec"]["externalTrafficPolicy"].clone());
+    assert_eq!(policy(&one), (json!("NodePort"), json!("Local")));
+    let endpoint = of(&services, "redis-example-sentinel").unwrap();
+    assert_eq!(policy(&endpoint), (json!("NodePort"), Value::Null), "its endpoints name no nodes");
+    assert!(of(&services, "redis-example-2").is_none());
+    // The master's Pod stays until it has handed over; one that hibernates comes back to its address.
+    assert!(of(&made_with(3), "redis-example-2").is_some());
+    assert!(of(&made_with(0), "redis-example-1").is_some());
+}
+
+#[test]
 fn maxmemory_is_a_share_of_the_limit_unless_it_is_set() {
     let of = |config: Value, limit: Value| {
         let redis = redis(json!({

@@ -199,6 +199,7 @@ mod tests {
             record: None,
             mark: None,
             may_be_of_others: false,
+            outside: None,
         })
     }
 

@@ -109,6 +109,7 @@ fn a_group_starts_from_the_later_of_the_stored_record_and_the_status() {
             record,
             mark: None,
             may_be_of_others: false,
+            outside: None,
         })
     };
     let mut snapshot = fixture::snapshot(&[]);

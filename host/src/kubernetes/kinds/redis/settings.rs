@@ -49,6 +49,7 @@ fn endpoint(redis: &Redis) -> Option<EndpointSettings> {
         has_tls: endpoint.tls.unwrap_or(redis.spec.tls.is_some()),
         hostnames: endpoint.hostnames,
         allow_failover: endpoint.allow_failover,
+        external: endpoint.external.as_ref().map(|external| external.host.clone()),
     })
 }
 
