@@ -271,7 +271,7 @@ async fn moves(cluster: &Cluster, namespace: &str, chart: &Chart, login: &str) {
     .await;
     let said = forget.iter().find_map(|line| line.split_once("SENTINEL ")).unwrap().1;
     for address in &sentinels {
-        let words = redis::cmd("SENTINEL").arg(&said.split_whitespace().collect::<Vec<_>>()).to_owned();
+        let words = redis::cmd("SENTINEL").arg(said.split_whitespace().collect::<Vec<_>>()).to_owned();
         words.query_async::<()>(&mut sentinel(address).await).await.unwrap();
         assert_eq!(fields(address, "MASTER").await, None, "it watches nothing");
     }

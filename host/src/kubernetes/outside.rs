@@ -89,13 +89,14 @@ mod tests {
         let of = |pod: &Pod, outside: &Outside, host| place_of(("redis-cart-1", pod), outside, host, 6379);
         let name = Some("{pod}.redis.example.com");
         let balancer = Outside::Balancer(Some("203.0.113.1".into()));
-        let rows: [(&Outside, Option<&str>, Option<(&str, u16)>); 6] = [
-            (&Outside::Node(30002), None, Some(("10.1.0.7", 30002))),
-            (&Outside::Node(30002), Some("192.0.2.9"), Some(("192.0.2.9", 30002))),
+        let (node, pending) = (Outside::Node(30002), Outside::Balancer(None));
+        let rows = [
+            (&node, None, Some(("10.1.0.7", 30002))),
+            (&node, Some("192.0.2.9"), Some(("192.0.2.9", 30002))),
             (&balancer, None, Some(("203.0.113.1", 6379))),
             (&balancer, name, Some(("redis-cart-1.redis.example.com", 6379))),
-            (&Outside::Balancer(None), None, None),
-            (&Outside::Balancer(None), name, Some(("redis-cart-1.redis.example.com", 6379))),
+            (&pending, None, None),
+            (&pending, name, Some(("redis-cart-1.redis.example.com", 6379))),
         ];
         for (outside, host, expected) in rows {
             let expected = expected.map(|(host, port)| (host.to_owned(), port));
