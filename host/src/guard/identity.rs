@@ -40,16 +40,6 @@ pub(super) fn named_by_replication(instances: &[Instance<'_>]) -> Vec<Option<usi
             && instance.facts.master.as_ref().is_some_and(|place| !instance.dialled.contains(place))
             && matches!(instance.names, Named::Outsider | Named::Nothing)
     };
-    let by_own_end = |place: &Place| {
-        let is_there = |instance: &Instance<'_>| {
-            instance.own_end.as_ref() == Some(place)
-                && (!place.is_nowhere() || instance.dialled.iter().any(Place::is_nowhere))
-        };
-        only(
-            (0..instances.len())
-                .filter(|&index| !instances[index].is_replaced && is_there(&instances[index])),
-        )
-    };
     let by_stream = |replica: usize, place: &Place| {
         let replid = instances[replica].history()?.replid;
         let is_up = instances[replica].facts.link_up == Some(true) && !instances[replica].facts.is_syncing;
@@ -66,7 +56,7 @@ pub(super) fn named_by_replication(instances: &[Instance<'_>]) -> Vec<Option<usi
     let found: Vec<Option<usize>> = (0..instances.len())
         .map(|index| {
             let place = instances[index].facts.master.as_ref().filter(|_| is_open(&instances[index]))?;
-            by_own_end(place).or_else(|| by_stream(index, place)).filter(|master| *master != index)
+            by_own_end(instances, place).or_else(|| by_stream(index, place)).filter(|master| *master != index)
         })
         .collect();
     // What one replica shows of an address holds for the others that name it, on whatever host.
@@ -78,6 +68,22 @@ pub(super) fn named_by_replication(instances: &[Instance<'_>]) -> Vec<Option<usi
         same.filter_map(|other| found[other]).find(|master| *master != index)
     };
     (0..instances.len()).map(|index| found[index].or_else(|| of_another(index))).collect()
+}
+
+/// Whether an instance names the place that is its own, where the host dials it elsewhere: a replica of itself
+/// behind a hop.
+pub(super) fn names_itself(instances: &[Instance<'_>], index: usize) -> bool {
+    let named = instances[index].facts.master.as_ref().and_then(|place| by_own_end(instances, place));
+    instances[index].is_replica() && named == Some(index)
+}
+
+/// The one instance whose own end of the host's connection is that place.
+fn by_own_end(instances: &[Instance<'_>], place: &Place) -> Option<usize> {
+    let is_there = |instance: &Instance<'_>| {
+        instance.own_end.as_ref() == Some(place)
+            && (!place.is_nowhere() || instance.dialled.iter().any(Place::is_nowhere))
+    };
+    only((0..instances.len()).filter(|&index| !instances[index].is_replaced && is_there(&instances[index])))
 }
 
 fn only(mut candidates: impl Iterator<Item = usize>) -> Option<usize> {

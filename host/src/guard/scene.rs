@@ -53,7 +53,8 @@ pub(super) struct Instance<'a> {
     /// The self-fence, as it last showed it. None: it never did.
     pub fence: Option<Fence>,
     /// Rows of its last list of replicas whose address is no member's.
-    pub unknown_replicas: usize,
+    unknown_replicas: usize,
+    listed_replicas: usize,
     /// Number of keys and of libraries of functions. None unless the reply is as fresh as `answers` demands.
     pub keys: Option<u64>,
     /// The places at which the host dials it.
@@ -216,6 +217,11 @@ impl<'a> Scene<'a> {
         for (index, instance) in instances.iter_mut().enumerate() {
             instance.names = Named::by(&instance.facts, index, &scene.by_place);
         }
+        for index in 0..instances.len() {
+            if instances[index].names == Named::Outsider && identity::names_itself(&instances, index) {
+                instances[index].names = Named::Itself;
+            }
+        }
         for (index, master) in identity::named_by_replication(&instances).into_iter().enumerate() {
             if let Some(master) = master {
                 instances[index].names = Named::Members(vec![stands_for[master]]);
@@ -237,6 +243,17 @@ impl<'a> Scene<'a> {
     pub fn is_behind_hop(&self, instance: &Instance<'_>) -> bool {
         let is_passed_on = |instance: &Instance<'_>| instance.is_direct == Some(false);
         instance.is_direct.map_or_else(|| self.instances.iter().any(is_passed_on), |is_direct| !is_direct)
+    }
+
+    /// How many replicas of its last list are no members. Where something is between, no address in it is a
+    /// member's: then as many as are more than the other members.
+    pub fn strange_replicas(&self, instance: &Instance<'_>) -> usize {
+        let others = usize::from(self.observation.group.members_desired).saturating_sub(1);
+        if self.instances.iter().any(|instance| instance.is_direct == Some(false)) {
+            instance.listed_replicas.saturating_sub(others)
+        } else {
+            instance.unknown_replicas
+        }
     }
 
     /// No link of a replica of this master is silent before this: the hang limit; and, unless the master took
@@ -388,6 +405,7 @@ impl<'a> Instance<'a> {
             },
             fence: Fence::read(instance),
             unknown_replicas: facts.attached.iter().filter(|row| is_unknown(&row.place)).count(),
+            listed_replicas: facts.attached.len(),
             answers: instance.link.state == LinkState::Answering && is_fresh(INFO_REPLICATION),
             is_direct: is_direct(&dialled, &client, server.tcp_port),
             dialled,

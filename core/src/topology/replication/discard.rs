@@ -159,7 +159,7 @@ fn is_anothers(view: &View, index: usize) -> bool {
     if member.instance.pod.is_some() {
         return false;
     }
-    let has_replicas_of_others = member.rows.iter().any(|row| row.owner.is_none());
+    let has_replicas_of_others = view.unlisted(index) > 0;
     let failover = view.last_failover().filter(|failover| failover.source.as_deref() == Some(id));
     let replaced_us = failover.map(|failover| failover.age_us.saturating_add(DYING_US));
     let is_on_record = view.published().is_some_and(|published| published.master == id);

@@ -54,7 +54,7 @@ pub fn open(view: &View, index: usize) -> Option<String> {
     if to_write == 0 || lag_s == 0 {
         return Some(format!("it has no self-fence ({TO_WRITE} {to_write}, {MAX_LAG} {lag_s})"));
     }
-    let unlisted = member.rows.iter().filter(|row| row.owner.is_none()).count();
+    let unlisted = view.unlisted(index);
     let may_acknowledge = |other: &usize| {
         *other != index && !view.members[*other].answers && !matches!(view.life(*other), Life::Gone(_))
     };
@@ -80,7 +80,7 @@ pub fn missing(view: &View, master: usize) -> Option<String> {
             view.id(index)
         ));
     }
-    let unlisted = view.members[master].rows.iter().filter(|row| row.owner.is_none()).count();
+    let unlisted = view.unlisted(master);
     (unlisted > 0).then(|| {
         format!(
             "{unlisted} replicas that are not listed are attached to {} and may keep its self-fence open where it is \

@@ -237,6 +237,16 @@ impl<'a> View<'a> {
         self.hang_limit_us().max(if self.was_writing(master) { 0 } else { heartbeat_us() })
     }
 
+    /// How many replicas of its last list are no members. Where something is between the host and the servers,
+    /// no row has an address that is known here: then as many as are more than the other members.
+    pub fn unlisted(&self, index: usize) -> usize {
+        let rows = &self.members[index].rows;
+        if self.is_any_passed_on {
+            return rows.len().saturating_sub(self.members_desired().saturating_sub(1));
+        }
+        rows.iter().filter(|row| row.owner.is_none()).count()
+    }
+
     /// Its stream grew between its last two replies, and since the last position on record by more than
     /// heartbeats: that it stands still since then is no idle hour.
     fn was_writing(&self, master: usize) -> bool {

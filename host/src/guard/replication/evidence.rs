@@ -239,7 +239,7 @@ fn closing_fence(scene: &Scene<'_>, lost: &Instance<'_>) -> Result<Fence, String
         |other: &&Instance<'_>| other.id != lost.id && !other.answers && process_end(scene, other).is_none();
     let unseen = scene.instances.iter().filter(is_unseen).count();
     let unknown = usize::from(scene.observation.group.members_desired).saturating_sub(scene.instances.len());
-    let others = unseen + unknown + lost.unknown_replicas;
+    let others = unseen + unknown + scene.strange_replicas(lost);
     ensure((others as u64) < fence.to_write, || {
         format!(
             "{others} replicas may be on the side of {}, whose self-fence wants {}, so it may be open",

@@ -248,7 +248,8 @@ fn is_anothers(case: &Case<'_>, instance: &Instance<'_>) -> bool {
         .map(|last| last.age_us.saturating_add(DYING_US))
         .or_else(|| was_seen.map(|position| position.age_us.saturating_add(ROUNDING_US)));
     let up_us = instance.uptime_s.map(|uptime_s| uptime_s.saturating_mul(1_000_000));
-    instance.unknown_replicas > 0 || bound_us.zip(up_us).is_some_and(|(bound_us, up_us)| up_us > bound_us)
+    case.scene.strange_replicas(instance) > 0
+        || bound_us.zip(up_us).is_some_and(|(bound_us, up_us)| up_us > bound_us)
 }
 
 /// True for a copy of this group that restarted from an append-only file: it has all its data back under a

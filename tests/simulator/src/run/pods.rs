@@ -174,6 +174,10 @@ impl Run<'_> {
                 (self.start_us(), next, PodStep::Start)
             }
             PodStep::Start => {
+                // Deleted before its container could start.
+                if !self.pods[server].is_new || self.pods[server].is_terminating {
+                    return;
+                }
                 let boot = self.schedule.boot.boot(server, self.recorded());
                 self.world.cluster().start(server, boot);
                 (self.pods[server].started_us, self.pods[server].is_new) = (Some(now_us), false);
