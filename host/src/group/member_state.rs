@@ -121,8 +121,8 @@ impl MemberState {
         !self.identity.is_former || self.state == LinkState::Answering
     }
 
-    /// An action changed its role. Until it answers a later probe, it counts as one that is late: what it said
-    /// before is no word about what it is.
+    /// An action changed its role. Until it answers a later probe, it counts as one that is late: what it
+    /// said before is no word about what it is.
     pub fn note_role_change(&mut self, now: Moment) {
         self.superseded = Some(now);
     }

@@ -70,8 +70,8 @@ pub(super) fn named_by_replication(instances: &[Instance<'_>]) -> Vec<Option<usi
     (0..instances.len()).map(|index| found[index].or_else(|| of_another(index))).collect()
 }
 
-/// Whether an instance names the place that is its own, where the host dials it elsewhere: a replica of itself
-/// behind a hop.
+/// Whether an instance names the place that is its own, where the host dials it elsewhere: a replica of
+/// itself behind a hop.
 pub(super) fn names_itself(instances: &[Instance<'_>], index: usize) -> bool {
     let named = instances[index].facts.master.as_ref().and_then(|place| by_own_end(instances, place));
     instances[index].is_replica() && named == Some(index)

@@ -4,14 +4,13 @@ use crate::schedule::{Fault, Schedule, Step, Target};
 use redis_model::Dice;
 
 impl Schedule {
-    /// The schedule of a seed with hops before all servers or some, which restart.
+    /// The schedule of a seed with a hop before each server; hops restart.
     pub fn with_hops(seed: u64) -> Self {
         let mut schedule = Self::of(seed);
         // Apart from the dice of the schedule, whose other steps stay what they are.
         let dice = &mut Dice::new(seed ^ 0x40b5);
-        let is_before_all = dice.chance(600);
         let servers = 0..schedule.servers.len();
-        schedule.hops = servers.clone().filter(|_| is_before_all || dice.chance(500)).collect();
+        schedule.hops = servers.clone().collect();
         let last_us = schedule.steps.last().map_or(0, |step| step.at_us);
         for _ in 0..1 + dice.index(4) {
             let target =

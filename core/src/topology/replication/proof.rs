@@ -87,8 +87,8 @@ fn followed_by(member: &Member) -> Option<usize> {
 /// 3. This policy sees an abdicated master and promotes redis-3.
 /// 4. The other operator promotes redis-2: two masters.
 ///
-/// Nor before every member that answers has said what it is since: a new master may stall in its first moment,
-/// and its newest reply is from before its promotion.
+/// Nor before every member that answers has said what it is since: a new master may stall in its first
+/// moment, and its newest reply is from before its promotion.
 fn confirmed(view: &View, proof: Proof) -> Proof {
     let age_us = view.no_master_age_us();
     let is_older = |sample_us: u64| sample_us >= age_us;

@@ -127,9 +127,9 @@ reasons! {
     REPLICA_SYNCING "replica-syncing" "wait" planned
         "The master works; a replica is not in sync yet.",
     FENCE_MISSING "fence-missing" "healthy"
-        "As healthy; and consistency is preferred, while a member does not show its self-fence (CONFIG is renamed or \
-         denied), or replicas that are not listed may keep the master's open: a master that is cut off is not replaced. \
-         Grant CONFIG, list all replicas, or prefer availability.",
+        "As healthy; and consistency is preferred, while a member does not show its self-fence (CONFIG is \
+         renamed or denied), or replicas that are not listed may keep the master's open: a master that is \
+         cut off is not replaced. Grant CONFIG, list all replicas, or prefer availability.",
     SCRIPTS_UNFENCED "scripts-unfenced" "healthy"
         "As healthy; and consistency is preferred, while below Redis 7 the writes of scripts and functions \
          pass the self-fence: what they write to a master that is cut off may be lost. Upgrade, or do not \

@@ -52,8 +52,8 @@ pub fn had_the_position(view: &View, index: usize) -> bool {
 /// A server remembers one history before its own; the record remembers all generations. Let g be the
 /// generation whose id the history has, and e the offset at which the next one grew out of it. Up to e both
 /// have the same bytes; what the history has beyond e is its own, and was given up by the change of master.
-/// A server that read an old file continues its history under a new id: what it has of the generation ends where
-/// its own begins, and all after that is its own, too.
+/// A server that read an old file continues its history under a new id: what it has of the generation ends
+/// where its own begins, and all after that is its own, too.
 pub fn surplus_to_lineage(view: &View, history: &History, master: &History) -> Option<u64> {
     let lineage = view.lineage();
     let is_of_it = |generation: &Generation| master.knows(&generation.replid);

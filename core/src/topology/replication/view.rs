@@ -237,8 +237,8 @@ impl<'a> View<'a> {
         self.hang_limit_us().max(if self.was_writing(master) { 0 } else { heartbeat_us() })
     }
 
-    /// How many replicas of its last list are no members. Where something is between the host and the servers,
-    /// no row has an address that is known here: then as many as are more than the other members.
+    /// How many replicas of its last list are no members. Where something is between the host and the
+    /// servers, no row has an address that is known here: then as many as are more than the other members.
     pub fn unlisted(&self, index: usize) -> usize {
         let rows = &self.members[index].rows;
         if self.is_any_passed_on {

@@ -231,8 +231,8 @@ fn is_discarded(case: &Case<'_>, instance: &Instance<'_>, master: &Instance<'_>)
             || has_no_more && (instance.has_aof || instance.keys_loaded.unwrap_or(0) == 0))
 }
 
-/// True for a process that cannot be the member at whose address it is: replicas of others are attached to it,
-/// or it was up while the member still was the master, or acknowledged. A Pod has an owner.
+/// True for a process that cannot be the member at whose address it is: replicas of others are attached to
+/// it, or it was up while the member still was the master, or acknowledged. A Pod has an owner.
 fn is_anothers(case: &Case<'_>, instance: &Instance<'_>) -> bool {
     if instance.pod.is_some() {
         return false;

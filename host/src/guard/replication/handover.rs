@@ -50,8 +50,8 @@ pub(in crate::guard) fn handover_in_sync(case: &Case<'_>) -> Result<(), String> 
     Ok(())
 }
 
-/// True if the target's data is gone although its offset is good: the shortest command that removes a key takes
-/// 17 bytes of the stream, and a key at least 14.
+/// True if the target's data is gone although its offset is good: the shortest command that removes a key
+/// takes 17 bytes of the stream, and a key at least 14.
 pub(super) fn is_emptied(source: &Instance<'_>, target: &Instance<'_>) -> bool {
     let keys = source.keys.unwrap_or(0);
     let is_near = match target.relation(source) {

@@ -1,5 +1,5 @@
-//! What was not seen is none: a fence that only the group's settings have, a role from before a change, a name
-//! at which another process is.
+//! What was not seen is none: a fence that only the group's settings have, a role from before a change, a
+//! name at which another process is.
 
 use super::*;
 use redis_model::Row;

@@ -250,8 +250,9 @@ pub fn unseen_loss(scene: &Scene) -> Option<(String, Option<u64>)> {
     }
 }
 
-/// A master that started without its data, or with what old files had, takes writes, and replicas copy it, as long as it is one. Where no
-/// member takes over at once, it is demoted first, and the question of the data comes after that.
+/// A master that started without its data, or with what old files had, takes writes, and replicas copy it, as
+/// long as it is one. Where no member takes over at once, it is demoted first, and the question of the data
+/// comes after that.
 pub fn empty_master(scene: &Scene) -> Option<Ruling> {
     let lost = scene.lost()?;
     if takes_over(scene) {
