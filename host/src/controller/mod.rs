@@ -52,10 +52,11 @@ struct Controller {
     faces: BTreeMap<Key, BTreeMap<String, SeenFace>>,
     /// How many Sentinel endpoints are ready.
     sentinels: BTreeMap<Key, i32>,
-    /// Objects of which the owner does not say who made them: they may be observed before their resource.
-    made_by_any: BTreeMap<Key, BTreeMap<(&'static str, String), Sighting>>,
+    /// The objects of each resource, for a reconciler that starts later: each kind has a watch of its own, so
+    /// they may be listed before their resource, and no event says again what does not change.
+    objects: BTreeMap<Key, BTreeMap<(&'static str, String), Arc<Sighting>>>,
     /// The objects with the records of groups.
-    records: BTreeMap<Key, Sighting>,
+    records: BTreeMap<Key, Arc<Sighting>>,
     /// The list of those is complete, or refused.
     are_records_listed: bool,
     nodes: BTreeMap<String, Place>,
@@ -109,7 +110,7 @@ pub async fn run(context: Context, scope: &Scope, authority: Receiver<bool>) {
         sets,
         faces: BTreeMap::new(),
         sentinels: BTreeMap::new(),
-        made_by_any: BTreeMap::new(),
+        objects: BTreeMap::new(),
         records: BTreeMap::new(),
         are_records_listed: false,
         nodes,
@@ -172,13 +173,15 @@ impl Controller {
                 self.tell(&key, Observed::Set(set));
             }
             WatchEvent::Object(key, kind, name, sighting) => {
+                let sighting = sighting.map(Arc::new);
                 if kind == RECORDS && name == record_name(&key.1) {
                     match &sighting {
-                        Some(sighting) => drop(self.records.insert(key.clone(), sighting.clone())),
+                        Some(sighting) => drop(self.records.insert(key.clone(), Arc::clone(sighting))),
                         None => drop(self.records.remove(&key)),
                     }
+                } else {
+                    self.remember(&key, (kind, name.clone()), sighting.as_ref());
                 }
-                self.remember(&key, (kind, name.clone()), sighting.as_ref());
                 self.tell(&key, Observed::Object(kind, name, sighting))
             }
             WatchEvent::Face(key, name, seen) => {
@@ -214,16 +217,16 @@ impl Controller {
     }
 
     /// Keeps an object for a reconciler that starts later.
-    fn remember(&mut self, key: &Key, object: (&'static str, String), sighting: Option<&Sighting>) {
-        match sighting.filter(|seen| seen.may_be_of_others) {
+    fn remember(&mut self, key: &Key, object: (&'static str, String), sighting: Option<&Arc<Sighting>>) {
+        match sighting {
             Some(seen) => {
-                self.made_by_any.entry(key.clone()).or_default().insert(object, seen.clone());
+                self.objects.entry(key.clone()).or_default().insert(object, Arc::clone(seen));
             }
             None => {
-                if let Some(known) = self.made_by_any.get_mut(key) {
+                if let Some(known) = self.objects.get_mut(key) {
                     known.remove(&object);
                     if known.is_empty() {
-                        self.made_by_any.remove(key);
+                        self.objects.remove(key);
                     }
                 }
             }
@@ -317,7 +320,7 @@ impl Controller {
         let task = self.tasks.spawn(reconcile(context, Arc::clone(&resource), inputs, authority)).id();
         self.keys.insert(task, key.clone());
         if let Some(sighting) = self.records.get(&key) {
-            let (name, sighting) = (record_name(&key.1), Some(sighting.clone()));
+            let (name, sighting) = (record_name(&key.1), Some(Arc::clone(sighting)));
             drop(observed.unbounded_send(Observed::Object(RECORDS, name, sighting)));
         }
         if self.are_records_listed {
@@ -329,8 +332,8 @@ impl Controller {
         if let Some(set) = self.sets.get(&key) {
             drop(observed.unbounded_send(Observed::Set(Arc::clone(set))));
         }
-        for ((kind, name), seen) in self.made_by_any.get(&key).into_iter().flatten() {
-            drop(observed.unbounded_send(Observed::Object(kind, name.clone(), Some(seen.clone()))));
+        for ((kind, name), seen) in self.objects.get(&key).into_iter().flatten() {
+            drop(observed.unbounded_send(Observed::Object(kind, name.clone(), Some(Arc::clone(seen)))));
         }
         for (name, seen) in self.faces.get(&key).into_iter().flatten() {
             drop(observed.unbounded_send(Observed::Face(name.clone(), Some(seen.clone()))));

@@ -47,7 +47,7 @@ pub enum Observed {
     Set(Arc<Set>),
     /// An object with our label was changed, maybe by us: its kind, its name, what it is now. None: it was
     /// deleted.
-    Object(&'static str, String, Option<Sighting>),
+    Object(&'static str, String, Option<Arc<Sighting>>),
     /// The list of objects is complete, or refused: what was not seen of the stored record does not exist.
     RecordsListed,
     /// An operator's slice of the Sentinel endpoint, as it is now. None: it was deleted.
@@ -290,7 +290,7 @@ impl Reconciler {
             Observed::Object("ConfigMap", name, sighting)
                 if name == record_name(&snapshot.resource.name()) =>
             {
-                snapshot.observe_stored(sighting);
+                snapshot.observe_stored(sighting.map(Arc::unwrap_or_clone));
                 return News::Status;
             }
             Observed::Object(kind, name, sighting) => snapshot.observe_object((kind, name), sighting),

@@ -306,19 +306,19 @@ impl Snapshot {
     }
 
     /// Takes an object in that has the label of this resource, or that it is gone.
-    pub fn observe_object(&mut self, key: ObjectKey, sighting: Option<Sighting>) {
+    pub fn observe_object(&mut self, key: ObjectKey, sighting: Option<Arc<Sighting>>) {
         let is_deployment = key.0 == "Deployment";
-        let (ours, others): (Option<Sighting>, Option<Sighting>) = sighting.map_or((None, None), |seen| {
+        let (ours, others) = sighting.map_or((None, None), |seen| {
             if self.owns(&seen) { (Some(seen), None) } else { (None, Some(seen)) }
         });
         match others.filter(|seen| seen.is_owned_by(self.resource.uid())) {
-            Some(seen) => drop(self.foreign.insert(key.clone(), Arc::new(seen))),
+            Some(seen) => drop(self.foreign.insert(key.clone(), seen)),
             None => drop(self.foreign.remove(&key)),
         }
         match ours {
             Some(seen) => {
                 self.missing.remove(&key);
-                self.seen.insert(key, Arc::new(seen));
+                self.seen.insert(key, seen);
             }
             // Another's stands there, or nothing does.
             None => {
