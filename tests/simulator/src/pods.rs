@@ -80,7 +80,7 @@ impl Pod {
             name: Some(self.name.clone()),
             namespace: Some("shop".into()),
             uid: Some(format!("{:08}", self.number)),
-            deletion_timestamp: self.is_terminating.then(|| Time(Timestamp::UNIX_EPOCH)),
+            deletion_timestamp: self.is_terminating.then_some(Time(Timestamp::UNIX_EPOCH)),
             labels: Some([("controller-revision-hash".to_owned(), REVISION.to_owned())].into()),
             ..ObjectMeta::default()
         };

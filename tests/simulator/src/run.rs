@@ -17,10 +17,9 @@ use pods::PodStep;
 use redis_model::Server;
 use redis_model::live::{Boot, Cluster, Edge, Happened, Peer};
 use redis_operator::contract::Verdict;
-use redis_operator::group::Report;
-use redis_operator::policy::{PolicyChain, PolicyFault};
+use redis_operator::policy::PolicyChain;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// What a run came to.
 #[derive(Debug, Default)]
