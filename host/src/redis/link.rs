@@ -282,9 +282,9 @@ impl Shared {
     /// 2. The operator's connection is reset by its next probe, and the next attempt is refused.
     /// 3. Taken for the end of the process, that would promote a replica within milliseconds.
     ///
-    /// So a refusal after a reset says only that nothing gets through. The kernel resets, too, where a process
-    /// ends with a command unread: that death takes the hang limit, or the orchestrator's word. On a loopback
-    /// address nothing is on the way.
+    /// So a refusal after a reset says only that nothing gets through. The kernel resets, too, where a
+    /// process ends with a command unread: that death takes the hang limit, or the orchestrator's word. On a
+    /// loopback address nothing is on the way.
     fn kind_of_refusal(&self, kind: FailureKind, text: String) -> (FailureKind, String) {
         let is_doubtful =
             kind == FailureKind::Refused && self.state().was_reset && !self.endpoint.is_loopback();
