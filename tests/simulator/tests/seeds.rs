@@ -50,4 +50,4 @@ const SEEDS: u64 = 1_200;
 const WITH_LIES: u64 = 150;
 const WITH_SENTINELS: u64 = 100;
 const WITH_PODS: u64 = 150;
-const BEHIND_HOPS: u64 = 100;
+const BEHIND_HOPS: u64 = 80;

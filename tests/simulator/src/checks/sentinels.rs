@@ -77,7 +77,7 @@ impl Checks {
     /// knows it as a replica of the group makes it one after eight seconds.
     pub(super) fn on_taken(&mut self, cluster: &Cluster, at_us: u64, server: usize, command: &str) {
         let is_known = self.watches.is_some_and(|(_, since_us)| at_us >= since_us + GHOST_US);
-        if !cluster.is_member(server) && is_known {
+        if cluster.number_in_group(server).is_none() && is_known {
             self.breach("stranger-taken", at_us, format!("a server of another group was sent {command}"));
         }
     }
