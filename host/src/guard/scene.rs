@@ -57,6 +57,8 @@ pub(super) struct Instance<'a> {
     listed_replicas: usize,
     /// Number of keys and of libraries of functions. None unless the reply is as fresh as `answers` demands.
     pub keys: Option<u64>,
+    /// The same of its last reply, however old.
+    pub last_keys: Option<u64>,
     /// The places at which the host dials it.
     pub dialled: Vec<Place>,
     /// Its own end of the host's connection.
@@ -381,6 +383,9 @@ impl<'a> Instance<'a> {
             Value::Text(_) | Value::Integer(_) | Value::Nil(_) => None,
         });
         let is_unknown = |place: &Place| place.port != 0 && !places.contains_key(place);
+        let libraries = || nested(instance, FUNCTION_LIST).and_then(libraries_of).unwrap_or(0);
+        let newest_keys = newest(INFO_KEYSPACE).and_then(keys);
+        let fresh_libraries = if is_fresh(FUNCTION_LIST) { libraries() } else { 0 };
         Self {
             id: &instance.id,
             link: &instance.link,
@@ -396,13 +401,10 @@ impl<'a> Instance<'a> {
             has_aof: persistence.aof_enabled == Some(true),
             keys_loaded: persistence.keys_loaded,
             disk: Disk::read(instance, persistence),
-            keys: if is_fresh(INFO_KEYSPACE) {
-                let libraries = is_fresh(FUNCTION_LIST).then(|| nested(instance, FUNCTION_LIST)).flatten();
-                let libraries = libraries.and_then(libraries_of).unwrap_or(0);
-                newest(INFO_KEYSPACE).and_then(keys).map(|keys| keys.saturating_add(libraries))
-            } else {
-                None
-            },
+            keys: newest_keys
+                .filter(|_| is_fresh(INFO_KEYSPACE))
+                .map(|keys| keys.saturating_add(fresh_libraries)),
+            last_keys: newest_keys.map(|keys| keys.saturating_add(libraries())),
             fence: Fence::read(instance),
             unknown_replicas: facts.attached.iter().filter(|row| is_unknown(&row.place)).count(),
             listed_replicas: facts.attached.len(),
@@ -420,7 +422,7 @@ impl<'a> Instance<'a> {
     /// Another instance stands for its process: of this one nothing is read.
     fn be_none(&mut self) {
         (self.facts, self.earlier, self.age_us) = (ReplicationFacts::default(), None, None);
-        (self.run_id, self.uptime_s, self.keys) = (None, None, None);
+        (self.run_id, self.uptime_s, self.keys, self.last_keys) = (None, None, None, None);
         (self.is_loading, self.answers, self.is_replaced) = (false, false, true);
     }
 
@@ -439,6 +441,13 @@ impl<'a> Instance<'a> {
 
     pub fn has_keys(&self) -> bool {
         self.keys.is_some_and(|keys| keys > 0)
+    }
+
+    /// True if all that it can have, it took since its start: it read no file, and no history before its own
+    /// shows that it copied a master.
+    pub fn loaded_nothing(&self) -> bool {
+        let was_replica = self.history().is_some_and(|history| history.former.is_some());
+        self.keys_loaded == Some(0) && !self.has_aof && !was_replica
     }
 
     pub fn history(&self) -> Option<History<'a>> {

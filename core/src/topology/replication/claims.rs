@@ -55,9 +55,10 @@ fn shown_loss(view: &View, witness: usize, master: &Member) -> ShownLoss {
     let copy = &view.members[witness];
     let is_loss = match copy.relation(master) {
         _ if !copy.has_data() => false,
-        // Keys of a copy that restarted, too, prove nothing: it counts what has expired since.
+        // Keys of a copy that restarted, too, prove nothing beside what the master read from its own files:
+        // the copy counts what has expired since.
         Relation::Unrelated if master.keys.is_some() && master.keys < copy.keys => {
-            let is_hint = is_from_file(view, witness) && master.has_data();
+            let is_hint = is_from_file(view, witness) && master.has_data() && !loaded_nothing(master);
             return if is_hint { ShownLoss::Nothing } else { ShownLoss::Keys };
         }
         // Within one replication id a larger offset is only the younger sample.
@@ -123,9 +124,12 @@ pub fn came_back_empty(view: &View, index: usize) -> bool {
         && !has_waited_for_restart(view)
 }
 
-/// All that it can have, it took since its start: it read no file.
+/// All that it can have, it took since its start: it read no file, and copied no master, which would have
+/// left a history before its own.
 pub fn loaded_nothing(member: &Member) -> bool {
-    member.persistence.keys_loaded == Some(0) && member.persistence.aof_enabled == Some(false)
+    member.persistence.keys_loaded == Some(0)
+        && member.persistence.aof_enabled == Some(false)
+        && member.history().is_some_and(|history| history.former.is_none())
 }
 
 /// Another one than the master on record, without its history and with no more keys, while that one came back
@@ -134,7 +138,9 @@ pub fn loaded_nothing(member: &Member) -> bool {
 fn is_beside_restarted(view: &View, index: usize) -> bool {
     let has_no_more = |recorded: usize| view.members[index].keys <= view.members[recorded].keys;
     let recorded = view.published().and_then(|published| view.find(&published.master));
-    let recorded = recorded.filter(|&recorded| recorded != index && came_back_empty(view, recorded));
+    let recorded = recorded.filter(|&recorded| {
+        recorded != index && view.members[recorded].is_master() && came_back_empty(view, recorded)
+    });
     recorded.is_some_and(has_no_more) && !knows_recorded_history(view, index)
 }
 
@@ -200,6 +206,8 @@ fn is_stray(view: &View, index: usize) -> bool {
 /// 2. redis-2 is back first, and answers as a master of a new history.
 /// 3. Believed, it takes writes, and the complete copies, back a second later, hold data that it does not
 ///    know.
+///
+/// A master whose history a copy shares that did not restart is none: who promoted it, had that copy's data.
 pub fn is_untimely(view: &View, index: usize) -> bool {
     let is_replaced = |recorded: usize| !view.members[recorded].is_master();
     let recorded = view.published().and_then(|published| view.find(&published.master));
@@ -210,6 +218,17 @@ pub fn is_untimely(view: &View, index: usize) -> bool {
         && view.members[index].has_data()
         && is_from_file(view, index)
         && !has_waited_for_restart(view)
+        && !is_of_a_living_history(view, index)
+}
+
+/// An answering member that did not restart since the record has data of the same history.
+fn is_of_a_living_history(view: &View, index: usize) -> bool {
+    view.answering().any(|(other, member)| {
+        other != index
+            && member.has_data()
+            && !is_from_file(view, other)
+            && member.relation(&view.members[index]) != Relation::Unrelated
+    })
 }
 
 /// Neither the record nor any replica speaks for it.

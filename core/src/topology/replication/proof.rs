@@ -184,7 +184,7 @@ fn must_be_waited_for(view: &View, lost: &Lost, index: usize) -> bool {
 
 fn vanished(view: &View, id: &str) -> Proof {
     let hears = view.answering().find(|(_, member)| {
-        member.replication.link_up == Some(true) && matches!(member.follows, Follows::Outsider(_))
+        member.replication.link_up != Some(false) && matches!(member.follows, Follows::Outsider(_))
     });
     match hears {
         Some((index, _)) => still_heard(view, index, id),

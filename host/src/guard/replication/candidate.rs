@@ -1,6 +1,7 @@
 //! Whether the promoted instance may take the role: other instances that answer as masters, its fitness, its
 //! history, and the number of answering members. Must not judge the old master's end.
 
+use super::emptied::is_emptied;
 use super::evidence::{claimants, is_silent, process_end};
 use crate::contract::{Action, Evidence, InDoubt, Promote, Promotion};
 use crate::guard::scene::{Instance, Named, Scene};
@@ -168,6 +169,7 @@ fn recent_copy<'s>(scene: &'s Scene<'_>, candidate: &Instance<'_>) -> Option<&'s
     scene.instances.iter().filter(|_| !candidate.has_keys()).find(|instance| {
         instance.id != candidate.id
             && !instance.answers
+            && instance.last_keys != Some(0)
             && process_end(scene, instance).is_none()
             && instance.age_us.is_some_and(|age_us| age_us < RECENT_COPY_US)
             && instance.history().is_some_and(|history| history.knows(&record.replid))
@@ -178,13 +180,15 @@ pub(in crate::guard) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
     if case.scene.parameter("order").is_some_and(|order| order == "priority-first") {
         return Ok(());
     }
-    for (_, candidate) in candidates(case) {
+    for (promote, candidate) in candidates(case) {
+        let claimants = claimants(case.scene, promote);
+        let lost = || claimants.iter().map(|claimant| claimant.instance);
         for other in
             case.scene.answering().filter(|other| other.id != candidate.id && unfit(other, false).is_none())
         {
             if let Some(Relation::Ahead(bytes)) = other.relation(candidate) {
-                // It lost its data by no command: the shortest that removes a key is longer.
-                if bytes < EMPTYING_BYTES && other.keys == Some(0) && candidate.has_keys() {
+                let is_emptied = is_emptied(candidate, other) || lost().any(|lost| is_emptied(lost, other));
+                if is_emptied && candidate.has_keys() {
                     continue;
                 }
                 if has_refused(case, other) {
@@ -322,7 +326,5 @@ fn candidates<'c, 'a>(case: &'c Case<'a>) -> impl Iterator<Item = (&'a Promote, 
     case.promotes().filter_map(|promote| Some((promote, case.scene.instance(&promote.id)?)))
 }
 
-/// FLUSHDB in the stream, `*1\r\n$7\r\nFLUSHDB\r\n`.
-const EMPTYING_BYTES: u64 = 17;
 /// Several times what a busy host delays a reply by, and less than the default policy waits for the copies.
 const RECENT_COPY_US: u64 = 5_000_000;

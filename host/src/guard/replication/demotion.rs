@@ -29,10 +29,10 @@ pub(in crate::guard) fn demotion(case: &Case<'_>) -> Result<(), String> {
 /// True if all that it can have, it took since its start: it is empty, or its process loaded nothing, is
 /// young, and has none of the history on record.
 fn has_started_empty(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
-    let loaded_nothing = instance.keys_loaded == Some(0) && !instance.has_aof;
     let is_young = instance.uptime_s.is_some_and(|uptime_s| uptime_s < YOUNG_S);
     let is_another = scene.observation.published().is_some() && !scene.has_recorded_history(instance);
-    !scene.is_published(instance) && (instance.keys == Some(0) || loaded_nothing && is_young && is_another)
+    !scene.is_published(instance)
+        && (instance.keys == Some(0) || instance.loaded_nothing() && is_young && is_another)
 }
 
 /// True for a young process with data of its files, of which the record knows neither name nor history, while

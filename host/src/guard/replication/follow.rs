@@ -1,8 +1,8 @@
 //! Whether a member may drop its data and copy another member. This is the only irreversible action of an
 //! operator, so every unknown fact forbids it. Must not judge promotions.
 
+use super::emptied::is_emptied;
 use super::evidence::{is_silent, process_end};
-use super::handover::is_emptied;
 use crate::contract::{Action, Follow, Preference, Published};
 use crate::guard::scene::{Instance, Named};
 use crate::guard::{Case, ensure};

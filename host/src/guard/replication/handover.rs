@@ -1,8 +1,9 @@
 //! Whether a living master may hand its role over: only to its own attached replica, and only for a reason
 //! that the Observation shows. Must not judge an election.
 
+use super::emptied::is_emptied;
 use crate::contract::Handover;
-use crate::guard::scene::{Disk, Instance};
+use crate::guard::scene::Disk;
 use crate::guard::{Case, ensure};
 use failover_core::facts::Relation;
 
@@ -48,19 +49,6 @@ pub(in crate::guard) fn handover_in_sync(case: &Case<'_>) -> Result<(), String> 
         }
     }
     Ok(())
-}
-
-/// True if the target's data is gone although its offset is good: the shortest command that removes a key
-/// takes 17 bytes of the stream, and a key at least 14.
-pub(super) fn is_emptied(source: &Instance<'_>, target: &Instance<'_>) -> bool {
-    let keys = source.keys.unwrap_or(0);
-    let is_near = match target.relation(source) {
-        Some(Relation::Equal) => true,
-        Some(Relation::Ahead(bytes)) => bytes < 17,
-        Some(Relation::Behind(bytes)) => bytes < keys.saturating_mul(14),
-        Some(Relation::Forked { .. } | Relation::Unrelated) | None => false,
-    };
-    target.keys == Some(0) && keys > 0 && is_near
 }
 
 fn has_reason(case: &Case<'_>, handover: &Handover) -> bool {

@@ -11,6 +11,7 @@
 //! its master or its broken link ties it to this instance. Without such a tie a replica of another group,
 //! which has more keys too, would unseat a healthy master.
 
+use super::restart::is_from_file;
 use crate::guard::scene::{Instance, Scene};
 use failover_core::facts::Relation;
 
@@ -73,8 +74,12 @@ impl Scene<'_> {
             // Without a record, it must have started after the link broke of the replica that it would wipe.
             Some(_) | None => self.names(witness, instance.id) && is_younger(instance, witness),
         };
+        // What it read from its own files may be all that is left of them: a copy that restarted, too, counts
+        // what has expired since.
+        let has_files = instance.has_keys() && !instance.loaded_nothing();
         self.answering().any(|witness| {
             witness.is_replica()
+                && !(has_files && is_from_file(self, witness))
                 && instance.keys.zip(witness.keys).is_some_and(|(own, theirs)| own < theirs)
                 && instance.relation(witness) == Some(Relation::Unrelated)
                 && (!heirs_answer || self.has_recorded_history(witness))
@@ -124,10 +129,11 @@ impl Scene<'_> {
         };
         let is_tied = || {
             self.observation.published().is_none_or(|record| record.master != instance.id)
-                && other.has_keys()
-                && self
-                    .answering()
-                    .any(|third| third.id != other.id && third.is_replica() && shares(third, other))
+                && self.answering().any(|third| {
+                    // How many keys a copy has, may be unknown of one of the two.
+                    let has_keys = other.has_keys() || other.keys.is_none() && third.has_keys();
+                    third.id != other.id && third.is_replica() && shares(third, other) && has_keys
+                })
                 && !self.answering().any(|third| third.id != instance.id && shares(third, instance))
         };
         let is_on_record = || {

@@ -3,6 +3,7 @@
 
 pub(super) mod candidate;
 pub(super) mod demotion;
+pub(super) mod emptied;
 pub(super) mod evidence;
 pub(super) mod follow;
 pub(super) mod handover;

@@ -113,6 +113,7 @@ fn is_fit(view: &View, lost: &Lost, index: usize) -> bool {
                 && member.replication.role == ReportedRole::Replica
                 && !member.is_loading()
                 && member.has_data()
+                && member.server.run_id.is_some()
                 && member.history().is_some()
         }
         Some(_) => false,
@@ -120,8 +121,8 @@ fn is_fit(view: &View, lost: &Lost, index: usize) -> bool {
 }
 
 /// A replica whose data is gone, whatever its offset says ([`is_contradicted`]): beside an heir that is no
-/// further and has keys, or beside the last words of the old master. Of a replica whose load failed no byte
-/// counts: it shows offset 0 or 1.
+/// further and has keys, or beside the last words of the old master, if those are of the history that was
+/// lost. Of a replica whose load failed no byte counts: it shows offset 0 or 1.
 fn is_emptied(view: &View, lost: &Lost, reference: Option<&History>, heirs: &[usize], index: usize) -> bool {
     let place = reached(&view.members[index], reference);
     let keys = |index: usize| view.members[index].keys.unwrap_or(0);
@@ -130,10 +131,13 @@ fn is_emptied(view: &View, lost: &Lost, reference: Option<&History>, heirs: &[us
         at <= place && is_contradicted(place, keys(*heir), at)
     };
     let has_lost_them = |old: usize| {
-        let missed = reference.is_some_and(|reference| place < reference.offset);
-        let was_reset = place <= 1 && keys(old) > 0;
-        let at = reference.map_or(0, |reference| reference.offset);
-        missed && was_reset || is_contradicted(place, keys(old), at)
+        let last_words = view.members[old].history().zip(reference);
+        let is_of_it =
+            |(last, reference): &(&History, &History)| last.relation(reference) != Relation::Unrelated;
+        last_words.filter(is_of_it).is_some_and(|(last, _)| {
+            let was_reset = place <= 1 && place < last.offset && keys(old) > 0;
+            was_reset || is_contradicted(place, keys(old), last.offset)
+        })
     };
     let old = lost.index.filter(|old| *old != index);
     view.members[index].keys == Some(0) && (heirs.iter().any(contradicts) || old.is_some_and(has_lost_them))

@@ -35,8 +35,8 @@ pub fn restarted_with_more(view: &View, lost: &Lost, fit: &[usize], heirs: &[usi
 /// 3. Members that may have more get their time to appear.
 /// 4. The member on record wins if it holds data, or if none does; else one that the record saw reach the
 ///    last position of the stream; of several the one with the most data.
-/// 5. A member that has all that the winner has, and more, wins in its place; one of another history that has
-///    more stops the election.
+/// 5. A member that has all that the winner has, and more, wins in its place, or stops the election if it may
+///    not stand; so does one of another history that has more.
 pub fn elect_without_lineage(view: &View, lost: &Lost, fit: &[usize]) -> Election {
     let keys_min = keys_min(view, lost);
     let may_stand = |index: &usize| {
@@ -57,7 +57,10 @@ pub fn elect_without_lineage(view: &View, lost: &Lost, fit: &[usize]) -> Electio
         return Election::TooEarly;
     }
     let Some(winner) = richest(view, &candidates, &holders) else { return Election::NobodyEligible };
-    let winner = furthest(view, winner, &candidates);
+    let winner = furthest(view, winner, fit);
+    if !candidates.contains(&winner) {
+        return Election::NobodyEligible;
+    }
     if let Some(rival) = rival(view, lost, winner) {
         return Election::Contested(vec![winner, rival]);
     }

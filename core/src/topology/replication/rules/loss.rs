@@ -86,8 +86,8 @@ pub fn below_minimum_size(scene: &Scene) -> Option<Ruling> {
 /// A promotion that timed out still happens when its target wakes: its target is a possible master until seen
 /// again.
 pub fn action_in_doubt(scene: &Scene) -> Option<Ruling> {
-    scene.proof.as_ref()?;
-    scene.observation().in_doubt.iter().find_map(|doubt| {
+    let is_without_master = scene.proof.is_some() || matches!(scene.mastership, Mastership::Vacant);
+    scene.observation().in_doubt.iter().filter(|_| is_without_master).find_map(|doubt| {
         let target = promoted_by(&doubt.action)?;
         let index = scene.view.find(target)?;
         let is_settled = match scene.view.life(index) {
