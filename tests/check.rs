@@ -88,6 +88,7 @@ const CLASSIC_BREAKS: &[(&str, &str)] = &[
     ("lineage", "the history of the lost master is not asked for, an empty or foreign one will do"),
     ("most-advanced", "priority goes before data, so what only the others hold is lost"),
     ("restart", "a copy that restarted from its files takes over before those that may have more are back"),
+    ("quorum", "how many members answer is not asked"),
     ("in-doubt", "what was sent and never answered is forgotten"),
     ("no-destructive-follow", "who is in no row of the master is made to follow it, whatever it holds"),
     ("amnesia", "a master that came back empty is still the master, and empties its replicas"),

@@ -4,7 +4,7 @@
 use super::server_args::{member_by_now, twins};
 use super::{Environment, Exit, Servers};
 use crate::contract::{InstanceKind, SentinelMode, SentinelSettings, Topology};
-use crate::driver::{Access, Entry};
+use crate::driver::{Access, Entry, StateFile};
 use crate::group::{Member, Settings};
 use crate::redis::act::sentinel::DOWN_AFTER_MIN_MS;
 use crate::redis::{Credentials, Endpoint, Session, Tls};
@@ -84,16 +84,19 @@ impl SentinelArgs {
         !self.sentinels.is_empty()
     }
 
-    /// Adds the Sentinels to what a group starts from. Without any, nothing changes.
+    /// Adds the Sentinels to what a group starts from. Without any, nothing changes. The state file tells how
+    /// they watched it when an earlier operator ended, and keeps it.
     ///
     /// # Errors
-    /// [`Exit::Input`] for the first that is wrong, and for settings that are neither given nor readable.
+    /// [`Exit::Input`] for the first that is wrong, and for settings that are neither given, nor readable,
+    /// nor known.
     pub async fn add_to(
         &self,
         settings: &mut Settings,
         members: &mut Vec<Member>,
         access: &mut Access,
         servers: &Servers,
+        kept: &mut StateFile,
         environment: &Environment,
     ) -> Result<(), Exit> {
         if !self.is_given() {
@@ -108,7 +111,9 @@ impl SentinelArgs {
             members.push(as_sentinel(member));
         }
         settings.wanted.topology = Topology::Sentinel;
-        settings.wanted.sentinel = Some(self.settings(&endpoints, &access.sentinels).await?);
+        let known = kept.sentinel().cloned();
+        settings.wanted.sentinel = Some(self.settings(&endpoints, &access.sentinels, known).await?);
+        kept.keep_sentinel(settings.wanted.sentinel.clone());
         Ok(())
     }
 
@@ -178,8 +183,13 @@ impl SentinelArgs {
         [&self.sentinels_tls_ca, &self.sentinels_tls_cert, &self.sentinels_tls_key].into_iter().flatten()
     }
 
-    /// How they watch the group: as given, else as they say.
-    async fn settings(&self, endpoints: &[Endpoint], entry: &Entry) -> Result<SentinelSettings, Exit> {
+    /// How they watch the group: as given, else as they say, else as is known.
+    async fn settings(
+        &self,
+        endpoints: &[Endpoint],
+        entry: &Entry,
+        known: Option<SentinelSettings>,
+    ) -> Result<SentinelSettings, Exit> {
         let name = self.master_name().to_owned();
         let mode = match self.mode.unwrap_or(Mode::Assisted) {
             Mode::Assisted => SentinelMode::Assisted,
@@ -201,7 +211,16 @@ impl SentinelArgs {
         let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         // More than 65535 Sentinels or replicas are no different from that many.
         let small = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-        let read = |option, given| number(&looks, option, given);
+        let known = known.filter(|known| known.master_name == name);
+        let read = |option: SentinelOption, given: Option<u32>| {
+            let known = known.as_ref().map(|known| match option {
+                SentinelOption::Quorum => u32::from(known.quorum),
+                SentinelOption::DownAfterMilliseconds => known.down_after_ms,
+                SentinelOption::FailoverTimeout => known.failover_timeout_ms,
+                SentinelOption::ParallelSyncs => u32::from(known.parallel_syncs),
+            });
+            number(&looks, option, given, known)
+        };
         let settings = SentinelSettings {
             master_name: name,
             sentinels_desired: u16::try_from(endpoints.len())
@@ -261,8 +280,14 @@ async fn look(at: &Endpoint, entry: &Entry, name: &str) -> Result<Look, String> 
     })
 }
 
-/// The value of an option: as given, else the one that all Sentinels that answer have.
-fn number(looks: &[Looked], option: SentinelOption, given: Option<u32>) -> Result<u32, Exit> {
+/// The value of an option: as given, else the one that all Sentinels that answer have; where none does, or
+/// they differ, the known one.
+fn number(
+    looks: &[Looked],
+    option: SentinelOption,
+    given: Option<u32>,
+    known: Option<u32>,
+) -> Result<u32, Exit> {
     if let Some(given) = given {
         return option.check(&given.to_string()).map(|()| given).map_err(Exit::Input);
     }
@@ -272,10 +297,14 @@ fn number(looks: &[Looked], option: SentinelOption, given: Option<u32>) -> Resul
         Ok(Look::Others(_)) | Err(_) => None,
     };
     let mut values = looks.iter().filter_map(value);
+    if let Some(known) = known.filter(|_| !are_alike(looks.iter().filter_map(value).map(|(_, value)| value)))
+    {
+        return Ok(known);
+    }
     let (first_at, first) = values.next().ok_or_else(|| {
         let why = looks.iter().find_map(|(_, look)| look.as_ref().err()).cloned().unwrap_or_default();
         Exit::Input(format!(
-            "no Sentinel says its {name}: {why}: check --sentinels, or give all four settings"
+            "no Sentinel says its {name}: {why}: check --sentinels, or give all four settings; --state keeps them for the next start"
         ))
     })?;
     match values.find(|(_, other)| *other != first) {
@@ -285,6 +314,11 @@ fn number(looks: &[Looked], option: SentinelOption, given: Option<u32>) -> Resul
         ))),
         None => Ok(first),
     }
+}
+
+/// There is a value, and no other one.
+fn are_alike(mut values: impl Iterator<Item = u32>) -> bool {
+    values.next().is_some_and(|first| values.all(|other| other == first))
 }
 
 fn credentials(option: &str, path: &Path, user: Option<String>) -> Result<Credentials, Exit> {

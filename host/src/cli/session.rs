@@ -6,7 +6,7 @@ use super::outcome::{Pass, check_input};
 use super::upkeep::Upkeep;
 use super::{Environment, Exit, PolicyChoice};
 use crate::authority::{ACTION_MAX, Authority};
-use crate::contract::Topology;
+use crate::contract::{Observation, Topology, Verdict};
 use crate::driver::{Access, Driver, GroupHandle, Publish, Reports};
 use crate::group::{Decided, Event, Member, Moment, Report, Settings};
 use crate::policy::{Policy, PolicyChain, Sandbox};
@@ -139,7 +139,26 @@ impl Session {
         }
         let first = pass.into_decided().ok_or_else(|| Exit::Failed("no policy gave an answer".into()))?;
         check_input(&first.observation)?;
+        self.check_parameters(&first.observation)?;
         Ok((first, reports))
+    }
+
+    /// The policy refuses a group of nobody for these parameters, and not without them.
+    fn check_parameters(&self, observation: &Observation) -> Result<(), Exit> {
+        let policy = self.policies.live();
+        let nobody = |parameters: &str| Observation {
+            instances: Vec::new(),
+            parameters: parameters.to_owned(),
+            ..observation.clone()
+        };
+        let decide = |parameters| policy.decide(&nobody(parameters)).ok();
+        match (decide(&observation.parameters), decide("{}")) {
+            (Some(given), Some(none)) if given.verdict == Verdict::Refuse && given.reason != none.reason => {
+                Err(Exit::Input(format!("--parameters: {}", given.explanation)))
+            }
+            // A policy that gives no answer is in the log, and is another one's turn.
+            _ => Ok(()),
+        }
     }
 
     /// Gives or withdraws the authority to act.

@@ -55,9 +55,9 @@ pub async fn run(args: &Args, environment: &Environment) -> Result<u8, Exit> {
     let (mut members, mut access) = args.servers.resolve(args.group.down_after, environment).await?;
     let mut settings = args.group.settings(members.len())?;
     let (watching, servers) = (&args.sentinels, &args.servers);
-    watching.add_to(&mut settings, &mut members, &mut access, servers, environment).await?;
-    let (record_file, record) =
+    let (mut record_file, record) =
         StateFile::open(args.state.clone()).map_err(|error| Exit::Input(error.to_string()))?;
+    watching.add_to(&mut settings, &mut members, &mut access, servers, &mut record_file, environment).await?;
     settings.records = record.into_iter().collect();
     let kept = (members.clone(), access.clone());
     let mut session =

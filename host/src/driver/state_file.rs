@@ -4,6 +4,7 @@
 //! delay the loop.
 
 use super::Publish;
+use crate::contract::SentinelSettings;
 use crate::group::{Moment, Record, StoredRecord};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -15,7 +16,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A state file, or none. Dropping it waits until the newest record is written.
 #[derive(Debug)]
-pub struct StateFile(Option<Writer>);
+pub struct StateFile {
+    writer: Option<Writer>,
+    sentinel: Option<SentinelSettings>,
+}
 
 #[derive(Debug)]
 struct Writer {
@@ -44,11 +48,11 @@ impl StateFile {
     /// # Errors
     /// [`StateFileError`]. A file that does not exist is no error, but its folder must be writable.
     pub fn open(path: Option<PathBuf>) -> Result<(Self, Option<Record>), StateFileError> {
-        let Some(path) = path else { return Ok((Self(None), None)) };
+        let Some(path) = path else { return Ok((Self { writer: None, sentinel: None }, None)) };
         let io = |source| StateFileError::Io { path: path.clone(), source };
-        let record = match std::fs::read(&path) {
+        let stored: Option<StoredRecord> = match std::fs::read(&path) {
             Ok(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(stored) => Some(StoredRecord::record(stored, unix_ms())),
+                Ok(stored) => Some(stored),
                 Err(error) => {
                     let aside = set_aside(&path).map_err(io)?;
                     tracing::warn!(
@@ -71,15 +75,27 @@ impl StateFile {
             move || write_all(&path, &records)
         });
         let thread = thread.map_err(io)?;
-        Ok((Self(Some(Writer { newest: Some(newest), thread: Some(thread) })), record))
+        let writer = Some(Writer { newest: Some(newest), thread: Some(thread) });
+        let sentinel = stored.as_ref().and_then(|stored| stored.sentinel.clone());
+        Ok((Self { writer, sentinel }, stored.map(|stored| stored.record(unix_ms()))))
+    }
+
+    /// How the Sentinels watched the group, as an earlier operator knew it.
+    pub fn sentinel(&self) -> Option<&SentinelSettings> {
+        self.sentinel.as_ref()
+    }
+
+    /// Keeps with each record how the Sentinels watch the group.
+    pub fn keep_sentinel(&mut self, settings: Option<SentinelSettings>) {
+        self.sentinel = settings;
     }
 }
 
 impl Publish for StateFile {
     fn publish(&mut self, now: Moment, record: Record) {
-        let Some(newest) = self.0.as_ref().and_then(|writer| writer.newest.as_ref()) else { return };
+        let Some(newest) = self.writer.as_ref().and_then(|writer| writer.newest.as_ref()) else { return };
         let stored = StoredRecord::new(record, now, unix_ms());
-        drop(newest.send(stored));
+        drop(newest.send(StoredRecord { sentinel: self.sentinel.clone(), ..stored }));
     }
 }
 

@@ -13,8 +13,9 @@ use crate::dice::Dice;
 use crate::group::World;
 use crate::has::{Dialect, MasterLink, Role, Row, Server};
 use failover_core::contract::{
-    Action, Evidence, Expectation, Failover, Handover, InDoubt, Link, LinkState, Observation, Pod,
-    Preference, Promote, Promotion, Published, Refusals, Role as ReportedRole, Switchover,
+    Action, Evidence, Expectation, Failover, Generation, Handover, InDoubt, Link, LinkState, Observation,
+    Pod, Position, Preference, Promote, Promotion, Published, Refusals, Role as ReportedRole, Shard,
+    Switchover,
 };
 
 /// One observation, all of whose parts have ids of its own instances or of none.
@@ -80,6 +81,8 @@ impl Past {
             (server.dialect, server.run_id, server.uptime_s) =
                 (dialect, replication_id(dice), 60 + dice.below(100_000));
             server.seen.age_us = Some(100 + dice.below(5_000));
+            let small = |dice: &mut Dice, most: u64| u32::try_from(dice.below(most)).unwrap_or(0);
+            server.fence = dice.chance(600).then(|| (small(dice, 3), small(dice, 6)));
         }
         let master = dice.index(servers.len());
         let run_id = servers[master].run_id.clone();
@@ -132,6 +135,7 @@ impl Past {
             }
             // Restarted with an append-only file: all the data, a new history.
             4 => {
+                server.aof = true;
                 (server.replid, server.former, server.offset, server.run_id, server.uptime_s) =
                     (replication_id(dice), None, 1, replication_id(dice), 1)
             }
@@ -164,6 +168,16 @@ impl Past {
             }),
             16 => server.seen.age_us = Some(dice.below(3_000_000)),
             17 => server.seen.link = ill_link(dice),
+            // Restarted a moment ago, with what an old snapshot had; its link was never up.
+            18 | 19 => {
+                server.offset = server.offset.saturating_sub(dice.below(400));
+                (server.run_id, server.uptime_s) = (replication_id(dice), dice.below(90));
+                if let Some(link) = server.master_link() {
+                    (link.up, link.last_io_s, link.down_s) = (false, None, None);
+                }
+            }
+            // Emptied by no command of its master.
+            20 => server.keys = 0,
             _ => {}
         }
         if dice.chance(300) {
@@ -276,9 +290,10 @@ fn describe_past(dice: &mut Dice, past: &Past, observation: &mut Observation) {
             replid,
             offset,
             epoch: dice.below(9),
-            age_us: dice.below(1 << 36),
+            age_us: if dice.chance(500) { dice.below(5_000_000) } else { dice.below(1 << 36) },
             node: None,
         });
+        remember(dice, past, &mut observation.shards[0]);
     }
     if dice.chance(250) {
         let (source, target) = (dice.chance(800).then(|| any(dice)), any(dice));
@@ -302,6 +317,39 @@ fn describe_past(dice: &mut Dice, past: &Past, observation: &mut Observation) {
         let (id, source) = (any(dice), any(dice));
         let action = doubtful(dice, id, source);
         observation.in_doubt.push(InDoubt { action, age_us: dice.below(5_000_000) });
+    }
+}
+
+/// The generations, and the last position that replicas were seen to reach: what the record has beside the
+/// master.
+fn remember(dice: &mut Dice, past: &Past, shard: &mut Shard) {
+    let Some(published) = &shard.published else { return };
+    let (record_us, newest) = (published.age_us, past.lineage.len() - 1);
+    if dice.chance(700) {
+        let mut age_us = record_us + dice.below(1 << 33);
+        for (number, (replid, end)) in past.lineage.iter().enumerate().rev() {
+            shard.lineage.push(Generation {
+                replid: replid.clone(),
+                master: past.servers[dice.index(past.servers.len())].id.clone(),
+                end_offset: (number < newest).then_some(*end),
+                age_us,
+            });
+            age_us += dice.below(1 << 33);
+        }
+    }
+    if dice.chance(600) {
+        let (replid, head) = past.lineage[newest].clone();
+        let is_replica = |&(index, _): &(usize, &Server)| index != past.master;
+        let replicas = past.servers.iter().enumerate().filter(is_replica);
+        let mut acknowledged_by: Vec<String> =
+            replicas.filter(|_| dice.chance(700)).map(|(_, server)| server.id.clone()).collect();
+        acknowledged_by.sort();
+        shard.position = Some(Position {
+            replid,
+            offset: head.saturating_sub(dice.below(200)),
+            acknowledged_by,
+            age_us: record_us + dice.below(8_000_000),
+        });
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::recorded::{has_waited_for_restart, is_from_file};
 use super::view::{Follows, Member, View};
+use crate::contract::Position;
 use crate::facts::Relation;
 use crate::health::Life;
 
@@ -47,7 +48,7 @@ enum ShownLoss {
     Nothing,
     /// Its history is not the copy's, and it has fewer keys.
     Keys,
-    /// It stands at an earlier place of the copy's history, as from an old snapshot.
+    /// It stands at an earlier place of the copy's history, as from an old snapshot, or may.
     Tail,
 }
 
@@ -65,12 +66,49 @@ fn shown_loss(view: &View, witness: usize, master: &Member) -> ShownLoss {
         Relation::Ahead(_) => copy.history().map(|at| at.replid) != master.history().map(|at| at.replid),
         // What the master received since must not be less than what it lost.
         Relation::Forked { own, theirs, .. } => own > theirs,
-        Relation::Unrelated | Relation::Equal | Relation::Behind(_) => false,
+        Relation::Unrelated => has_what_restart_lost(view, witness, master),
+        Relation::Equal | Relation::Behind(_) => false,
     };
     // Of a copy that still reads its data only the keys count: it has at least those.
     let is_whole = !copy.replication.is_syncing && !copy.is_loading();
     if is_loss && is_whole { ShownLoss::Tail } else { ShownLoss::Nothing }
 }
+
+/// A process that did not restart has the recorded history at the position that the record saw it reach, and
+/// lost its link when the recorded master ended, which is back with a history that nobody knows, as after a
+/// restart with an append-only file:
+///
+/// 1. redis-1 is master; redis-2 acknowledges each of a hundred overwrites.
+/// 2. The host of redis-1 fails and loses the last second of the file. Redis-1 is back before its death is
+///    proven, with as many keys.
+/// 3. If it stayed master, redis-2 would copy it, and the overwrites would be gone everywhere.
+///
+/// Whether the file is whole, nothing shows; so it is decided as if the death had been seen. The link must
+/// not have broken long before: what the master took since would be lost.
+fn has_what_restart_lost(view: &View, witness: usize, master: &Member) -> bool {
+    let copy = &view.members[witness];
+    let was_last = |(down_s, up_s): (u64, u64)| {
+        up_s <= down_s.saturating_add(ROUNDING_S) && down_s <= up_s.saturating_add(RESTART_MAX_S)
+    };
+    let is_at = |position: &Position| {
+        position.acknowledged_by.iter().any(|known| known == view.id(witness))
+            && copy
+                .history()
+                .is_some_and(|history| history.knows(&position.replid) && history.offset >= position.offset)
+    };
+    let is_record_of_it = view.published().is_some_and(|published| {
+        view.position().is_some_and(|position| position.replid == published.replid && is_at(position))
+    });
+    is_record_of_it
+        && copy.replication.link_up == Some(false)
+        && copy.replication.link_down_s.zip(master.server.uptime_s).is_some_and(was_last)
+        && !is_from_file(view, witness)
+}
+
+/// Ages are whole seconds, so two of them may be rounding.
+const ROUNDING_S: u64 = 2;
+/// From the end of a process to the start of the next one, where nobody took over.
+const RESTART_MAX_S: u64 = 10;
 
 /// Whether what `witness` has proves that `master` restarted without it. By the record where there is one:
 ///
@@ -103,11 +141,10 @@ fn testifies(view: &View, witness: usize, master: usize) -> bool {
     }
 }
 
-/// The master's process is younger than the replica's broken link. Both ages are whole seconds, so two of
-/// them may be rounding.
+/// The master's process is younger than the replica's broken link.
 fn broke_at_restart(replica: &Member, master: &Member) -> bool {
     let ages = master.server.uptime_s.zip(replica.replication.link_down_s);
-    ages.is_some_and(|(uptime_s, down_s)| uptime_s <= down_s.saturating_add(2))
+    ages.is_some_and(|(uptime_s, down_s)| uptime_s <= down_s.saturating_add(ROUNDING_S))
 }
 
 /// The recorded master as a new process, with no data, or with less than the last words of a member that does
@@ -116,10 +153,15 @@ fn broke_at_restart(replica: &Member, master: &Member) -> bool {
 pub fn came_back_empty(view: &View, index: usize) -> bool {
     let member = &view.members[index];
     let has_less = || view.members.iter().any(|other| !other.answers && other.keys > member.keys);
+    // Where all are known to have none, nothing was lost.
+    let may_have = |(other, it): (usize, &Member)| other != index && it.keys != Some(0);
+    let any_may_have =
+        view.members.len() < view.members_desired() || view.members.iter().enumerate().any(may_have);
     is_recorded_name(view, index)
         && !view.is_recorded(index)
         && !member.is_loading()
         && !view.answering().any(|(other, _)| knows_recorded_history(view, other))
+        && any_may_have
         && member.keys.is_some_and(|keys| keys == 0 || has_less() || loaded_nothing(member))
         && !has_waited_for_restart(view)
 }

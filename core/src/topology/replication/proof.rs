@@ -130,15 +130,14 @@ fn loss(view: &View, lost: &Lost) -> Proof {
         },
         (LossKind::Amnesic { witness }, _) => {
             let keys = |index: usize| view.members[index].keys.unwrap_or(0);
-            Proof::Proven {
-                evidence: Evidence::Amnesic,
-                text: format!(
-                    "{id} restarted with {} keys of a new history; {} has {} keys",
-                    lost.index.map_or(0, keys),
-                    view.id(witness),
-                    keys(witness)
-                ),
-            }
+            let (left, kept) = (lost.index.map_or(0, keys), keys(witness));
+            let witness = view.id(witness);
+            let text = if left < kept {
+                format!("{id} restarted with {left} keys of a new history; {witness} has {kept} keys")
+            } else {
+                format!("{id} restarted and may lack the end of its history; {witness} has it")
+            };
+            Proof::Proven { evidence: Evidence::Amnesic, text }
         }
         (LossKind::CameBackEmpty, _) => Proof::Unsure { text: format!("{id} restarted without data") },
         (LossKind::Vanished, _) | (LossKind::OutOfSight, None) => vanished(view, id),

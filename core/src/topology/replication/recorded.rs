@@ -1,7 +1,7 @@
 //! What the record tells of a member's data: whether it comes from files alone, and where a history left the
 //! lineage of the group.
 
-use super::view::View;
+use super::view::{Follows, Member, View};
 use crate::contract::Generation;
 use crate::facts::History;
 
@@ -11,29 +11,62 @@ fn record_age_us(view: &View) -> Option<u64> {
     Some(view.position().map_or(published_us, |position| position.age_us.min(published_us)))
 }
 
-/// Whether what the member has comes from its files alone: its process is younger than the record, and it has
-/// not been in sync with any master since. Such a copy may be older than what it had, by as much as its files
-/// are.
+/// Whether what the member has comes from its files alone: its process started while the recorded master was
+/// master, or after the last word of the record, and was linked to no master since. Such a copy may be older
+/// than what it had, by as much as its files are.
 ///
 /// 1. redis-1 is master; redis-2 lacks 500 writes, because its last snapshot is old.
 /// 2. The power fails. Redis-2 is back first, and its history is the one on record.
 /// 3. If it took over at once, redis-1 would come back and drop the 500 writes.
 ///
+/// The same where redis-2 alone restarts, and redis-1 ends before its full copy is there.
+///
 /// A replica that restarted while its master lived, and was in sync again, is no such copy: what its files
-/// lacked, its master sent.
+/// lacked, its master sent. Its link shows that, or, after it was pointed elsewhere, the record.
 pub fn is_from_file(view: &View, index: usize) -> bool {
     let member = &view.members[index];
-    let is_younger = record_age_us(view)
-        .zip(member.server.uptime_s)
-        .is_some_and(|(age_us, uptime_s)| uptime_s.saturating_mul(1_000_000) <= age_us);
     let was_linked = member.replication.link_up == Some(true) || member.replication.link_down_s.is_some();
-    is_younger && !was_linked && !view.is_recorded(index)
+    let started = match record_age_us(view) {
+        Some(age_us) => is_younger(member, age_us.max(mastership_age_us(view))) && !was_in_sync(view, index),
+        None => is_of_unheard_master(view, member),
+    };
+    started && !was_linked && !view.is_recorded(index)
+}
+
+fn is_younger(member: &Member, age_us: u64) -> bool {
+    member.server.uptime_s.is_some_and(|uptime_s| uptime_s.saturating_mul(1_000_000) <= age_us)
+}
+
+/// Since the generation on record began.
+fn mastership_age_us(view: &View) -> u64 {
+    let newest = view.lineage().first().zip(view.published());
+    let newest = newest.filter(|(generation, published)| generation.replid == published.replid);
+    newest.map_or(0, |(generation, _)| generation.age_us)
+}
+
+/// The record saw this very process reach a position.
+fn was_in_sync(view: &View, index: usize) -> bool {
+    view.position().is_some_and(|position| {
+        position.acknowledged_by.iter().any(|known| known == view.id(index))
+            && !is_younger(&view.members[index], position.age_us)
+    })
+}
+
+/// Without a record: nobody here has ever heard the master that it follows, so nothing tells what it lacks.
+fn is_of_unheard_master(view: &View, member: &Member) -> bool {
+    match member.follows {
+        Follows::Member(master) => !view.members[master].answers && view.members[master].history().is_none(),
+        Follows::NoMaster | Follows::Outsider(_) => false,
+    }
 }
 
 /// Whether those that may have more than a copy from a file had their time: all desired members answer, none
 /// is reading its data, or the first that answered has been up for `restart_wait_s`. A member that restarts
-/// again and again does not prolong it.
+/// again and again does not prolong it. Without a record, as for a first master.
 pub fn has_waited_for_restart(view: &View) -> bool {
+    if view.published().is_none() {
+        return view.has_waited_for_members();
+    }
     let oldest_s = view.answering().filter_map(|(_, member)| member.server.uptime_s).max();
     !view.is_any_loading()
         && (view.answering_count() >= usize::from(view.group().members_desired)

@@ -183,12 +183,13 @@ pub(in crate::guard) fn most_advanced(case: &Case<'_>) -> Result<(), String> {
     for (promote, candidate) in candidates(case) {
         let claimants = claimants(case.scene, promote);
         let lost = || claimants.iter().map(|claimant| claimant.instance);
+        let whole = || case.scene.answering().filter(|other| !other.is_loading && !other.facts.is_syncing);
         for other in
             case.scene.answering().filter(|other| other.id != candidate.id && unfit(other, false).is_none())
         {
             if let Some(Relation::Ahead(bytes)) = other.relation(candidate) {
-                let is_emptied = is_emptied(candidate, other) || lost().any(|lost| is_emptied(lost, other));
-                if is_emptied && candidate.has_keys() {
+                let is_emptied = whole().chain(lost()).any(|holder| is_emptied(holder, other));
+                if is_emptied && candidate.keys != Some(0) {
                     continue;
                 }
                 if has_refused(case, other) {

@@ -33,7 +33,9 @@ impl Scene<'_> {
     /// True for a master that came back without data that an answering replica still has.
     ///
     /// 1. It answers as a master.
-    /// 2. A complete replica is ahead of it in its own history: it was wound back ([`Self::is_wound_back`]).
+    /// 2. A complete replica is ahead of it in its own history: it was wound back ([`Self::is_wound_back`]);
+    ///    or has the recorded history at the position on record, which nothing shows that this one still has
+    ///    ([`Self::is_outlived`]).
     /// 3. Else: it has not the recorded history, and no other data holder shares its history. The latter is
     ///    not required of the recorded master while another instance has the recorded history.
     /// 4. And a replica with an unrelated history has more keys. If any instance has the recorded history,
@@ -45,7 +47,10 @@ impl Scene<'_> {
         if !instance.answers_as_master() {
             return false;
         }
-        if self.answering().any(|witness| self.is_wound_back(instance, witness)) {
+        let has_the_tail = |witness: &Instance<'_>| {
+            self.is_wound_back(instance, witness) || self.is_outlived(instance, witness)
+        };
+        if self.answering().any(has_the_tail) {
             return true;
         }
         if self.has_recorded_history(instance) {
@@ -113,6 +118,36 @@ impl Scene<'_> {
             }
     }
 
+    /// True if the recorded master came back with a history that nobody knows, as from an append-only file
+    /// that may lack its end, while a replica that did not restart has the recorded history at the position
+    /// that the record saw it reach, and lost its link when that process ended.
+    fn is_outlived(&self, instance: &Instance<'_>, witness: &Instance<'_>) -> bool {
+        let Some(record) = self.observation.published() else { return false };
+        let position = self.observation.shard().and_then(|shard| shard.position.as_ref());
+        let is_at_it = position.is_some_and(|position| {
+            position.replid == record.replid
+                && position.acknowledged_by.iter().any(|id| id == witness.id)
+                && witness
+                    .history()
+                    .is_some_and(|at| at.knows(&position.replid) && at.offset >= position.offset)
+        });
+        let is_new_run = instance.run_id.is_some_and(|run_id| run_id != record.run_id);
+        let broke_with_it = instance.uptime_s.zip(witness.facts.link_down_s).is_some_and(|(up_s, down_s)| {
+            up_s <= down_s.saturating_add(ROUNDING_S) && down_s <= up_s.saturating_add(RESTART_MAX_S)
+        });
+        record.master == instance.id
+            && is_new_run
+            && is_at_it
+            && broke_with_it
+            && witness.answers_as_replica()
+            && witness.facts.link_up == Some(false)
+            && witness.has_keys()
+            && !witness.is_loading
+            && !witness.facts.is_syncing
+            && instance.relation(witness) == Some(Relation::Unrelated)
+            && !is_from_file(self, witness)
+    }
+
     /// True for a master that no record and no history ties to the group, compared with `other`:
     ///
     /// 1. It is not the published process, has not the recorded history, and is unrelated to `other`.
@@ -171,10 +206,15 @@ impl Scene<'_> {
     }
 }
 
-/// True if the instance started no earlier than the witness's link broke. Both count whole seconds.
+/// Ages are whole seconds, so two of them may be rounding.
+const ROUNDING_S: u64 = 2;
+/// From the end of a process to the start of the next one, where nobody took over.
+const RESTART_MAX_S: u64 = 10;
+
+/// True if the instance started no earlier than the witness's link broke.
 fn is_younger(instance: &Instance<'_>, witness: &Instance<'_>) -> bool {
     instance
         .uptime_s
         .zip(witness.facts.link_down_s)
-        .is_some_and(|(uptime_s, down_s)| uptime_s <= down_s.saturating_add(2))
+        .is_some_and(|(uptime_s, down_s)| uptime_s <= down_s.saturating_add(ROUNDING_S))
 }

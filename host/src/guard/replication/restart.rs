@@ -18,16 +18,24 @@ pub(in crate::guard) fn restart(case: &Case<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// True if its process is younger than the record, and was linked to no master since. The age of the record
-/// is that of its newest part: the master, or the position that replicas reached.
+/// True if its process started while the recorded master was master, or after the record, was linked to no
+/// master since, and never reached a position on record. The age of the record is that of its newest part:
+/// the master, or the position that replicas reached.
 pub(in crate::guard) fn is_from_file(scene: &Scene<'_>, instance: &Instance<'_>) -> bool {
-    let Some(record) = scene.observation.published() else { return false };
-    let position = scene.observation.shard().and_then(|shard| shard.position.as_ref());
-    let age_us = position.map_or(record.age_us, |position| position.age_us.min(record.age_us));
+    let Some(shard) = scene.observation.shard() else { return false };
+    let Some(record) = &shard.published else { return false };
+    let position = shard.position.as_ref();
+    let record_us = position.map_or(record.age_us, |position| position.age_us.min(record.age_us));
+    let newest = shard.lineage.first().filter(|generation| generation.replid == record.replid);
+    let since_us = newest.map_or(record_us, |generation| generation.age_us.max(record_us));
     let is_known_run = record.master == instance.id && instance.run_id == Some(record.run_id.as_str());
-    let is_younger = instance.uptime_s.is_some_and(|uptime_s| uptime_s.saturating_mul(1_000_000) <= age_us);
+    let is_younger =
+        |age_us: u64| instance.uptime_s.is_some_and(|uptime_s| uptime_s.saturating_mul(1_000_000) <= age_us);
     let was_linked = instance.facts.link_up == Some(true) || instance.facts.link_down_s.is_some();
-    is_younger && !was_linked && !is_known_run
+    let was_in_sync = position.is_some_and(|position| {
+        position.acknowledged_by.iter().any(|id| id == instance.id) && !is_younger(position.age_us)
+    });
+    is_younger(since_us) && !was_linked && !was_in_sync && !is_known_run
 }
 
 /// True if every desired member answers with its data, or the first that answered has been up for the time

@@ -16,7 +16,7 @@ pub(in crate::guard) fn allowed_values(case: &Case<'_>) -> Result<(), String> {
             continue;
         };
         match directive {
-            Directive::MinReplicasToWrite => check_replicas_to_write(case.scene, &configure.id, to)?,
+            Directive::MinReplicasToWrite => check_replicas_to_write(case, &configure.id, to)?,
             Directive::MinReplicasMaxLag => check_lag(case.scene, &configure.id, to)?,
             Directive::ReplPingReplicaPeriod => {
                 // A longer heartbeat hides a master that hangs while it is idle.
@@ -38,7 +38,8 @@ pub(in crate::guard) fn allowed_values(case: &Case<'_>) -> Result<(), String> {
 /// One more replica than may be on the small side of a cut: more would stop the writes of a group that lost
 /// one, fewer take the self-fence away. What stops all writes is for a second master that refuses to be
 /// demoted.
-fn check_replicas_to_write(scene: &Scene<'_>, id: &str, to: u64) -> Result<(), String> {
+fn check_replicas_to_write(case: &Case<'_>, id: &str, to: u64) -> Result<(), String> {
+    let scene = case.scene;
     let group = &scene.observation.group;
     let is_fence_kept = group.self_fence_lag_s.is_some() && group.prefer == Preference::Consistency;
     let wanted = (u64::from(group.members_desired.saturating_sub(1)) / 2).max(1);
@@ -48,7 +49,14 @@ fn check_replicas_to_write(scene: &Scene<'_>, id: &str, to: u64) -> Result<(), S
     } else {
         format!("0 to {wanted}")
     };
-    let is_second = scene.instance(id).is_some_and(|instance| is_second(scene, instance));
+    // Whether the named one has the better claim is the rule `named-master`.
+    let names_another = || {
+        let named = case.decision.master().and_then(|named| scene.instance(named));
+        named.is_some_and(|named| named.id != id && named.answers_as_master())
+    };
+    let is_second = scene.instance(id).is_some_and(|instance| {
+        is_second(scene, instance) || instance.answers_as_master() && names_another()
+    });
     let is_stop = to == STOP && is_second;
     ensure(is_stop || (min..=wanted).contains(&to), || out_of(id, Directive::MinReplicasToWrite, to, &words))
 }

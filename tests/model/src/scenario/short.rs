@@ -3,8 +3,8 @@
 use super::given::Given;
 use crate::group::World;
 use failover_core::contract::{
-    Action, Evidence, Expectation, Failover, InDoubt, Observation, Position, Promote, Promotion, Published,
-    Role, Switchover,
+    Action, Evidence, Expectation, Failover, Generation, InDoubt, Observation, Position, Promote, Promotion,
+    Published, Role, Switchover,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ pub(super) const FIELDS: &[&str] = &[
     "group",
     "record",
     "last_failover",
+    "lineage",
     "position",
     "no_master_age_us",
     "switchover",
@@ -119,9 +120,19 @@ fn describe(world: &mut World, field: &str, value: Value) -> Result<(), String> 
             world.shard().last_failover = Some(Failover { age_us, source, target, meant_for, evidence });
         }
         "position" => {
-            let At { history, offset, age_us } = At::deserialize(value).map_err(text)?;
+            let At { history, offset, age_us, acknowledged_by } = At::deserialize(value).map_err(text)?;
             let replid = crate::has::id40(history.as_deref().unwrap_or("a"));
-            world.shard().position = Some(Position { replid, offset, acknowledged_by: vec![], age_us });
+            world.shard().position = Some(Position { replid, offset, acknowledged_by, age_us });
+        }
+        "lineage" => {
+            let generations = Vec::<Stretch>::deserialize(value).map_err(text)?;
+            let generation = |Stretch { history, master, end_offset, age_us }| Generation {
+                replid: crate::has::id40(&history),
+                master,
+                end_offset,
+                age_us,
+            };
+            world.shard().lineage = generations.into_iter().map(generation).collect();
         }
         "no_master_age_us" => world.shard().no_master_age_us = u64::deserialize(value).map_err(text)?,
         "switchover" => {
@@ -193,6 +204,19 @@ struct At {
     /// The tag of its replication id; `a` where it is left out.
     history: Option<String>,
     offset: u64,
+    age_us: u64,
+    #[serde(default)]
+    acknowledged_by: Vec<String>,
+}
+
+/// A generation on record.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stretch {
+    /// The tag of its replication id.
+    history: String,
+    master: String,
+    end_offset: Option<u64>,
     age_us: u64,
 }
 

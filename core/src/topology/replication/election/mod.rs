@@ -8,11 +8,11 @@ mod succession;
 pub use super::role::{Elected, Election};
 pub use succession::succession;
 
-use super::emptied::is_contradicted;
+use super::in_sync::emptied;
 use super::ineligible::{Ineligible, unfit};
 use super::recorded::{has_waited_for_restart, is_from_file};
 use super::role::{LossKind, Lost};
-use super::view::{Follows, View};
+use super::view::{Follows, Member, View};
 use crate::facts::ReportedRole;
 use crate::facts::{History, Relation};
 use lineage::{is_amnesic, is_heir, passed_over, reference, rival};
@@ -61,7 +61,7 @@ fn elect_without(view: &View, lost: &Lost, refusing: &[usize]) -> Election {
         (None, _) | (_, None) => false,
     };
     let heirs: Vec<usize> = fit.iter().copied().filter(shares_it).collect();
-    let keeps = |index: &usize| !is_emptied(view, lost, reference.as_ref(), &heirs, *index);
+    let keeps = |index: &usize| !is_emptied(view, lost, *index);
     let heirs: Vec<usize> = heirs.iter().copied().filter(keeps).collect();
     let fit: Vec<usize> = fit.into_iter().filter(keeps).collect();
     if let Some(richer) = restarted_with_more(view, lost, &fit, &heirs) {
@@ -120,27 +120,22 @@ fn is_fit(view: &View, lost: &Lost, index: usize) -> bool {
     }
 }
 
-/// A replica whose data is gone, whatever its offset says ([`is_contradicted`]): beside an heir that is no
-/// further and has keys, or beside the last words of the old master, if those are of the history that was
-/// lost. Of a replica whose load failed no byte counts: it shows offset 0 or 1.
-fn is_emptied(view: &View, lost: &Lost, reference: Option<&History>, heirs: &[usize], index: usize) -> bool {
-    let place = reached(&view.members[index], reference);
-    let keys = |index: usize| view.members[index].keys.unwrap_or(0);
-    let contradicts = |heir: &usize| {
-        let at = reached(&view.members[*heir], reference);
-        at <= place && is_contradicted(place, keys(*heir), at)
+/// A replica whose data is gone, whatever its offset says ([`emptied`]): beside a whole copy, or beside the
+/// last words of the old master. Of a replica whose load failed no byte counts: it shows offset 0 or 1.
+fn is_emptied(view: &View, lost: &Lost, index: usize) -> bool {
+    let member = &view.members[index];
+    let is_whole = |other: &Member| !other.is_loading() && !other.replication.is_syncing;
+    let contradicts = |other: &Member| is_whole(other) && emptied(member, other).is_some();
+    let has_lost_them = |old: &Member| {
+        let was_reset = member.history().is_some_and(|history| history.offset <= 1)
+            && matches!(member.relation(old), Relation::Behind(_))
+            && old.has_data();
+        was_reset || emptied(member, old).is_some()
     };
-    let has_lost_them = |old: usize| {
-        let last_words = view.members[old].history().zip(reference);
-        let is_of_it =
-            |(last, reference): &(&History, &History)| last.relation(reference) != Relation::Unrelated;
-        last_words.filter(is_of_it).is_some_and(|(last, _)| {
-            let was_reset = place <= 1 && place < last.offset && keys(old) > 0;
-            was_reset || is_contradicted(place, keys(old), last.offset)
-        })
-    };
-    let old = lost.index.filter(|old| *old != index);
-    view.members[index].keys == Some(0) && (heirs.iter().any(contradicts) || old.is_some_and(has_lost_them))
+    let others = || view.answering().filter(|(other, _)| *other != index);
+    let old = lost.index.filter(|old| *old != index).map(|old| &view.members[old]);
+    member.keys == Some(0)
+        && (others().any(|(_, other)| contradicts(other)) || old.is_some_and(has_lost_them))
 }
 
 /// Step 4.

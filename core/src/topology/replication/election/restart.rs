@@ -51,9 +51,7 @@ pub fn elect_without_lineage(view: &View, lost: &Lost, fit: &[usize]) -> Electio
     if view.published().is_none() && are_unrelated(view, &holders) {
         return Election::Contested(holders);
     }
-    let has_waited =
-        if view.published().is_some() { has_waited_for_restart(view) } else { view.has_waited_for_members() };
-    if !has_waited {
+    if !has_waited_for_restart(view) {
         return Election::TooEarly;
     }
     let Some(winner) = richest(view, &candidates, &holders) else { return Election::NobodyEligible };
