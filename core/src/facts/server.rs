@@ -47,6 +47,9 @@ pub struct PersistenceFacts {
     /// `rdb_last_load_keys_loaded`, since 7.0: keys that were read from a snapshot when the process started,
     /// or in its last full copy.
     pub keys_loaded: Option<u64>,
+    /// `aof_base_size` is not 0, or the file was rewritten since: the process read an append-only file when
+    /// it started. Every version shows 0 for a file that it just made. None: it writes none.
+    pub has_read_aof: Option<bool>,
     /// `rdb_last_bgsave_status` is `ok`. Not: its disk is full or gone, and Redis may refuse writes.
     pub is_rdb_saved: Option<bool>,
     /// `aof_last_write_status` is `ok`. Not: Redis refuses writes while the append-only file is on.
@@ -57,6 +60,7 @@ impl PersistenceFacts {
     /// Reads the section out of any INFO text.
     pub fn parse(text: &str) -> Self {
         let mut facts = Self::default();
+        let mut is_rewritten = false;
         for (name, value) in info_fields_of(text, const { Initials::of(b"lar") }) {
             match name {
                 // Async loading keeps the old data readable while the new is read: `async_loading` is not
@@ -64,12 +68,24 @@ impl PersistenceFacts {
                 "loading" => facts.loading = flag(value),
                 "aof_enabled" => facts.aof_enabled = flag(value),
                 "rdb_last_load_keys_loaded" => facts.keys_loaded = unsigned(value),
+                "aof_base_size" => facts.has_read_aof = unsigned(value).map(|bytes| bytes > 0),
+                "aof_last_rewrite_time_sec" => is_rewritten = value != "-1",
                 "rdb_last_bgsave_status" => facts.is_rdb_saved = Some(value == "ok"),
                 "aof_last_write_status" => facts.is_aof_written = Some(value == "ok"),
                 _ => {}
             }
         }
+        facts.has_read_aof = facts.has_read_aof.map(|has_read| has_read || is_rewritten);
         facts
+    }
+
+    /// The process found no data in files of its own.
+    pub fn loaded_nothing(&self) -> bool {
+        match self.aof_enabled {
+            Some(true) => self.has_read_aof == Some(false),
+            Some(false) => self.keys_loaded == Some(0),
+            None => false,
+        }
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) struct Instance<'a> {
     pub has_aof: bool,
     /// How many keys it read from a snapshot when it started.
     pub keys_loaded: Option<u64>,
+    has_no_files: bool,
     pub disk: Disk,
     /// The self-fence, as it last showed it. None: it never did.
     pub fence: Option<Fence>,
@@ -400,6 +401,7 @@ impl<'a> Instance<'a> {
             is_loading: persistence.loading == Some(true),
             has_aof: persistence.aof_enabled == Some(true),
             keys_loaded: persistence.keys_loaded,
+            has_no_files: persistence.loaded_nothing(),
             disk: Disk::read(instance, persistence),
             keys: newest_keys
                 .filter(|_| is_fresh(INFO_KEYSPACE))
@@ -447,7 +449,7 @@ impl<'a> Instance<'a> {
     /// shows that it copied a master.
     pub fn loaded_nothing(&self) -> bool {
         let was_replica = self.history().is_some_and(|history| history.former.is_some());
-        self.keys_loaded == Some(0) && !self.has_aof && !was_replica
+        self.has_no_files && !was_replica
     }
 
     pub fn history(&self) -> Option<History<'a>> {

@@ -28,9 +28,15 @@ pub(super) fn read(command: &str, text: &str, hasher: &mut impl std::hash::Hashe
         }
         INFO_SERVER => ServerFacts::parse(text).run_id.hash(hasher),
         INFO_PERSISTENCE => {
-            let PersistenceFacts { loading, aof_enabled, keys_loaded, is_rdb_saved, is_aof_written } =
-                PersistenceFacts::parse(text);
-            (loading, aof_enabled, keys_loaded, is_rdb_saved, is_aof_written).hash(hasher);
+            let PersistenceFacts {
+                loading,
+                aof_enabled,
+                keys_loaded,
+                has_read_aof,
+                is_rdb_saved,
+                is_aof_written,
+            } = PersistenceFacts::parse(text);
+            (loading, aof_enabled, keys_loaded, has_read_aof, is_rdb_saved, is_aof_written).hash(hasher);
         }
         INFO_KEYSPACE => keys(text).map(|keys| keys == 0).hash(hasher),
         // The rest of it counts the connection's seconds and bytes.

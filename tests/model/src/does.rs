@@ -49,11 +49,13 @@ impl Server {
     pub fn restart(&mut self, uptime_s: u64) -> &mut Self {
         (self.run_id, self.uptime_s) = (id40(&format!("{}+", self.id)), uptime_s);
         (self.replid, self.offset, self.former, self.keys) = (id40(&format!("own {}+", self.id)), 0, None, 0);
+        self.loaded = 0;
         self
     }
 
     /// A new process with an RDB file: history, offset and keys stand in it.
     pub fn restart_with_rdb(&mut self, uptime_s: u64) {
+        self.loaded = self.keys;
         (self.run_id, self.uptime_s) = (id40(&format!("{}+", self.id)), uptime_s);
     }
 
@@ -61,7 +63,7 @@ impl Server {
     pub fn restart_with_aof(&mut self, uptime_s: u64) -> &mut Self {
         let keys = self.keys;
         self.restart(uptime_s);
-        (self.offset, self.keys, self.aof) = (1, keys, true);
+        (self.offset, self.keys, self.aof, self.loaded) = (1, keys, true, keys);
         self
     }
 }

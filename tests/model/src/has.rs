@@ -111,6 +111,9 @@ pub struct Server {
     pub loading: bool,
     /// `aof_enabled`.
     pub aof: bool,
+    /// Keys that the process read from its files, or in its last full copy: `rdb_last_load_keys_loaded`, and
+    /// with an append-only file whether its `aof_base_size` is 0.
+    pub loaded: u64,
     /// `min-replicas-to-write` and `min-replicas-max-lag`, where the host asked for them.
     pub fence: Option<(u32, u32)>,
     /// How many libraries of functions it has. None: the host did not ask, or it knows no functions.
@@ -150,6 +153,7 @@ impl Server {
             keys: 0,
             loading: false,
             aof: false,
+            loaded: 0,
             fence: None,
             libraries: None,
             save: None,

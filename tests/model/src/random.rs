@@ -135,7 +135,7 @@ impl Past {
             }
             // Restarted with an append-only file: all the data, a new history.
             4 => {
-                server.aof = true;
+                (server.aof, server.loaded) = (true, server.keys);
                 (server.replid, server.former, server.offset, server.run_id, server.uptime_s) =
                     (replication_id(dice), None, 1, replication_id(dice), 1)
             }

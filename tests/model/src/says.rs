@@ -133,12 +133,19 @@ pub fn persistence(server: &Server) -> String {
         rows.row("async_loading", 0);
     }
     for (name, value, since) in PERSISTENCE {
-        if server.dialect >= *since {
+        if *name == "rdb_last_load_keys_loaded" {
+            if server.dialect >= *since {
+                rows.row(name, if server.aof { 0 } else { server.loaded });
+            }
+            rows.row("aof_enabled", u8::from(server.aof));
+        } else if server.dialect >= *since {
             rows.row(name, value);
         }
-        if *name == "rdb_last_load_keys_loaded" {
-            rows.row("aof_enabled", u8::from(server.aof));
-        }
+    }
+    if server.aof {
+        // What a file has that holds nothing but its heading, or more.
+        let size = if server.loaded == 0 { 0 } else { 88 };
+        rows.row("aof_current_size", size + 32 * server.keys).row("aof_base_size", size);
     }
     if server.loading {
         rows.row("loading_start_time", 1_700_000_000)

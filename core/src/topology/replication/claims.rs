@@ -116,7 +116,7 @@ const RESTART_MAX_S: u64 = 10;
 /// |--|--|--|
 /// | yes | yes | any loss, shown by a member that knows that history |
 /// | yes | no | fewer keys, shown by such a member, of a master that does not know it and that none copies |
-/// | no | yes | fewer keys, of a master that is empty or followed by the witness, and that none copies |
+/// | no | yes | fewer keys, of a master that started empty or that the witness follows, and that none copies |
 /// | no | no | a loss shown by its own replica, whose link broke when the master's process started |
 fn testifies(view: &View, witness: usize, master: usize) -> bool {
     let (copy, claimant) = (&view.members[witness], &view.members[master]);
@@ -132,7 +132,10 @@ fn testifies(view: &View, witness: usize, master: usize) -> bool {
         (ShownLoss::Nothing, _, _) => false,
         (ShownLoss::Keys | ShownLoss::Tail, true, true) => knows(witness),
         (ShownLoss::Keys, true, false) => knows(witness) && !knows(master) && !is_copied(),
-        (ShownLoss::Keys, false, true) => (follows_it || claimant.keys == Some(0)) && !is_copied(),
+        (ShownLoss::Keys, false, true) => {
+            let started_empty = claimant.keys == Some(0) || loaded_nothing(claimant);
+            (follows_it || started_empty) && !is_copied()
+        }
         (ShownLoss::Tail, true, false) | (ShownLoss::Tail, false, true) => false,
         (ShownLoss::Keys, false, false) => follows_it && broke_at_restart(copy, claimant) && !is_copied(),
         (ShownLoss::Tail, false, false) => {
@@ -169,9 +172,7 @@ pub fn came_back_empty(view: &View, index: usize) -> bool {
 /// All that it can have, it took since its start: it read no file, and copied no master, which would have
 /// left a history before its own.
 pub fn loaded_nothing(member: &Member) -> bool {
-    member.persistence.keys_loaded == Some(0)
-        && member.persistence.aof_enabled == Some(false)
-        && member.history().is_some_and(|history| history.former.is_none())
+    member.persistence.loaded_nothing() && member.history().is_some_and(|history| history.former.is_none())
 }
 
 /// Another one than the master on record, without its history and with no more keys, while that one came back

@@ -305,7 +305,10 @@ fn unfit(instance: &Instance<'_>, may_sync: bool) -> Option<&'static str> {
 fn holds_most(scene: &Scene<'_>, candidate: &Instance<'_>) -> Result<(), String> {
     let shard = scene.observation.shard();
     let position = shard.and_then(|shard| shard.position.as_ref());
-    let is_recorded = scene.observation.published().is_some_and(|record| record.master == candidate.id)
+    // What a new process has that read no file, it took since its start.
+    let has_its_data = scene.is_published(candidate) || !candidate.loaded_nothing();
+    let is_on_record = scene.observation.published().is_some_and(|record| record.master == candidate.id);
+    let is_recorded = is_on_record && has_its_data
         || position.is_some_and(|position| position.acknowledged_by.iter().any(|id| id == candidate.id));
     let own = candidate.keys.unwrap_or(0);
     let is_richer = |other: &&Instance<'_>| {

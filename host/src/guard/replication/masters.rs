@@ -41,8 +41,8 @@ impl Scene<'_> {
     /// 4. And a replica with an unrelated history has more keys. If any instance has the recorded history,
     ///    this replica must have it.
     /// 5. And something ties the two. For the recorded master: it has a new run id, and the replica has the
-    ///    recorded history or names it, or it is empty. For another instance: one with the recorded history
-    ///    answers; or the replica names it, and its link broke before the instance started.
+    ///    recorded history or names it, or it started empty. For another instance: one with the recorded
+    ///    history answers; or the replica names it, and its link broke before the instance started.
     pub fn is_amnesic(&self, instance: &Instance<'_>) -> bool {
         if !instance.answers_as_master() {
             return false;
@@ -72,7 +72,8 @@ impl Scene<'_> {
             Some(record) if record.master == instance.id => {
                 let would_be_lost = self.has_recorded_history(witness)
                     || self.names(witness, instance.id)
-                    || instance.keys == Some(0);
+                    || instance.keys == Some(0)
+                    || instance.loaded_nothing();
                 would_be_lost && instance.run_id.is_some_and(|run_id| run_id != record.run_id)
             }
             Some(_) if heirs_answer => true,

@@ -254,6 +254,7 @@ impl Cluster {
             }
             None => process.server.role = Role::Master,
         }
+        process.server.loaded = if has_data { process.data(streams).1 } else { 0 };
         process.run += 1;
         process.life = Life::Up;
         process.started_us = now_us;

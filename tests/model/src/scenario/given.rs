@@ -88,6 +88,7 @@ pub(super) struct Given {
     keys: Option<u64>,
     loading: Option<bool>,
     aof: Option<bool>,
+    loaded: Option<u64>,
     announced: Option<bool>,
     in_failover: Option<bool>,
     /// `repl-ping-replica-period`.
@@ -208,6 +209,7 @@ impl Given {
         set(&mut server.keys, self.keys);
         set(&mut server.loading, self.loading);
         set(&mut server.aof, self.aof);
+        set(&mut server.loaded, self.loaded);
         set(&mut server.announced, self.announced);
         set(&mut server.in_failover, self.in_failover);
         set(&mut server.rows, self.rows);

@@ -231,8 +231,10 @@ fn known_loss_bytes(view: &View, lost: &Lost, reference: Option<&History>, winne
     let beyond =
         |history: &History| history.offset.saturating_sub(reached(&view.members[winner], Some(history)));
     // Whoever else does not answer may have been the last master. What has a history of its own beside the
-    // reference was given up before.
+    // reference and the winner was given up before.
     let silent = view.members.iter().filter(|member| !member.answers).filter_map(|member| member.history());
-    let silent = silent.filter(|history| history.replid == reference.replid);
+    let its_own = view.members[winner].history().map(|history| history.replid);
+    let silent =
+        silent.filter(|history| history.replid == reference.replid || Some(history.replid) == its_own);
     is_counted.then(|| silent.map(beyond).fold(beyond(reference), u64::max))
 }

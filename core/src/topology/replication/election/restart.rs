@@ -4,6 +4,7 @@
 use super::lineage::{is_heir, passed_over, rival};
 use super::succession::furthest;
 use crate::facts::{History, Relation};
+use crate::topology::replication::claims::loaded_nothing;
 use crate::topology::replication::recorded::{had_the_position, has_waited_for_restart};
 use crate::topology::replication::role::{Elected, Election, LossKind, Lost};
 use crate::topology::replication::view::{Follows, View};
@@ -33,7 +34,7 @@ pub fn restarted_with_more(view: &View, lost: &Lost, fit: &[usize], heirs: &[usi
 /// 1. Candidates with less data than the old master is known to have had, and strangers, may not stand.
 /// 2. Two of the rest hold unrelated data and there is no record: a person must choose.
 /// 3. Members that may have more get their time to appear.
-/// 4. The member on record wins if it holds data, or if none does; else one that the record saw reach the
+/// 4. The member on record wins if it holds data that it did not take since its start, or if none has any; else one that the record saw reach the
 ///    last position of the stream; of several the one with the most data.
 /// 5. A member that has all that the winner has, and more, wins in its place, or stops the election if it may
 ///    not stand; so does one of another history that has more.
@@ -89,7 +90,9 @@ fn are_unrelated(view: &View, holders: &[usize]) -> bool {
 }
 
 fn richest(view: &View, candidates: &[usize], holders: &[usize]) -> Option<usize> {
-    let recorded = view.published().and_then(|published| view.find(&published.master));
+    // What a new process of the recorded master has that read no file, it took since it started.
+    let has_its_data = |index: &usize| view.is_recorded(*index) || !loaded_nothing(&view.members[*index]);
+    let recorded = view.published().and_then(|published| view.find(&published.master)).filter(has_its_data);
     let priority = |index: usize| view.members[index].replication.priority;
     let data = |index: usize| {
         let member = &view.members[index];

@@ -321,6 +321,9 @@ pub fn proven_loss(scene: &Scene) -> Option<Ruling> {
     };
     let Some(Election::Elected(elected)) = &scene.election else { return None };
     let Elected { winner, meant_for, known_loss_bytes } = *elected;
+    // A master that is only out of sight may have acknowledged writes since its last word, or still does.
+    let is_over = !matches!(evidence, Evidence::Silent);
+    let known_loss_bytes = known_loss_bytes.filter(|&bytes| is_over || bytes > 0);
     let bridge = if meant_for == winner {
         String::new()
     } else {

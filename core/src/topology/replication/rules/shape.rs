@@ -56,7 +56,13 @@ pub fn bootstrap(scene: &Scene) -> Option<Ruling> {
             let text =
                 format!("no member follows another; {} becomes the first master", scene.id(elected.winner));
             let plan = takeover(&scene.view, elected, None, Evidence::Bootstrap);
-            Some(Ruling::act(BOOTSTRAP, text, elected.meant_for, plan))
+            let ruling = Ruling::act(BOOTSTRAP, text, elected.meant_for, plan);
+            // A first master replaces none. What a better copy has that refused is lost all the same.
+            Some(match elected.known_loss_bytes {
+                Some(bytes) if bytes > 0 => ruling.losing(Some(bytes)),
+                None if !scene.observation().refused.is_empty() => ruling.losing(None),
+                Some(_) | None => ruling,
+            })
         }
         Mastership::Held(master) if is_first_master(scene, *master) => {
             let id = scene.id(*master);
