@@ -161,6 +161,15 @@ async fn a_server_that_is_no_redis_of_a_group_is_bad_input() {
 }
 
 #[tokio::test]
+async fn parameters_that_the_policy_refuses_start_no_operator() {
+    let servers = Servers::group(2, &[]).await;
+    for (parameters, word) in [(r#"{"restart_wait":60}"#, "restart_wait"), ("{", "parameters")] {
+        let ended = Program::run(&["static", "--redis", &servers.list(), "--parameters", parameters]).await;
+        assert!(ended.is_bad_input(&["--parameters", word]), "{parameters}: {ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn tls_works_end_to_end() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();

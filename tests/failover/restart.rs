@@ -1,6 +1,6 @@
 //! All members start: for the first time, or after all had ended.
 
-use redis_operator::contract::Verdict;
+use redis_operator::contract::{Reply, Verdict};
 use redis_operator::group::Report;
 use std::path::PathBuf;
 use tests::real::{AS_MASTER, Operator, Servers, Terms, until};
@@ -176,6 +176,56 @@ async fn an_amnesic_master_meets_a_group_that_kept_its_aof() {
     let master = servers.settled().await;
     assert_ne!(master, 0, "{}", operator.last());
     all_hold(&servers, 1000).await;
+}
+
+#[tokio::test]
+async fn what_a_master_with_a_new_aof_took_before_its_copies_came_is_not_the_groups_data() {
+    let mut servers = Servers::group(3, AOF).await;
+    on_disk(&servers).await;
+    servers.fill(0, "k", 1000, 50).await;
+    let operator = Operator::start(&servers, recorded(&servers)).await;
+    operator.healthy(&servers.id(0)).await;
+    operator.kill();
+    for place in 0..3 {
+        servers.end(place).await;
+    }
+    // Its host came back with a new disk.
+    std::fs::remove_dir_all(servers.dir_of(0).join("appendonlydir")).unwrap();
+    servers.start(0, &AS_MASTER).await;
+    servers.fill(0, "new", 30, 50).await;
+    let operator = Operator::start(&servers, recorded(&servers)).await;
+    operator.until_report("a first decision", |report| matches!(report, Report::Decided(_))).await;
+    servers.start(1, &[]).await;
+    servers.start(2, &[]).await;
+    let master = servers.settled().await;
+    assert_ne!(master, 0, "{}", operator.last());
+    all_hold(&servers, 1000).await;
+}
+
+#[tokio::test]
+async fn libraries_of_functions_are_asked_for_and_counted_as_data() {
+    let mut servers = Servers::group(3, &["--save", ""]).await;
+    let library = "#!lua name=lib\nredis.register_function('f', function() return 1 end)";
+    servers.say(0, &["FUNCTION", "LOAD", library]).await;
+    servers.in_sync(0).await;
+    let operator = Operator::start(&servers, recorded(&servers)).await;
+    operator.healthy(&servers.id(0)).await;
+    operator
+        .decided("each member's libraries", |decided| {
+            decided.observation.instances.iter().all(|instance| {
+                let is_told = |reply: &Reply| reply.command == "FUNCTION LIST" && reply.newest.is_some();
+                instance.replies.iter().any(is_told)
+            })
+        })
+        .await;
+    // The only data that there is: its master comes back without it, and is not followed.
+    servers.end(0).await;
+    servers.start(0, &AS_MASTER).await;
+    let master = servers.settled().await;
+    for place in 0..3 {
+        let listed: Vec<redis::Value> = servers.ask(place, &["FUNCTION", "LIST"]).await.unwrap();
+        assert_eq!(listed.len(), 1, "{place}, master {master}: {}", operator.last());
+    }
 }
 
 #[tokio::test]

@@ -109,6 +109,29 @@ async fn with_the_operator_dead_the_sentinels_fail_over_and_the_next_operator_ac
 }
 
 #[tokio::test]
+async fn the_next_operator_starts_while_no_sentinel_answers_and_fails_over() {
+    if !is_served() {
+        return;
+    }
+    let (mut servers, mut sentinels) = group(&Watching::default()).await;
+    let state = servers.dir().join("state.json");
+    let options = ["--sentinels", &sentinels.list(), "--state", state.to_str().unwrap()].map(str::to_owned);
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let program = Program::look_after(&servers.list(), &options);
+    program.logged("healthy").await;
+    tests::real::until("a record", async || state.exists().then_some(())).await;
+    drop(program);
+    for place in 0..sentinels.count() {
+        sentinels.end(place);
+    }
+    let program = Program::look_after(&servers.list(), &options);
+    program.logged("decided").await;
+    servers.end(0).await;
+    let master = servers.settled().await;
+    assert_ne!(master, 0, "{}", program.log());
+}
+
+#[tokio::test]
 async fn a_switchover_takes_the_sentinels_along() {
     if !is_served() {
         return;

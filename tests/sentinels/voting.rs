@@ -127,7 +127,8 @@ async fn a_failover_of_the_sentinels_is_not_disturbed() {
     let old = rig.servers.id(0);
     let new = until("they switch", async || Some(rig.sentinels.named(0)).filter(|named| *named != old)).await;
     rig.sentinels.all_told(&new, Instant::now() - Duration::from_secs(60)).await;
-    assert_eq!(rig.servers.masters().await.len(), 1);
+    // Where the votes made one of them begin anew, it takes them a moment to demote the one that was first.
+    until("one master", async || (rig.servers.masters().await.len() == 1).then_some(())).await;
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ fn behind_hops_no_schedule_breaks_an_invariant() {
 }
 
 /// What two cores run in two minutes, unoptimised.
-const SEEDS: u64 = 1_200;
+const SEEDS: u64 = 800;
 const WITH_LIES: u64 = 150;
 const WITH_SENTINELS: u64 = 100;
 const WITH_PODS: u64 = 150;

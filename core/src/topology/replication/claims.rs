@@ -105,6 +105,8 @@ fn has_what_restart_lost(view: &View, witness: usize, master: &Member) -> bool {
         && !is_from_file(view, witness)
 }
 
+/// With `appendfsync no` Linux writes a file within thirty seconds, as a rule.
+const AOF_LACKS_US: u64 = 60_000_000;
 /// Ages are whole seconds, so two of them may be rounding.
 const ROUNDING_S: u64 = 2;
 /// From the end of a process to the start of the next one, where nobody took over.
@@ -116,7 +118,7 @@ const RESTART_MAX_S: u64 = 10;
 /// |--|--|--|
 /// | yes | yes | any loss, shown by a member that knows that history |
 /// | yes | no | fewer keys, shown by such a member, of a master that does not know it and that none copies |
-/// | no | yes | fewer keys, of a master that started empty or that the witness follows, and that none copies |
+/// | no | yes | fewer keys, of a master that started empty or that the witness follows; none copies it |
 /// | no | no | a loss shown by its own replica, whose link broke when the master's process started |
 fn testifies(view: &View, witness: usize, master: usize) -> bool {
     let (copy, claimant) = (&view.members[witness], &view.members[master]);
@@ -155,7 +157,14 @@ fn broke_at_restart(replica: &Member, master: &Member) -> bool {
 /// and have what it lost.
 pub fn came_back_empty(view: &View, index: usize) -> bool {
     let member = &view.members[index];
-    let has_less = || view.members.iter().any(|other| !other.answers && other.keys > member.keys);
+    // A member that was gone long before the master's last word has nothing that its append-only file lacks.
+    let was_outlived = |other: &Member| {
+        let ages = other.sample_age_us.zip(view.published());
+        member.persistence.has_read_aof == Some(true)
+            && ages.is_some_and(|(word_us, record)| word_us > record.age_us.saturating_add(AOF_LACKS_US))
+    };
+    let is_more = |other: &Member| !other.answers && other.keys > member.keys && !was_outlived(other);
+    let has_less = || view.members.iter().any(is_more);
     // Where all are known to have none, nothing was lost.
     let may_have = |(other, it): (usize, &Member)| other != index && it.keys != Some(0);
     let any_may_have =

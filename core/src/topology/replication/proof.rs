@@ -1,6 +1,7 @@
 //! Whether the loss of the role is proven: by death, by what the former master says of itself, or by silence;
 //! or what is missing.
 
+use super::absence::plight;
 use super::claims::is_followed;
 use super::election::{Election, elect};
 use super::heard::{LOOK_MIN_US, SUSPECT_LOOK_MAX_US, hears_by_another_name, replicas_of, still_heard};
@@ -8,8 +9,8 @@ use super::reasons;
 use super::role::{LossKind, Lost, Proof};
 use super::silence::missing;
 use super::view::{Follows, Member, View};
-use crate::contract::{Evidence, FailureKind};
-use crate::facts::ReportedRole;
+use crate::contract::{Evidence, FailureKind, LinkState};
+use crate::facts::{INFO_REPLICATION, ReportedRole};
 use crate::health::{Gone, Life, duration};
 use std::iter::once;
 
@@ -201,13 +202,7 @@ fn out_of_sight(view: &View, index: usize) -> Proof {
         Life::Answers => pending(reasons::MASTER_SUSPECT, format!("{id} answers, but not as a valid master")),
         Life::Occupied("BUSY") if busy_us(view, index) >= BUSY_MAX_US => busy(view, index),
         Life::Occupied(word) => pending(reasons::MASTER_OCCUPIED, format!("{id} answers only {word}")),
-        Life::Locked => Proof::Blocked {
-            reason: reasons::MASTER_LOCKED,
-            text: format!(
-                "{id} does not accept the operator's credentials: correct them, or take the address off the \
-                 list if another server has it now"
-            ),
-        },
+        Life::Locked => locked(view, index),
         Life::Gone(gone) => dead(view, index, &gone),
         Life::Suspect { for_us } => suspect(view, index, for_us),
         Life::Silent { for_us } => missing(view, index, for_us).unwrap_or_else(|| Proof::Proven {
@@ -291,7 +286,34 @@ fn dead(view: &View, index: usize, gone: &Gone) -> Proof {
     }
 }
 
+/// It lives, and lets the operator see nothing: by its own words, or those of TLS.
+fn locked(view: &View, index: usize) -> Proof {
+    let why = plight(view, index).map_or_else(String::new, |why| format!(" ({why})"));
+    let text = format!(
+        "{} does not let the operator in{why}: correct the credentials or certificates, or take the address off the \
+         list if another server has it now",
+        view.id(index)
+    );
+    Proof::Blocked { reason: reasons::MASTER_LOCKED, text }
+}
+
+/// It answers the question what it is with an error: it lives, and nothing can be learnt from it.
+fn refused_question<'a>(view: &View<'a>, index: usize) -> Option<&'a str> {
+    let instance = view.members[index].instance;
+    let reply = instance.replies.iter().find(|reply| reply.command == INFO_REPLICATION)?;
+    let is_answering = instance.link.state == LinkState::Answering;
+    let failure = reply.failure.as_ref().filter(|_| is_answering)?;
+    (failure.kind == FailureKind::ErrorReply).then_some(failure.text.as_str())
+}
+
 fn suspect(view: &View, index: usize, for_us: u64) -> Proof {
+    if let Some(refusal) = refused_question(view, index) {
+        let text = format!(
+            "{} lives and answers INFO with \"{refusal}\", so it is not replaced: grant the operator INFO",
+            view.id(index)
+        );
+        return Proof::Blocked { reason: reasons::MASTER_LOCKED, text };
+    }
     let left_us = view.hang_limit_us().saturating_sub(for_us);
     let why = failure_text(view, index).unwrap_or("no reply");
     let hop = if view.is_behind_hop(index) {

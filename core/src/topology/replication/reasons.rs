@@ -30,7 +30,7 @@ reasons! {
          KILL or FUNCTION KILL ends a script that has not written; else SHUTDOWN NOSAVE gives up what it \
          wrote, and a replica takes over.",
     MASTER_LOCKED "master-locked" "refuse"
-        "The master does not accept the operator's credentials: correct them.",
+        "The master does not let the operator in, or answers INFO with an error: correct credentials, certificates or rights.",
     CONFIRMING_DEATH "confirming-death" "wait"
         "The master's process is gone for this observer; its replicas must confirm that, which takes one \
          round trip.",

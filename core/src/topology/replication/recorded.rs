@@ -1,6 +1,7 @@
 //! What the record tells of a member's data: whether it comes from files alone, and where a history left the
 //! lineage of the group.
 
+use super::claims::loaded_nothing;
 use super::view::{Follows, Member, View};
 use crate::contract::Generation;
 use crate::facts::History;
@@ -74,9 +75,11 @@ pub fn has_waited_for_restart(view: &View) -> bool {
 }
 
 /// Whether the record saw it reach the last position of the stream, or names it: it had what the group had.
+/// What a new process of the recorded master has that read no file, it took since it started.
 pub fn had_the_position(view: &View, index: usize) -> bool {
     let id = view.id(index);
-    view.published().is_some_and(|published| published.master == id)
+    let has_its_data = view.is_recorded(index) || !loaded_nothing(&view.members[index]);
+    view.published().is_some_and(|published| published.master == id && has_its_data)
         || view.position().is_some_and(|position| position.acknowledged_by.iter().any(|known| known == id))
 }
 

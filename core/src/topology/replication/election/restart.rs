@@ -34,8 +34,9 @@ pub fn restarted_with_more(view: &View, lost: &Lost, fit: &[usize], heirs: &[usi
 /// 1. Candidates with less data than the old master is known to have had, and strangers, may not stand.
 /// 2. Two of the rest hold unrelated data and there is no record: a person must choose.
 /// 3. Members that may have more get their time to appear.
-/// 4. The member on record wins if it holds data that it did not take since its start, or if none has any; else one that the record saw reach the
-///    last position of the stream; of several the one with the most data.
+/// 4. The member on record wins if it holds data that it did not take since its start, or if none has any;
+///    else one that the record saw reach the last position of the stream; of several the one with the most
+///    data.
 /// 5. A member that has all that the winner has, and more, wins in its place, or stops the election if it may
 ///    not stand; so does one of another history that has more.
 pub fn elect_without_lineage(view: &View, lost: &Lost, fit: &[usize]) -> Election {

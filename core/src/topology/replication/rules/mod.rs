@@ -13,10 +13,12 @@ use super::absence::{named, plight};
 use super::claims::knows_recorded_history;
 use super::fence;
 use super::in_sync::not_in_sync;
+use super::ineligible::unfit;
 use super::reasons::*;
 use super::role::Mastership;
 use super::scene::Scene;
 use super::silence::HEARTBEAT_MIN_US;
+use super::view::Member;
 use super::writes::scripts_pass_the_fence;
 use crate::contract::Preference;
 use crate::facts::Relation;
@@ -184,6 +186,18 @@ fn long_heartbeat(scene: &Scene, master: usize) -> Option<String> {
     })
 }
 
+/// Why no replica could take over, where that does not end by itself.
+fn without_heir(scene: &Scene, master: usize) -> Option<String> {
+    let lasting = |(index, member): (usize, &Member)| {
+        let why = unfit(member).filter(|why| !why.is_passing())?;
+        Some(format!("{} is {}", scene.id(index), why.name()))
+    };
+    let replicas = || scene.view.answering().filter(|(index, _)| *index != master);
+    let unfit: Option<Vec<String>> = replicas().map(lasting).collect();
+    let unfit = unfit.filter(|unfit| !unfit.is_empty())?;
+    Some(format!("; no replica can take over: {}", unfit.join(", ")))
+}
+
 fn settled(scene: &Scene) -> Ruling {
     match scene.mastership {
         Mastership::Held(master) => {
@@ -191,6 +205,7 @@ fn settled(scene: &Scene) -> Ruling {
             let noun = if replicas == 1 { "replica" } else { "replicas" };
             let text = format!("{} is master of {replicas} in-sync {noun}", scene.id(master));
             let text = text + &long_heartbeat(scene, master).unwrap_or_default();
+            let text = text + &without_heir(scene, master).unwrap_or_default();
             match (unfenced(scene, master), unfenced_scripts(scene)) {
                 (Some(why), _) => Ruling::healthy(FENCE_MISSING, format!("{text}; {why}")),
                 (None, Some(why)) => Ruling::healthy(SCRIPTS_UNFENCED, format!("{text}; {why}")),
