@@ -1,10 +1,9 @@
 //! Whether the claim of an answering master is valid: it has not lost what its group has, and it belongs to
 //! the group.
 
-use super::recorded::{has_waited_for_restart, is_from_file};
+use super::recorded::{has_waited_for_restart, is_from_file, position_reached};
 use super::view::{Follows, Member, View};
-use crate::contract::Position;
-use crate::facts::Relation;
+use crate::facts::{History, Relation};
 use crate::health::Life;
 
 /// Whether a member that answers as a master may be the group's. One that is still loading is none; nor is
@@ -87,20 +86,16 @@ fn shown_loss(view: &View, witness: usize, master: &Member) -> ShownLoss {
 /// not have broken long before: what the master took since would be lost.
 fn has_what_restart_lost(view: &View, witness: usize, master: &Member) -> bool {
     let copy = &view.members[witness];
-    let was_last = |(down_s, up_s): (u64, u64)| {
-        up_s <= down_s.saturating_add(ROUNDING_S) && down_s <= up_s.saturating_add(RESTART_MAX_S)
-    };
-    let is_at = |position: &Position| {
-        position.acknowledged_by.iter().any(|known| known == view.id(witness))
-            && copy
-                .history()
-                .is_some_and(|history| history.knows(&position.replid) && history.offset >= position.offset)
-    };
-    let is_record_of_it = view.published().is_some_and(|published| {
-        view.position().is_some_and(|position| position.replid == published.replid && is_at(position))
-    });
-    is_record_of_it
+    let was_last = |(down_s, up_s): (u64, u64)| down_s <= up_s.saturating_add(RESTART_MAX_S);
+    let is_at_it =
+        position_reached(view, witness).zip(view.published()).is_some_and(|(position, published)| {
+            let is_further =
+                |history: &History| history.knows(&position.replid) && history.offset >= position.offset;
+            position.replid == published.replid && copy.history().is_some_and(is_further)
+        });
+    is_at_it
         && copy.replication.link_up == Some(false)
+        && broke_at_restart(copy, master)
         && copy.replication.link_down_s.zip(master.server.uptime_s).is_some_and(was_last)
         && !is_from_file(view, witness)
 }

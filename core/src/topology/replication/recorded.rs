@@ -3,7 +3,7 @@
 
 use super::claims::loaded_nothing;
 use super::view::{Follows, Member, View};
-use crate::contract::Generation;
+use crate::contract::{Generation, Position};
 use crate::facts::History;
 
 /// Age of the newest word of the record: of the master, or of the position that replicas reached.
@@ -47,10 +47,13 @@ fn mastership_age_us(view: &View) -> u64 {
 
 /// The record saw this very process reach a position.
 fn was_in_sync(view: &View, index: usize) -> bool {
-    view.position().is_some_and(|position| {
-        position.acknowledged_by.iter().any(|known| known == view.id(index))
-            && !is_younger(&view.members[index], position.age_us)
-    })
+    position_reached(view, index).is_some_and(|position| !is_younger(&view.members[index], position.age_us))
+}
+
+/// The position on record, if the record saw the member reach it.
+pub fn position_reached<'a>(view: &View<'a>, index: usize) -> Option<&'a Position> {
+    let id = view.id(index);
+    view.position().filter(|position| position.acknowledged_by.iter().any(|known| known == id))
 }
 
 /// Without a record: nobody here has ever heard the master that it follows, so nothing tells what it lacks.
@@ -80,7 +83,7 @@ pub fn had_the_position(view: &View, index: usize) -> bool {
     let id = view.id(index);
     let has_its_data = view.is_recorded(index) || !loaded_nothing(&view.members[index]);
     view.published().is_some_and(|published| published.master == id && has_its_data)
-        || view.position().is_some_and(|position| position.acknowledged_by.iter().any(|known| known == id))
+        || position_reached(view, index).is_some()
 }
 
 /// Bytes that `history` has beyond the lineage of the group, if `master` is of that lineage.
