@@ -303,13 +303,10 @@ fn unfit(instance: &Instance<'_>, may_sync: bool) -> Option<&'static str> {
 /// the last position of the stream, else the instance with the most keys. Members of one history are compared
 /// by offset, not by keys.
 fn holds_most(scene: &Scene<'_>, candidate: &Instance<'_>) -> Result<(), String> {
-    let shard = scene.observation.shard();
-    let position = shard.and_then(|shard| shard.position.as_ref());
     // What a new process has that read no file, it took since its start.
     let has_its_data = scene.is_published(candidate) || !candidate.loaded_nothing();
     let is_on_record = scene.observation.published().is_some_and(|record| record.master == candidate.id);
-    let is_recorded = is_on_record && has_its_data
-        || position.is_some_and(|position| position.acknowledged_by.iter().any(|id| id == candidate.id));
+    let is_recorded = is_on_record && has_its_data || scene.position_reached(candidate).is_some();
     let own = candidate.keys.unwrap_or(0);
     let is_richer = |other: &&Instance<'_>| {
         let is_foreign = matches!(other.relation(candidate), Some(Relation::Unrelated) | None);

@@ -12,6 +12,7 @@
 //! which has more keys too, would unseat a healthy master.
 
 use super::restart::is_from_file;
+use crate::contract::Position;
 use crate::guard::scene::{Instance, Scene};
 use failover_core::facts::Relation;
 
@@ -21,6 +22,12 @@ impl Scene<'_> {
         self.observation.published().is_some_and(|record| {
             record.master == instance.id && instance.run_id == Some(record.run_id.as_str())
         })
+    }
+
+    /// The position on record, if the record saw the instance reach it.
+    pub fn position_reached(&self, instance: &Instance<'_>) -> Option<&Position> {
+        let position = self.observation.shard()?.position.as_ref();
+        position.filter(|position| position.acknowledged_by.iter().any(|id| id == instance.id))
     }
 
     /// True if its history is the recorded one, or grew out of it. False without a record.
@@ -124,10 +131,8 @@ impl Scene<'_> {
     /// that the record saw it reach, and lost its link when that process ended.
     fn is_outlived(&self, instance: &Instance<'_>, witness: &Instance<'_>) -> bool {
         let Some(record) = self.observation.published() else { return false };
-        let position = self.observation.shard().and_then(|shard| shard.position.as_ref());
-        let is_at_it = position.is_some_and(|position| {
+        let is_at_it = self.position_reached(witness).is_some_and(|position| {
             position.replid == record.replid
-                && position.acknowledged_by.iter().any(|id| id == witness.id)
                 && witness
                     .history()
                     .is_some_and(|at| at.knows(&position.replid) && at.offset >= position.offset)

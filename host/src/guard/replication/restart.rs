@@ -32,9 +32,7 @@ pub(in crate::guard) fn is_from_file(scene: &Scene<'_>, instance: &Instance<'_>)
     let is_younger =
         |age_us: u64| instance.uptime_s.is_some_and(|uptime_s| uptime_s.saturating_mul(1_000_000) <= age_us);
     let was_linked = instance.facts.link_up == Some(true) || instance.facts.link_down_s.is_some();
-    let was_in_sync = position.is_some_and(|position| {
-        position.acknowledged_by.iter().any(|id| id == instance.id) && !is_younger(position.age_us)
-    });
+    let was_in_sync = scene.position_reached(instance).is_some_and(|position| !is_younger(position.age_us));
     is_younger(since_us) && !was_linked && !was_in_sync && !is_known_run
 }
 
